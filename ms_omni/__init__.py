@@ -1,0 +1,29 @@
+"""Qwen3-Omni on Ascend NPUs with MindSpore, and on a CPU to try it. Importing this imports no MindSpore."""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_EXPORTS = {
+    "OmniEngine": "ms_omni.engine",
+    "SamplingParams": "ms_omni.config",
+    "EngineConfig": "ms_omni.config",
+    "OmniOutput": "ms_omni.outputs",
+    "AudioOutput": "ms_omni.outputs",
+    "TextDelta": "ms_omni.outputs",
+    "AudioChunk": "ms_omni.outputs",
+    "StreamEnd": "ms_omni.outputs",
+    "OmniError": "ms_omni.errors",
+    "cast_inputs": "ms_omni.inputs.cast",
+    "process_mm_info": "ms_omni.inputs.mm_info",
+    "load_model": "ms_omni.models.load",
+}
+
+__all__ = [*_EXPORTS, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        return getattr(import_module(_EXPORTS[name]), name)
+    raise AttributeError(f"module 'ms_omni' has no attribute {name!r}")

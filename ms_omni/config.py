@@ -1,0 +1,141 @@
+"""Frozen settings: what the user may set, YAML into dataclass, and how unset sampling values get their defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from ms_omni.errors import OmniError
+
+ENGINES = ("mindone",)
+PARALLEL_MODES = ("none",)
+DEVICES = ("auto", "CPU", "Ascend")
+DTYPES = ("auto", "float32", "float16", "bfloat16")
+ATTN_IMPLEMENTATIONS = ("auto", "eager", "sdpa", "flash_attention_2")
+
+# Defaults of transformers 4.57.1 `Qwen3OmniMoeForConditionalGeneration.generate`; top_k of the Thinker is
+# GenerationConfig's own default and only matters when its temperature is above 0.
+TRANSFORMERS_DEFAULTS: dict[str, Any] = {
+    "thinker_max_new_tokens": 1024,
+    "thinker_temperature": 0.0,
+    "thinker_top_p": 1.0,
+    "thinker_top_k": 50,
+    "talker_max_new_tokens": 4096,
+    "talker_temperature": 0.9,
+    "talker_top_p": 1.0,
+    "talker_top_k": 50,
+    "talker_repetition_penalty": 1.05,
+}
+
+
+@dataclass(frozen=True)
+class SamplingParams:
+    """How to decode. None means: the checkpoint's generation_config.json, then transformers' default.
+
+    A temperature of 0 is greedy; `talker_temperature` 0 makes the code predictor greedy too. `ignore_eos` makes both
+    stages run to their maximum (measurements). `seed` None draws a fresh one.
+    """
+
+    thinker_max_new_tokens: int | None = None
+    thinker_temperature: float | None = None
+    thinker_top_p: float | None = None
+    thinker_top_k: int | None = None
+    talker_max_new_tokens: int | None = None
+    talker_temperature: float | None = None
+    talker_top_p: float | None = None
+    talker_top_k: int | None = None
+    talker_repetition_penalty: float | None = None
+    seed: int | None = None
+    ignore_eos: bool = False
+
+    def __post_init__(self) -> None:
+        for name, low, high in _RANGES:
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                flag = "--" + name.replace("_", "-")
+                raise OmniError(f"{flag} {value}: expected a value from {low:g} to {high:g}")
+
+    def resolved(self, generation_config: Mapping[str, Any]) -> SamplingParams:
+        """Every None replaced. `generation_config` is the content of generation_config.json: `thinker_*` and
+        `talker_*` keys as in transformers' generate; plain temperature/top_p/top_k count for the Thinker when the
+        file says do_sample."""
+        defaults = dict(TRANSFORMERS_DEFAULTS)
+        if generation_config.get("do_sample"):
+            defaults["thinker_temperature"] = generation_config.get("temperature", 1.0)
+            defaults["thinker_top_p"] = generation_config.get("top_p", 1.0)
+            defaults["thinker_top_k"] = generation_config.get("top_k", 50)
+        defaults.update({k: generation_config[k] for k in defaults if generation_config.get(k) is not None})
+        for stage in ("thinker", "talker"):
+            if generation_config.get(f"{stage}_do_sample") is False:
+                defaults[f"{stage}_temperature"] = 0.0
+        unset = {k: v for k, v in defaults.items() if getattr(self, k) is None}
+        return replace(self, **unset)
+
+
+_RANGES = (
+    ("thinker_max_new_tokens", 1, 1 << 20),
+    ("thinker_temperature", 0.0, 100.0),
+    ("thinker_top_p", 0.0, 1.0),
+    ("thinker_top_k", 0, 1 << 20),
+    ("talker_max_new_tokens", 2, 1 << 20),
+    ("talker_temperature", 0.0, 100.0),
+    ("talker_top_p", 0.0, 1.0),
+    ("talker_top_k", 0, 1 << 20),
+    ("talker_repetition_penalty", 0.01, 100.0),
+    ("seed", 0, 2**31 - 1),
+)
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """What OmniEngine.from_pretrained takes. `auto` picks what the device can do."""
+
+    model: str
+    engine: str = "mindone"
+    parallel: str = "none"
+    device: str = "auto"
+    dtype: str = "auto"
+    attn_implementation: str = "auto"
+    with_talker: bool = True
+    min_pixels: int | None = None
+    max_pixels: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("engine", ENGINES),
+            ("parallel", PARALLEL_MODES),
+            ("device", DEVICES),
+            ("dtype", DTYPES),
+            ("attn_implementation", ATTN_IMPLEMENTATIONS),
+        ):
+            value = getattr(self, name)
+            if value not in allowed:
+                flag = "--" + name.replace("_", "-")
+                raise OmniError(f"{flag} {value}: expected one of {', '.join(allowed)}")
+
+
+def load_yaml(path: str | Path, allowed_keys: set[str]) -> dict[str, Any]:
+    """Settings of a YAML file: a mapping whose keys are flag names with underscores.
+
+    Raises OmniError naming the file for: no file, no YAML, no mapping, an unknown key (with the allowed ones)."""
+    import yaml
+
+    try:
+        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OmniError(f"--config {path}: cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise OmniError(f"--config {path}: not valid YAML ({str(error).splitlines()[0]})") from error
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise OmniError(f"--config {path}: expected a mapping of settings, got {type(data).__name__}")
+    unknown = sorted(str(key) for key in data if key not in allowed_keys)
+    if unknown:
+        raise OmniError(f"--config {path}: unknown key {unknown[0]!r}; allowed: {', '.join(sorted(allowed_keys))}")
+    return data
+
+
+SAMPLING_KEYS = tuple(f.name for f in fields(SamplingParams))
