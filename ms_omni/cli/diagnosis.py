@@ -1,0 +1,178 @@
+"""The checks of `doctor`: what was found, what is supported, a verdict, and what to do about a difference."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from ms_omni.cli.machine import Machine
+from ms_omni.cli.npu_smi import Card, parse_npu_smi
+
+OK, WARN, MISS, NOT_NEEDED = "ok", "warn", "miss", "n/a"
+
+# The stack that mindone's Qwen3-Omni example names for its published figures.
+SUPPORTED_DRIVER = "24.1.RC3.b080"
+SUPPORTED_FIRMWARE = "7.5.T11.0.B088"
+SUPPORTED_CANN = "8.3.RC1"
+# What the released 30B checkpoint weighs (bf16), and what the tiny checkpoint is comfortable with.
+RELEASED_CHECKPOINT_GB = 70.5
+TINY_MEMORY_GB = 4
+TINY_DISK_GB = 1
+GUIDE = "hiascend.com has the installers and guides"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the report. `advice` is empty when nothing need be done."""
+
+    group: str
+    name: str
+    found: str
+    supported: str
+    verdict: str
+    advice: str = ""
+
+
+def diagnose(machine: Machine) -> list[Check]:
+    """All checks, without importing MindSpore. A machine without a card gets "n/a" for the Ascend software."""
+    cards = _cards(machine)
+    has_card = bool(cards) or bool(machine.device_nodes())
+    return [
+        *_python_checks(machine),
+        *_card_checks(machine, cards),
+        *_ascend_checks(machine, has_card),
+        *_resource_checks(machine),
+    ]
+
+
+def _python_checks(machine: Machine) -> list[Check]:
+    try:
+        declared = metadata.metadata("ms-omni")
+    except metadata.PackageNotFoundError:
+        advice = "pip install . in the project directory"
+        return [Check("python", "ms-omni", "not installed", "installed", WARN, advice)]
+    from packaging.requirements import Requirement
+    from packaging.specifiers import SpecifierSet
+
+    supported = declared["Requires-Python"]
+    right = SpecifierSet(supported).contains(machine.python)
+    advice = "" if right else "make the virtual environment with Python 3.11"
+    checks = [Check("python", "python", machine.python, supported, OK if right else WARN, advice)]
+    for text in declared.get_all("Requires-Dist") or []:
+        requirement = Requirement(text)
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            checks.append(_package_check(machine, requirement.name, str(requirement.specifier)))
+    return [*checks, _openmp_check(machine)]
+
+
+def _openmp_check(machine: Machine) -> Check:
+    """MindSpore's wheel links to the system's OpenMP, which a minimal image lacks."""
+    name = "libgomp.so.1"
+    if machine.can_load(name):
+        return Check("python", name, "found", "any", OK)
+    return Check("python", name, "not found", "any", MISS, "apt install libgomp1 (or your system's package of it)")
+
+
+def _package_check(machine: Machine, name: str, specifier: str) -> Check:
+    from packaging.specifiers import SpecifierSet
+
+    found = machine.version_of(name)
+    install = f'pip install "{name}{specifier}"'
+    if found is None:
+        return Check("python", name, "not installed", specifier, MISS, install)
+    if not SpecifierSet(specifier).contains(found, prereleases=True):
+        return Check("python", name, found, specifier, WARN, install)
+    return Check("python", name, found, specifier, OK)
+
+
+def _cards(machine: Machine) -> list[Card]:
+    return parse_npu_smi(machine.run(["npu-smi", "info"]) or "")
+
+
+def _card_checks(machine: Machine, cards: list[Card]) -> list[Check]:
+    nodes = machine.device_nodes()
+    if not cards and not nodes:
+        advice = "none needed: everything runs on MindSpore's CPU backend, in float32, slowly"
+        return [Check("ascend", "cards", "none", "optional", OK, advice)]
+    if not cards:
+        names = ", ".join(f"/dev/davinci{node}" for node in nodes)
+        advice = "npu-smi info does not answer: put /usr/local/sbin on PATH; in a container, mount npu-smi and the driver"
+        return [Check("ascend", "cards", names, "listed by npu-smi", WARN, advice)]
+    return [_card_check(card) for card in cards]
+
+
+def _card_check(card: Card) -> Check:
+    name = f"card {card.index}"
+    if card.free_mib is None or card.total_mib is None:
+        memory = "memory unknown"
+    else:
+        memory = f"{card.free_mib / 1024:.1f} of {card.total_mib / 1024:.1f} GiB free"
+    found = f"{card.name}, health {card.health}, {memory}"
+    if card.health.upper() != "OK":
+        advice = f"npu-smi info -t health -i {card.index} names the fault"
+        return Check("ascend", name, found, "health OK", WARN, advice)
+    if card.free_mib is not None and card.total_mib is not None and card.free_mib < 0.5 * card.total_mib:
+        advice = "over half of the memory is taken: npu-smi info lists the processes"
+        return Check("ascend", name, found, "health OK, free", WARN, advice)
+    return Check("ascend", name, found, "health OK, free", OK)
+
+
+def _ascend_checks(machine: Machine, has_card: bool) -> list[Check]:
+    source = f"source {machine.cann_home() or '/usr/local/Ascend/ascend-toolkit'}/set_env.sh"
+    checks = [
+        _version_check("driver", machine.driver_version(), SUPPORTED_DRIVER, has_card),
+        _version_check("firmware", machine.firmware_version(), SUPPORTED_FIRMWARE, has_card),
+        _version_check("CANN toolkit", machine.cann_version("toolkit"), SUPPORTED_CANN, has_card),
+        _version_check("CANN kernels", machine.cann_version("kernels"), SUPPORTED_CANN, has_card),
+    ]
+    if has_card and machine.cann_home() is not None and not machine.has_cann_environment():
+        checks.append(Check("ascend", "CANN environment", "ASCEND_HOME_PATH not set", "set", MISS, source))
+    return checks
+
+
+def _version_check(name: str, found: str | None, supported: str, has_card: bool) -> Check:
+    if found is None and not has_card:
+        return Check("ascend", name, "not installed", supported, NOT_NEEDED)
+    if found is None:
+        advice = f"install {name} {supported}; {GUIDE}; in a container, mount it from the host"
+        return Check("ascend", name, "not found", supported, MISS, advice)
+    if _normal(found) == _normal(supported):
+        return Check("ascend", name, found, supported, OK)
+    advice = f"not the version of the published figures; if something fails, install {supported}"
+    return Check("ascend", name, found, supported, WARN, advice)
+
+
+def _normal(version: str) -> str:
+    """Installers write 8.3.RC1 and 8.3.rc1 for the same release."""
+    return re.sub(r"[^a-z0-9.]", "", version.lower())
+
+
+def _resource_checks(machine: Machine) -> list[Check]:
+    checks = []
+    memory = machine.free_memory_bytes()
+    if memory is not None:
+        checks.append(_space_check("free memory", memory, TINY_MEMORY_GB))
+    return [*checks, _space_check("free disk here", machine.free_disk(Path.cwd()), TINY_DISK_GB)]
+
+
+def _space_check(name: str, found_bytes: int, wanted_gb: int) -> Check:
+    found_gb = found_bytes / 1e9
+    verdict, advice = OK, ""
+    if found_gb < wanted_gb:
+        verdict, advice = WARN, "too little even for the tiny checkpoint: make room"
+    elif found_gb < RELEASED_CHECKPOINT_GB:
+        advice = f"enough for the tiny checkpoint; the released one has {RELEASED_CHECKPOINT_GB} GB of weights"
+    return Check("resources", name, f"{found_gb:.1f} GB", f"{wanted_gb} GB or more", verdict, advice)
+
+
+def mindspore_run_check(machine: Machine) -> Check:
+    """MindSpore's `run_check()`, in a process of its own because a broken installation may crash it."""
+    output = machine.run([machine.executable, "-c", "import mindspore; mindspore.run_check()"])
+    if output is not None and "successfully" in output:
+        where = re.search(r"platform \[(\w+)\]", output)
+        found = f"passed on {where[1]}" if where else "passed"
+        return Check("python", "mindspore run_check", found, "passes", OK)
+    advice = 'python -c "import mindspore; mindspore.run_check()" shows the reason'
+    return Check("python", "mindspore run_check", "failed", "passes", MISS, advice)

@@ -1,0 +1,101 @@
+"""`ms-omni`: picks the subcommand and turns every failure into one line on stderr and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from importlib import import_module
+
+from ms_omni.cli.parser import LineParser, did_you_mean
+from ms_omni.errors import OmniError
+
+EXIT_OK = 0
+EXIT_INTERNAL = 1
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
+
+# Each command is a module of this package with USAGE, HELP, add_arguments(parser) and
+# run(args) -> exit code.
+COMMANDS = ("understand", "tiny", "doctor")
+
+_EPILOG = """\
+first steps:
+  ms-omni tiny ./tiny                                   write a random-weight checkpoint
+  ms-omni understand --model ./tiny --text "Hello"      answer a conversation
+  ms-omni doctor                                        check this machine
+
+exit codes: 0 done, 1 internal error (or doctor found a miss), 2 wrong input, 130 interrupted
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command line (default: the process's own arguments) and return its exit code; never raises for a
+    user's mistake, an interrupt or a closed pipe. With `--debug` the traceback is printed as well."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in argv
+    try:
+        code = _dispatch(argv, debug)
+        sys.stdout.flush()
+        return code
+    except SystemExit as stop:  # argparse, after --help, --version or a wrong flag
+        return stop.code if isinstance(stop.code, int) else EXIT_USER_ERROR
+    except BrokenPipeError:
+        _abandon_stdout()
+        return EXIT_BROKEN_PIPE
+    except KeyboardInterrupt:
+        return _fail("interrupted", EXIT_INTERRUPTED, debug)
+    except OmniError as error:
+        return _fail(_one_line(error), EXIT_USER_ERROR, debug)
+    except Exception as error:
+        hint = "" if debug else " (run with --debug for the traceback)"
+        line = f"internal error: {type(error).__name__}: {_one_line(error)}{hint}"
+        return _fail(line, EXIT_INTERNAL, debug)
+
+
+def _dispatch(argv: list[str], debug: bool) -> int:
+    command = _top_parser().parse_leading(argv)
+    if command not in COMMANDS:
+        what = f"unknown command {command!r}" if command else "no command given"
+        raise OmniError(f"{what}{did_you_mean(command, COMMANDS)}; expected one of {', '.join(COMMANDS)}")
+    module = import_module(f"ms_omni.cli.{command}")
+    parser = LineParser(prog=f"ms-omni {command}", usage=module.USAGE, description=module.HELP)
+    module.add_arguments(parser)
+    parser.add_argument("--debug", action="store_true", help="show tracebacks and the libraries' own messages")
+    args = parser.parse_args(argv[argv.index(command) + 1 :])
+    args.debug = debug  # also when --debug stands before the command
+    return module.run(args)
+
+
+def _top_parser() -> LineParser:
+    from ms_omni import __version__
+
+    commands = "\n".join(f"  {name:<12}{import_module(f'ms_omni.cli.{name}').HELP}" for name in COMMANDS)
+    parser = LineParser(
+        prog="ms-omni",
+        usage="ms-omni COMMAND [flags]      (ms-omni COMMAND --help lists the flags of one command)",
+        description="Qwen3-Omni on Ascend NPUs with MindSpore, and on a CPU to try it.",
+        epilog=f"commands:\n{commands}\n\n{_EPILOG}",
+    )
+    parser.add_argument("--version", action="version", version=f"ms-omni {__version__}")
+    return parser
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _fail(line: str, code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc(file=sys.stderr)
+    print(f"ms-omni: {line}", file=sys.stderr)
+    return code
+
+
+def _abandon_stdout() -> None:
+    """Nobody reads stdout any more: without this, Python's flush at exit would complain about the pipe again."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        pass

@@ -1,0 +1,109 @@
+"""An argparse parser whose errors are one line: the flag, the value, what is allowed."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import math
+import re
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn
+
+from ms_omni.errors import OmniError
+
+
+class LineParser(argparse.ArgumentParser):
+    """No abbreviated flags, one-line errors with a suggestion, exit code 2."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(allow_abbrev=False, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        # argparse writes "argument --flag: what" or "argument -s/--seed: what"; ours starts with the flag itself.
+        message = re.sub(r"^argument (\S+): ", r"\1: ", message)
+        message = message.replace("the following arguments are required:", "missing:")
+        if message.endswith("expected one argument"):
+            message += " (a value that starts with - is written --flag=VALUE)"
+        raise OmniError(f"{message}; see {self.prog} --help")
+
+    def parse_args(self, args=None, namespace=None):  # type: ignore[override]
+        parsed, extra = self.parse_known_args(args, namespace)
+        if extra:
+            raise OmniError(self._explain(extra[0]))
+        return parsed
+
+    def parse_leading(self, argv: list[str]) -> str:
+        """Handle the flags before the first word, and return that word ("" when there is none)."""
+        count = next((i for i, arg in enumerate(argv) if not arg.startswith("-")), len(argv))
+        # --debug may stand anywhere; main() has already seen it
+        self.parse_args([arg for arg in argv[:count] if arg != "--debug"])
+        return argv[count] if count < len(argv) else ""
+
+    def _explain(self, word: str) -> str:
+        if not word.startswith("-"):
+            return f"unexpected argument {word!r}; see {self.prog} --help"
+        flag = word.split("=", 1)[0]
+        known = [option for option in self._option_string_actions if option.startswith("--")]
+        guess = did_you_mean(flag, known) or f"; allowed: {', '.join(known)}"
+        return f"unknown flag {flag}{guess}; see {self.prog} --help"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`, did you mean X?` for the closest of `known`, or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f", did you mean {close[0]}?" if close else ""
+
+
+def whole_number(low: int | None = None) -> Callable[[str], int]:
+    """An argparse type: an int, at least `low`."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        if low is not None and value < low:
+            raise argparse.ArgumentTypeError(f"{text} is too small; expected a whole number of at least {low}")
+        return value
+
+    return parse
+
+
+def decimal_number(above: float | None = None) -> Callable[[str], float]:
+    """An argparse type: a finite float, greater than `above`."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+        if above is not None and value <= above:
+            raise argparse.ArgumentTypeError(f"{text} is too small; expected a number above {above:g}")
+        return value
+
+    return parse
+
+
+def one_of(*allowed: str) -> Callable[[str], str]:
+    """An argparse type: one of these words. (argparse's `choices` would print Python lists and no suggestion.)"""
+
+    def parse(text: str) -> str:
+        if text not in allowed:
+            guess = did_you_mean(text, allowed)
+            raise argparse.ArgumentTypeError(f"{text!r} is not allowed{guess}; expected one of {', '.join(allowed)}")
+        return text
+
+    return parse
+
+
+def is_terminal(stream: Any) -> bool:
+    return bool(getattr(stream, "isatty", lambda: False)())
+
+
+def print_note(message: str) -> None:
+    """One line to the user beside the result."""
+    print(f"ms-omni: {message}", file=sys.stderr)

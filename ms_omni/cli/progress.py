@@ -1,0 +1,75 @@
+"""Progress on stderr: bars on a terminal, otherwise a line now and then for what takes long."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ms_omni.cli.parser import is_terminal
+
+# Label and unit of each stage that the engine reports.
+STAGES = {
+    "load": ("loading", "weights"),
+    "thinker": ("thinking", "tokens"),
+    "talker": ("speaking", "frames"),
+    "code2wav": ("rendering", "frames"),
+}
+# In a log a stage that is over within 10 s says nothing at all.
+LOG_INTERVAL_S = 10.0
+
+
+class LogProgress:
+    """`progress(stage, done, total)` as sparse lines for a log file."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._next_line_s: dict[str, float] = {}
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        now = self._clock()
+        due = self._next_line_s.setdefault(stage, now + LOG_INTERVAL_S)
+        if now < due:
+            return
+        self._next_line_s[stage] = now + LOG_INTERVAL_S
+        label, unit = STAGES.get(stage, (stage, ""))
+        print(f"ms-omni: {label}: {done} of {total} {unit}".rstrip(), file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Nothing to clear."""
+
+
+class BarProgress:
+    """`progress(stage, done, total)` as rich progress bars, one a stage; they vanish on close."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (
+            TextColumn("{task.description:<10}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]}"),
+            TimeElapsedColumn(),
+        )
+        self._bars = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
+        self._tasks: dict[str, Any] = {}
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if stage not in self._tasks:
+            label, unit = STAGES.get(stage, (stage, ""))
+            self._bars.start()
+            self._tasks[stage] = self._bars.add_task(label, unit=unit)
+        self._bars.update(self._tasks[stage], completed=done, total=total)
+
+    def close(self) -> None:
+        self._bars.stop()
+
+
+def make_progress(text_on_terminal: bool = False) -> LogProgress | BarProgress:
+    """Bars when stderr is a terminal, unless streamed text is being written to it too."""
+    if is_terminal(sys.stderr) and not text_on_terminal:
+        return BarProgress()
+    return LogProgress()

@@ -1,0 +1,61 @@
+"""Keeps stdout for results alone, and silences what MindSpore, mindone and transformers say while they load."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from typing import TextIO
+
+# Read by the libraries when they are imported. A value that the user has set stays.
+_QUIET_ENVIRONMENT = {
+    "TRANSFORMERS_VERBOSITY": "error",
+    "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",  # "None of PyTorch, TensorFlow ... have been found"
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "GLOG_v": "3",  # MindSpore: errors only
+}
+
+
+@contextmanager
+def results_only_on_stdout(debug: bool) -> Iterator[TextIO]:
+    """Yield the stream for results. Whatever else writes to stdout meanwhile, in Python or in C, goes to stderr with
+    `debug` and nowhere without it (mindone 0.5.0 prints "Config not found for parakeet" to stdout when imported)."""
+    results = sys.stdout
+    results.flush()
+    with ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        if debug:
+            noise = sys.stderr
+        else:
+            noise = stack.enter_context(open(os.devnull, "w"))
+            warnings.simplefilter("ignore")
+            for name, value in _QUIET_ENVIRONMENT.items():
+                os.environ.setdefault(name, value)
+        if _is_real_stdout(results):
+            results = stack.enter_context(_moved_descriptor(results, noise.fileno()))
+        stack.enter_context(redirect_stdout(noise))
+        yield results
+
+
+@contextmanager
+def _moved_descriptor(stdout: TextIO, noise: int) -> Iterator[TextIO]:
+    """Descriptor 1 becomes `noise`; yields a stream on what it was before."""
+    original = os.dup(1)
+    os.dup2(noise, 1)
+    try:
+        with open(os.dup(original), "w", encoding=stdout.encoding, errors=stdout.errors) as stream:
+            yield stream
+    finally:
+        os.dup2(original, 1)
+        os.close(original)
+
+
+def _is_real_stdout(stream: TextIO) -> bool:
+    try:
+        return stream.fileno() == 1
+    except (AttributeError, io.UnsupportedOperation, ValueError):
+        return False  # replaced by a test or by an embedding program

@@ -1,0 +1,138 @@
+"""What `understand` was asked to do, with everything checked that can be checked before MindSpore is imported."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from ms_omni.checkpoint.resolve import resolve_checkpoint
+from ms_omni.cli.parser import did_you_mean
+from ms_omni.cli.settings import TURN_KEYS
+from ms_omni.cli.wave import check_wave_path
+from ms_omni.config import SAMPLING_KEYS, EngineConfig, SamplingParams
+from ms_omni.errors import OmniError
+from ms_omni.inputs.conversation import build_conversation, load_conversation, media_parts, validate_conversation
+
+_REMOTE = ("http://", "https://", "data:")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One checked run of `understand`."""
+
+    engine: EngineConfig
+    conversation: list[dict[str, Any]]
+    sampling: SamplingParams
+    audio_out: Path | None
+    speaker: str | None
+    use_audio_in_video: bool
+    fps: float | None
+    stream: bool
+    json: bool
+
+
+def check_request(settings: dict[str, Any]) -> Request:
+    """`settings` (flag names with underscores, unset ones absent) as a Request.
+
+    Raises OmniError for every mistake that can be seen without reading weights or media."""
+    if "model" not in settings:
+        raise OmniError("--model is missing: expected a checkpoint directory (ms-omni tiny DIR writes one to try)")
+    if settings.get("stream") and settings.get("json"):
+        raise OmniError("--stream and --json exclude each other: --json prints one document at the end")
+    sampling = SamplingParams(**{key: settings[key] for key in SAMPLING_KEYS if key in settings})
+    audio_out = check_wave_path(settings["audio_out"]) if "audio_out" in settings else None
+    _check_pixels(settings)
+    conversation = _read_conversation(settings)
+    _check_local_media(conversation)
+    engine = _engine_config(settings, with_talker=audio_out is not None)
+    _check_voice(Path(engine.model), settings)
+    return Request(
+        engine=engine,
+        conversation=conversation,
+        sampling=sampling,
+        audio_out=audio_out,
+        speaker=settings.get("speaker"),
+        use_audio_in_video=settings.get("use_audio_in_video", False),
+        fps=settings.get("fps"),
+        stream=settings.get("stream", False),
+        json=settings.get("json", False),
+    )
+
+
+def _engine_config(settings: dict[str, Any], with_talker: bool) -> EngineConfig:
+    given = {f.name: settings[f.name] for f in fields(EngineConfig) if f.name in settings}
+    given["model"] = str(resolve_checkpoint(settings["model"]))
+    return EngineConfig(**given, with_talker=with_talker)
+
+
+def _check_pixels(settings: dict[str, Any]) -> None:
+    low, high = settings.get("min_pixels"), settings.get("max_pixels")
+    if low is not None and high is not None and low > high:
+        raise OmniError(f"--min-pixels {low} is above --max-pixels {high}; expected at most that")
+
+
+def _read_conversation(settings: dict[str, Any]) -> list[dict[str, Any]]:
+    turn = [key for key in TURN_KEYS if key in settings]
+    path = settings.get("conversation")
+    if path is not None and turn:
+        raise OmniError(f"--conversation and --{turn[0]} exclude each other: put the turn into the conversation file")
+    if path == "-":
+        return _read_stdin()
+    if path is not None:
+        return load_conversation(path)
+    return build_conversation(
+        settings.get("system"),
+        settings.get("text"),
+        settings.get("image", ()),
+        settings.get("audio", ()),
+        settings.get("video", ()),
+    )
+
+
+def _read_stdin() -> list[dict[str, Any]]:
+    try:
+        data = json.loads(sys.stdin.read())
+    except (ValueError, RecursionError) as error:
+        raise OmniError(f"--conversation -: stdin is not valid JSON ({error})") from error
+    return validate_conversation(data, "--conversation -")
+
+
+def _check_local_media(conversation: list[dict[str, Any]]) -> None:
+    """Fail now rather than after minutes of loading weights. What a file holds is the readers' business."""
+    for kind, medium, _ in media_parts(conversation):
+        for item in medium if isinstance(medium, list) else [medium]:
+            if isinstance(item, str) and not item.startswith(_REMOTE):
+                _check_file(kind, item)
+
+
+def _check_file(kind: str, name: str) -> None:
+    try:
+        with open(name.removeprefix("file://"), "rb") as file:
+            empty = not file.read(1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise OmniError(f"{kind} {name}: cannot be read ({reason})") from error
+    if empty:
+        raise OmniError(f"{kind} {name}: the file is empty")
+
+
+def _check_voice(checkpoint: Path, settings: dict[str, Any]) -> None:
+    """A speaker that exists, and a Talker where speech is asked for; read from config.json without transformers."""
+    config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
+    has_talker = config.get("enable_audio_output", True) and config.get("talker_config") is not None
+    if "audio_out" in settings and not has_talker:
+        raise OmniError(
+            f"--audio-out {settings['audio_out']}: the checkpoint {checkpoint} has no Talker and cannot speak; "
+            "leave --audio-out away or use an Instruct checkpoint"
+        )
+    if "speaker" in settings and has_talker:
+        _check_speaker(settings["speaker"], list(config["talker_config"].get("speaker_id") or {}))
+
+
+def _check_speaker(speaker: str, known: list[str]) -> None:
+    if speaker.lower() not in (name.lower() for name in known):
+        guess = did_you_mean(speaker.lower(), known)
+        raise OmniError(f"--speaker {speaker}: unknown speaker{guess}; expected one of {', '.join(known)}")

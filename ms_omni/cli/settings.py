@@ -1,0 +1,158 @@
+"""Flags of `understand`, and how a YAML file of the same settings is merged below the command line."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ms_omni.cli.parser import LineParser, decimal_number, one_of, whole_number
+from ms_omni.config import ATTN_IMPLEMENTATIONS, DEVICES, DTYPES, ENGINES, PARALLEL_MODES, load_yaml
+from ms_omni.errors import OmniError
+
+# The two ways of giving a prompt. A prompt on the command line replaces the whole prompt of a YAML file.
+TURN_KEYS = ("system", "text", "image", "audio", "video")
+PROMPT_KEYS = ("conversation", *TURN_KEYS)
+# Not in a YAML file: it cannot name a further file, and tracebacks are wanted before any file is read.
+COMMAND_LINE_ONLY = {"config", "debug", "help"}
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Every flag of `understand`. Nothing has a default here, so that an absent flag is told from a given one."""
+    _add_prompt_flags(parser.add_argument_group("what to answer"))
+    _add_speech_flags(parser.add_argument_group("speech"))
+    _add_sampling_flags(parser.add_argument_group("decoding (unset: generation_config.json, then transformers)"))
+    _add_engine_flags(parser.add_argument_group("model and device"))
+    _add_output_flags(parser.add_argument_group("output and settings"))
+
+
+def _add_prompt_flags(group: Any) -> None:
+    def add(flag: str, help: str, **kwargs: Any) -> None:
+        group.add_argument(flag, help=help, default=argparse.SUPPRESS, **kwargs)
+
+    add("--conversation", "JSON list of messages; - reads stdin", metavar="FILE")
+    add("--system", "system prompt of a single turn", metavar="TEXT")
+    add("--text", "text of a single turn", metavar="TEXT")
+    for media in ("image", "audio", "video"):
+        add(f"--{media}", f"{media} file or URL of a single turn; may repeat", metavar="FILE", action="append")
+    add("--use-audio-in-video", "also listen to the sound of videos", action=argparse.BooleanOptionalAction)
+    add("--min-pixels", "smallest picture, in pixels, after resizing", type=whole_number(1), metavar="N")
+    add("--max-pixels", "largest picture, in pixels, after resizing", type=whole_number(1), metavar="N")
+    add("--fps", "video frames a second shown to the model", type=decimal_number(0), metavar="F")
+
+
+def _add_speech_flags(group: Any) -> None:
+    group.add_argument(
+        "--audio-out",
+        metavar="FILE.wav",
+        default=argparse.SUPPRESS,
+        help="speak: 24 kHz mono WAV, 24 bit; without it the Talker is neither run nor loaded",
+    )
+    group.add_argument(
+        "--speaker", metavar="NAME", default=argparse.SUPPRESS, help="a speaker of the checkpoint (default Ethan)"
+    )
+
+
+def _add_sampling_flags(group: Any) -> None:
+    def add(flag: str, kind: Any, help: str) -> None:
+        group.add_argument(flag, type=kind, metavar="N", default=argparse.SUPPRESS, help=help)
+
+    whole, decimal = whole_number(), decimal_number()
+    add("--thinker-max-new-tokens", whole, "most text tokens")
+    add("--thinker-temperature", decimal, "0 is greedy")
+    add("--thinker-top-p", decimal, "nucleus sampling, 0 to 1")
+    add("--thinker-top-k", whole, "0 keeps every token")
+    add("--talker-max-new-tokens", whole, "most speech frames of 80 ms")
+    add("--talker-temperature", decimal, "0 is greedy, of the code predictor too")
+    add("--talker-top-p", decimal, "nucleus sampling, 0 to 1")
+    add("--talker-top-k", whole, "0 keeps every code")
+    add("--talker-repetition-penalty", decimal, "1 is none")
+    add("--seed", whole, "of the sampling; without it every run differs")
+    group.add_argument(
+        "--ignore-eos",
+        action=argparse.BooleanOptionalAction,
+        default=argparse.SUPPRESS,
+        help="always generate the maximum (measurements)",
+    )
+
+
+def _add_engine_flags(group: Any) -> None:
+    def add(flag: str, allowed: tuple[str, ...], help: str) -> None:
+        group.add_argument(
+            flag, type=one_of(*allowed), metavar="|".join(allowed), default=argparse.SUPPRESS, help=help
+        )
+
+    group.add_argument(
+        "--model",
+        metavar="DIR",
+        default=argparse.SUPPRESS,
+        help="checkpoint directory, or a hub name that is already in the local hub cache (required)",
+    )
+    add("--engine", ENGINES, "which decoding engine")
+    add("--parallel", PARALLEL_MODES, "how to spread over cards")
+    add("--device", DEVICES, "auto: Ascend where MindSpore sees one")
+    add("--dtype", DTYPES, "auto: what the device can do")
+    add("--attn-implementation", ATTN_IMPLEMENTATIONS, "auto: what the device can do")
+
+
+def _add_output_flags(group: Any) -> None:
+    toggle: dict[str, Any] = {"action": argparse.BooleanOptionalAction, "default": argparse.SUPPRESS}
+    group.add_argument("--stream", help="print text as it comes", **toggle)
+    group.add_argument("--json", help="one JSON document on stdout", **toggle)
+    group.add_argument(
+        "--config", metavar="FILE.yaml", default=argparse.SUPPRESS, help="any of these settings; the command line wins"
+    )
+
+
+def yaml_keys() -> set[str]:
+    """Every key that a `--config` file may hold."""
+    parser = LineParser(prog="ms-omni understand")
+    add_flags(parser)
+    return {action.dest for action in parser._actions} - COMMAND_LINE_ONLY
+
+
+def merge_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """The given flags over the values of `--config`, keys with underscores. Unset settings are absent."""
+    given = {key: value for key, value in vars(args).items() if key not in COMMAND_LINE_ONLY}
+    path = getattr(args, "config", None)
+    if path is None:
+        return given
+    below = read_settings(path)
+    if any(key in given for key in PROMPT_KEYS):
+        below = {key: value for key, value in below.items() if key not in PROMPT_KEYS}
+    return {**below, **given}
+
+
+def read_settings(path: str) -> dict[str, Any]:
+    """Settings of a YAML file, read as if they had been flags, so that a bad value fails with the flag's own message.
+
+    Raises OmniError naming the file. A key set to null counts as unset."""
+    parser = LineParser(prog="ms-omni understand")
+    add_flags(parser)
+    words: list[str] = []
+    for key, value in load_yaml(path, yaml_keys()).items():
+        try:
+            words += _as_words(parser, key, value)
+        except OmniError as error:
+            raise OmniError(f"--config {path}: {error}") from None
+    try:
+        return vars(parser.parse_args(words))
+    except OmniError as error:
+        raise OmniError(f"--config {path}: {error}") from None
+
+
+def _as_words(parser: argparse.ArgumentParser, key: str, value: Any) -> list[str]:
+    flag = "--" + key.replace("_", "-")
+    action = next(action for action in parser._actions if action.dest == key)
+    if value is None:
+        return []
+    if isinstance(action, argparse.BooleanOptionalAction):
+        if not isinstance(value, bool):
+            raise OmniError(f"{key}: {value!r} is not allowed; expected true or false")
+        return [flag if value else "--no-" + flag[2:]]
+    repeats = isinstance(action, argparse._AppendAction)
+    values = value if repeats and isinstance(value, list) else [value]
+    for item in values:
+        if isinstance(item, (bool, dict, list)) or item is None:
+            what = "a text or a list of texts" if repeats else "a single value"
+            raise OmniError(f"{key}: {item!r} is not allowed; expected {what}")
+    return [f"{flag}={item}" for item in values]

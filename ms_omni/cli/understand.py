@@ -1,0 +1,110 @@
+"""`ms-omni understand`: answer one conversation in text and, with --audio-out, in speech."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, TextIO
+
+from ms_omni.cli.parser import is_terminal, print_note
+from ms_omni.cli.progress import LogProgress, make_progress
+from ms_omni.cli.settings import add_flags, merge_settings
+
+if TYPE_CHECKING:  # these import numpy, which --help need not wait for
+    from ms_omni.cli.request import Request
+    from ms_omni.outputs import OmniOutput
+
+USAGE = "ms-omni understand --model DIR (--conversation FILE | --text TEXT [--image FILE] ...) [flags]"
+HELP = "answer a conversation of text, pictures, sound and video in text and speech"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_flags(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check everything cheap, then load, answer, print the text (or the JSON document) and write the wave."""
+    from ms_omni.cli.quiet import results_only_on_stdout
+    from ms_omni.cli.request import check_request
+
+    with results_only_on_stdout(args.debug) as results:
+        request = check_request(merge_settings(args))
+        output = _answer(request, results)
+        _deliver(request, output, results)
+        _note_limits(request, output)
+    return 0
+
+
+def _answer(request: Request, results: TextIO) -> OmniOutput:
+    progress = make_progress()
+    try:
+        from ms_omni.engine import OmniEngine
+
+        settings = asdict(request.engine)
+        engine = OmniEngine.from_pretrained(settings.pop("model"), **settings, progress=progress)
+        if request.stream and is_terminal(results):
+            progress.close()
+            progress = LogProgress()  # bars would be drawn into the text
+        options = {
+            "return_audio": request.audio_out is not None,
+            "speaker": request.speaker,
+            "use_audio_in_video": request.use_audio_in_video,
+            "fps": request.fps,
+            "sampling": request.sampling,
+            "progress": progress,
+        }
+        if request.stream:
+            return _print_stream(engine.stream(request.conversation, **options), results)
+        return engine.generate(request.conversation, **options)
+    finally:
+        progress.close()
+
+
+def _print_stream(chunks: Any, results: TextIO) -> OmniOutput:
+    """Print text deltas as they come. Audio chunks are parts of the final wave, which is written whole."""
+    from ms_omni.outputs import StreamEnd, TextDelta
+
+    for chunk in chunks:
+        if isinstance(chunk, TextDelta):
+            results.write(chunk.text)
+            results.flush()
+        elif isinstance(chunk, StreamEnd):
+            return chunk.output
+    raise RuntimeError("the engine's stream ended without its result")
+
+
+def _deliver(request: Request, output: OmniOutput, results: TextIO) -> None:
+    """The text goes out before the wave, so that a full disk costs the wave alone; the document names the wave."""
+    from ms_omni.cli.wave import write_wave
+
+    if request.stream:
+        results.write("\n")
+    elif not request.json:
+        results.write(output.text + "\n")
+    results.flush()
+    path = None
+    if request.audio_out is not None:
+        if output.audio is None:
+            raise RuntimeError("the engine returned no audio although it was asked for")
+        write_wave(request.audio_out, output.audio)
+        path = str(request.audio_out)
+    if request.json:
+        results.write(json.dumps(output.to_dict(path), ensure_ascii=False) + "\n")
+        results.flush()
+
+
+def _note_limits(request: Request, output: OmniOutput) -> None:
+    """Never cut an answer silently. With --ignore-eos the maximum is what was asked for."""
+    if request.sampling.ignore_eos:
+        return
+    if output.finish_reason == "length":
+        count = output.usage.completion_tokens
+        print_note(f"note: text stopped at the maximum of {count} tokens; raise --thinker-max-new-tokens for more")
+    audio = output.audio
+    if audio is not None and audio.finish_reason == "length":
+        seconds = audio.num_samples / audio.sample_rate
+        print_note(
+            f"warning: speech stopped at the maximum of {audio.num_frames} frames ({seconds:.1f} s) and is cut; "
+            "raise --talker-max-new-tokens"
+        )
