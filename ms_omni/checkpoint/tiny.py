@@ -1,0 +1,156 @@
+"""Writes small random-weight Qwen3-Omni checkpoints in the Hugging Face layout, without MindSpore and without torch."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ms_omni.checkpoint.presets import PRESETS, Preset, build_config
+from ms_omni.checkpoint.tiny_processor import CHAT_TEMPLATE, write_processor
+from ms_omni.checkpoint.tiny_tokenizer import speakable_ids, token_ids, write_tokenizer
+from ms_omni.checkpoint.weight_specs import WeightSpec, weight_specs
+from ms_omni.errors import OmniError
+
+VARIANTS = ("instruct", "thinking")
+
+# Present in every directory that `write_tiny` made, so that it may be replaced.
+MARKER = "ms_omni_tiny.json"
+INDEX = "model.safetensors.index.json"
+_SHARD_BYTES = 256 * 1024 * 1024
+
+
+def write_tiny(
+    directory: str | Path, preset: str = "tiny", seed: int = 0, variant: str = "instruct", dtype: str = "float32"
+) -> Path:
+    """Writes a checkpoint and returns its directory.
+
+    preset: "tiny" (about 12 MB) or "bench" (about 600 MB). variant: "instruct" speaks; "thinking" has no Talker and no
+    Code2Wav, as the released Thinking and Captioner checkpoints. dtype: float32, float16 or bfloat16. The same
+    arguments give the same bytes. The directory is made in one step at the end; one that holds anything but an earlier
+    tiny checkpoint is refused with OmniError.
+    """
+    _check_choice("--preset", preset, tuple(PRESETS))
+    _check_choice("variant", variant, VARIANTS)
+    target = Path(directory)
+    _check_replaceable(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as temporary:
+            staging = Path(temporary) / "checkpoint"
+            staging.mkdir()
+            _write_files(staging, PRESETS[preset], seed, variant, dtype)
+            _dump(staging / MARKER, {"preset": preset, "seed": seed, "variant": variant, "dtype": dtype})
+            if target.exists():
+                shutil.rmtree(target)
+            staging.rename(target)
+    except OSError as error:
+        raise OmniError(f"{target}: cannot be written ({error.strerror}); choose another directory") from error
+    return target
+
+
+def _check_choice(flag: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise OmniError(f"{flag} {value}: expected one of {', '.join(allowed)}")
+
+
+def _check_replaceable(target: Path) -> None:
+    if target.is_dir():
+        if any(target.iterdir()) and not (target / MARKER).is_file():
+            raise OmniError(f"{target}: not empty and not a tiny checkpoint; choose another directory or empty it")
+    elif target.exists():
+        raise OmniError(f"{target}: is a file; choose a directory")
+
+
+def _write_files(directory: Path, preset: Preset, seed: int, variant: str, dtype: str) -> None:
+    from transformers import Qwen3OmniMoeConfig
+
+    config = Qwen3OmniMoeConfig(**build_config(preset, with_talker=variant == "instruct"), dtype=dtype)
+    document = config.to_dict()
+    if variant != "instruct":
+        del document["talker_config"], document["code2wav_config"]
+    _dump(directory / "config.json", document)
+    _dump(directory / "generation_config.json", _generation_config(preset, variant))
+    write_tokenizer(directory, CHAT_TEMPLATE)
+    write_processor(directory)
+    _write_shards(directory, config, seed, dtype)
+
+
+def _generation_config(preset: Preset, variant: str) -> dict[str, Any]:
+    ids = token_ids()
+    settings: dict[str, Any] = {
+        "eos_token_id": ids["<|im_end|>"],
+        "pad_token_id": ids["<|endoftext|>"],
+        "thinker_max_new_tokens": preset.thinker_max_new_tokens,
+    }
+    if variant == "instruct":
+        settings["talker_max_new_tokens"] = preset.talker_max_new_tokens
+    return settings
+
+
+def _write_shards(directory: Path, config: Any, seed: int, dtype: str) -> None:
+    from safetensors.numpy import save_file
+
+    specs = list(weight_specs(config))
+    shards = _split(specs, np.dtype(_numpy_dtype(dtype)).itemsize)
+    quiet = _quiet_rows(config.thinker_config.text_config.vocab_size)
+    weight_map, total = {}, 0
+    for number, shard in enumerate(shards, start=1):
+        file_name = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        tensors = {spec.name: draw(spec, seed, quiet).astype(_numpy_dtype(dtype), copy=False) for spec in shard}
+        save_file(tensors, str(directory / file_name), metadata={"format": "pt"})
+        (directory / file_name).chmod(0o644)  # safetensors makes it readable by its owner only
+        weight_map.update(dict.fromkeys(tensors, file_name))
+        total += sum(array.nbytes for array in tensors.values())
+    _dump(directory / INDEX, {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))})
+
+
+def _split(specs: list[WeightSpec], itemsize: int) -> list[list[WeightSpec]]:
+    """Shards of about 256 MB, and at least two of them, since released checkpoints always have several."""
+    sizes = [int(np.prod(spec.shape)) * itemsize for spec in specs]
+    total = sum(sizes)
+    count = max(2, -(-total // _SHARD_BYTES))
+    shards: list[list[WeightSpec]] = [[] for _ in range(count)]
+    end = 0
+    for spec, size in zip(specs, sizes):
+        end += size
+        shards[(end - 1) * count // total].append(spec)
+    return shards
+
+
+def draw(spec: WeightSpec, seed: int, quiet_rows: np.ndarray) -> np.ndarray:
+    """The float32 values of one weight. Each weight has its own stream of random numbers, so sizes and order of the
+    others do not matter. `quiet_rows`: ids that the Thinker must not say."""
+    generator = np.random.default_rng([seed, zlib.crc32(spec.name.encode())])
+    values = generator.standard_normal(spec.shape, dtype=np.float32)
+    values *= np.float32(spec.std)
+    if spec.mean:
+        values += np.float32(spec.mean)
+    if spec.row_spread:
+        values *= np.exp(spec.row_spread * generator.standard_normal((spec.shape[0], 1), dtype=np.float32))
+    if spec.name == "thinker.lm_head.weight":
+        values[quiet_rows] *= np.float32(0.1)
+    return values
+
+
+def _quiet_rows(vocab_size: int) -> np.ndarray:
+    """Ids that the Thinker does not say, so that answers read like words."""
+    return np.setdiff1d(np.arange(vocab_size), speakable_ids())
+
+
+def _numpy_dtype(name: str) -> Any:
+    if name == "bfloat16":
+        import ml_dtypes
+
+        return ml_dtypes.bfloat16
+    _check_choice("--dtype", name, ("float32", "float16"))
+    return np.dtype(name)
+
+
+def _dump(path: Path, data: Any) -> None:
+    path.write_text(json.dumps(data, indent=2, sort_keys=True) + "\n", encoding="utf-8")
