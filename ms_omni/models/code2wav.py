@@ -1,0 +1,108 @@
+"""mindone 0.5.0's Code2Wav, corrected: chunks that join without loss, bounded memory, any attention kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from mindone.transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import Qwen3OmniMoeCode2Wav
+from mindspore import Tensor, mint
+
+CHUNK_FRAMES = 300
+# The transformer of Code2Wav sees so many frames at once; longer speech is cut where the result cannot change.
+TRANSFORMER_CHUNK_FRAMES = 2048
+
+
+def samples_per_frame(config: Any) -> int:
+    """24 000 Hz / 12.5 frames a second = 1920 in the released model: the product of all upsampling factors."""
+    return int(np.prod(list(config.upsample_rates) + list(config.upsampling_ratios)))
+
+
+def missing_tail_samples(config: Any) -> int:
+    """Samples by which the wave of T frames is shorter than T * samples_per_frame (555 in the released model).
+
+    Each transposed convolution with kernel 2 * rate drops `rate` samples at either end, so its output starts one input
+    step late: it needs the next input step, which the end of the speech does not have."""
+    missing = 0
+    for rate in config.upsample_rates:
+        missing = missing * rate + rate
+    return missing
+
+
+def convolution_context_frames(config: Any) -> int:
+    """Frames before a sample that the convolutions behind the transformer look at, rounded up."""
+    context, steps_per_frame = 0.0, 1
+    for ratio in config.upsampling_ratios:
+        steps_per_frame *= ratio
+        context += 6 / steps_per_frame  # depthwise convolution, kernel 7
+    context += 6 / steps_per_frame  # first convolution of the decoder, kernel 7
+    for rate in config.upsample_rates:
+        context += 1 / steps_per_frame  # transposed convolution, two input steps an output
+        steps_per_frame *= rate
+        context += 6 * (1 + 3 + 9) / steps_per_frame  # three residual units, kernel 7, dilations 1, 3, 9
+    return int(np.ceil(context + 6 / steps_per_frame)) + 1
+
+
+class Code2Wav(Qwen3OmniMoeCode2Wav):
+    """Turns codec frames into a wave, in one go or in chunks, with the same samples.
+
+    transformers 4.57.1 and mindone 0.5.0 lose 555 samples (23 ms, a click) at every boundary of `chunked_decode`: a
+    chunk whose context is `c` frames starts at sample `c * 1920 - 555` of its own wave, not at `c * 1920`. Their 25
+    frames of context are also fewer than the 72 of the attention window, of which there are 8 layers, so samples
+    differ.
+    """
+
+    def construct(self, codes: Tensor) -> Tensor:
+        """codes: int32, (1, num_quantizers, frames). Returns float (1, 1, samples) in [-1, 1], the single shot."""
+        return self._to_wave(self._transform(codes))
+
+    def chunked_decode(
+        self, codes: Tensor, chunk_size: int = CHUNK_FRAMES, left_context_size: int | None = None
+    ) -> Tensor:
+        """(1, 1, frames * 1920 - 555), decoded `chunk_size` frames at a time. By default the transformer sees the whole
+        speech and each chunk of convolutions all they can reach, so the result equals the single shot. A given
+        `left_context_size` decodes each chunk from that many frames before it alone: less exact below the reach of the
+        attention windows, never shorter."""
+        if left_context_size is None:
+            return mint.cat(list(self.chunks(codes, chunk_size)), dim=-1)
+        step, late = samples_per_frame(self.config), missing_tail_samples(self.config)
+        waves = []
+        for start in range(0, codes.shape[-1], chunk_size):
+            context = min(left_context_size, start)
+            wave = self.construct(codes[..., start - context : start + chunk_size])
+            waves.append(wave[..., context * step - late if start else 0 :])
+        return mint.cat(waves, dim=-1)
+
+    def chunks(self, codes: Tensor, chunk_frames: int = CHUNK_FRAMES) -> Iterator[Tensor]:
+        """Pieces (1, 1, n) that concatenate to the single shot, convolved `chunk_frames` at a time."""
+        step, late = samples_per_frame(self.config), missing_tail_samples(self.config)
+        reach = convolution_context_frames(self.config)
+        hidden = self._transform(codes)
+        for start in range(0, codes.shape[-1], chunk_frames):
+            context = min(reach, start)
+            wave = self._to_wave(hidden[:, start - context : start + chunk_frames])
+            yield wave[..., context * step - late if start else 0 :]
+
+    def _transform(self, codes: Tensor) -> Tensor:
+        """Codes to hidden frames (1, frames, hidden): embeddings averaged over the codebooks, then the transformer."""
+        if codes.shape[1] != self.config.num_quantizers:
+            raise ValueError(f"expected {self.config.num_quantizers} codes a frame, got {codes.shape[1]}")
+        embeds = self.code_embedding(codes + self.code_offset).mean(1)
+        reach = self.config.num_hidden_layers * (self.config.sliding_window - 1)
+        outputs = []
+        for start in range(0, embeds.shape[1], TRANSFORMER_CHUNK_FRAMES):
+            context = min(reach, start)
+            part = embeds[:, start - context : start + TRANSFORMER_CHUNK_FRAMES]
+            outputs.append(self.pre_transformer(inputs_embeds=part).last_hidden_state[:, context:])
+        return outputs[0] if len(outputs) == 1 else mint.cat(outputs, dim=1)
+
+    def _to_wave(self, hidden: Tensor) -> Tensor:
+        """(1, frames, hidden) to (1, 1, frames * 1920 - 555)."""
+        wave = hidden.permute(0, 2, 1)
+        for stage in self.upsample:
+            for block in stage:
+                wave = block(wave)
+        for block in self.decoder:
+            wave = block(wave)
+        return wave.clamp(min=-1, max=1)

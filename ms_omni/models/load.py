@@ -1,0 +1,40 @@
+"""A checkpoint directory in, a model with its weights out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+TALKER_PREFIXES = ("talker.", "code2wav.")
+
+
+def load_model(
+    path: str | Path,
+    *,
+    dtype: Any = None,
+    attn_implementation: str = "eager",
+    with_talker: bool = True,
+    progress: Any = None,
+) -> Any:
+    """mindone's Qwen3OmniMoeForConditionalGeneration with this package's corrections and the weights of `path` (a
+    checkpoint directory or a hub name in the local cache).
+
+    dtype: a MindSpore float type (default float32). with_talker False skips the weights of Talker and Code2Wav.
+    progress: called with ("load", weights done, weights in all). Raises OmniError for a checkpoint that lacks a weight
+    or a shard. Call ms_omni.kernels.setup_device first."""
+    import mindspore as ms
+
+    from ms_omni.checkpoint.config import read_config
+    from ms_omni.checkpoint.load import load_weights
+    from ms_omni.checkpoint.reader import CheckpointReader
+    from ms_omni.checkpoint.resolve import resolve_checkpoint
+    from ms_omni.models.build import build_model
+
+    directory = resolve_checkpoint(path)
+    config = read_config(directory)
+    dtype = ms.float32 if dtype is None else dtype
+    reader = CheckpointReader(directory)
+    model = build_model(config, with_talker=with_talker, dtype=dtype, attn_implementation=attn_implementation)
+    ignored = () if model.has_talker else TALKER_PREFIXES
+    load_weights(model, reader, dtype, ignore_prefixes=ignored, progress=progress)
+    return model
