@@ -1,0 +1,88 @@
+"""Random numbers on the CPU, drawn from MindSpore's own generators so that `ms.manual_seed` decides them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor
+from mindspore.common.generator import default_generator
+
+from ms_omni.kernels.cpu_arrays import as_shape, np_dtype, scalar, to_tensor
+
+_STEP = 12  # what MindSpore's own random operators advance the generator's offset by
+
+
+def numpy_generator(generator: Any = None) -> np.random.Generator:
+    """A numpy generator for one call: keyed by the seed and offset of MindSpore's, which moves on."""
+    seed, offset = (generator or default_generator)._step(Tensor(_STEP, ms.int64))
+    # the offset goes into the second counter word, so two calls never share a stretch of the stream
+    counter = [0, int(offset.asnumpy()) % 2**64, 0, 0]
+    return np.random.Generator(np.random.Philox(key=int(seed.asnumpy()) % 2**64, counter=counter))
+
+
+def rand(*size: Any, generator: Any = None, dtype: Any = None) -> Tensor:
+    return to_tensor(numpy_generator(generator).random(as_shape(size), np.float32), dtype)
+
+
+def randn(*size: Any, generator: Any = None, dtype: Any = None) -> Tensor:
+    return to_tensor(numpy_generator(generator).standard_normal(as_shape(size), np.float32), dtype)
+
+
+def rand_like(input: Tensor, *, dtype: Any = None) -> Tensor:
+    return rand(input.shape, dtype=dtype or input.dtype)
+
+
+def randn_like(input: Tensor, *, dtype: Any = None) -> Tensor:
+    return randn(input.shape, dtype=dtype or input.dtype)
+
+
+def randint(*args: Any, generator: Any = None, dtype: Any = None) -> Tensor:
+    """randint(low=0, high, size)."""
+    low, high, size = (0, *args) if len(args) == 2 else args
+    return to_tensor(numpy_generator(generator).integers(scalar(low), scalar(high), as_shape(size)), dtype or ms.int64)
+
+
+def randperm(n: int, *, generator: Any = None, dtype: Any = ms.int64) -> Tensor:
+    return to_tensor(numpy_generator(generator).permutation(n), dtype)
+
+
+def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, generator: Any = None) -> Tensor:
+    mean, std = (value.asnumpy() if isinstance(value, Tensor) else value for value in (mean, std))
+    shape = np.broadcast_shapes(np.shape(mean), np.shape(std)) if size is None else as_shape(size)
+    return to_tensor(numpy_generator(generator).normal(mean, std, shape), ms.float32)
+
+
+def normal_(self: Tensor, mean: Any = 0, std: Any = 1, *, generator: Any = None) -> Tensor:
+    draws = numpy_generator(generator).normal(scalar(mean), scalar(std), self.shape)
+    return self.copy_(to_tensor(draws, self.dtype))
+
+
+def uniform_(self: Tensor, from_: Any = 0, to: Any = 1, *, generator: Any = None) -> Tensor:
+    draws = numpy_generator(generator).uniform(scalar(from_), scalar(to), self.shape)
+    return self.copy_(to_tensor(draws, self.dtype))
+
+
+def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None) -> Tensor:
+    """Indices drawn by weight. input: (categories,) or (rows, categories), weights not negative, rows not all zero.
+
+    Returns int64 (num_samples,) or (rows, num_samples). Raises ValueError for invalid weights or too many samples.
+    """
+    weights = input.asnumpy().astype(np.float64)
+    if not np.isfinite(weights).all() or (weights < 0).any() or not (weights.sum(-1) > 0).all():
+        raise ValueError("multinomial: weights must be finite, not negative, and not all zero in a row")
+    draw = numpy_generator(generator)
+    if replacement:
+        cumulative = np.cumsum(weights, -1)
+        points = draw.random((*weights.shape[:-1], num_samples)) * cumulative[..., -1:]
+        # a point belongs to the first category whose cumulative weight exceeds it
+        chosen = (points[..., :, None] >= cumulative[..., None, :]).sum(-1)
+    else:
+        if num_samples > np.count_nonzero(weights, -1).min():
+            raise ValueError(f"multinomial: {num_samples} samples without replacement need as many positive weights")
+        # exponential race: the smallest of Exp(1)/weight is drawn by weight, the next ones without replacement
+        with np.errstate(divide="ignore"):
+            arrivals = draw.exponential(size=weights.shape) / weights
+        chosen = np.argsort(arrivals, -1, kind="stable")[..., :num_samples]
+    return to_tensor(chosen, np_dtype(ms.int64))

@@ -1,0 +1,47 @@
+"""The list of what `install_cpu_kernels` replaces, and by what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ms_omni.kernels import cpu_conv, cpu_creation, cpu_indexing, cpu_math, cpu_nn, cpu_random, cpu_wrapped
+from ms_omni.kernels.cpu import Fill
+
+_MINT: tuple[tuple[Any, str], ...] = (
+    (cpu_creation, "arange linspace full full_like zeros_like ones_like empty empty_like clone"),
+    (cpu_random, "rand randn rand_like randn_like randint randperm normal multinomial"),
+    (cpu_indexing, "nonzero topk sort argsort argmax argmin index_select take index_add scatter_add stack"),
+    (cpu_indexing, "repeat_interleave unique roll bincount"),
+    (cpu_math, "cumsum var std logsumexp log2 log10 outer mm dot addmm einsum equal bitwise_or bitwise_not"),
+    (cpu_math, "floor_divide"),
+    (cpu_wrapped, "where cat concat"),
+)
+_FUNCTIONAL: tuple[tuple[Any, str], ...] = (
+    (cpu_nn, "embedding layer_norm gelu log_softmax elu softplus mish leaky_relu dropout pad"),
+    (cpu_indexing, "one_hot"),
+    (cpu_conv, "conv1d conv2d conv3d conv_transpose2d"),
+)
+_TENSOR: tuple[tuple[Any, str], ...] = (
+    (cpu_creation, "clone new_full new_empty"),
+    (cpu_random, "normal_ uniform_"),
+    (cpu_indexing, "repeat nonzero index_add index_add_ scatter_ scatter_add_ masked_fill masked_fill_ fill_ zero_ roll"),
+    (cpu_math, "clamp_"),
+)
+# what the convolution layers call: the module's own names for the operators
+_CONV_LAYERS = {
+    "mindspore.mint.nn.layer.conv": {
+        f"conv{n}d_{kind}_op": getattr(cpu_conv, f"conv{n}d") for n in (1, 2, 3) for kind in ("ext", "padding")
+    }
+}
+
+
+def _fills(owner: str, rows: tuple[tuple[Any, str], ...]) -> list[Fill]:
+    return [Fill(owner, name, getattr(module, name)) for module, names in rows for name in names.split()]
+
+
+FILLS: tuple[Fill, ...] = (
+    *_fills("mindspore.mint", _MINT),
+    *_fills("mindspore.mint.nn.functional", _FUNCTIONAL),
+    *_fills("mindspore.Tensor", _TENSOR),
+    *(Fill(owner, name, function) for owner, names in _CONV_LAYERS.items() for name, function in names.items()),
+)

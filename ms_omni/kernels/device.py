@@ -1,0 +1,58 @@
+"""Picks the device that MindSpore runs on and prepares it."""
+
+from __future__ import annotations
+
+from ms_omni.config import DEVICES
+from ms_omni.errors import OmniError
+
+
+def setup_device(device: str = "auto") -> str:
+    """Point MindSpore at a device; call it before the first tensor operation and before mindone is imported.
+
+    `auto` takes Ascend when MindSpore sees a card, else CPU. On CPU, execution becomes synchronous (faster on few
+    cores, and errors surface where they happen) and the operators that the CPU build lacks are filled in.
+
+    Returns "Ascend" or "CPU". Calling it again with the same device changes nothing.
+    Raises OmniError for an unknown device, an Ascend that is not there, or a process already bound to the other one.
+    """
+    if device not in DEVICES:
+        raise OmniError(f"--device {device}: expected one of {', '.join(DEVICES)}")
+    cards = num_ascend_cards()
+    if device == "Ascend" and cards == 0:
+        raise OmniError("--device Ascend: no Ascend card is visible to MindSpore; allowed here: CPU")
+    chosen = device if device != "auto" else ("Ascend" if cards else "CPU")
+    _bind(chosen)
+    if chosen == "CPU":
+        _prepare_cpu()
+    return chosen
+
+
+def num_ascend_cards() -> int:
+    """Ascend cards that MindSpore can use: 0 without a card, a driver or CANN."""
+    from mindspore.device_context import ascend
+
+    try:
+        return ascend.device_count()
+    except RuntimeError:  # how 2.7.1 says that the Ascend backend could not be loaded
+        return 0
+
+
+def _bind(device: str) -> None:
+    import mindspore as ms
+
+    try:
+        ms.set_device(device)
+    except RuntimeError as error:
+        current = ms.get_context("device_target")
+        if current == device:
+            return
+        raise OmniError(f"--device {device}: this process already runs on {current}; allowed here: {current}") from error
+
+
+def _prepare_cpu() -> None:
+    import mindspore as ms
+
+    from ms_omni.kernels.cpu import install_cpu_kernels
+
+    ms.runtime.launch_blocking()
+    install_cpu_kernels()
