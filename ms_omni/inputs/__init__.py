@@ -1,0 +1,1 @@
+"""What goes in: conversations, media readers, the processor and the casting to MindSpore tensors."""

@@ -1,0 +1,97 @@
+"""Reads audio as qwen-omni-utils 0.0.9 does through librosa: mono float32 at 16 kHz."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ms_omni.errors import OmniError
+from ms_omni.inputs.av_audio import decode_audio_track
+from ms_omni.inputs.source import Source, open_source
+from ms_omni.inputs.truncation import cut_container
+
+SAMPLE_RATE = 16_000
+
+
+def read_audio(value: Any, start: float = 0.0, end: float | None = None) -> np.ndarray:
+    """float32 (num_samples,) at 16 kHz of a path, file://, http(s)://, data: URI or a mono 16 kHz array.
+
+    `start` and `end` are seconds, cut before resampling. Raises OmniError naming the medium: missing, undecodable,
+    truncated, without any sample, or `start` behind its end."""
+    if isinstance(value, np.ndarray):
+        return _from_array(value, start, end)
+    source = open_source(value, "audio")
+    # qwen-omni-utils hands URLs to ffmpeg, which gives 16-bit samples, and everything else to libsndfile.
+    samples, rate = _decode_with_av(source, start, end) if source.is_remote else _decode(source, start, end)
+    return finish_audio(samples, rate, source, start)
+
+
+def read_video_audio(value: str, start: float = 0.0, end: float | None = None) -> np.ndarray:
+    """The sound of a video, as `read_audio`. Raises OmniError also when the video has no audio track."""
+    source = open_source(value, "video")
+    samples, rate = _decode_with_av(source, start, end)
+    return finish_audio(samples, rate, source, start)
+
+
+def finish_audio(samples: np.ndarray, rate: int, source: Source, start: float = 0.0) -> np.ndarray:
+    """(n,) or (channels, n) at `rate` -> (m,) at 16 kHz, m = ceil(n * 16000 / rate), as librosa.load."""
+    if not samples.shape[-1]:
+        behind = f": nothing left from second {start:g}" if start else ""
+        raise source.fail(f"empty audio (no samples{behind})")
+    mono = np.mean(samples, axis=0) if samples.ndim > 1 else samples
+    if not np.isfinite(mono).all():
+        raise source.fail("corrupt audio (samples that are not finite)")
+    if rate == SAMPLE_RATE:
+        return np.asarray(mono, dtype=np.float32)
+    import soxr
+
+    wanted = math.ceil(mono.shape[0] * (float(SAMPLE_RATE) / rate))
+    resampled = soxr.resample(mono, rate, SAMPLE_RATE, quality="soxr_hq")[:wanted]
+    return np.pad(resampled, (0, wanted - resampled.shape[0])).astype(np.float32)
+
+
+def _decode(source: Source, start: float, end: float | None) -> tuple[np.ndarray, int]:
+    """(samples (n,) or (channels, n) float32, rate): libsndfile first, FFmpeg for what it cannot read."""
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(source.open()) as file:
+            return _read_range(file, source, start, end), file.samplerate
+    except soundfile.LibsndfileError:
+        return _decode_with_av(source, start, end)
+
+
+def _read_range(file: Any, source: Source, start: float, end: float | None) -> np.ndarray:
+    """The cut of librosa's soundfile path: offset and duration are truncated to whole frames, each on its own."""
+    if cut := cut_container(source):
+        raise source.fail(f"truncated audio ({cut})")
+    first = int(start * file.samplerate)
+    if first > file.frames:
+        raise source.fail(f"starts at second {start:g}, but it lasts only {file.frames / file.samplerate:g} s")
+    wanted = -1 if end is None else int((end - start) * file.samplerate)
+    if first:
+        file.seek(first)
+    samples = file.read(frames=wanted, dtype="float32", always_2d=False).T
+    promised = file.frames - first if wanted < 0 else min(wanted, file.frames - first)
+    if samples.shape[-1] < promised:
+        raise source.fail(f"truncated audio ({samples.shape[-1]} of {promised} samples)")
+    return samples
+
+
+def _decode_with_av(source: Source, start: float, end: float | None) -> tuple[np.ndarray, int]:
+    """The cut of librosa's audioread path, where the duration counts from the truncated start."""
+    samples, rate = decode_audio_track(source)
+    first = int(rate * start)
+    last = None if end is None else first + int(rate * (end - start))
+    return samples[..., first:last], rate
+
+
+def _from_array(array: np.ndarray, start: float, end: float | None) -> np.ndarray:
+    if array.ndim != 1 or not np.issubdtype(array.dtype, np.floating):
+        raise OmniError(
+            f"audio array: expected mono floating samples at {SAMPLE_RATE} Hz, got {array.dtype} {array.shape}"
+        )
+    last = None if end is None else int(SAMPLE_RATE * end)
+    return finish_audio(array[int(SAMPLE_RATE * start) : last], SAMPLE_RATE, Source("audio array"), start)

@@ -1,0 +1,64 @@
+"""Decodes an audio track with PyAV to what `ffmpeg -f s16le` gives, without the ffmpeg program."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ms_omni.inputs.av_file import check_duration, check_packet_count, opened, packet_end_s
+from ms_omni.inputs.source import Source
+
+# librosa turns 16-bit samples into floats by 2**-15.
+_SCALE = np.float32(1 / 32768)
+
+
+def decode_audio_track(source: Source) -> tuple[np.ndarray, int]:
+    """(float32 (channels, n), rate) of the track that ffmpeg would pick, through 16-bit samples.
+
+    Raises OmniError naming the medium: no audio track, corrupt, cut short."""
+    with opened(source) as container:
+        stream = _best_stream(container)
+        if stream is None:
+            raise source.fail("has no audio track")
+        channels = stream.channels
+        blocks = list(_decode_blocks(source, container, stream))
+        rate = stream.rate
+    if not blocks:
+        return np.zeros((channels, 0), dtype=np.float32), rate
+    interleaved = np.concatenate(blocks)
+    return (interleaved.reshape(-1, channels).T * _SCALE).astype(np.float32), rate
+
+
+def _decode_blocks(source: Source, container: Any, stream: Any):
+    """Interleaved int16 blocks."""
+    import av
+
+    resampler = av.AudioResampler(format="s16", layout=stream.layout, rate=stream.rate)
+    count, last_s = 0, 0.0
+    for packet in container.demux(stream):
+        count += packet.size > 0
+        last_s = max(last_s, packet_end_s(packet))
+        if packet.is_corrupt:
+            raise source.fail("truncated or corrupt audio (broken packet)")
+        for frame in packet.decode():
+            for block in resampler.resample(frame):
+                yield block.to_ndarray().reshape(-1)
+    for block in resampler.resample(None):
+        yield block.to_ndarray().reshape(-1)
+    check_packet_count(source, stream, count)
+    check_duration(source, container, last_s)
+
+
+def _best_stream(container: Any) -> Any:
+    """ffmpeg's choice: a default track before others, then the most channels, then the first."""
+    streams = container.streams.audio
+    if not streams:
+        return None
+    return max(streams, key=lambda stream: (_is_default(stream), stream.channels, -stream.index))
+
+
+def _is_default(stream: Any) -> bool:
+    import av
+
+    return bool(stream.disposition & av.stream.Disposition.default)

@@ -1,0 +1,107 @@
+"""The parts of mindone's processor, made from a checkpoint's files, with its video processor corrected."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ms_omni.errors import OmniError
+from ms_omni.inputs.antialias import resize_bicubic
+from ms_omni.inputs.patches import normalize, patchify
+
+IMAGE_FILE = "preprocessor_config.json"
+VIDEO_FILE = "video_preprocessor_config.json"
+_FAST_ONLY = ("image_processor_type", "feature_extractor_type", "video_processor_type", "processor_class")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of the checkpoint. Raises OmniError naming the file when it is missing or not that."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OmniError(f"--model {path.parent}: {path.name} cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise OmniError(f"--model {path.parent}: {path.name} is not valid JSON ({error})") from error
+    if not isinstance(data, dict):
+        raise OmniError(f"--model {path.parent}: {path.name} must hold an object, got {type(data).__name__}")
+    return data
+
+
+def image_processor(directory: Path, min_pixels: int | None, max_pixels: int | None) -> Any:
+    """mindone's PIL `Qwen2VLImageProcessor`, the same arithmetic as transformers' with use_fast=False.
+
+    min_pixels and max_pixels replace the checkpoint's, as keywords of transformers' from_pretrained do. It ignores
+    `size`, so a file that limits the area by `size` alone is translated (transformers' fast processor reads it)."""
+    from mindone.transformers import Qwen2VLImageProcessor
+
+    settings = _own(read_json(directory / IMAGE_FILE))
+    size = settings.pop("size", None) or {}
+    for key, edge in (("min_pixels", "shortest_edge"), ("max_pixels", "longest_edge")):
+        if settings.get(key) is None and edge in size:
+            settings[key] = size[edge]
+    asked = {"min_pixels": min_pixels, "max_pixels": max_pixels}
+    settings.update({key: value for key, value in asked.items() if value is not None})
+    return Qwen2VLImageProcessor(**settings)
+
+
+def feature_extractor(directory: Path) -> Any:
+    """mindone's `WhisperFeatureExtractor`: log-mel spectrograms in numpy (float64 inside)."""
+    from mindone.transformers import WhisperFeatureExtractor
+
+    return WhisperFeatureExtractor(**_own(read_json(directory / IMAGE_FILE)))
+
+
+def video_processor(directory: Path) -> Any:
+    """mindone 0.5.0's `Qwen2VLVideoProcessor` with its call replaced.
+
+    Its own call needs operators that MindSpore's CPU lacks, rounds resized frames to bytes (through Pillow) where
+    transformers keeps floats, and reshapes videos of different lengths by the last one's. Like transformers, a
+    checkpoint without video_preprocessor_config.json uses preprocessor_config.json."""
+    from mindone.transformers import Qwen2VLVideoProcessor
+
+    class VideoProcessor(Qwen2VLVideoProcessor):
+        def __call__(self, videos: Any, images: Any = None, **kwargs: Any) -> dict[str, np.ndarray]:
+            return process_videos(videos, self, {**self.size, **(kwargs.get("size") or {})})
+
+    path = directory / VIDEO_FILE
+    settings = _own(read_json(path if path.exists() else directory / IMAGE_FILE))
+    known = {key: value for key, value in settings.items() if value is not None and hasattr(VideoProcessor, key)}
+    return VideoProcessor(**known)
+
+
+def process_videos(videos: list[np.ndarray], settings: Any, size: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """Videos (T, 3, H, W) of any lengths and sizes -> pixel_values_videos float32 (patches, 3 * 2 * patch * patch)
+    and video_grid_thw int64 (videos, 3), as transformers 4.57.1 within 1e-6.
+
+    settings: an object with the fields of Qwen2VLVideoProcessor. size: shortest_edge and longest_edge, the least and
+    the largest area of a frame in pixels."""
+    from mindone.transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
+
+    patch, temporal, merge = settings.patch_size, settings.temporal_patch_size, settings.merge_size
+    patches, grids = [], []
+    for video in videos:
+        video = np.asarray(video)
+        if settings.do_resize:
+            area = {"min_pixels": size["shortest_edge"], "max_pixels": size["longest_edge"]}
+            video = resize_bicubic(video, *smart_resize(*video.shape[-2:], factor=patch * merge, **area))
+        factor = settings.rescale_factor if settings.do_rescale else None
+        if settings.do_normalize:
+            video = normalize(video, factor, settings.image_mean, settings.image_std)
+        elif factor:
+            video = video * np.float32(factor)
+        rows, grid = patchify(video, patch, temporal, merge)
+        patches.append(rows)
+        grids.append(grid)
+    return {
+        "pixel_values_videos": np.concatenate(patches).astype(np.float32, copy=False),
+        "video_grid_thw": np.asarray(grids, dtype=np.int64),
+    }
+
+
+def _own(settings: dict[str, Any]) -> dict[str, Any]:
+    """The files of images, videos and audio share one namespace; class names are not settings."""
+    return {key: value for key, value in settings.items() if key not in _FAST_ONLY}

@@ -1,0 +1,264 @@
+"""The conversation a user gives: schema, validation, and reading it from a JSON file. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ms_omni.errors import OmniError
+
+ROLES = ("system", "user", "assistant")
+CONTENT_TYPES = ("text", "image", "audio", "video")
+# qwen-omni-utils also answers to this type, and the chat template renders it as an image.
+TYPE_ALIASES = {"image_url": "image"}
+# Where each type may carry its medium; the first name found counts, as in qwen-omni-utils 0.0.9.
+SOURCE_KEYS = {
+    "text": ("text",),
+    "image": ("image", "image_url"),
+    "audio": ("audio", "audio_url"),
+    "video": ("video", "video_url"),
+}
+_SIZE_KEYS = {"min_pixels": "size", "max_pixels": "size", "resized_height": "size", "resized_width": "size"}
+# Option -> what its value must be; the options are those of qwen-omni-utils 0.0.9.
+OPTION_KEYS: dict[str, dict[str, str]] = {
+    "text": {},
+    "image": _SIZE_KEYS,
+    "audio": {"audio_start": "seconds", "audio_end": "seconds"},
+    "video": {
+        **_SIZE_KEYS,
+        "video_start": "seconds",
+        "video_end": "seconds",
+        "fps": "rate",
+        "nframes": "count",
+        "min_frames": "count",
+        "max_frames": "count",
+        "total_pixels": "rate",
+        "sample_fps": "rate",
+        "raw_fps": "rate",
+    },
+}
+_WANTED = {
+    "size": "a whole number above 0",
+    "count": "a number above 0",
+    "rate": "a number above 0",
+    "seconds": "a number of seconds from 0",
+}
+_REMOTE = ("http://", "https://", "file://", "data:")
+_MESSAGE_KEYS = ("role", "content", "reasoning_content")
+
+
+def load_conversation(path: str | Path) -> list[dict[str, Any]]:
+    """The validated conversation of a JSON file.
+
+    A relative media path counts from the current directory, as in qwen-omni-utils; where nothing is there, from the
+    directory of the file. Raises OmniError naming the file: missing, unreadable, not UTF-8, not JSON (with line and
+    column), or whatever `validate_conversation` refuses.
+    """
+    path = Path(path)
+    where = f"--conversation {path}"
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise OmniError(f"{where}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise OmniError(f"{where}: not UTF-8 text (byte {error.start})") from error
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise OmniError(f"{where}: not valid JSON (line {error.lineno} column {error.colno}: {error.msg})") from error
+    except RecursionError as error:
+        raise OmniError(f"{where}: not a conversation (nested too deeply)") from error
+    conversation = validate_conversation(data, where)
+    return [_with_local_paths(message, path.parent) for message in conversation]
+
+
+def build_conversation(
+    system: str | None = None,
+    text: str | None = None,
+    images: Iterable[Any] = (),
+    audios: Iterable[Any] = (),
+    videos: Iterable[Any] = (),
+) -> list[dict[str, Any]]:
+    """One turn: the media in the order image, audio, video, then the text, after an optional system prompt.
+
+    Raises OmniError when there is nothing to say."""
+    parts = [{"type": "image", "image": image} for image in images]
+    parts += [{"type": "audio", "audio": audio} for audio in audios]
+    parts += [{"type": "video", "video": video} for video in videos]
+    if text is not None:
+        parts.append({"type": "text", "text": text})
+    if not parts:
+        raise OmniError("nothing to answer: give --conversation, --text, --image, --audio or --video")
+    messages: list[dict[str, Any]] = []
+    if system is not None:
+        messages.append({"role": "system", "content": [{"type": "text", "text": system}]})
+    messages.append({"role": "user", "content": parts})
+    return validate_conversation(messages)
+
+
+def validate_conversation(obj: Any, where: str = "conversation") -> list[dict[str, Any]]:
+    """`obj` itself when it is a conversation: a list of {"role", "content"}, content a string or a list of parts.
+
+    Raises OmniError, one line naming `where`, the message and the part (both counted from 0), for anything else.
+    Media are not opened here."""
+    if not isinstance(obj, list):
+        raise OmniError(f"{where}: expected a list of messages, got {_kind(obj)}")
+    if not obj:
+        raise OmniError(f"{where}: expected at least one message, got an empty list")
+    for index, message in enumerate(obj):
+        _check_message(message, f"{where}: message {index}")
+    if not any(message["role"] == "user" for message in obj):
+        raise OmniError(f"{where}: no message with role 'user'")
+    return obj
+
+
+def media_parts(conversation: Sequence[dict[str, Any]]) -> Iterable[tuple[str, Any, dict[str, Any]]]:
+    """(type, medium, part) for every image, audio and video of a validated conversation, in order."""
+    for message in conversation:
+        if not isinstance(message["content"], list):
+            continue
+        for part in message["content"]:
+            kind = part_type(part)
+            if kind != "text":
+                key = next(key for key in SOURCE_KEYS[kind] if key in part)
+                yield kind, part[key], part
+
+
+def part_type(part: dict[str, Any]) -> str:
+    """text, image, audio or video; a part without a type is told by the key of its medium."""
+    if "type" in part:
+        return TYPE_ALIASES.get(part["type"], part["type"])
+    return next((kind for kind in CONTENT_TYPES if any(key in part for key in SOURCE_KEYS[kind])), "")
+
+
+def _check_message(message: Any, where: str) -> None:
+    if not isinstance(message, dict):
+        raise OmniError(f"{where}: expected an object with role and content, got {_kind(message)}")
+    for key in ("role", "content"):
+        if key not in message:
+            raise OmniError(f"{where}: {key!r} is missing")
+    _refuse_unknown(message, _MESSAGE_KEYS, where)
+    role, content = message["role"], message["content"]
+    if not isinstance(role, str) or role not in ROLES:
+        raise OmniError(f"{where}: unknown role {_short(role)}; allowed: {', '.join(ROLES)}")
+    if not isinstance(message.get("reasoning_content", ""), str):
+        raise OmniError(f"{where}: 'reasoning_content' must be a string, got {_kind(message['reasoning_content'])}")
+    if isinstance(content, str):
+        return
+    if not isinstance(content, list):
+        raise OmniError(f"{where}: 'content' must be a string or a list of parts, got {_kind(content)}")
+    if not content:
+        raise OmniError(f"{where}: 'content' is an empty list")
+    for index, part in enumerate(content):
+        _check_part(part, f"{where}, part {index}")
+
+
+def _check_part(part: Any, where: str) -> None:
+    if not isinstance(part, dict):
+        raise OmniError(f"{where}: expected an object with a type, got {_kind(part)}")
+    if "type" not in part:
+        raise OmniError(f"{where}: 'type' is missing; allowed: {', '.join(CONTENT_TYPES)}")
+    if not isinstance(part["type"], str) or part_type(part) not in CONTENT_TYPES:
+        raise OmniError(f"{where}: unknown content type {_short(part['type'])}; allowed: {', '.join(CONTENT_TYPES)}")
+    kind = part_type(part)
+    sources, options = SOURCE_KEYS[kind], OPTION_KEYS[kind]
+    _refuse_unknown(part, ("type", *sources, *options), where)
+    given = [key for key in sources if key in part]
+    if not given:
+        raise OmniError(f"{where}: {kind} part without {' or '.join(repr(key) for key in sources)}")
+    if len(given) > 1:
+        raise OmniError(f"{where}: both {given[0]!r} and {given[1]!r}; give one")
+    _check_source(kind, given[0], part[given[0]], where)
+    for key, wanted in options.items():
+        if key in part and not _fits(part[key], wanted):
+            raise OmniError(f"{where}: {key!r} must be {_WANTED[wanted]}, got {_short(part[key])}")
+    _check_combinations(part, where)
+
+
+def _check_source(kind: str, key: str, value: Any, where: str) -> None:
+    if isinstance(value, str):
+        if not value and kind != "text":
+            raise OmniError(f"{where}: {key!r} is an empty string")
+        return
+    if kind == "text":
+        raise OmniError(f"{where}: {key!r} must be a string, got {_kind(value)}")
+    if kind == "video" and isinstance(value, (list, tuple)):
+        if not value:
+            raise OmniError(f"{where}: {key!r} is an empty list of frames")
+        for index, frame in enumerate(value):
+            if not isinstance(frame, str) and not _is_media_object(frame):
+                raise OmniError(f"{where}: frame {index} of {key!r} must be a path or an image, got {_kind(frame)}")
+        return
+    if not _is_media_object(value):
+        more = ", a list of frames" if kind == "video" else ""
+        raise OmniError(f"{where}: {key!r} must be a path, a URL{more} or an array, got {_kind(value)}")
+
+
+def _check_combinations(part: dict[str, Any], where: str) -> None:
+    if "fps" in part and "nframes" in part:
+        raise OmniError(f"{where}: both 'fps' and 'nframes'; give one")
+    if ("resized_height" in part) != ("resized_width" in part):
+        raise OmniError(f"{where}: 'resized_height' and 'resized_width' must be given together")
+    for low, high in (("audio_start", "audio_end"), ("video_start", "video_end")):
+        if high in part and part.get(low, 0) >= part[high]:
+            raise OmniError(f"{where}: {low!r} {part.get(low, 0)} must be below {high!r} {part[high]}")
+    for low, high in (("min_pixels", "max_pixels"), ("min_frames", "max_frames")):
+        if low in part and high in part and part[low] > part[high]:
+            raise OmniError(f"{where}: {low!r} {part[low]} is above {high!r} {part[high]}")
+
+
+def _refuse_unknown(obj: dict[Any, Any], allowed: Sequence[str], where: str) -> None:
+    for key in obj:
+        if key not in allowed:
+            raise OmniError(f"{where}: unknown key {_short(key)}; allowed: {', '.join(allowed)}")
+
+
+def _fits(value: Any, wanted: str) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return False
+    if wanted == "seconds":
+        return value >= 0
+    return value > 0 and (wanted != "size" or value == int(value))
+
+
+def _is_media_object(value: Any) -> bool:
+    """A numpy array or a PIL image, told without importing either."""
+    return hasattr(value, "__array_interface__") or hasattr(value, "getbands")
+
+
+def _with_local_paths(message: dict[str, Any], directory: Path) -> dict[str, Any]:
+    if isinstance(message["content"], str):
+        return message
+    parts = []
+    for part in message["content"]:
+        sources = () if part_type(part) == "text" else SOURCE_KEYS[part_type(part)]
+        parts.append({k: _localize(v, directory) if k in sources else v for k, v in part.items()})
+    return {**message, "content": parts}
+
+
+def _localize(value: Any, directory: Path) -> Any:
+    if isinstance(value, list):
+        return [_localize(item, directory) for item in value]
+    if value.startswith(_REMOTE) or _exists(Path(value)) or not _exists(directory / value):
+        return value
+    return str(directory / value)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name too long, or with a null byte: the reader will say so
+        return False
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "a string", type(None): "null", bool: "a boolean"}
+    return names.get(type(value), f"{type(value).__name__}")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,93 @@
+"""`process_mm_info` of qwen-omni-utils 0.0.9 without torch: the media of conversations, ready for the processor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ms_omni.errors import OmniError
+from ms_omni.inputs.audio import read_audio, read_video_audio
+from ms_omni.inputs.conversation import media_parts, validate_conversation
+from ms_omni.inputs.image import fetch_image
+from ms_omni.inputs.video import fetch_video
+
+READERS = ("auto", "ms_omni", "qwen_omni_utils")
+
+
+def process_mm_info(
+    conversations: Any,
+    use_audio_in_video: bool,
+    return_video_kwargs: bool = False,
+    return_video_metadata: bool = False,
+    image_patch_size: int = 14,
+    reader: str = "auto",
+) -> tuple[Any, ...]:
+    """(audios, images, videos) of one conversation or a list of them, each None when there is none.
+
+    audios: float32 (num_samples,) at 16 kHz, in the order they appear; with `use_audio_in_video` the sound of every
+    video is among them. images: RGB PIL images. videos: float32 (T, 3, H, W), values 0..255, or (video, metadata) with
+    `return_video_metadata`. With `return_video_kwargs` a fourth item, {"do_sample_frames": False, "fps": [...]}.
+
+    reader: "qwen_omni_utils" delegates to that package (it needs torch); "auto" and "ms_omni" read without torch.
+    Raises OmniError naming the message or the medium that is wrong."""
+    if reader not in READERS:
+        raise OmniError(f"reader {reader!r}: expected one of {', '.join(READERS)}")
+    batch = _as_batch(conversations)
+    if reader == "qwen_omni_utils":
+        return _delegate(batch, use_audio_in_video, return_video_kwargs, return_video_metadata, image_patch_size)
+    audios: list[Any] = []
+    images: list[Any] = []
+    videos: list[Any] = []
+    rates: list[float] = []
+    for kind, medium, part in _parts(batch):
+        if kind == "image":
+            images.append(fetch_image(part, image_patch_size))
+        elif kind == "audio":
+            audios.append(read_audio(medium, part.get("audio_start", 0.0), part.get("audio_end")))
+        else:
+            if use_audio_in_video:
+                audios.append(_sound_of(medium, part))
+            frames, metadata, sample_fps = fetch_video(part, image_patch_size)
+            videos.append((frames, metadata) if return_video_metadata else frames)
+            rates.append(sample_fps)
+    result = (audios or None, images or None, videos or None)
+    return (*result, _video_kwargs(rates, return_video_metadata)) if return_video_kwargs else result
+
+
+def _as_batch(conversations: Any) -> list[list[dict[str, Any]]]:
+    is_batch = isinstance(conversations, list) and conversations and isinstance(conversations[0], list)
+    if not is_batch:
+        return [validate_conversation(conversations)]
+    return [validate_conversation(one, f"conversation {index}") for index, one in enumerate(conversations)]
+
+
+def _parts(batch: list[list[dict[str, Any]]]) -> Iterator[tuple[str, Any, dict[str, Any]]]:
+    for conversation in batch:
+        yield from media_parts(conversation)
+
+
+def _sound_of(medium: Any, part: dict[str, Any]) -> np.ndarray:
+    if not isinstance(medium, str):
+        raise OmniError("a video given as frames has no audio track; use_audio_in_video needs a video file")
+    return read_video_audio(medium, part.get("video_start", 0.0), part.get("video_end"))
+
+
+def _video_kwargs(rates: list[float], with_metadata: bool) -> dict[str, Any]:
+    return {"do_sample_frames": False} if with_metadata else {"do_sample_frames": False, "fps": rates}
+
+
+def _delegate(batch: list[list[dict[str, Any]]], *options: Any) -> tuple[Any, ...]:
+    """The package itself; its torch videos become numpy arrays."""
+    try:
+        from qwen_omni_utils import process_mm_info as original
+    except ImportError as error:
+        raise OmniError(f"reader 'qwen_omni_utils': cannot be imported ({error}); use reader 'auto'") from error
+    try:
+        audios, images, videos, *rest = original(batch, *options)
+    except Exception as error:
+        raise OmniError(f"qwen_omni_utils: {' '.join(str(error).split()) or type(error).__name__}") from error
+    if videos is not None:
+        videos = [(v[0].numpy(), v[1]) if isinstance(v, tuple) else v.numpy() for v in videos]
+    return (audios, images, videos, *rest)

@@ -1,0 +1,156 @@
+"""Conversation to model inputs: reads the media, renders the prompt, runs mindone's corrected processor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ms_omni.errors import OmniError
+from ms_omni.inputs.components import feature_extractor, image_processor, video_processor
+from ms_omni.inputs.conversation import media_parts, validate_conversation
+from ms_omni.inputs.mm_info import process_mm_info
+
+_KINDS = ("image", "audio", "video")
+
+
+@dataclass(frozen=True)
+class PreparedInputs:
+    """What the model takes.
+
+    arrays: transformers' names and shapes as numpy arrays: input_ids and attention_mask int64 (1, tokens);
+        pixel_values float32 (patches, 3 * 2 * patch * patch) with image_grid_thw int64 (images, 3); the same for
+        pixel_values_videos and video_grid_thw, with video_second_per_grid float64 (videos,); input_features float32
+        (audios, mel bins, frames) with feature_attention_mask int32 (audios, frames). Only what the conversation has.
+    text: the prompt as the chat template rendered it, before media tokens are repeated.
+    usage_counts: prompt_tokens, image_tokens, audio_tokens, video_tokens.
+    """
+
+    arrays: dict[str, np.ndarray]
+    text: str
+    usage_counts: dict[str, int]
+
+
+class InputProcessor:
+    """mindone's Qwen3OmniMoeProcessor with transformers' results (see `components` for what is corrected)."""
+
+    def __init__(self, processor: Any):
+        self.processor = processor
+        self.tokenizer = processor.tokenizer
+
+    @classmethod
+    def from_pretrained(
+        cls, directory: str | Path, min_pixels: int | None = None, max_pixels: int | None = None
+    ) -> InputProcessor:
+        """From a checkpoint directory. min_pixels and max_pixels bound the area of images.
+
+        Call `ms_omni.kernels.setup_device` first: this imports mindone. Raises OmniError for missing or broken files
+        and for a checkpoint without a chat template."""
+        from mindone.transformers import Qwen3OmniMoeProcessor
+
+        directory = Path(directory)
+        for name, value in (("--min-pixels", min_pixels), ("--max-pixels", max_pixels)):
+            if value is not None and value < 1:
+                raise OmniError(f"{name} {value}: expected a whole number above 0")
+        images = image_processor(directory, min_pixels, max_pixels)
+        if images.min_pixels > images.max_pixels:
+            raise OmniError(
+                f"--min-pixels {images.min_pixels} is above --max-pixels {images.max_pixels} (the checkpoint's count "
+                "where none is given)"
+            )
+        settings, _ = Qwen3OmniMoeProcessor.get_processor_dict(str(directory), local_files_only=True)
+        if not settings.get("chat_template"):
+            raise OmniError(
+                f"--model {directory}: has no chat template (expected chat_template.json or chat_template.jinja)"
+            )
+        return cls(
+            Qwen3OmniMoeProcessor(
+                image_processor=images,
+                video_processor=video_processor(directory),
+                feature_extractor=feature_extractor(directory),
+                tokenizer=_load_tokenizer(directory),
+                chat_template=settings["chat_template"],
+            )
+        )
+
+    def prepare(
+        self, conversation: list[dict[str, Any]], use_audio_in_video: bool = False, fps: float | None = None
+    ) -> PreparedInputs:
+        """Reads every medium of `conversation` and returns the model's inputs.
+
+        fps: frames a second that the model assumes of videos (transformers' processor argument, default 1.0); it sets
+        video_second_per_grid = temporal_patch_size / fps. It does not change which frames are read: the `fps` key of
+        a video part does.
+        Raises OmniError for a conversation or medium that cannot be used."""
+        if fps is not None and not fps > 0:
+            raise OmniError(f"--fps {fps}: expected a number above 0")
+        conversation = validate_conversation(conversation)
+        text = self.render(conversation)
+        audios, images, videos = process_mm_info(conversation, use_audio_in_video)
+        self._check_audio_lengths(audios or [])
+        options = {} if fps is None else {"fps": fps}
+        try:
+            batch = self.processor(
+                text=text,
+                audio=audios,
+                images=images,
+                videos=videos,
+                return_tensors="np",
+                padding=True,
+                use_audio_in_video=use_audio_in_video,
+                **options,
+            )
+        except ValueError as error:  # transformers refuses sides of more than 200 to 1
+            raise OmniError(f"conversation: {' '.join(str(error).split())}") from error
+        arrays = {key: np.asarray(value) for key, value in batch.items()}
+        return PreparedInputs(arrays, text, self._count(arrays["input_ids"]))
+
+    def render(self, conversation: list[dict[str, Any]]) -> str:
+        """The prompt of the checkpoint's chat template, with the opening of the assistant's turn.
+
+        Raises OmniError when the template refuses the conversation, or does not give every medium its one token."""
+        try:
+            text = self.processor.apply_chat_template(conversation, add_generation_prompt=True, tokenize=False)
+        except Exception as error:  # jinja's own errors, and whatever raise_exception in the template says
+            raise OmniError(f"conversation: the chat template refuses it ({' '.join(str(error).split())})") from error
+        given = [kind for kind, _, _ in media_parts(conversation)]
+        for kind in _KINDS:
+            token = getattr(self.processor, f"{kind}_token")
+            if text.count(token) != given.count(kind):
+                raise OmniError(
+                    f"conversation: {given.count(kind)} {kind} parts, but the prompt has {text.count(token)} {token} "
+                    "(texts must not contain it, and the chat template must place every medium)"
+                )
+        return text
+
+    def decode(self, ids: Any) -> str:
+        """Token ids to text, special tokens left out, spaces as they are."""
+        return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+    def _count(self, input_ids: np.ndarray) -> dict[str, int]:
+        counts = {"prompt_tokens": int(input_ids.size)}
+        for kind in _KINDS:
+            token = self.tokenizer.convert_tokens_to_ids(getattr(self.processor, f"{kind}_token"))
+            counts[f"{kind}_tokens"] = int((input_ids == token).sum())
+        return counts
+
+    def _check_audio_lengths(self, audios: list[np.ndarray]) -> None:
+        """The spectrogram mirrors half a window at both ends: the longest clip must be longer than that."""
+        extractor = self.processor.feature_extractor
+        needed = extractor.n_fft // 2 + 1
+        longest = max((len(audio) for audio in audios), default=needed)
+        if longest < needed:
+            raise OmniError(
+                f"audio too short: {longest} samples at {extractor.sampling_rate} Hz, at least {needed} are needed"
+            )
+
+
+def _load_tokenizer(directory: Path) -> Any:
+    from transformers import Qwen2TokenizerFast
+
+    try:
+        return Qwen2TokenizerFast.from_pretrained(str(directory), local_files_only=True)
+    except Exception as error:
+        raise OmniError(f"--model {directory}: the tokenizer cannot be loaded ({' '.join(str(error).split())})") from error

@@ -1,0 +1,122 @@
+"""Where a medium comes from: a path, file://, http(s):// or a data: URI, told apart and fetched."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import urllib.error
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
+from io import BytesIO
+from typing import BinaryIO
+
+from ms_omni.errors import OmniError
+
+HTTP_TIMEOUT_S = 30.0
+# A guard against endless streams, far above the longest video the model takes.
+HTTP_MAX_BYTES = 2 << 30
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Source:
+    """A medium that exists: either `path`, a readable file that is not empty, or `data`, its bytes in memory.
+
+    `name` is what error messages call it, for example "audio clip.wav"."""
+
+    name: str
+    path: str | None = None
+    data: bytes | None = None
+    is_remote: bool = False
+
+    def open(self) -> str | BinaryIO:
+        """What a decoder opens: the path, or a fresh stream over the bytes."""
+        return self.path if self.path is not None else BytesIO(self.data or b"")
+
+    def head(self, count: int) -> bytes:
+        """The first `count` bytes."""
+        if self.path is None:
+            return (self.data or b"")[:count]
+        with open(self.path, "rb") as file:
+            return file.read(count)
+
+    def fail(self, reason: str) -> OmniError:
+        """The error that says what is wrong with this medium, on one line."""
+        return OmniError(f"{self.name}: {' '.join(reason.split())}")
+
+
+def open_source(value: str, kind: str) -> Source:
+    """The medium behind `value`; `kind` is image, audio or video and only names it.
+
+    Raises OmniError, naming it, when it is missing, a directory, unreadable, empty or cannot be fetched."""
+    if value.startswith(("http://", "https://")):
+        return _fetched(value, f"{kind} {value}")
+    if value.startswith("data:"):
+        return _inline(value, kind)
+    path = value[len("file://") :] if value.startswith("file://") else value
+    if value.startswith("file://") and not os.path.exists(path):
+        path = urllib.parse.unquote(path)  # a proper URI escapes spaces; qwen-omni-utils does not unescape them
+    source = Source(f"{kind} {path}", path=path)
+    _check_file(source, path)
+    return source
+
+
+def _check_file(source: Source, path: str) -> None:
+    try:
+        if os.path.isdir(path):
+            raise source.fail("is a directory, expected a file")
+        with open(path, "rb") as file:
+            if not file.read(1):
+                raise source.fail("is empty (0 bytes)")
+    except FileNotFoundError as error:
+        raise source.fail("no such file") from error
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        reason = getattr(error, "strerror", None) or str(error)
+        raise source.fail(f"cannot be read ({reason})") from error
+
+
+def _inline(value: str, kind: str) -> Source:
+    """RFC 2397, base64 only, as in qwen-omni-utils."""
+    head, separator, payload = value.partition("base64,")
+    name = f"{kind} {head[:40]}base64,..."
+    if not separator:
+        raise OmniError(f"{kind} {value[:40]}...: a data: URI must be base64 (data:{kind}/...;base64,...)")
+    try:
+        data = base64.b64decode(urllib.parse.unquote(payload), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise OmniError(f"{name}: not valid base64 ({error})") from error
+    if not data:
+        raise OmniError(f"{name}: is empty (0 bytes)")
+    return Source(name, data=data)
+
+
+def _fetched(url: str, name: str) -> Source:
+    request = urllib.request.Request(url, headers={"User-Agent": "ms-omni"})
+    source = Source(name, is_remote=True)
+    try:
+        with urllib.request.urlopen(request, timeout=HTTP_TIMEOUT_S) as response:
+            data = _read_capped(response, source)
+            promised = response.headers.get("Content-Length")
+    except urllib.error.HTTPError as error:
+        raise source.fail(f"cannot be fetched (HTTP {error.code} {error.reason})") from error
+    except (OSError, ValueError) as error:  # URLError and timeouts are OSErrors; ValueError: not a URL
+        raise source.fail(f"cannot be fetched ({getattr(error, 'reason', None) or error})") from error
+    except Exception as error:
+        raise source.fail(f"cannot be fetched ({type(error).__name__})") from error
+    if promised and promised.isdigit() and int(promised) != len(data):
+        raise source.fail(f"transfer ended early ({len(data)} of {promised} bytes)")
+    if not data:
+        raise source.fail("is empty (0 bytes)")
+    return Source(name, data=data, is_remote=True)
+
+
+def _read_capped(response: BinaryIO, source: Source) -> bytes:
+    chunks, size = [], 0
+    while chunk := response.read(_CHUNK_BYTES):
+        size += len(chunk)
+        if size > HTTP_MAX_BYTES:
+            raise source.fail(f"larger than {HTTP_MAX_BYTES} bytes")
+        chunks.append(chunk)
+    return b"".join(chunks)
