@@ -12,6 +12,8 @@ EMBEDDING_STD = 0.5
 LINEAR_GAIN = 1.0
 # Attention is an average over the context, so its output shrinks; this keeps the context as loud as the last token.
 ATTENTION_OUT_GAIN = 2.0
+# Attention sharp enough to pick single positions; with 1 it averages everything and greedy answers repeat one token.
+QK_NORM_MEAN = 2.0
 HEAD_GAIN = 3.0
 # A gain of 1 in Code2Wav's many residual branches saturates the wave and amplifies rounding.
 CODE2WAV_GAIN = 0.7
@@ -48,8 +50,8 @@ def weight_specs(config: Any) -> Iterator[WeightSpec]:
         yield from _code2wav(config.code2wav_config)
 
 
-def _norm(name: str, width: int) -> WeightSpec:
-    return WeightSpec(name + ".weight", (width,), std=0.1, mean=1.0)
+def _norm(name: str, width: int, mean: float = 1.0) -> WeightSpec:
+    return WeightSpec(name + ".weight", (width,), std=0.1, mean=mean)
 
 
 def _layer_norm(name: str, width: int) -> Iterator[WeightSpec]:
@@ -138,8 +140,8 @@ def _decoder_attention(prefix: str, text: Any, qk_norm: bool = True) -> Iterator
     yield from _linear(prefix + ".self_attn.v_proj", key, width, bias=bias)
     yield from _linear(prefix + ".self_attn.o_proj", width, query, bias=bias, gain=ATTENTION_OUT_GAIN)
     if qk_norm:
-        yield _norm(prefix + ".self_attn.q_norm", head_dim)
-        yield _norm(prefix + ".self_attn.k_norm", head_dim)
+        yield _norm(prefix + ".self_attn.q_norm", head_dim, QK_NORM_MEAN)
+        yield _norm(prefix + ".self_attn.k_norm", head_dim, QK_NORM_MEAN)
     yield _norm(prefix + ".input_layernorm", width)
     yield _norm(prefix + ".post_attention_layernorm", width)
 
