@@ -98,7 +98,9 @@ def _card_checks(machine: Machine, cards: list[Card]) -> list[Check]:
         return [Check("ascend", "cards", "none", "optional", OK, advice)]
     if not cards:
         names = ", ".join(f"/dev/davinci{node}" for node in nodes)
-        advice = "npu-smi info does not answer: put /usr/local/sbin on PATH; in a container, mount npu-smi and the driver"
+        advice = (
+            "npu-smi info does not answer: put /usr/local/sbin on PATH; in a container, mount npu-smi and the driver"
+        )
         return [Check("ascend", "cards", names, "listed by npu-smi", WARN, advice)]
     return [_card_check(card) for card in cards]
 

@@ -36,11 +36,12 @@ def main(argv: list[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in argv
     try:
-        code = _dispatch(argv, debug)
+        try:
+            code = _dispatch(argv, debug)
+        except SystemExit:  # argparse, after --help and --version
+            code = EXIT_OK
         sys.stdout.flush()
         return code
-    except SystemExit as stop:  # argparse, after --help, --version or a wrong flag
-        return stop.code if isinstance(stop.code, int) else EXIT_USER_ERROR
     except BrokenPipeError:
         _abandon_stdout()
         return EXIT_BROKEN_PIPE

@@ -121,7 +121,7 @@ def _check_file(kind: str, name: str) -> None:
 
 def _check_voice(checkpoint: Path, settings: dict[str, Any]) -> None:
     """A speaker that exists, and a Talker where speech is asked for; read from config.json without transformers."""
-    config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
+    config = _read_json(checkpoint / "config.json")
     has_talker = config.get("enable_audio_output", True) and config.get("talker_config") is not None
     if "audio_out" in settings and not has_talker:
         raise OmniError(
@@ -130,6 +130,16 @@ def _check_voice(checkpoint: Path, settings: dict[str, Any]) -> None:
         )
     if "speaker" in settings and has_talker:
         _check_speaker(settings["speaker"], list(config["talker_config"].get("speaker_id") or {}))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise OmniError(f"--model: {path} cannot be read as JSON ({error})") from error
+    if not isinstance(data, dict):
+        raise OmniError(f"--model: {path} holds no JSON object")
+    return data
 
 
 def _check_speaker(speaker: str, known: list[str]) -> None:

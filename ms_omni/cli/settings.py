@@ -77,9 +77,7 @@ def _add_sampling_flags(group: Any) -> None:
 
 def _add_engine_flags(group: Any) -> None:
     def add(flag: str, allowed: tuple[str, ...], help: str) -> None:
-        group.add_argument(
-            flag, type=one_of(*allowed), metavar="|".join(allowed), default=argparse.SUPPRESS, help=help
-        )
+        group.add_argument(flag, type=one_of(*allowed), metavar="|".join(allowed), default=argparse.SUPPRESS, help=help)
 
     group.add_argument(
         "--model",

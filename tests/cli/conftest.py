@@ -1,0 +1,116 @@
+"""A command line to call in-process, checkpoints to name, and an engine that answers without MindSpore."""
+
+import sys
+import types
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from ms_omni.checkpoint.tiny import write_tiny
+from ms_omni.cli.main import main
+from ms_omni.outputs import AudioChunk, AudioOutput, OmniOutput, StreamEnd, TextDelta, Usage
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def cli(capsys):
+    """cli(*argv) -> Result"""
+
+    def call(*argv):
+        code = main([str(word) for word in argv])
+        captured = capsys.readouterr()
+        return Result(code, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def user_error(cli):
+    """user_error(*argv) -> the one line on stderr of a run that must fail with exit code 2 and print no result."""
+
+    def call(*argv):
+        result = cli(*argv)
+        assert (result.code, result.out) == (2, ""), result
+        assert result.err.startswith("ms-omni: ") and result.err.count("\n") == 1, result.err
+        return result.err
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def tiny_dir(tmp_path_factory):
+    return write_tiny(tmp_path_factory.mktemp("checkpoints") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def silent_dir(tmp_path_factory):
+    """A checkpoint without a Talker."""
+    return write_tiny(tmp_path_factory.mktemp("checkpoints") / "thinking", variant="thinking")
+
+
+class FakeEngine:
+    """Stands for OmniEngine; `loaded` and `asked` hold what the command line passed on."""
+
+    loaded: dict = {}
+    asked: dict = {}
+    text_reason = speech_reason = "stop"
+    failure: BaseException | None = None
+
+    @classmethod
+    def from_pretrained(cls, model, *, progress=None, **settings):
+        cls.loaded = {"model": model, **settings}
+        progress("load", 1, 2)
+        progress("load", 2, 2)
+        return cls()
+
+    def generate(self, conversation, **options):
+        print("noise of a library")
+        FakeEngine.asked = {"conversation": conversation, **options}
+        options["progress"]("thinker", 1, 3)
+        if self.failure is not None:
+            raise self.failure
+        return self._output(options["return_audio"])
+
+    def stream(self, conversation, **options):
+        FakeEngine.asked = {"conversation": conversation, **options}
+        yield TextDelta("Hello ", (1,))
+        yield TextDelta("wörld", (2, 3))
+        if self.failure is not None:
+            raise self.failure
+        output = self._output(options["return_audio"])
+        if output.audio is not None:
+            yield AudioChunk(output.audio.samples)
+        yield StreamEnd(output)
+
+    def _output(self, with_audio):
+        audio = None
+        if with_audio:
+            samples = np.linspace(-1, 1, 1920 * 2 - 555, dtype=np.float32)
+            audio = AudioOutput(samples, np.zeros((16, 2), np.int32), self.speech_reason)
+        usage = Usage(prompt_tokens=9, completion_tokens=3)
+        return OmniOutput("Hello wörld", (1, 2, 3), self.text_reason, usage, audio, {"thinker_s": 0.5})
+
+
+@pytest.fixture
+def engine(monkeypatch):
+    """The fake engine class, in the place of ms_omni.engine.OmniEngine."""
+    module = types.ModuleType("ms_omni.engine")
+    fresh = type("FreshEngine", (FakeEngine,), {})
+    module.OmniEngine = fresh
+    monkeypatch.setitem(sys.modules, "ms_omni.engine", module)
+    monkeypatch.setattr(FakeEngine, "loaded", {})
+    monkeypatch.setattr(FakeEngine, "asked", {})
+    return fresh
+
+
+@pytest.fixture
+def no_engine(monkeypatch):
+    """Fails the test when a command line that is wrong gets as far as the engine."""
+    monkeypatch.setitem(sys.modules, "ms_omni.engine", None)

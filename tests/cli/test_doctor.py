@@ -1,0 +1,148 @@
+"""`doctor` on machines made of files: no card, the supported stack, and each kind of miss."""
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+from npu_smi_samples import TWO_910B3
+
+from ms_omni.cli import doctor
+from ms_omni.cli.diagnosis import diagnose, mindspore_run_check
+from ms_omni.cli.machine import Machine, run_command
+
+VERSIONS = {"mindspore": "2.7.1", "mindone": "0.5.0", "transformers": "4.57.1", "numpy": "1.26.4", "jinja2": "3.1.6"}
+SUPPORTED_FILES = {
+    "/etc/ascend_install.info": "UserName=HwHiAiUser\nDriver_Install_Path_Param=/opt/Ascend\n"
+    "Firmware_Install_Path_Param=/opt/Ascend\n",
+    "/opt/Ascend/driver/version.info": "Version=24.1.rc3.b080\nascendhal_version=7.35.23\npackage_version=24.1.rc3\n",
+    "/opt/Ascend/firmware/version.info": "Version=7.5.T11.0.B088\nfirmware_version=1.0\n",
+    "/cann/version.cfg": "# version: 1.0\ntoolkit_running_version=[7.7.0.1.1:8.3.RC1]\n"
+    "opp_kernel_running_version=[7.7.0.1.1:8.3.RC1]\n",
+    "/proc/meminfo": "MemTotal:       32000000 kB\nMemAvailable:   16000000 kB\n",
+}
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """machine(files, smi=..., **overrides): a Machine whose files, commands and packages are these."""
+
+    def make(files=SUPPORTED_FILES, smi=None, **overrides):
+        for name, text in files.items():
+            path = tmp_path / name.lstrip("/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        settings = {
+            "root": tmp_path,
+            "environ": {},
+            "run": lambda words: smi if words == ["npu-smi", "info"] else None,
+            "version_of": lambda name: VERSIONS.get(name, "99"),
+            "can_load": lambda name: True,
+            "free_disk": lambda path: 10**11,
+            "python": "3.11.7",
+        }
+        return Machine(**{**settings, **overrides})
+
+    return make
+
+
+def by_name(machine):
+    return {check.name: check for check in diagnose(machine)}
+
+
+def run_doctor(machine, capsys, as_json):
+    code = doctor.run(argparse.Namespace(json=as_json, run_check=False), machine)
+    return code, capsys.readouterr().out
+
+
+def test_no_card_is_no_fault(machine, capsys):
+    bare = machine({"/proc/meminfo": SUPPORTED_FILES["/proc/meminfo"]})
+    code, out = run_doctor(bare, capsys, as_json=True)
+    report = json.loads(out)
+    verdicts = {check["name"]: check["verdict"] for check in report["checks"]}
+    assert code == 0 and report["ready"] is True
+    assert verdicts["cards"] == "ok" and verdicts["mindspore"] == "ok"
+    assert {verdicts[name] for name in ("driver", "firmware", "CANN toolkit", "CANN kernels")} == {"n/a"}
+    assert "CPU" in by_name(bare)["cards"].advice
+
+
+def test_the_supported_stack(machine):
+    checks = by_name(machine(smi=TWO_910B3.replace("Warning", "OK     "), environ={"ASCEND_HOME_PATH": "/cann"}))
+    found = {name: (checks[name].found, checks[name].verdict) for name in ("driver", "firmware", "CANN toolkit")}
+    assert found == {
+        "driver": ("24.1.rc3.b080", "ok"),
+        "firmware": ("7.5.T11.0.B088", "ok"),
+        "CANN toolkit": ("8.3.RC1", "ok"),
+    }
+    assert checks["CANN kernels"].verdict == "ok" and "CANN environment" not in checks
+    assert checks["card 1"].found == "910B3, health OK, 60.8 of 64.0 GiB free" and checks["card 1"].verdict == "ok"
+    assert checks["card 0"].verdict == "warn" and "taken" in checks["card 0"].advice
+
+
+def test_an_unhealthy_card(machine):
+    check = by_name(machine(smi=TWO_910B3, environ={"ASCEND_HOME_PATH": "/cann"}))["card 1"]
+    assert check.verdict == "warn" and "npu-smi info -t health -i 1" in check.advice
+
+
+def test_a_card_without_its_software(machine, capsys):
+    code, out = run_doctor(machine({"/dev/davinci0": "", "/dev/davinci_manager": ""}), capsys, as_json=True)
+    checks = {check["name"]: check for check in json.loads(out)["checks"]}
+    assert code == 1 and checks["cards"]["found"] == "/dev/davinci0" and "npu-smi" in checks["cards"]["advice"]
+    for name, version in (("driver", "24.1.RC3.b080"), ("firmware", "7.5.T11.0.B088"), ("CANN toolkit", "8.3.RC1")):
+        assert checks[name]["verdict"] == "miss" and version in checks[name]["advice"]
+
+
+def test_other_versions_warn(machine):
+    files = {**SUPPORTED_FILES, "/opt/Ascend/driver/version.info": "Version=25.2.0\n"}
+    checks = by_name(machine(files, smi=TWO_910B3, version_of=lambda name: {"mindspore": "2.6.0"}.get(name, "99")))
+    assert (checks["driver"].found, checks["driver"].verdict) == ("25.2.0", "warn")
+    assert checks["mindspore"].verdict == "warn" and 'pip install "mindspore==2.7.1"' == checks["mindspore"].advice
+
+
+def test_cann_from_its_install_files_and_usual_place(machine):
+    home = "/usr/local/Ascend/ascend-toolkit/latest"
+    files = {
+        f"{home}/aarch64-linux/ascend_toolkit_install.info": "package_name=Ascend-cann-toolkit\nversion=8.2.RC1\n",
+        f"{home}/aarch64-linux/ascend_910b_kernels_install.info": "version=8.1.RC1\n",
+    }
+    checks = by_name(machine(files, smi=TWO_910B3))
+    assert (checks["CANN toolkit"].found, checks["CANN kernels"].found) == ("8.2.RC1", "8.1.RC1")
+    assert checks["CANN environment"].verdict == "miss"
+    assert checks["CANN environment"].advice == f"source {home}/set_env.sh"
+
+
+def test_a_missing_package_is_a_miss(machine, capsys):
+    broken = machine(version_of=lambda name: None if name == "soxr" else VERSIONS.get(name, "99"))
+    code, out = run_doctor(broken, capsys, as_json=False)
+    assert code == 1 and "missing: soxr" in out and 'pip install "soxr' in out
+
+
+def test_missing_openmp_wrong_python_little_space(machine):
+    files = {"/proc/meminfo": "MemAvailable:   1000000 kB\n"}
+    checks = by_name(machine(files, can_load=lambda name: False, python="3.12.1", free_disk=lambda path: 10**8))
+    assert checks["libgomp.so.1"].verdict == "miss" and "libgomp1" in checks["libgomp.so.1"].advice
+    assert [checks[name].verdict for name in ("python", "free memory", "free disk here")] == ["warn"] * 3
+
+
+def test_mindspore_run_check(machine):
+    said = "MindSpore version: 2.7.1\nMindSpore has been installed on platform [CPU] successfully!"
+    assert mindspore_run_check(machine(run=lambda words: said)).found == "passed on CPU"
+    assert mindspore_run_check(machine(run=lambda words: None)).verdict == "miss"
+
+
+def test_this_machine(cli):
+    result = cli("doctor", "--json")
+    report = json.loads(result.out)
+    assert report["ready"] is (result.code == 0) and result.err == ""
+    assert {check["verdict"] for check in report["checks"]} <= {"ok", "warn", "miss", "n/a"}
+    assert all(check["advice"] for check in report["checks"] if check["verdict"] in ("warn", "miss"))
+
+
+def test_commands_that_fail_hang_or_are_absent():
+    assert run_command(["no-such-command-here"]) is None
+    assert run_command(["false"]) is None
+    assert run_command(["echo", "hello"]) == "hello\n"
+
+
+def test_paths_are_taken_below_the_root(tmp_path):
+    assert Machine(root=tmp_path).path("/etc/x") == Path(tmp_path, "etc/x")

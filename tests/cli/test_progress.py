@@ -1,0 +1,44 @@
+"""Progress: sparse lines in a log, bars on a terminal, nothing on stdout."""
+
+import io
+import sys
+
+from ms_omni.cli.progress import BarProgress, LogProgress, make_progress
+
+
+def test_a_log_hears_only_of_what_takes_long(capsys):
+    now = [0.0]
+    progress = LogProgress(clock=lambda: now[0])
+    for second in range(25):
+        now[0] = float(second)
+        progress("thinker", second, 100)
+    progress("talker", 1, 2)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "ms-omni: thinking: 10 of 100 tokens\nms-omni: thinking: 20 of 100 tokens\n"
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_bars_on_a_terminal(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    progress = make_progress()
+    assert isinstance(progress, BarProgress)
+    progress("load", 3, 4)
+    progress("talker", 7, 90)
+    progress.close()
+    drawn = sys.stderr.getvalue()
+    assert all(part in drawn for part in ("loading", "3/4", "speaking", "7/90", "frames"))
+    assert capsys.readouterr().out == ""
+
+
+def test_lines_elsewhere():
+    assert isinstance(make_progress(), LogProgress)
+
+
+def test_closing_unused_bars_is_allowed():
+    BarProgress().close()

@@ -1,0 +1,149 @@
+"""`understand`: what reaches the engine, what is printed where, and the wave."""
+
+import io
+import json
+import re
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+from ms_omni.cli.settings import add_flags, yaml_keys
+from ms_omni.config import EngineConfig, SamplingParams
+from ms_omni.errors import OmniError
+
+
+def test_text_goes_to_stdout_alone(cli, engine, tiny_dir):
+    result = cli("understand", "--model", tiny_dir, "--text", "Hi")
+    assert (result.code, result.out, result.err) == (0, "Hello wörld\n", "")
+
+
+def test_without_audio_out_the_talker_is_not_loaded(cli, engine, tiny_dir):
+    cli("understand", "--model", tiny_dir, "--text", "Hi")
+    assert engine.loaded["with_talker"] is False and engine.asked["return_audio"] is False
+
+
+def test_every_flag_reaches_its_stage(cli, engine, tiny_dir, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"x")
+    sampling = {
+        "thinker_max_new_tokens": 5, "thinker_temperature": 0.5, "thinker_top_p": 0.6, "thinker_top_k": 7,
+        "talker_max_new_tokens": 8, "talker_temperature": 0.1, "talker_top_p": 0.2, "talker_top_k": 9,
+        "talker_repetition_penalty": 1.5, "seed": 10,
+    }  # fmt: skip
+    engine_flags = {"engine": "mindone", "parallel": "none", "device": "CPU", "dtype": "float32"}
+    words = [f"--{key.replace('_', '-')}={value}" for key, value in {**sampling, **engine_flags}.items()]
+    words += ["--attn-implementation=eager", "--min-pixels=11", "--max-pixels=12", "--fps=1.5", "--ignore-eos"]
+    words += ["--use-audio-in-video", "--speaker=Aiden", "--system=Be brief", f"--audio-out={tmp_path / 'a.wav'}"]
+    result = cli("understand", "--model", tiny_dir, "--text", "Hi", "--image", tmp_path / "a.png", *words)
+    assert result.code == 0, result.err
+    assert engine.loaded == {
+        "model": str(tiny_dir), **engine_flags, "attn_implementation": "eager",
+        "min_pixels": 11, "max_pixels": 12, "with_talker": True,
+    }  # fmt: skip
+    asked = {key: value for key, value in engine.asked.items() if key != "progress"}
+    assert asked == {
+        "conversation": [
+            {"role": "system", "content": [{"type": "text", "text": "Be brief"}]},
+            {
+                "role": "user",
+                "content": [{"type": "image", "image": str(tmp_path / "a.png")}, {"type": "text", "text": "Hi"}],
+            },
+        ],
+        "return_audio": True, "speaker": "Aiden", "use_audio_in_video": True, "fps": 1.5,
+        "sampling": SamplingParams(**sampling, ignore_eos=True),
+    }  # fmt: skip
+
+
+def test_every_setting_has_a_flag():
+    fields = {*SamplingParams.__dataclass_fields__, *EngineConfig.__dataclass_fields__} - {"with_talker"}
+    assert fields <= yaml_keys()
+
+
+def test_json_document(cli, engine, tiny_dir, tmp_path):
+    wave = tmp_path / "a.wav"
+    result = cli("understand", "--model", tiny_dir, "--text", "Hi", "--json", "--audio-out", wave)
+    assert result.code == 0 and result.out.count("\n") == 1
+    assert json.loads(result.out) == {
+        "text": "Hello wörld",
+        "token_ids": [1, 2, 3],
+        "finish_reason": "stop",
+        "audio": {
+            "path": str(wave), "sample_rate": 24000, "num_samples": 3285, "num_frames": 2, "finish_reason": "stop",
+        },
+        "usage": {
+            "prompt_tokens": 9, "completion_tokens": 3, "image_tokens": 0, "audio_tokens": 0, "video_tokens": 0,
+        },
+        "stats": {"thinker_s": 0.5},
+    }  # fmt: skip
+
+
+def test_json_without_speech_has_null_audio(cli, engine, tiny_dir):
+    assert json.loads(cli("understand", "--model", tiny_dir, "--text", "Hi", "--json").out)["audio"] is None
+
+
+def test_stream_prints_each_delta_at_once(cli, engine, tiny_dir, monkeypatch):
+    writes = []
+    stdout = io.StringIO()
+    stdout.write = writes.append
+    stdout.flush = lambda: writes.append("|")
+    monkeypatch.setattr(sys, "stdout", stdout)
+    assert cli("understand", "--model", tiny_dir, "--text", "Hi", "--stream").code == 0
+    assert "".join(writes).strip("|") == "Hello |wörld|\n"
+
+
+def test_stream_with_speech_writes_the_wave(cli, engine, tiny_dir, tmp_path):
+    result = cli("understand", "--model", tiny_dir, "--text", "Hi", "--stream", "--audio-out", tmp_path / "a.wav")
+    assert (result.code, result.out) == (0, "Hello wörld\n") and (tmp_path / "a.wav").is_file()
+
+
+def test_wave_is_24_khz_mono_and_keeps_the_samples(cli, engine, tiny_dir, tmp_path):
+    (tmp_path / "a.wav").write_text("an older answer")
+    assert cli("understand", "--model", tiny_dir, "--text", "Hi", "--audio-out", tmp_path / "a.wav").code == 0
+    info = soundfile.info(tmp_path / "a.wav")
+    assert (info.samplerate, info.channels, info.subtype) == (24000, 1, "PCM_24")
+    samples, _ = soundfile.read(tmp_path / "a.wav", dtype="float32")
+    np.testing.assert_allclose(samples, np.linspace(-1, 1, 3285), atol=1e-6)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.wav"]
+
+
+@pytest.mark.parametrize("failure", [OmniError("no"), RuntimeError("no"), KeyboardInterrupt()])
+def test_a_failed_run_leaves_no_wave(cli, engine, tiny_dir, tmp_path, failure):
+    engine.failure = failure
+    assert cli("understand", "--model", tiny_dir, "--text", "Hi", "--audio-out", tmp_path / "a.wav").code != 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_leaves_no_partial_wave(cli, engine, tiny_dir, tmp_path, monkeypatch):
+    def fill_up(file, *args, **kwargs):
+        file.write_bytes(b"RIFF")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(soundfile, "write", fill_up)
+    result = cli("understand", "--model", tiny_dir, "--text", "Hi", "--audio-out", tmp_path / "a.wav")
+    assert result.code == 2 and "No space left" in result.err and list(tmp_path.iterdir()) == []
+    assert result.out == "Hello wörld\n"  # the text is not lost with the wave
+
+
+def test_cut_speech_and_text_are_announced(cli, engine, tiny_dir, tmp_path):
+    engine.text_reason = engine.speech_reason = "length"
+    words = ["understand", "--model", tiny_dir, "--text", "Hi", "--audio-out", tmp_path / "a.wav"]
+    lines = cli(*words).err.splitlines()
+    assert len(lines) == 2
+    assert re.search(r"note: .* 3 tokens; raise --thinker-max-new-tokens", lines[0])
+    assert re.search(r"warning: speech .* 2 frames .*raise --talker-max-new-tokens", lines[1])
+    assert cli(*words, "--ignore-eos").err == ""
+
+
+def test_conversation_from_stdin(cli, engine, tiny_dir, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO('[{"role": "user", "content": "Hi"}]'))
+    assert cli("understand", "--model", tiny_dir, "--conversation", "-").code == 0
+    assert engine.asked["conversation"] == [{"role": "user", "content": "Hi"}]
+
+
+def test_add_flags_has_no_defaults():
+    from ms_omni.cli.parser import LineParser
+
+    parser = LineParser()
+    add_flags(parser)
+    assert vars(parser.parse_args([])) == {}
