@@ -15,8 +15,7 @@ from ms_omni.cli.wave import check_wave_path
 from ms_omni.config import SAMPLING_KEYS, EngineConfig, SamplingParams
 from ms_omni.errors import OmniError
 from ms_omni.inputs.conversation import build_conversation, load_conversation, media_parts, validate_conversation
-
-_REMOTE = ("http://", "https://", "data:")
+from ms_omni.inputs.source import open_source
 
 
 @dataclass(frozen=True)
@@ -104,19 +103,8 @@ def _check_local_media(conversation: list[dict[str, Any]]) -> None:
     """Fail now rather than after minutes of loading weights. What a file holds is the readers' business."""
     for kind, medium, _ in media_parts(conversation):
         for item in medium if isinstance(medium, list) else [medium]:
-            if isinstance(item, str) and not item.startswith(_REMOTE):
-                _check_file(kind, item)
-
-
-def _check_file(kind: str, name: str) -> None:
-    try:
-        with open(name.removeprefix("file://"), "rb") as file:
-            empty = not file.read(1)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise OmniError(f"{kind} {name}: cannot be read ({reason})") from error
-    if empty:
-        raise OmniError(f"{kind} {name}: the file is empty")
+            if isinstance(item, str) and not item.startswith(("http://", "https://")):
+                open_source(item, kind)
 
 
 def _check_voice(checkpoint: Path, settings: dict[str, Any]) -> None:

@@ -41,7 +41,7 @@ def test_stream_and_json(answer):
         ({"role": "user"}, ["list of messages"]),
         ([{"role": "robot", "content": "Hi"}], ["'robot'", "system, user, assistant"]),
         ([{"role": "user", "content": [{"type": "smell", "smell": "x"}]}], ["'smell'", "text, image, audio, video"]),
-        ([{"role": "user", "content": [{"type": "image", "image": "gone.png"}]}], ["gone.png", "No such file"]),
+        ([{"role": "user", "content": [{"type": "image", "image": "gone.png"}]}], ["gone.png", "no such file"]),
     ],
 )
 def test_bad_conversation_files(answer, tmp_path, content, parts):
@@ -60,9 +60,9 @@ def test_conversation_file_is_missing_or_not_json(answer, tmp_path):
 @pytest.mark.parametrize("kind", ["image", "audio", "video"])
 def test_missing_and_empty_media(answer, tmp_path, kind):
     (tmp_path / "empty.bin").touch()
-    assert f"{kind} {tmp_path / 'gone.bin'}: cannot be read" in answer(f"--{kind}", tmp_path / "gone.bin")
-    assert "file is empty" in answer(f"--{kind}", f"file://{tmp_path / 'empty.bin'}")
-    assert "Is a directory" in answer(f"--{kind}", tmp_path)
+    assert f"{kind} {tmp_path / 'gone.bin'}: no such file" in answer(f"--{kind}", tmp_path / "gone.bin")
+    assert "is empty" in answer(f"--{kind}", f"file://{tmp_path / 'empty.bin'}")
+    assert "is a directory" in answer(f"--{kind}", tmp_path)
 
 
 @pytest.mark.parametrize(
