@@ -1,0 +1,62 @@
+"""Reads config.json and generation_config.json of a checkpoint directory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ms_omni.errors import OmniError
+
+if TYPE_CHECKING:
+    from transformers import Qwen3OmniMoeConfig
+
+MODEL_TYPE = "qwen3_omni_moe"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file. OmniError when it cannot be read or is something else."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OmniError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise OmniError(f"{path}: not valid JSON ({error}); download the file again") from error
+    if not isinstance(data, dict):
+        raise OmniError(f"{path}: expected a JSON object, got {type(data).__name__}")
+    return data
+
+
+def check_model_type(directory: Path) -> dict[str, Any]:
+    """The content of config.json, which must be that of a Qwen3-Omni model."""
+    path = directory / "config.json"
+    if not path.is_file():
+        raise OmniError(f"--model {directory}: no config.json there; give a Qwen3-Omni checkpoint directory")
+    config = read_json(path)
+    found = config.get("model_type")
+    if found != MODEL_TYPE:
+        raise OmniError(f"--model {directory}: model_type in config.json is {found!r}; expected {MODEL_TYPE!r}")
+    return config
+
+
+def read_config(directory: str | Path) -> Qwen3OmniMoeConfig:
+    """The configuration, as transformers' class. Checkpoints without a Talker have `enable_audio_output` false."""
+    content = check_model_type(Path(directory))
+    from transformers import Qwen3OmniMoeConfig
+    from transformers.utils import logging
+
+    # transformers warns four times that it does not know "mrope_section", which every Qwen3-Omni config.json has.
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        return Qwen3OmniMoeConfig.from_dict(content)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise OmniError(f"{Path(directory) / 'config.json'}: not a valid configuration ({error})") from error
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def read_generation_config(directory: str | Path) -> dict[str, Any]:
+    """The content of generation_config.json; empty when the checkpoint has none."""
+    path = Path(directory) / "generation_config.json"
+    return read_json(path) if path.exists() else {}
