@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from ms_omni.checkpoint.config import read_json
+from ms_omni.checkpoint.reader import CheckpointReader
 from ms_omni.checkpoint.resolve import resolve_checkpoint
 from ms_omni.cli.parser import did_you_mean
 from ms_omni.cli.settings import TURN_KEYS
@@ -48,6 +50,7 @@ def check_request(settings: dict[str, Any]) -> Request:
     _check_local_media(conversation)
     engine = _engine_config(settings, with_talker=audio_out is not None)
     _check_voice(Path(engine.model), settings)
+    CheckpointReader(engine.model)  # reads every shard's header: none is missing or truncated
     return Request(
         engine=engine,
         conversation=conversation,
@@ -109,7 +112,7 @@ def _check_local_media(conversation: list[dict[str, Any]]) -> None:
 
 def _check_voice(checkpoint: Path, settings: dict[str, Any]) -> None:
     """A speaker that exists, and a Talker where speech is asked for; read from config.json without transformers."""
-    config = _read_json(checkpoint / "config.json")
+    config = read_json(checkpoint / "config.json")
     has_talker = config.get("enable_audio_output", True) and config.get("talker_config") is not None
     if "audio_out" in settings and not has_talker:
         raise OmniError(
@@ -118,16 +121,6 @@ def _check_voice(checkpoint: Path, settings: dict[str, Any]) -> None:
         )
     if "speaker" in settings and has_talker:
         _check_speaker(settings["speaker"], list(config["talker_config"].get("speaker_id") or {}))
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise OmniError(f"--model: {path} cannot be read as JSON ({error})") from error
-    if not isinstance(data, dict):
-        raise OmniError(f"--model: {path} holds no JSON object")
-    return data
 
 
 def _check_speaker(speaker: str, known: list[str]) -> None:
