@@ -1,4 +1,7 @@
-"""Bicubic resizing with antialiasing, equal to torch's `interpolate(mode="bicubic", antialias=True)` in float32."""
+"""Bicubic resizing with antialiasing, equal to torch's `interpolate(mode="bicubic", antialias=True)` in float32.
+
+Measured against torch 2.13 on x86-64: equal bit for bit but for a few values at the borders. The order of roundings is
+part of that: a difference of one bit moves one pixel in ten thousand to the next whole value."""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ import numpy as np
 # Keys' cubic convolution with a = -0.5: torch uses it (as Pillow does) when antialias is set, and -0.75 otherwise.
 _A = -0.5
 _SUPPORT = 2.0
+# torch's compiled loop takes taps in fours, multiplying before adding, and fuses the rest.
+_UNROLLED = 4
 
 
 def resize_bicubic(video: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -38,18 +43,24 @@ def _resize_plane(plane: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def _resize_rows(plane: np.ndarray, size: int) -> np.ndarray:
     """(H, W) -> (size, W): each output row is the weighted sum of the rows under its filter."""
-    indices, weights = _filter(plane.shape[0], size)
-    out = plane[indices[:, 0]] * weights[:, 0, None]
-    for tap in range(1, indices.shape[1]):
-        out = _fma(plane[indices[:, tap]], weights[:, tap, None], out)
+    first, taps, weights = _filter(plane.shape[0], size)
+    out = np.empty((size, plane.shape[1]), dtype=np.float32)
+    for count in np.unique(taps):
+        rows = np.flatnonzero(taps == count)
+        start, weight = first[rows], weights[rows, :, None]
+        total = plane[start] * weight[:, 0]
+        unfused = (count - 1) // _UNROLLED * _UNROLLED
+        for tap in range(1, count):
+            row = plane[start + tap]
+            total = total + row * weight[:, tap] if tap <= unfused else _fma(row, weight[:, tap], total)
+        out[rows] = total
     return out
 
 
 @lru_cache(maxsize=16)
-def _filter(in_size: int, out_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """(indices int (out_size, taps), weights float32 (out_size, taps)) with the weights of a row summing to 1.
-
-    Measured: the weights of torch 2.13 on x86-64 bit for bit, which takes its fused multiply-adds."""
+def _filter(in_size: int, out_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The first input row of each output row (out_size,), how many follow (out_size,), and their weights, float32
+    (out_size, most taps), which sum to 1."""
     f32 = np.float32
     scale = f32(in_size) / f32(out_size)
     widening = max(scale, f32(1))
@@ -63,7 +74,7 @@ def _filter(in_size: int, out_size: int) -> tuple[np.ndarray, np.ndarray]:
     total = np.zeros(out_size, dtype=f32)
     for tap in range(weights.shape[1]):
         total += weights[:, tap]
-    return np.minimum(rows, in_size - 1), weights / total[:, None]
+    return first, last - first, weights / total[:, None]
 
 
 def _cubic(x: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from ms_omni.errors import OmniError
 from ms_omni.inputs.av_audio import decode_audio_track
 from ms_omni.inputs.source import Source, open_source
-from ms_omni.inputs.truncation import cut_container
+from ms_omni.inputs.truncation import missing_bytes
 
 SAMPLE_RATE = 16_000
 
@@ -65,8 +65,8 @@ def _decode(source: Source, start: float, end: float | None) -> tuple[np.ndarray
 
 def _read_range(file: Any, source: Source, start: float, end: float | None) -> np.ndarray:
     """The cut of librosa's soundfile path: offset and duration are truncated to whole frames, each on its own."""
-    if cut := cut_container(source):
-        raise source.fail(f"truncated audio ({cut})")
+    if missing := missing_bytes(source):
+        raise source.fail(f"truncated file ({missing})")
     first = int(start * file.samplerate)
     if first > file.frames:
         raise source.fail(f"starts at second {start:g}, but it lasts only {file.frames / file.samplerate:g} s")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from ms_omni.inputs.av_file import check_duration, check_packet_count, opened, packet_end_s
+from ms_omni.inputs.av_file import decoded, opened
 from ms_omni.inputs.source import Source
 
 # librosa turns 16-bit samples into floats by 2**-15.
@@ -30,24 +31,15 @@ def decode_audio_track(source: Source) -> tuple[np.ndarray, int]:
     return (interleaved.reshape(-1, channels).T * _SCALE).astype(np.float32), rate
 
 
-def _decode_blocks(source: Source, container: Any, stream: Any):
+def _decode_blocks(source: Source, container: Any, stream: Any) -> Iterator[np.ndarray]:
     """Interleaved int16 blocks."""
     import av
 
     resampler = av.AudioResampler(format="s16", layout=stream.layout, rate=stream.rate)
-    count, last_s = 0, 0.0
     for packet in container.demux(stream):
-        count += packet.size > 0
-        last_s = max(last_s, packet_end_s(packet))
-        if packet.is_corrupt:
-            raise source.fail("truncated or corrupt audio (broken packet)")
-        for frame in packet.decode():
-            for block in resampler.resample(frame):
-                yield block.to_ndarray().reshape(-1)
-    for block in resampler.resample(None):
-        yield block.to_ndarray().reshape(-1)
-    check_packet_count(source, stream, count)
-    check_duration(source, container, last_s)
+        for frame in decoded(source, packet):
+            yield from (block.to_ndarray().reshape(-1) for block in resampler.resample(frame))
+    yield from (block.to_ndarray().reshape(-1) for block in resampler.resample(None))
 
 
 def _best_stream(container: Any) -> Any:

@@ -7,16 +7,17 @@ from contextlib import contextmanager
 from typing import Any
 
 from ms_omni.inputs.source import Source
-
-# A Matroska file states its length only as a duration; frames round it to less than this.
-_DURATION_TOLERANCE_S = 0.5
+from ms_omni.inputs.truncation import missing_bytes
 
 
 @contextmanager
 def opened(source: Source) -> Iterator[Any]:
-    """An `av.container.InputContainer` over the medium. FFmpeg's errors inside the block become OmniErrors."""
+    """An `av.container.InputContainer` over the medium. FFmpeg's errors inside the block become OmniErrors, and a file
+    that ends early is one before it is decoded."""
     import av
 
+    if missing := missing_bytes(source):
+        raise source.fail(f"truncated file ({missing})")
     try:
         with av.open(source.open()) as container:
             yield container
@@ -25,23 +26,16 @@ def opened(source: Source) -> Iterator[Any]:
         raise source.fail(f"truncated or corrupt file ({reason})") from error
 
 
-def check_packet_count(source: Source, stream: Any, found: int) -> None:
-    """Raises OmniError when the container's index names more packets than it holds (an MP4 cut short)."""
-    if stream.frames and found < stream.frames:
-        raise source.fail(f"truncated {stream.type} ({found} of {stream.frames} frames)")
+def decoded(source: Source, packet: Any) -> list[Any]:
+    """The frames of a packet. Raises OmniError for a packet that the demuxer or the decoder finds broken."""
+    import av
 
-
-def check_duration(source: Source, container: Any, last_s: float) -> None:
-    """Raises OmniError when the packets end well before the duration that a Matroska or WebM header states."""
-    if "matroska" not in container.format.name or not container.duration:
-        return
-    promised = container.duration / 1_000_000  # AV_TIME_BASE: microseconds
-    if last_s < promised - _DURATION_TOLERANCE_S:
-        raise source.fail(f"truncated file (ends at {last_s:.2f} of {promised:.2f} s)")
-
-
-def packet_end_s(packet: Any) -> float:
-    """Where a packet ends, in seconds; 0 for one without a time."""
-    if packet.pts is None or packet.time_base is None:
-        return 0.0
-    return float((packet.pts + (packet.duration or 0)) * packet.time_base)
+    seconds = f" at second {float(packet.pts * packet.time_base):.2f}" if packet.pts is not None else ""
+    if packet.is_corrupt:
+        raise source.fail(f"truncated or corrupt {packet.stream.type}{seconds}")
+    try:
+        return packet.decode()
+    except av.error.EOFError:  # after the last packet
+        return []
+    except av.error.FFmpegError as error:
+        raise source.fail(f"corrupt {packet.stream.type}{seconds} ({error.strerror})") from error

@@ -32,5 +32,3 @@ def patchify(video: np.ndarray, patch: int, temporal: int, merge: int) -> tuple[
     )  # t, temporal, channel, h, merge, patch, w, merge, patch
     ordered = split.transpose(0, 3, 6, 4, 7, 2, 1, 5, 8)
     return ordered.reshape(grid[0] * grid[1] * grid[2], channels * temporal * patch * patch), grid
-
-

@@ -153,4 +153,5 @@ def _load_tokenizer(directory: Path) -> Any:
     try:
         return Qwen2TokenizerFast.from_pretrained(str(directory), local_files_only=True)
     except Exception as error:
-        raise OmniError(f"--model {directory}: the tokenizer cannot be loaded ({' '.join(str(error).split())})") from error
+        reason = " ".join(str(error).split())
+        raise OmniError(f"--model {directory}: the tokenizer cannot be loaded ({reason})") from error

@@ -1,65 +1,119 @@
-"""Notices audio files cut short that decoders play without complaint: RIFF and Ogg say how long they should be."""
+"""Notices files cut short that decoders play without complaint: most containers say how long they should be."""
 
 from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Callable
+from typing import BinaryIO
 
 from ms_omni.inputs.source import Source
 
 # Sizes that recorders leave in a header they cannot go back to (pipes): no promise.
-_UNKNOWN_SIZES = (0, 0x7FFFFFFF, 0x7FFFF000, 0xFFFFFFFF, 0xFFFFF000)
+_RIFF_UNKNOWN_SIZES = (0, 0x7FFFFFFF, 0x7FFFF000, 0xFFFFFFFF, 0xFFFFF000)
+_EBML_SEGMENT = b"\x18\x53\x80\x67"
 
 
-def cut_container(source: Source) -> str | None:
+def missing_bytes(source: Source) -> str | None:
     """What is missing, in words, when the file ends before its own headers say; None when it is whole or of a kind
-    that makes no promise."""
+    that makes no promise (MP3, MPEG-TS, FLAC: their readers count samples or frames)."""
     head = source.head(12)
-    if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
-        return _cut_wave(source)
-    if head[:4] == b"OggS":
-        return _cut_ogg(source)
+    check: Callable[[BinaryIO, int], str | None] | None = None
+    if head[:4] == b"RIFF":
+        check = _cut_riff
+    elif head[:4] == b"OggS":
+        check = _cut_ogg
+    elif head[4:8] == b"ftyp":
+        check = _cut_mp4
+    elif head[:4] == b"\x1a\x45\xdf\xa3":
+        check = _cut_matroska
+    if check is None:
+        return None
+    with _stream(source) as file:
+        size = file.seek(0, os.SEEK_END)
+        return check(file, size)
+
+
+def _cut_riff(file: BinaryIO, size: int) -> str | None:
+    """WAV and AVI: every chunk states its length."""
+    position = 12
+    while position + 8 <= size:
+        file.seek(position)
+        name, length = struct.unpack("<4sI", file.read(8))
+        left = size - position - 8
+        if length in _RIFF_UNKNOWN_SIZES and name in (b"data", b"LIST"):
+            return None
+        if length > left:
+            return f"{left} of {length} bytes in chunk {name.decode('latin-1').strip()!r}"
+        position += 8 + length + (length & 1)
     return None
 
 
-def _cut_wave(source: Source) -> str | None:
-    position = 12
-    size = _size(source)
-    with _stream(source) as file:
-        while position + 8 <= size:
-            file.seek(position)
-            name, length = struct.unpack("<4sI", file.read(8))
-            if name == b"data":
-                left = size - position - 8
-                if length in _UNKNOWN_SIZES or length <= left:
-                    return None
-                return f"{left} of {length} bytes of sound"
-            position += 8 + length + (length & 1)
-    return "no sound in it"
-
-
-def _cut_ogg(source: Source) -> str | None:
+def _cut_ogg(file: BinaryIO, size: int) -> str | None:
     """RFC 3533: pages follow each other without gaps, each knowing its own length."""
     position = 0
-    size = _size(source)
-    with _stream(source) as file:
-        while position < size:
-            file.seek(position)
-            header = file.read(27)
-            if len(header) < 27:
-                return "the last page is incomplete"
-            if header[:4] != b"OggS":
-                return None  # something else follows the stream: not ours to judge
-            lengths = file.read(header[26])
-            position += 27 + header[26] + sum(lengths)
-            if len(lengths) < header[26] or position > size:
-                return "the last page is incomplete"
+    while position < size:
+        file.seek(position)
+        header = file.read(27)
+        if header[:4] != b"OggS"[: len(header)]:
+            return None  # something else follows the stream: not ours to judge
+        lengths = file.read(header[26]) if len(header) == 27 else b""
+        position += 27 + len(lengths) + sum(lengths)
+        if len(header) < 27 or len(lengths) < header[26] or position > size:
+            return "the last Ogg page is incomplete"
     return None
 
 
-def _size(source: Source) -> int:
-    return os.path.getsize(source.path) if source.path is not None else len(source.data or b"")
+def _cut_mp4(file: BinaryIO, size: int) -> str | None:
+    """ISO/IEC 14496-12: boxes follow each other, each stating its length (0: up to the end, 1: 64 bits follow)."""
+    position = 0
+    while position + 8 <= size:
+        file.seek(position)
+        length, name = struct.unpack(">I4s", file.read(8))
+        if length == 1:
+            large = file.read(8)
+            length = struct.unpack(">Q", large)[0] if len(large) == 8 else size + 1
+        if length == 0:
+            return None
+        if length < 8:
+            return f"box {name.decode('latin-1')!r} has length {length}"
+        if position + length > size:
+            return f"{size - position} of {length} bytes in box {name.decode('latin-1')!r}"
+        position += length
+    return None
 
 
-def _stream(source: Source):
-    return open(source.path, "rb") if source.path is not None else source.open()
+def _cut_matroska(file: BinaryIO, size: int) -> str | None:
+    """RFC 8794: the EBML header, then one Segment, each stating its length (all ones: unknown, as in live streams)."""
+    position = 0
+    while position + 12 <= size:
+        file.seek(position)
+        name = file.read(4)
+        length, width, is_unknown = _vint(file)
+        if is_unknown:
+            return None
+        end = position + 4 + width + length
+        if end > size:
+            return f"{size - position} of {end - position} bytes in {'the segment' if name == _EBML_SEGMENT else name!r}"
+        position = end
+        if name == _EBML_SEGMENT:
+            return None
+    return None
+
+
+def _vint(file: BinaryIO) -> tuple[int, int, bool]:
+    """(value, bytes it took, whether it stands for unknown) of EBML's variable-length integer."""
+    first = file.read(1)[0]
+    width = 9 - first.bit_length()
+    rest = file.read(max(width - 1, 0))
+    mask = (1 << (7 * width)) - 1
+    value = int.from_bytes(bytes([first]) + rest, "big") & mask
+    return value, width, value == mask or width > 8
+
+
+def _stream(source: Source) -> BinaryIO:
+    if source.path is not None:
+        return open(source.path, "rb")
+    stream = source.open()
+    assert not isinstance(stream, str)
+    return stream

@@ -96,5 +96,3 @@ def _target_size(part: Mapping[str, Any], shape: tuple[int, ...], factor: int) -
     limit = max(min(MAX_TOKENS * area, total_pixels / count * FRAME_FACTOR), int(min_pixels * 1.05))
     max_pixels = min(part.get("max_pixels", limit), limit)
     return smart_resize(height, width, factor, min_pixels, max_pixels)
-
-

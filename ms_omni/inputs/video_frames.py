@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
-from ms_omni.inputs.av_file import check_duration, check_packet_count, opened, packet_end_s
+from ms_omni.inputs.av_file import decoded, opened
 from ms_omni.inputs.source import Source
 
 
 def probe(source: Source) -> tuple[int, float]:
-    """(number of frames, frames a second) of the first video track, as decord counts them: by its packets.
+    """(number of frames, frames a second) of the first video track, as decord has them: packets, average rate.
 
-    Raises OmniError naming the video: no video track, no frames, cut short."""
+    Packets that an edit list hides do not count (decord counts them and repeats the last frame in their place).
+    Raises OmniError naming the video: no video track, fewer than two frames, cut short."""
     with opened(source) as container:
         stream = _video_stream(source, container)
         rate = stream.average_rate
-        count, last_s = 0, 0.0
-        for packet in container.demux(stream):
-            count += packet.size > 0
-            last_s = max(last_s, packet_end_s(packet))
-        check_packet_count(source, stream, count)
-        check_duration(source, container, last_s)
+        count = sum(packet.size > 0 and not packet.is_discard for packet in container.demux(stream))
     if count < 2:
         raise source.fail(f"has {count} frame{'' if count == 1 else 's'}, at least 2 are needed")
     if not rate:
@@ -31,28 +28,41 @@ def probe(source: Source) -> tuple[int, float]:
 
 
 def decode_frames(source: Source, indices: Sequence[int], total: int) -> np.ndarray:
-    """uint8 (len(indices), 3, H, W): the frames at `indices` (ascending, repeats allowed) in presentation order.
+    """uint8 (len(indices), 3, H, W): the frames at `indices` (repeats allowed) in presentation order, upright.
 
     Raises OmniError when a frame up to the last one wanted cannot be decoded."""
-    wanted = set(indices)
+    wanted, last = set(indices), max(indices)
     frames: dict[int, np.ndarray] = {}
     with opened(source) as container:
         stream = _video_stream(source, container)
         stream.thread_type = "AUTO"
-        for index, frame in enumerate(container.decode(stream)):
+        for index, frame in enumerate(_decode(source, container, stream)):
             if frame.is_corrupt:
-                raise source.fail(f"corrupt video (frame {index})")
+                raise source.fail(f"corrupt video (frame {index} of {total})")
             if index in wanted:
-                frames[index] = frame.to_ndarray(format="rgb24").transpose(2, 0, 1)
-            if len(frames) == len(wanted):
+                frames[index] = _upright(frame)
+            if index == last:
                 break
     missing = sorted(wanted - set(frames))
     if missing:
         raise source.fail(f"truncated or corrupt video (frame {missing[0]} of {total} cannot be decoded)")
+    if len({frame.shape for frame in frames.values()}) > 1:
+        raise source.fail("changes its frame size midway")
     return np.stack([frames[index] for index in indices])
 
 
-def _video_stream(source: Source, container):
+def _decode(source: Source, container: Any, stream: Any) -> Iterator[Any]:
+    for packet in container.demux(stream):
+        yield from decoded(source, packet)
+
+
+def _upright(frame: Any) -> np.ndarray:
+    """uint8 (3, H, W), turned by the display matrix (phones record sideways) as decord does."""
+    pixels = frame.to_ndarray(format="rgb24")
+    return np.rot90(pixels, round(frame.rotation / 90)).transpose(2, 0, 1)
+
+
+def _video_stream(source: Source, container: Any) -> Any:
     if not container.streams.video:
         raise source.fail("has no video track")
     return container.streams.video[0]
