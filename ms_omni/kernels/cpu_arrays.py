@@ -1,12 +1,14 @@
 """Between MindSpore tensors and numpy on the CPU: dtypes, promotion, fresh tensors from arrays.
 
-`asnumpy` and `Tensor.from_numpy` share memory on the CPU and take 2-5 microseconds; a MindSpore kernel takes 15-150. So
-index bookkeeping on small tensors is done in numpy. A fill must never hand out an array that aliases one of its inputs.
+`asnumpy` and `Tensor.from_numpy` share memory on the CPU and take 2-5 microseconds; a MindSpore kernel takes 15-150,
+a cast 500. So index bookkeeping on small tensors is done in numpy. A fill must never hand out an array that aliases one
+of its inputs.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+import ctypes
+from functools import cache
 from typing import Any
 
 import mindspore as ms
@@ -16,7 +18,7 @@ from mindspore.common import dtype as mstype
 _KINDS = {"b": 0, "u": 1, "i": 1, "f": 2, "V": 2, "c": 3}  # ml_dtypes.bfloat16 has kind V
 
 
-@lru_cache(maxsize=None)
+@cache
 def np_dtype(dtype: Any) -> np.dtype:
     """numpy's dtype for a MindSpore (or numpy, or Python) one; bfloat16 is ml_dtypes'."""
     if dtype == ms.bfloat16:
@@ -38,6 +40,20 @@ def to_tensor(array: Any, dtype: Any = None) -> ms.Tensor:
     return ms.Tensor.from_numpy(array)
 
 
+def writable(tensor: ms.Tensor) -> np.ndarray:
+    """An array over the memory of `tensor`, views included: writing to it writes to the tensor and to its base.
+
+    (`asnumpy` of a view is a copy.) Valid only while the tensor lives.
+    """
+    dtype = np_dtype(tensor.dtype)
+    if tensor.size == 0:
+        return np.empty(tensor.shape, dtype)
+    strides = tuple(step * dtype.itemsize for step in tensor.stride())
+    num_bytes = sum((size - 1) * step for size, step in zip(tensor.shape, strides)) + dtype.itemsize
+    memory = (ctypes.c_char * num_bytes).from_address(tensor.data_ptr())
+    return np.ndarray(tensor.shape, dtype, memory, strides=strides)
+
+
 def scalar(value: Any) -> Any:
     """A Python number from a number or a tensor of one element."""
     return value.item() if isinstance(value, ms.Tensor | np.generic | np.ndarray) else value
@@ -55,7 +71,7 @@ def as_shape(sizes: Any) -> tuple[int, ...]:
 
 
 def promoted(arrays: list[np.ndarray]) -> np.dtype:
-    """The common dtype by torch's rule for tensors: the highest kind present decides (int64 with float16 is float16)."""
+    """The common dtype by torch's rule: the highest kind present decides (int64 with float16 gives float16)."""
     top = max(_KINDS[array.dtype.kind] for array in arrays)
     dtypes = {array.dtype for array in arrays if _KINDS[array.dtype.kind] == top}
     if len(dtypes) == 1:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from mindspore import Tensor, mint, ops
-
 
 
 def conv1d(
@@ -77,7 +76,7 @@ def _whole_kernel(input: Tensor, weight: Tensor) -> Tensor:
     return flat.reshape(*flat.shape, *[1] * (input.ndim - 2))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _conv_kernel(num_dims: int, out: int, kernel: Any, stride: Any, pads: Any, dilation: Any, groups: int) -> Any:
     make = ops.Conv2D if num_dims == 2 else ops.Conv3D
     return make(out, kernel, pad_mode="pad", pad=pads, stride=stride, dilation=dilation, group=groups)
@@ -95,9 +94,7 @@ def conv_transpose2d(
 ) -> Tensor:
     """The gradient of conv2d with regard to its input. weight: (in, out / groups, height, width)."""
     if input.ndim == 3:
-        batch = conv_transpose2d(
-            input.unsqueeze(0), weight, bias, stride, padding, output_padding, groups, dilation
-        )
+        batch = conv_transpose2d(input.unsqueeze(0), weight, bias, stride, padding, output_padding, groups, dilation)
         return batch.squeeze(0)
     stride, padding, dilation = _sizes(stride, 2), _sizes(padding, 2), _sizes(dilation, 2)
     extra, kernel = _sizes(output_padding, 2), weight.shape[2:]
@@ -110,7 +107,7 @@ def conv_transpose2d(
     return out if bias is None else out + bias.reshape(-1, 1, 1)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _transposed_kernel(channels: int, kernel: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
     pads = (padding[0], padding[0], padding[1], padding[1])
     return ops.Conv2DTranspose(
@@ -131,5 +128,3 @@ def _pads(padding: Any, kernel: tuple[int, ...], dilation: tuple[int, ...]) -> t
         totals = [d * (k - 1) for d, k in zip(dilation, kernel)]
         return tuple(size for total in totals for size in (total // 2, total - total // 2))
     return tuple(size for size in _sizes(padding, len(kernel)) for _ in range(2))
-
-

@@ -89,44 +89,27 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     return to_tensor(out)
 
 
-def index_add_(self: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
-    return self.copy_(index_add(self, dim, index, source, alpha=alpha))
-
-
 def scatter(input: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
     """input with out[index[i]] = src[i] along `dim`; src: a number, or a tensor at least as large as index."""
     out = input.asnumpy().copy()
-    out[_elements(index.asnumpy(), dim)] = _source(src, index)
+    out[elements(index.asnumpy(), dim)] = scatter_source(src, index)
     return to_tensor(out)
-
-
-def scatter_(self: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: Any = None) -> Tensor:
-    src = value if src is None else src
-    if reduce is None:
-        return self.copy_(scatter(self, dim, index, src))
-    out, where = self.asnumpy().copy(), _elements(index.asnumpy(), dim)
-    {"add": np.add, "multiply": np.multiply}[reduce].at(out, where, _source(src, index))
-    return self.copy_(to_tensor(out))
 
 
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     out = input.asnumpy().copy()
-    np.add.at(out, _elements(index.asnumpy(), dim), _source(src, index))
+    np.add.at(out, elements(index.asnumpy(), dim), scatter_source(src, index))
     return to_tensor(out)
 
 
-def scatter_add_(self: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
-    return self.copy_(scatter_add(self, dim, index, src))
-
-
-def _elements(index: np.ndarray, dim: int) -> tuple[np.ndarray, ...]:
+def elements(index: np.ndarray, dim: int) -> tuple[np.ndarray, ...]:
     """The advanced index of the elements that scatter along `dim` writes."""
     where = list(np.ogrid[tuple(slice(size) for size in index.shape)])
     where[dim] = index
     return tuple(where)
 
 
-def _source(src: Any, index: Tensor) -> Any:
+def scatter_source(src: Any, index: Tensor) -> Any:
     return src.asnumpy()[tuple(slice(size) for size in index.shape)] if isinstance(src, Tensor) else src
 
 
@@ -134,18 +117,6 @@ def masked_fill(self: Tensor, mask: Tensor, value: Any) -> Tensor:
     """Tensor.masked_fill; its kernel refuses an int value for a float tensor."""
     array = self.asnumpy()
     return to_tensor(np.where(mask.asnumpy(), np.asarray(scalar(value)).astype(array.dtype), array))
-
-
-def masked_fill_(self: Tensor, mask: Tensor, value: Any) -> Tensor:
-    return self.copy_(masked_fill(self, mask, value))
-
-
-def fill_(self: Tensor, value: Any) -> Tensor:
-    return self.copy_(to_tensor(np.full(self.shape, scalar(value)), self.dtype))
-
-
-def zero_(self: Tensor) -> Tensor:
-    return fill_(self, 0)
 
 
 def stack(tensors: Any, dim: int = 0) -> Tensor:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import mindspore as ms
 import numpy as np
 from mindspore import Tensor, mint, ops
 
-from ms_omni.kernels.cpu_arrays import np_dtype, scalar, summed, to_tensor
+from ms_omni.kernels.cpu_arrays import np_dtype, summed, to_tensor
 
 
 def cumsum(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
@@ -81,5 +82,36 @@ def floor_divide(input: Any, other: Any) -> Tensor:
     return ops.floor_divide(input, other)
 
 
-def clamp_(self: Tensor, min: Any = None, max: Any = None) -> Tensor:
-    return self.copy_(mint.clamp(self, scalar(min), scalar(max)))
+def mv(input: Tensor, vec: Tensor) -> Tensor:
+    return mint.matmul(input, vec)
+
+
+def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    return beta * input + alpha * mint.bmm(batch1, batch2)
+
+
+def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """The vector norm: over everything flattened when dim is None."""
+    array = input.asnumpy() if dtype is None else input.asnumpy().astype(np_dtype(dtype))
+    dims = None if dim is None else tuple(np.atleast_1d(dim).tolist())
+    size, order = np.abs(array), 2.0 if p == "fro" else float(p)
+    if np.isinf(order):
+        out = (size.max if order > 0 else size.min)(axis=dims, keepdims=keepdim)
+    elif order == 0:
+        out = np.count_nonzero(size, axis=dims, keepdims=keepdim)
+    else:
+        out = np.sum(size**order, axis=dims, keepdims=keepdim) ** (1 / order)
+    return to_tensor(np.asarray(out).astype(array.dtype))
+
+
+def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
+    return to_tensor(np.count_nonzero(input.asnumpy(), tuple(dim) if isinstance(dim, list) else dim), ms.int64)
+
+
+def tril(input: Tensor, diagonal: int = 0) -> Tensor:
+    return to_tensor(np.tril(input.asnumpy(), diagonal))
+
+
+def mul(input: Any, other: Any) -> Tensor:
+    """mint.mul has a kernel for two tensors only; the operator takes a number as well."""
+    return input * other

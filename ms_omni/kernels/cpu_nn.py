@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ def embedding(
     return to_tensor(np.take(weight.asnumpy(), input.asnumpy(), axis=0))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _layer_norm_kernel(first_axis: int, eps: float) -> Any:
     return ops.LayerNorm(first_axis, first_axis, eps)
 

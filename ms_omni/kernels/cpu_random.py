@@ -54,16 +54,6 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, generator: Any = N
     return to_tensor(numpy_generator(generator).normal(mean, std, shape), ms.float32)
 
 
-def normal_(self: Tensor, mean: Any = 0, std: Any = 1, *, generator: Any = None) -> Tensor:
-    draws = numpy_generator(generator).normal(scalar(mean), scalar(std), self.shape)
-    return self.copy_(to_tensor(draws, self.dtype))
-
-
-def uniform_(self: Tensor, from_: Any = 0, to: Any = 1, *, generator: Any = None) -> Tensor:
-    draws = numpy_generator(generator).uniform(scalar(from_), scalar(to), self.shape)
-    return self.copy_(to_tensor(draws, self.dtype))
-
-
 def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None) -> Tensor:
     """Indices drawn by weight. input: (categories,) or (rows, categories), weights not negative, rows not all zero.
 

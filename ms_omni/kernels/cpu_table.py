@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from ms_omni.kernels import cpu_conv, cpu_creation, cpu_indexing, cpu_math, cpu_nn, cpu_random, cpu_wrapped
+from ms_omni.kernels import (
+    cpu_conv,
+    cpu_creation,
+    cpu_indexing,
+    cpu_inplace,
+    cpu_math,
+    cpu_nn,
+    cpu_random,
+    cpu_tensor,
+    cpu_wrapped,
+)
 from ms_omni.kernels.cpu import Fill
 
 _MINT: tuple[tuple[Any, str], ...] = (
@@ -12,8 +22,9 @@ _MINT: tuple[tuple[Any, str], ...] = (
     (cpu_random, "rand randn rand_like randn_like randint randperm normal multinomial"),
     (cpu_indexing, "nonzero topk sort argsort argmax argmin index_select take index_add scatter_add stack"),
     (cpu_indexing, "repeat_interleave unique roll bincount"),
-    (cpu_math, "cumsum var std logsumexp log2 log10 outer mm dot addmm einsum equal bitwise_or bitwise_not"),
-    (cpu_math, "floor_divide"),
+    (cpu_math, "cumsum var std logsumexp norm count_nonzero tril log2 log10 outer mm mv dot addmm baddbmm"),
+    (cpu_math, "einsum equal bitwise_or bitwise_not floor_divide mul"),
+    (cpu_tensor, "clamp clip"),
     (cpu_wrapped, "where cat concat"),
 )
 _FUNCTIONAL: tuple[tuple[Any, str], ...] = (
@@ -23,9 +34,11 @@ _FUNCTIONAL: tuple[tuple[Any, str], ...] = (
 )
 _TENSOR: tuple[tuple[Any, str], ...] = (
     (cpu_creation, "clone new_full new_empty"),
-    (cpu_random, "normal_ uniform_"),
-    (cpu_indexing, "repeat nonzero index_add index_add_ scatter_ scatter_add_ masked_fill masked_fill_ fill_ zero_ roll"),
-    (cpu_math, "clamp_"),
+    (cpu_indexing, "repeat nonzero index_add masked_fill roll"),
+    (cpu_tensor, "to astype type_as clamp clip"),
+    (cpu_inplace, "copy_ fill_ zero_ clamp_ add_ sub_ mul_ div_ floor_divide_ remainder_ exp_ log_ sigmoid_ tanh_"),
+    (cpu_inplace, "masked_fill_ masked_scatter_ index_add_ index_copy_ index_fill_ index_put_ scatter_ scatter_add_"),
+    (cpu_inplace, "normal_ uniform_ exponential_"),
 )
 # what the convolution layers call: the module's own names for the operators
 _CONV_LAYERS = {
@@ -43,5 +56,8 @@ FILLS: tuple[Fill, ...] = (
     *_fills("mindspore.mint", _MINT),
     *_fills("mindspore.mint.nn.functional", _FUNCTIONAL),
     *_fills("mindspore.Tensor", _TENSOR),
+    *(Fill("mindspore.Tensor", name, cast) for name, cast in cpu_tensor.CASTS.items()),
+    Fill("mindspore.Tensor", "__getitem__", cpu_tensor.getitem),
+    Fill("mindspore.Tensor", "__setitem__", cpu_tensor.setitem),
     *(Fill(owner, name, function) for owner, names in _CONV_LAYERS.items() for name, function in names.items()),
 )

@@ -46,7 +46,8 @@ def _bind(device: str) -> None:
         current = ms.get_context("device_target")
         if current == device:
             return
-        raise OmniError(f"--device {device}: this process already runs on {current}; allowed here: {current}") from error
+        message = f"--device {device}: this process already runs on {current}; allowed here: {current}"
+        raise OmniError(message) from error
 
 
 def _prepare_cpu() -> None:
