@@ -56,6 +56,8 @@ def _decode(source: Source, start: float, end: float | None) -> tuple[np.ndarray
     """(samples (n,) or (channels, n) float32, rate): libsndfile first, FFmpeg for what it cannot read."""
     import soundfile
 
+    if missing := missing_bytes(source):
+        raise source.fail(f"truncated file ({missing})")
     try:
         with soundfile.SoundFile(source.open()) as file:
             return _read_range(file, source, start, end), file.samplerate
@@ -65,8 +67,6 @@ def _decode(source: Source, start: float, end: float | None) -> tuple[np.ndarray
 
 def _read_range(file: Any, source: Source, start: float, end: float | None) -> np.ndarray:
     """The cut of librosa's soundfile path: offset and duration are truncated to whole frames, each on its own."""
-    if missing := missing_bytes(source):
-        raise source.fail(f"truncated file ({missing})")
     first = int(start * file.samplerate)
     if first > file.frames:
         raise source.fail(f"starts at second {start:g}, but it lasts only {file.frames / file.samplerate:g} s")

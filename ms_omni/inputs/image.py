@@ -68,7 +68,7 @@ def smart_resize(
     max_pixels = MAX_TOKENS * factor**2 if max_pixels is None else max_pixels
     min_pixels = MIN_TOKENS * factor**2 if min_pixels is None else min_pixels
     if max_pixels < min_pixels:
-        raise OmniError(f"max_pixels {max_pixels:g} is below min_pixels {min_pixels:g}")
+        raise OmniError(f"max_pixels {max_pixels:g} is below min_pixels {min_pixels:g} (defaults count too)")
     if max(height, width) / min(height, width) > MAX_RATIO:
         raise OmniError(f"{width} x {height} pixels: one side may be at most {MAX_RATIO} times the other")
     new_height = max(factor, round(height / factor) * factor)

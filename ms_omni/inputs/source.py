@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import http.client
 import os
 import urllib.error
 import urllib.parse
@@ -44,7 +45,8 @@ class Source:
 
     def fail(self, reason: str) -> OmniError:
         """The error that says what is wrong with this medium, on one line."""
-        return OmniError(f"{self.name}: {' '.join(reason.split())}")
+        name = "".join(char if char.isprintable() else repr(char)[1:-1] for char in self.name)
+        return OmniError(f"{name}: {' '.join(reason.split())}")
 
 
 def open_source(value: str, kind: str) -> Source:
@@ -93,9 +95,9 @@ def _inline(value: str, kind: str) -> Source:
 
 
 def _fetched(url: str, name: str) -> Source:
-    request = urllib.request.Request(url, headers={"User-Agent": "ms-omni"})
     source = Source(name, is_remote=True)
     try:
+        request = urllib.request.Request(url, headers={"User-Agent": "ms-omni"})
         with urllib.request.urlopen(request, timeout=HTTP_TIMEOUT_S) as response:
             data = _read_capped(response, source)
             promised = response.headers.get("Content-Length")
@@ -103,7 +105,7 @@ def _fetched(url: str, name: str) -> Source:
         raise source.fail(f"cannot be fetched (HTTP {error.code} {error.reason})") from error
     except (OSError, ValueError) as error:  # URLError and timeouts are OSErrors; ValueError: not a URL
         raise source.fail(f"cannot be fetched ({getattr(error, 'reason', None) or error})") from error
-    except Exception as error:
+    except http.client.HTTPException as error:  # a broken transfer, or no HTTP at all
         raise source.fail(f"cannot be fetched ({type(error).__name__})") from error
     if promised and promised.isdigit() and int(promised) != len(data):
         raise source.fail(f"transfer ended early ({len(data)} of {promised} bytes)")

@@ -11,13 +11,15 @@ from ms_omni.inputs.source import Source
 
 # Sizes that recorders leave in a header they cannot go back to (pipes): no promise.
 _RIFF_UNKNOWN_SIZES = (0, 0x7FFFFFFF, 0x7FFFF000, 0xFFFFFFFF, 0xFFFFF000)
+_TS_PACKET = 188
+_RIFF_CHUNKS = (b"fmt ", b"fact", b"data", b"LIST", b"JUNK", b"idx1", b"bext", b"cue ", b"PEAK")
 _EBML_SEGMENT = b"\x18\x53\x80\x67"
 
 
 def missing_bytes(source: Source) -> str | None:
     """What is missing, in words, when the file ends before its own headers say; None when it is whole or of a kind
-    that makes no promise (MP3, MPEG-TS, FLAC: their readers count samples or frames)."""
-    head = source.head(12)
+    that makes no promise (a FLAC states its samples: the reader counts them)."""
+    head = source.head(189)
     check: Callable[[BinaryIO, int], str | None] | None = None
     if head[:4] == b"RIFF":
         check = _cut_riff
@@ -27,6 +29,10 @@ def missing_bytes(source: Source) -> str | None:
         check = _cut_mp4
     elif head[:4] == b"\x1a\x45\xdf\xa3":
         check = _cut_matroska
+    elif head[:3] == b"ID3" or (len(head) > 1 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2):
+        check = _cut_mp3
+    elif len(head) > _TS_PACKET and head[0] == head[_TS_PACKET] == 0x47:
+        check = _cut_ts
     if check is None:
         return None
     with _stream(source) as file:
@@ -35,16 +41,18 @@ def missing_bytes(source: Source) -> str | None:
 
 
 def _cut_riff(file: BinaryIO, size: int) -> str | None:
-    """WAV and AVI: every chunk states its length."""
+    """WAV and AVI: every chunk states its length. What follows the sound, or is no chunk, is not ours to judge."""
     position = 12
     while position + 8 <= size:
         file.seek(position)
         name, length = struct.unpack("<4sI", file.read(8))
         left = size - position - 8
-        if length in _RIFF_UNKNOWN_SIZES and name in (b"data", b"LIST"):
+        if name not in _RIFF_CHUNKS or (length in _RIFF_UNKNOWN_SIZES and name in (b"data", b"LIST")):
             return None
         if length > left:
-            return f"{left} of {length} bytes in chunk {name.decode('latin-1').strip()!r}"
+            return f"{left} of {length} bytes in chunk {name.decode()!r}"
+        if name == b"data":
+            return None
         position += 8 + length + (length & 1)
     return None
 
@@ -70,15 +78,17 @@ def _cut_mp4(file: BinaryIO, size: int) -> str | None:
     while position + 8 <= size:
         file.seek(position)
         length, name = struct.unpack(">I4s", file.read(8))
+        if not name.isalnum():
+            return None  # no box: something else follows the boxes
         if length == 1:
             large = file.read(8)
             length = struct.unpack(">Q", large)[0] if len(large) == 8 else size + 1
         if length == 0:
             return None
         if length < 8:
-            return f"box {name.decode('latin-1')!r} has length {length}"
+            return f"box {name.decode()!r} has length {length}"
         if position + length > size:
-            return f"{size - position} of {length} bytes in box {name.decode('latin-1')!r}"
+            return f"{size - position} of {length} bytes in box {name.decode()!r}"
         position += length
     return None
 
@@ -94,11 +104,36 @@ def _cut_matroska(file: BinaryIO, size: int) -> str | None:
             return None
         end = position + 4 + width + length
         if end > size:
-            return f"{size - position} of {end - position} bytes in {'the segment' if name == _EBML_SEGMENT else name!r}"
+            return (
+                f"{size - position} of {end - position} bytes in {'the segment' if name == _EBML_SEGMENT else name!r}"
+            )
         position = end
         if name == _EBML_SEGMENT:
             return None
     return None
+
+
+def _cut_mp3(file: BinaryIO, size: int) -> str | None:
+    """LAME and FFmpeg put a Xing frame first that states the length of the sound in bytes."""
+    file.seek(0)
+    head = file.read(10)
+    position = 0
+    if head[:3] == b"ID3":  # ID3v2 counts its length in groups of seven bits
+        position = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=False))
+    file.seek(position)
+    frame = file.read(200)
+    mark = max(frame.find(b"Xing"), frame.find(b"Info"))
+    if mark < 0 or len(frame) < mark + 16:
+        return None
+    flags, _, length = struct.unpack(">III", frame[mark + 4 : mark + 16])
+    if flags & 3 != 3 or position + length <= size:  # 3: both the frames and the bytes are stated
+        return None
+    return f"{size - position} of {length} bytes of sound"
+
+
+def _cut_ts(file: BinaryIO, size: int) -> str | None:
+    """MPEG transport streams are packets of 188 bytes; they state no length, but a cut rarely falls between two."""
+    return f"the last packet has {size % _TS_PACKET} of {_TS_PACKET} bytes" if size % _TS_PACKET else None
 
 
 def _vint(file: BinaryIO) -> tuple[int, int, bool]:

@@ -30,19 +30,15 @@ def fetch_video(part: Mapping[str, Any], image_patch_size: int = 14) -> tuple[np
     value = part["video"] if "video" in part else part["video_url"]
     factor = image_patch_size * SPATIAL_MERGE_SIZE
     if isinstance(value, str):
-        name, (frames, metadata, sample_fps) = f"video {value[:200]}", _from_file(value, part)
-    elif isinstance(value, np.ndarray):
-        name, (frames, metadata, sample_fps) = "video array", _from_array(value, part)
+        frames, metadata, sample_fps = _from_file(value, part, factor)
     else:
-        name, (frames, metadata, sample_fps) = "video frames", _from_images(value, part, factor)
-    try:
-        height, width = _target_size(part, frames.shape, factor)
-    except OmniError as error:
-        raise OmniError(f"{name}: {error}") from error
-    return resize_bicubic_uint8(frames, height, width).astype(np.float32), metadata, sample_fps
+        read = _from_array if isinstance(value, np.ndarray) else _from_images
+        frames, metadata, sample_fps = read(value, part, factor)
+        frames = _fit(frames, len(frames), part, factor, "video frames")
+    return frames.astype(np.float32), metadata, sample_fps
 
 
-def _from_file(value: str, part: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, Any], float]:
+def _from_file(value: str, part: Mapping[str, Any], factor: int) -> tuple[np.ndarray, dict[str, Any], float]:
     source = open_source(value, "video")
     total, fps = probe(source)
     try:
@@ -51,7 +47,8 @@ def _from_file(value: str, part: Mapping[str, Any]) -> tuple[np.ndarray, dict[st
     except OmniError as error:
         raise source.fail(str(error)) from error
     indices = linspace_indices(start, end, count)
-    frames = decode_frames(source, indices, total)
+    # Each frame shrinks as it is decoded: hundreds of full-size ones would not fit into memory.
+    frames = decode_frames(source, indices, total, lambda frame: _fit(frame, count, part, factor, source.name))
     span = end - start + 1
     metadata = {"fps": fps, "frames_indices": indices, "total_num_frames": span, "video_backend": "pyav"}
     return frames, metadata, count / span * fps
@@ -68,7 +65,7 @@ def _from_images(frames: Any, part: Mapping[str, Any], factor: int) -> tuple[np.
     return _sampled(np.stack(images), part)
 
 
-def _from_array(frames: np.ndarray, part: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, Any], float]:
+def _from_array(frames: np.ndarray, part: Mapping[str, Any], factor: int) -> tuple[np.ndarray, dict[str, Any], float]:
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1] != 3 or 0 in frames.shape:
         raise OmniError(f"video array: expected uint8 of shape (T, 3, H, W), got {frames.dtype} {frames.shape}")
     return _sampled(frames, part)
@@ -84,11 +81,19 @@ def _sampled(frames: np.ndarray, part: Mapping[str, Any]) -> tuple[np.ndarray, d
     return frames, {"fps": raw_fps, "frames_indices": list(range(len(frames))), "total_num_frames": total}, sample_fps
 
 
-def _target_size(part: Mapping[str, Any], shape: tuple[int, ...], factor: int) -> tuple[int, int]:
+def _fit(frames: np.ndarray, count: int, part: Mapping[str, Any], factor: int, name: str) -> np.ndarray:
+    """uint8 (..., 3, H, W) in the size that a video of `count` frames gets."""
+    try:
+        height, width = _target_size(part, count, frames.shape[-2], frames.shape[-1], factor)
+    except OmniError as error:
+        raise OmniError(f"{name}: {error}") from error
+    return resize_bicubic_uint8(frames, height, width)
+
+
+def _target_size(part: Mapping[str, Any], count: int, height: int, width: int, factor: int) -> tuple[int, int]:
     """(height, width) of each frame; the more frames, the smaller, so that the video fits the model's context."""
     if "resized_height" in part and "resized_width" in part:
         return smart_resize(part["resized_height"], part["resized_width"], factor)
-    count, _, height, width = shape
     area = factor * factor
     min_pixels = part.get("min_pixels", MIN_TOKENS * area)
     context_tokens = int(float(os.environ.get("MODEL_SEQ_LEN", 128000)))

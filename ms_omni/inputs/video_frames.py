@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,8 +27,11 @@ def probe(source: Source) -> tuple[int, float]:
     return count, float(rate)
 
 
-def decode_frames(source: Source, indices: Sequence[int], total: int) -> np.ndarray:
-    """uint8 (len(indices), 3, H, W): the frames at `indices` (repeats allowed) in presentation order, upright.
+def decode_frames(
+    source: Source, indices: Sequence[int], total: int, fit: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """uint8 (len(indices), 3, h, w): the frames at `indices` (repeats allowed) in presentation order, upright, each
+    brought to its size by `fit`, (3, H, W) -> (3, h, w).
 
     Raises OmniError when a frame up to the last one wanted cannot be decoded."""
     wanted, last = set(indices), max(indices)
@@ -40,7 +43,7 @@ def decode_frames(source: Source, indices: Sequence[int], total: int) -> np.ndar
             if frame.is_corrupt:
                 raise source.fail(f"corrupt video (frame {index} of {total})")
             if index in wanted:
-                frames[index] = _upright(frame)
+                frames[index] = fit(_upright(frame))
             if index == last:
                 break
     missing = sorted(wanted - set(frames))
