@@ -35,6 +35,14 @@ def full_like(input: Tensor, fill_value: Any, *, dtype: Any = None) -> Tensor:
     return full(input.shape, fill_value, dtype=dtype or input.dtype)
 
 
+def zeros(size: Any, *, dtype: Any = None) -> Tensor:
+    return to_tensor(np.zeros(as_shape(size), np_dtype(dtype or ms.float32)))
+
+
+def ones(size: Any, *, dtype: Any = None) -> Tensor:
+    return to_tensor(np.ones(as_shape(size), np_dtype(dtype or ms.float32)))
+
+
 def zeros_like(input: Tensor, *, dtype: Any = None) -> Tensor:
     return to_tensor(np.zeros(input.shape, np_dtype(dtype or input.dtype)))
 

@@ -155,4 +155,6 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
 
 
 def bincount(input: Tensor, weights: Any = None, minlength: int = 0) -> Tensor:
-    return to_tensor(np.bincount(input.asnumpy(), weights.asnumpy() if weights is not None else None, minlength))
+    if weights is None:
+        return to_tensor(np.bincount(input.asnumpy(), minlength=minlength))
+    return to_tensor(np.bincount(input.asnumpy(), weights.asnumpy(), minlength), weights.dtype)

@@ -8,7 +8,20 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, mint, ops
 
-from ms_omni.kernels.cpu_arrays import np_dtype, summed, to_tensor
+from ms_omni.kernels.cpu_arrays import np_dtype, promoted, summed, to_tensor
+
+
+def any(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+    """MindSpore's own gives wrong answers for integers along a dimension."""
+    return to_tensor(np.any(input.asnumpy(), _axes(dim), keepdims=keepdim))
+
+
+def all(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+    return to_tensor(np.all(input.asnumpy(), _axes(dim), keepdims=keepdim))
+
+
+def _axes(dim: Any) -> Any:
+    return tuple(dim) if isinstance(dim, list) else dim
 
 
 def cumsum(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
@@ -18,22 +31,19 @@ def cumsum(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
 
 def var(input: Tensor, dim: Any = None, *, correction: int = 1, keepdim: bool = False) -> Tensor:
     array = input.asnumpy()
-    dim = tuple(dim) if isinstance(dim, list) else dim
-    return to_tensor(np.var(array, dim, ddof=correction, keepdims=keepdim).astype(array.dtype))
+    return to_tensor(np.var(array, _axes(dim), ddof=correction, keepdims=keepdim).astype(array.dtype))
 
 
 def std(input: Tensor, dim: Any = None, *, correction: int = 1, keepdim: bool = False) -> Tensor:
     array = input.asnumpy()
-    dim = tuple(dim) if isinstance(dim, list) else dim
-    return to_tensor(np.std(array, dim, ddof=correction, keepdims=keepdim).astype(array.dtype))
+    return to_tensor(np.std(array, _axes(dim), ddof=correction, keepdims=keepdim).astype(array.dtype))
 
 
 def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     from scipy.special import logsumexp as reference  # MindSpore depends on scipy
 
     array = input.asnumpy()
-    dim = tuple(dim) if isinstance(dim, list) else dim
-    return to_tensor(np.asarray(reference(array, dim, keepdims=keepdim)).astype(array.dtype))
+    return to_tensor(np.asarray(reference(array, _axes(dim), keepdims=keepdim)).astype(array.dtype))
 
 
 def log2(input: Tensor) -> Tensor:
@@ -45,7 +55,8 @@ def log10(input: Tensor) -> Tensor:
 
 
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
-    return to_tensor(np.multiply.outer(input.asnumpy(), vec2.asnumpy()))
+    left, right = input.asnumpy(), vec2.asnumpy()
+    return to_tensor(np.multiply.outer(left, right).astype(promoted([left, right]), copy=False))
 
 
 def mm(input: Tensor, mat2: Tensor) -> Tensor:
@@ -105,7 +116,7 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
 
 
 def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
-    return to_tensor(np.count_nonzero(input.asnumpy(), tuple(dim) if isinstance(dim, list) else dim), ms.int64)
+    return to_tensor(np.count_nonzero(input.asnumpy(), _axes(dim)), ms.int64)
 
 
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:

@@ -20,8 +20,8 @@ def where(condition: Tensor, *branches: Any, **named: Any) -> Any:
 
 
 def cat(tensors: Any, dim: int = 0) -> Tensor:
-    """The kernel joins equal dtypes only: others are promoted first."""
-    tensors = list(tensors)
+    """The kernel joins equal dtypes only: others are promoted first. Tensors of shape (0,) join with anything."""
+    tensors = [tensor for tensor in tensors if tensor.shape != (0,)] or list(tensors)
     if len({tensor.dtype for tensor in tensors}) > 1:
         common = promoted([tensor.asnumpy() for tensor in tensors])
         tensors = [to_tensor(tensor.asnumpy().astype(common)) for tensor in tensors]
