@@ -1,8 +1,8 @@
 """Fills the mint operators that MindSpore's CPU build lacks, so that code written for Ascend runs on a CPU.
 
-MindSpore 2.7.1 raises "kernel ... unregistered" for them. Inference only: no gradients flow through a fill, and a fill
-that uses numpy cannot be compiled by ms.jit. `FILLS` is the whole list; tests/kernels shows for each that the original
-does not work on CPU.
+MindSpore 2.7.1 raises "kernel ... unregistered" for them, gives wrong answers, or is far slower than numpy on small
+tensors. `cpu_table.FILLS` is the whole list. For inference in eager mode: no gradient flows through most fills. Under
+ms.jit, Tensor methods stay MindSpore's own, and so do the functions whose originals compile.
 """
 
 from __future__ import annotations
@@ -17,11 +17,15 @@ _installed: tuple[str, ...] = ()
 
 
 class Fill(NamedTuple):
-    """`replacement` takes the place of attribute `name` of `owner` (a module, or mindspore.Tensor)."""
+    """`replacement` takes the place of attribute `name` of `owner` (a module, or mindspore.Tensor).
+
+    `compile_original`: inside ms.jit the original is compiled, which works there.
+    """
 
     owner: str
     name: str
     replacement: Callable[..., Any]
+    compile_original: bool = False
 
     @property
     def label(self) -> str:
@@ -52,6 +56,8 @@ def install_cpu_kernels() -> tuple[str, ...]:
 
 
 def _replace_everywhere(fills: tuple[Fill, ...]) -> None:
+    from mindspore._extends.parse.resources import convert_object_map  # what ms.jit compiles in a function's place
+
     replacements: dict[int, tuple[Any, Callable[..., Any]]] = {}
     for fill in fills:
         if fill.owner == "mindspore.Tensor":
@@ -59,6 +65,8 @@ def _replace_everywhere(fills: tuple[Fill, ...]) -> None:
         else:
             original = getattr(import_module(fill.owner), fill.name)
             replacements[id(original)] = (original, fill.replacement)
+            if fill.compile_original:
+                convert_object_map[fill.replacement] = original
     for module_name, module in list(sys.modules.items()):
         if module is None or module_name.split(".")[0] not in _PATCHED_PACKAGES:
             continue

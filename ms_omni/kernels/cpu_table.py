@@ -49,8 +49,15 @@ _CONV_LAYERS = {
 }
 
 
+_COMPILE_ORIGINAL = frozenset("arange zeros ones full any all clamp clip where cat concat embedding".split())
+
+
 def _fills(owner: str, rows: tuple[tuple[Any, str], ...]) -> list[Fill]:
-    return [Fill(owner, name, getattr(module, name)) for module, names in rows for name in names.split()]
+    return [
+        Fill(owner, name, getattr(module, name), name in _COMPILE_ORIGINAL)
+        for module, names in rows
+        for name in names.split()
+    ]
 
 
 FILLS: tuple[Fill, ...] = (

@@ -28,4 +28,5 @@ def cat(tensors: Any, dim: int = 0) -> Tensor:
     return _cat(tensors, dim)
 
 
-concat = cat
+def concat(tensors: Any, dim: int = 0) -> Tensor:
+    return cat(tensors, dim)
