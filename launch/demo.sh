@@ -21,3 +21,4 @@ echo "The question: launch/conversation.json (shapes.png, question.wav, ball.mp4
 echo
 echo "The answer in speech: $output/answer.wav"
 echo "The tiny checkpoint has random weights, so this answer is noise; every computation behind it is the real one."
+echo "(configs/demo.yaml keeps text and speech short on purpose.)"

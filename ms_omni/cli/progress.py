@@ -16,8 +16,8 @@ STAGES = {
     "talker": ("speaking", "frames"),
     "code2wav": ("rendering", "frames"),
 }
-# In a log a stage that is over within 10 s says nothing at all.
-LOG_INTERVAL_S = 10.0
+# In a log a stage that is over within this time says nothing at all.
+LOG_INTERVAL_S = 30.0
 
 
 class LogProgress:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import sys
 import warnings
@@ -33,12 +34,24 @@ def results_only_on_stdout(debug: bool) -> Iterator[TextIO]:
         else:
             noise = stack.enter_context(open(os.devnull, "w"))
             warnings.simplefilter("ignore")
+            stack.enter_context(_no_log_below_error())
             for name, value in _QUIET_ENVIRONMENT.items():
                 os.environ.setdefault(name, value)
         if _is_real_stdout(results):
             results = stack.enter_context(_moved_descriptor(results, noise.fileno()))
         stack.enter_context(redirect_stdout(noise))
         yield results
+
+
+@contextmanager
+def _no_log_below_error() -> Iterator[None]:
+    """mindone sets its loggers' levels itself while it is imported, whatever the environment says."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 @contextmanager

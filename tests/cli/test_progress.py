@@ -9,13 +9,13 @@ from ms_omni.cli.progress import BarProgress, LogProgress, make_progress
 def test_a_log_hears_only_of_what_takes_long(capsys):
     now = [0.0]
     progress = LogProgress(clock=lambda: now[0])
-    for second in range(25):
+    for second in range(75):
         now[0] = float(second)
         progress("thinker", second, 100)
     progress("talker", 1, 2)
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err == "ms-omni: thinking: 10 of 100 tokens\nms-omni: thinking: 20 of 100 tokens\n"
+    assert captured.err == "ms-omni: thinking: 30 of 100 tokens\nms-omni: thinking: 60 of 100 tokens\n"
 
 
 class Terminal(io.StringIO):
