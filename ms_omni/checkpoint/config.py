@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,21 +41,30 @@ def check_model_type(directory: Path) -> dict[str, Any]:
     return config
 
 
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """transformers warns four times a configuration that it does not know "mrope_section", which every Qwen3-Omni
+    config.json has."""
+    from transformers.utils import logging
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
 def read_config(directory: str | Path) -> Qwen3OmniMoeConfig:
     """The configuration, as transformers' class. Checkpoints without a Talker have `enable_audio_output` false."""
     content = check_model_type(Path(directory))
     from transformers import Qwen3OmniMoeConfig
-    from transformers.utils import logging
 
-    # transformers warns four times that it does not know "mrope_section", which every Qwen3-Omni config.json has.
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
     try:
-        return Qwen3OmniMoeConfig.from_dict(content)
+        with quiet_transformers():
+            return Qwen3OmniMoeConfig.from_dict(content)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise OmniError(f"{Path(directory) / 'config.json'}: not a valid configuration ({error})") from error
-    finally:
-        logging.set_verbosity(verbosity)
 
 
 def read_generation_config(directory: str | Path) -> dict[str, Any]:

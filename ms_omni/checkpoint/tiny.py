@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 import zlib
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ms_omni.checkpoint.config import quiet_transformers
 from ms_omni.checkpoint.presets import PRESETS, Preset, build_config
 from ms_omni.checkpoint.tiny_processor import CHAT_TEMPLATE, write_processor
 from ms_omni.checkpoint.tiny_tokenizer import speakable_ids, token_ids, write_tokenizer
@@ -18,6 +18,7 @@ from ms_omni.checkpoint.weight_specs import WeightSpec, weight_specs
 from ms_omni.errors import OmniError
 
 VARIANTS = ("instruct", "thinking")
+DTYPES = ("float32", "float16", "bfloat16")
 
 # Present in every directory that `write_tiny` made, so that it may be replaced.
 MARKER = "ms_omni_tiny.json"
@@ -30,28 +31,40 @@ def write_tiny(
 ) -> Path:
     """Writes a checkpoint and returns its directory.
 
-    preset: "tiny" (about 12 MB) or "bench" (about 600 MB). variant: "instruct" speaks; "thinking" has no Talker and no
-    Code2Wav, as the released Thinking and Captioner checkpoints. dtype: float32, float16 or bfloat16. The same
-    arguments give the same bytes. The directory is made in one step at the end; one that holds anything but an earlier
-    tiny checkpoint is refused with OmniError.
+    preset: "tiny" (12 MB) or "bench" (718 MB). variant: "instruct" speaks; "thinking" has no Talker and no Code2Wav, as
+    the released Thinking and Captioner checkpoints. dtype: float32, float16 or bfloat16. The same arguments give the
+    same bytes. Nothing is changed in `directory` before everything is on disk; config.json comes last. OmniError for a
+    directory that holds anything but an earlier tiny checkpoint, and for one that cannot be written.
     """
     _check_choice("--preset", preset, tuple(PRESETS))
     _check_choice("variant", variant, VARIANTS)
+    _check_choice("dtype", dtype, DTYPES)
+    if seed < 0:
+        raise OmniError(f"--seed {seed}: expected 0 or more")
     target = Path(directory)
     _check_replaceable(target)
+    is_new = not target.exists()
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as temporary:
-            staging = Path(temporary) / "checkpoint"
-            staging.mkdir()
+        target.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".partial-", dir=target) as temporary:
+            staging = Path(temporary)
             _write_files(staging, PRESETS[preset], seed, variant, dtype)
             _dump(staging / MARKER, {"preset": preset, "seed": seed, "variant": variant, "dtype": dtype})
-            if target.exists():
-                shutil.rmtree(target)
-            staging.rename(target)
+            _publish(staging, target)
     except OSError as error:
+        if is_new and target.is_dir() and not any(target.iterdir()):
+            target.rmdir()
         raise OmniError(f"{target}: cannot be written ({error.strerror}); choose another directory") from error
     return target
+
+
+def _publish(staging: Path, target: Path) -> None:
+    """Moves the files into place. Without a config.json the directory is no checkpoint, so it goes first and comes
+    last; weights of an earlier one would be taken for this one's."""
+    for old in (target / "config.json", *target.glob("model*.safetensors")):
+        old.unlink(missing_ok=True)
+    for path in sorted(staging.iterdir(), key=lambda path: path.name == "config.json"):
+        path.replace(target / path.name)
 
 
 def _check_choice(flag: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -70,7 +83,8 @@ def _check_replaceable(target: Path) -> None:
 def _write_files(directory: Path, preset: Preset, seed: int, variant: str, dtype: str) -> None:
     from transformers import Qwen3OmniMoeConfig
 
-    config = Qwen3OmniMoeConfig(**build_config(preset, with_talker=variant == "instruct"), dtype=dtype)
+    with quiet_transformers():
+        config = Qwen3OmniMoeConfig(**build_config(preset, with_talker=variant == "instruct"), dtype=dtype)
     document = config.to_dict()
     if variant != "instruct":
         del document["talker_config"], document["code2wav_config"]
@@ -148,7 +162,6 @@ def _numpy_dtype(name: str) -> Any:
         import ml_dtypes
 
         return ml_dtypes.bfloat16
-    _check_choice("--dtype", name, ("float32", "float16"))
     return np.dtype(name)
 
 
