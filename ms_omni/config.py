@@ -13,7 +13,8 @@ ENGINES = ("mindone",)
 PARALLEL_MODES = ("none",)
 DEVICES = ("auto", "CPU", "Ascend")
 DTYPES = ("auto", "float32", "float16", "bfloat16")
-ATTN_IMPLEMENTATIONS = ("auto", "eager", "sdpa", "flash_attention_2")
+# mindone 0.5.0 has no scaled-dot-product attention: it falls back to eager with a warning.
+ATTN_IMPLEMENTATIONS = ("auto", "eager", "flash_attention_2")
 
 # Defaults of transformers 4.57.1 `Qwen3OmniMoeForConditionalGeneration.generate`; top_k of the Thinker is
 # GenerationConfig's own default and only matters when its temperature is above 0.

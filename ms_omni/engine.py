@@ -52,7 +52,9 @@ class OmniEngine:
 
         from ms_omni.inputs.processor import InputProcessor
         from ms_omni.models.load import load_model
+        from ms_omni.runtime.mindone_decode import silence_step_reports
 
+        silence_step_reports()
         self.processor = InputProcessor.from_pretrained(
             self.directory, min_pixels=self.settings.min_pixels, max_pixels=self.settings.max_pixels
         )
@@ -231,7 +233,7 @@ class OmniEngine:
     def _seed(self, sampling: SamplingParams) -> None:
         import mindspore as ms
 
-        ms.set_seed(sampling.seed if sampling.seed is not None else int.from_bytes(np.random.bytes(3), "little"))
+        ms.manual_seed(sampling.seed if sampling.seed is not None else int.from_bytes(np.random.bytes(3), "little"))
 
 
 class _StreamClosed(Exception):
@@ -310,5 +312,5 @@ def _choose_attention(asked: str, device: str) -> str:
     if asked == "auto":
         return "eager" if device == "CPU" else "flash_attention_2"
     if device == "CPU" and asked == "flash_attention_2":
-        raise OmniError(f"--attn-implementation {asked}: needs an Ascend card; allowed here: eager, sdpa, auto")
+        raise OmniError(f"--attn-implementation {asked}: needs an Ascend card; allowed here: eager, auto")
     return asked

@@ -16,10 +16,12 @@ _STEP = 12  # what MindSpore's own random operators advance the generator's offs
 
 def numpy_generator(generator: Any = None) -> np.random.Generator:
     """A numpy generator for one call: keyed by the seed and offset of MindSpore's, which moves on."""
-    seed, offset = (generator or default_generator)._step(Tensor(_STEP, ms.int64))
+    generator = generator or default_generator
+    seed, offset = int(generator._seed.asnumpy()), int(generator._offset.asnumpy())
+    # on the CPU `Generator._step` returns the offset without moving it on: every draw would be the same
+    generator._offset.set_data(Tensor(offset + _STEP, ms.int64))
     # the offset goes into the second counter word, so two calls never share a stretch of the stream
-    counter = [0, int(offset.asnumpy()) % 2**64, 0, 0]
-    return np.random.Generator(np.random.Philox(key=int(seed.asnumpy()) % 2**64, counter=counter))
+    return np.random.Generator(np.random.Philox(key=seed % 2**64, counter=[0, offset % 2**64, 0, 0]))
 
 
 def rand(*size: Any, generator: Any = None, dtype: Any = None) -> Tensor:

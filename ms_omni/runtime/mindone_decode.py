@@ -18,6 +18,14 @@ NO_EOS = -1
 NUM_TALKER_SPECIALS = 1024
 
 
+def silence_step_reports() -> None:
+    """mindone 0.5.0's generate prints a line a step to stdout, and a rate that leaves the first two steps out. Ours come
+    from `progress` and `stats`, so its `print` is shadowed in that one module."""
+    from mindone.transformers.generation import utils
+
+    vars(utils)["print"] = lambda *args, **kwargs: None
+
+
 @dataclass(frozen=True)
 class ThinkerResult:
     """token_ids: the new ids. embeds, hidden: (1, tokens read, hidden), layer 0 and `accept_hidden_layer`, or None when
@@ -114,6 +122,7 @@ def run_talker(
         media["audio_feature_lengths"] = inputs["feature_attention_mask"].astype("int32").sum(-1)
     result = talker.generate(
         inputs_embeds=prompt.inputs_embeds,
+        attention_mask=mint.ones(prompt.input_ids.shape, dtype=prompt.input_ids.dtype),
         trailing_text_hidden=prompt.trailing_text,
         tts_pad_embed=prompt.pad,
         talker_input_ids=prompt.input_ids,

@@ -1,0 +1,31 @@
+"""What every test may share: one tiny checkpoint and one engine on it, loaded once a session."""
+
+import os
+
+# Two busy cores: MindSpore's thread pools would only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def cpu():
+    """MindSpore on the CPU with the missing kernels filled in, errors surfacing where they happen."""
+    from ms_omni.kernels import setup_device
+
+    assert setup_device("CPU") == "CPU"
+
+
+@pytest.fixture(scope="session")
+def tiny_dir(tmp_path_factory):
+    from ms_omni.checkpoint.tiny import write_tiny
+
+    return write_tiny(tmp_path_factory.mktemp("checkpoints") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def engine(tiny_dir, cpu):
+    from ms_omni import OmniEngine
+
+    return OmniEngine.from_pretrained(tiny_dir, device="CPU")
