@@ -41,7 +41,8 @@ class LogProgress:
 
 
 class BarProgress:
-    """`progress(stage, done, total)` as rich progress bars, one a stage; they vanish on close."""
+    """`progress(stage, done, total)` as rich progress bars, one a stage, that vanish on close. A total of 0 means that
+    it is not known yet."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -61,15 +62,28 @@ class BarProgress:
         if stage not in self._tasks:
             label, unit = STAGES.get(stage, (stage, ""))
             self._bars.start()
-            self._tasks[stage] = self._bars.add_task(label, unit=unit)
-        self._bars.update(self._tasks[stage], completed=done, total=total)
+            self._tasks[stage] = self._bars.add_task(label, total=None, unit=unit)
+        self._bars.update(self._tasks[stage], completed=done, total=total or None)
 
     def close(self) -> None:
         self._bars.stop()
 
 
-def make_progress(text_on_terminal: bool = False) -> LogProgress | BarProgress:
-    """Bars when stderr is a terminal, unless streamed text is being written to it too."""
-    if is_terminal(sys.stderr) and not text_on_terminal:
-        return BarProgress()
-    return LogProgress()
+class AfterTextProgress:
+    """Silent while the Thinker's text is being streamed to the same terminal, then `progress` below the text."""
+
+    def __init__(self, progress: LogProgress | BarProgress, end_text: Callable[[], None]) -> None:
+        self._progress, self._end_text = progress, end_text
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if stage != "thinker":
+            self._end_text()
+            self._progress(stage, done, total)
+
+    def close(self) -> None:
+        self._progress.close()
+
+
+def make_progress() -> LogProgress | BarProgress:
+    """Bars when stderr is a terminal."""
+    return BarProgress() if is_terminal(sys.stderr) else LogProgress()

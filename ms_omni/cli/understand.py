@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ms_omni.cli.parser import is_terminal, print_note
-from ms_omni.cli.progress import LogProgress, make_progress
+from ms_omni.cli.progress import AfterTextProgress, BarProgress, LogProgress, make_progress
 from ms_omni.cli.settings import add_flags, merge_settings
 
 if TYPE_CHECKING:  # these import numpy, which --help need not wait for
@@ -37,15 +37,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _answer(request: Request, results: TextIO) -> OmniOutput:
-    progress = make_progress()
+    progress: LogProgress | BarProgress | AfterTextProgress = make_progress()
     try:
+        progress("load", 0, 0)  # importing MindSpore and mindone alone takes seconds
         from ms_omni.engine import OmniEngine
 
         settings = asdict(request.engine)
         engine = OmniEngine.from_pretrained(settings.pop("model"), **settings, progress=progress)
+        text = TextPrinter(results)
         if request.stream and is_terminal(results):
             progress.close()
-            progress = LogProgress()  # bars would be drawn into the text
+            progress = AfterTextProgress(make_progress(), text.end)
         options = {
             "return_audio": request.audio_out is not None,
             "speaker": request.speaker,
@@ -55,21 +57,38 @@ def _answer(request: Request, results: TextIO) -> OmniOutput:
             "progress": progress,
         }
         if request.stream:
-            return _print_stream(engine.stream(request.conversation, **options), results)
+            return _print_stream(engine.stream(request.conversation, **options), text)
         return engine.generate(request.conversation, **options)
     finally:
         progress.close()
 
 
-def _print_stream(chunks: Any, results: TextIO) -> OmniOutput:
+class TextPrinter:
+    """Writes streamed text piece by piece, and its final line end once."""
+
+    def __init__(self, results: TextIO) -> None:
+        self._results = results
+        self._ended = False
+
+    def put(self, text: str) -> None:
+        self._results.write(text)
+        self._results.flush()
+
+    def end(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self.put("\n")
+
+
+def _print_stream(chunks: Any, text: TextPrinter) -> OmniOutput:
     """Print text deltas as they come. Audio chunks are parts of the final wave, which is written whole."""
     from ms_omni.outputs import StreamEnd, TextDelta
 
     for chunk in chunks:
         if isinstance(chunk, TextDelta):
-            results.write(chunk.text)
-            results.flush()
+            text.put(chunk.text)
         elif isinstance(chunk, StreamEnd):
+            text.end()
             return chunk.output
     raise RuntimeError("the engine's stream ended without its result")
 
@@ -78,11 +97,9 @@ def _deliver(request: Request, output: OmniOutput, results: TextIO) -> None:
     """The text goes out before the wave, so that a full disk costs the wave alone; the document names the wave."""
     from ms_omni.cli.wave import write_wave
 
-    if request.stream:
-        results.write("\n")
-    elif not request.json:
+    if not request.stream and not request.json:
         results.write(output.text + "\n")
-    results.flush()
+        results.flush()
     path = None
     if request.audio_out is not None:
         if output.audio is None:

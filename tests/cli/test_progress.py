@@ -28,6 +28,7 @@ def test_bars_on_a_terminal(monkeypatch, capsys):
     monkeypatch.setenv("TERM", "xterm")
     progress = make_progress()
     assert isinstance(progress, BarProgress)
+    progress("load", 0, 0)
     progress("load", 3, 4)
     progress("talker", 7, 90)
     progress.close()

@@ -12,6 +12,7 @@ import soundfile
 from ms_omni.cli.settings import add_flags, yaml_keys
 from ms_omni.config import EngineConfig, SamplingParams
 from ms_omni.errors import OmniError
+from ms_omni.outputs import StreamEnd, TextDelta
 
 
 def test_text_goes_to_stdout_alone(cli, engine, tiny_dir):
@@ -90,6 +91,29 @@ def test_stream_prints_each_delta_at_once(cli, engine, tiny_dir, monkeypatch):
     monkeypatch.setattr(sys, "stdout", stdout)
     assert cli("understand", "--model", tiny_dir, "--text", "Hi", "--stream").code == 0
     assert "".join(writes).strip("|") == "Hello |wörld|\n"
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_stream_on_a_terminal_keeps_bars_out_of_the_text(cli, engine, tiny_dir, monkeypatch):
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+
+    def stream(self, conversation, progress, **options):
+        yield TextDelta("Hello ", (1,))
+        progress("thinker", 1, 2)
+        yield TextDelta("world", (2,))
+        progress("talker", 1, 2)
+        yield StreamEnd(self._output(False))
+
+    engine.stream = stream
+    assert cli("understand", "--model", tiny_dir, "--text", "Hi", "--stream").code == 0
+    assert "Hello world\n" in screen.getvalue() and "speaking" in screen.getvalue().split("world\n")[1]
 
 
 def test_stream_with_speech_writes_the_wave(cli, engine, tiny_dir, tmp_path):
