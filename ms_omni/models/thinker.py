@@ -15,8 +15,8 @@ from mindspore import Tensor, mint, ops
 from ms_omni.models.rope_index import RopeTokens, rope_index
 
 
-def host(value: Any) -> np.ndarray | None:
-    """A tensor, array or list as numpy; None stays None."""
+def host(value: Any) -> Any:
+    """A tensor, array or list as a numpy array; None stays None."""
     if value is None or isinstance(value, np.ndarray):
         return value
     return value.asnumpy() if isinstance(value, Tensor) else np.asarray(value)
@@ -177,7 +177,7 @@ class Thinker(HostRopeIndex, Qwen3OmniMoeThinkerForConditionalGeneration):
     ) -> tuple[Tensor, list[Tensor] | None]:
         """Embeddings (1, seq, hidden) with every placeholder replaced, and the deepstack features of each level laid
         out over the sequence, zero where there is no picture or video."""
-        media = (
+        media: tuple[tuple[str, int, tuple[Tensor, list[Tensor]] | None], ...] = (
             ("audio", self.config.audio_token_id, None if audio is None else (audio, [])),
             ("image", self.config.image_token_id, image),
             ("video", self.config.video_token_id, video),

@@ -22,10 +22,9 @@ class VisionAttention(Qwen3OmniMoeVisionAttention):
     def construct(
         self,
         hidden_states: Tensor,
-        cu_seqlens: None = None,
-        rotary_pos_emb: None = None,
-        position_embeddings: tuple[Tensor, Tensor] | None = None,
-        segment_lengths: list[int] | None = None,
+        *,
+        position_embeddings: tuple[Tensor, Tensor],
+        segment_lengths: list[int],
         **_: Any,
     ) -> Tensor:
         """hidden_states: (patches, hidden). Returns the same shape."""
