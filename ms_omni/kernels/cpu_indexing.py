@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import namedtuple
 from typing import Any
 
-import mindspore as ms
 import numpy as np
 from mindspore import Tensor
 
@@ -141,13 +140,13 @@ def repeat_interleave(input: Tensor, repeats: Any, dim: Any = None, output_size:
 def unique(
     input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: Any = None
 ) -> Any:
-    found = np.unique(input.asnumpy(), return_inverse=return_inverse, return_counts=return_counts, axis=dim)
-    if not (return_inverse or return_counts):
-        return to_tensor(found)
-    parts = list(found)
-    if return_inverse and dim is None:
-        parts[1] = parts[1].reshape(input.shape)
-    return tuple(to_tensor(part, None if part is parts[0] else ms.int64) for part in parts)
+    values, inverse, counts = np.unique(input.asnumpy(), return_inverse=True, return_counts=True, axis=dim)
+    parts = [to_tensor(values)]
+    if return_inverse:
+        parts.append(to_tensor(inverse.reshape(input.shape if dim is None else -1)))
+    if return_counts:
+        parts.append(to_tensor(counts))
+    return tuple(parts) if len(parts) > 1 else parts[0]
 
 
 def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:

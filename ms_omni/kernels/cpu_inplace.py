@@ -15,6 +15,7 @@ from mindspore import Tensor, mint
 from ms_omni.kernels.cpu_arrays import scalar, to_tensor, writable
 from ms_omni.kernels.cpu_indexing import elements, index_add, scatter_source
 from ms_omni.kernels.cpu_random import numpy_generator
+from ms_omni.kernels.cpu_tensor import clamp
 
 
 def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
@@ -54,10 +55,7 @@ def zero_(self: Tensor) -> Tensor:
 
 
 def clamp_(self: Tensor, min: Any = None, max: Any = None) -> Tensor:
-    bounds = [bound.asnumpy() if isinstance(bound, Tensor) else bound for bound in (min, max)]
-    out = writable(self)
-    np.clip(out, *bounds, out=out)
-    return self
+    return copy_(self, clamp(self, min, max))
 
 
 def masked_fill_(self: Tensor, mask: Tensor, value: Any) -> Tensor:
@@ -101,7 +99,8 @@ def scatter_(
     if reduce is None:
         writable(self)[where] = source
     else:
-        {"add": np.add, "multiply": np.multiply}[reduce].at(writable(self), where, source)
+        reduction = np.add if reduce == "add" else np.multiply
+        reduction.at(writable(self), where, source)
     return self
 
 

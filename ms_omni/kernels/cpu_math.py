@@ -16,10 +16,6 @@ def any(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     return to_tensor(np.any(input.asnumpy(), _axes(dim), keepdims=keepdim))
 
 
-def all(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
-    return to_tensor(np.all(input.asnumpy(), _axes(dim), keepdims=keepdim))
-
-
 def _axes(dim: Any) -> Any:
     return tuple(dim) if isinstance(dim, list) else dim
 
@@ -109,7 +105,7 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
     if np.isinf(order):
         out = (size.max if order > 0 else size.min)(axis=dims, keepdims=keepdim)
     elif order == 0:
-        out = np.count_nonzero(size, axis=dims, keepdims=keepdim)
+        out = np.sum(size != 0, axis=dims, keepdims=keepdim)
     else:
         out = np.sum(size**order, axis=dims, keepdims=keepdim) ** (1 / order)
     return to_tensor(np.asarray(out).astype(array.dtype))

@@ -12,7 +12,7 @@ from mindspore import Tensor, mint, ops
 from ms_omni.kernels.cpu_arrays import to_tensor
 from ms_omni.kernels.cpu_random import numpy_generator
 
-_PAD_MODES = {"replicate": "edge", "reflect": "reflect", "circular": "wrap"}
+_PAD_MODES: dict[str, Any] = {"replicate": "edge", "reflect": "reflect", "circular": "wrap"}
 
 
 def embedding(

@@ -22,7 +22,7 @@ _MINT: tuple[tuple[Any, str], ...] = (
     (cpu_random, "rand randn rand_like randn_like randint randperm normal multinomial"),
     (cpu_indexing, "nonzero topk sort argsort argmax argmin index_select take index_add scatter_add stack"),
     (cpu_indexing, "repeat_interleave unique roll bincount"),
-    (cpu_math, "any all cumsum var std logsumexp norm count_nonzero tril log2 log10 outer mm mv dot addmm baddbmm"),
+    (cpu_math, "any cumsum var std logsumexp norm count_nonzero tril log2 log10 outer mm mv dot addmm baddbmm"),
     (cpu_math, "einsum equal bitwise_or bitwise_not floor_divide mul"),
     (cpu_tensor, "clamp clip"),
     (cpu_wrapped, "where cat concat"),
@@ -35,7 +35,7 @@ _FUNCTIONAL: tuple[tuple[Any, str], ...] = (
 _TENSOR: tuple[tuple[Any, str], ...] = (
     (cpu_creation, "clone new_full new_empty"),
     (cpu_indexing, "repeat nonzero topk sort argsort argmin index_add scatter_add masked_fill roll"),
-    (cpu_math, "any all cumsum var std dot floor_divide"),
+    (cpu_math, "any cumsum var std dot floor_divide"),
     (cpu_tensor, "to astype type_as clamp clip"),
     (cpu_inplace, "copy_ fill_ zero_ clamp_ add_ sub_ mul_ div_ floor_divide_ remainder_ exp_ log_ sigmoid_ tanh_"),
     (cpu_inplace, "masked_fill_ masked_scatter_ index_add_ index_copy_ index_fill_ index_put_ scatter_ scatter_add_"),
@@ -49,7 +49,7 @@ _CONV_LAYERS = {
 }
 
 
-_COMPILE_ORIGINAL = frozenset("arange zeros ones full any all clamp clip where cat concat embedding".split())
+_COMPILE_ORIGINAL = frozenset("arange zeros ones full any clamp clip where cat concat embedding".split())
 
 
 def _fills(owner: str, rows: tuple[tuple[Any, str], ...]) -> list[Fill]:

@@ -68,7 +68,7 @@ def _plain(part: Any) -> Any:
     elif isinstance(part, bool):
         part = np.asarray(part)
     if isinstance(part, np.ndarray | np.generic) and part.ndim == 0 and part.dtype.kind in "iu":
-        return int(part)
+        return part.item()
     if isinstance(part, slice):
         return slice(*(int(b.item()) if isinstance(b, Tensor) else b for b in (part.start, part.stop, part.step)))
     return part

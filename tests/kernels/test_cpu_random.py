@@ -1,0 +1,88 @@
+"""Random fills: seeded by MindSpore's generator, drawn from the right distribution, refusing nonsense."""
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def seeded(cpu):
+    import mindspore as ms
+
+    ms.manual_seed(1)
+
+
+def test_the_seed_decides_and_calls_differ():
+    import mindspore as ms
+    from mindspore import mint
+
+    first, second = mint.rand(8).asnumpy(), mint.rand(8).asnumpy()
+    ms.manual_seed(1)
+    np.testing.assert_array_equal(mint.rand(8).asnumpy(), first)
+    assert not np.array_equal(first, second)
+
+
+def test_an_own_generator_leaves_the_default_one_alone():
+    import mindspore as ms
+    from mindspore import mint
+
+    own = ms.Generator()
+    own.manual_seed(5)
+    mint.rand(8, generator=own)
+    after_own = mint.rand(8).asnumpy()
+    ms.manual_seed(1)
+    np.testing.assert_array_equal(mint.rand(8).asnumpy(), after_own)
+
+
+@pytest.mark.parametrize("replacement", [True, False])
+def test_multinomial_draws_by_weight(replacement):
+    from mindspore import Tensor, mint
+
+    weights = Tensor(np.array([1, 0, 3], np.float32)).expand((4000, 3))
+    drawn = mint.multinomial(weights, 1, replacement=replacement).asnumpy()
+    assert drawn.shape == (4000, 1) and drawn.dtype == np.int64
+    assert np.bincount(drawn[:, 0], minlength=3)[1] == 0
+    assert abs((drawn == 2).mean() - 0.75) < 0.03  # 4 standard deviations
+
+
+def test_multinomial_without_replacement_repeats_nothing():
+    from mindspore import mint
+
+    drawn = mint.multinomial(mint.ones((50, 6)), 6).asnumpy()
+    np.testing.assert_array_equal(np.sort(drawn, -1), np.tile(np.arange(6), (50, 1)))
+
+
+@pytest.mark.parametrize("weights", [[0.0, 0.0], [1.0, -1.0], [1.0, np.nan]])
+def test_multinomial_refuses_weights_that_are_none(weights):
+    from mindspore import Tensor, mint
+
+    with pytest.raises(ValueError, match="weights must be"):
+        mint.multinomial(Tensor(np.array(weights, np.float32)), 1)
+
+
+def test_multinomial_refuses_more_samples_than_categories():
+    from mindspore import Tensor, mint
+
+    with pytest.raises(ValueError, match="2 samples without replacement"):
+        mint.multinomial(Tensor(np.array([0, 1], np.float32)), 2)
+
+
+def test_distributions():
+    from mindspore import Tensor, mint
+
+    normal = mint.randn(4000).asnumpy()
+    assert abs(normal.mean()) < 0.08 and abs(normal.std() - 1) < 0.06
+    kept = mint.nn.functional.dropout(mint.ones(4000), 0.25).asnumpy()
+    assert set(np.unique(kept)) == {0.0, np.float32(1 / 0.75)} and abs((kept == 0).mean() - 0.25) < 0.03
+    exponential = Tensor(np.zeros(4000, np.float32)).exponential_(2.0).asnumpy()
+    assert abs(exponential.mean() - 0.5) < 0.04
+    integers = mint.randint(2, 5, (4000,)).asnumpy()
+    assert set(np.unique(integers)) == {2, 3, 4}
+
+
+def test_out_of_range_ids_are_told():
+    from mindspore import Tensor, mint
+
+    with pytest.raises(IndexError):
+        mint.nn.functional.embedding(Tensor([5]), mint.zeros((5, 2)))
+    with pytest.raises(ValueError, match="classes must be in 0..2, got 3..3"):
+        mint.nn.functional.one_hot(Tensor([3]), 3)

@@ -1,0 +1,47 @@
+"""Choosing the device, with and without an Ascend card in sight."""
+
+import subprocess
+import sys
+
+import pytest
+
+from ms_omni.errors import OmniError
+from ms_omni.kernels import device as device_module
+from ms_omni.kernels import setup_device
+
+
+def test_auto_is_cpu_where_no_card_is(cpu):
+    import mindspore as ms
+
+    assert setup_device() == setup_device("CPU") == "CPU"
+    assert ms.get_context("device_target") == "CPU"
+
+
+def test_ascend_asked_for_but_not_there(cpu):
+    with pytest.raises(OmniError, match="^--device Ascend: no Ascend card is visible to MindSpore; allowed here: CPU$"):
+        setup_device("Ascend")
+
+
+def test_unknown_device():
+    with pytest.raises(OmniError, match="^--device GPU: expected one of auto, CPU, Ascend$"):
+        setup_device("GPU")
+
+
+def test_a_process_stays_on_its_device(cpu, monkeypatch):
+    monkeypatch.setattr(device_module, "num_ascend_cards", lambda: 1)
+    with pytest.raises(OmniError, match="already runs on CPU; allowed here: CPU"):
+        setup_device("Ascend")
+
+
+def test_a_visible_card_is_chosen_and_nothing_is_filled(monkeypatch):
+    bound = []
+    monkeypatch.setattr(device_module, "num_ascend_cards", lambda: 2)
+    monkeypatch.setattr(device_module, "_bind", bound.append)
+    monkeypatch.setattr(device_module, "_prepare_cpu", lambda: pytest.fail("CPU fills on Ascend"))
+    assert setup_device() == "Ascend"
+    assert bound == ["Ascend"]
+
+
+def test_importing_the_package_imports_no_mindspore():
+    check = "import sys, ms_omni.kernels, ms_omni.kernels.cpu; sys.exit('mindspore' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check]).returncode == 0
