@@ -76,5 +76,6 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
         # exponential race: the smallest of Exp(1)/weight is drawn by weight, the next ones without replacement
         with np.errstate(divide="ignore"):
             arrivals = draw.exponential(size=weights.shape) / weights
-        chosen = np.argsort(arrivals, -1, kind="stable")[..., :num_samples]
+        one = num_samples == 1  # the usual case needs no sorting
+        chosen = arrivals.argmin(-1)[..., None] if one else np.argsort(arrivals, -1)[..., :num_samples]
     return to_tensor(chosen, np_dtype(ms.int64))

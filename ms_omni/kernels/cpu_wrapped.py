@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from mindspore import Tensor, mint
 
-from ms_omni.kernels.cpu_arrays import promoted, to_tensor
+from ms_omni.kernels.cpu_arrays import promoted, to_tensor, writable
 from ms_omni.kernels.cpu_indexing import nonzero
 
-_where, _cat = mint.where, mint.cat
+_where = mint.where
 
 
 def where(condition: Tensor, *branches: Any, **named: Any) -> Any:
@@ -20,12 +21,11 @@ def where(condition: Tensor, *branches: Any, **named: Any) -> Any:
 
 
 def cat(tensors: Any, dim: int = 0) -> Tensor:
-    """The kernel joins equal dtypes only: others are promoted first. Tensors of shape (0,) join with anything."""
-    tensors = [tensor for tensor in tensors if tensor.shape != (0,)] or list(tensors)
-    if len({tensor.dtype for tensor in tensors}) > 1:
-        common = promoted([tensor.asnumpy() for tensor in tensors])
-        tensors = [to_tensor(tensor.asnumpy().astype(common)) for tensor in tensors]
-    return _cat(tensors, dim)
+    """The kernel joins equal dtypes only; here others are promoted. Tensors of shape (0,) join with anything."""
+    # the parts are often transposed views (keys and values): reading them in place saves a kernel's copy
+    arrays = [tensor.asnumpy() if tensor.is_contiguous() else writable(tensor) for tensor in tensors]
+    arrays = [array for array in arrays if array.shape != (0,)] or arrays
+    return to_tensor(np.concatenate(arrays, dim, dtype=promoted(arrays), casting="unsafe"))
 
 
 def concat(tensors: Any, dim: int = 0) -> Tensor:
