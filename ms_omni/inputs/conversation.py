@@ -9,37 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ms_omni.errors import OmniError
+from ms_omni.inputs.schema import CONTENT_TYPES, OPTION_KEYS, ROLES, SOURCE_KEYS, part_type
+from ms_omni.inputs.schema import media_parts as media_parts
 
-ROLES = ("system", "user", "assistant")
-CONTENT_TYPES = ("text", "image", "audio", "video")
-# qwen-omni-utils also answers to this type, and the chat template renders it as an image.
-TYPE_ALIASES = {"image_url": "image"}
-# Where each type may carry its medium; the first name found counts, as in qwen-omni-utils 0.0.9.
-SOURCE_KEYS = {
-    "text": ("text",),
-    "image": ("image", "image_url"),
-    "audio": ("audio", "audio_url"),
-    "video": ("video", "video_url"),
-}
-_SIZE_KEYS = {"min_pixels": "size", "max_pixels": "size", "resized_height": "size", "resized_width": "size"}
-# Option -> what its value must be; the options are those of qwen-omni-utils 0.0.9.
-OPTION_KEYS: dict[str, dict[str, str]] = {
-    "text": {},
-    "image": _SIZE_KEYS,
-    "audio": {"audio_start": "seconds", "audio_end": "seconds"},
-    "video": {
-        **_SIZE_KEYS,
-        "video_start": "seconds",
-        "video_end": "seconds",
-        "fps": "rate",
-        "nframes": "count",
-        "min_frames": "count",
-        "max_frames": "count",
-        "total_pixels": "rate",
-        "sample_fps": "rate",
-        "raw_fps": "rate",
-    },
-}
 _WANTED = {
     "size": "a whole number above 0",
     "count": "a number above 0",
@@ -113,25 +85,6 @@ def validate_conversation(obj: Any, where: str = "conversation") -> list[dict[st
     if not any(message["role"] == "user" for message in obj):
         raise OmniError(f"{where}: no message with role 'user'")
     return obj
-
-
-def media_parts(conversation: Sequence[dict[str, Any]]) -> Iterable[tuple[str, Any, dict[str, Any]]]:
-    """(type, medium, part) for every image, audio and video of a validated conversation, in order."""
-    for message in conversation:
-        if not isinstance(message["content"], list):
-            continue
-        for part in message["content"]:
-            kind = part_type(part)
-            if kind != "text":
-                key = next(key for key in SOURCE_KEYS[kind] if key in part)
-                yield kind, part[key], part
-
-
-def part_type(part: dict[str, Any]) -> str:
-    """text, image, audio or video; a part without a type is told by the key of its medium."""
-    if "type" in part:
-        return TYPE_ALIASES.get(part["type"], part["type"])
-    return next((kind for kind in CONTENT_TYPES if any(key in part for key in SOURCE_KEYS[kind])), "")
 
 
 def _check_message(message: Any, where: str) -> None:

@@ -9,8 +9,9 @@ import numpy as np
 
 from ms_omni.errors import OmniError
 from ms_omni.inputs.audio import read_audio, read_video_audio
-from ms_omni.inputs.conversation import media_parts, validate_conversation
+from ms_omni.inputs.conversation import validate_conversation
 from ms_omni.inputs.image import fetch_image
+from ms_omni.inputs.schema import media_parts
 from ms_omni.inputs.video import fetch_video
 
 READERS = ("auto", "ms_omni", "qwen_omni_utils")

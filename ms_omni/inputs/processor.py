@@ -10,8 +10,9 @@ import numpy as np
 
 from ms_omni.errors import OmniError
 from ms_omni.inputs.components import feature_extractor, image_processor, video_processor
-from ms_omni.inputs.conversation import media_parts, validate_conversation
+from ms_omni.inputs.conversation import validate_conversation
 from ms_omni.inputs.mm_info import process_mm_info
+from ms_omni.inputs.schema import media_parts
 
 _KINDS = ("image", "audio", "video")
 

@@ -18,7 +18,7 @@ def probe(source: Source) -> tuple[int, float]:
     Raises OmniError naming the video: no video track, fewer than two frames, cut short."""
     with opened(source) as container:
         stream = _video_stream(source, container)
-        rate = stream.average_rate
+        rate = stream.average_rate or stream.guessed_rate
         count = sum(packet.size > 0 and not packet.is_discard for packet in container.demux(stream))
     if count < 2:
         raise source.fail(f"has {count} frame{'' if count == 1 else 's'}, at least 2 are needed")

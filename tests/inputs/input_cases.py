@@ -13,7 +13,7 @@ _PLACES = {"made": None, "assets": ASSETS, "media": REFERENCE_MEDIA, "own": OWN_
 
 @dataclass(frozen=True)
 class InputCase:
-    """parts: one user turn, paths as "place/name" (see `located`). call: processor keywords. load: from_pretrained's."""
+    """parts: one user turn, paths as "place/name". call: keywords of the processor. load: of from_pretrained."""
 
     name: str
     parts: list[dict[str, Any]]
@@ -57,7 +57,9 @@ CASES = [
     InputCase("image_pixels", [_image(_RGB, min_pixels=200 * 200, max_pixels=90000), _image(_RGB, max_pixels=64 * 64)]),
     InputCase("image_resized", [_image("media/small.jpg", resized_height=120, resized_width=333)]),
     InputCase("image_url_key", [{"type": "image", "image_url": "assets/shapes.png"}]),
-    InputCase("image_load_pixels", [_image(_RGB), _video("made/mute.mkv")], load={"min_pixels": 400, "max_pixels": 9999}),
+    InputCase(
+        "image_load_pixels", [_image(_RGB), _video("made/mute.mkv")], load={"min_pixels": 400, "max_pixels": 9999}
+    ),
     InputCase("audio_stereo", [_audio("made/stereo.wav")]),
     InputCase("audio_upsampled", [_audio("made/slow.wav")]),
     InputCase("audio_six_channels", [_audio("made/six.flac")]),
