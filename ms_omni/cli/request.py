@@ -11,13 +11,13 @@ from typing import Any
 from ms_omni.checkpoint.config import read_json
 from ms_omni.checkpoint.reader import CheckpointReader
 from ms_omni.checkpoint.resolve import resolve_checkpoint
+from ms_omni.cli.media_check import check_local_media
 from ms_omni.cli.parser import did_you_mean
 from ms_omni.cli.settings import TURN_KEYS
 from ms_omni.cli.wave import check_wave_path
 from ms_omni.config import SAMPLING_KEYS, EngineConfig, SamplingParams
 from ms_omni.errors import OmniError
-from ms_omni.inputs.conversation import build_conversation, load_conversation, media_parts, validate_conversation
-from ms_omni.inputs.source import open_source
+from ms_omni.inputs.conversation import build_conversation, load_conversation, validate_conversation
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def check_request(settings: dict[str, Any]) -> Request:
     audio_out = check_wave_path(settings["audio_out"]) if "audio_out" in settings else None
     _check_pixels(settings)
     conversation = _read_conversation(settings)
-    _check_local_media(conversation)
+    check_local_media(conversation, settings.get("use_audio_in_video", False))
     engine = _engine_config(settings, with_talker=audio_out is not None)
     _check_voice(Path(engine.model), settings)
     CheckpointReader(engine.model)  # reads every shard's header: none is missing or truncated
@@ -100,14 +100,6 @@ def _read_stdin() -> list[dict[str, Any]]:
     except (ValueError, RecursionError) as error:
         raise OmniError(f"--conversation -: stdin is not valid JSON ({error})") from error
     return validate_conversation(data, "--conversation -")
-
-
-def _check_local_media(conversation: list[dict[str, Any]]) -> None:
-    """Fail now rather than after minutes of loading weights. What a file holds is the readers' business."""
-    for kind, medium, _ in media_parts(conversation):
-        for item in medium if isinstance(medium, list) else [medium]:
-            if isinstance(item, str) and not item.startswith(("http://", "https://")):
-                open_source(item, kind)
 
 
 def _check_voice(checkpoint: Path, settings: dict[str, Any]) -> None:

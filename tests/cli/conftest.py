@@ -45,11 +45,6 @@ def user_error(cli):
 
 
 @pytest.fixture(scope="session")
-def tiny_dir(tmp_path_factory):
-    return write_tiny(tmp_path_factory.mktemp("checkpoints") / "tiny")
-
-
-@pytest.fixture(scope="session")
 def silent_dir(tmp_path_factory):
     """A checkpoint without a Talker."""
     return write_tiny(tmp_path_factory.mktemp("checkpoints") / "thinking", variant="thinking")
@@ -99,7 +94,7 @@ class FakeEngine:
 
 
 @pytest.fixture
-def engine(monkeypatch):
+def fake_engine(monkeypatch):
     """The fake engine class, in the place of ms_omni.engine.OmniEngine."""
     module = types.ModuleType("ms_omni.engine")
     fresh = type("FreshEngine", (FakeEngine,), {})

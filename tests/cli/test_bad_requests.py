@@ -1,10 +1,13 @@
-"""Every wrong request that can be seen early fails in one line, before the engine, and writes nothing."""
+"""Every wrong request that can be seen early fails in one line, before the fake_engine, and writes nothing."""
 
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
+
+import ms_omni
 
 pytestmark = pytest.mark.usefixtures("no_engine")
 
@@ -63,6 +66,29 @@ def test_missing_and_empty_media(answer, tmp_path, kind):
     assert f"{kind} {tmp_path / 'gone.bin'}: no such file" in answer(f"--{kind}", tmp_path / "gone.bin")
     assert "is empty" in answer(f"--{kind}", f"file://{tmp_path / 'empty.bin'}")
     assert "is a directory" in answer(f"--{kind}", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "size"),
+    [("image", "shapes.png", 500), ("audio", "question.wav", 9000), ("video", "ball.mp4", 9000)],
+)
+def test_media_cut_short(answer, tmp_path, kind, name, size):
+    whole = Path(ms_omni.__file__).parent / "assets" / name
+    (tmp_path / name).write_bytes(whole.read_bytes()[:size])
+    line = answer(f"--{kind}", tmp_path / name)
+    assert f"{kind} {tmp_path / name}" in line and "truncated" in line
+
+
+def test_sound_of_a_silent_video(answer, fake_engine, cli, tiny_dir):
+    silent = Path(__file__).parents[1] / "reference" / "media" / "silent.mp4"
+    line = answer("--video", silent, "--use-audio-in-video")
+    assert str(silent) in line and "no audio track" in line
+    assert cli("understand", "--model", tiny_dir, "--video", silent).code == 0
+
+
+def test_no_picture_at_all(answer, tmp_path):
+    (tmp_path / "a.png").write_text("hello")
+    assert f"image {tmp_path / 'a.png'}" in answer("--image", tmp_path / "a.png")
 
 
 @pytest.mark.parametrize(

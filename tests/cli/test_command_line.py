@@ -42,9 +42,9 @@ def test_wrong_words(user_error, argv, parts):
     assert all(part in line for part in parts), line
 
 
-def test_a_value_may_start_with_a_dash(cli, engine, tiny_dir):
+def test_a_value_may_start_with_a_dash(cli, fake_engine, tiny_dir):
     assert cli("understand", "--model", tiny_dir, "--text=-1 + 2?").code == 0
-    assert engine.asked["conversation"][0]["content"][0]["text"] == "-1 + 2?"
+    assert fake_engine.asked["conversation"][0]["content"][0]["text"] == "-1 + 2?"
 
 
 @pytest.mark.parametrize("argv", [["--help"], ["understand", "--help"], ["tiny", "--help"], ["doctor", "--help"]])

@@ -33,16 +33,16 @@ def test_values_arrive_typed(yaml_file):
     }  # fmt: skip
 
 
-def test_command_line_wins(cli, engine, tiny_dir, yaml_file):
+def test_command_line_wins(cli, fake_engine, tiny_dir, yaml_file):
     path = yaml_file(f"model: {tiny_dir}\nseed: 3\nthinker_top_k: 4\nignore_eos: true\ntext: from the file\n")
     words = ["--config", path, "--seed", "5", "--no-ignore-eos", "--text", "from the flag"]
     assert cli("understand", *words).code == 0
-    sampling = engine.asked["sampling"]
+    sampling = fake_engine.asked["sampling"]
     assert (sampling.seed, sampling.thinker_top_k, sampling.ignore_eos) == (5, 4, False)
-    assert engine.asked["conversation"][0]["content"] == [{"type": "text", "text": "from the flag"}]
+    assert fake_engine.asked["conversation"][0]["content"] == [{"type": "text", "text": "from the flag"}]
 
 
-def test_a_prompt_on_the_command_line_replaces_that_of_the_file(cli, engine, tiny_dir, yaml_file):
+def test_a_prompt_on_the_command_line_replaces_that_of_the_file(cli, fake_engine, tiny_dir, yaml_file):
     path = yaml_file("conversation: nowhere.json\n")
     assert cli("understand", "--model", tiny_dir, "--config", path, "--text", "Hi").code == 0
 

@@ -1,4 +1,4 @@
-"""`understand`: what reaches the engine, what is printed where, and the wave."""
+"""`understand`: what reaches the fake_engine, what is printed where, and the wave."""
 
 import io
 import json
@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import soundfile
+from PIL import Image
 
 from ms_omni.cli.settings import add_flags, yaml_keys
 from ms_omni.config import EngineConfig, SamplingParams
@@ -15,18 +16,18 @@ from ms_omni.errors import OmniError
 from ms_omni.outputs import StreamEnd, TextDelta
 
 
-def test_text_goes_to_stdout_alone(cli, engine, tiny_dir):
+def test_text_goes_to_stdout_alone(cli, fake_engine, tiny_dir):
     result = cli("understand", "--model", tiny_dir, "--text", "Hi")
     assert (result.code, result.out, result.err) == (0, "Hello wörld\n", "")
 
 
-def test_without_audio_out_the_talker_is_not_loaded(cli, engine, tiny_dir):
+def test_without_audio_out_the_talker_is_not_loaded(cli, fake_engine, tiny_dir):
     cli("understand", "--model", tiny_dir, "--text", "Hi")
-    assert engine.loaded["with_talker"] is False and engine.asked["return_audio"] is False
+    assert fake_engine.loaded["with_talker"] is False and fake_engine.asked["return_audio"] is False
 
 
-def test_every_flag_reaches_its_stage(cli, engine, tiny_dir, tmp_path):
-    (tmp_path / "a.png").write_bytes(b"x")
+def test_every_flag_reaches_its_stage(cli, fake_engine, tiny_dir, tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     sampling = {
         "thinker_max_new_tokens": 5, "thinker_temperature": 0.5, "thinker_top_p": 0.6, "thinker_top_k": 7,
         "talker_max_new_tokens": 8, "talker_temperature": 0.1, "talker_top_p": 0.2, "talker_top_k": 9,
@@ -38,11 +39,11 @@ def test_every_flag_reaches_its_stage(cli, engine, tiny_dir, tmp_path):
     words += ["--use-audio-in-video", "--speaker=Aiden", "--system=Be brief", f"--audio-out={tmp_path / 'a.wav'}"]
     result = cli("understand", "--model", tiny_dir, "--text", "Hi", "--image", tmp_path / "a.png", *words)
     assert result.code == 0, result.err
-    assert engine.loaded == {
+    assert fake_engine.loaded == {
         "model": str(tiny_dir), **engine_flags, "attn_implementation": "eager",
         "min_pixels": 11, "max_pixels": 12, "with_talker": True,
     }  # fmt: skip
-    asked = {key: value for key, value in engine.asked.items() if key != "progress"}
+    asked = {key: value for key, value in fake_engine.asked.items() if key != "progress"}
     assert asked == {
         "conversation": [
             {"role": "system", "content": [{"type": "text", "text": "Be brief"}]},
@@ -61,7 +62,7 @@ def test_every_setting_has_a_flag():
     assert fields <= yaml_keys()
 
 
-def test_json_document(cli, engine, tiny_dir, tmp_path):
+def test_json_document(cli, fake_engine, tiny_dir, tmp_path):
     wave = tmp_path / "a.wav"
     result = cli("understand", "--model", tiny_dir, "--text", "Hi", "--json", "--audio-out", wave)
     assert result.code == 0 and result.out.count("\n") == 1
@@ -79,11 +80,11 @@ def test_json_document(cli, engine, tiny_dir, tmp_path):
     }  # fmt: skip
 
 
-def test_json_without_speech_has_null_audio(cli, engine, tiny_dir):
+def test_json_without_speech_has_null_audio(cli, fake_engine, tiny_dir):
     assert json.loads(cli("understand", "--model", tiny_dir, "--text", "Hi", "--json").out)["audio"] is None
 
 
-def test_stream_prints_each_delta_at_once(cli, engine, tiny_dir, monkeypatch):
+def test_stream_prints_each_delta_at_once(cli, fake_engine, tiny_dir, monkeypatch):
     writes = []
     stdout = io.StringIO()
     stdout.write = writes.append
@@ -98,7 +99,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_stream_on_a_terminal_keeps_bars_out_of_the_text(cli, engine, tiny_dir, monkeypatch):
+def test_stream_on_a_terminal_keeps_bars_out_of_the_text(cli, fake_engine, tiny_dir, monkeypatch):
     screen = Terminal()
     monkeypatch.setattr(sys, "stdout", screen)
     monkeypatch.setattr(sys, "stderr", screen)
@@ -111,17 +112,17 @@ def test_stream_on_a_terminal_keeps_bars_out_of_the_text(cli, engine, tiny_dir, 
         progress("talker", 1, 2)
         yield StreamEnd(self._output(False))
 
-    engine.stream = stream
+    fake_engine.stream = stream
     assert cli("understand", "--model", tiny_dir, "--text", "Hi", "--stream").code == 0
     assert "Hello world\n" in screen.getvalue() and "speaking" in screen.getvalue().split("world\n")[1]
 
 
-def test_stream_with_speech_writes_the_wave(cli, engine, tiny_dir, tmp_path):
+def test_stream_with_speech_writes_the_wave(cli, fake_engine, tiny_dir, tmp_path):
     result = cli("understand", "--model", tiny_dir, "--text", "Hi", "--stream", "--audio-out", tmp_path / "a.wav")
     assert (result.code, result.out) == (0, "Hello wörld\n") and (tmp_path / "a.wav").is_file()
 
 
-def test_wave_is_24_khz_mono_and_keeps_the_samples(cli, engine, tiny_dir, tmp_path):
+def test_wave_is_24_khz_mono_and_keeps_the_samples(cli, fake_engine, tiny_dir, tmp_path):
     (tmp_path / "a.wav").write_text("an older answer")
     assert cli("understand", "--model", tiny_dir, "--text", "Hi", "--audio-out", tmp_path / "a.wav").code == 0
     info = soundfile.info(tmp_path / "a.wav")
@@ -132,13 +133,13 @@ def test_wave_is_24_khz_mono_and_keeps_the_samples(cli, engine, tiny_dir, tmp_pa
 
 
 @pytest.mark.parametrize("failure", [OmniError("no"), RuntimeError("no"), KeyboardInterrupt()])
-def test_a_failed_run_leaves_no_wave(cli, engine, tiny_dir, tmp_path, failure):
-    engine.failure = failure
+def test_a_failed_run_leaves_no_wave(cli, fake_engine, tiny_dir, tmp_path, failure):
+    fake_engine.failure = failure
     assert cli("understand", "--model", tiny_dir, "--text", "Hi", "--audio-out", tmp_path / "a.wav").code != 0
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_disk_that_fills_up_leaves_no_partial_wave(cli, engine, tiny_dir, tmp_path, monkeypatch):
+def test_a_disk_that_fills_up_leaves_no_partial_wave(cli, fake_engine, tiny_dir, tmp_path, monkeypatch):
     def fill_up(file, *args, **kwargs):
         file.write_bytes(b"RIFF")
         raise OSError(28, "No space left on device")
@@ -149,8 +150,8 @@ def test_a_disk_that_fills_up_leaves_no_partial_wave(cli, engine, tiny_dir, tmp_
     assert result.out == "Hello wörld\n"  # the text is not lost with the wave
 
 
-def test_cut_speech_and_text_are_announced(cli, engine, tiny_dir, tmp_path):
-    engine.text_reason = engine.speech_reason = "length"
+def test_cut_speech_and_text_are_announced(cli, fake_engine, tiny_dir, tmp_path):
+    fake_engine.text_reason = fake_engine.speech_reason = "length"
     words = ["understand", "--model", tiny_dir, "--text", "Hi", "--audio-out", tmp_path / "a.wav"]
     lines = cli(*words).err.splitlines()
     assert len(lines) == 2
@@ -159,10 +160,10 @@ def test_cut_speech_and_text_are_announced(cli, engine, tiny_dir, tmp_path):
     assert cli(*words, "--ignore-eos").err == ""
 
 
-def test_conversation_from_stdin(cli, engine, tiny_dir, monkeypatch):
+def test_conversation_from_stdin(cli, fake_engine, tiny_dir, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO('[{"role": "user", "content": "Hi"}]'))
     assert cli("understand", "--model", tiny_dir, "--conversation", "-").code == 0
-    assert engine.asked["conversation"] == [{"role": "user", "content": "Hi"}]
+    assert fake_engine.asked["conversation"] == [{"role": "user", "content": "Hi"}]
 
 
 def test_add_flags_has_no_defaults():
