@@ -15,7 +15,8 @@ from ms_omni.inputs.patches import normalize, patchify
 
 IMAGE_FILE = "preprocessor_config.json"
 VIDEO_FILE = "video_preprocessor_config.json"
-_FAST_ONLY = ("image_processor_type", "feature_extractor_type", "video_processor_type", "processor_class")
+_CLASS_NAMES = ("image_processor_type", "feature_extractor_type", "video_processor_type", "processor_class")
+_SHARED = ("patch_size", "temporal_patch_size", "merge_size", "image_mean", "image_std", "rescale_factor", "resample")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def image_processor(directory: Path, min_pixels: int | None, max_pixels: int | N
     `size`, so a file that limits the area by `size` alone is translated (transformers' fast processor reads it)."""
     from mindone.transformers import Qwen2VLImageProcessor
 
-    settings = _own(read_json(directory / IMAGE_FILE))
+    settings = _image_settings(directory)
     size = settings.pop("size", None) or {}
     for key, edge in (("min_pixels", "shortest_edge"), ("max_pixels", "longest_edge")):
         if settings.get(key) is None and edge in size:
@@ -46,6 +47,18 @@ def image_processor(directory: Path, min_pixels: int | None, max_pixels: int | N
     asked = {"min_pixels": min_pixels, "max_pixels": max_pixels}
     settings.update({key: value for key, value in asked.items() if value is not None})
     return Qwen2VLImageProcessor(**settings)
+
+
+def _image_settings(directory: Path) -> dict[str, Any]:
+    """Of preprocessor_config.json. `save_pretrained` of transformers 4.57.1 writes the audio settings over the image's
+    there (and cannot read the result); the video's settings, which it keeps, then stand in."""
+    settings = read_json(directory / IMAGE_FILE)
+    if "image_processor_type" not in settings and "patch_size" not in settings:
+        if not (directory / VIDEO_FILE).exists():
+            raise OmniError(f"--model {directory}: {IMAGE_FILE} has no image settings (patch_size, image_mean, ...)")
+        video = read_json(directory / VIDEO_FILE)
+        settings.update({key: video[key] for key in _SHARED if key in video})
+    return _own(settings)
 
 
 def feature_extractor(directory: Path) -> Any:
@@ -70,6 +83,8 @@ def video_processor(directory: Path) -> Any:
     path = directory / VIDEO_FILE
     settings = _own(read_json(path if path.exists() else directory / IMAGE_FILE))
     known = {key: value for key, value in settings.items() if value is not None and hasattr(VideoProcessor, key)}
+    # without one, the class would write min_pixels and max_pixels into the size that all its instances share
+    known["size"] = {**VideoProcessor.size, **known.get("size", {})}
     return VideoProcessor(**known)
 
 
@@ -104,4 +119,4 @@ def process_videos(videos: list[np.ndarray], settings: Any, size: Mapping[str, i
 
 def _own(settings: dict[str, Any]) -> dict[str, Any]:
     """The files of images, videos and audio share one namespace; class names are not settings."""
-    return {key: value for key, value in settings.items() if key not in _FAST_ONLY}
+    return {key: value for key, value in settings.items() if key not in _CLASS_NAMES}

@@ -49,32 +49,22 @@ class InputProcessor:
 
         Call `ms_omni.kernels.setup_device` first: this imports mindone. Raises OmniError for missing or broken files
         and for a checkpoint without a chat template."""
-        from mindone.transformers import Qwen3OmniMoeProcessor
-
         directory = Path(directory)
         for name, value in (("--min-pixels", min_pixels), ("--max-pixels", max_pixels)):
             if value is not None and value < 1:
                 raise OmniError(f"{name} {value}: expected a whole number above 0")
-        images = image_processor(directory, min_pixels, max_pixels)
-        if images.min_pixels > images.max_pixels:
+        try:
+            processor = _assemble(directory, min_pixels, max_pixels)
+        except (TypeError, ValueError, AttributeError) as error:
+            reason = " ".join(str(error).split())
+            raise OmniError(f"--model {directory}: the processor's settings cannot be used ({reason})") from error
+        limits = processor.image_processor
+        if limits.min_pixels > limits.max_pixels:
             raise OmniError(
-                f"--min-pixels {images.min_pixels} is above --max-pixels {images.max_pixels} (the checkpoint's count "
+                f"--min-pixels {limits.min_pixels} is above --max-pixels {limits.max_pixels} (the checkpoint's count "
                 "where none is given)"
             )
-        settings, _ = Qwen3OmniMoeProcessor.get_processor_dict(str(directory), local_files_only=True)
-        if not settings.get("chat_template"):
-            raise OmniError(
-                f"--model {directory}: has no chat template (expected chat_template.json or chat_template.jinja)"
-            )
-        return cls(
-            Qwen3OmniMoeProcessor(
-                image_processor=images,
-                video_processor=video_processor(directory),
-                feature_extractor=feature_extractor(directory),
-                tokenizer=_load_tokenizer(directory),
-                chat_template=settings["chat_template"],
-            )
-        )
+        return cls(processor)
 
     def prepare(
         self, conversation: list[dict[str, Any]], use_audio_in_video: bool = False, fps: float | None = None
@@ -146,6 +136,31 @@ class InputProcessor:
             raise OmniError(
                 f"audio too short: {longest} samples at {extractor.sampling_rate} Hz, at least {needed} are needed"
             )
+
+
+def _assemble(directory: Path, min_pixels: int | None, max_pixels: int | None) -> Any:
+    from mindone.transformers import Qwen3OmniMoeProcessor
+
+    return Qwen3OmniMoeProcessor(
+        image_processor=image_processor(directory, min_pixels, max_pixels),
+        video_processor=video_processor(directory),
+        feature_extractor=feature_extractor(directory),
+        tokenizer=_load_tokenizer(directory),
+        chat_template=_read_template(Qwen3OmniMoeProcessor, directory),
+    )
+
+
+def _read_template(processor_class: Any, directory: Path) -> Any:
+    try:
+        settings, _ = processor_class.get_processor_dict(str(directory), local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise OmniError(f"--model {directory}: the chat template cannot be read ({reason})") from error
+    if not settings.get("chat_template"):
+        raise OmniError(
+            f"--model {directory}: has no chat template (expected chat_template.json or chat_template.jinja)"
+        )
+    return settings["chat_template"]
 
 
 def _load_tokenizer(directory: Path) -> Any:

@@ -113,7 +113,12 @@ def test_broken_checkpoints(broken_dir, load_processor):
     assert "preprocessor_config.json must hold an object, got list" in load_error(broken_dir)
     settings.unlink()
     assert "preprocessor_config.json cannot be read (No such file or directory)" in load_error(broken_dir)
+    settings.write_text(original.replace('"patch_size": 16', '"patch_size": "x", "size": 5'))
+    assert "the processor's settings cannot be used" in load_error(broken_dir)
     settings.write_text(original)
+    (broken_dir / "chat_template.json").write_text("{}")
+    assert "the chat template cannot be read" in load_error(broken_dir)
+    (broken_dir / "chat_template.json").unlink()
     (broken_dir / "chat_template.jinja").unlink()
     assert "has no chat template" in load_error(broken_dir)
 
@@ -155,6 +160,28 @@ def test_area_given_as_size_alone(broken_dir, load_processor):
     path.write_text(json.dumps(settings))
     images = InputProcessor.from_pretrained(broken_dir).processor.image_processor
     assert (images.min_pixels, images.max_pixels) == (1024, 4096)
+
+
+def test_image_settings_that_were_written_over(broken_dir, load_processor):
+    """transformers' Qwen3OmniMoeProcessor.save_pretrained leaves the audio settings alone in this file."""
+    path = broken_dir / "preprocessor_config.json"
+    settings = json.loads(path.read_text())
+    images = ("image_processor_type", "patch_size", "merge_size", "temporal_patch_size", "image_mean", "image_std")
+    path.write_text(json.dumps({key: value for key, value in settings.items() if key not in images}))
+    assert "preprocessor_config.json has no image settings" in load_error(broken_dir)
+    (broken_dir / "video_preprocessor_config.json").write_text(
+        json.dumps(
+            {
+                "patch_size": 16,
+                "image_mean": [0.5] * 3,
+                "image_std": [0.5] * 3,
+                "size": {"longest_edge": 5, "shortest_edge": 2},
+            }
+        )
+    )
+    again = InputProcessor.from_pretrained(broken_dir).prepare(build_conversation(None, None, images=[PICTURE]))
+    expected = load_processor().prepare(build_conversation(None, None, images=[PICTURE]))
+    np.testing.assert_array_equal(again.arrays["pixel_values"], expected.arrays["pixel_values"])
 
 
 def test_patches_of_one_merged_token_follow_each_other():
