@@ -25,6 +25,7 @@ def load_model(
     import mindspore as ms
 
     from ms_omni.checkpoint.config import read_config
+    from ms_omni.checkpoint.lazy_init import skip_init
     from ms_omni.checkpoint.load import load_weights
     from ms_omni.checkpoint.reader import CheckpointReader
     from ms_omni.checkpoint.resolve import resolve_checkpoint
@@ -34,7 +35,8 @@ def load_model(
     config = read_config(directory)
     dtype = ms.float32 if dtype is None else dtype
     reader = CheckpointReader(directory)
-    model = build_model(config, with_talker=with_talker, dtype=dtype, attn_implementation=attn_implementation)
+    with skip_init(dtype):
+        model = build_model(config, with_talker=with_talker, dtype=dtype, attn_implementation=attn_implementation)
     ignored = () if model.has_talker else TALKER_PREFIXES
     load_weights(model, reader, dtype, ignore_prefixes=ignored, progress=progress)
     return model
