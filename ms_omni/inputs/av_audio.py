@@ -44,7 +44,7 @@ def _decode_blocks(source: Source, container: Any, stream: Any) -> Iterator[np.n
 
 def _best_stream(container: Any) -> Any:
     """ffmpeg's choice: a default track before others, then the most channels, then the first."""
-    streams = container.streams.audio
+    streams = [stream for stream in container.streams.audio if stream.codec_context is not None]  # decodable ones
     if not streams:
         return None
     return max(streams, key=lambda stream: (_is_default(stream), stream.channels, -stream.index))

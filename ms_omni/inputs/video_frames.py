@@ -66,6 +66,7 @@ def _upright(frame: Any) -> np.ndarray:
 
 
 def _video_stream(source: Source, container: Any) -> Any:
-    if not container.streams.video:
+    stream = container.streams.best("video")  # FFmpeg's choice: no cover pictures
+    if stream is None:
         raise source.fail("has no video track")
-    return container.streams.video[0]
+    return stream

@@ -130,6 +130,22 @@ def test_a_wave_with_an_unknown_length_or_a_tail_is_whole(tmp_path):
         assert read("audio", tmp_path / name).size == 16000
 
 
+def test_an_mp3_that_does_not_say_how_long_it_is(tmp_path):
+    """libsndfile then guesses, here too much."""
+    import av
+
+    path = tmp_path / "a.mp3"
+    with av.open(str(path), "w", options={"write_xing": "0"}) as container:
+        stream = container.add_stream("libmp3lame", rate=44100, layout="mono")
+        frame = av.AudioFrame.from_ndarray(tone(44100, 2).T.copy(), format="fltp", layout="mono")
+        frame.sample_rate = 44100
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with soundfile.SoundFile(path) as file:
+        assert file.frames > len(file.read())
+    assert abs(read("audio", path).size - 32000) < 3200
+
+
 @pytest.mark.parametrize("fraction", [0.05, 0.5, 0.97])
 @pytest.mark.parametrize("name", ["v.mp4", "v.mkv", "v.avi", "v.webm", "v.ts"])
 def test_a_video_cut_short(name, fraction, tmp_path):
