@@ -45,6 +45,8 @@ def writable(tensor: ms.Tensor) -> np.ndarray:
 
     (`asnumpy` of a view is a copy.) Valid only while the tensor lives.
     """
+    if tensor.has_init:  # nothing is allocated yet
+        tensor.init_data()
     dtype = np_dtype(tensor.dtype)
     if tensor.size == 0:
         return np.empty(tensor.shape, dtype)

@@ -110,3 +110,22 @@ def test_jit_still_compiles_what_it_could():
     x = np.array([[-1, 2], [0.5, -3]], np.float32)
     want = np.concatenate([np.clip(x, 0, 1), np.ones((2, 2)), np.maximum(x, 0)], -1)
     np.testing.assert_array_equal(compiled(Tensor(x)).asnumpy(), want)
+
+
+def test_a_tensor_whose_initializer_has_not_run_can_be_written():
+    import mindspore as ms
+    from mindspore.common.initializer import Normal
+
+    lazy = ms.Tensor(shape=(2, 3), dtype=ms.float32, init=Normal())
+    lazy.fill_(4)
+    assert lazy.asnumpy().tolist() == [[4, 4, 4], [4, 4, 4]]
+
+
+def test_writes_reach_parameters_and_views_of_them():
+    import mindspore as ms
+
+    weight = ms.Parameter(ms.Tensor(np.zeros((2, 3), np.float32)), name="weight")
+    weight[1].fill_(4)
+    weight.T[0] = 2
+    assert weight.asnumpy().tolist() == [[2, 0, 0], [2, 4, 4]]
+    assert (weight + 0).asnumpy().tolist() == [[2, 0, 0], [2, 4, 4]]

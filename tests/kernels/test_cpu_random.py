@@ -19,6 +19,8 @@ def test_the_seed_decides_and_calls_differ():
     ms.manual_seed(1)
     np.testing.assert_array_equal(mint.rand(8).asnumpy(), first)
     assert not np.array_equal(first, second)
+    ms.manual_seed(2)
+    assert not np.array_equal(mint.rand(8).asnumpy(), first)
 
 
 def test_an_own_generator_leaves_the_default_one_alone():
