@@ -30,11 +30,13 @@ def load_model(
     from ms_omni.checkpoint.reader import CheckpointReader
     from ms_omni.checkpoint.resolve import resolve_checkpoint
     from ms_omni.models.build import build_model
+    from ms_omni.models.masks import use_broadcast_masks
 
     directory = resolve_checkpoint(path)
     config = read_config(directory)
     dtype = ms.float32 if dtype is None else dtype
     reader = CheckpointReader(directory)
+    use_broadcast_masks()
     with skip_init(dtype):
         model = build_model(config, with_talker=with_talker, dtype=dtype, attn_implementation=attn_implementation)
     ignored = () if model.has_talker else TALKER_PREFIXES
