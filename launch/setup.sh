@@ -15,7 +15,7 @@ ms_omni_setup() {
         return
     fi
     [[ -x $ms_omni_python ]] || _ms_omni_make_venv "$venv"
-    echo "Installing into $venv (some minutes, about 3 GB the first time) ..." >&2
+    echo "Installing into $venv (some minutes and 3.3 GB of disk the first time) ..." >&2
     "$ms_omni_python" -m pip install --quiet --disable-pip-version-check --editable "$root$extra" >&2
     printf '%s\n' "$wanted" >"$stamp"
 }
