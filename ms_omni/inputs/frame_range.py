@@ -53,10 +53,10 @@ def smart_nframes(part: Mapping[str, Any], total_frames: int, fps: float) -> int
 
 def linspace_indices(first: int, last: int, count: int) -> list[int]:
     """`torch.linspace(first, last, count).round()`: float32 steps counted from both ends, halves to even."""
-    step = np.float32((np.float32(last) - np.float32(first)) / np.float32(count - 1))
-    steps = np.arange(count, dtype=np.float32)
+    step = float((np.float32(last) - np.float32(first)) / np.float32(count - 1))
+    steps = np.arange(count, dtype=np.float64)
     # Each product and sum is rounded once (a fused multiply-add), as in torch's x86-64 kernel.
-    forward = (np.float64(first) + np.float64(step) * steps).astype(np.float32)
-    backward = (np.float64(last) - np.float64(step) * steps[::-1]).astype(np.float32)
-    values = np.where(np.arange(count) < count // 2, forward, backward)
+    forward = (first + step * steps).astype(np.float32)
+    backward = (last - step * steps[::-1]).astype(np.float32)
+    values = np.where(steps < count // 2, forward, backward)
     return [int(value) for value in np.rint(values)]

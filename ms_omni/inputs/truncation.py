@@ -20,24 +20,24 @@ def missing_bytes(source: Source) -> str | None:
     """What is missing, in words, when the file ends before its own headers say; None when it is whole or of a kind
     that makes no promise (a FLAC states its samples: the reader counts them)."""
     head = source.head(189)
-    check: Callable[[BinaryIO, int], str | None] | None = None
-    if head[:4] == b"RIFF":
-        check = _cut_riff
-    elif head[:4] == b"OggS":
-        check = _cut_ogg
-    elif head[4:8] == b"ftyp":
-        check = _cut_mp4
-    elif head[:4] == b"\x1a\x45\xdf\xa3":
-        check = _cut_matroska
-    elif head[:3] == b"ID3" or (len(head) > 1 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2):
-        check = _cut_mp3
-    elif len(head) > _TS_PACKET and head[0] == head[_TS_PACKET] == 0x47:
-        check = _cut_ts
+    check = _check_of(head)
     if check is None:
         return None
     with _stream(source) as file:
         size = file.seek(0, os.SEEK_END)
         return check(file, size)
+
+
+def _check_of(head: bytes) -> _Check | None:
+    if head[4:8] == b"ftyp":
+        return _cut_mp4
+    if head[:4] in _BY_MAGIC:
+        return _BY_MAGIC[head[:4]]
+    if head[:3] == b"ID3" or (len(head) > 1 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2):
+        return _cut_mp3
+    if len(head) > _TS_PACKET and head[0] == head[_TS_PACKET] == 0x47:
+        return _cut_ts
+    return None
 
 
 def _cut_riff(file: BinaryIO, size: int) -> str | None:
@@ -55,6 +55,27 @@ def _cut_riff(file: BinaryIO, size: int) -> str | None:
             return None
         position += 8 + length + (length & 1)
     return None
+
+
+def _cut_rf64(file: BinaryIO, size: int) -> str | None:
+    """EBU Tech 3306: a WAV with its length in 64 bits, in the first chunk."""
+    file.seek(20)
+    return _short(8 + struct.unpack("<Q", file.read(8).ljust(8, b"\0"))[0], size)
+
+
+def _cut_aiff(file: BinaryIO, size: int) -> str | None:
+    file.seek(4)
+    return _short(8 + struct.unpack(">I", file.read(4))[0], size)
+
+
+def _cut_au(file: BinaryIO, size: int) -> str | None:
+    file.seek(4)
+    start, length = struct.unpack(">II", file.read(8))
+    return None if length == 0xFFFFFFFF else _short(start + length, size)
+
+
+def _short(promised: int, size: int) -> str | None:
+    return f"{size} of {promised} bytes" if size < promised else None
 
 
 def _cut_ogg(file: BinaryIO, size: int) -> str | None:
@@ -144,6 +165,17 @@ def _vint(file: BinaryIO) -> tuple[int, int, bool]:
     mask = (1 << (7 * width)) - 1
     value = int.from_bytes(bytes([first]) + rest, "big") & mask
     return value, width, value == mask or width > 8
+
+
+_Check = Callable[[BinaryIO, int], str | None]
+_BY_MAGIC: dict[bytes, _Check] = {
+    b"RIFF": _cut_riff,
+    b"RF64": _cut_rf64,
+    b"FORM": _cut_aiff,
+    b".snd": _cut_au,
+    b"OggS": _cut_ogg,
+    b"\x1a\x45\xdf\xa3": _cut_matroska,
+}
 
 
 def _stream(source: Source) -> BinaryIO:

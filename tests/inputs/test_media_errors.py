@@ -90,7 +90,9 @@ def test_an_image_cut_short(suffix, fraction, tmp_path):
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.5, 0.97])
-@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3", "a.opus", "a.m4a"])
+@pytest.mark.parametrize(
+    "name", ["a.wav", "a.flac", "a.ogg", "a.mp3", "a.opus", "a.m4a", "a.aiff", "a.au", "a.rf64", "a.caf"]
+)
 def test_a_sound_cut_short(name, fraction, tmp_path, capfd):
     path = write_sound(tmp_path / name)
     assert abs(read("audio", path).size - 32000) < 3200
@@ -170,6 +172,22 @@ def write_mjpeg(path, frames):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode(None))
     return path
+
+
+def test_of_two_equal_sound_tracks_the_first_is_heard(tmp_path):
+    import av
+
+    path = tmp_path / "two.ts"
+    loud, quiet = tone(48000, 1, 2), np.zeros((48000, 2), np.float32)
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream("mp2", rate=48000, layout="stereo") for _ in range(2)]
+        for stream, samples in zip(streams, (loud, quiet), strict=True):
+            data = (samples * 32767).astype(np.int16).reshape(1, -1)
+            frame = av.AudioFrame.from_ndarray(data, format="s16", layout="stereo")
+            frame.sample_rate = 48000
+            container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+    assert np.abs(read("audio", path)).max() > 0.1
 
 
 def test_the_sound_of_a_video_cut_short(tmp_path):
