@@ -14,15 +14,16 @@ ms_omni_setup() {
     if [[ -x $ms_omni_python && -f $stamp && $(<"$stamp") == "$wanted" ]]; then
         return
     fi
-    [[ -x $ms_omni_python ]] || _ms_omni_make_venv "$venv"
+    [[ -x $ms_omni_python ]] || ms_omni_make_venv "$venv"
     echo "Installing into $venv (some minutes and 3.3 GB of disk the first time) ..." >&2
     "$ms_omni_python" -m pip install --quiet --disable-pip-version-check --editable "$root$extra" >&2
     printf '%s\n' "$wanted" >"$stamp"
 }
 
-_ms_omni_make_venv() {
+# ms_omni_make_venv DIR: an empty environment with pip.
+ms_omni_make_venv() {
     local venv=$1 python
-    python=$(_ms_omni_find_python)
+    python=$(ms_omni_find_python)
     echo "Making $venv with $("$python" --version) ..." >&2
     if "$python" -c 'import ensurepip' 2>/dev/null; then
         "$python" -m venv "$venv"
@@ -33,7 +34,8 @@ _ms_omni_make_venv() {
     fi
 }
 
-_ms_omni_find_python() {
+# ms_omni_find_python: prints the name of a Python that MindSpore 2.7.1 has wheels for.
+ms_omni_find_python() {
     local candidate
     for candidate in ${PYTHON:+"$PYTHON"} python3.11 python3.10 python3; do
         if "$candidate" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))' 2>/dev/null; then

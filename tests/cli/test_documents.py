@@ -11,8 +11,7 @@ from ms_omni.cli.parser import LineParser
 from ms_omni.config import ATTN_IMPLEMENTATIONS, DEVICES, DTYPES, ENGINES, PARALLEL_MODES
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "docs/cli.md", "docs/doctor.md", "configs/README.md")]
-PAGES = [page for page in PAGES if page.exists()]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS = {"understand": understand, "tiny": tiny, "doctor": doctor}
 
 
