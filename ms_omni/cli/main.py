@@ -49,6 +49,8 @@ def main(argv: list[str] | None = None) -> int:
         return _fail("interrupted", EXIT_INTERRUPTED, debug)
     except OmniError as error:
         return _fail(_one_line(error), EXIT_USER_ERROR, debug)
+    except ImportError as error:
+        return _fail(f"{_one_line(error)}; ms-omni doctor names what this machine lacks", EXIT_INTERNAL, debug)
     except Exception as error:
         hint = "" if debug else " (run with --debug for the traceback)"
         line = f"internal error: {type(error).__name__}: {_one_line(error)}{hint}"

@@ -92,6 +92,13 @@ def test_internal_error_is_one_line_and_one(cli, monkeypatch):
     assert result.err == "ms-omni: internal error: ValueError: boom (run with --debug for the traceback)\n"
 
 
+def test_a_library_that_does_not_load_points_to_doctor(cli, monkeypatch):
+    failing(monkeypatch, ImportError("libgomp.so.1: cannot open shared object file"))
+    result = cli("tiny", "x")
+    assert result.code == 1 and result.err.startswith("ms-omni: libgomp.so.1: cannot open")
+    assert "ms-omni doctor" in result.err and result.err.count("\n") == 1
+
+
 def test_interrupt(cli, monkeypatch):
     failing(monkeypatch, KeyboardInterrupt())
     result = cli("tiny", "x")
