@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ms_omni.inputs.av_file import decoded, opened
+from ms_omni.inputs.av_file import decoded, opened, packets
 from ms_omni.inputs.source import Source
 
 # librosa turns 16-bit samples into floats by 2**-15.
@@ -36,7 +36,7 @@ def _decode_blocks(source: Source, container: Any, stream: Any) -> Iterator[np.n
     import av
 
     resampler = av.AudioResampler(format="s16", layout=stream.layout, rate=stream.rate)
-    for packet in container.demux(stream):
+    for packet in packets(source, container, stream):
         for frame in decoded(source, packet):
             yield from (block.to_ndarray().reshape(-1) for block in resampler.resample(frame))
     yield from (block.to_ndarray().reshape(-1) for block in resampler.resample(None))

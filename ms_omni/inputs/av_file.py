@@ -26,16 +26,25 @@ def opened(source: Source) -> Iterator[Any]:
         raise source.fail(f"truncated or corrupt file ({reason})") from error
 
 
+def packets(source: Source, container: Any, stream: Any) -> Iterator[Any]:
+    """The packets of a stream. Raises OmniError for one that the demuxer finds incomplete."""
+    for packet in container.demux(stream):
+        if packet.is_corrupt:
+            raise source.fail(f"truncated or corrupt {stream.type}{_place(packet)}")
+        yield packet
+
+
 def decoded(source: Source, packet: Any) -> list[Any]:
-    """The frames of a packet. Raises OmniError for a packet that the demuxer or the decoder finds broken."""
+    """The frames of a packet. Raises OmniError when the decoder cannot read it."""
     import av
 
-    seconds = f" at second {float(packet.pts * packet.time_base):.2f}" if packet.pts is not None else ""
-    if packet.is_corrupt:
-        raise source.fail(f"truncated or corrupt {packet.stream.type}{seconds}")
     try:
         return packet.decode()
     except av.error.EOFError:  # after the last packet
         return []
     except av.error.FFmpegError as error:
-        raise source.fail(f"corrupt {packet.stream.type}{seconds} ({error.strerror})") from error
+        raise source.fail(f"corrupt {packet.stream.type}{_place(packet)} ({error.strerror})") from error
+
+
+def _place(packet: Any) -> str:
+    return "" if packet.pts is None else f" at second {float(packet.pts * packet.time_base):.2f}"

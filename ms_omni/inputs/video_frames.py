@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ms_omni.inputs.av_file import decoded, opened
+from ms_omni.inputs.av_file import decoded, opened, packets
 from ms_omni.inputs.source import Source
 
 
@@ -19,7 +19,7 @@ def probe(source: Source) -> tuple[int, float]:
     with opened(source) as container:
         stream = _video_stream(source, container)
         rate = stream.average_rate or stream.guessed_rate
-        count = sum(packet.size > 0 and not packet.is_discard for packet in container.demux(stream))
+        count = sum(packet.size > 0 and not packet.is_discard for packet in packets(source, container, stream))
     if count < 2:
         raise source.fail(f"has {count} frame{'' if count == 1 else 's'}, at least 2 are needed")
     if not rate:
@@ -55,7 +55,7 @@ def decode_frames(
 
 
 def _decode(source: Source, container: Any, stream: Any) -> Iterator[Any]:
-    for packet in container.demux(stream):
+    for packet in packets(source, container, stream):
         yield from decoded(source, packet)
 
 

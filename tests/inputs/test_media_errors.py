@@ -175,19 +175,22 @@ def write_mjpeg(path, frames):
 
 
 def test_of_two_equal_sound_tracks_the_first_is_heard(tmp_path):
+    path = write_tracks(tmp_path / "two.ts", tone(48000, 1, 2), np.zeros((48000, 2), np.float32))
+    assert np.abs(read("audio", path)).max() > 0.1
+
+
+def write_tracks(path, *tracks):
+    """Stereo tracks float32 (samples, 2) at 48 kHz."""
     import av
 
-    path = tmp_path / "two.ts"
-    loud, quiet = tone(48000, 1, 2), np.zeros((48000, 2), np.float32)
     with av.open(str(path), "w") as container:
-        streams = [container.add_stream("mp2", rate=48000, layout="stereo") for _ in range(2)]
-        for stream, samples in zip(streams, (loud, quiet), strict=True):
-            data = (samples * 32767).astype(np.int16).reshape(1, -1)
-            frame = av.AudioFrame.from_ndarray(data, format="s16", layout="stereo")
+        streams = [container.add_stream("aac", rate=48000, layout="stereo") for _ in tracks]
+        for stream, samples in zip(streams, tracks, strict=True):
+            frame = av.AudioFrame.from_ndarray(samples.T.copy(), format="fltp", layout="stereo")
             frame.sample_rate = 48000
             container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
-    assert np.abs(read("audio", path)).max() > 0.1
+    return path
 
 
 def test_the_sound_of_a_video_cut_short(tmp_path):
