@@ -43,6 +43,9 @@ from transformers import (  # noqa: E402
     WhisperFeatureExtractor,
 )
 
+# Rounding differs by about 1e-6 between two correct implementations: a closer decision than this may fall either way.
+LEAST_MARGIN = 1e-5
+
 
 class Reference:
     """transformers' model of one checkpoint, patched and watched."""
@@ -170,6 +173,8 @@ def record(cases: list[Case], directories: dict[str, Path], out: Path) -> None:
                 np.savez_compressed(folder / f"{case.name}.npz", **kept(**arrays))
             print(checkpoint, case.name, answer["prompt_tokens"], answer["finish_reason"], answer.get("num_frames"),
                   answer["smallest_margins"], flush=True)  # fmt: skip
+            if min(answer["smallest_margins"].values()) < LEAST_MARGIN:
+                print(f"  too close to call: choose another prompt, size or seed (margin below {LEAST_MARGIN:g})")
 
 
 def main() -> None:

@@ -28,8 +28,8 @@ class Case:
     fps: float | None = None
     min_pixels: int | None = None
     max_pixels: int | None = None
-    thinker_max_new_tokens: int = 10
-    talker_max_new_tokens: int = 8
+    thinker_max_new_tokens: int = 8
+    talker_max_new_tokens: int = 6
     slow: bool = False
 
     @property
@@ -90,7 +90,8 @@ FRAME_PIXELS = {"min_pixels": 40_000, "max_pixels": 90_000}
 ASK = text("What can you see and hear? Answer in one short sentence.")
 
 CASES: list[Case] = [
-    Case("text", [user(text("Hello, who are you?"))]),
+    # Speech that outlasts its text: end of text, then padding, for ever.
+    Case("text", [user(text("Hello, who are you?"))], thinker_max_new_tokens=4, talker_max_new_tokens=10),
     Case("text_plain_string", [{"role": "user", "content": "Tell me a story about a dog."}], speaker="Chelsie"),
     Case("system_prompt", [system("You answer in one word."), user(text("Is the house old?"))], speaker="Aiden"),
     Case("image", [user(SHAPES, text("What colour is the animal?"))]),
@@ -162,15 +163,23 @@ CASES: list[Case] = [
 # The same few conversations on checkpoints of other sizes.
 for _checkpoint in ("wide", "deep"):
     CASES += [
-        Case("text", [user(text("How many people live in the city?"))], checkpoint=_checkpoint),
+        Case("text", [user(text("How many people live in the city?"))], checkpoint=_checkpoint,
+             thinker_max_new_tokens=5, talker_max_new_tokens=10),
         Case(
             "image_audio_video",
             [user(media("image", "media/tall_odd.png"), media("audio", "media/twenty_seconds.flac"),
                   media("video", "assets/ball.mp4"), ASK)],
             checkpoint=_checkpoint,
             speaker="Chelsie",
+            slow=_checkpoint == "wide",
         ),
-        Case("video_with_sound", [user(BALL, ASK)], checkpoint=_checkpoint, use_audio_in_video=True, speaker="Aiden"),
+        Case(
+            "video_with_sound",
+            [user(media("video", "assets/ball.mp4", nframes=4), ASK)],
+            checkpoint=_checkpoint,
+            use_audio_in_video=True,
+            speaker="Aiden",
+        ),
     ]  # fmt: skip
 
 CASES += [
