@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 from ms_omni.cli.machine import Machine
-from ms_omni.cli.npu_smi import Card, parse_npu_smi
+from ms_omni.cli.npu_smi import Card, npu_smi_version, parse_npu_smi
 
 OK, WARN, MISS, NOT_NEEDED = "ok", "warn", "miss", "n/a"
 
@@ -37,12 +37,13 @@ class Check:
 
 def diagnose(machine: Machine) -> list[Check]:
     """All checks, without importing MindSpore. A machine without a card gets "n/a" for the Ascend software."""
-    cards = _cards(machine)
+    table = machine.run(["npu-smi", "info"]) or ""
+    cards = parse_npu_smi(table)
     has_card = bool(cards) or bool(machine.device_nodes())
     return [
         *_python_checks(machine),
         *_card_checks(machine, cards),
-        *_ascend_checks(machine, has_card),
+        *_ascend_checks(machine, has_card, machine.driver_version() or npu_smi_version(table)),
         *_resource_checks(machine),
     ]
 
@@ -87,10 +88,6 @@ def _package_check(machine: Machine, name: str, specifier: str) -> Check:
     return Check("python", name, found, specifier, OK)
 
 
-def _cards(machine: Machine) -> list[Card]:
-    return parse_npu_smi(machine.run(["npu-smi", "info"]) or "")
-
-
 def _card_checks(machine: Machine, cards: list[Card]) -> list[Check]:
     nodes = machine.device_nodes()
     if not cards and not nodes:
@@ -121,25 +118,28 @@ def _card_check(card: Card) -> Check:
     return Check("ascend", name, found, "health OK, free", OK)
 
 
-def _ascend_checks(machine: Machine, has_card: bool) -> list[Check]:
-    source = f"source {machine.cann_home() or '/usr/local/Ascend/ascend-toolkit'}/set_env.sh"
+def _ascend_checks(machine: Machine, has_card: bool, driver: str | None) -> list[Check]:
+    absent = MISS if has_card else NOT_NEEDED
+    # Containers rarely see the firmware's files, and newer kernel packages are named in other ways: absence proves less.
+    unseen = WARN if has_card else NOT_NEEDED
     checks = [
-        _version_check("driver", machine.driver_version(), SUPPORTED_DRIVER, has_card),
-        _version_check("firmware", machine.firmware_version(), SUPPORTED_FIRMWARE, has_card),
-        _version_check("CANN toolkit", machine.cann_version("toolkit"), SUPPORTED_CANN, has_card),
-        _version_check("CANN kernels", machine.cann_version("kernels"), SUPPORTED_CANN, has_card),
+        _version_check("driver", driver, SUPPORTED_DRIVER, absent),
+        _version_check("firmware", machine.firmware_version(), SUPPORTED_FIRMWARE, unseen),
+        _version_check("CANN toolkit", machine.cann_version("toolkit"), SUPPORTED_CANN, absent),
+        _version_check("CANN kernels", machine.cann_version("kernels"), SUPPORTED_CANN, unseen),
     ]
     if has_card and machine.cann_home() is not None and not machine.has_cann_environment():
+        source = f"source {machine.cann_home()}/set_env.sh"
         checks.append(Check("ascend", "CANN environment", "ASCEND_HOME_PATH not set", "set", MISS, source))
     return checks
 
 
-def _version_check(name: str, found: str | None, supported: str, has_card: bool) -> Check:
-    if found is None and not has_card:
-        return Check("ascend", name, "not installed", supported, NOT_NEEDED)
+def _version_check(name: str, found: str | None, supported: str, absent: str) -> Check:
+    """`absent`: the verdict when nothing was found."""
     if found is None:
-        advice = f"install {name} {supported}; {GUIDE}; in a container, mount it from the host"
-        return Check("ascend", name, "not found", supported, MISS, advice)
+        needed = absent != NOT_NEEDED
+        advice = f"install {name} {supported}, or mount it into the container; {GUIDE}" if needed else ""
+        return Check("ascend", name, "not found", supported, absent, advice)
     if _normal(found) == _normal(supported):
         return Check("ascend", name, found, supported, OK)
     advice = f"not the version of the published figures; if something fails, install {supported}"

@@ -42,6 +42,12 @@ def parse_npu_smi(text: str) -> list[Card]:
     return cards
 
 
+def npu_smi_version(text: str) -> str | None:
+    """Version in the first line of the table; npu-smi comes with the driver and has its version."""
+    match = re.search(r"npu-smi\s+\S+\s+Version:\s*(\S+)", text)
+    return match[1] if match else None
+
+
 def _card(card: re.Match[str], chip: re.Match[str]) -> Card:
     pairs = [(int(used), int(total)) for used, total in _PAIR.findall(chip["usage"])]
     # An inference card without HBM has one pair, its DDR memory; an absent memory reads "0 / 0".

@@ -88,8 +88,14 @@ def test_a_card_without_its_software(machine, capsys):
     code, out = run_doctor(machine({"/dev/davinci0": "", "/dev/davinci_manager": ""}), capsys, as_json=True)
     checks = {check["name"]: check for check in json.loads(out)["checks"]}
     assert code == 1 and checks["cards"]["found"] == "/dev/davinci0" and "npu-smi" in checks["cards"]["advice"]
-    for name, version in (("driver", "24.1.RC3.b080"), ("firmware", "7.5.T11.0.B088"), ("CANN toolkit", "8.3.RC1")):
+    for name, version in (("driver", "24.1.RC3.b080"), ("CANN toolkit", "8.3.RC1")):
         assert checks[name]["verdict"] == "miss" and version in checks[name]["advice"]
+    assert {checks[name]["verdict"] for name in ("firmware", "CANN kernels")} == {"warn"}
+
+
+def test_a_container_without_the_version_files_takes_the_driver_from_npu_smi(machine):
+    check = by_name(machine({}, smi=TWO_910B3))["driver"]
+    assert (check.found, check.verdict) == ("24.1.rc3.b080", "ok")
 
 
 def test_other_versions_warn(machine):
