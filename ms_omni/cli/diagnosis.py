@@ -120,7 +120,7 @@ def _card_check(card: Card) -> Check:
 
 def _ascend_checks(machine: Machine, has_card: bool, driver: str | None) -> list[Check]:
     absent = MISS if has_card else NOT_NEEDED
-    # Containers rarely see the firmware's files, and newer kernel packages are named in other ways: absence proves less.
+    # Containers rarely see the firmware's files, and kernel packages have several names: absence proves less.
     unseen = WARN if has_card else NOT_NEEDED
     checks = [
         _version_check("driver", driver, SUPPORTED_DRIVER, absent),
