@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import PIL
 import pytest
 from input_cases import CASES
 from recorded import LINSPACES, RESIZES, resize_sample, thinned
@@ -19,6 +20,24 @@ TOLERANCES = {"audio": 3e-5, "image": 0, "video": 0, "tensor.input_features": 1e
 FLOAT_TOLERANCE = 1e-6
 AAC_CASES = ("video_sound",)
 AAC_FEATURES = 1e-2
+# From 13 on, Pillow keeps what its first pass overshoots until the second; before, it clipped. Recorded with 13.
+HAS_RECORDED_PILLOW = int(PIL.__version__.split(".")[0]) >= 13
+PILLOW_CASES = (
+    "image_modes",
+    "image_pixels",
+    "image_resized",
+    "image_load_pixels",
+    "frames",
+    "frames_options",
+    "everything",
+)
+
+
+@pytest.fixture(params=CASES, ids=lambda case: case.name)
+def case(request):
+    if request.param.name in PILLOW_CASES and not HAS_RECORDED_PILLOW:
+        pytest.skip(f"Pillow {PIL.__version__} resamples differently from 13")
+    return request.param
 
 
 def of(case, key):
@@ -37,7 +56,6 @@ def assert_recorded(case, key, array, tolerance):
     np.testing.assert_allclose(thinned(array)[1].astype(np.float64), values, rtol=0, atol=tolerance, err_msg=key)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_media_are_read_as_by_qwen_omni_utils(case, made):
     conversation = case.conversation(made)
     *media, kwargs = process_mm_info(conversation, case.use_audio_in_video, return_video_kwargs=True)
@@ -49,7 +67,6 @@ def test_media_are_read_as_by_qwen_omni_utils(case, made):
     assert kwargs == {"do_sample_frames": False, "fps": list(of(case, "video_fps")[1])}
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_tensors_are_those_of_transformers(case, made, load_processor):
     prepared = load_processor(**case.load).prepare(case.conversation(made), case.use_audio_in_video, **case.call)
     assert {f"tensor.{key}" for key in prepared.arrays} == names(case, "tensor.")
