@@ -20,7 +20,7 @@ TOLERANCES = {"audio": 3e-5, "image": 0, "video": 0, "tensor.input_features": 1e
 FLOAT_TOLERANCE = 1e-6
 AAC_CASES = ("video_sound",)
 AAC_FEATURES = 1e-2
-# From 13 on, Pillow keeps what its first pass overshoots until the second; before, it clipped. Recorded with 13.
+# Pillow 13 takes its two passes (it clips in between) in another order than 12. Recorded with 13.
 HAS_RECORDED_PILLOW = int(PIL.__version__.split(".")[0]) >= 13
 PILLOW_CASES = (
     "image_modes",
