@@ -7,13 +7,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ms_omni.config import EngineConfig, SamplingParams
 from ms_omni.errors import OmniError
 from ms_omni.outputs import AudioChunk, AudioOutput, OmniOutput, StreamChunk, StreamEnd, TextDelta, Usage
+
+if TYPE_CHECKING:
+    from ms_omni.runtime.results import Runtime
 
 Progress = Callable[[str, int, int], None]
 DEFAULT_SPEAKER = "ethan"
@@ -51,20 +54,15 @@ class OmniEngine:
         import mindspore as ms
 
         from ms_omni.inputs.processor import InputProcessor
-        from ms_omni.models.load import load_model
-        from ms_omni.runtime.mindone_decode import silence_step_reports
+        from ms_omni.runtime.mindone_runtime import MindoneRuntime
 
-        silence_step_reports()
         self.processor = InputProcessor.from_pretrained(
             self.directory, min_pixels=self.settings.min_pixels, max_pixels=self.settings.max_pixels
         )
-        self.model = load_model(
-            self.directory,
-            dtype=getattr(ms, self.dtype),
-            attn_implementation=self.attn_implementation,
-            with_talker=self.settings.with_talker,
-            progress=progress,
+        self.runtime: Runtime = MindoneRuntime(
+            self.directory, getattr(ms, self.dtype), self.attn_implementation, self.settings.with_talker, progress
         )
+        self.model = self.runtime.model
 
     @property
     def has_talker(self) -> bool:
@@ -130,7 +128,7 @@ class OmniEngine:
         progress: Progress | None = None,
     ) -> OmniOutput:
         from ms_omni.inputs.cast import cast_inputs
-        from ms_omni.runtime.mindone_decode import make_talker_prompt, run_talker, run_thinker
+        from ms_omni.models.talker_prompt import build_talker_prompt
 
         speak = self.has_talker if return_audio is None else return_audio
         speaker_id = self._speaker_id(speaker) if speak else None
@@ -142,8 +140,7 @@ class OmniEngine:
         inputs = cast_inputs(prepared.arrays, self.dtype)
         stats.lap("prepare_s")
         text = _TextStream(self.processor.decode, emit, self.eos_token_ids)
-        thinker = run_thinker(
-            self.model,
+        thinker = self.runtime.think(
             inputs,
             sampling,
             self.eos_token_ids,
@@ -155,8 +152,16 @@ class OmniEngine:
         stats.lap("thinker_s")
         audio = None
         if speaker_id is not None:
-            prompt = make_talker_prompt(self.model, inputs, thinker, speaker_id)
-            audio = self._speak(run_talker, prompt, inputs, sampling, emit, progress, stats)
+            prompt_ids = prepared.arrays["input_ids"][0].tolist()
+            prompt = build_talker_prompt(
+                self.model,
+                np.array([*prompt_ids, *thinker.token_ids], dtype=np.int32),
+                len(prompt_ids),
+                thinker.embeds,
+                thinker.hidden,
+                speaker_id,
+            )
+            audio = self._speak(prompt, inputs, sampling, emit, progress, stats)
         usage = Usage(completion_tokens=len(thinker.token_ids), **prepared.usage_counts)
         return OmniOutput(
             text=self.processor.decode(thinker.token_ids),
@@ -169,7 +174,6 @@ class OmniEngine:
 
     def _speak(
         self,
-        run_talker: Any,
         prompt: Any,
         inputs: Any,
         sampling: SamplingParams,
@@ -181,7 +185,7 @@ class OmniEngine:
         if prompt is None:  # nothing was said
             return AudioOutput(np.zeros(0, np.float32), np.zeros((num_groups, 0), np.int32), "stop")
         on_tokens = _counting(lambda ids: None, progress, "talker", sampling.talker_max_new_tokens)
-        talker = run_talker(self.model, prompt, inputs, sampling, on_tokens=on_tokens)
+        talker = self.runtime.talk(prompt, inputs, sampling, on_tokens)
         stats.lap("talker_s")
         pieces = []
         if talker.codes.shape[1]:

@@ -52,8 +52,23 @@ class HostRopeIndex:
         second_per_grids: Any = None,
     ) -> tuple[Tensor, Tensor]:
         """float32 position_ids (3, batch, seq) and deltas (batch, 1). Batch 1, without padding."""
-        positions, delta = rope_index(
-            host(input_ids)[0],
+        positions, delta = self.host_rope_index(
+            host(input_ids), image_grid_thw, video_grid_thw, use_audio_in_video, audio_seqlens, second_per_grids
+        )
+        return Tensor(positions[:, None]), Tensor(np.array([[delta]], dtype=np.float32))
+
+    def host_rope_index(
+        self,
+        input_ids: np.ndarray,
+        image_grid_thw: Any,
+        video_grid_thw: Any,
+        use_audio_in_video: bool,
+        audio_seqlens: Any,
+        second_per_grids: Any,
+    ) -> tuple[np.ndarray, float]:
+        """float32 positions (3, seq) of input_ids (1, seq), and the delta of the next token's."""
+        return rope_index(
+            input_ids[0],
             rope_tokens(self.config, self.spatial_merge_size),
             host(image_grid_thw),
             host(video_grid_thw),
@@ -61,7 +76,6 @@ class HostRopeIndex:
             host(second_per_grids),
             bool(use_audio_in_video),
         )
-        return Tensor(positions[:, None]), Tensor(np.array([[delta]], dtype=np.float32))
 
 
 class ThinkerTextModel(Qwen3OmniMoeThinkerTextModel):

@@ -25,20 +25,21 @@ def flash_attention_score(query, key, value, head_num, attn_mask=None, scalar_va
 
 
 @pytest.fixture
-def flash_models(tiny_dir, engine, monkeypatch):
+def flash_runtimes(tiny_dir, engine, monkeypatch):
+    import mindspore as ms
     from mindone.transformers import modeling_flash_attention_utils as utils
 
-    from ms_omni import load_model
+    from ms_omni.runtime.mindone_runtime import MindoneRuntime
 
     monkeypatch.setattr(utils.ops, "flash_attention_score", flash_attention_score)
-    return load_model(tiny_dir, attn_implementation="flash_attention_2"), engine.model
+    return MindoneRuntime(tiny_dir, ms.float32, "flash_attention_2", True), engine.runtime
 
 
-def test_answers_in_text_and_speech_as_eager_does(flash_models, engine):
+def test_answers_in_text_and_speech_as_eager_does(flash_runtimes, engine):
     """float16 inside attention only: hidden states within 1 %, and the same kind of answer."""
     from ms_omni.config import SamplingParams
     from ms_omni.inputs.cast import cast_inputs
-    from ms_omni.runtime.mindone_decode import make_talker_prompt, run_talker, run_thinker
+    from ms_omni.models.talker_prompt import build_talker_prompt
 
     image = np.random.default_rng(0).integers(0, 255, (70, 90, 3), np.uint8)
     from PIL import Image
@@ -50,14 +51,16 @@ def test_answers_in_text_and_speech_as_eager_does(flash_models, engine):
     sampling = SamplingParams(
         thinker_max_new_tokens=3, talker_max_new_tokens=3, talker_temperature=0.0, ignore_eos=True
     ).resolved({})
+    ids = inputs["input_ids"].asnumpy()[0]
     hidden, prompts, codes = [], [], []
-    for model in flash_models:
-        thinker = run_thinker(
-            model, inputs, sampling, [1], use_audio_in_video=False, keep_hidden=True, on_tokens=lambda ids: None
+    for runtime in flash_runtimes:
+        thinker = runtime.think(
+            inputs, sampling, [1], use_audio_in_video=False, keep_hidden=True, on_tokens=lambda ids: None
         )
-        hidden.append(thinker.hidden.asnumpy()[0, : inputs["input_ids"].shape[1]])
-        prompts.append(make_talker_prompt(model, inputs, thinker, 2302))
-        codes.append(run_talker(model, prompts[0], inputs, sampling, on_tokens=lambda ids: None).codes)
+        hidden.append(thinker.hidden.asnumpy()[0, : len(ids)])
+        sequence = np.array([*ids, *thinker.token_ids], np.int32)
+        prompts.append(build_talker_prompt(runtime.model, sequence, len(ids), thinker.embeds, thinker.hidden, 2302))
+        codes.append(runtime.talk(prompts[0], inputs, sampling, lambda ids: None).codes)
     error = np.abs(hidden[0] - hidden[1]).max() / np.abs(hidden[1]).max()
     assert 0 < error < 0.01
     assert codes[0].shape == codes[1].shape == (16, 2)

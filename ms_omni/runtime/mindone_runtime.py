@@ -1,0 +1,138 @@
+"""Decoding with mindone's own `generate`: the baseline engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mindspore import Tensor, mint, ops
+
+from ms_omni.config import SamplingParams
+from ms_omni.models.load import load_model
+from ms_omni.models.talker_prompt import TalkerPrompt
+from ms_omni.runtime.results import NUM_TALKER_SPECIALS, TalkerResult, ThinkerResult
+
+# generate() stops at this id, which no vocabulary has
+NO_EOS = -1
+
+
+def silence_step_reports() -> None:
+    """mindone 0.5.0's generate prints a line a step to stdout, and a rate that leaves the first two steps out. Ours
+    come from `progress` and `stats`, so its `print` is shadowed in that one module."""
+    from mindone.transformers.generation import utils
+
+    vars(utils)["print"] = lambda *args, **kwargs: None
+
+
+class TokenStreamer:
+    """What mindone's generate hands new ids to. The first call brings the prompt and is passed over."""
+
+    def __init__(self, on_tokens: Callable[[list[int]], None]):
+        self._on_tokens = on_tokens
+        self._has_prompt = False
+
+    def put(self, ids: Any) -> None:
+        """ids: int, any shape, the new ones (or the prompt)."""
+        if self._has_prompt:
+            self._on_tokens(np.asarray(ids.asnumpy() if isinstance(ids, Tensor) else ids).reshape(-1).tolist())
+        self._has_prompt = True
+
+    def end(self) -> None:
+        """Nothing is held back."""
+
+
+class MindoneRuntime:
+    """The corrected model, decoded by mindone's own generate."""
+
+    def __init__(self, directory: Path, dtype: Any, attn_implementation: str, with_talker: bool, progress: Any = None):
+        """directory: a checkpoint. dtype: a MindSpore float type."""
+        silence_step_reports()
+        self.model = load_model(
+            directory, dtype=dtype, attn_implementation=attn_implementation, with_talker=with_talker, progress=progress
+        )
+
+    def think(
+        self,
+        inputs: Mapping[str, Any],
+        sampling: SamplingParams,
+        stop_ids: list[int],
+        *,
+        use_audio_in_video: bool,
+        keep_hidden: bool,
+        on_tokens: Callable[[list[int]], None],
+    ) -> ThinkerResult:
+        """The answer's ids. inputs: what the processor made, cast. `sampling` has no None but the seed."""
+        result = self.model.thinker.generate(
+            **inputs,
+            use_audio_in_video=use_audio_in_video,
+            max_new_tokens=sampling.thinker_max_new_tokens,
+            **_sampling_kwargs(sampling.thinker_temperature, sampling.thinker_top_k, sampling.thinker_top_p),
+            **_eos_kwargs(stop_ids, sampling.ignore_eos),
+            output_hidden_states=keep_hidden,
+            return_dict_in_generate=True,
+            streamer=TokenStreamer(on_tokens),
+        )
+        num_prompt = inputs["input_ids"].shape[1]
+        token_ids = result.sequences.asnumpy()[0, num_prompt:].tolist()
+        stopped = not sampling.ignore_eos and token_ids[-1] in stop_ids
+        embeds = hidden = None
+        if keep_hidden:
+            layer = self.model.config.talker_config.accept_hidden_layer
+            embeds = mint.cat([step[0] for step in result.hidden_states], dim=1)
+            hidden = mint.cat([step[layer] for step in result.hidden_states], dim=1)
+        return ThinkerResult(token_ids, "stop" if stopped else "length", embeds, hidden)
+
+    def talk(
+        self,
+        prompt: TalkerPrompt,
+        inputs: Mapping[str, Any],
+        sampling: SamplingParams,
+        on_tokens: Callable[[list[int]], None],
+    ) -> TalkerResult:
+        """The codec frames. `inputs` gives the media grids that positions depend on. N tokens make N - 1 frames: a
+        frame is complete when the token after it is asked for (transformers 4.57.1)."""
+        talker, config = self.model.talker, self.model.config.talker_config
+        eos, vocab_size = config.codec_eos_token_id, config.text_config.vocab_size
+        kept = () if sampling.ignore_eos else (eos,)
+        talker.code_predictor.greedy = sampling.talker_temperature == 0
+        result = talker.generate(
+            inputs_embeds=prompt.inputs_embeds,
+            attention_mask=mint.ones(prompt.input_ids.shape, dtype=prompt.input_ids.dtype),
+            trailing_text_hidden=prompt.trailing_text,
+            tts_pad_embed=prompt.pad,
+            talker_input_ids=prompt.input_ids,
+            **_media_of_talker(inputs),
+            max_new_tokens=sampling.talker_max_new_tokens,
+            **_sampling_kwargs(sampling.talker_temperature, sampling.talker_top_k, sampling.talker_top_p),
+            repetition_penalty=sampling.talker_repetition_penalty,
+            suppress_tokens=[i for i in range(max(vocab_size - NUM_TALKER_SPECIALS, 0), vocab_size) if i not in kept],
+            **_eos_kwargs([eos], sampling.ignore_eos),
+            output_hidden_states=True,
+            return_dict_in_generate=True,
+            streamer=TokenStreamer(on_tokens),
+        )
+        frames = [step[-1] for step in result.hidden_states if step[-1] is not None]
+        codes = np.zeros((config.num_code_groups, 0), dtype=np.int32)
+        if frames:
+            codes = ops.stack(frames, axis=-1).asnumpy()[0].astype(np.int32)
+        stopped = not sampling.ignore_eos and int(result.sequences.asnumpy()[0, -1]) == eos
+        return TalkerResult(codes, "stop" if stopped else "length")
+
+
+def _media_of_talker(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    media = {key: inputs[key] for key in ("image_grid_thw", "video_grid_thw", "video_second_per_grid") if key in inputs}
+    if "feature_attention_mask" in inputs:
+        media["audio_feature_lengths"] = inputs["feature_attention_mask"].astype("int32").sum(-1)
+    return media
+
+
+def _sampling_kwargs(temperature: float | None, top_k: int | None, top_p: float | None) -> dict[str, Any]:
+    if not temperature:
+        return {"do_sample": False}
+    return {"do_sample": True, "temperature": float(temperature), "top_k": top_k, "top_p": float(top_p or 1.0)}
+
+
+def _eos_kwargs(eos_token_ids: list[int], ignore_eos: bool) -> dict[str, Any]:
+    return {"eos_token_id": [NO_EOS] if ignore_eos else eos_token_ids, "pad_token_id": eos_token_ids[0]}
