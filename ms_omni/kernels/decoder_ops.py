@@ -1,0 +1,69 @@
+"""The operators of a decoder layer, by device: one signature each, a module for Ascend and one for the CPU.
+
+Both modules have every name of OPERATORS with the same signature, usable in `ms.jit` graphs compiled with the module's
+JIT_OPTIONS. Sizes are those of one sequence (batch 1): a prompt of S tokens or one token at a time. Imports no
+MindSpore.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+_MODULES = {"Ascend": "ms_omni.kernels.decoder_ops_ascend", "CPU": "ms_omni.kernels.decoder_ops_cpu"}
+
+# Once, at loading:     pack_experts
+# Once a token or step: prepare_mask
+# In every layer:       the others
+OPERATORS = (
+    "pack_experts",
+    "prepare_mask",
+    "rms_norm",
+    "add_rms_norm",
+    "linear",
+    "split_qkv",
+    "rotary",
+    "write_cache",
+    "decode_attention",
+    "prefill_attention",
+    "swiglu",
+    "route",
+    "experts",
+)
+
+# What a layer of the Thinker (attention and experts) calls for one token. The sum with the residual that ends a layer
+# is done by the add_rms_norm that begins the next one.
+THINKER_DECODE_LAYER = (
+    "add_rms_norm",
+    "linear",  # q, k and v in one
+    "split_qkv",
+    "rms_norm",  # q
+    "rms_norm",  # k
+    "rotary",
+    "write_cache",  # keys
+    "write_cache",  # values
+    "decode_attention",
+    "linear",  # output projection
+    "add_rms_norm",
+    "route",
+    "experts",
+)
+
+
+def decoder_ops(device: str) -> ModuleType:
+    """The module that implements OPERATORS on `device`, "Ascend" or "CPU" (what `setup_device` returns).
+
+    Raises ValueError for another device.
+    """
+    if device not in _MODULES:
+        raise ValueError(f"decoder operators for device {device!r}: expected one of {', '.join(_MODULES)}")
+    return import_module(_MODULES[device])
+
+
+def launched_operators(layer: tuple[str, ...] = THINKER_DECODE_LAYER) -> tuple[str, ...]:
+    """The Ascend operators that a layer launches, in order, from what each wrapper declares that it launches.
+
+    Reshapes are not among them: they only rename a buffer.
+    """
+    module = decoder_ops("Ascend")
+    return tuple(name for operator in layer for name in getattr(module, operator).launches)

@@ -1,0 +1,167 @@
+"""Decoder operators on the CPU: few, large kernels of those that MindSpore's CPU build has, in float32.
+
+Without `ms_omni.kernels.cpu` installed they work as well. Other dtypes are converted on the way in and out.
+The experts of many tokens are in `decoder_ops_cpu_experts`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, ops
+
+from ms_omni.kernels.decoder_ops_cpu_experts import experts as experts
+
+JIT_OPTIONS = {"jit_level": "O0"}
+
+SCORES_PER_CHUNK = 1 << 24  # attention scores of a prompt kept at once: 64 MB in float32
+MIN_CHUNK = 16
+
+_mean = ops.ReduceMean(keep_dims=True)
+_sum = ops.ReduceSum(keep_dims=True)
+_matmul_t = ops.MatMul(transpose_b=True)
+_matmul = ops.MatMul()
+_bmm_t = ops.BatchMatMul(transpose_b=True)
+_bmm = ops.BatchMatMul()
+
+
+def pack_experts(gate_up: np.ndarray, down: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The experts' weights as `experts` reads them: here, as they come. (E, 2I, H) and (E, H, I), any dtype."""
+    return gate_up, down
+
+
+def prepare_mask(mask: Tensor) -> Tensor:
+    """The mask as `decode_attention` reads it fastest: here, as it comes. float32 (capacity,)."""
+    return mask
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """x: (..., H), weight: (H,). x / sqrt(mean(x^2) + eps) * weight over the last axis, in float32.
+
+    Returns x's shape and dtype. Source: Qwen3OmniMoeThinkerTextRMSNorm of transformers 4.57.1.
+    """
+    wide = _float32(x)
+    return (wide * ops.rsqrt(_mean(wide * wide, -1) + eps) * _float32(weight)).astype(x.dtype)
+
+
+def add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """x, residual: (..., H). (rms_norm(x + residual), x + residual), each of x's dtype; the sum is not rounded before
+    it is normalised."""
+    total = _float32(x) + _float32(residual)
+    return rms_norm(total, weight, eps).astype(x.dtype), total.astype(x.dtype)
+
+
+def linear(x: Tensor, weight: Tensor) -> Tensor:
+    """x: (tokens, in), weight: (out, in) of the same dtype. x @ weight.T, (tokens, out)."""
+    return _matmul_t(x, weight)
+
+
+def split_qkv(qkv: Tensor, num_heads: int, num_kv_heads: int) -> tuple[Tensor, Tensor, Tensor]:
+    """qkv: (tokens, (num_heads + 2 num_kv_heads) * dim), heads of q, then of k, then of v.
+
+    q (tokens, num_heads, dim), k and v (tokens, num_kv_heads, dim).
+    """
+    heads = qkv.reshape(qkv.shape[0], num_heads + 2 * num_kv_heads, -1)
+    first_v = num_heads + num_kv_heads
+    return heads[:, :num_heads], heads[:, num_heads:first_v], heads[:, first_v:]
+
+
+def rotary(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+    """q: (tokens, heads, dim), k: (tokens, kv_heads, dim); cos, sin: float32 (tokens, dim), the halves alike.
+
+    x * cos + rotate_half(x) * sin in float32; returns q's and k's shapes and dtypes. Source: RoFormer
+    (arXiv:2104.09864) in the half-rotation form of `apply_rotary_pos_emb` of transformers 4.57.1.
+    """
+    tokens, dim = cos.shape
+    cos, sin = cos.reshape(tokens, 1, dim), sin.reshape(tokens, 1, dim)
+    return _rotated(q, cos, sin), _rotated(k, cos, sin)
+
+
+def swiglu(gate_up: Tensor) -> Tensor:
+    """gate_up: (..., 2I). silu(first half) * second half, (..., I). Source: arXiv:2002.05202."""
+    half = gate_up.shape[-1] // 2
+    return ops.silu(gate_up[..., :half]) * gate_up[..., half:]
+
+
+def write_cache(cache: Tensor, values: Tensor, rows: Tensor) -> Tensor:
+    """Write rows of a cache in place. cache: Parameter (kv_heads * capacity, dim), head by head; values: (n, dim) of
+    its dtype; rows: int32 (n,). Returns the cache: read that, and a graph reads after it has written."""
+    return ops.scatter_update(cache, rows, values)
+
+
+def decode_attention(
+    q: Tensor, key_cache: Tensor, value_cache: Tensor, mask: Tensor, num_kv_heads: int, scale: float
+) -> Tensor:
+    """Attention of one token. q: (heads, dim); caches: (num_kv_heads * capacity, dim); mask: float32 (capacity,), 0
+    where a position is filled and below -1e4 where not, or what prepare_mask made of it. Returns (heads * dim,).
+
+    Head h of q reads kv head h // (heads / num_kv_heads). Softmax in float32. Source: grouped-query attention,
+    arXiv:2305.13245.
+    """
+    heads, dim = q.shape
+    keys = _float32(key_cache).reshape(num_kv_heads, -1, dim)
+    values = _float32(value_cache).reshape(num_kv_heads, -1, dim)
+    scores = _bmm_t((_float32(q) * scale).reshape(num_kv_heads, heads // num_kv_heads, dim), keys)
+    return _bmm(ops.softmax(scores + mask, -1), values).reshape(heads * dim).astype(q.dtype)
+
+
+def prefill_attention(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+    """Causal attention of a prompt. q: (S, heads, dim); k, v: (S, kv_heads, dim). Returns (S, heads * dim).
+
+    Queries go in chunks, each against the keys up to its end: no more than SCORES_PER_CHUNK scores (or MIN_CHUNK rows)
+    are kept at once. Inside a graph the chunks are unrolled: beyond some thousand tokens, call it outside.
+    """
+    num_tokens, heads, dim = q.shape
+    kv_heads = k.shape[1]
+    queries = (_float32(q) * scale).reshape(num_tokens, kv_heads, heads // kv_heads, dim).transpose(1, 2, 0, 3)
+    keys, values = _float32(k).transpose(1, 0, 2), _float32(v).transpose(1, 0, 2)
+    places = ops.arange(num_tokens)
+    step = _chunk(num_tokens, heads)
+    outputs = []
+    for start in range(0, num_tokens, step):
+        end = min(start + step, num_tokens)
+        later = places[:end].reshape(1, end) > places[start:end].reshape(end - start, 1)
+        outputs.append(_attend(queries[:, :, start:end], keys[:, :end], values[:, :end], later))
+    out = outputs[0] if len(outputs) == 1 else ops.concat(outputs, 2)
+    return out.transpose(2, 0, 1, 3).reshape(num_tokens, heads * dim).astype(q.dtype)
+
+
+def route(x: Tensor, router_weight: Tensor, top_k: int, normalize: bool) -> tuple[Tensor, Tensor]:
+    """x: (tokens, H), router_weight: (E, H). The top_k experts of each token by softmax over all E, in float32.
+
+    Returns weights, float32 (tokens, top_k), which add up to 1 if `normalize`, and experts, int32 (tokens, top_k).
+    Source: Qwen3OmniMoeThinkerTextSparseMoeBlock of transformers 4.57.1.
+    """
+    logits = _float32(_matmul_t(x, router_weight))
+    if normalize:  # normalised, the experts left out cancel: softmax of the chosen logits is the same
+        values, experts = ops.topk(logits, top_k)
+        return ops.softmax(values, -1), experts
+    weights, experts = ops.topk(ops.softmax(logits, -1), top_k)
+    return weights, experts
+
+
+def _float32(x: Any) -> Any:
+    return x if x.dtype == ms.float32 else x.astype(ms.float32)
+
+
+def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    wide = _float32(x)
+    half = x.shape[-1] // 2
+    turned = ops.concat((-wide[..., half:], wide[..., :half]), -1)
+    return (wide * cos + turned * sin).astype(x.dtype)
+
+
+def _chunk(num_tokens: int, heads: int) -> int:
+    return min(num_tokens, max(MIN_CHUNK, SCORES_PER_CHUNK // (heads * num_tokens)))
+
+
+def _attend(queries: Tensor, keys: Tensor, values: Tensor, later: Tensor) -> Tensor:
+    """queries: (kv_heads, group, rows, dim); keys, values: (kv_heads, n, dim); later: bool (rows, n), what not to see.
+    (kv_heads, group, rows, dim)."""
+    kv_heads, group, rows, dim = queries.shape
+    n = keys.shape[1]
+    scores = _bmm_t(queries.reshape(kv_heads, group * rows, dim), keys).reshape(kv_heads, group, rows, n)
+    weights = ops.softmax(ops.masked_fill(scores, later, -1e30), -1).reshape(kv_heads, group * rows, n)
+    return _bmm(weights, values).reshape(kv_heads, group, rows, dim)
