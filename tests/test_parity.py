@@ -20,6 +20,7 @@ from reference_cases import (  # noqa: E402
     CODE2WAV_FRAMES,
     Case,
     code2wav_codes,
+    ids_hash,
     kept_samples,
     located,
 )
@@ -69,8 +70,11 @@ def test_checkpoint_is_rebuilt_as_it_was_recorded(checkpoint: str, tmp_path: Pat
 def test_answers_as_transformers(case: Case, engine_of: EngineOf) -> None:
     engine = engine_of(case.checkpoint, **case.pixels)
     expected = json.loads((ANSWERS / case.checkpoint / f"{case.name}.json").read_text())
+    conversation = located(case.conversation)
+    prompt = engine.processor.prepare(conversation, use_audio_in_video=case.use_audio_in_video, fps=case.fps)
+    assert ids_hash(prompt.arrays["input_ids"][0]) == expected["prompt_sha256"]
     out = engine.generate(
-        located(case.conversation),
+        conversation,
         return_audio=case.speak,
         speaker=case.speaker if case.speak else None,
         use_audio_in_video=case.use_audio_in_video,

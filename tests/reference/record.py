@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
-import hashlib
 import json
 import os
 import tempfile
@@ -28,7 +27,7 @@ import numpy as np
 import torch
 import torch_patches
 from margins import Margins
-from reference_cases import ANSWERS, CASES, CODE2WAV_FRAMES, Case, code2wav_codes, kept_samples, located
+from reference_cases import ANSWERS, CASES, CODE2WAV_FRAMES, Case, code2wav_codes, ids_hash, kept_samples, located
 from reference_checkpoints import build_checkpoint, fingerprint
 
 os.environ["FORCE_QWENVL_VIDEO_READER"] = "decord"
@@ -138,11 +137,6 @@ class Reference:
             return self.model.code2wav(torch.from_numpy(codes).long()[None]).reshape(-1).numpy()
 
 
-def ids_hash(ids: list[int]) -> str:
-    """Of the ids as little-endian int64."""
-    return hashlib.sha256(np.asarray(ids, "<i8").tobytes()).hexdigest()
-
-
 def kept(wave: np.ndarray, **others: np.ndarray) -> dict[str, np.ndarray]:
     """What is stored of a wave: the samples that the tests compare, and how many there are in all."""
     return {"wave": wave[kept_samples(len(wave))], "num_samples": np.array(len(wave)), **others}
@@ -157,15 +151,17 @@ def record_code2wav(directory: Path, out: Path) -> None:
         print("code2wav", num_frames, len(wave), float(np.abs(wave).max()), flush=True)
 
 
+def record_fingerprint(directory: Path, folder: Path) -> None:
+    """So that the tests notice a checkpoint that is no longer rebuilt as it was."""
+    (folder / "weights.json").write_text(json.dumps({"fingerprint": fingerprint(directory)}) + "\n", encoding="utf-8")
+
+
 def record(cases: list[Case], directories: dict[str, Path], out: Path) -> None:
     """Answer the cases, checkpoint by checkpoint, into out/<checkpoint>/<case>.json (and .npz when spoken)."""
     for checkpoint in dict.fromkeys(case.checkpoint for case in cases):
         reference = Reference(directories[checkpoint])
         folder = out / checkpoint
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "weights.json").write_text(
-            json.dumps({"fingerprint": fingerprint(directories[checkpoint])}) + "\n", encoding="utf-8"
-        )
         for case in (case for case in cases if case.checkpoint == checkpoint):
             answer, arrays = reference.answer(case)
             (folder / f"{case.name}.json").write_text(json.dumps(answer, indent=1) + "\n", encoding="utf-8")
@@ -197,7 +193,11 @@ def main() -> None:
             names = {case.checkpoint for case in cases}
             directories = {name: build_checkpoint(name, Path(scratch) / name) for name in sorted(names)}
         record(cases, directories, args.out)
-        if not args.cases and args.only == "*":
+        if args.cases:
+            return
+        for name, directory in directories.items():
+            record_fingerprint(directory, args.out / name)
+        if args.only == "*":
             record_code2wav(directories["tiny"], args.out / "tiny")
 
 

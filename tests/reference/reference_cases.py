@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,11 @@ CASES += [
         slow=True,
     ),
 ]
+
+def ids_hash(ids: Any) -> str:
+    """Of token ids (a list or an array) as little-endian int64."""
+    return hashlib.sha256(np.asarray(ids, "<i8").tobytes()).hexdigest()
+
 
 # Lengths of random codes that Code2Wav alone turns into a wave: one frame past transformers' chunk of 300, and 70 s.
 CODE2WAV_FRAMES = (301, 880)
