@@ -9,7 +9,7 @@ from typing import Any
 
 from ms_omni.errors import OmniError
 
-ENGINES = ("mindone",)
+ENGINES = ("mindone", "fused")
 PARALLEL_MODES = ("none",)
 DEVICES = ("auto", "CPU", "Ascend")
 DTYPES = ("auto", "float32", "float16", "bfloat16")

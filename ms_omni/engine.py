@@ -54,15 +54,24 @@ class OmniEngine:
         import mindspore as ms
 
         from ms_omni.inputs.processor import InputProcessor
-        from ms_omni.runtime.mindone_runtime import MindoneRuntime
 
         self.processor = InputProcessor.from_pretrained(
             self.directory, min_pixels=self.settings.min_pixels, max_pixels=self.settings.max_pixels
         )
-        self.runtime: Runtime = MindoneRuntime(
-            self.directory, getattr(ms, self.dtype), self.attn_implementation, self.settings.with_talker, progress
-        )
+        self.runtime = self._make_runtime(getattr(ms, self.dtype), progress)
         self.model = self.runtime.model
+
+    def _make_runtime(self, dtype: Any, progress: Progress | None) -> Runtime:
+        with_talker = self.settings.with_talker
+        if self.settings.engine == "fused":
+            from ms_omni.runtime.fused_runtime import FusedRuntime
+
+            return FusedRuntime(
+                self.directory, self.device, dtype, self.attn_implementation, with_talker, progress=progress
+            )
+        from ms_omni.runtime.mindone_runtime import MindoneRuntime
+
+        return MindoneRuntime(self.directory, dtype, self.attn_implementation, with_talker, progress)
 
     @property
     def has_talker(self) -> bool:

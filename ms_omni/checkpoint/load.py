@@ -52,7 +52,7 @@ def load_weights(
     _check(reader, parameters, found, missing)
     if unexpected:
         logger.warning("%s: %s no place in the model: %s", reader.directory, _have(unexpected), _first(unexpected))
-    target = _numpy_dtype(dtype)
+    target = numpy_dtype(dtype)
     num_bytes = 0
     for done, name in enumerate(found, start=1):
         values = reader.read(name)
@@ -94,7 +94,7 @@ def _first(names: tuple[str, ...]) -> str:
     return ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "")
 
 
-def _numpy_dtype(dtype: Any) -> Any:
+def numpy_dtype(dtype: Any) -> Any:
     import mindspore as ms
     import ml_dtypes
 

@@ -61,6 +61,15 @@ def build_model(config: Any, *, with_talker: bool, dtype: Any, attn_implementati
     return model.to(dtype).set_train(False)
 
 
+def without_decoders(config: Any) -> Any:
+    """A copy of transformers' Qwen3OmniMoeConfig whose text decoders have no layers."""
+    config = copy.deepcopy(config)
+    talker = config.talker_config
+    for part in (config.thinker_config.text_config, talker.text_config, talker.code_predictor_config):
+        part.num_hidden_layers = 0
+    return config
+
+
 def _config_parts(config: Any) -> Iterator[Any]:
     """The config and every config inside it."""
     yield config

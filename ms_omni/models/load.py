@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 TALKER_PREFIXES = ("talker.", "code2wav.")
+DECODER_PREFIXES = ("thinker.model.layers.", "talker.model.layers.", "talker.code_predictor.model.layers.")
 
 
 def load_model(
@@ -14,12 +15,15 @@ def load_model(
     dtype: Any = None,
     attn_implementation: str = "eager",
     with_talker: bool = True,
+    with_decoders: bool = True,
     progress: Any = None,
 ) -> Any:
     """mindone's Qwen3OmniMoeForConditionalGeneration with this package's corrections and the weights of `path` (a
     checkpoint directory or a hub name in the local cache).
 
     dtype: a MindSpore float type (default float32). with_talker False skips the weights of Talker and Code2Wav.
+    with_decoders False builds Thinker, Talker and code predictor without their decoder layers, for a runtime that has
+    its own: encoders, embeddings, projections, heads and Code2Wav remain.
     progress: called with ("load", weights done, weights in all). Raises OmniError for a checkpoint that lacks a weight
     or a shard. Call ms_omni.kernels.setup_device first."""
     import mindspore as ms
@@ -29,16 +33,20 @@ def load_model(
     from ms_omni.checkpoint.load import load_weights
     from ms_omni.checkpoint.reader import CheckpointReader
     from ms_omni.checkpoint.resolve import resolve_checkpoint
-    from ms_omni.models.build import build_model
+    from ms_omni.models.build import build_model, without_decoders
     from ms_omni.models.masks import use_broadcast_masks
 
     directory = resolve_checkpoint(path)
     config = read_config(directory)
+    ignored: tuple[str, ...] = ()
+    if not with_decoders:
+        config, ignored = without_decoders(config), DECODER_PREFIXES
     dtype = ms.float32 if dtype is None else dtype
     reader = CheckpointReader(directory)
     use_broadcast_masks()
     with skip_init(dtype):
         model = build_model(config, with_talker=with_talker, dtype=dtype, attn_implementation=attn_implementation)
-    ignored = () if model.has_talker else TALKER_PREFIXES
+    if not model.has_talker:
+        ignored = (*ignored, *TALKER_PREFIXES)
     load_weights(model, reader, dtype, ignore_prefixes=ignored, progress=progress)
     return model

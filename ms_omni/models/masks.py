@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from mindspore import Tensor
 
 
 def broadcast_mask(
     mask_function: Callable[..., Tensor],
-    batch: Tensor | None,
-    head: Tensor | None,
+    batch: Any,
+    head: Any,
     query: Tensor,
     key: Tensor,
     bh_indices: bool = True,

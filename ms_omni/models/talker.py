@@ -12,7 +12,7 @@ from mindone.transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import (
 from ms_omni.models.thinker import HostRopeIndex
 
 # transformers 4.57.1, `Qwen3OmniMoeTalkerForConditionalGeneration.prepare_inputs_for_generation`
-CODE_PREDICTOR_SAMPLING = {"do_sample": True, "top_k": 50, "top_p": 0.8}
+CODE_PREDICTOR_SAMPLING: dict[str, Any] = {"do_sample": True, "top_k": 50, "top_p": 0.8}
 
 
 class CodePredictor(Qwen3OmniMoeTalkerCodePredictorModelForConditionalGeneration):

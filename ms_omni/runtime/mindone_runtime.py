@@ -14,8 +14,8 @@ from ms_omni.models.load import load_model
 from ms_omni.models.talker_prompt import TalkerPrompt
 from ms_omni.runtime.results import NUM_TALKER_SPECIALS, TalkerResult, ThinkerResult
 
-# generate() stops at this id, which no vocabulary has
-NO_EOS = -1
+# An id that no vocabulary has: generate() never stops at it
+NO_EOS = 2**31 - 1
 
 
 def silence_step_reports() -> None:

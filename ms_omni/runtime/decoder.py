@@ -1,0 +1,195 @@
+"""The decoder that Thinker, Talker and code predictor share: stacked weights and a preallocated cache."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from mindspore import Parameter, ParameterTuple, Tensor, mint, nn
+
+from ms_omni.checkpoint.load import numpy_dtype
+from ms_omni.runtime.decoder_spec import DecoderSpec
+from ms_omni.runtime.stacked_weights import layer_weights
+
+HIDDEN_SCORE = -1e30  # added to the scores of cache rows that are not filled yet
+
+
+class KeyValueCache(nn.Cell):
+    """Rows for `capacity` positions of every layer: Parameters (kv_heads * capacity, head_dim), head by head."""
+
+    def __init__(self, spec: DecoderSpec, capacity: int, dtype: Any, name: str):
+        super().__init__()
+        self.capacity = capacity
+        shape = (spec.num_kv_heads * capacity, spec.head_dim)
+
+        def rows(kind: str) -> ParameterTuple:
+            return ParameterTuple(
+                Parameter(mint.zeros(shape, dtype=dtype), name=f"{name}.{kind}.{i}", requires_grad=False)
+                for i in range(spec.num_layers)
+            )
+
+        self.keys, self.values = rows("keys"), rows("values")
+        self.first_rows = Tensor((np.arange(spec.num_kv_heads) * capacity).astype(np.int32))
+        self.places = Tensor(np.arange(capacity, dtype=np.int32))
+
+    def mask(self, position: Tensor) -> Tensor:
+        """float32 (capacity,): 0 up to `position`, HIDDEN_SCORE after it."""
+        return (self.places > position).astype("float32") * HIDDEN_SCORE
+
+
+class DecoderLayer(nn.Cell):
+    """One layer. Its methods are traced into the graphs of whoever calls them."""
+
+    def __init__(self, weights: dict[str, np.ndarray], spec: DecoderSpec, operators: Any, name: str):
+        super().__init__()
+        self.spec, self.ops = spec, operators
+        for key, value in weights.items():
+            setattr(self, key, Parameter(Tensor(value), name=f"{name}{key}", requires_grad=False))
+        self.num_heads, self.num_kv_heads, self.head_dim = spec.num_heads, spec.num_kv_heads, spec.head_dim
+        self.eps, self.scale = spec.rms_norm_eps, spec.head_dim**-0.5
+        self.has_experts, self.has_shared = bool(spec.num_experts), spec.shared_expert
+        self.top_k, self.normalize = spec.experts_per_token, spec.normalize_experts
+
+    def decode(
+        self,
+        normed: Tensor,
+        residual: Tensor,
+        angle: tuple[Tensor, Tensor],
+        cache: tuple[Any, Any],
+        rows: Tensor,
+        mask: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """normed, residual: (1, hidden), the next token before this layer, with and without its first norm. angle: cos
+        and sin, float32 (1, head_dim). cache: this layer's keys and values, which are written; rows: int32 (kv_heads,),
+        the token's. Returns what the experts add, and what to add it to."""
+        q, k, v = self.heads(normed, angle)
+        keys = self.ops.write_cache(cache[0], k.reshape(-1, self.head_dim), rows)
+        values = self.ops.write_cache(cache[1], v.reshape(-1, self.head_dim), rows)
+        q = q.reshape(self.num_heads, self.head_dim)
+        attended = self.ops.decode_attention(q, keys, values, mask, self.num_kv_heads, self.scale)
+        return self.rest(residual, attended.reshape(1, -1))
+
+    def prefill(
+        self,
+        normed: Tensor,
+        residual: Tensor,
+        angle: tuple[Tensor, Tensor],
+        cache: tuple[Any, Any],
+        rows: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """As `decode` for the first `tokens` of a sequence: (tokens, hidden) each; rows: int32 (kv_heads * tokens,),
+        head by head."""
+        q, k, v = self.heads(normed, angle)
+        self.ops.write_cache(cache[0], k.swapaxes(0, 1).reshape(-1, self.head_dim), rows)
+        self.ops.write_cache(cache[1], v.swapaxes(0, 1).reshape(-1, self.head_dim), rows)
+        return self.rest(residual, self.ops.prefill_attention(q, k, v, self.scale))
+
+    def heads(self, normed: Tensor, angle: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """q (tokens, heads, head_dim) and k, rotated, and v (tokens, kv_heads, head_dim)."""
+        q, k, v = self.ops.split_qkv(self.ops.linear(normed, self.qkv), self.num_heads, self.num_kv_heads)
+        q = self.ops.rms_norm(q, self.q_norm, self.eps)
+        k = self.ops.rms_norm(k, self.k_norm, self.eps)
+        q, k = self.ops.rotary(q, k, angle[0], angle[1])
+        return q, k, v
+
+    def rest(self, residual: Tensor, attended: Tensor) -> tuple[Tensor, Tensor]:
+        """What follows attention: its projection, the second norm, the experts."""
+        normed, residual = self.ops.add_rms_norm(self.ops.linear(attended, self.o), residual, self.norm_post, self.eps)
+        return self.feed_forward(normed), residual
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        """x: (tokens, hidden), normed."""
+        if not self.has_experts:
+            return self.dense(x)
+        weights, chosen = self.ops.route(x, self.router, self.top_k, self.normalize)
+        out = self.ops.experts(x, weights, chosen, self.gate_up, self.down)
+        if self.has_shared:
+            out = out + mint.sigmoid(self.ops.linear(x, self.shared_gate)) * self.dense(x)
+        return out
+
+    def dense(self, x: Tensor) -> Tensor:
+        """x: (tokens, hidden). The dense or shared expert."""
+        return self.ops.linear(self.ops.swiglu(self.ops.linear(x, self.dense_gate_up)), self.dense_down)
+
+
+class StackedDecoder(nn.Cell):
+    """All layers and the final norm of one decoder of a checkpoint."""
+
+    def __init__(self, reader: Any, prefix: str, spec: DecoderSpec, operators: Any, dtype: Any):
+        """reader: a CheckpointReader. prefix: of the weight names, "thinker.model.". dtype: a MindSpore float type."""
+        super().__init__()
+        self.spec, self.ops = spec, operators
+        target = numpy_dtype(dtype)
+        self.layers = nn.CellList(
+            [
+                DecoderLayer(layer_weights(reader, name, spec, operators, target), spec, operators, name)
+                for name in (f"{prefix}layers.{i}." for i in range(spec.num_layers))
+            ]
+        )
+        # Norm i stands before layer i, the last one behind them all. What a layer adds is summed by the next norm.
+        self.norms = ParameterTuple(
+            Parameter(Tensor(reader.read(name).astype(target)), name=name, requires_grad=False)
+            for name in (
+                *(f"{prefix}layers.{i}.input_layernorm.weight" for i in range(spec.num_layers)),
+                f"{prefix}norm.weight",
+            )
+        )
+        self.inv_freq = Tensor(spec.inv_freq)
+        self.eps, self.num_layers = spec.rms_norm_eps, spec.num_layers
+
+    def angle(self, position: Tensor) -> tuple[Tensor, Tensor]:
+        """cos and sin, float32 (1, head_dim), of one position, float32 ()."""
+        half = (position * self.inv_freq).reshape(1, -1)
+        both = mint.cat((half, half), dim=-1)
+        return mint.cos(both), mint.sin(both)
+
+    def decode(self, x: Tensor, rope_position: Tensor, position: Tensor, cache: KeyValueCache) -> Tensor:
+        """x: (1, hidden), the token at cache row `position`, int32 (). rope_position: float32 (). Returns the normed
+        hidden state, (1, hidden)."""
+        angle, rows = self.angle(rope_position), cache.first_rows + position
+        mask = self.ops.prepare_mask(cache.mask(position))
+        normed, residual = self.ops.rms_norm(x, self.norms[0], self.eps), x
+        for i in range(self.num_layers):
+            layer_cache = (cache.keys[i], cache.values[i])
+            added, residual = self.layers[i].decode(normed, residual, angle, layer_cache, rows, mask)
+            normed, residual = self.ops.add_rms_norm(added, residual, self.norms[i + 1], self.eps)
+        return normed
+
+    def decode_and_keep(
+        self, x: Tensor, rope_position: Tensor, position: Tensor, cache: KeyValueCache, accept_layer: int
+    ) -> tuple[Tensor, Tensor]:
+        """As `decode`, and the hidden state that enters layer `accept_layer` (the normed one if there is no such)."""
+        angle, rows = self.angle(rope_position), cache.first_rows + position
+        mask = self.ops.prepare_mask(cache.mask(position))
+        normed, residual = self.ops.rms_norm(x, self.norms[0], self.eps), x
+        accepted = x
+        for i in range(self.num_layers):
+            layer_cache = (cache.keys[i], cache.values[i])
+            added, residual = self.layers[i].decode(normed, residual, angle, layer_cache, rows, mask)
+            normed, residual = self.ops.add_rms_norm(added, residual, self.norms[i + 1], self.eps)
+            if i + 1 == accept_layer:
+                accepted = residual
+        if accept_layer >= self.num_layers:
+            accepted = normed
+        return normed, accepted
+
+    def prefill(
+        self, x: Tensor, positions: np.ndarray, cache: KeyValueCache, deepstack: list[Tensor], accept_layer: int
+    ) -> tuple[Tensor, Tensor]:
+        """x: (tokens, hidden), a prompt. positions: float32 (tokens,) or (3, tokens). deepstack: (tokens, hidden) for
+        each of the first layers, added to what it puts out. Returns what `decode_and_keep` does, for every token."""
+        angles = self.spec.angles(positions)
+        angle = (Tensor(np.cos(angles)), Tensor(np.sin(angles)))
+        heads = np.arange(self.spec.num_kv_heads)[:, None] * cache.capacity
+        rows = Tensor((heads + np.arange(x.shape[0])).reshape(-1).astype(np.int32))
+        normed, residual = self.ops.rms_norm(x, self.norms[0], self.eps), x
+        accepted = x
+        for i in range(self.num_layers):
+            layer_cache = (cache.keys[i], cache.values[i])
+            added, residual = self.layers[i].prefill(normed, residual, angle, layer_cache, rows)
+            if i < len(deepstack):
+                added = added + deepstack[i]
+            normed, residual = self.ops.add_rms_norm(added, residual, self.norms[i + 1], self.eps)
+            if i + 1 == accept_layer:
+                accepted = residual
+        return normed, normed if accept_layer >= self.num_layers else accepted

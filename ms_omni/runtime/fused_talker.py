@@ -1,0 +1,157 @@
+"""The Talker's loop: a prefill, then one compiled graph a frame, residual codes included."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+from mindspore import Parameter, Tensor, mint, nn, ops
+
+from ms_omni.models.talker_prompt import TalkerPrompt
+from ms_omni.models.thinker import host
+from ms_omni.runtime.decoder import KeyValueCache, StackedDecoder
+from ms_omni.runtime.results import NUM_TALKER_SPECIALS, TalkerResult
+from ms_omni.runtime.sampling import UniformStream, Warp, penalize_repeated, pick
+
+RANDOM_STAGE = 1
+SUPPRESSED = -1e30
+
+
+@dataclass(frozen=True)
+class TalkerWarp:
+    """How a Talker picks the first code of a frame, and its code predictor the others."""
+
+    talker: Warp
+    predictor: Warp
+    repetition_penalty: float
+    is_eos_suppressed: bool
+
+
+class TalkerGraph(nn.Cell):
+    """From one frame's first code to the next frame's."""
+
+    def __init__(self, parts: FusedTalker, cache: KeyValueCache, warp: TalkerWarp) -> None:
+        super().__init__()
+        self.decoder, self.predictor = parts.decoder, parts.predictor
+        self.cache, self.predictor_cache = cache, parts.predictor_cache
+        self.embed, self.head = parts.shell.model.codec_embedding.weight, parts.shell.codec_head.weight
+        self.code_embeds, self.code_heads = parts.code_embeds, parts.code_heads
+        self.suppressed = parts.suppressed(warp.is_eos_suppressed)
+        self.vocabulary = Tensor(np.arange(self.head.shape[0], dtype=np.int32)[None])
+        self.temperature, self.top_k, self.top_p = warp.talker.temperature, warp.talker.top_k, warp.talker.top_p
+        self.code_warp = (warp.predictor.temperature, warp.predictor.top_k, warp.predictor.top_p)
+        self.penalty, self.num_residuals = warp.repetition_penalty, len(parts.code_heads)
+
+    def choose(self, hidden: Tensor, seen: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+        """hidden: (1, hidden), normed. The first code of a frame, int32 (1,), and what has been seen since."""
+        logits = self.decoder.ops.linear(hidden, self.head).astype(ms.float32)
+        logits = penalize_repeated(logits, seen, self.penalty) + self.suppressed
+        token = pick(logits, uniform, self.temperature, self.top_k, self.top_p)
+        return token, ops.maximum(seen, (self.vocabulary == token).astype(ms.float32))
+
+    @ms.jit(jit_level="O0")
+    def construct(
+        self,
+        hidden: Tensor,
+        token: Tensor,
+        seen: Tensor,
+        text: Tensor,
+        position: Tensor,
+        rope_position: Tensor,
+        uniform: Tensor,
+    ) -> Any:
+        """hidden: (1, hidden), what `token`, int32 (1,), was picked from. seen: float32 (1, vocab). text: (1, hidden),
+        to add to this frame. position: int32 (), the next cache row; rope_position: float32 (). uniform: float32
+        (num_code_groups,). Returns this frame's codes, int32 (num_code_groups,), and the next hidden, token, seen."""
+        place = position - position
+        self.predictor.decode(hidden, place.astype(ms.float32), place, self.predictor_cache)
+        x = ops.gather(self.embed, token, 0)
+        total = x + text
+        codes: Any = (token,)
+        for i in range(self.num_residuals):
+            place = place + 1
+            state = self.predictor.decode(x, place.astype(ms.float32), place, self.predictor_cache)
+            logits = self.decoder.ops.linear(state, self.code_heads[i]).astype(ms.float32)
+            code = pick(logits, uniform[i + 1], self.code_warp[0], self.code_warp[1], self.code_warp[2])
+            x = ops.gather(self.code_embeds[i], code, 0)
+            total, codes = total + x, codes + (code,)
+        hidden = self.decoder.decode(total, rope_position, position, self.cache)
+        token, seen = self.choose(hidden, seen, uniform[0])
+        return ops.concat(codes, 0), hidden, token, seen
+
+
+class FusedTalker:
+    """Graphs of one Talker, kept by cache capacity and way of picking."""
+
+    def __init__(self, shell: Any, decoder: StackedDecoder, predictor: StackedDecoder, config: Any, dtype: Any):
+        """shell: a corrected Talker without decoder layers: projections, embeddings, heads. config: talker_config."""
+        self.shell, self.decoder, self.predictor, self.config, self.dtype = shell, decoder, predictor, config, dtype
+        self.code_embeds: list[Parameter] = [e.weight for e in shell.code_predictor.model.codec_embedding]
+        self.code_heads: list[Parameter] = [head.weight for head in shell.code_predictor.lm_head]
+        self.predictor_cache = KeyValueCache(predictor.spec, config.num_code_groups + 1, dtype, "code_predictor")
+        self._graphs: dict[tuple[int, TalkerWarp], TalkerGraph] = {}
+        self._caches: dict[int, KeyValueCache] = {}
+
+    def suppressed(self, with_eos: bool) -> Tensor:
+        """float32 (1, vocab), to add: the ids at the end are no codes, except, mostly, the end of speech."""
+        mask = np.zeros((1, self.config.text_config.vocab_size), np.float32)
+        mask[:, max(mask.shape[1] - NUM_TALKER_SPECIALS, 0) :] = SUPPRESSED
+        if not with_eos:
+            mask[:, self.config.codec_eos_token_id] = 0
+        return Tensor(mask)
+
+    def run(
+        self,
+        prompt: TalkerPrompt,
+        inputs: Mapping[str, Any],
+        warp: TalkerWarp,
+        max_new_tokens: int,
+        seed: int | None,
+        on_tokens: Callable[[list[int]], None],
+    ) -> TalkerResult:
+        """The codec frames, at most `max_new_tokens` - 1."""
+        num_prompt = prompt.inputs_embeds.shape[1]
+        cache = self._cache(num_prompt + max_new_tokens)
+        graph = self._graph(cache, warp)
+        uniforms = UniformStream(seed, RANDOM_STAGE)
+        mask = inputs.get("feature_attention_mask")
+        positions, delta = self.shell.host_rope_index(
+            host(prompt.input_ids), inputs.get("image_grid_thw"), inputs.get("video_grid_thw"), False,
+            None if mask is None else host(mask).sum(-1), inputs.get("video_second_per_grid"),
+        )  # fmt: skip
+        hidden, _ = self.decoder.prefill(prompt.inputs_embeds[0], positions, cache, [], -1)
+        hidden = hidden[-1:]
+        seen = mint.zeros((1, self.config.text_config.vocab_size), dtype=ms.float32)
+        token, seen = graph.choose(hidden, seen, uniforms.draw(1)[0])
+        num_groups, eos = self.config.num_code_groups, self.config.codec_eos_token_id
+        frames: list[np.ndarray] = []
+        last = int(token.asnumpy()[0])
+        on_tokens([last])
+        while last != eos and len(frames) < max_new_tokens - 1:
+            step = len(frames)
+            text = prompt.trailing_text[:, step] if step < prompt.trailing_text.shape[1] else prompt.pad[:, 0]
+            position = num_prompt + step
+            codes, hidden, token, seen = graph(
+                hidden, token, seen, text, Tensor(position, ms.int32), Tensor(position + delta, ms.float32),
+                uniforms.draw(num_groups),
+            )  # fmt: skip
+            frames.append(codes.asnumpy())
+            last = int(token.asnumpy()[0])
+            on_tokens([last])
+        made = np.stack(frames, axis=1) if frames else np.zeros((num_groups, 0), np.int32)
+        return TalkerResult(made.astype(np.int32), "stop" if last == eos else "length")
+
+    def _cache(self, needed: int) -> KeyValueCache:
+        capacity = max(256, 1 << (needed - 1).bit_length())
+        if capacity not in self._caches:
+            self._caches[capacity] = KeyValueCache(self.decoder.spec, capacity, self.dtype, f"talker_{capacity}")
+        return self._caches[capacity]
+
+    def _graph(self, cache: KeyValueCache, warp: TalkerWarp) -> TalkerGraph:
+        key = (cache.capacity, warp)
+        if key not in self._graphs:
+            self._graphs[key] = TalkerGraph(self, cache, warp)
+        return self._graphs[key]

@@ -1,0 +1,48 @@
+"""A decoder's weights out of a checkpoint, experts stacked and projections joined: few, large tensors a layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ms_omni.runtime.decoder_spec import DecoderSpec
+
+
+def layer_weights(reader: Any, prefix: str, spec: DecoderSpec, operators: Any, dtype: Any) -> dict[str, np.ndarray]:
+    """One layer's arrays in numpy dtype `dtype`. reader: a CheckpointReader; prefix: "thinker.model.layers.3.".
+
+    norm_post: (hidden,). q_norm, k_norm: (head_dim,). qkv: ((heads + 2 kv_heads) * head_dim, hidden). o: (hidden,
+    heads * head_dim). Experts: router (experts, hidden), gate_up (experts, 2 * intermediate, hidden) and down (experts,
+    hidden, intermediate) as the device's `pack_experts` wants them. A dense or shared one: dense_gate_up (2 *
+    intermediate, hidden), dense_down (hidden, intermediate), and shared_gate (1, hidden) for the latter."""
+
+    def read(*names: str) -> np.ndarray:
+        arrays = [reader.read(f"{prefix}{name}.weight") for name in names]
+        return np.concatenate(arrays, axis=0).astype(dtype, copy=False)
+
+    weights = {
+        "norm_post": read("post_attention_layernorm"),
+        "q_norm": read("self_attn.q_norm"),
+        "k_norm": read("self_attn.k_norm"),
+        "qkv": read("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+        "o": read("self_attn.o_proj"),
+    }
+    if not spec.num_experts:
+        return weights | _dense(read, "mlp.")
+    weights["router"] = read("mlp.gate")
+    experts = range(spec.num_experts)
+    gate_up = np.stack([read(f"mlp.experts.{e}.gate_proj", f"mlp.experts.{e}.up_proj") for e in experts])
+    down = np.stack([read(f"mlp.experts.{e}.down_proj") for e in experts])
+    weights["gate_up"], weights["down"] = operators.pack_experts(gate_up, down)
+    if spec.shared_expert:
+        weights |= _dense(read, "mlp.shared_expert.")
+        weights["shared_gate"] = read("mlp.shared_expert_gate")
+    return weights
+
+
+def _dense(read: Any, prefix: str) -> dict[str, np.ndarray]:
+    return {
+        "dense_gate_up": read(f"{prefix}gate_proj", f"{prefix}up_proj"),
+        "dense_down": read(f"{prefix}down_proj"),
+    }
