@@ -13,9 +13,8 @@ EPS = 1e-6
 
 
 @pytest.fixture(scope="module", autouse=True)
-def blocking():
-    ms.set_device("CPU")
-    ms.runtime.launch_blocking()
+def on_cpu(cpu):
+    """As in use: launches blocking, the other CPU kernels filled in."""
 
 
 @pytest.fixture(params=["pynative", "jit"])

@@ -1,0 +1,153 @@
+"""Decoder operators on Ascend, of MindSpore 2.7.1's fused operators, in bfloat16 or float16. Never run on a card.
+
+Signatures, shapes and sources are those of `decoder_ops_cpu`, which says more about each. Where inference does not
+check shapes, the operator here does, before anything is launched.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor
+
+from ms_omni.kernels import decoder_ops_ascend_primitives as primitives
+from ms_omni.kernels.decoder_ops_launches import launches
+
+# ApplyRotaryPosEmb is one of the internal kernels, which graphs use with infer_boost
+JIT_OPTIONS = {"jit_level": "O0", "infer_boost": "on"}
+
+
+@launches()
+def pack_experts(gate_up: np.ndarray, down: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """gate_up: (E, 2I, H), down: (E, H, I). GroupedMatmulV4 cannot transpose: (E, H, 2I) and (E, I, H), contiguous."""
+    return np.ascontiguousarray(gate_up.swapaxes(1, 2)), np.ascontiguousarray(down.swapaxes(1, 2))
+
+
+@launches("Less")
+def prepare_mask(mask: Tensor) -> Tensor:
+    """mask: float32 (capacity,), 0 or very negative. bool (capacity,), True where not to look."""
+    return primitives.less(mask, 0.0)
+
+
+@launches("RmsNorm")
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """x: (..., H), weight: (H,) of x's dtype. The operator takes the variance in float32."""
+    return primitives.rms_norm(x, weight, eps)
+
+
+@launches("AddRmsNorm")
+def add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """x, residual: (..., H), weight: (H,). (normed, sum)."""
+    return primitives.add_rms_norm(x, residual, weight, eps)
+
+
+@launches("MatMul")
+def linear(x: Tensor, weight: Tensor) -> Tensor:
+    """x: (tokens, in), weight: (out, in). (tokens, out)."""
+    return primitives.matmul(x, weight)
+
+
+@launches("SplitWithSize")
+def split_qkv(qkv: Tensor, num_heads: int, num_kv_heads: int) -> tuple[Tensor, Tensor, Tensor]:
+    """qkv: (tokens, (num_heads + 2 num_kv_heads) * dim). q: (tokens, num_heads, dim), k, v: (tokens, num_kv_heads,
+    dim)."""
+    tokens, width = qkv.shape
+    dim = width // (num_heads + 2 * num_kv_heads)
+    q, k, v = primitives.split(qkv, (num_heads * dim, num_kv_heads * dim, num_kv_heads * dim))
+    return q.reshape(tokens, num_heads, dim), k.reshape(tokens, -1, dim), v.reshape(tokens, -1, dim)
+
+
+@launches("ApplyRotaryPosEmb")
+def rotary(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+    """q: (tokens, heads, dim), k: (tokens, kv_heads, dim), cos, sin: float32 (tokens, dim). Both in one operator.
+
+    float32 cos and sin with q and k of half precision are a registered combination: the products are float32's.
+    """
+    expected = (q.shape[0], q.shape[2])
+    if cos.shape != expected or sin.shape != expected or k.shape[0] != q.shape[0] or k.shape[2] != q.shape[2]:
+        raise ValueError("rotary: expected q (tokens, heads, dim), k (tokens, kv_heads, dim), cos, sin (tokens, dim)")
+    flat_q, flat_k = primitives.apply_rotary_pos_emb(
+        q.reshape(q.shape[0], -1), k.reshape(k.shape[0], -1), _as(cos, ms.float32), _as(sin, ms.float32)
+    )
+    return flat_q.reshape(q.shape), flat_k.reshape(k.shape)
+
+
+@launches("Swiglu")
+def swiglu(gate_up: Tensor) -> Tensor:
+    """gate_up: (..., 2I). (..., I)."""
+    return primitives.swiglu(gate_up)
+
+
+@launches("ScatterUpdate")
+def write_cache(cache: Tensor, values: Tensor, rows: Tensor) -> Tensor:
+    """cache: Parameter (kv_heads * capacity, dim), values: (n, dim) of its dtype, rows: int32 (n,). The cache.
+
+    ScatterUpdate and not ReshapeAndCache, whose blocks hold all heads of a position: decode_attention reads the cache
+    head by head.
+    """
+    return primitives.scatter_update(cache, rows, values)
+
+
+@launches("IncreFlashAttention")
+def decode_attention(
+    q: Tensor, key_cache: Tensor, value_cache: Tensor, mask: Tensor, num_kv_heads: int, scale: float
+) -> Tensor:
+    """q: (heads, dim), caches: (num_kv_heads * capacity, dim), mask: of prepare_mask; the float32 mask will do, for one
+    more operator in every layer. (heads * dim,)."""
+    heads, dim = q.shape
+    shape = (1, num_kv_heads, mask.shape[0], dim)
+    if key_cache.shape != (num_kv_heads * mask.shape[0], dim) or value_cache.shape != key_cache.shape:
+        raise ValueError("decode_attention: expected caches (num_kv_heads * capacity, dim) and a mask (capacity,)")
+    masked = mask if mask.dtype == ms.bool_ else prepare_mask(mask)
+    out = primitives.incre_flash_attention(
+        q.reshape(1, heads, 1, dim),
+        key_cache.reshape(shape),
+        value_cache.reshape(shape),
+        masked.reshape(1, 1, 1, -1),
+        heads,
+        num_kv_heads,
+        scale,
+    )
+    return out.reshape(heads * dim)
+
+
+@launches("FlashAttentionScore")
+def prefill_attention(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+    """q: (S, heads, dim), k, v: (S, kv_heads, dim). (S, heads * dim). No S x S mask."""
+    tokens, heads, dim = q.shape
+    if k.shape != v.shape or k.shape[0] != tokens or k.shape[2] != dim or heads % k.shape[1]:
+        raise ValueError("prefill_attention: expected q (S, heads, dim), k and v (S, kv_heads, dim)")
+    batch_k, batch_v = k.reshape(1, *k.shape), v.reshape(1, *v.shape)
+    out = primitives.flash_attention_score(q.reshape(1, tokens, heads, dim), batch_k, batch_v, scale)
+    return out.reshape(tokens, heads * dim)
+
+
+@launches("MatMul", "Cast", "MoeGatingTopKSoftmax", "ReduceSum", "Div")
+def route(x: Tensor, router_weight: Tensor, top_k: int, normalize: bool) -> tuple[Tensor, Tensor]:
+    """x: (tokens, H), router_weight: (E, H). float32 weights and int32 experts, (tokens, top_k)."""
+    logits = _as(primitives.matmul(x, router_weight), ms.float32)
+    weights, experts = primitives.moe_gating_top_k_softmax(logits, top_k)
+    if normalize:
+        weights = primitives.div(weights, primitives.reduce_sum(weights))
+    return weights, experts
+
+
+@launches("MoeInitRoutingV2", "Cast", "GroupedMatmulV4", "Swiglu", "GroupedMatmulV4", "MoeTokenUnpermute")
+def experts(x: Tensor, weights: Tensor, experts: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
+    """x: (tokens, H), weights: float32, experts: int32 (tokens, top_k), gate_up and down of pack_experts. (tokens, H).
+
+    Raises ValueError for experts' weights that are not packed.
+    """
+    size, inner = x.shape[1], down.shape[1]
+    if gate_up.shape[1:] != (size, 2 * inner) or down.shape[2] != size:
+        raise ValueError("experts: gate_up and down must come from pack_experts: (E, H, 2I) and (E, I, H)")
+    rows, places, counts = primitives.moe_init_routing(x, experts, gate_up.shape[0])
+    counts = _as(counts, ms.int64)
+    hidden = primitives.swiglu(primitives.grouped_matmul(rows, gate_up, counts))
+    return primitives.moe_token_unpermute(primitives.grouped_matmul(hidden, down, counts), places, weights)
+
+
+def _as(x: Tensor, dtype: Any) -> Tensor:
+    return x if x.dtype == dtype else primitives.cast(x, dtype)

@@ -1,0 +1,113 @@
+"""Stand-ins in numpy for the fused Ascend operators, after their documentation, that note what was launched."""
+
+import numpy as np
+from mindspore import Tensor
+
+from ms_omni.kernels import decoder_ops_ascend_primitives as primitives
+
+
+class StandIns:
+    """Replaces every function of the primitives' module; `launched` lists the operators called, in order."""
+
+    def __init__(self, monkeypatch):
+        self.launched = []
+        for name, operator, function in (
+            ("rms_norm", "RmsNorm", rms_norm),
+            ("add_rms_norm", "AddRmsNorm", lambda x, r, w, eps: (rms_norm(x + r, w, eps), x + r)),
+            ("matmul", "MatMul", lambda x, weight: x @ weight.T),
+            ("split", "SplitWithSize", lambda x, sizes: np.split(x, np.cumsum(sizes)[:-1], -1)),
+            ("cast", "Cast", lambda x, dtype: x.astype(str(dtype).lower())),
+            ("less", "Less", lambda x, bound: x < bound),
+            ("reduce_sum", "ReduceSum", lambda x: x.sum(-1, keepdims=True)),
+            ("div", "Div", lambda x, by: x / by),
+            ("apply_rotary_pos_emb", "ApplyRotaryPosEmb", rotary),
+            ("swiglu", "Swiglu", swiglu),
+            ("scatter_update", "ScatterUpdate", scatter_update),
+            ("incre_flash_attention", "IncreFlashAttention", incre_flash_attention),
+            ("flash_attention_score", "FlashAttentionScore", flash_attention_score),
+            ("moe_gating_top_k_softmax", "MoeGatingTopKSoftmax", gating),
+            ("moe_init_routing", "MoeInitRoutingV2", init_routing),
+            ("grouped_matmul", "GroupedMatmulV4", grouped_matmul),
+            ("moe_token_unpermute", "MoeTokenUnpermute", unpermute),
+        ):
+            monkeypatch.setattr(primitives, name, self.noting(operator, function))
+
+    def noting(self, operator, function):
+        def call(*arguments):
+            self.launched.append(operator)
+            arrays = [value.asnumpy() if isinstance(value, Tensor) else value for value in arguments]
+            result = function(*arrays)
+            if isinstance(result, tuple | list):
+                return tuple(Tensor(np.ascontiguousarray(part)) for part in result)
+            return Tensor(np.ascontiguousarray(result))
+
+        return call
+
+
+def softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def rms_norm(x, weight, eps):
+    return x / np.sqrt((x**2).mean(-1, keepdims=True) + np.float32(eps)) * weight
+
+
+def rotary(q, k, cos, sin):
+    def rotated(x):
+        heads = x.reshape(len(x), -1, cos.shape[1])
+        first, second = np.split(heads, 2, -1)
+        return (heads * cos[:, None] + np.concatenate([-second, first], -1) * sin[:, None]).reshape(x.shape)
+
+    return rotated(q), rotated(k)
+
+
+def swiglu(x):
+    gate, up = np.split(x, 2, -1)
+    return gate / (1 + np.exp(-gate)) * up
+
+
+def scatter_update(cache, rows, values):
+    cache = cache.copy()
+    cache[rows] = values
+    return cache
+
+
+def incre_flash_attention(q, keys, values, masked, heads, kv_heads, scale):
+    """BNSD: (1, heads, 1, dim) and (1, kv_heads, capacity, dim); masked: (1, 1, 1, capacity), True is left out."""
+    keys, values = (np.repeat(x, heads // kv_heads, 1) for x in (keys, values))
+    scores = np.where(masked, -np.inf, q @ keys.swapaxes(-1, -2) * scale)
+    return (softmax(scores) @ values).astype(q.dtype)
+
+
+def flash_attention_score(q, k, v, scale):
+    """BSND; sparse mode 2: a query sees the keys up to its own place."""
+    q, k, v = (x.swapaxes(1, 2) for x in (q, k, v))
+    tokens = q.shape[2]
+    return incre_flash_attention(
+        q, k, v, np.triu(np.ones((1, 1, tokens, tokens), bool), 1), q.shape[1], k.shape[1], scale
+    ).swapaxes(1, 2)
+
+
+def gating(logits, top_k):
+    probabilities = softmax(logits)
+    experts = np.argsort(-probabilities, -1, kind="stable")[:, :top_k]
+    return np.take_along_axis(probabilities, experts, -1), experts.astype(np.int32)
+
+
+def init_routing(x, experts, num_experts):
+    order = np.argsort(experts.reshape(-1), kind="stable")
+    places = np.empty(order.size, np.int32)
+    places[order] = np.arange(order.size)
+    counts = np.bincount(experts.reshape(-1), minlength=num_experts)
+    return x[order // experts.shape[1]], places, counts.astype(np.int32)
+
+
+def grouped_matmul(x, weight, counts):
+    assert counts.dtype == np.int64
+    expert_of_row = np.repeat(np.arange(len(weight)), counts)
+    return np.einsum("mk,mkn->mn", x, weight[expert_of_row])
+
+
+def unpermute(rows, places, weights):
+    return (rows[places].reshape(*weights.shape, -1) * weights[..., None]).sum(1).astype(rows.dtype)

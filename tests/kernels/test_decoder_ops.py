@@ -1,0 +1,157 @@
+"""Both devices' decoder operators: the same names and signatures, the same results, and few launches a layer."""
+
+import inspect
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+ms = pytest.importorskip("mindspore")
+
+from decoder_stand_ins import StandIns  # noqa: E402
+from mindspore import Tensor  # noqa: E402
+
+from ms_omni.kernels.decoder_ops import (  # noqa: E402
+    OPERATORS,
+    THINKER_DECODE_LAYER,
+    decoder_ops,
+    launched_operators,
+)
+
+MOST_LAUNCHES_PER_LAYER = 22
+HIDDEN, HEADS, KV_HEADS, DIM, CAPACITY, EXPERTS, TOP_K, INNER = 32, 4, 2, 8, 16, 8, 3, 12
+
+
+@pytest.fixture
+def stand_ins(cpu, monkeypatch):
+    return StandIns(monkeypatch)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_both_devices_have_one_signature(name):
+    ascend, cpu_function = (getattr(decoder_ops(device), name) for device in ("Ascend", "CPU"))
+    assert inspect.signature(ascend) == inspect.signature(cpu_function)
+    assert ascend.__doc__ and cpu_function.__doc__
+
+
+def test_neither_device_has_an_operator_of_its_own():
+    for device in ("Ascend", "CPU"):
+        module = decoder_ops(device)
+        public = {
+            name
+            for name, value in vars(module).items()
+            if inspect.isfunction(value) and value.__module__.startswith(module.__name__) and not name.startswith("_")
+        }
+        assert public == set(OPERATORS)
+        assert module.JIT_OPTIONS["jit_level"] == "O0"
+
+
+def test_another_device_is_refused():
+    with pytest.raises(ValueError, match="device 'GPU': expected one of Ascend, CPU"):
+        decoder_ops("GPU")
+
+
+def test_the_table_imports_no_mindspore():
+    code = "import sys, ms_omni.kernels.decoder_ops; assert 'mindspore' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def random(*shape, seed=0):
+    return Tensor(np.random.default_rng([seed, *shape]).standard_normal(shape).astype(np.float32))
+
+
+def inputs_of(name, tokens):
+    """Tensors and constants for one call, float32. Experts' weights are not packed yet."""
+    normed = (random(tokens, HIDDEN), random(HIDDEN, seed=1))
+    qkv = (random(tokens, HEADS, DIM), random(tokens, KV_HEADS, DIM, seed=1), random(tokens, KV_HEADS, DIM, seed=2))
+    angle = np.concatenate([random(tokens, DIM // 2, seed=3).asnumpy()] * 2, 1)
+    cache = (random(KV_HEADS * CAPACITY, DIM, seed=4), random(KV_HEADS * CAPACITY, DIM, seed=5))
+    mask = np.where(np.arange(CAPACITY) > 5, np.float32(-1e30), np.float32(0))
+    chosen = np.stack([np.random.default_rng(i).permutation(EXPERTS)[:TOP_K] for i in range(tokens)]).astype(np.int32)
+    return {
+        "prepare_mask": (Tensor(mask),),
+        "rms_norm": (*normed, 1e-6),
+        "add_rms_norm": (normed[0], random(tokens, HIDDEN, seed=6), normed[1], 1e-6),
+        "linear": (normed[0], random(24, HIDDEN)),
+        "split_qkv": (random(tokens, (HEADS + 2 * KV_HEADS) * DIM), HEADS, KV_HEADS),
+        "rotary": (*qkv[:2], Tensor(np.cos(angle)), Tensor(np.sin(angle))),
+        "write_cache": (cache[0], random(2, DIM), Tensor([3, 19], ms.int32)),
+        "decode_attention": (qkv[0][0], *cache, Tensor(mask), KV_HEADS, 0.3),
+        "prefill_attention": (*qkv, 0.3),
+        "swiglu": (random(tokens, HIDDEN),),
+        "route": (normed[0], random(EXPERTS, HIDDEN), TOP_K, True),
+        "experts": (
+            normed[0],
+            random(tokens, TOP_K),
+            Tensor(chosen),
+            random(EXPERTS, 2 * INNER, HIDDEN).asnumpy(),
+            random(EXPERTS, HIDDEN, INNER).asnumpy(),
+        ),
+    }[name]
+
+
+def prepared(module, name, inputs):
+    """The inputs with what the device prepares once: mask and experts' weights."""
+    inputs = list(inputs)
+    if name == "decode_attention":
+        inputs[3] = module.prepare_mask(inputs[3])
+    if name == "experts":
+        inputs[3:] = [Tensor(array) for array in module.pack_experts(*inputs[3:])]
+    return inputs
+
+
+def arrays(result):
+    return [part.asnumpy() for part in (result if isinstance(result, tuple) else (result,))]
+
+
+COMPARED = [name for name in OPERATORS if name not in ("pack_experts", "prepare_mask", "write_cache")]
+
+
+@pytest.mark.parametrize("tokens", [1, 7])
+@pytest.mark.parametrize("name", COMPARED)
+def test_the_devices_agree(stand_ins, name, tokens):
+    """By the documented meaning of the fused operators. write_cache: there is one ScatterUpdate, tested on the CPU."""
+    results = []
+    for device in ("Ascend", "CPU"):
+        module = decoder_ops(device)
+        results.append(arrays(getattr(module, name)(*prepared(module, name, inputs_of(name, tokens)))))
+    for ascend, cpu_result in zip(*results, strict=True):
+        assert ascend.dtype == cpu_result.dtype and ascend.shape == cpu_result.shape
+        np.testing.assert_allclose(ascend, cpu_result, rtol=1e-5, atol=1e-5)
+
+
+def test_routing_weights_that_are_not_normalised_agree(stand_ins):
+    inputs = (*inputs_of("route", 7)[:3], False)
+    for ascend, cpu_result in zip(*(arrays(decoder_ops(device).route(*inputs)) for device in ("Ascend", "CPU"))):
+        np.testing.assert_allclose(ascend, cpu_result, rtol=1e-5)
+
+
+def in_half_precision(inputs):
+    """What a layer gets on Ascend: activations and weights in float16, angles and the experts' shares in float32."""
+    return [x.astype(ms.float16) if isinstance(x, Tensor) and x.dtype == ms.float32 else x for x in inputs]
+
+
+@pytest.mark.parametrize("name", [name for name in OPERATORS if name != "pack_experts"])
+def test_a_wrapper_launches_what_it_declares(stand_ins, name):
+    module = decoder_ops("Ascend")
+    inputs = prepared(module, name, inputs_of(name, 1))
+    kept = {"rotary": (2, 3), "experts": (1,), "prepare_mask": (0,)}.get(name, ())
+    inputs = [x if i in kept else half for i, (x, half) in enumerate(zip(inputs, in_half_precision(inputs)))]
+    stand_ins.launched.clear()
+    getattr(module, name)(*inputs)
+    assert tuple(stand_ins.launched) == getattr(module, name).launches
+
+
+def test_a_mask_that_is_not_prepared_costs_a_launch(stand_ins):
+    module = decoder_ops("Ascend")
+    module.decode_attention(*inputs_of("decode_attention", 1))
+    assert stand_ins.launched == ["Less", "IncreFlashAttention"]
+
+
+def test_a_layer_launches_few_operators():
+    assert len(launched_operators()) <= MOST_LAUNCHES_PER_LAYER
+    assert launched_operators(("route", "linear")) == (*decoder_ops("Ascend").route.launches, "MatMul")
+    once = {"pack_experts", "prepare_mask", "prefill_attention"}
+    shared = {"swiglu"}  # of dense and shared experts
+    assert set(THINKER_DECODE_LAYER) == set(OPERATORS) - once - shared
