@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +13,18 @@ import numpy as np
 
 from ms_omni.config import EngineConfig, SamplingParams
 from ms_omni.errors import OmniError
-from ms_omni.outputs import AudioChunk, AudioOutput, OmniOutput, StreamChunk, StreamEnd, TextDelta, Usage
+from ms_omni.outputs import AudioOutput, OmniOutput, StreamChunk, StreamEnd, Usage
+from ms_omni.reporter import AnswerReporter, Emit, Progress
 
 if TYPE_CHECKING:
     from ms_omni.runtime.results import Runtime
 
-Progress = Callable[[str, int, int], None]
 DEFAULT_SPEAKER = "ethan"
+# Of a stream: 4 frames are 0.3 s of speech, enough to begin with; 25 are 2 s, made in less time than they last.
+FIRST_CHUNK_FRAMES = 4
+CHUNK_FRAMES = 25
+# When nobody listens before the end: fewer, larger pieces cost less, 300 frames still bound the memory.
+WHOLE_CHUNK_FRAMES = 300
 
 
 class OmniEngine:
@@ -90,7 +95,10 @@ class OmniEngine:
         return_audio: speak (default: if the Talker is loaded). speaker: a name of `speakers` (default Ethan).
         use_audio_in_video: hear the videos' sound. fps: what the processor takes the videos' frame rate for.
         sampling: a SamplingParams. progress: called with (stage, done, total); stages thinker, talker, code2wav.
+        first_chunk_frames, chunk_frames: of how many codec frames the pieces of the wave are made.
         Raises OmniError for a conversation or a medium that cannot be used."""
+        options.setdefault("first_chunk_frames", WHOLE_CHUNK_FRAMES)
+        options.setdefault("chunk_frames", WHOLE_CHUNK_FRAMES)
         return self._answer(conversation, lambda chunk: None, **options)
 
     def stream(self, conversation: list[dict[str, Any]], **options: Any) -> Iterator[StreamChunk]:
@@ -99,10 +107,11 @@ class OmniEngine:
         chunks: queue.Queue[StreamChunk | BaseException] = queue.Queue()
         closed = threading.Event()
 
-        def emit(chunk: StreamChunk) -> None:
+        def emit(chunk: StreamChunk | None) -> None:
             if closed.is_set():
                 raise _StreamClosed
-            chunks.put(chunk)
+            if chunk is not None:
+                chunks.put(chunk)
 
         def work() -> None:
             try:
@@ -127,7 +136,7 @@ class OmniEngine:
     def _answer(
         self,
         conversation: list[dict[str, Any]],
-        emit: Callable[[StreamChunk], None],
+        emit: Emit,
         *,
         return_audio: bool | None = None,
         speaker: str | None = None,
@@ -135,87 +144,50 @@ class OmniEngine:
         fps: float | None = None,
         sampling: SamplingParams | None = None,
         progress: Progress | None = None,
+        first_chunk_frames: int = FIRST_CHUNK_FRAMES,
+        chunk_frames: int = CHUNK_FRAMES,
     ) -> OmniOutput:
         from ms_omni.inputs.cast import cast_inputs
-        from ms_omni.models.talker_prompt import build_talker_prompt
+        from ms_omni.runtime.results import Question
 
+        start = time.perf_counter()
         speak = self.has_talker if return_audio is None else return_audio
         speaker_id = self._speaker_id(speaker) if speak else None
         sampling = (sampling or SamplingParams()).resolved(self.generation_config)
         self._seed(sampling)
-        stats = _Stats()
         prepared = self.processor.prepare(conversation, use_audio_in_video=use_audio_in_video, fps=fps)
         self._check_length(prepared.usage_counts["prompt_tokens"])
-        inputs = cast_inputs(prepared.arrays, self.dtype)
-        stats.lap("prepare_s")
-        text = _TextStream(self.processor.decode, emit, self.eos_token_ids)
-        thinker = self.runtime.think(
-            inputs,
-            sampling,
-            self.eos_token_ids,
+        question = Question(
+            inputs=cast_inputs(prepared.arrays, self.dtype),
+            prompt_ids=prepared.arrays["input_ids"][0],
+            sampling=sampling,
+            stop_ids=self.eos_token_ids,
             use_audio_in_video=use_audio_in_video,
-            keep_hidden=speak,
-            on_tokens=_counting(text.put, progress, "thinker", sampling.thinker_max_new_tokens),
+            speaker_id=speaker_id,
         )
-        text.end()
-        stats.lap("thinker_s")
+        prepare_s = time.perf_counter() - start
+        reporter = AnswerReporter(self.processor.decode, emit, progress, sampling, start)
+        if speak:
+            reporter.voice(self.model.code2wav, first_chunk_frames, chunk_frames)
+        answer = self.runtime.answer(question, reporter)
+        reporter.finish()
         audio = None
-        if speaker_id is not None:
-            prompt_ids = prepared.arrays["input_ids"][0].tolist()
-            prompt = build_talker_prompt(
-                self.model,
-                np.array([*prompt_ids, *thinker.token_ids], dtype=np.int32),
-                len(prompt_ids),
-                thinker.embeds,
-                thinker.hidden,
-                speaker_id,
-            )
-            audio = self._speak(prompt, inputs, sampling, emit, progress, stats)
-        usage = Usage(completion_tokens=len(thinker.token_ids), **prepared.usage_counts)
+        if answer.codes is not None:
+            audio = AudioOutput(reporter.samples(), answer.codes, answer.talker_finish_reason)
         return OmniOutput(
-            text=self.processor.decode(thinker.token_ids),
-            token_ids=tuple(thinker.token_ids),
-            finish_reason=thinker.finish_reason,
-            usage=usage,
+            text=self.processor.decode(answer.token_ids),
+            token_ids=tuple(answer.token_ids),
+            finish_reason=answer.finish_reason,
+            usage=Usage(completion_tokens=len(answer.token_ids), **prepared.usage_counts),
             audio=audio,
-            stats={"load_s": self.load_s, **stats.values, "total_s": stats.total_s},
+            stats={
+                "load_s": self.load_s,
+                "prepare_s": prepare_s,
+                **answer.seconds,
+                **reporter.seconds,
+                "total_s": time.perf_counter() - start,
+            },
         )
-
-    def _speak(
-        self,
-        prompt: Any,
-        inputs: Any,
-        sampling: SamplingParams,
-        emit: Any,
-        progress: Any,
-        stats: _Stats,
-    ) -> AudioOutput:
-        num_groups = self.config.talker_config.num_code_groups
-        if prompt is None:  # nothing was said
-            return AudioOutput(np.zeros(0, np.float32), np.zeros((num_groups, 0), np.int32), "stop")
-        on_tokens = _counting(lambda ids: None, progress, "talker", sampling.talker_max_new_tokens)
-        talker = self.runtime.talk(prompt, inputs, sampling, on_tokens)
-        stats.lap("talker_s")
-        pieces = []
-        if talker.codes.shape[1]:
-            for piece in self._waves(talker.codes, progress):
-                pieces.append(piece)
-                emit(AudioChunk(piece))
-        stats.lap("code2wav_s")
-        samples = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
-        return AudioOutput(samples, talker.codes, talker.finish_reason)
-
-    def _waves(self, codes: np.ndarray, progress: Progress | None) -> Iterator[np.ndarray]:
-        import mindspore as ms
-
-        from ms_omni.models.code2wav import CHUNK_FRAMES
-
-        num_frames, done = codes.shape[1], 0
-        for wave in self.model.code2wav.chunks(ms.Tensor(codes[None])):
-            done = min(done + CHUNK_FRAMES, num_frames)
-            if progress:
-                progress("code2wav", done, num_frames)
-            yield wave.astype(ms.float32).asnumpy().reshape(-1)
 
     @property
     def eos_token_ids(self) -> list[int]:
@@ -251,64 +223,6 @@ class OmniEngine:
 
 class _StreamClosed(Exception):
     """Whoever read the stream has gone."""
-
-
-class _Stats:
-    """Seconds of each stage, taken off one clock."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, float] = {}
-        self._start = self._last = time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self.values[name] = now - self._last
-        self._last = now
-
-    @property
-    def total_s(self) -> float:
-        return time.perf_counter() - self._start
-
-
-class _TextStream:
-    """Turns ids into text deltas, holding back characters whose bytes are not complete."""
-
-    def __init__(self, decode: Callable[[list[int]], str], emit: Callable[[StreamChunk], None], eos: list[int]):
-        self._decode, self._emit, self._eos = decode, emit, eos
-        self._ids: list[int] = []
-        self._pending: list[int] = []
-        self._shown = ""
-
-    def put(self, ids: list[int]) -> None:
-        self._ids += ids
-        self._pending += ids
-        text = self._decode(self._ids)
-        if not text.endswith("\ufffd"):
-            self._flush(text)
-
-    def end(self) -> None:
-        self._flush(self._decode(self._ids))
-
-    def _flush(self, text: str) -> None:
-        if self._pending:
-            self._emit(TextDelta(text[len(self._shown) :], tuple(self._pending)))
-            self._shown, self._pending = text, []
-
-
-def _counting(
-    then: Callable[[list[int]], None], progress: Progress | None, stage: str, total: int | None
-) -> Callable[[list[int]], None]:
-    """`then`, and the number of tokens so far told to `progress`."""
-    count = 0
-
-    def on_tokens(ids: list[int]) -> None:
-        nonlocal count
-        count += len(ids)
-        then(ids)
-        if progress:
-            progress(stage, count, total or count)
-
-    return on_tokens
 
 
 def _choose_dtype(asked: str, device: str) -> str:

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from mindone.transformers.cache_utils import DynamicCache
 from mindone.transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import Qwen3OmniMoeCode2Wav
 from mindspore import Tensor, mint
 
 CHUNK_FRAMES = 300
-# The transformer of Code2Wav sees so many frames at once; longer speech is cut where the result cannot change.
-TRANSFORMER_CHUNK_FRAMES = 2048
 
 
 def samples_per_frame(config: Any) -> int:
@@ -55,15 +54,14 @@ class Code2Wav(Qwen3OmniMoeCode2Wav):
 
     def construct(self, codes: Tensor) -> Tensor:
         """codes: int32, (1, num_quantizers, frames). Returns float (1, 1, samples) in [-1, 1], the single shot."""
-        return self._to_wave(self._transform(codes))
+        return self.to_wave(self.transform(codes))
 
     def chunked_decode(
         self, codes: Tensor, chunk_size: int = CHUNK_FRAMES, left_context_size: int | None = None
     ) -> Tensor:
-        """(1, 1, frames * 1920 - 555), decoded `chunk_size` frames at a time. By default the transformer sees the whole
-        speech and each chunk of convolutions all they can reach, so the result equals the single shot. A given
-        `left_context_size` decodes each chunk from that many frames before it alone: less exact below the reach of the
-        attention windows, never shorter."""
+        """(1, 1, frames * 1920 - 555), decoded `chunk_size` frames at a time: by default the single shot. A given
+        `left_context_size` decodes each chunk from that many frames before it alone, as transformers does: less exact
+        below the reach of the attention windows, but never shorter."""
         if left_context_size is None:
             return mint.cat(list(self.chunks(codes, chunk_size)), dim=-1)
         step, late = samples_per_frame(self.config), missing_tail_samples(self.config)
@@ -75,29 +73,24 @@ class Code2Wav(Qwen3OmniMoeCode2Wav):
         return mint.cat(waves, dim=-1)
 
     def chunks(self, codes: Tensor, chunk_frames: int = CHUNK_FRAMES) -> Iterator[Tensor]:
-        """Pieces (1, 1, n) that concatenate to the single shot, convolved `chunk_frames` at a time."""
-        step, late = samples_per_frame(self.config), missing_tail_samples(self.config)
-        reach = convolution_context_frames(self.config)
-        hidden = self._transform(codes)
+        """Pieces (1, 1, n), one for every `chunk_frames` frames, that concatenate to the single shot."""
+        decoder = WaveDecoder(self)
         for start in range(0, codes.shape[-1], chunk_frames):
-            context = min(reach, start)
-            wave = self._to_wave(hidden[:, start - context : start + chunk_frames])
-            yield wave[..., context * step - late if start else 0 :]
+            yield decoder.decode(codes[..., start : start + chunk_frames])
 
-    def _transform(self, codes: Tensor) -> Tensor:
-        """Codes to hidden frames (1, frames, hidden): embeddings averaged over the codebooks, then the transformer."""
+    def transform(self, codes: Tensor, cache: Any = None, num_before: int = 0) -> Tensor:
+        """Codes to hidden frames (1, frames, hidden): embeddings averaged over the codebooks, then the transformer.
+        With mindone's cache of what `num_before` frames left, these follow those."""
         if codes.shape[1] != self.config.num_quantizers:
             raise ValueError(f"expected {self.config.num_quantizers} codes a frame, got {codes.shape[1]}")
         embeds = self.code_embedding(codes + self.code_offset).mean(1)
-        reach = self.config.num_hidden_layers * (self.config.sliding_window - 1)
-        outputs = []
-        for start in range(0, embeds.shape[1], TRANSFORMER_CHUNK_FRAMES):
-            context = min(reach, start)
-            part = embeds[:, start - context : start + TRANSFORMER_CHUNK_FRAMES]
-            outputs.append(self.pre_transformer(inputs_embeds=part).last_hidden_state[:, context:])
-        return outputs[0] if len(outputs) == 1 else mint.cat(outputs, dim=1)
+        places = mint.arange(num_before, num_before + embeds.shape[1])
+        outputs = self.pre_transformer(
+            inputs_embeds=embeds, past_key_values=cache, use_cache=cache is not None, cache_position=places
+        )
+        return outputs.last_hidden_state
 
-    def _to_wave(self, hidden: Tensor) -> Tensor:
+    def to_wave(self, hidden: Tensor) -> Tensor:
         """(1, frames, hidden) to (1, 1, frames * 1920 - 555)."""
         wave = hidden.permute(0, 2, 1)
         for stage in self.upsample:
@@ -106,3 +99,27 @@ class Code2Wav(Qwen3OmniMoeCode2Wav):
         for block in self.decoder:
             wave = block(wave)
         return wave.clamp(min=-1, max=1)
+
+
+class WaveDecoder:
+    """Decodes speech piece by piece, each frame's transformer once: keeps the keys and values of the last attention
+    window and the hidden frames that convolutions look back at."""
+
+    def __init__(self, code2wav: Code2Wav):
+        self._model, self._cache = code2wav, DynamicCache(config=code2wav.config)
+        self._step, self._late = samples_per_frame(code2wav.config), missing_tail_samples(code2wav.config)
+        self._reach = convolution_context_frames(code2wav.config)
+        self._context: Tensor | None = None
+        self._num_frames = 0
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """codes: int32, (1, num_quantizers, frames), the next ones. The next piece of the wave, (1, 1, samples): 1920 a
+        frame, 555 fewer in the first."""
+        fresh = self._model.transform(codes, self._cache, self._num_frames)
+        hidden = fresh if self._context is None else mint.cat([self._context, fresh], dim=1)
+        num_context = hidden.shape[1] - fresh.shape[1]
+        wave = self._model.to_wave(hidden)
+        start = num_context * self._step - self._late if self._num_frames else 0
+        self._context = hidden[:, -self._reach :]
+        self._num_frames += fresh.shape[1]
+        return wave[..., start:]

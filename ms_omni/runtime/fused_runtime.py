@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from mindspore import Tensor
 
 from ms_omni.checkpoint.config import read_config
 from ms_omni.checkpoint.reader import CheckpointReader
@@ -13,12 +17,12 @@ from ms_omni.errors import OmniError
 from ms_omni.kernels.decoder_ops import decoder_ops
 from ms_omni.models.load import load_model
 from ms_omni.models.talker import CODE_PREDICTOR_SAMPLING
-from ms_omni.models.talker_prompt import TalkerPrompt
+from ms_omni.models.talker_prompt import TrailingText, build_talker_prompt
 from ms_omni.runtime.decoder import StackedDecoder
 from ms_omni.runtime.decoder_spec import DecoderSpec
 from ms_omni.runtime.fused_talker import FusedTalker, TalkerWarp
-from ms_omni.runtime.fused_thinker import FusedThinker
-from ms_omni.runtime.results import TalkerResult, ThinkerResult
+from ms_omni.runtime.fused_thinker import FusedThinker, ThinkerStep
+from ms_omni.runtime.results import Answer, Listener, Question, Stopwatch
 from ms_omni.runtime.sampling import GREEDY, Warp
 
 
@@ -62,45 +66,30 @@ class FusedRuntime:
                 dtype,
             )
 
-    def think(
-        self,
-        inputs: Mapping[str, Any],
-        sampling: SamplingParams,
-        stop_ids: list[int],
-        *,
-        use_audio_in_video: bool,
-        keep_hidden: bool,
-        on_tokens: Callable[[list[int]], None],
-    ) -> ThinkerResult:
-        """The answer's ids. inputs: what the processor made, cast. `sampling` has no None but the seed."""
-        return self._thinker.run(
-            inputs,
+    def answer(self, question: Question, listener: Listener) -> Answer:
+        """Text and speech, interleaved: after every step of the Thinker the Talker makes the frames whose text is
+        known. The result is that of one after the other."""
+        watch, sampling = Stopwatch(time.perf_counter), question.sampling
+        steps = self._thinker.steps(
+            question.inputs,
             _warp(sampling.thinker_temperature, sampling.thinker_top_k, sampling.thinker_top_p),
             sampling.thinker_max_new_tokens or 1,
-            [] if sampling.ignore_eos else stop_ids,
+            [] if sampling.ignore_eos else question.stop_ids,
             sampling.seed,
-            use_audio_in_video=use_audio_in_video,
-            keep_hidden=keep_hidden,
-            on_tokens=on_tokens,
+            use_audio_in_video=question.use_audio_in_video,
         )
-
-    def talk(
-        self,
-        prompt: TalkerPrompt,
-        inputs: Mapping[str, Any],
-        sampling: SamplingParams,
-        on_tokens: Callable[[list[int]], None],
-    ) -> TalkerResult:
-        """The codec frames. `inputs` gives the media grids that positions depend on."""
-        talker = _warp(sampling.talker_temperature, sampling.talker_top_k, sampling.talker_top_p)
-        codes = Warp(1.0, CODE_PREDICTOR_SAMPLING["top_k"], CODE_PREDICTOR_SAMPLING["top_p"])
-        warp = TalkerWarp(
-            talker,
-            GREEDY if talker == GREEDY else codes,
-            float(sampling.talker_repetition_penalty or 1.0),
-            sampling.ignore_eos,
-        )
-        return self._talker.run(prompt, inputs, warp, sampling.talker_max_new_tokens or 2, sampling.seed, on_tokens)
+        speech = None if question.speaker_id is None else _Speech(self.model, self._talker, question, watch, listener)
+        token_ids: list[int] = []
+        while (step := watch.time("thinker_s", lambda: next(steps, None))) is not None:
+            token_ids += step.token_ids
+            listener.tokens(step.token_ids)
+            if speech is not None:
+                speech.hear(step)
+        reason = "stop" if not sampling.ignore_eos and token_ids[-1] in question.stop_ids else "length"
+        if speech is None:
+            return Answer(token_ids, reason, seconds=watch.seconds)
+        codes, talker_reason = speech.finish()
+        return Answer(token_ids, reason, codes, talker_reason, watch.seconds)
 
     def _decoder(self, prefix: str, config: Any) -> StackedDecoder:
         try:
@@ -108,6 +97,90 @@ class FusedRuntime:
         except ValueError as error:
             raise OmniError(f"--engine fused: {prefix[:-1]}: {error}; use --engine mindone") from error
         return StackedDecoder(self._reader, prefix, spec, self._operators, self._dtype)
+
+
+class _Speech:
+    """The Talker's side of one answer: begins once the answer's first token was read, and speaks as far as it knows."""
+
+    def __init__(self, model: Any, talker: FusedTalker, question: Question, watch: Stopwatch, listener: Listener):
+        self._model, self._talker, self._question = model, talker, question
+        self._watch, self._listener = watch, listener
+        self._read: tuple[Tensor, Tensor] | None = None
+        self._text: TrailingText | None = None
+        self._frames: Iterator[np.ndarray | None] | None = None
+        self._made: list[np.ndarray] = []
+        self._finish_reason = "length"
+
+    def hear(self, step: ThinkerStep) -> None:
+        """A step of the Thinker, the prompt's first."""
+        if self._read is None:
+            self._read = (step.embeds, step.hidden)
+            return
+        self._watch.time("talker_s", lambda: self._take(step.embeds))
+        self._speak()
+
+    def finish(self) -> tuple[np.ndarray, str]:
+        """The text has ended: the rest of the speech. All codes, int32 (num_code_groups, frames), and why they end."""
+        if self._text is None:  # not a word was said
+            return np.zeros((self._model.config.talker_config.num_code_groups, 0), np.int32), "stop"
+        self._text.complete()
+        self._speak()
+        num_groups = self._model.config.talker_config.num_code_groups
+        codes = np.stack(self._made, axis=1) if self._made else np.zeros((num_groups, 0), np.int32)
+        return codes, self._finish_reason
+
+    def _take(self, embeds: Tensor) -> None:
+        if self._text is None:
+            self._begin(embeds[:1])
+            embeds = embeds[1:]
+        if self._text is not None and embeds.shape[0]:
+            self._text.add(self._model.talker.text_projection(embeds))
+
+    def _begin(self, first_word: Tensor) -> None:
+        question, (embeds, hidden) = self._question, self._read or (None, None)
+        prompt = build_talker_prompt(
+            self._model, question.prompt_ids, embeds, hidden, first_word, question.speaker_id or 0
+        )
+        self._text = TrailingText(prompt)
+        self._frames = self._watched(
+            self._talker.frames(
+                prompt,
+                self._text,
+                question.inputs,
+                _talker_warp(question.sampling),
+                question.sampling.talker_max_new_tokens or 2,
+                question.sampling.seed,
+            )
+        )
+
+    def _watched(self, frames: Generator[np.ndarray | None, None, bool]) -> Iterator[np.ndarray | None]:
+        """The same frames, with their time taken and their return value kept."""
+        while True:
+            try:
+                frame = self._watch.time("talker_s", lambda: next(frames))
+            except StopIteration as end:
+                self._finish_reason = "stop" if end.value else "length"
+                return
+            yield frame
+
+    def _speak(self) -> None:
+        for frame in self._frames or ():
+            if frame is None:
+                return
+            self._made.append(frame.astype(np.int32))
+            self._listener.talker_token()
+            self._listener.frames(self._made[-1][:, None])
+
+
+def _talker_warp(sampling: SamplingParams) -> TalkerWarp:
+    talker = _warp(sampling.talker_temperature, sampling.talker_top_k, sampling.talker_top_p)
+    codes = Warp(1.0, CODE_PREDICTOR_SAMPLING["top_k"], CODE_PREDICTOR_SAMPLING["top_p"])
+    return TalkerWarp(
+        talker,
+        GREEDY if talker == GREEDY else codes,
+        float(sampling.talker_repetition_penalty or 1.0),
+        sampling.ignore_eos,
+    )
 
 
 def _warp(temperature: float | None, top_k: int | None, top_p: float | None) -> Warp:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +10,11 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, mint, nn, ops
 
-from ms_omni.models.talker_prompt import TalkerPrompt
+from ms_omni.models.talker_prompt import TalkerPrompt, TrailingText
 from ms_omni.models.thinker import host
+from ms_omni.runtime.cache_pool import CachePool
 from ms_omni.runtime.decoder import KeyValueCache, StackedDecoder
-from ms_omni.runtime.results import NUM_TALKER_SPECIALS, TalkerResult
+from ms_omni.runtime.results import NUM_TALKER_SPECIALS
 from ms_omni.runtime.sampling import UniformStream, Warp, penalize_repeated, pick
 
 RANDOM_STAGE = 1
@@ -93,7 +94,7 @@ class FusedTalker:
         self.code_heads: list[Parameter] = [head.weight for head in shell.code_predictor.lm_head]
         self.predictor_cache = KeyValueCache(predictor.spec, config.num_code_groups + 1, dtype, "code_predictor")
         self._graphs: dict[tuple[int, TalkerWarp], TalkerGraph] = {}
-        self._caches: dict[int, KeyValueCache] = {}
+        self._pool = CachePool(decoder.spec, dtype, "talker")
 
     def suppressed(self, with_eos: bool) -> Tensor:
         """float32 (1, vocab), to add: the ids at the end are no codes, except, mostly, the end of speech."""
@@ -103,18 +104,19 @@ class FusedTalker:
             mask[:, self.config.codec_eos_token_id] = 0
         return Tensor(mask)
 
-    def run(
+    def frames(
         self,
         prompt: TalkerPrompt,
+        text: TrailingText,
         inputs: Mapping[str, Any],
         warp: TalkerWarp,
         max_new_tokens: int,
         seed: int | None,
-        on_tokens: Callable[[list[int]], None],
-    ) -> TalkerResult:
-        """The codec frames, at most `max_new_tokens` - 1."""
+    ) -> Generator[np.ndarray | None, None, bool]:
+        """Codec frames, int32 (num_code_groups,), as they are made, at most `max_new_tokens` - 1; None where the next
+        one waits for `text`. Ends by itself or at the maximum: the return value says whether by itself."""
         num_prompt = prompt.inputs_embeds.shape[1]
-        cache = self._cache(num_prompt + max_new_tokens)
+        cache = self._pool.start(num_prompt, max_new_tokens)
         graph = self._graph(cache, warp)
         uniforms = UniformStream(seed, RANDOM_STAGE)
         mask = inputs.get("feature_attention_mask")
@@ -127,28 +129,22 @@ class FusedTalker:
         seen = mint.zeros((1, self.config.text_config.vocab_size), dtype=ms.float32)
         token, seen = graph.choose(hidden, seen, uniforms.draw(1)[0])
         num_groups, eos = self.config.num_code_groups, self.config.codec_eos_token_id
-        frames: list[np.ndarray] = []
-        last = int(token.asnumpy()[0])
-        on_tokens([last])
-        while last != eos and len(frames) < max_new_tokens - 1:
-            step = len(frames)
-            text = prompt.trailing_text[:, step] if step < prompt.trailing_text.shape[1] else prompt.pad[:, 0]
-            position = num_prompt + step
+        has_ended = int(token.asnumpy()[0]) == eos
+        for frame in range(max_new_tokens - 1):
+            if has_ended:
+                break
+            while (row := text.at(frame)) is None:
+                yield None
+            position = num_prompt + frame
+            cache = self._pool.reaching(cache, position)
+            graph = self._graph(cache, warp)
             codes, hidden, token, seen = graph(
-                hidden, token, seen, text, Tensor(position, ms.int32), Tensor(position + delta, ms.float32),
+                hidden, token, seen, row, Tensor(position, ms.int32), Tensor(position + delta, ms.float32),
                 uniforms.draw(num_groups),
             )  # fmt: skip
-            frames.append(codes.asnumpy())
-            last = int(token.asnumpy()[0])
-            on_tokens([last])
-        made = np.stack(frames, axis=1) if frames else np.zeros((num_groups, 0), np.int32)
-        return TalkerResult(made.astype(np.int32), "stop" if last == eos else "length")
-
-    def _cache(self, needed: int) -> KeyValueCache:
-        capacity = max(256, 1 << (needed - 1).bit_length())
-        if capacity not in self._caches:
-            self._caches[capacity] = KeyValueCache(self.decoder.spec, capacity, self.dtype, f"talker_{capacity}")
-        return self._caches[capacity]
+            yield codes.asnumpy()
+            has_ended = int(token.asnumpy()[0]) == eos
+        return has_ended
 
     def _graph(self, cache: KeyValueCache, warp: TalkerWarp) -> TalkerGraph:
         key = (cache.capacity, warp)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import mindspore as ms
 import numpy as np
-from mindspore import Tensor, mint, nn, ops
+from mindspore import Tensor, nn, ops
 
 from ms_omni.models.thinker import host
+from ms_omni.runtime.cache_pool import CachePool
 from ms_omni.runtime.decoder import KeyValueCache, StackedDecoder
-from ms_omni.runtime.results import ThinkerResult
 from ms_omni.runtime.sampling import UniformStream, Warp, pick
 
 # Tokens of one call: one hand-over to the device and back for as many. More make the compilation longer.
@@ -50,6 +51,16 @@ class ThinkerGraph(nn.Cell):
         return ops.concat(tokens, 0), ops.concat(embeds, 0), ops.concat(kept, 0)
 
 
+@dataclass(frozen=True)
+class ThinkerStep:
+    """token_ids: new ones. embeds, hidden: (tokens read, hidden), of the tokens that were read to make them: layer 0
+    and `accept_hidden_layer`. The first step reads the prompt, each other one the token before each that it makes."""
+
+    token_ids: list[int]
+    embeds: Tensor
+    hidden: Tensor
+
+
 class FusedThinker:
     """Graphs of one Thinker, kept by cache capacity and way of picking."""
 
@@ -57,9 +68,9 @@ class FusedThinker:
         """shell: a corrected Thinker without decoder layers: encoders, embeddings, head."""
         self.shell, self.decoder, self.accept_layer, self.dtype = shell, decoder, accept_layer, dtype
         self._graphs: dict[tuple[int, Warp], ThinkerGraph] = {}
-        self._caches: dict[int, KeyValueCache] = {}
+        self._pool = CachePool(decoder.spec, dtype, "thinker")
 
-    def run(
+    def steps(
         self,
         inputs: Mapping[str, Any],
         warp: Warp,
@@ -68,36 +79,28 @@ class FusedThinker:
         seed: int | None,
         *,
         use_audio_in_video: bool,
-        keep_hidden: bool,
-        on_tokens: Callable[[list[int]], None],
-    ) -> ThinkerResult:
-        """The answer's ids. inputs: what the processor made, cast. stop_ids: empty to run to the maximum."""
+    ) -> Iterator[ThinkerStep]:
+        """The prompt and the first new token, then some tokens a step, up to one of `stop_ids` or the maximum. inputs:
+        what the processor made, cast."""
         ids = host(inputs["input_ids"])
         num_prompt = ids.shape[1]
-        cache = self._cache(num_prompt + max_new_tokens + TOKENS_PER_CALL)
-        graph = self._graph(cache, warp)
+        cache = self._pool.start(num_prompt, max_new_tokens)
         uniforms = UniformStream(seed, RANDOM_STAGE)
         hidden, embeds, accepted, delta = self._prefill(inputs, ids, cache, use_audio_in_video)
         logits = self.decoder.ops.linear(hidden[-1:], self.shell.lm_head.weight).astype(ms.float32)
         token = pick(logits, uniforms.draw(1)[0], warp.temperature, warp.top_k, warp.top_p)
-        tokens = token.asnumpy().tolist()
-        on_tokens(tokens[:])
-        kept = [(embeds, accepted)]
-        while len(tokens) < max_new_tokens and tokens[-1] not in stop_ids:
-            position = num_prompt + len(tokens) - 1
-            made, step_embeds, step_accepted = graph(
+        last, count = int(token.asnumpy()[0]), 1
+        yield ThinkerStep([last], embeds, accepted)
+        while count < max_new_tokens and last not in stop_ids:
+            position = num_prompt + count - 1
+            cache = self._pool.reaching(cache, position + TOKENS_PER_CALL - 1)
+            made, embeds, accepted = self._graph(cache, warp)(
                 token, Tensor(position, ms.int32), Tensor(position + delta, ms.float32), uniforms.draw(TOKENS_PER_CALL)
             )
             token = made[-1:]
-            fresh = _until_stop(made.asnumpy().tolist()[: max_new_tokens - len(tokens)], stop_ids)
-            kept.append((step_embeds[: len(fresh)], step_accepted[: len(fresh)]))
-            tokens += fresh
-            on_tokens(fresh)
-        reason = "stop" if tokens[-1] in stop_ids else "length"
-        if not keep_hidden:
-            return ThinkerResult(tokens, reason)
-        read = [mint.cat([pair[i] for pair in kept], dim=0).unsqueeze(0) for i in range(2)]
-        return ThinkerResult(tokens, reason, embeds=read[0], hidden=read[1])
+            fresh = _until_stop(made.asnumpy().tolist()[: max_new_tokens - count], stop_ids)
+            last, count = fresh[-1], count + len(fresh)
+            yield ThinkerStep(fresh, embeds[: len(fresh)], accepted[: len(fresh)])
 
     def _prefill(
         self, inputs: Mapping[str, Any], ids: np.ndarray, cache: KeyValueCache, use_audio_in_video: bool
@@ -116,12 +119,6 @@ class FusedThinker:
         levels = [level[0] for level in deepstack or []]
         hidden, accepted = self.decoder.prefill(embeds[0], positions, cache, levels, self.accept_layer)
         return hidden, embeds[0], accepted, delta
-
-    def _cache(self, needed: int) -> KeyValueCache:
-        capacity = max(256, 1 << (needed - 1).bit_length())
-        if capacity not in self._caches:
-            self._caches[capacity] = KeyValueCache(self.decoder.spec, capacity, self.dtype, f"thinker_{capacity}")
-        return self._caches[capacity]
 
     def _graph(self, cache: KeyValueCache, warp: Warp) -> ThinkerGraph:
         key = (cache.capacity, warp)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,9 @@ from typing import Any
 import numpy as np
 from mindspore import Tensor, mint, ops
 
-from ms_omni.config import SamplingParams
 from ms_omni.models.load import load_model
-from ms_omni.models.talker_prompt import TalkerPrompt
-from ms_omni.runtime.results import NUM_TALKER_SPECIALS, TalkerResult, ThinkerResult
+from ms_omni.models.talker_prompt import TalkerPrompt, TrailingText, build_talker_prompt
+from ms_omni.runtime.results import NUM_TALKER_SPECIALS, Answer, Listener, Question, Stopwatch
 
 # An id that no vocabulary has: generate() never stops at it
 NO_EOS = 2**31 - 1
@@ -53,57 +53,70 @@ class MindoneRuntime:
             directory, dtype=dtype, attn_implementation=attn_implementation, with_talker=with_talker, progress=progress
         )
 
-    def think(
-        self,
-        inputs: Mapping[str, Any],
-        sampling: SamplingParams,
-        stop_ids: list[int],
-        *,
-        use_audio_in_video: bool,
-        keep_hidden: bool,
-        on_tokens: Callable[[list[int]], None],
-    ) -> ThinkerResult:
-        """The answer's ids. inputs: what the processor made, cast. `sampling` has no None but the seed."""
-        result = self.model.thinker.generate(
-            **inputs,
-            use_audio_in_video=use_audio_in_video,
+    def answer(self, question: Question, listener: Listener) -> Answer:
+        """The Thinker's whole answer, then the Talker's whole speech, whose frames come all at once."""
+        watch = Stopwatch(time.perf_counter)
+        result = watch.time("thinker_s", lambda: self._think(question, listener))
+        num_prompt, sampling = len(question.prompt_ids), question.sampling
+        token_ids = result.sequences.asnumpy()[0, num_prompt:].tolist()
+        reason = "stop" if not sampling.ignore_eos and token_ids[-1] in question.stop_ids else "length"
+        if question.speaker_id is None:
+            return Answer(token_ids, reason, seconds=watch.seconds)
+        config = self.model.config.talker_config
+        if len(token_ids) == 1:  # the end: not a word was said
+            silence = np.zeros((config.num_code_groups, 0), np.int32)
+            return Answer(token_ids, reason, silence, "stop", watch.seconds)
+        codes, has_ended = watch.time("talker_s", lambda: self._talk(question, result, listener))
+        listener.frames(codes)
+        return Answer(token_ids, reason, codes, "stop" if has_ended else "length", watch.seconds)
+
+    def _think(self, question: Question, listener: Listener) -> Any:
+        sampling = question.sampling
+        return self.model.thinker.generate(
+            **question.inputs,
+            use_audio_in_video=question.use_audio_in_video,
             max_new_tokens=sampling.thinker_max_new_tokens,
             **_sampling_kwargs(sampling.thinker_temperature, sampling.thinker_top_k, sampling.thinker_top_p),
-            **_eos_kwargs(stop_ids, sampling.ignore_eos),
-            output_hidden_states=keep_hidden,
+            **_eos_kwargs(question.stop_ids, sampling.ignore_eos),
+            output_hidden_states=question.speaker_id is not None,
             return_dict_in_generate=True,
-            streamer=TokenStreamer(on_tokens),
+            streamer=TokenStreamer(listener.tokens),
         )
-        num_prompt = inputs["input_ids"].shape[1]
-        token_ids = result.sequences.asnumpy()[0, num_prompt:].tolist()
-        stopped = not sampling.ignore_eos and token_ids[-1] in stop_ids
-        embeds = hidden = None
-        if keep_hidden:
-            layer = self.model.config.talker_config.accept_hidden_layer
-            embeds = mint.cat([step[0] for step in result.hidden_states], dim=1)
-            hidden = mint.cat([step[layer] for step in result.hidden_states], dim=1)
-        return ThinkerResult(token_ids, "stop" if stopped else "length", embeds, hidden)
 
-    def talk(
-        self,
-        prompt: TalkerPrompt,
-        inputs: Mapping[str, Any],
-        sampling: SamplingParams,
-        on_tokens: Callable[[list[int]], None],
-    ) -> TalkerResult:
-        """The codec frames. `inputs` gives the media grids that positions depend on. N tokens make N - 1 frames: a
-        frame is complete when the token after it is asked for (transformers 4.57.1)."""
-        talker, config = self.model.talker, self.model.config.talker_config
+    def _prompt(self, question: Question, result: Any) -> tuple[TalkerPrompt, TrailingText]:
+        """The Talker's prompt and text after a Thinker run that kept its hidden states."""
+        num_prompt, layer = len(question.prompt_ids), self.model.config.talker_config.accept_hidden_layer
+        embeds = mint.cat([step[0][0] for step in result.hidden_states], dim=0)
+        hidden = result.hidden_states[0][layer][0]
+        prompt = build_talker_prompt(
+            self.model,
+            question.prompt_ids,
+            embeds[:num_prompt],
+            hidden,
+            embeds[num_prompt : num_prompt + 1],
+            question.speaker_id or 0,
+        )
+        text = TrailingText(prompt)
+        if embeds.shape[0] > num_prompt + 1:
+            text.add(self.model.talker.text_projection(embeds[num_prompt + 1 :]))
+        text.complete()
+        return prompt, text
+
+    def _talk(self, question: Question, thinker: Any, listener: Listener) -> tuple[np.ndarray, bool]:
+        """The codec frames, int32 (num_code_groups, frames), and whether they end by themselves. N tokens make N - 1
+        frames: a frame is complete when the token after it is asked for (transformers 4.57.1)."""
+        talker, config, sampling = self.model.talker, self.model.config.talker_config, question.sampling
+        prompt, text = self._prompt(question, thinker)
         eos, vocab_size = config.codec_eos_token_id, config.text_config.vocab_size
         kept = () if sampling.ignore_eos else (eos,)
         talker.code_predictor.greedy = sampling.talker_temperature == 0
         result = talker.generate(
             inputs_embeds=prompt.inputs_embeds,
             attention_mask=mint.ones(prompt.input_ids.shape, dtype=prompt.input_ids.dtype),
-            trailing_text_hidden=prompt.trailing_text,
-            tts_pad_embed=prompt.pad,
+            trailing_text_hidden=text.whole(),
+            tts_pad_embed=prompt.pad.unsqueeze(0),
             talker_input_ids=prompt.input_ids,
-            **_media_of_talker(inputs),
+            **_media_of_talker(question.inputs),
             max_new_tokens=sampling.talker_max_new_tokens,
             **_sampling_kwargs(sampling.talker_temperature, sampling.talker_top_k, sampling.talker_top_p),
             repetition_penalty=sampling.talker_repetition_penalty,
@@ -111,14 +124,13 @@ class MindoneRuntime:
             **_eos_kwargs([eos], sampling.ignore_eos),
             output_hidden_states=True,
             return_dict_in_generate=True,
-            streamer=TokenStreamer(on_tokens),
+            streamer=TokenStreamer(lambda ids: listener.talker_token()),
         )
         frames = [step[-1] for step in result.hidden_states if step[-1] is not None]
         codes = np.zeros((config.num_code_groups, 0), dtype=np.int32)
         if frames:
             codes = ops.stack(frames, axis=-1).asnumpy()[0].astype(np.int32)
-        stopped = not sampling.ignore_eos and int(result.sequences.asnumpy()[0, -1]) == eos
-        return TalkerResult(codes, "stop" if stopped else "length")
+        return codes, not sampling.ignore_eos and int(result.sequences.asnumpy()[0, -1]) == eos
 
 
 def _media_of_talker(inputs: Mapping[str, Any]) -> dict[str, Any]:

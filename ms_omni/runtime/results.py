@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,22 +15,41 @@ NUM_TALKER_SPECIALS = 1024
 
 
 @dataclass(frozen=True)
-class ThinkerResult:
-    """token_ids: the new ids. embeds, hidden: tensors (1, tokens read, hidden), layer 0 and `accept_hidden_layer`, or
-    None when no speech was asked for."""
+class Question:
+    """What is to be answered. inputs: what the processor made, cast to tensors; prompt_ids: int, (tokens,), the same
+    prompt on the host. sampling: no None but the seed. stop_ids: what ends the text. speaker_id: None for no speech."""
 
-    token_ids: list[int]
-    finish_reason: str
-    embeds: Any = None
-    hidden: Any = None
+    inputs: Mapping[str, Any]
+    prompt_ids: np.ndarray
+    sampling: SamplingParams
+    stop_ids: list[int]
+    use_audio_in_video: bool = False
+    speaker_id: int | None = None
 
 
 @dataclass(frozen=True)
-class TalkerResult:
-    """codes: int32, (num_code_groups, frames)."""
+class Answer:
+    """token_ids: the new ids. codes: int32, (num_code_groups, frames), None if no speech was asked for. seconds: of
+    each stage, by its name in OmniOutput.stats."""
 
-    codes: np.ndarray
+    token_ids: list[int]
     finish_reason: str
+    codes: np.ndarray | None = None
+    talker_finish_reason: str = "stop"
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+class Listener(Protocol):
+    """Who hears of an answer while it is made."""
+
+    def tokens(self, ids: list[int]) -> None:
+        """New Thinker ids."""
+
+    def talker_token(self) -> None:
+        """The Talker has made one more token; its frame may still be unknown."""
+
+    def frames(self, codes: np.ndarray) -> None:
+        """New codec frames, int32 (num_code_groups, frames)."""
 
 
 class Runtime(Protocol):
@@ -39,19 +58,21 @@ class Runtime(Protocol):
 
     model: Any
 
-    def think(
-        self,
-        inputs: Mapping[str, Any],
-        sampling: SamplingParams,
-        stop_ids: list[int],
-        *,
-        use_audio_in_video: bool,
-        keep_hidden: bool,
-        on_tokens: Callable[[list[int]], None],
-    ) -> ThinkerResult:
-        """The answer's ids. inputs: what the processor made, cast. `sampling` has no None but the seed."""
+    def answer(self, question: Question, listener: Listener) -> Answer:
+        """Decodes text and speech, telling the listener as they come; what it raises ends the work."""
 
-    def talk(
-        self, prompt: Any, inputs: Mapping[str, Any], sampling: SamplingParams, on_tokens: Callable[[list[int]], None]
-    ) -> TalkerResult:
-        """The codec frames. prompt: a TalkerPrompt. `inputs` gives the media grids that positions depend on."""
+
+class Stopwatch:
+    """Seconds by name, added up."""
+
+    def __init__(self, clock: Callable[[], float]):
+        self.seconds: dict[str, float] = {}
+        self._clock = clock
+
+    def time(self, name: str, work: Callable[[], Any]) -> Any:
+        """Runs `work` and returns what it returns."""
+        start = self._clock()
+        try:
+            return work()
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + self._clock() - start

@@ -24,6 +24,16 @@ def flash_attention_score(query, key, value, head_num, attn_mask=None, scalar_va
     return mint.matmul(mint.nn.functional.softmax(scores, dim=-1), v).swapaxes(1, 2).astype(query.dtype)
 
 
+class Silent:
+    """A listener that does not care."""
+
+    def tokens(self, ids):
+        pass
+
+    def talker_token(self):
+        pass
+
+
 @pytest.fixture
 def flash_runtimes(tiny_dir, engine, monkeypatch):
     import mindspore as ms
@@ -39,7 +49,7 @@ def test_answers_in_text_and_speech_as_eager_does(flash_runtimes, engine):
     """float16 inside attention only: hidden states within 1 %, and the same kind of answer."""
     from ms_omni.config import SamplingParams
     from ms_omni.inputs.cast import cast_inputs
-    from ms_omni.models.talker_prompt import build_talker_prompt
+    from ms_omni.runtime.results import Question
 
     image = np.random.default_rng(0).integers(0, 255, (70, 90, 3), np.uint8)
     from PIL import Image
@@ -52,15 +62,12 @@ def test_answers_in_text_and_speech_as_eager_does(flash_runtimes, engine):
         thinker_max_new_tokens=3, talker_max_new_tokens=3, talker_temperature=0.0, ignore_eos=True
     ).resolved({})
     ids = inputs["input_ids"].asnumpy()[0]
-    hidden, prompts, codes = [], [], []
-    for runtime in flash_runtimes:
-        thinker = runtime.think(
-            inputs, sampling, [1], use_audio_in_video=False, keep_hidden=True, on_tokens=lambda ids: None
-        )
-        hidden.append(thinker.hidden.asnumpy()[0, : len(ids)])
-        sequence = np.array([*ids, *thinker.token_ids], np.int32)
-        prompts.append(build_talker_prompt(runtime.model, sequence, len(ids), thinker.embeds, thinker.hidden, 2302))
-        codes.append(runtime.talk(prompts[0], inputs, sampling, lambda ids: None).codes)
+    question = Question(inputs, ids, sampling, [1], speaker_id=2302)
+    results = [runtime._think(question, Silent()) for runtime in flash_runtimes]
+    layer = engine.config.talker_config.accept_hidden_layer
+    hidden = [result.hidden_states[0][layer].asnumpy() for result in results]
+    # both Talkers go on from one Thinker's hidden states
+    codes = [runtime._talk(question, results[0], Silent())[0] for runtime in flash_runtimes]
     error = np.abs(hidden[0] - hidden[1]).max() / np.abs(hidden[1]).max()
     assert 0 < error < 0.01
     assert codes[0].shape == codes[1].shape == (16, 2)

@@ -1,0 +1,46 @@
+"""Caches by capacity: as small as the sequence allows, grown when it gets there, kept for the next one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mindspore import mint
+
+from ms_omni.runtime.decoder import KeyValueCache
+from ms_omni.runtime.decoder_spec import DecoderSpec
+
+SMALLEST = 256
+# Room for new tokens that a sequence starts with. Attention on the CPU goes over the whole capacity, so a maximum of
+# thousands of tokens is not allocated before it is needed.
+FIRST_ROOM = 384
+
+
+class CachePool:
+    """Powers of two: each is another graph to compile, so there should be few."""
+
+    def __init__(self, spec: DecoderSpec, dtype: Any, name: str):
+        self._spec, self._dtype, self._name = spec, dtype, name
+        self._caches: dict[int, KeyValueCache] = {}
+
+    def start(self, num_prompt: int, max_new_tokens: int) -> KeyValueCache:
+        """A cache for a prompt and the first of its new tokens."""
+        return self._of(num_prompt + min(max_new_tokens, FIRST_ROOM))
+
+    def reaching(self, cache: KeyValueCache, position: int) -> KeyValueCache:
+        """`cache`, or a larger one with its content, so that there is a row for `position`."""
+        if position < cache.capacity:
+            return cache
+        larger = self._of(position + 1)
+        heads, dim = self._spec.num_kv_heads, self._spec.head_dim
+        for old, new in zip([*cache.keys, *cache.values], [*larger.keys, *larger.values], strict=True):
+            rows = old.reshape(heads, cache.capacity, dim)
+            rest = mint.zeros((heads, larger.capacity - cache.capacity, dim), dtype=rows.dtype)
+            new.set_data(mint.cat([rows, rest], dim=1).reshape(-1, dim))
+        return larger
+
+    def _of(self, needed: int) -> KeyValueCache:
+        capacity = max(SMALLEST, 1 << (needed - 1).bit_length())
+        if capacity not in self._caches:
+            name = f"{self._name}.cache{capacity}"
+            self._caches[capacity] = KeyValueCache(self._spec, capacity, self._dtype, name)
+        return self._caches[capacity]
