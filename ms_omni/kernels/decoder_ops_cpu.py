@@ -11,6 +11,7 @@ from typing import Any
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, ops
+from mindspore.ops import constexpr
 
 from ms_omni.kernels.decoder_ops_cpu_experts import experts as experts
 
@@ -20,9 +21,7 @@ SCORES_PER_CHUNK = 1 << 24  # attention scores of a prompt kept at once: 64 MB i
 MIN_CHUNK = 16
 
 _mean = ops.ReduceMean(keep_dims=True)
-_sum = ops.ReduceSum(keep_dims=True)
 _matmul_t = ops.MatMul(transpose_b=True)
-_matmul = ops.MatMul()
 _bmm_t = ops.BatchMatMul(transpose_b=True)
 _bmm = ops.BatchMatMul()
 
@@ -75,14 +74,14 @@ def rotary(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tens
     (arXiv:2104.09864) in the half-rotation form of `apply_rotary_pos_emb` of transformers 4.57.1.
     """
     tokens, dim = cos.shape
-    cos, sin = cos.reshape(tokens, 1, dim), sin.reshape(tokens, 1, dim)
+    cos, sin = cos.reshape(tokens, 1, dim), (sin * _signs(dim)).reshape(tokens, 1, dim)
     return _rotated(q, cos, sin), _rotated(k, cos, sin)
 
 
 def swiglu(gate_up: Tensor) -> Tensor:
     """gate_up: (..., 2I). silu(first half) * second half, (..., I). Source: arXiv:2002.05202."""
-    half = gate_up.shape[-1] // 2
-    return ops.silu(gate_up[..., :half]) * gate_up[..., half:]
+    gate, up = ops.split(gate_up, gate_up.shape[-1] // 2, -1)
+    return ops.silu(gate) * up
 
 
 def write_cache(cache: Tensor, values: Tensor, rows: Tensor) -> Tensor:
@@ -146,11 +145,25 @@ def _float32(x: Any) -> Any:
     return x if x.dtype == ms.float32 else x.astype(ms.float32)
 
 
-def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def _rotated(x: Tensor, cos: Tensor, signed_sin: Tensor) -> Tensor:
+    """The signs of rotate_half are in the sines, which all layers share."""
     wide = _float32(x)
-    half = x.shape[-1] // 2
-    turned = ops.concat((-wide[..., half:], wide[..., :half]), -1)
-    return (wide * cos + turned * sin).astype(x.dtype)
+    if x.shape[0] == 1:
+        halves_swapped = ops.gather(wide, _swapped(x.shape[-1]), -1)  # one kernel; slow for many rows
+    else:
+        first, second = ops.split(wide, x.shape[-1] // 2, -1)
+        halves_swapped = ops.concat((second, first), -1)
+    return (wide * cos + halves_swapped * signed_sin).astype(x.dtype)
+
+
+@constexpr
+def _signs(dim: int) -> Tensor:
+    return Tensor(np.repeat(np.float32([-1, 1]), dim // 2))
+
+
+@constexpr
+def _swapped(dim: int) -> Tensor:
+    return Tensor(np.roll(np.arange(dim, dtype=np.int32), dim // 2))
 
 
 def _chunk(num_tokens: int, heads: int) -> int:
