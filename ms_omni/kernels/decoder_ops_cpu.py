@@ -146,7 +146,7 @@ def _float32(x: Any) -> Any:
 
 
 def _rotated(x: Tensor, cos: Tensor, signed_sin: Tensor) -> Tensor:
-    """The signs of rotate_half are in the sines, which all layers share."""
+    """The signs of rotate_half are in the sines, which q and k share."""
     wide = _float32(x)
     if x.shape[0] == 1:
         halves_swapped = ops.gather(wide, _swapped(x.shape[-1]), -1)  # one kernel; slow for many rows
@@ -158,7 +158,7 @@ def _rotated(x: Tensor, cos: Tensor, signed_sin: Tensor) -> Tensor:
 
 @constexpr
 def _signs(dim: int) -> Tensor:
-    return Tensor(np.repeat(np.float32([-1, 1]), dim // 2))
+    return Tensor(np.repeat(np.array([-1, 1], np.float32), dim // 2))
 
 
 @constexpr
