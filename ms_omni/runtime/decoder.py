@@ -12,6 +12,9 @@ from ms_omni.runtime.decoder_spec import DecoderSpec
 from ms_omni.runtime.stacked_weights import layer_weights
 
 HIDDEN_SCORE = -1e30  # added to the scores of cache rows that are not filled yet
+# Tokens of a prompt that go through all layers together: activations do not grow with the prompt. Fewer mean that the
+# weights are read more often.
+PREFILL_CHUNK = 2048
 
 
 class KeyValueCache(nn.Cell):
@@ -36,18 +39,25 @@ class KeyValueCache(nn.Cell):
         """float32 (capacity,): 0 up to `position`, HIDDEN_SCORE after it."""
         return (self.places > position).astype("float32") * HIDDEN_SCORE
 
+    def rows(self, start: int, end: int) -> Tensor:
+        """int32 (kv_heads * (end - start),): the rows of the positions from `start` to before `end`, head by head."""
+        heads = np.arange(self.first_rows.shape[0])[:, None] * self.capacity
+        return Tensor((heads + np.arange(start, end)).reshape(-1).astype(np.int32))
+
 
 class DecoderLayer(nn.Cell):
     """One layer. Its methods are traced into the graphs of whoever calls them."""
 
     def __init__(self, weights: dict[str, np.ndarray], spec: DecoderSpec, operators: Any, name: str):
+        """weights: of `layer_weights`. name: what their Parameters' names begin with."""
         super().__init__()
         self.spec, self.ops = spec, operators
         for key, value in weights.items():
             setattr(self, key, Parameter(Tensor(value), name=f"{name}{key}", requires_grad=False))
+        self.has_bias = spec.has_bias
         self.num_heads, self.num_kv_heads, self.head_dim = spec.num_heads, spec.num_kv_heads, spec.head_dim
         self.eps, self.scale = spec.rms_norm_eps, spec.head_dim**-0.5
-        self.has_experts, self.has_shared = bool(spec.num_experts), spec.shared_expert
+        self.has_experts, self.has_shared = "router" in weights, "shared_gate" in weights
         self.top_k, self.normalize = spec.experts_per_token, spec.normalize_experts
 
     def decode(
@@ -76,17 +86,27 @@ class DecoderLayer(nn.Cell):
         angle: tuple[Tensor, Tensor],
         cache: tuple[Any, Any],
         rows: Tensor,
+        start: int,
     ) -> tuple[Tensor, Tensor]:
-        """As `decode` for the first `tokens` of a sequence: (tokens, hidden) each; rows: int32 (kv_heads * tokens,),
-        head by head."""
+        """As `decode` for the tokens from position `start` on: (tokens, hidden) each; rows: int32 (kv_heads * tokens,),
+        head by head. They see what is in the cache before them."""
         q, k, v = self.heads(normed, angle)
-        self.ops.write_cache(cache[0], k.swapaxes(0, 1).reshape(-1, self.head_dim), rows)
-        self.ops.write_cache(cache[1], v.swapaxes(0, 1).reshape(-1, self.head_dim), rows)
+        keys = self.ops.write_cache(cache[0], k.swapaxes(0, 1).reshape(-1, self.head_dim), rows)
+        values = self.ops.write_cache(cache[1], v.swapaxes(0, 1).reshape(-1, self.head_dim), rows)
+        if start:
+            k, v = (self.cached(written, start + normed.shape[0]) for written in (keys, values))
         return self.rest(residual, self.ops.prefill_attention(q, k, v, self.scale))
+
+    def cached(self, cache: Tensor, end: int) -> Tensor:
+        """(end, kv_heads, head_dim) of a cache: the positions before `end`."""
+        return cache.reshape(self.num_kv_heads, -1, self.head_dim)[:, :end].swapaxes(0, 1)
 
     def heads(self, normed: Tensor, angle: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """q (tokens, heads, head_dim) and k, rotated, and v (tokens, kv_heads, head_dim)."""
-        q, k, v = self.ops.split_qkv(self.ops.linear(normed, self.qkv), self.num_heads, self.num_kv_heads)
+        qkv = self.ops.linear(normed, self.qkv)
+        if self.has_bias:
+            qkv = qkv + self.qkv_bias
+        q, k, v = self.ops.split_qkv(qkv, self.num_heads, self.num_kv_heads)
         q = self.ops.rms_norm(q, self.q_norm, self.eps)
         k = self.ops.rms_norm(k, self.k_norm, self.eps)
         q, k = self.ops.rotary(q, k, angle[0], angle[1])
@@ -94,7 +114,10 @@ class DecoderLayer(nn.Cell):
 
     def rest(self, residual: Tensor, attended: Tensor) -> tuple[Tensor, Tensor]:
         """What follows attention: its projection, the second norm, the experts."""
-        normed, residual = self.ops.add_rms_norm(self.ops.linear(attended, self.o), residual, self.norm_post, self.eps)
+        projected = self.ops.linear(attended, self.o)
+        if self.has_bias:
+            projected = projected + self.o_bias
+        normed, residual = self.ops.add_rms_norm(projected, residual, self.norm_post, self.eps)
         return self.feed_forward(normed), residual
 
     def feed_forward(self, x: Tensor) -> Tensor:
@@ -122,8 +145,10 @@ class StackedDecoder(nn.Cell):
         target = numpy_dtype(dtype)
         self.layers = nn.CellList(
             [
-                DecoderLayer(layer_weights(reader, name, spec, operators, target), spec, operators, name)
-                for name in (f"{prefix}layers.{i}." for i in range(spec.num_layers))
+                DecoderLayer(
+                    layer_weights(reader, prefix, i, spec, operators, target), spec, operators, f"{prefix}layers.{i}."
+                )
+                for i in range(spec.num_layers)
             ]
         )
         # Norm i stands before layer i, the last one behind them all. What a layer adds is summed by the next norm.
@@ -175,18 +200,43 @@ class StackedDecoder(nn.Cell):
 
     def prefill(
         self, x: Tensor, positions: np.ndarray, cache: KeyValueCache, deepstack: list[Tensor], accept_layer: int
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor | None]:
         """x: (tokens, hidden), a prompt. positions: float32 (tokens,) or (3, tokens). deepstack: (tokens, hidden) for
-        each of the first layers, added to what it puts out. Returns what `decode_and_keep` does, for every token."""
+        each of the first layers, added to what it puts out. Returns the normed hidden state of the last token, (1,
+        hidden), and, unless `accept_layer` is negative, what `decode_and_keep` accepts of every token.
+
+        PREFILL_CHUNK tokens at a time: each chunk goes through all layers and finds those before it in the cache."""
+        last, accepted = x[-1:], []
+        for start in range(0, x.shape[0], PREFILL_CHUNK):
+            chunk = slice(start, start + PREFILL_CHUNK)
+            normed, kept = self._prefill_chunk(
+                x[chunk], positions[..., chunk], cache, start, [level[chunk] for level in deepstack], accept_layer
+            )
+            last = normed[-1:]
+            if accept_layer >= 0:
+                accepted.append(kept)
+        if not accepted:
+            return last, None
+        return last, accepted[0] if len(accepted) == 1 else mint.cat(accepted, dim=0)
+
+    def _prefill_chunk(
+        self,
+        x: Tensor,
+        positions: np.ndarray,
+        cache: KeyValueCache,
+        start: int,
+        deepstack: list[Tensor],
+        accept_layer: int,
+    ) -> tuple[Tensor, Tensor]:
+        """The tokens at cache rows from `start` on: normed and accepted, (tokens, hidden) each."""
         angles = self.spec.angles(positions)
         angle = (Tensor(np.cos(angles)), Tensor(np.sin(angles)))
-        heads = np.arange(self.spec.num_kv_heads)[:, None] * cache.capacity
-        rows = Tensor((heads + np.arange(x.shape[0])).reshape(-1).astype(np.int32))
+        rows = cache.rows(start, start + x.shape[0])
         normed, residual = self.ops.rms_norm(x, self.norms[0], self.eps), x
         accepted = x
         for i in range(self.num_layers):
             layer_cache = (cache.keys[i], cache.values[i])
-            added, residual = self.layers[i].prefill(normed, residual, angle, layer_cache, rows)
+            added, residual = self.layers[i].prefill(normed, residual, angle, layer_cache, rows, start)
             if i < len(deepstack):
                 added = added + deepstack[i]
             normed, residual = self.ops.add_rms_norm(added, residual, self.norms[i + 1], self.eps)

@@ -9,16 +9,19 @@ import numpy as np
 from ms_omni.runtime.decoder_spec import DecoderSpec
 
 
-def layer_weights(reader: Any, prefix: str, spec: DecoderSpec, operators: Any, dtype: Any) -> dict[str, np.ndarray]:
-    """One layer's arrays in numpy dtype `dtype`. reader: a CheckpointReader; prefix: "thinker.model.layers.3.".
+def layer_weights(
+    reader: Any, prefix: str, index: int, spec: DecoderSpec, operators: Any, dtype: Any
+) -> dict[str, np.ndarray]:
+    """The arrays of layer `index` in numpy dtype `dtype`. reader: a CheckpointReader; prefix: "thinker.model.".
 
     norm_post: (hidden,). q_norm, k_norm: (head_dim,). qkv: ((heads + 2 kv_heads) * head_dim, hidden). o: (hidden,
-    heads * head_dim). Experts: router (experts, hidden), gate_up (experts, 2 * intermediate, hidden) and down (experts,
-    hidden, intermediate) as the device's `pack_experts` wants them. A dense or shared one: dense_gate_up (2 *
-    intermediate, hidden), dense_down (hidden, intermediate), and shared_gate (1, hidden) for the latter."""
+    heads * head_dim), and with biases qkv_bias and o_bias of their first axes. Experts: router (experts, hidden),
+    gate_up (experts, 2 * intermediate, hidden) and down (experts, hidden, intermediate) as the device's `pack_experts`
+    wants them. A dense or shared one: dense_gate_up (2 * intermediate, hidden), dense_down (hidden, intermediate), and
+    shared_gate (1, hidden) for the latter."""
 
-    def read(*names: str) -> np.ndarray:
-        arrays = [reader.read(f"{prefix}{name}.weight") for name in names]
+    def read(*names: str, kind: str = "weight") -> np.ndarray:
+        arrays = [reader.read(f"{prefix}layers.{index}.{name}.{kind}") for name in names]
         return np.concatenate(arrays, axis=0).astype(dtype, copy=False)
 
     weights = {
@@ -28,7 +31,10 @@ def layer_weights(reader: Any, prefix: str, spec: DecoderSpec, operators: Any, d
         "qkv": read("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
         "o": read("self_attn.o_proj"),
     }
-    if not spec.num_experts:
+    if spec.has_bias:
+        weights["qkv_bias"] = read("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", kind="bias")
+        weights["o_bias"] = read("self_attn.o_proj", kind="bias")
+    if index in spec.dense_layers:
         return weights | _dense(read, "mlp.")
     weights["router"] = read("mlp.gate")
     experts = range(spec.num_experts)
