@@ -115,10 +115,11 @@ def decode_attention(
 
 @launches("FlashAttentionScore")
 def prefill_attention(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
-    """q: (S, heads, dim), k, v: (S, kv_heads, dim). (S, heads * dim). No S x S mask."""
+    """q: (S, heads, dim), k, v: (N, kv_heads, dim), N >= S: the queries are the last positions. (S, heads * dim). No
+    mask of the prompt's size."""
     tokens, heads, dim = q.shape
-    if k.shape != v.shape or k.shape[0] != tokens or k.shape[2] != dim or heads % k.shape[1]:
-        raise ValueError("prefill_attention: expected q (S, heads, dim), k and v (S, kv_heads, dim)")
+    if k.shape != v.shape or k.shape[0] < tokens or k.shape[2] != dim or heads % k.shape[1]:
+        raise ValueError("prefill_attention: expected q (S, heads, dim), k and v (N, kv_heads, dim), N >= S")
     batch_k, batch_v = k.reshape(1, *k.shape), v.reshape(1, *v.shape)
     out = primitives.flash_attention_score(q.reshape(1, tokens, heads, dim), batch_k, batch_v, scale)
     return out.reshape(tokens, heads * dim)

@@ -103,9 +103,10 @@ def incre_flash_attention(
 
 
 def flash_attention_score(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
-    """q: (1, S, heads, dim), k and v: (1, S, kv_heads, dim). Causal by sparse mode 2, which takes a fixed mask."""
+    """q: (1, S, heads, dim), k and v: (1, N, kv_heads, dim). Causal by sparse mode 3, which takes a fixed mask and lets
+    the last query see the last key (mode 2 lets the first query see the first key alone)."""
     return ops.flash_attention_score(
-        q, k, v, q.shape[2], attn_mask=_causal_mask(), scalar_value=scale, input_layout="BSND", sparse_mode=2
+        q, k, v, q.shape[2], attn_mask=_causal_mask(), scalar_value=scale, input_layout="BSND", sparse_mode=3
     )
 
 

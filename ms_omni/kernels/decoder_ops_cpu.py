@@ -107,22 +107,25 @@ def decode_attention(
 
 
 def prefill_attention(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
-    """Causal attention of a prompt. q: (S, heads, dim); k, v: (S, kv_heads, dim). Returns (S, heads * dim).
+    """Causal attention of a prompt or its next part. q: (S, heads, dim); k, v: (N, kv_heads, dim), N >= S: the queries
+    are the last S of N positions. Returns (S, heads * dim).
 
     Queries go in chunks, each against the keys up to its end: no more than SCORES_PER_CHUNK scores (or MIN_CHUNK rows)
     are kept at once. Inside a graph the chunks are unrolled: beyond some thousand tokens, call it outside.
     """
     num_tokens, heads, dim = q.shape
-    kv_heads = k.shape[1]
+    num_keys, kv_heads = k.shape[:2]
+    before = num_keys - num_tokens
     queries = (_float32(q) * scale).reshape(num_tokens, kv_heads, heads // kv_heads, dim).transpose(1, 2, 0, 3)
     keys, values = _float32(k).transpose(1, 0, 2), _float32(v).transpose(1, 0, 2)
-    places = ops.arange(num_tokens)
-    step = _chunk(num_tokens, heads)
+    places = ops.arange(num_keys)
+    step = _chunk(num_keys, heads)
     outputs = []
     for start in range(0, num_tokens, step):
         end = min(start + step, num_tokens)
-        later = places[:end].reshape(1, end) > places[start:end].reshape(end - start, 1)
-        outputs.append(_attend(queries[:, :, start:end], keys[:, :end], values[:, :end], later))
+        seen = before + end
+        later = places[:seen].reshape(1, seen) > places[before + start : seen].reshape(end - start, 1)
+        outputs.append(_attend(queries[:, :, start:end], keys[:, :seen], values[:, :seen], later))
     out = outputs[0] if len(outputs) == 1 else ops.concat(outputs, 2)
     return out.transpose(2, 0, 1, 3).reshape(num_tokens, heads * dim).astype(q.dtype)
 
@@ -166,8 +169,8 @@ def _swapped(dim: int) -> Tensor:
     return Tensor(np.roll(np.arange(dim, dtype=np.int32), dim // 2))
 
 
-def _chunk(num_tokens: int, heads: int) -> int:
-    return min(num_tokens, max(MIN_CHUNK, SCORES_PER_CHUNK // (heads * num_tokens)))
+def _chunk(num_keys: int, heads: int) -> int:
+    return min(num_keys, max(MIN_CHUNK, SCORES_PER_CHUNK // (heads * num_keys)))
 
 
 def _attend(queries: Tensor, keys: Tensor, values: Tensor, later: Tensor) -> Tensor:

@@ -12,7 +12,12 @@ from mindone.transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import (
 )
 from mindspore import Tensor, mint, ops
 
-from ms_omni.models.segments import attend_in_segments, attention_function, audio_segment_lengths
+from ms_omni.models import segments
+from ms_omni.models.segments import attend_in_segments, attention_function, audio_segment_lengths, segment_groups
+
+# Chunks of a second that are convolved together. The released configuration says 500, whose first convolution makes
+# 500 * 480 * 64 * 50 values: 1.5 GB in bfloat16, and as much again for its activation.
+CHUNKS_PER_CONVOLUTION = 64
 
 
 def audio_token_counts(num_mel_frames: np.ndarray) -> np.ndarray:
@@ -49,20 +54,21 @@ class AudioEncoder(Qwen3OmniMoeAudioEncoder):
         """input_features: float, (mel_bins, sum(feature_lens)), the packed mel frames of every clip; feature_lens: int,
         (clips,), on the host. `last_hidden_state`: (audio tokens, output_dim), packed in the same order."""
         feature_lens = np.asarray(feature_lens, dtype=np.int64).reshape(-1)
-        chunk_lens = self._chunk_lengths(feature_lens)
-        hidden = self._convolve(self._chunks(input_features, chunk_lens))
-        hidden = hidden + self.positional_embedding.positional_embedding[: hidden.shape[1]].unsqueeze(0).astype(
-            hidden.dtype
-        )
-        tokens_per_chunk, width = hidden.shape[1], hidden.shape[2]
-        hidden = ops.gather(hidden.reshape(-1, width), self._valid_rows(chunk_lens, tokens_per_chunk), 0)
-        segment_lengths = audio_segment_lengths(
+        hidden, tokens_per_chunk = self._convolve(input_features, self._chunk_lengths(feature_lens))
+        lengths = audio_segment_lengths(
             audio_token_counts(feature_lens).tolist(), tokens_per_chunk, self.n_window, self.n_window_infer
         )
+        outputs = [
+            self._encode(hidden[start:end], group)
+            for start, end, group in segment_groups(lengths, segments.ROWS_PER_GROUP)
+        ]
+        return BaseModelOutput(last_hidden_state=_joined(outputs))
+
+    def _encode(self, hidden: Tensor, segment_lengths: list[int]) -> Tensor:
+        """Convolved tokens (tokens, d_model) of whole windows to (tokens, output_dim)."""
         for layer in self.layers:
             hidden = layer(hidden, None, segment_lengths=segment_lengths)[0]
-        hidden = self.proj2(self.act(self.proj1(self.ln_post(hidden))))
-        return BaseModelOutput(last_hidden_state=hidden)
+        return self.proj2(self.act(self.proj1(self.ln_post(hidden))))
 
     def _chunk_lengths(self, feature_lens: np.ndarray) -> list[int]:
         """Mel frames of every convolution chunk: 2 * n_window each, a clip's last one what is left."""
@@ -73,10 +79,27 @@ class AudioEncoder(Qwen3OmniMoeAudioEncoder):
             lengths += [size] * full + ([rest] if rest else [])
         return lengths
 
-    def _chunks(self, input_features: Tensor, chunk_lens: list[int]) -> Tensor:
-        """(chunks, 1, mel_bins, longest chunk), zero-padded at the end."""
-        longest, mel_bins = max(chunk_lens), input_features.shape[0]
-        zero_column = input_features.shape[1]
+    def _convolve(self, input_features: Tensor, chunk_lens: list[int]) -> tuple[Tensor, int]:
+        """Mel frames to (audio tokens, d_model), positions added, some chunks at a time; and the tokens of the longest
+        chunk."""
+        size, longest, start = min(self.conv_chunksize, CHUNKS_PER_CONVOLUTION), max(chunk_lens), 0
+        outputs = []
+        for first in range(0, len(chunk_lens), size):
+            lengths = chunk_lens[first : first + size]
+            end = start + sum(lengths)
+            tokens = self._convolve_chunks(self._chunks(input_features[:, start:end], lengths, longest))
+            positions = self.positional_embedding.positional_embedding[: tokens.shape[1]].unsqueeze(0)
+            tokens = tokens + positions.astype(tokens.dtype)
+            valid = self._valid_rows(lengths, tokens.shape[1])
+            outputs.append(ops.gather(tokens.reshape(-1, tokens.shape[2]), valid, 0))
+            start = end
+        return _joined(outputs), int(audio_token_counts(np.array([longest]))[0])
+
+    @staticmethod
+    def _chunks(input_features: Tensor, chunk_lens: list[int], longest: int) -> Tensor:
+        """(chunks, 1, mel_bins, longest), zero-padded at the end: to the longest chunk of all clips, as
+        transformers does, since the convolutions see whether there is padding."""
+        mel_bins, zero_column = input_features.shape
         columns = np.full((len(chunk_lens), longest), zero_column, dtype=np.int32)
         start = 0
         for row, length in enumerate(chunk_lens):
@@ -86,17 +109,12 @@ class AudioEncoder(Qwen3OmniMoeAudioEncoder):
         chunks = ops.gather(padded, Tensor(columns.reshape(-1)), 1)
         return chunks.reshape(mel_bins, len(chunk_lens), longest).swapaxes(0, 1).unsqueeze(1)
 
-    def _convolve(self, chunks: Tensor) -> Tensor:
-        """(chunks, tokens per chunk, d_model); conv_chunksize chunks at a time bound the memory."""
-        outputs = []
-        for start in range(0, chunks.shape[0], self.conv_chunksize):
-            part = chunks[start : start + self.conv_chunksize]
-            for conv in (self.conv2d1, self.conv2d2, self.conv2d3):
-                part = mint.nn.functional.gelu(conv(part))
-            outputs.append(part)
-        hidden = outputs[0] if len(outputs) == 1 else mint.cat(outputs, dim=0)
-        count, channels, freq, time = hidden.shape
-        return self.conv_out(hidden.permute(0, 3, 1, 2).reshape(count, time, channels * freq))
+    def _convolve_chunks(self, chunks: Tensor) -> Tensor:
+        """(chunks, 1, mel_bins, mel frames) to (chunks, tokens per chunk, d_model)."""
+        for conv in (self.conv2d1, self.conv2d2, self.conv2d3):
+            chunks = mint.nn.functional.gelu(conv(chunks))
+        count, channels, freq, time = chunks.shape
+        return self.conv_out(chunks.permute(0, 3, 1, 2).reshape(count, time, channels * freq))
 
     @staticmethod
     def _valid_rows(chunk_lens: list[int], tokens_per_chunk: int) -> Tensor:
@@ -104,3 +122,7 @@ class AudioEncoder(Qwen3OmniMoeAudioEncoder):
         counts = audio_token_counts(np.asarray(chunk_lens))
         rows = [np.arange(count) + i * tokens_per_chunk for i, count in enumerate(counts.tolist())]
         return Tensor(np.concatenate(rows).astype(np.int32))
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else mint.cat(parts, dim=0)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
 import numpy as np
+
+# Attention scores that one call may make where the attention keeps them (all but flash): 64 MB in float32.
+SCORES_PER_CALL = 1 << 24
+# Rows of a packed sequence that go through an encoder together. The widest activation of the released vision encoder is
+# then 16384 * 4304 * 2 B = 141 MB in bfloat16, whatever the length of a video.
+ROWS_PER_GROUP = 16384
 
 
 def audio_segment_lengths(
@@ -33,6 +39,19 @@ def vision_segment_lengths(grid_thw: np.ndarray) -> list[int]:
     return [int(h * w) for t, h, w in np.asarray(grid_thw).reshape(-1, 3) for _ in range(int(t))]
 
 
+def segment_groups(lengths: Sequence[int], max_rows: int) -> Iterator[tuple[int, int, list[int]]]:
+    """Whole segments, in order, of together at most `max_rows` rows, or a longer one alone: (first row, row behind the
+    last, their lengths). No segment sees another, so an encoder may do one group after the other."""
+    start, group = 0, list[int]()
+    for length in lengths:
+        if group and sum(group) + length > max_rows:
+            yield start, start + sum(group), group
+            start, group = start + sum(group), []
+        group.append(length)
+    if group:
+        yield start, start + sum(group), group
+
+
 def attend_in_segments(
     attention: Callable[..., Any], module: Any, query: Any, key: Any, value: Any, lengths: Sequence[int], scaling: float
 ) -> Any:
@@ -41,7 +60,8 @@ def attend_in_segments(
 
     Neighbouring segments of one length become a batch: one attention call per run of equal lengths, no tokens x tokens
     mask, and the same result with every `attention` of mindone's ALL_ATTENTION_FUNCTIONS (mindone 0.5.0 gives its
-    flash attention neither mask nor lengths, so that segments leak into each other).
+    flash attention neither mask nor lengths, so that segments leak into each other). An attention that keeps its scores
+    gets SCORES_PER_CALL of them at a time: fewer segments, or of a long one some queries.
     """
     from mindspore import mint
 
@@ -52,11 +72,28 @@ def attend_in_segments(
     for length, run in groupby(lengths):
         count = len(list(run))
         end = start + count * length
-        batch = [x[0, :, start:end].reshape(heads, count, length, head_dim).swapaxes(0, 1) for x in (query, key, value)]
-        out, _ = attention(module, *batch, attention_mask=None, scaling=scaling, dropout=0.0, is_causal=False)
-        outputs.append(out.reshape(1, count * length, heads, head_dim))
+        packed = (x[0, :, start:end] for x in (query, key, value))
+        q, k, v = (x.reshape(heads, count, length, head_dim).swapaxes(0, 1) for x in packed)
+        for segments, rows in _calls(module, count, length, heads):
+            out, _ = attention(
+                module, q[segments, :, rows], k[segments], v[segments],
+                attention_mask=None, scaling=scaling, dropout=0.0, is_causal=False,
+            )  # fmt: skip
+            outputs.append(out.reshape(1, -1, heads, head_dim))
         start = end
     return outputs[0] if len(outputs) == 1 else mint.cat(outputs, dim=1)
+
+
+def _calls(module: Any, count: int, length: int, heads: int) -> Iterator[tuple[slice, slice]]:
+    """Which of `count` segments of `length` tokens, and which of their queries, each attention call takes."""
+    if module.config._attn_implementation == "flash_attention_2":
+        yield slice(0, count), slice(0, length)
+        return
+    segments = max(1, SCORES_PER_CALL // (heads * length * length))
+    rows = max(1, min(length, SCORES_PER_CALL // (heads * length)))
+    for first in range(0, count, segments):
+        for row in range(0, length, rows):
+            yield slice(first, min(first + segments, count)), slice(row, min(row + rows, length))
 
 
 def attention_function(config: Any) -> Callable[..., Any]:

@@ -13,7 +13,8 @@ from mindone.transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import (
 )
 from mindspore import Tensor, mint, ops
 
-from ms_omni.models.segments import attend_in_segments, attention_function, vision_segment_lengths
+from ms_omni.models import segments
+from ms_omni.models.segments import attend_in_segments, attention_function, segment_groups, vision_segment_lengths
 
 
 class VisionAttention(Qwen3OmniMoeVisionAttention):
@@ -48,17 +49,29 @@ class VisionPatchEmbed(Qwen3OmniMoeVisionPatchEmbed):
 
 
 class VisionEncoder(Qwen3OmniMoeVisionEncoder):
-    """Positions and segment lengths are worked out on the host from the grid, once per call, without device syncs."""
+    """Positions and segment lengths are worked out on the host from the grid, once per call, without device syncs.
+    Pictures and frames see only themselves, so some of them go through all layers before the next do."""
 
     def construct(self, hidden_states: Tensor, grid_thw: np.ndarray, **_: Any) -> tuple[Tensor, list[Tensor]]:
         """hidden_states: (patches, channels * temporal_patch * patch * patch); grid_thw: int, (num_media, 3), on the
         host. Returns (tokens, out_hidden) and one such tensor for each deepstack layer; 4 patches make a token."""
-        grid_thw = np.asarray(grid_thw, dtype=np.int64).reshape(-1, 3)
-        hidden = self.patch_embed(hidden_states)
+        frames = [[1, h, w] for t, h, w in np.asarray(grid_thw).reshape(-1, 3).tolist() for _ in range(t)]
+        outputs, done = [], 0
+        for start, end, lengths in segment_groups(vision_segment_lengths(grid_thw), segments.ROWS_PER_GROUP):
+            group = np.array(frames[done : done + len(lengths)], dtype=np.int64)
+            outputs.append(self._encode(hidden_states[start:end], group, lengths))
+            done += len(lengths)
+        if len(outputs) == 1:
+            return outputs[0]
+        deepstack = [mint.cat(levels, dim=0) for levels in zip(*(levels for _, levels in outputs), strict=True)]
+        return mint.cat([features for features, _ in outputs], dim=0), deepstack
+
+    def _encode(self, patches: Tensor, grid_thw: np.ndarray, segment_lengths: list[int]) -> tuple[Tensor, list[Tensor]]:
+        """As `construct`, all at once."""
+        hidden = self.patch_embed(patches)
         hidden = hidden + self._position_embedding(grid_thw, hidden.dtype)
         angles = self._rotary_angles(grid_thw)
         position_embeddings = (Tensor(np.cos(angles)), Tensor(np.sin(angles)))
-        segment_lengths = vision_segment_lengths(grid_thw)
         deepstack = []
         for index, block in enumerate(self.blocks):
             hidden = block(hidden, None, position_embeddings=position_embeddings, segment_lengths=segment_lengths)

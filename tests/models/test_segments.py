@@ -30,12 +30,13 @@ def test_segments_equal_attention_alone(cpu, lengths):
 
     from ms_omni.models.segments import attention_function
 
-    class Module:
-        num_key_value_groups = 1
-        training = False
-
     class Config:
         _attn_implementation = "eager"
+
+    class Module:
+        config = Config
+        num_key_value_groups = 1
+        training = False
 
     rng = np.random.default_rng(0)
     q, k, v = rng.standard_normal((3, 2, sum(lengths), 8)).astype(np.float32)
