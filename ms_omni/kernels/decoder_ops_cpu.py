@@ -11,9 +11,11 @@ from typing import Any
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, ops
+from mindspore.common.api import _run_in_jit
 from mindspore.ops import constexpr
 
 from ms_omni.kernels.decoder_ops_cpu_experts import experts as experts
+from ms_omni.kernels.decoder_ops_cpu_prefill import causal_attention
 
 JIT_OPTIONS = {"jit_level": "O0"}
 
@@ -113,6 +115,14 @@ def prefill_attention(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
     Queries go in chunks, each against the keys up to its end: no more than SCORES_PER_CHUNK scores (or MIN_CHUNK rows)
     are kept at once. Inside a graph the chunks are unrolled: beyond some thousand tokens, call it outside.
     """
+    if _run_in_jit():  # @jit.cond: True
+        return _unrolled_attention(q, k, v, scale)
+    arrays = (_float32(x).asnumpy() for x in (q, k, v))
+    out = causal_attention(*arrays, scale, _chunk(k.shape[0], q.shape[1]))
+    return Tensor.from_numpy(out).astype(q.dtype)
+
+
+def _unrolled_attention(q: Any, k: Any, v: Any, scale: Any) -> Any:
     num_tokens, heads, dim = q.shape
     num_keys, kv_heads = k.shape[:2]
     before = num_keys - num_tokens
