@@ -9,7 +9,8 @@ from typing import Any
 
 from ms_omni.errors import OmniError
 
-ENGINES = ("mindone", "fused")
+# auto is fused, and mindone for decoder layers that the compiled runtime does not know.
+ENGINES = ("auto", "fused", "mindone")
 PARALLEL_MODES = ("none",)
 DEVICES = ("auto", "CPU", "Ascend")
 DTYPES = ("auto", "float32", "float16", "bfloat16")
@@ -94,7 +95,7 @@ class EngineConfig:
     """What OmniEngine.from_pretrained takes. `auto` picks what the device can do."""
 
     model: str
-    engine: str = "mindone"
+    engine: str = "auto"
     parallel: str = "none"
     device: str = "auto"
     dtype: str = "auto"

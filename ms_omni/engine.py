@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
@@ -12,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ms_omni.config import EngineConfig, SamplingParams
-from ms_omni.errors import OmniError
+from ms_omni.errors import OmniError, UnknownDecoderError
 from ms_omni.outputs import AudioOutput, OmniOutput, StreamChunk, StreamEnd, Usage
 from ms_omni.reporter import AnswerReporter, Emit, Progress
 
 if TYPE_CHECKING:
     from ms_omni.runtime.results import Runtime
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_SPEAKER = "ethan"
 # Of a stream: 4 frames are 0.3 s of speech, enough to begin with; 25 are 2 s, made in less time than they last.
@@ -67,16 +70,18 @@ class OmniEngine:
         self.model = self.runtime.model
 
     def _make_runtime(self, dtype: Any, progress: Progress | None) -> Runtime:
-        with_talker = self.settings.with_talker
-        if self.settings.engine == "fused":
-            from ms_omni.runtime.fused_runtime import FusedRuntime
-
-            return FusedRuntime(
-                self.directory, self.device, dtype, self.attn_implementation, with_talker, progress=progress
-            )
+        from ms_omni.runtime.fused_runtime import FusedRuntime
         from ms_omni.runtime.mindone_runtime import MindoneRuntime
 
-        return MindoneRuntime(self.directory, dtype, self.attn_implementation, with_talker, progress)
+        options = (dtype, self.attn_implementation, self.settings.with_talker, progress)
+        if self.settings.engine != "mindone":
+            try:
+                return FusedRuntime(self.directory, self.device, *options)
+            except UnknownDecoderError as error:
+                if self.settings.engine == "fused":
+                    raise
+                logger.warning("%s: using --engine mindone, which is slower", error)
+        return MindoneRuntime(self.directory, *options)
 
     @property
     def has_talker(self) -> bool:

@@ -28,4 +28,4 @@ def tiny_dir(tmp_path_factory):
 def engine(tiny_dir, cpu):
     from ms_omni import OmniEngine
 
-    return OmniEngine.from_pretrained(tiny_dir, device="CPU")
+    return OmniEngine.from_pretrained(tiny_dir, engine="mindone", device="CPU")

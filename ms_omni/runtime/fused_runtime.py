@@ -13,7 +13,7 @@ from mindspore import Tensor
 from ms_omni.checkpoint.config import read_config
 from ms_omni.checkpoint.reader import CheckpointReader
 from ms_omni.config import SamplingParams
-from ms_omni.errors import OmniError
+from ms_omni.errors import UnknownDecoderError
 from ms_omni.kernels.decoder_ops import decoder_ops
 from ms_omni.models.load import load_model
 from ms_omni.models.talker import CODE_PREDICTOR_SAMPLING
@@ -95,7 +95,8 @@ class FusedRuntime:
         try:
             spec = DecoderSpec.from_config(config)
         except ValueError as error:
-            raise OmniError(f"--engine fused: {prefix[:-1]}: {error}; use --engine mindone") from error
+            message = f"--engine fused: {prefix[:-1]}: {error}; use --engine mindone"
+            raise UnknownDecoderError(message) from error
         return StackedDecoder(self._reader, prefix, spec, self._operators, self._dtype)
 
 

@@ -126,7 +126,7 @@ def test_without_talker(tmp_path, cpu):
     [
         ({"dtype": "bfloat16"}, "--dtype bfloat16: MindSpore's CPU backend"),
         ({"attn_implementation": "flash_attention_2"}, "--attn-implementation flash_attention_2: needs an Ascend"),
-        ({"engine": "quick"}, "--engine quick: expected one of mindone"),
+        ({"engine": "quick"}, "--engine quick: expected one of auto, fused, mindone"),
         ({"device": "GPU"}, "--device GPU: expected one of auto, CPU, Ascend"),
     ],
 )
