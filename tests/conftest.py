@@ -25,7 +25,21 @@ def tiny_dir(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def engine(tiny_dir, cpu):
+def fused(tiny_dir, cpu):
+    """The default engine, with compiled decoding."""
+    from ms_omni import OmniEngine
+
+    return OmniEngine.from_pretrained(tiny_dir, engine="fused", device="CPU")
+
+
+@pytest.fixture(scope="session")
+def baseline(tiny_dir, cpu):
+    """mindone's own generate, on a model that has every part of mindone's."""
     from ms_omni import OmniEngine
 
     return OmniEngine.from_pretrained(tiny_dir, engine="mindone", device="CPU")
+
+
+@pytest.fixture(scope="session")
+def engine(baseline):
+    return baseline

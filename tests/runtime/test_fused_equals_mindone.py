@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ms_omni import OmniEngine, SamplingParams
+from ms_omni import SamplingParams
 
 ASSETS = Path(__file__).parents[2] / "ms_omni" / "assets"
 MEDIA = {
@@ -14,11 +14,6 @@ MEDIA = {
     "video": {"type": "video", "video": str(ASSETS / "ball.mp4")},
 }
 GREEDY = SamplingParams(thinker_max_new_tokens=10, talker_max_new_tokens=5, talker_temperature=0.0)
-
-
-@pytest.fixture(scope="module")
-def fused(tiny_dir, cpu):
-    return OmniEngine.from_pretrained(tiny_dir, engine="fused", device="CPU")
 
 
 def conversation(*kinds):
