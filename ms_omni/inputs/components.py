@@ -11,6 +11,7 @@ import numpy as np
 
 from ms_omni.errors import OmniError
 from ms_omni.inputs.antialias import resize_bicubic
+from ms_omni.inputs.log_mel import log_mel
 from ms_omni.inputs.patches import normalize, patchify
 
 IMAGE_FILE = "preprocessor_config.json"
@@ -62,10 +63,14 @@ def _image_settings(directory: Path) -> dict[str, Any]:
 
 
 def feature_extractor(directory: Path) -> Any:
-    """mindone's `WhisperFeatureExtractor`: log-mel spectrograms in numpy (float64 inside)."""
+    """mindone's `WhisperFeatureExtractor`: log-mel spectrograms in numpy (float64 inside), some frames at a time."""
     from mindone.transformers import WhisperFeatureExtractor
 
-    return WhisperFeatureExtractor(**_own(read_json(directory / IMAGE_FILE)))
+    class FeatureExtractor(WhisperFeatureExtractor):
+        def _np_extract_fbank_features(self, waveform_batch: np.ndarray) -> np.ndarray:
+            return np.stack([log_mel(waveform, self) for waveform in waveform_batch])
+
+    return FeatureExtractor(**_own(read_json(directory / IMAGE_FILE)))
 
 
 def video_processor(directory: Path) -> Any:
@@ -97,24 +102,33 @@ def process_videos(videos: list[np.ndarray], settings: Any, size: Mapping[str, i
     from mindone.transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 
     patch, temporal, merge = settings.patch_size, settings.temporal_patch_size, settings.merge_size
-    patches, grids = [], []
-    for video in videos:
-        video = np.asarray(video)
-        if settings.do_resize:
-            area = {"min_pixels": size["shortest_edge"], "max_pixels": size["longest_edge"]}
-            video = resize_bicubic(video, *smart_resize(*video.shape[-2:], factor=patch * merge, **area))
-        factor = settings.rescale_factor if settings.do_rescale else None
-        if settings.do_normalize:
-            video = normalize(video, factor, settings.image_mean, settings.image_std)
-        elif factor:
-            video = video * np.float32(factor)
-        rows, grid = patchify(video, patch, temporal, merge)
-        patches.append(rows)
-        grids.append(grid)
-    return {
-        "pixel_values_videos": np.concatenate(patches).astype(np.float32, copy=False),
-        "video_grid_thw": np.asarray(grids, dtype=np.int64),
-    }
+    area = {"min_pixels": size["shortest_edge"], "max_pixels": size["longest_edge"]}
+    sizes = [(video.shape[-2], video.shape[-1]) for video in videos]
+    targets = [smart_resize(*hw, factor=patch * merge, **area) if settings.do_resize else hw for hw in sizes]
+    grids = [
+        (-(-len(video) // temporal), height // patch, width // patch)
+        for video, (height, width) in zip(videos, targets, strict=True)
+    ]
+    # Some frames at a time into their place: floats of the whole video are held once, as patches.
+    patches = np.empty((sum(t * h * w for t, h, w in grids), 3 * temporal * patch * patch), np.float32)
+    done = 0
+    for video, target in zip(videos, targets, strict=True):
+        for start in range(0, len(video), temporal):
+            frames = _pixels(np.asarray(video[start : start + temporal]), target, settings)
+            rows, _ = patchify(frames, patch, temporal, merge)
+            patches[done : done + len(rows)] = rows
+            done += len(rows)
+    return {"pixel_values_videos": patches, "video_grid_thw": np.asarray(grids, dtype=np.int64)}
+
+
+def _pixels(frames: np.ndarray, target: tuple[int, int], settings: Any) -> np.ndarray:
+    """(T, 3, H, W) resized, rescaled and normalised as `settings` say, (T, 3, *target)."""
+    if settings.do_resize:
+        frames = resize_bicubic(frames, *target)
+    factor = settings.rescale_factor if settings.do_rescale else None
+    if settings.do_normalize:
+        return normalize(frames, factor, settings.image_mean, settings.image_std)
+    return frames * np.float32(factor) if factor else frames
 
 
 def _own(settings: dict[str, Any]) -> dict[str, Any]:

@@ -79,7 +79,7 @@ class InputProcessor:
             raise OmniError(f"--fps {fps}: expected a number above 0")
         conversation = validate_conversation(conversation)
         text = self.render(conversation)
-        audios, images, videos = process_mm_info(conversation, use_audio_in_video)
+        audios, images, videos = process_mm_info(conversation, use_audio_in_video, video_dtype=np.uint8)
         self._check_audio_lengths(audios or [])
         options = {} if fps is None else {"fps": fps}
         try:
@@ -90,6 +90,7 @@ class InputProcessor:
                 videos=videos,
                 return_tensors="np",
                 padding=True,
+                truncation=False,  # of sound: transformers 4.57.1 drops all after chunk_length (newer ones do not)
                 use_audio_in_video=use_audio_in_video,
                 **options,
             )

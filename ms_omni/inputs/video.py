@@ -22,8 +22,10 @@ FRAME_FACTOR = 2
 DEFAULT_SAMPLE_FPS = 2.0
 
 
-def fetch_video(part: Mapping[str, Any], image_patch_size: int = 14) -> tuple[np.ndarray, dict[str, Any], float]:
-    """(frames float32 (T, 3, H, W) with whole values 0..255, metadata, frames a second) of a video part.
+def fetch_video(
+    part: Mapping[str, Any], image_patch_size: int = 14, dtype: Any = np.float32
+) -> tuple[np.ndarray, dict[str, Any], float]:
+    """(frames (T, 3, H, W) of `dtype` with whole values 0..255, metadata, frames a second) of a video part.
 
     The medium may be a path, file://, http(s)://, data: URI, a list of images, or an array uint8 (T, 3, H, W).
     Raises OmniError naming it: unreadable, truncated, no video track, fewer than two frames, an empty time range."""
@@ -35,7 +37,7 @@ def fetch_video(part: Mapping[str, Any], image_patch_size: int = 14) -> tuple[np
         read = _from_array if isinstance(value, np.ndarray) else _from_images
         frames, metadata, sample_fps = read(value, part, factor)
         frames = _fit(frames, len(frames), part, factor, "video frames")
-    return frames.astype(np.float32), metadata, sample_fps
+    return frames.astype(dtype, copy=False), metadata, sample_fps
 
 
 def _from_file(value: str, part: Mapping[str, Any], factor: int) -> tuple[np.ndarray, dict[str, Any], float]:
