@@ -117,8 +117,8 @@ def prefill_attention(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
     """
     if _run_in_jit():  # @jit.cond: True
         return _unrolled_attention(q, k, v, scale)
-    arrays = (_float32(x).asnumpy() for x in (q, k, v))
-    out = causal_attention(*arrays, scale, _chunk(k.shape[0], q.shape[1]))
+    queries, keys, values = (_float32(x).asnumpy() for x in (q, k, v))
+    out = causal_attention(queries, keys, values, scale, _chunk(k.shape[0], q.shape[1]))
     return Tensor.from_numpy(out).astype(q.dtype)
 
 

@@ -1,8 +1,8 @@
 """Attention of a prompt on the CPU, outside graphs: in numpy, a bounded number of scores at a time, worked on in place.
 
-MindSpore's kernels hold each chunk's scores several times: before and after the mask, as weights. Measured with MindSpore
-2.7.1 on 2 busy cores: a prompt of 32,768 tokens through the tiny checkpoint's Thinker took 245 s and 522 MiB with them,
-39 s and 202 MiB here.
+MindSpore's kernels hold each chunk's scores several times: before and after the mask, as weights. Measured with
+MindSpore 2.7.1 on 2 busy cores: a prompt of 32,768 tokens through the tiny checkpoint's Thinker took 245 s and 522 MiB
+with them, 39 s and 202 MiB here.
 """
 
 from __future__ import annotations
