@@ -1,0 +1,256 @@
+"""Measures decoding side by side: the fused engine, mindone's generate, and transformers on torch, on one machine.
+
+    python docs/benchmarks/decode.py [--model DIR | --preset tiny|bench] [--tokens N] [--frames N] [--rounds N]
+        [--quick]
+
+float32, batch 1, greedy, after a warm-up of the same lengths. In every round the engines take turns, so that whatever
+else the machine does falls on all of them; ratios are taken within a round. Prefill is left out: the clock runs from
+one new token (or frame) to the next, each on the host before its clock stops. Both MindSpore engines share this process.
+transformers runs in a second one, with the Python that the environment variable MS_OMNI_REFERENCE_PYTHON names
+(tests/live/requirements.txt); without it, it is left out. Every side may use all cores. Last line: one JSON document.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+PROMPT = "Please tell me, slowly and in many words, what there is to see and to hear on a walk through an old harbour."
+STAGES = {"thinker": "tokens", "talker": "frames"}
+Event = tuple[str, int, float]  # stage, how many it has made, seconds
+
+
+def intervals(events: list[Event], stage: str) -> list[tuple[int, float]]:
+    """(made, seconds) between events of `stage` that no other stage's event separates."""
+    pairs = zip(events, events[1:], strict=False)
+    return [(b[1] - a[1], b[2] - a[2]) for a, b in pairs if a[0] == b[0] == stage and b[1] > a[1]]
+
+
+def seconds_each(events: list[Event], stage: str) -> float:
+    """Seconds for one token or frame, over all of a run but the first, which is the prefill's."""
+    made = intervals(events, stage)
+    return sum(seconds for _, seconds in made) / sum(count for count, _ in made)
+
+
+def spread(values: list[float]) -> dict[str, Any]:
+    """Least, middle and largest of some measurements, and all of them."""
+    return {"min": min(values), "median": statistics.median(values), "max": max(values), "values": values}
+
+
+class MindSporeSide:
+    """One of our engines. `run` returns the events of one answer, its ids or its codes."""
+
+    def __init__(self, directory: Path, engine: str):
+        from ms_omni import OmniEngine
+
+        self.engine = OmniEngine.from_pretrained(directory, engine=engine, device="CPU", dtype="float32")
+
+    def run(self, stage: str, count: int) -> tuple[list[Event], list[Any]]:
+        """Makes `count` tokens, or frames."""
+        from ms_omni import SamplingParams
+
+        events: list[Event] = []
+        speak = stage == "talker"
+        sampling = SamplingParams(
+            thinker_max_new_tokens=8 if speak else count, talker_max_new_tokens=count + 1, thinker_temperature=0.0,
+            talker_temperature=0.0, ignore_eos=True,
+        )  # fmt: skip
+        out = self.engine.generate(
+            [{"role": "user", "content": [{"type": "text", "text": PROMPT}]}],
+            return_audio=speak,
+            sampling=sampling,
+            progress=lambda name, done, _: events.append((name, done, time.perf_counter())),
+        )
+        self.prompt_tokens = out.usage.prompt_tokens
+        return events, out.audio.codes.T.tolist() if speak else list(out.token_ids)
+
+    def prompt_ids(self) -> list[int]:
+        """What both sides are asked."""
+        conversation = [{"role": "user", "content": [{"type": "text", "text": PROMPT}]}]
+        return self.engine.processor.prepare(conversation).arrays["input_ids"][0].tolist()
+
+
+class TransformersSide:
+    """transformers in a second process, which answers one JSON line with another."""
+
+    def __init__(self, python: str, directory: Path, prompt_ids: list[int]):
+        script = Path(__file__).with_name("transformers_side.py")
+        self._process = subprocess.Popen(
+            [python, str(script), str(directory)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.about = self._ask({"prompt_ids": prompt_ids})
+
+    def run(self, stage: str, count: int) -> tuple[list[Event], list[Any]]:
+        """As MindSporeSide."""
+        answer = self._ask({"stage": stage, "count": count})
+        return [tuple(event) for event in answer["events"]], answer["made"]
+
+    def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.write(json.dumps(question) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"the transformers process ended with code {self._process.wait()}")
+        return json.loads(line)
+
+
+def measure(sides: dict[str, Any], counts: dict[str, int], rounds: int) -> tuple[dict[str, Any], dict[str, bool]]:
+    """Per side and stage the first run's longest interval, and the seconds a token or frame of every round; and
+    whether a stage made the same on all sides."""
+    results: dict[str, Any] = {name: {stage: {} for stage in STAGES} for name in sides}
+    same = {}
+    for stage, count in counts.items():
+        made = {}
+        for name, side in sides.items():
+            events, made[name] = side.run(stage, count)
+            results[name][stage] = {"first_call_s": intervals(events, stage)[0][1], "each_s": []}
+        same[stage] = all(one == made["fused"] for one in made.values())
+        for _ in range(rounds):
+            for name, side in sides.items():
+                events, _made = side.run(stage, count)
+                steady = statistics.median(seconds for _, seconds in intervals(events, stage))
+                results[name][stage]["each_s"].append(seconds_each(events, stage))
+                results[name][stage]["steady_call_s"] = steady
+    return results, same
+
+
+def document(results: dict[str, Any], same: dict[str, bool]) -> dict[str, Any]:
+    """What the JSON line says of the measurements."""
+    engines: dict[str, Any] = {}
+    for name, stages in results.items():
+        thinker, talker = stages["thinker"]["each_s"], stages["talker"]["each_s"]
+        engines[name] = {
+            "thinker_ms_per_token": spread([1e3 * s for s in thinker]),
+            "thinker_tokens_per_s": spread([1 / s for s in thinker]),
+            "talker_ms_per_frame": spread([1e3 * s for s in talker]),
+            "talker_frames_per_s": spread([1 / s for s in talker]),
+        }
+    fused = results["fused"]
+    compile_s = {stage: max(0.0, fused[stage]["first_call_s"] - fused[stage]["steady_call_s"]) for stage in STAGES}
+    ratios = {
+        f"fused/{name}": {
+            stage: spread([a / b for a, b in zip(results[name][stage]["each_s"], fused[stage]["each_s"], strict=True)])
+            for stage in STAGES
+        }
+        for name in results
+        if name != "fused"
+    }
+    return {"engines": engines, "compile_s": compile_s, "ratios": ratios, "same_on_all_sides": same}
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores, load."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    parts = [names.get("model name", platform.processor()), "family", names.get("cpu family", "?"), "model"]
+    return {
+        "cpu": " ".join([*parts, names.get("model", "?")]),
+        "cores": len(os.sched_getaffinity(0)),
+        "system": platform.platform(terse=True),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of what decodes in this process."""
+    from importlib.metadata import version
+
+    return {"python": platform.python_version()} | {n: version(n) for n in ("mindspore", "mindone", "numpy")}
+
+
+def config_summary(directory: Path) -> dict[str, Any]:
+    """Sizes that decide the speed."""
+    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    talker = config["talker_config"]
+    names = (
+        "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim", "num_experts",
+        "num_experts_per_tok", "moe_intermediate_size", "shared_expert_intermediate_size", "intermediate_size",
+        "vocab_size", "num_code_groups",
+    )  # fmt: skip
+    parts = {
+        "thinker": config["thinker_config"]["text_config"],
+        "talker": talker["text_config"],
+        "code_predictor": talker["code_predictor_config"],
+    }
+    return {part: {name: values[name] for name in names if name in values} for part, values in parts.items()}
+
+
+def report(result: dict[str, Any]) -> None:
+    """For people."""
+    print(f"{result['machine']['cpu']}, {result['machine']['cores']} cores, load {result['load_average']}")
+    print(f"{result['versions']}\n{result['run']}\nsame on all sides: {result['same_on_all_sides']}")
+    for name, values in result["engines"].items():
+        for key, value in values.items():
+            print(f"{name:13} {key:22} {value['median']:9.2f}  ({value['min']:.2f} to {value['max']:.2f})")
+    for stage, seconds in result["compile_s"].items():
+        print(f"fused         {stage} graph compiles in {seconds:.1f} s")
+    for name, stages in result["ratios"].items():
+        for stage, value in stages.items():
+            print(f"{name:20} {stage:8} {value['median']:6.2f} times  ({value['min']:.2f} to {value['max']:.2f})")
+
+
+def checkpoint(arguments: argparse.Namespace) -> Path:
+    """--model, or a checkpoint of the preset, kept between runs."""
+    if arguments.model:
+        return Path(arguments.model)
+    directory = Path(tempfile.gettempdir()) / f"ms-omni-{arguments.preset}"
+    if not (directory / "config.json").exists():
+        from ms_omni.checkpoint.tiny import write_tiny
+
+        write_tiny(directory, preset=arguments.preset)
+    return directory
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", help="a checkpoint directory instead of a random one")
+    parser.add_argument("--preset", default="bench", choices=("tiny", "bench"))
+    parser.add_argument("--tokens", type=int, default=65)
+    parser.add_argument("--frames", type=int, default=25)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="preset tiny, few tokens, one round: only to try it")
+    arguments = parser.parse_args(argv)
+    if arguments.quick:
+        arguments.preset, arguments.tokens, arguments.frames, arguments.rounds = "tiny", 9, 3, 1
+    return arguments
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parse(argv)
+    directory = checkpoint(arguments)
+    load_before = os.getloadavg()
+    sides: dict[str, Any] = {name: MindSporeSide(directory, name) for name in ("mindone", "fused")}
+    result: dict[str, Any] = {"versions": versions(), "machine": machine(), "config": config_summary(directory)}
+    python = os.environ.get("MS_OMNI_REFERENCE_PYTHON")
+    if python:
+        sides["transformers"] = TransformersSide(python, directory, sides["fused"].prompt_ids())
+        result["versions"] |= sides["transformers"].about
+    counts = {"thinker": arguments.tokens, "talker": arguments.frames}
+    results, same = measure(sides, counts, arguments.rounds)
+    result |= document(results, same)
+    result["run"] = {
+        "command": "python docs/benchmarks/decode.py " + " ".join(sys.argv[1:] if argv is None else argv),
+        "preset": None if arguments.model else arguments.preset,
+        "prompt_tokens": sides["fused"].prompt_tokens,
+        "rounds": arguments.rounds,
+        "dtype": "float32",
+        "batch": 1,
+        **counts,
+    }
+    result["load_average"] = [round(x, 2) for x in (*load_before, *os.getloadavg())]
+    report(result)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
