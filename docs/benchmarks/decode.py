@@ -5,8 +5,8 @@
 
 float32, batch 1, greedy, after a warm-up of the same lengths. In every round the engines take turns, so that whatever
 else the machine does falls on all of them; ratios are taken within a round. Prefill is left out: the clock runs from
-one new token (or frame) to the next, each on the host before its clock stops. Both MindSpore engines share this process.
-transformers runs in a second one, with the Python that the environment variable MS_OMNI_REFERENCE_PYTHON names
+one new token (or frame) to the next, each on the host before its clock stops. Both MindSpore engines share this
+process. transformers runs in a second one, with the Python that the environment variable MS_OMNI_REFERENCE_PYTHON names
 (tests/live/requirements.txt); without it, it is left out. Every side may use all cores. Last line: one JSON document.
 """
 

@@ -3,8 +3,8 @@
     python transformers_side.py DIRECTORY
 
 First line in: {"prompt_ids": [...]}; out: versions. Then {"stage": "thinker" | "talker", "count": N}; out: the events
-of one answer, [stage, made, seconds], and its ids or codes. Attention is transformers' default (sdpa); decoding is greedy,
-the code predictor's too. Torch may use all cores.
+of one answer, [stage, made, seconds], and its ids or codes. Attention is transformers' default (sdpa); decoding is
+greedy, the code predictor's too. Torch may use all cores.
 """
 
 from __future__ import annotations
