@@ -77,6 +77,7 @@ class FusedRuntime:
             [] if sampling.ignore_eos else question.stop_ids,
             sampling.seed,
             use_audio_in_video=question.use_audio_in_video,
+            keep_hidden=question.speaker_id is not None,
         )
         speech = None if question.speaker_id is None else _Speech(self.model, self._talker, question, watch, listener)
         token_ids: list[int] = []
@@ -114,7 +115,7 @@ class _Speech:
 
     def hear(self, step: ThinkerStep) -> None:
         """A step of the Thinker, the prompt's first."""
-        if self._read is None:
+        if self._read is None and self._text is None:
             self._read = (step.embeds, step.hidden)
             return
         self._watch.time("talker_s", lambda: self._take(step.embeds))
@@ -142,6 +143,7 @@ class _Speech:
         prompt = build_talker_prompt(
             self._model, question.prompt_ids, embeds, hidden, first_word, question.speaker_id or 0
         )
+        self._read = None  # as long as the prompt, and not needed any more
         self._text = TrailingText(prompt)
         self._frames = self._watched(
             self._talker.frames(

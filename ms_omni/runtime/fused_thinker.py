@@ -54,11 +54,12 @@ class ThinkerGraph(nn.Cell):
 @dataclass(frozen=True)
 class ThinkerStep:
     """token_ids: new ones. embeds, hidden: (tokens read, hidden), of the tokens that were read to make them: layer 0
-    and `accept_hidden_layer`. The first step reads the prompt, each other one the token before each that it makes."""
+    and `accept_hidden_layer`, None if nobody wants them. The first step reads the prompt, each other one the token
+    before each that it makes."""
 
     token_ids: list[int]
-    embeds: Tensor
-    hidden: Tensor
+    embeds: Tensor | None = None
+    hidden: Tensor | None = None
 
 
 class FusedThinker:
@@ -79,15 +80,16 @@ class FusedThinker:
         seed: int | None,
         *,
         use_audio_in_video: bool,
+        keep_hidden: bool,
     ) -> Iterator[ThinkerStep]:
         """The prompt and the first new token, then some tokens a step, up to one of `stop_ids` or the maximum. inputs:
-        what the processor made, cast."""
+        what the processor made, cast. keep_hidden: for speech."""
         ids = host(inputs["input_ids"])
         num_prompt = ids.shape[1]
         cache = self._pool.start(num_prompt, max_new_tokens)
         uniforms = UniformStream(seed, RANDOM_STAGE)
-        hidden, embeds, accepted, delta = self._prefill(inputs, ids, cache, use_audio_in_video)
-        logits = self.decoder.ops.linear(hidden[-1:], self.shell.lm_head.weight).astype(ms.float32)
+        hidden, embeds, accepted, delta = self._prefill(inputs, ids, cache, use_audio_in_video, keep_hidden)
+        logits = self.decoder.ops.linear(hidden, self.shell.lm_head.weight).astype(ms.float32)
         token = pick(logits, uniforms.draw(1)[0], warp.temperature, warp.top_k, warp.top_p)
         last, count = int(token.asnumpy()[0]), 1
         yield ThinkerStep([last], embeds, accepted)
@@ -100,11 +102,13 @@ class FusedThinker:
             token = made[-1:]
             fresh = _until_stop(made.asnumpy().tolist()[: max_new_tokens - count], stop_ids)
             last, count = fresh[-1], count + len(fresh)
-            yield ThinkerStep(fresh, embeds[: len(fresh)], accepted[: len(fresh)])
+            yield ThinkerStep(fresh, *((embeds[: len(fresh)], accepted[: len(fresh)]) if keep_hidden else ()))
 
     def _prefill(
-        self, inputs: Mapping[str, Any], ids: np.ndarray, cache: KeyValueCache, use_audio_in_video: bool
-    ) -> Any:
+        self, inputs: Mapping[str, Any], ids: np.ndarray, cache: KeyValueCache, use_audio_in_video: bool, keep: bool
+    ) -> tuple[Tensor, Tensor | None, Tensor | None, float]:
+        """The last token's normed hidden state, (1, hidden); if they are to be kept, all embeddings and accepted hidden
+        states; by how much the next position differs from its index."""
         shell, media = self.shell, inputs.get
         features = shell.encode_media(
             media("input_features"), media("feature_attention_mask"), media("pixel_values"), media("image_grid_thw"),
@@ -117,8 +121,9 @@ class FusedThinker:
             None if mask is None else host(mask).sum(-1), media("video_second_per_grid"),
         )  # fmt: skip
         levels = [level[0] for level in deepstack or []]
-        hidden, accepted = self.decoder.prefill(embeds[0], positions, cache, levels, self.accept_layer)
-        return hidden, embeds[0], accepted, delta
+        accept_layer = self.accept_layer if keep else -1
+        hidden, accepted = self.decoder.prefill(embeds[0], positions, cache, levels, accept_layer)
+        return hidden, embeds[0] if keep else None, accepted, delta
 
     def _graph(self, cache: KeyValueCache, warp: Warp) -> ThinkerGraph:
         key = (cache.capacity, warp)

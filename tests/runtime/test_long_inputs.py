@@ -1,0 +1,262 @@
+"""Long inputs: parts give what the whole gives, and no tensor grows with the square of a length."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from ms_omni import SamplingParams
+
+SHORT = SamplingParams(thinker_max_new_tokens=6, talker_max_new_tokens=4, talker_temperature=0.0)
+QUESTION = [{"role": "user", "content": [{"type": "text", "text": "What is it?"}]}]
+
+
+def random(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def tensor(array):
+    import mindspore as ms
+
+    return ms.Tensor(array)
+
+
+@pytest.fixture
+def thinker(fused):
+    return fused.runtime._thinker
+
+
+def prefill(decoder, num_tokens, accept_layer=1, chunk=None, monkeypatch=None):
+    """last and accepted hidden states, and the cache, of a random prompt with deepstack features."""
+    import mindspore as ms
+
+    import ms_omni.runtime.decoder as module
+
+    if chunk:
+        monkeypatch.setattr(module, "PREFILL_CHUNK", chunk)
+    cache = module.KeyValueCache(decoder.spec, num_tokens + 3, ms.float32, f"test_{num_tokens}_{chunk}")
+    size = decoder.spec.hidden_size
+    x, deepstack = tensor(random(num_tokens, size)), [tensor(random(num_tokens, size, seed=1))]
+    positions = np.arange(num_tokens) + np.array([[0.0], [1.0], [2.0]], np.float32)
+    last, accepted = decoder.prefill(x, positions, cache, deepstack, accept_layer)
+    return last.asnumpy(), accepted.asnumpy(), [row.asnumpy() for row in (*cache.keys, *cache.values)]
+
+
+@pytest.mark.parametrize(("num_tokens", "chunk"), [(37, 8), (32, 16), (9, 1)])
+@pytest.mark.parametrize("accept_layer", [0, 1, 99])
+def test_prompt_in_chunks_equals_the_whole(thinker, monkeypatch, num_tokens, chunk, accept_layer):
+    whole = prefill(thinker.decoder, num_tokens, accept_layer)
+    parts = prefill(thinker.decoder, num_tokens, accept_layer, chunk, monkeypatch)
+    assert whole[0].shape == (1, thinker.decoder.spec.hidden_size) and whole[1].shape[0] == num_tokens
+    for a, b in zip([*whole[:2], *whole[2]], [*parts[:2], *parts[2]], strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-5)
+
+
+def test_a_chunk_bounds_the_rows_of_every_operator(thinker, monkeypatch):
+    """With chunks of 16, no operator sees more than 16 tokens of a prompt of 70, except the keys of attention."""
+    import ms_omni.runtime.decoder as module
+
+    rows = {}
+
+    def watched(name, operator):
+        def call(x, *args):
+            rows[name] = max(rows.get(name, 0), x.shape[0])
+            return operator(x, *args)
+
+        return call
+
+    names = ("linear", "rms_norm", "add_rms_norm", "split_qkv", "rotary", "prefill_attention", "route", "experts")
+    spies = {name: watched(name, getattr(thinker.decoder.ops, name)) for name in names}
+    operators = SimpleNamespace(**spies, write_cache=thinker.decoder.ops.write_cache)
+    for cell in (thinker.decoder, *thinker.decoder.layers):
+        monkeypatch.setattr(cell, "ops", operators)
+    prefill(thinker.decoder, 70, chunk=16, monkeypatch=monkeypatch)
+    assert module.PREFILL_CHUNK == 16 and rows == dict.fromkeys(names, 16)
+
+
+def test_same_answer_from_chunks(fused, monkeypatch):
+    import ms_omni.runtime.decoder as module
+
+    whole = fused.generate(QUESTION, sampling=SHORT)
+    monkeypatch.setattr(module, "PREFILL_CHUNK", 5)
+    parts = fused.generate(QUESTION, sampling=SHORT)
+    assert parts.token_ids == whole.token_ids and len(whole.token_ids) == 6
+    np.testing.assert_array_equal(parts.audio.codes, whole.audio.codes)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 20])
+def test_attention_of_the_last_queries(cpu, rows):
+    """Queries that begin in the middle see the keys before them: the last rows of the whole."""
+    from ms_omni.kernels.decoder_ops_cpu_prefill import causal_attention
+
+    q, k, v = random(20, 4, 8), random(20, 2, 8, seed=1), random(20, 2, 8, seed=2)
+    whole = causal_attention(q, k, v, 0.3, 20)
+    np.testing.assert_allclose(causal_attention(q[13:], k, v, 0.3, rows), whole[13:], atol=1e-6)
+    scores = np.einsum("qhd,khd->hqk", q, k.repeat(2, axis=1)) * 0.3
+    scores[:, np.triu(np.ones((20, 20), bool), 1)] = -np.inf
+    weights = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
+    expected = np.einsum("hqk,khd->qhd", weights, v.repeat(2, axis=1)).reshape(20, 32)
+    np.testing.assert_allclose(whole, expected, atol=1e-5)
+
+
+def test_decoder_attention_keeps_few_scores(cpu, monkeypatch):
+    import ms_omni.kernels.decoder_ops_cpu_prefill as module
+    from ms_omni.kernels import decoder_ops_cpu
+
+    kept = []
+    monkeypatch.setattr(module, "_exponentials", lambda scores: kept.append(scores.size) or scores.sum(-1)[..., None])
+    monkeypatch.setattr(decoder_ops_cpu, "SCORES_PER_CHUNK", 4 * 90 * 20)
+    q, k = tensor(random(64, 4, 8)), tensor(random(90, 2, 8))
+    decoder_ops_cpu.prefill_attention(q, k, k, 0.3)
+    assert len(kept) == 4 and max(kept) <= 4 * 90 * 20
+
+
+@pytest.fixture
+def attention_calls(monkeypatch):
+    """Shapes of queries and keys of every eager attention call of the encoders."""
+    import ms_omni.models.audio_encoder as audio
+    import ms_omni.models.vision_encoder as vision
+
+    calls, original = [], audio.attention_function
+
+    def function(config):
+        def call(module, query, key, value, **options):
+            calls.append((query.shape, key.shape))
+            return original(config)(module, query, key, value, **options)
+
+        return call
+
+    for module in (audio, vision):
+        monkeypatch.setattr(module, "attention_function", function)
+    return calls
+
+
+def encode_video(fused, patches, grid):
+    features, deepstack = fused.model.thinker.visual(tensor(patches), grid_thw=np.array(grid))
+    return [x.asnumpy() for x in (features, *deepstack)]
+
+
+@pytest.mark.parametrize(("scores", "rows"), [(1 << 24, 40), (1000, 16384), (1, 1), (2 * 16 * 16 * 2, 40)])
+def test_vision_in_parts_equals_the_whole(fused, attention_calls, monkeypatch, scores, rows):
+    import ms_omni.models.segments as module
+
+    patches, grid = random(24 + 5 * 16, 3 * 2 * 16 * 16), [[1, 4, 6], [5, 4, 4]]
+    whole = encode_video(fused, patches, grid)
+    attention_calls.clear()
+    monkeypatch.setattr(module, "SCORES_PER_CALL", scores)
+    monkeypatch.setattr(module, "ROWS_PER_GROUP", rows)
+    for a, b in zip(whole, encode_video(fused, patches, grid), strict=True):
+        np.testing.assert_allclose(b, a, atol=1e-5)
+    for (count, heads, queries, _), (_, _, keys, _) in attention_calls:
+        assert count * heads * queries * keys <= scores or count == queries == 1
+        assert count * queries <= max(rows, 24)
+
+
+def test_a_large_picture_is_attended_in_parts(fused, attention_calls):
+    """4096 patches: all scores would be more than one call may keep."""
+    import ms_omni.models.segments as module
+
+    encode_video(fused, np.zeros((4096, 3 * 2 * 16 * 16), np.float32), [[1, 64, 64]])
+    sizes = [count * heads * queries * keys for (count, heads, queries, _), (_, _, keys, _) in attention_calls]
+    heads = attention_calls[0][0][1]
+    assert heads * 4096 * 4096 > module.SCORES_PER_CALL >= max(sizes)
+
+
+def test_audio_in_parts_equals_the_whole(fused, attention_calls, monkeypatch):
+    import ms_omni.models.audio_encoder as module
+    import ms_omni.models.segments as segments
+
+    tower, clips = fused.model.thinker.audio_tower, [1730, 45, 801]
+    features = tensor(random(128, sum(clips)))
+
+    def encode():
+        return tower(features, feature_lens=np.array(clips)).last_hidden_state.asnumpy()
+
+    whole = encode()
+    attention_calls.clear()
+    monkeypatch.setattr(segments, "ROWS_PER_GROUP", 110)
+    monkeypatch.setattr(segments, "SCORES_PER_CALL", 5000)
+    monkeypatch.setattr(module, "CHUNKS_PER_CONVOLUTION", 2)
+    convolved = []
+    convolve = tower._convolve_chunks
+    monkeypatch.setattr(tower, "_convolve_chunks", lambda x: convolved.append(x.shape) or convolve(x))
+    np.testing.assert_allclose(encode(), whole, atol=1e-5)
+    # 18 + 1 + 9 chunks, two at a time, all padded to the longest
+    assert convolved == [(2, 1, 128, 100)] * 14
+    assert max(q[0] * q[1] * q[2] * k[2] for q, k in attention_calls) <= 5000
+
+
+def test_spectrogram_in_parts_equals_the_whole(fused, monkeypatch):
+    import ms_omni.inputs.log_mel as module
+
+    extractor = fused.processor.processor.feature_extractor
+    sound = 0.1 * random(16000 * 3 + 77)
+    parent = type(extractor).__mro__[1]._np_extract_fbank_features(extractor, [sound])[0]
+    for frames in (8192, 64, 7):
+        monkeypatch.setattr(module, "FRAMES_AT_ONCE", frames)
+        np.testing.assert_array_equal(module.log_mel(sound, extractor), parent)
+
+
+def test_sound_is_not_cut_at_five_minutes(fused):
+    sound = 0.1 * random(16000 * 310)
+    prepared = fused.processor.prepare([{"role": "user", "content": [{"type": "audio", "audio": sound}]}])
+    assert prepared.arrays["feature_attention_mask"].sum() == 31000
+    assert prepared.usage_counts["audio_tokens"] == 310 * 13
+
+
+def test_frames_are_patched_a_few_at_a_time(fused, monkeypatch):
+    """Frames stay bytes; two of them at a time become floats."""
+    import ms_omni.inputs.components as module
+
+    seen, pixels = [], module._pixels
+    monkeypatch.setattr(module, "_pixels", lambda x, *rest: seen.append((x.dtype, len(x))) or pixels(x, *rest))
+    frames = np.random.default_rng(0).integers(0, 256, (9, 3, 70, 100), dtype=np.uint8)
+    content = [{"type": "video", "video": frames}]
+    fused.processor.prepare([{"role": "user", "content": content}])
+    assert seen == [(np.dtype(np.uint8), 2)] * 5  # nine frames and the last one again
+
+
+def test_media_are_encoded_once(fused, monkeypatch):
+    thinker, calls = fused.model.thinker, []
+    for tower in ("audio_tower", "visual"):
+        encode = getattr(thinker, tower)._encode
+        monkeypatch.setattr(
+            getattr(thinker, tower),
+            "_encode",
+            lambda *args, tower=tower, encode=encode: calls.append(tower) or encode(*args),
+        )
+    frames = np.zeros((4, 3, 64, 64), np.uint8)
+    content = [{"type": "video", "video": frames}, {"type": "audio", "audio": 0.1 * random(16000)}]
+    out = fused.generate([{"role": "user", "content": content}], sampling=SHORT)
+    assert out.audio.codes.shape[1] and sorted(calls) == ["audio_tower", "visual"]
+
+
+@pytest.mark.parametrize("speak", [False, True])
+def test_hidden_states_are_kept_for_speech_alone(fused, thinker, monkeypatch, speak):
+    steps, original = [], thinker.steps
+
+    def watched(*args, **options):
+        for step in original(*args, **options):
+            steps.append(step)
+            yield step
+
+    monkeypatch.setattr(thinker, "steps", watched)
+    out = fused.generate(QUESTION, return_audio=speak, sampling=SHORT)
+    assert sum(len(step.token_ids) for step in steps) == 6
+    if speak:
+        size = thinker.decoder.spec.hidden_size
+        lengths = [out.usage.prompt_tokens, *(len(step.token_ids) for step in steps[1:])]
+        assert [(step.embeds.shape, step.hidden.shape) for step in steps] == [((n, size),) * 2 for n in lengths]
+    else:
+        assert all(step.embeds is None and step.hidden is None for step in steps)
+
+
+def test_no_talker_is_loaded_for_text(fused, tiny_dir):
+    from ms_omni import OmniEngine
+
+    text_only = OmniEngine.from_pretrained(tiny_dir, engine="fused", device="CPU", with_talker=False)
+    names = [name for name, _ in text_only.model.parameters_and_names()]
+    assert names and not [name for name in names if name.startswith(("talker", "code2wav"))]
+    assert not hasattr(text_only.runtime, "_talker")
+    with_speech = [name for name, _ in fused.model.parameters_and_names()]
+    assert {name.split(".")[0] for name in with_speech} == {"thinker", "talker", "code2wav"}
