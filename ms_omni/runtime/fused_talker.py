@@ -10,6 +10,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, mint, nn, ops
 
+from ms_omni.kernels.cpu_threads import fetch
 from ms_omni.models.talker_prompt import TalkerPrompt, TrailingText
 from ms_omni.models.thinker import host
 from ms_omni.runtime.cache_pool import CachePool
@@ -66,7 +67,8 @@ class TalkerGraph(nn.Cell):
     ) -> Any:
         """hidden: (1, hidden), what `token`, int32 (1,), was picked from. seen: float32 (1, vocab). text: (1, hidden),
         to add to this frame. position: int32 (), the next cache row; rope_position: float32 (). uniform: float32
-        (num_code_groups,). Returns this frame's codes, int32 (num_code_groups,), and the next hidden, token, seen."""
+        (num_code_groups,). Returns this frame's codes and the next token, int32 (num_code_groups + 1,), to be read at
+        once, and the next hidden, token, seen."""
         place = position - position
         self.predictor.decode(hidden, place.astype(ms.float32), place, self.predictor_cache)
         x = ops.gather(self.embed, token, 0)
@@ -81,7 +83,7 @@ class TalkerGraph(nn.Cell):
             total, codes = total + x, codes + (code,)
         hidden = self.decoder.decode(total, rope_position, position, self.cache)
         token, seen = self.choose(hidden, seen, uniform[0])
-        return ops.concat(codes, 0), hidden, token, seen
+        return ops.concat(codes + (token,), 0), hidden, token, seen
 
 
 class FusedTalker:
@@ -138,12 +140,13 @@ class FusedTalker:
             position = num_prompt + frame
             cache = self._pool.reaching(cache, position)
             graph = self._graph(cache, warp)
-            codes, hidden, token, seen = graph(
+            made, hidden, token, seen = graph(
                 hidden, token, seen, row, Tensor(position, ms.int32), Tensor(position + delta, ms.float32),
                 uniforms.draw(num_groups),
             )  # fmt: skip
-            yield codes.asnumpy()
-            has_ended = int(token.asnumpy()[0]) == eos
+            codes = fetch(made)
+            yield codes[:num_groups]
+            has_ended = int(codes[num_groups]) == eos
         return has_ended
 
     def _graph(self, cache: KeyValueCache, warp: TalkerWarp) -> TalkerGraph:

@@ -10,6 +10,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
+from ms_omni.kernels.cpu_threads import fetch
 from ms_omni.models.thinker import host
 from ms_omni.runtime.cache_pool import CachePool
 from ms_omni.runtime.decoder import KeyValueCache, StackedDecoder
@@ -100,7 +101,7 @@ class FusedThinker:
                 token, Tensor(position, ms.int32), Tensor(position + delta, ms.float32), uniforms.draw(TOKENS_PER_CALL)
             )
             token = made[-1:]
-            fresh = _until_stop(made.asnumpy().tolist()[: max_new_tokens - count], stop_ids)
+            fresh = _until_stop(fetch(made).tolist()[: max_new_tokens - count], stop_ids)
             last, count = fresh[-1], count + len(fresh)
             yield ThinkerStep(fresh, *((embeds[: len(fresh)], accepted[: len(fresh)]) if keep_hidden else ()))
 
