@@ -16,6 +16,8 @@ DEVICES = ("auto", "CPU", "Ascend")
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 # mindone 0.5.0 has no scaled-dot-product attention: it falls back to eager with a warning.
 ATTN_IMPLEMENTATIONS = ("auto", "eager", "flash_attention_2")
+# auto is our own, without torch; the package of that name needs torch and torchvision.
+MEDIA_READERS = ("auto", "ms_omni", "qwen_omni_utils")
 
 # Defaults of transformers 4.57.1 `Qwen3OmniMoeForConditionalGeneration.generate`; top_k of the Thinker is
 # GenerationConfig's own default and only matters when its temperature is above 0.
@@ -103,6 +105,7 @@ class EngineConfig:
     with_talker: bool = True
     min_pixels: int | None = None
     max_pixels: int | None = None
+    media_reader: str = "auto"
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -111,6 +114,7 @@ class EngineConfig:
             ("device", DEVICES),
             ("dtype", DTYPES),
             ("attn_implementation", ATTN_IMPLEMENTATIONS),
+            ("media_reader", MEDIA_READERS),
         ):
             value = getattr(self, name)
             if value not in allowed:

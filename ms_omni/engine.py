@@ -50,7 +50,7 @@ class OmniEngine:
         """Loads a checkpoint directory, or a hub name that is in the local hub cache.
 
         settings: the fields of EngineConfig (engine, parallel, device, dtype, attn_implementation, with_talker,
-        min_pixels, max_pixels). progress: called with (stage, done, total). Raises OmniError."""
+        min_pixels, max_pixels, media_reader). progress: called with (stage, done, total). Raises OmniError."""
         return cls(EngineConfig(model=str(model), **settings), progress)
 
     def _load(self, progress: Progress | None) -> None:
@@ -160,7 +160,9 @@ class OmniEngine:
         speaker_id = self._speaker_id(speaker) if speak else None
         sampling = (sampling or SamplingParams()).resolved(self.generation_config)
         self._seed(sampling)
-        prepared = self.processor.prepare(conversation, use_audio_in_video=use_audio_in_video, fps=fps)
+        prepared = self.processor.prepare(
+            conversation, use_audio_in_video=use_audio_in_video, fps=fps, reader=self.settings.media_reader
+        )
         self._check_length(prepared.usage_counts["prompt_tokens"])
         question = Question(
             inputs=cast_inputs(prepared.arrays, self.dtype),

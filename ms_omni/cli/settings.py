@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from ms_omni.cli.parser import LineParser, decimal_number, one_of, whole_number
-from ms_omni.config import ATTN_IMPLEMENTATIONS, DEVICES, DTYPES, ENGINES, PARALLEL_MODES, load_yaml
+from ms_omni.config import ATTN_IMPLEMENTATIONS, DEVICES, DTYPES, ENGINES, MEDIA_READERS, PARALLEL_MODES, load_yaml
 from ms_omni.errors import OmniError
 
 # The two ways of giving a prompt. A prompt on the command line replaces the whole prompt of a YAML file.
@@ -90,6 +90,7 @@ def _add_engine_flags(group: Any) -> None:
     add("--device", DEVICES, "auto: Ascend where MindSpore sees one")
     add("--dtype", DTYPES, "auto: what the device can do")
     add("--attn-implementation", ATTN_IMPLEMENTATIONS, "auto: what the device can do")
+    add("--media-reader", MEDIA_READERS, "who reads pictures, sound and video; qwen_omni_utils needs torch")
 
 
 def _add_output_flags(group: Any) -> None:

@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from ms_omni.config import MEDIA_READERS
 from ms_omni.errors import OmniError
 from ms_omni.inputs.audio import read_audio, read_video_audio
 from ms_omni.inputs.conversation import validate_conversation
 from ms_omni.inputs.image import fetch_image
 from ms_omni.inputs.schema import media_parts
 from ms_omni.inputs.video import fetch_video
-
-READERS = ("auto", "ms_omni", "qwen_omni_utils")
 
 
 def process_mm_info(
@@ -35,8 +34,8 @@ def process_mm_info(
     video_dtype: np.uint8 holds the same values in a quarter of the memory.
     reader: "qwen_omni_utils" delegates to that package (it needs torch); "auto" and "ms_omni" read without torch.
     Raises OmniError naming the message or the medium that is wrong."""
-    if reader not in READERS:
-        raise OmniError(f"reader {reader!r}: expected one of {', '.join(READERS)}")
+    if reader not in MEDIA_READERS:
+        raise OmniError(f"reader {reader!r}: expected one of {', '.join(MEDIA_READERS)}")
     batch = _as_batch(conversations)
     if reader == "qwen_omni_utils":
         return _delegate(batch, use_audio_in_video, return_video_kwargs, return_video_metadata, image_patch_size)

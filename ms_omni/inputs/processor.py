@@ -67,19 +67,24 @@ class InputProcessor:
         return cls(processor)
 
     def prepare(
-        self, conversation: list[dict[str, Any]], use_audio_in_video: bool = False, fps: float | None = None
+        self,
+        conversation: list[dict[str, Any]],
+        use_audio_in_video: bool = False,
+        fps: float | None = None,
+        reader: str = "auto",
     ) -> PreparedInputs:
         """Reads every medium of `conversation` and returns the model's inputs.
 
         fps: frames a second that the model assumes of videos (transformers' processor argument, default 1.0); it sets
         video_second_per_grid = temporal_patch_size / fps. It does not change which frames are read: the `fps` key of
         a video part does.
+        reader: of the media, see `process_mm_info`.
         Raises OmniError for a conversation or medium that cannot be used."""
         if fps is not None and not fps > 0:
             raise OmniError(f"--fps {fps}: expected a number above 0")
         conversation = validate_conversation(conversation)
         text = self.render(conversation)
-        audios, images, videos = process_mm_info(conversation, use_audio_in_video, video_dtype=np.uint8)
+        audios, images, videos = process_mm_info(conversation, use_audio_in_video, reader=reader, video_dtype=np.uint8)
         self._check_audio_lengths(audios or [])
         options = {} if fps is None else {"fps": fps}
         try:

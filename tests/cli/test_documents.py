@@ -8,7 +8,7 @@ import pytest
 
 from ms_omni.cli import doctor, settings, tiny, understand
 from ms_omni.cli.parser import LineParser
-from ms_omni.config import ATTN_IMPLEMENTATIONS, DEVICES, DTYPES, ENGINES, PARALLEL_MODES
+from ms_omni.config import ATTN_IMPLEMENTATIONS, DEVICES, DTYPES, ENGINES, MEDIA_READERS, PARALLEL_MODES
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -64,6 +64,7 @@ def test_documented_choices_are_the_allowed_ones():
         ("device", DEVICES),
         ("dtype", DTYPES),
         ("attn-implementation", ATTN_IMPLEMENTATIONS),
+        ("media-reader", MEDIA_READERS),
     ):
         assert f"`--{flag} {'|'.join(allowed)}`" in text
     assert {"conversation", "model"} <= settings.yaml_keys()

@@ -33,7 +33,13 @@ def test_every_flag_reaches_its_stage(cli, fake_engine, tiny_dir, tmp_path):
         "talker_max_new_tokens": 8, "talker_temperature": 0.1, "talker_top_p": 0.2, "talker_top_k": 9,
         "talker_repetition_penalty": 1.5, "seed": 10,
     }  # fmt: skip
-    engine_flags = {"engine": "mindone", "parallel": "none", "device": "CPU", "dtype": "float32"}
+    engine_flags = {
+        "engine": "mindone",
+        "parallel": "none",
+        "device": "CPU",
+        "dtype": "float32",
+        "media_reader": "ms_omni",
+    }
     words = [f"--{key.replace('_', '-')}={value}" for key, value in {**sampling, **engine_flags}.items()]
     words += ["--attn-implementation=eager", "--min-pixels=11", "--max-pixels=12", "--fps=1.5", "--ignore-eos"]
     words += ["--use-audio-in-video", "--speaker=Aiden", "--system=Be brief", f"--audio-out={tmp_path / 'a.wav'}"]

@@ -139,3 +139,10 @@ def test_without_talker(tmp_path, cpu):
 def test_settings_that_this_machine_cannot_do(tiny_dir, cpu, setting, message):
     with pytest.raises(OmniError, match=message):
         OmniEngine.from_pretrained(tiny_dir, **setting)
+
+
+def test_media_reader_is_passed_on(tiny_dir, cpu):
+    other = OmniEngine.from_pretrained(tiny_dir, engine="mindone", with_talker=False, media_reader="qwen_omni_utils")
+    image = {"type": "image", "image": np.zeros((8, 8, 3), np.uint8)}
+    with pytest.raises(OmniError, match="qwen_omni_utils"):  # the package is no dependency, and takes no arrays
+        other.generate([{"role": "user", "content": [image, {"type": "text", "text": "What?"}]}])
