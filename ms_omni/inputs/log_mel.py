@@ -34,4 +34,7 @@ def log_mel(waveform: np.ndarray, settings: Any) -> np.ndarray:
             mel_filters=settings.mel_filters,
             log_mel="log10",
         )
-    return (np.maximum(out, out.max() - np.float32(8.0)) + np.float32(4.0)) / np.float32(4.0)
+    np.maximum(out, out.max() - np.float32(8.0), out=out)
+    out += np.float32(4.0)
+    out /= np.float32(4.0)
+    return out
