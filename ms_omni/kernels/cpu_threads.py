@@ -40,8 +40,11 @@ def _waiter() -> ThreadPoolExecutor | None:
     cores = os.sched_getaffinity(0)
     if len(cores) > FEW_CORES:
         return None
-    for thread in _runtime_threads():
-        os.sched_setaffinity(thread, {max(cores)})
+    try:
+        for thread in _runtime_threads():
+            os.sched_setaffinity(thread, {max(cores)})
+    except OSError:  # not allowed here: slower, nothing else
+        return None
     return ThreadPoolExecutor(1, thread_name_prefix="ms-omni-wait", initializer=_lower_priority)
 
 

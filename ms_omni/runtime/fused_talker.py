@@ -46,6 +46,7 @@ class TalkerGraph(nn.Cell):
         self.temperature, self.top_k, self.top_p = warp.talker.temperature, warp.talker.top_k, warp.talker.top_p
         self.code_warp = (warp.predictor.temperature, warp.predictor.top_k, warp.predictor.top_p)
         self.penalty, self.num_residuals = warp.repetition_penalty, len(parts.code_heads)
+        self.run = ms.jit(self.step, **self.decoder.ops.JIT_OPTIONS)
 
     def choose(self, hidden: Tensor, seen: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
         """hidden: (1, hidden), normed. The first code of a frame, int32 (1,), and what has been seen since."""
@@ -54,8 +55,7 @@ class TalkerGraph(nn.Cell):
         token = pick(logits, uniform, self.temperature, self.top_k, self.top_p)
         return token, ops.maximum(seen, (self.vocabulary == token).astype(ms.float32))
 
-    @ms.jit(jit_level="O0")
-    def construct(
+    def step(
         self,
         hidden: Tensor,
         token: Tensor,
@@ -140,7 +140,7 @@ class FusedTalker:
             position = num_prompt + frame
             cache = self._pool.reaching(cache, position)
             graph = self._graph(cache, warp)
-            made, hidden, token, seen = graph(
+            made, hidden, token, seen = graph.run(
                 hidden, token, seen, row, Tensor(position, ms.int32), Tensor(position + delta, ms.float32),
                 uniforms.draw(num_groups),
             )  # fmt: skip

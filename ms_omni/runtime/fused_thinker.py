@@ -32,22 +32,22 @@ class ThinkerGraph(nn.Cell):
         self.embed, self.head = shell.model.embed_tokens.weight, shell.lm_head.weight
         self.temperature, self.top_k, self.top_p = warp.temperature, warp.top_k, warp.top_p
         self.accept_layer, self.num_steps = accept_layer, TOKENS_PER_CALL
+        self.run = ms.jit(self.step, **decoder.ops.JIT_OPTIONS)
 
-    @ms.jit(jit_level="O0")
-    def construct(self, token: Tensor, position: Tensor, rope_position: Tensor, uniform: Tensor) -> Any:
+    def step(self, token: Tensor, position: Tensor, rope_position: Tensor, uniform: Tensor) -> Any:
         """token: int32 (1,), the last one. position: int32 (), its cache row; rope_position: float32 (). uniform:
         float32 (steps,). Returns the next ones, int32 (steps,), and of the tokens read the embeddings and the hidden
         states at the accepted layer, (steps, hidden) each."""
         tokens: Any = ()
         embeds: Any = ()
         kept: Any = ()
-        for step in range(self.num_steps):
+        for ahead in range(self.num_steps):
             x = ops.gather(self.embed, token, 0)
             hidden, accepted = self.decoder.decode_and_keep(
-                x, rope_position + step, position + step, self.cache, self.accept_layer
+                x, rope_position + ahead, position + ahead, self.cache, self.accept_layer
             )
             logits = self.decoder.ops.linear(hidden, self.head).astype(ms.float32)
-            token = pick(logits, uniform[step], self.temperature, self.top_k, self.top_p)
+            token = pick(logits, uniform[ahead], self.temperature, self.top_k, self.top_p)
             tokens, embeds, kept = tokens + (token,), embeds + (x,), kept + (accepted,)
         return ops.concat(tokens, 0), ops.concat(embeds, 0), ops.concat(kept, 0)
 
@@ -97,7 +97,7 @@ class FusedThinker:
         while count < max_new_tokens and last not in stop_ids:
             position = num_prompt + count - 1
             cache = self._pool.reaching(cache, position + TOKENS_PER_CALL - 1)
-            made, embeds, accepted = self._graph(cache, warp)(
+            made, embeds, accepted = self._graph(cache, warp).run(
                 token, Tensor(position, ms.int32), Tensor(position + delta, ms.float32), uniforms.draw(TOKENS_PER_CALL)
             )
             token = made[-1:]
