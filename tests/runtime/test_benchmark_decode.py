@@ -26,6 +26,7 @@ def test_seconds_each_leaves_out_prefill_and_other_stages(decode):
     events += [("thinker", 6, 18.0)]
     assert decode.seconds_each(events, "thinker") == pytest.approx(3.0 / 4)
     assert decode.intervals(events, "talker") == []
+    assert (decode.longest(events, "thinker"), decode.longest(events, "talker")) == (2.0, 4.0)
 
 
 def test_ratios_are_taken_within_a_round(decode):
