@@ -8,7 +8,7 @@ from typing import Any
 
 import mindspore as ms
 import numpy as np
-from mindspore import Parameter, Tensor, mint, nn, ops
+from mindspore import Parameter, ParameterTuple, Tensor, mint, nn, ops
 
 from ms_omni.kernels.cpu_threads import fetch
 from ms_omni.models.talker_prompt import TalkerPrompt, TrailingText
@@ -40,7 +40,8 @@ class TalkerGraph(nn.Cell):
         self.decoder, self.predictor = parts.decoder, parts.predictor
         self.cache, self.predictor_cache = cache, parts.predictor_cache
         self.embed, self.head = parts.shell.model.codec_embedding.weight, parts.shell.codec_head.weight
-        self.code_embeds, self.code_heads = parts.code_embeds, parts.code_heads
+        # Tuples, not lists: MindSpore's compile cache gives a graph only the Parameters that its cell has registered
+        self.code_embeds, self.code_heads = ParameterTuple(parts.code_embeds), ParameterTuple(parts.code_heads)
         self.suppressed = parts.suppressed(warp.is_eos_suppressed)
         self.vocabulary = Tensor(np.arange(self.head.shape[0], dtype=np.int32)[None])
         self.temperature, self.top_k, self.top_p = warp.talker.temperature, warp.talker.top_k, warp.talker.top_p
