@@ -15,7 +15,7 @@ from mindspore.common.api import _run_in_jit
 from mindspore.ops import constexpr
 
 from ms_omni.kernels.decoder_ops_cpu_experts import experts as experts
-from ms_omni.kernels.decoder_ops_cpu_prefill import causal_attention
+from ms_omni.kernels.decoder_ops_cpu_prefill import causal_attention as _causal_attention
 
 JIT_OPTIONS = {"jit_level": "O0"}
 
@@ -118,7 +118,7 @@ def prefill_attention(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
     if _run_in_jit():  # @jit.cond: True
         return _unrolled_attention(q, k, v, scale)
     queries, keys, values = (_float32(x).asnumpy() for x in (q, k, v))
-    out = causal_attention(queries, keys, values, scale, _chunk(k.shape[0], q.shape[1]))
+    out = _causal_attention(queries, keys, values, scale, _chunk(k.shape[0], q.shape[1]))
     return Tensor.from_numpy(out).astype(q.dtype)
 
 
