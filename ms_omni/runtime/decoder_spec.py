@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+# of transformers 4.57.1, for a config that names none
+DEFAULT_MROPE_SECTION = (24, 20, 20)
+
 
 @dataclass(frozen=True)
 class DecoderSpec:
@@ -42,7 +45,7 @@ class DecoderSpec:
         if config.model_type == "qwen3_omni_moe_text":  # the Talker's classes pass over these two settings
             dense |= {i for i in range(config.num_hidden_layers) if (i + 1) % config.decoder_sparse_step}
             dense |= set(config.mlp_only_layers or ())
-        section = scaling.get("mrope_section") if num_experts else None
+        section = scaling.get("mrope_section", DEFAULT_MROPE_SECTION) if num_experts else None
         return cls(
             hidden_size=config.hidden_size,
             num_layers=config.num_hidden_layers,

@@ -90,3 +90,10 @@ def test_angles_interleave_the_axes():
     # time, height, width, time, height, width, time, time (sections of 2 end after 3 * 2 angles)
     np.testing.assert_allclose(got, np.tile([1, 10, 100, 1, 10, 100, 1, 1], 2), rtol=1e-6)
     np.testing.assert_allclose(spec.angles(np.array([3.0]))[0], np.tile(3 * spec.inv_freq, 2), rtol=1e-6)
+
+
+def test_sections_that_a_config_does_not_name_are_those_of_transformers(tiny_dir):
+    config = read_config(tiny_dir).thinker_config.text_config
+    assert DecoderSpec.from_config(config).mrope_section == tuple(config.rope_scaling["mrope_section"])
+    config.rope_scaling = {"rope_type": "default"}
+    assert DecoderSpec.from_config(config).mrope_section == (24, 20, 20)
