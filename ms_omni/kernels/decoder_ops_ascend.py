@@ -17,6 +17,7 @@ from ms_omni.kernels.decoder_ops_launches import launches
 
 # ApplyRotaryPosEmb is one of the internal kernels, which graphs use with infer_boost
 JIT_OPTIONS = {"jit_level": "O0", "infer_boost": "on"}
+TOKENS_IN_NUMPY = False
 
 
 @launches()

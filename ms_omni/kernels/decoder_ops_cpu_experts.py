@@ -1,10 +1,7 @@
 """The experts of a mixture-of-experts layer on the CPU: one token in a graph, many tokens grouped by expert.
 
-One token: the chosen experts' weights are gathered (copied) and multiplied in two batched kernels. Measured with
-MindSpore 2.7.1 on two idle cores, 8 layers of hidden 512 with 4 of 32 experts of 256 in one graph, best of 60 steps:
-5.2 ms, of which the copies are 4.1; SparseTensorDenseMatmul, which copies nothing, 9.8; numpy through PyFunc, which
-copies nothing, 3.7, but no gain within a whole decoder step on busy cores. The CPU build has no view operators in
-graphs, which would save the copy.
+One token in a graph: the chosen experts' weights are gathered (copied) and multiplied in two batched kernels, since the
+CPU build has no view operators in graphs. In float32, decoding goes through `numpy_blocks` instead, which copies none.
 """
 
 from __future__ import annotations
@@ -67,10 +64,11 @@ def _grouped(x: Tensor, weights: Tensor, experts: Tensor, gate_up: Tensor, down:
         places = order[ends[expert - 1] if expert else 0 : ends[expert]]
         tokens = places // top_k
         both = inputs[tokens] @ first[expert].T
-        hidden = _silu(both[:, :half]) * both[:, half:] * shares.reshape(-1, 1)[places]
+        hidden = silu(both[:, :half]) * both[:, half:] * shares.reshape(-1, 1)[places]
         out[tokens] += hidden @ second[expert].T  # a token chooses an expert at most once: no index twice
     return Tensor.from_numpy(out.astype(inputs.dtype, copy=False))
 
 
-def _silu(x: np.ndarray) -> np.ndarray:
+def silu(x: np.ndarray) -> np.ndarray:
+    """x / (1 + exp(-x)), of x's shape."""
     return x / (1.0 + np.exp(-np.maximum(x, -80.0)))  # below -80 silu is 0 to float32, and exp would overflow

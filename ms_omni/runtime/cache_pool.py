@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from mindspore import mint
-
-from ms_omni.runtime.decoder import KeyValueCache
-from ms_omni.runtime.decoder_spec import DecoderSpec
+from ms_omni.runtime.decoder import KeyValueCache, StackedDecoder
 
 SMALLEST = 256
 # Room for new tokens that a sequence starts with. Attention on the CPU goes over the whole capacity, so a maximum of
@@ -18,8 +13,8 @@ FIRST_ROOM = 384
 class CachePool:
     """Powers of two: each is another graph to compile, so there should be few."""
 
-    def __init__(self, spec: DecoderSpec, dtype: Any, name: str):
-        self._spec, self._dtype, self._name = spec, dtype, name
+    def __init__(self, decoder: StackedDecoder, name: str):
+        self._decoder, self._name = decoder, name
         self._caches: dict[int, KeyValueCache] = {}
 
     def start(self, num_prompt: int, max_new_tokens: int) -> KeyValueCache:
@@ -31,16 +26,12 @@ class CachePool:
         if position < cache.capacity:
             return cache
         larger = self._of(position + 1)
-        heads, dim = self._spec.num_kv_heads, self._spec.head_dim
-        for old, new in zip([*cache.keys, *cache.values], [*larger.keys, *larger.values], strict=True):
-            rows = old.reshape(heads, cache.capacity, dim)
-            rest = mint.zeros((heads, larger.capacity - cache.capacity, dim), dtype=rows.dtype)
-            new.set_data(mint.cat([rows, rest], dim=1).reshape(-1, dim))
+        larger.take_over(cache)
         return larger
 
     def _of(self, needed: int) -> KeyValueCache:
         capacity = max(SMALLEST, 1 << (needed - 1).bit_length())
         if capacity not in self._caches:
             name = f"{self._name}.cache{capacity}"
-            self._caches[capacity] = KeyValueCache(self._spec, capacity, self._dtype, name)
+            self._caches[capacity] = self._decoder.new_cache(capacity, name)
         return self._caches[capacity]

@@ -20,9 +20,9 @@ PREFILL_CHUNK = 2048
 class KeyValueCache(nn.Cell):
     """Rows for `capacity` positions of every layer: Parameters (kv_heads * capacity, head_dim), head by head."""
 
-    def __init__(self, spec: DecoderSpec, capacity: int, dtype: Any, name: str):
+    def __init__(self, spec: DecoderSpec, operators: Any, capacity: int, dtype: Any, name: str):
         super().__init__()
-        self.capacity = capacity
+        self.capacity, self.ops = capacity, operators
         shape = (spec.num_kv_heads * capacity, spec.head_dim)
 
         def rows(kind: str) -> ParameterTuple:
@@ -43,6 +43,12 @@ class KeyValueCache(nn.Cell):
         """int32 (kv_heads * (end - start),): the rows of the positions from `start` to before `end`, head by head."""
         heads = np.arange(self.first_rows.shape[0])[:, None] * self.capacity
         return Tensor((heads + np.arange(start, end)).reshape(-1).astype(np.int32))
+
+    def take_over(self, smaller: KeyValueCache) -> None:
+        """Copy the rows of a cache of less capacity. In place: kernels keep views of the memory."""
+        rows = self.rows(0, smaller.capacity)
+        for old, new in zip((*smaller.keys, *smaller.values), (*self.keys, *self.values), strict=True):
+            self.ops.write_cache(new, old, rows)
 
 
 class DecoderLayer(nn.Cell):
@@ -160,7 +166,11 @@ class StackedDecoder(nn.Cell):
             )
         )
         self.inv_freq = Tensor(spec.inv_freq)
-        self.eps, self.num_layers = spec.rms_norm_eps, spec.num_layers
+        self.eps, self.num_layers, self.dtype = spec.rms_norm_eps, spec.num_layers, dtype
+
+    def new_cache(self, capacity: int, name: str) -> KeyValueCache:
+        """An empty one. name: what its Parameters' names begin with."""
+        return KeyValueCache(self.spec, self.ops, capacity, self.dtype, name)
 
     def angle(self, position: Tensor) -> tuple[Tensor, Tensor]:
         """cos and sin, float32 (1, head_dim), of one position, float32 ()."""
@@ -168,42 +178,12 @@ class StackedDecoder(nn.Cell):
         both = mint.cat((half, half), dim=-1)
         return mint.cos(both), mint.sin(both)
 
-    def decode(self, x: Tensor, rope_position: Tensor, position: Tensor, cache: KeyValueCache) -> Tensor:
-        """x: (1, hidden), the token at cache row `position`, int32 (). rope_position: float32 (). Returns the normed
-        hidden state, (1, hidden)."""
-        angle, rows = self.angle(rope_position), cache.first_rows + position
-        mask = self.ops.prepare_mask(cache.mask(position))
-        normed, residual = self.ops.rms_norm(x, self.norms[0], self.eps), x
-        for i in range(self.num_layers):
-            layer_cache = (cache.keys[i], cache.values[i])
-            added, residual = self.layers[i].decode(normed, residual, angle, layer_cache, rows, mask)
-            normed, residual = self.ops.add_rms_norm(added, residual, self.norms[i + 1], self.eps)
-        return normed
-
-    def decode_and_keep(
-        self, x: Tensor, rope_position: Tensor, position: Tensor, cache: KeyValueCache, accept_layer: int
-    ) -> tuple[Tensor, Tensor]:
-        """As `decode`, and the hidden state that enters layer `accept_layer` (the normed one if there is no such)."""
-        angle, rows = self.angle(rope_position), cache.first_rows + position
-        mask = self.ops.prepare_mask(cache.mask(position))
-        normed, residual = self.ops.rms_norm(x, self.norms[0], self.eps), x
-        accepted = x
-        for i in range(self.num_layers):
-            layer_cache = (cache.keys[i], cache.values[i])
-            added, residual = self.layers[i].decode(normed, residual, angle, layer_cache, rows, mask)
-            normed, residual = self.ops.add_rms_norm(added, residual, self.norms[i + 1], self.eps)
-            if i + 1 == accept_layer:
-                accepted = residual
-        if accept_layer >= self.num_layers:
-            accepted = normed
-        return normed, accepted
-
     def prefill(
         self, x: Tensor, positions: np.ndarray, cache: KeyValueCache, deepstack: list[Tensor], accept_layer: int
     ) -> tuple[Tensor, Tensor | None]:
         """x: (tokens, hidden), a prompt. positions: float32 (tokens,) or (3, tokens). deepstack: (tokens, hidden) for
         each of the first layers, added to what it puts out. Returns the normed hidden state of the last token, (1,
-        hidden), and, unless `accept_layer` is negative, what `decode_and_keep` accepts of every token.
+        hidden), and, unless `accept_layer` is negative, what `TokenStep.decode` accepts of every token.
 
         PREFILL_CHUNK tokens at a time: each chunk goes through all layers and finds those before it in the cache."""
         last, accepted = x[-1:], []

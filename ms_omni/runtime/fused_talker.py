@@ -10,13 +10,13 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, mint, nn, ops
 
-from ms_omni.kernels.cpu_threads import fetch
 from ms_omni.models.talker_prompt import TalkerPrompt, TrailingText
 from ms_omni.models.thinker import host
 from ms_omni.runtime.cache_pool import CachePool
 from ms_omni.runtime.decoder import KeyValueCache, StackedDecoder
 from ms_omni.runtime.results import NUM_TALKER_SPECIALS
 from ms_omni.runtime.sampling import UniformStream, Warp, penalize_repeated, pick
+from ms_omni.runtime.token_step import TokenStep
 
 RANDOM_STAGE = 1
 SUPPRESSED = -1e30
@@ -37,8 +37,8 @@ class TalkerGraph(nn.Cell):
 
     def __init__(self, parts: FusedTalker, cache: KeyValueCache, warp: TalkerWarp) -> None:
         super().__init__()
-        self.decoder, self.predictor = parts.decoder, parts.predictor
-        self.cache, self.predictor_cache = cache, parts.predictor_cache
+        self.ops = parts.decoder.ops
+        self.talker, self.predictor = TokenStep(parts.decoder, cache), TokenStep(parts.predictor, parts.predictor_cache)
         self.embed, self.head = parts.shell.model.codec_embedding.weight, parts.shell.codec_head.weight
         # Tuples, not lists: MindSpore's compile cache gives a graph only the Parameters that its cell has registered
         self.code_embeds, self.code_heads = ParameterTuple(parts.code_embeds), ParameterTuple(parts.code_heads)
@@ -47,11 +47,11 @@ class TalkerGraph(nn.Cell):
         self.temperature, self.top_k, self.top_p = warp.talker.temperature, warp.talker.top_k, warp.talker.top_p
         self.code_warp = (warp.predictor.temperature, warp.predictor.top_k, warp.predictor.top_p)
         self.penalty, self.num_residuals = warp.repetition_penalty, len(parts.code_heads)
-        self.run = ms.jit(self.step, **self.decoder.ops.JIT_OPTIONS)
+        self.run = ms.jit(self.step, **self.ops.JIT_OPTIONS)
 
     def choose(self, hidden: Tensor, seen: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
         """hidden: (1, hidden), normed. The first code of a frame, int32 (1,), and what has been seen since."""
-        logits = self.decoder.ops.linear(hidden, self.head).astype(ms.float32)
+        logits = self.ops.linear(hidden, self.head).astype(ms.float32)
         logits = penalize_repeated(logits, seen, self.penalty) + self.suppressed
         token = pick(logits, uniform, self.temperature, self.top_k, self.top_p)
         return token, ops.maximum(seen, (self.vocabulary == token).astype(ms.float32))
@@ -71,18 +71,18 @@ class TalkerGraph(nn.Cell):
         (num_code_groups,). Returns this frame's codes and the next token, int32 (num_code_groups + 1,), to be read at
         once, and the next hidden, token, seen."""
         place = position - position
-        self.predictor.decode(hidden, place.astype(ms.float32), place, self.predictor_cache)
+        self.predictor.decode(hidden, place.astype(ms.float32), place)
         x = ops.gather(self.embed, token, 0)
         total = x + text
         codes: Any = (token,)
         for i in range(self.num_residuals):
             place = place + 1
-            state = self.predictor.decode(x, place.astype(ms.float32), place, self.predictor_cache)
-            logits = self.decoder.ops.linear(state, self.code_heads[i]).astype(ms.float32)
+            state, _ = self.predictor.decode(x, place.astype(ms.float32), place)
+            logits = self.ops.linear(state, self.code_heads[i]).astype(ms.float32)
             code = pick(logits, uniform[i + 1], self.code_warp[0], self.code_warp[1], self.code_warp[2])
             x = ops.gather(self.code_embeds[i], code, 0)
             total, codes = total + x, codes + (code,)
-        hidden = self.decoder.decode(total, rope_position, position, self.cache)
+        hidden, _ = self.talker.decode(total, rope_position, position)
         token, seen = self.choose(hidden, seen, uniform[0])
         return ops.concat(codes + (token,), 0), hidden, token, seen
 
@@ -95,9 +95,9 @@ class FusedTalker:
         self.shell, self.decoder, self.predictor, self.config, self.dtype = shell, decoder, predictor, config, dtype
         self.code_embeds: list[Parameter] = [e.weight for e in shell.code_predictor.model.codec_embedding]
         self.code_heads: list[Parameter] = [head.weight for head in shell.code_predictor.lm_head]
-        self.predictor_cache = KeyValueCache(predictor.spec, config.num_code_groups + 1, dtype, "code_predictor")
+        self.predictor_cache = predictor.new_cache(config.num_code_groups + 1, "code_predictor")
         self._graphs: dict[tuple[int, TalkerWarp], TalkerGraph] = {}
-        self._pool = CachePool(decoder.spec, dtype, "talker")
+        self._pool = CachePool(decoder, "talker")
 
     def suppressed(self, with_eos: bool) -> Tensor:
         """float32 (1, vocab), to add: the ids at the end are no codes, except, mostly, the end of speech."""
@@ -145,7 +145,7 @@ class FusedTalker:
                 hidden, token, seen, row, Tensor(position, ms.int32), Tensor(position + delta, ms.float32),
                 uniforms.draw(num_groups),
             )  # fmt: skip
-            codes = fetch(made)
+            codes = made.asnumpy()
             yield codes[:num_groups]
             has_ended = int(codes[num_groups]) == eos
         return has_ended

@@ -10,11 +10,11 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from ms_omni.kernels.cpu_threads import fetch
 from ms_omni.models.thinker import host
 from ms_omni.runtime.cache_pool import CachePool
 from ms_omni.runtime.decoder import KeyValueCache, StackedDecoder
 from ms_omni.runtime.sampling import UniformStream, Warp, pick
+from ms_omni.runtime.token_step import TokenStep
 
 # Tokens of one call: one hand-over to the device and back for as many. More make the compilation longer.
 TOKENS_PER_CALL = 4
@@ -28,10 +28,10 @@ class ThinkerGraph(nn.Cell):
         self, decoder: StackedDecoder, shell: Any, cache: KeyValueCache, warp: Warp, accept_layer: int
     ) -> None:
         super().__init__()
-        self.decoder, self.cache = decoder, cache
+        self.ops, self.token_step = decoder.ops, TokenStep(decoder, cache, accept_layer)
         self.embed, self.head = shell.model.embed_tokens.weight, shell.lm_head.weight
         self.temperature, self.top_k, self.top_p = warp.temperature, warp.top_k, warp.top_p
-        self.accept_layer, self.num_steps = accept_layer, TOKENS_PER_CALL
+        self.num_steps = TOKENS_PER_CALL
         self.run = ms.jit(self.step, **decoder.ops.JIT_OPTIONS)
 
     def step(self, token: Tensor, position: Tensor, rope_position: Tensor, uniform: Tensor) -> Any:
@@ -43,10 +43,8 @@ class ThinkerGraph(nn.Cell):
         kept: Any = ()
         for ahead in range(self.num_steps):
             x = ops.gather(self.embed, token, 0)
-            hidden, accepted = self.decoder.decode_and_keep(
-                x, rope_position + ahead, position + ahead, self.cache, self.accept_layer
-            )
-            logits = self.decoder.ops.linear(hidden, self.head).astype(ms.float32)
+            hidden, accepted = self.token_step.decode(x, rope_position + ahead, position + ahead)
+            logits = self.ops.linear(hidden, self.head).astype(ms.float32)
             token = pick(logits, uniform[ahead], self.temperature, self.top_k, self.top_p)
             tokens, embeds, kept = tokens + (token,), embeds + (x,), kept + (accepted,)
         return ops.concat(tokens, 0), ops.concat(embeds, 0), ops.concat(kept, 0)
@@ -70,7 +68,7 @@ class FusedThinker:
         """shell: a corrected Thinker without decoder layers: encoders, embeddings, head."""
         self.shell, self.decoder, self.accept_layer, self.dtype = shell, decoder, accept_layer, dtype
         self._graphs: dict[tuple[int, Warp], ThinkerGraph] = {}
-        self._pool = CachePool(decoder.spec, dtype, "thinker")
+        self._pool = CachePool(decoder, "thinker")
 
     def steps(
         self,
@@ -101,7 +99,7 @@ class FusedThinker:
                 token, Tensor(position, ms.int32), Tensor(position + delta, ms.float32), uniforms.draw(TOKENS_PER_CALL)
             )
             token = made[-1:]
-            fresh = _until_stop(fetch(made).tolist()[: max_new_tokens - count], stop_ids)
+            fresh = _until_stop(made.asnumpy().tolist()[: max_new_tokens - count], stop_ids)
             last, count = fresh[-1], count + len(fresh)
             yield ThinkerStep(fresh, *((embeds[: len(fresh)], accepted[: len(fresh)]) if keep_hidden else ()))
 
