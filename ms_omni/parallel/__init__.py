@@ -1,0 +1,1 @@
+"""Several cards: who stores what, process groups, collectives."""
