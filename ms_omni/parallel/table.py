@@ -16,8 +16,8 @@ MODES = ("none", "zero3", "ep", "tp")
 REPLICATED, EXPERTS, SPLIT = "replicated", "experts", "split"
 ROW, HEAD, KV_HEAD = "row", "head", "kv_head"
 
-# Under zero3 a smaller tensor is replicated: gathering it would cost more than it saves. So is what has one axis: norms,
-# biases, scales.
+# Under zero3 a smaller tensor is replicated: gathering it would cost more than it saves. So is what has one axis:
+# norms, biases, scales.
 ZERO3_SMALLEST = 512
 
 
