@@ -1,0 +1,169 @@
+"""all_reduce, all_gather and broadcast within a group, operator by operator or in a compiled graph, counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import mindspore as ms
+from mindspore import ops
+from mindspore.common.api import _run_in_jit
+
+from ms_omni.parallel.world import World, cpu_transport, own_address
+
+KINDS = ("all_reduce", "all_gather", "broadcast")
+
+
+@dataclass(frozen=True)
+class Count:
+    """Collectives of one kind. `bytes` are those of the results: what every process holds afterwards."""
+
+    kind: str
+    calls: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class GroupOps:
+    """The collectives of one group as operators of MindSpore, which serve eagerly and in graphs.
+
+    `widens`: bfloat16 travels as float32, and integers under 32 bits as int32; bool does always. `sums_integers` says
+    whether `reduce` takes integers."""
+
+    reduce: Any
+    gather: Any
+    broadcasts: tuple[Any, ...]
+    widens: bool
+    sums_integers: bool
+
+
+_counts = {kind: Count(kind) for kind in KINDS}
+
+
+def counts() -> tuple[Count, ...]:
+    """What this process has called outside graphs since the last reset_counts(), one entry a kind. Graphs are counted
+    when they are compiled: graph_counts.py."""
+    return tuple(_counts.values())
+
+
+def reset_counts() -> None:
+    for kind in KINDS:
+        _counts[kind] = Count(kind)
+
+
+def all_reduce(x: Any, world: World) -> Any:
+    """Sum of the group's tensors, of one shape and dtype; the same bits on every process."""
+    if world.group_size == 1:
+        return x
+    if _is_integer(x) and not world.ops.sums_integers:
+        parts = all_gather(x.reshape((1, *x.shape)), world)
+        return parts.sum(axis=0).astype(x.dtype)
+    wire = _wire(x, world)
+    if not _run_in_jit():  # @jit.cond: False
+        _note("all_reduce", wire, 1)
+    return world.ops.reduce(wire).astype(x.dtype)
+
+
+def all_gather(x: Any, world: World) -> Any:
+    """(n, ...) of every process -> (group_size * n, ...), in the order of the group ranks."""
+    if world.group_size == 1:
+        return x
+    wire = _wire(x, world)
+    if not _run_in_jit():  # @jit.cond: False
+        _note("all_gather", wire, world.group_size)
+    return world.ops.gather(wire).astype(x.dtype)
+
+
+def broadcast(x: Any, world: World, root: int = 0) -> Any:
+    """The tensor of the process with group rank `root`; the others give one of the same shape and dtype."""
+    if world.group_size == 1:
+        return x
+    wire = _wire(x, world)
+    if not _run_in_jit():  # @jit.cond: False
+        _note("broadcast", wire, 1)
+    return world.ops.broadcasts[root](wire).astype(x.dtype)
+
+
+def _is_small_integer(x: Any) -> bool:
+    return x.dtype == ms.int8 or x.dtype == ms.uint8 or x.dtype == ms.int16
+
+
+def _is_integer(x: Any) -> bool:
+    return x.dtype == ms.int32 or x.dtype == ms.int64 or x.dtype == ms.bool_ or _is_small_integer(x)
+
+
+def _wire(x: Any, world: World) -> Any:
+    """x as the operators can take it. (A graph settles these comparisons while it is traced; it could not look a
+    dtype up in a table.)"""
+    if world.ops.widens and x.dtype == ms.bfloat16:
+        return x.astype(ms.float32)
+    if x.dtype == ms.bool_ or (world.ops.widens and _is_small_integer(x)):
+        return x.astype(ms.int32)
+    return x
+
+
+def _note(kind: str, wire: Any, copies: int) -> None:
+    before = _counts[kind]
+    _counts[kind] = Count(kind, before.calls + 1, before.bytes + wire.nbytes * copies)
+
+
+def connect(world: World) -> World:
+    """The world with its group's operators. Every process of the job calls this at the same time."""
+    if world.world_size == 1:
+        return world
+    if world.device != "CPU":
+        return replace(world, ops=_hccl_ops(world))
+    if world.group is None and cpu_transport() == "mccl":
+        return replace(world, ops=_mccl_ops(world))
+    return replace(world, ops=_socket_ops(world))
+
+
+def _hccl_ops(world: World) -> GroupOps:
+    from mindspore.communication import GlobalComm, create_group
+
+    if world.group is not None:
+        create_group(world.group, list(world.group_ranks))
+    name = world.group or GlobalComm.WORLD_COMM_GROUP
+    # Broadcast counts its root over the whole world
+    broadcasts = tuple(_First(ops.Broadcast(root, name)) for root in world.group_ranks)
+    return GroupOps(ops.AllReduce("sum", name), ops.AllGather(name), broadcasts, widens=False, sums_integers=True)
+
+
+def _mccl_ops(world: World) -> GroupOps:
+    broadcasts = tuple(_First(ops.Broadcast(root)) for root in world.group_ranks)
+    return GroupOps(ops.AllReduce("sum"), ops.AllGather(), broadcasts, widens=True, sums_integers=False)
+
+
+class _First:
+    """ops.Broadcast takes and returns tuples."""
+
+    def __init__(self, operator: Any) -> None:
+        self.operator = operator
+
+    def __call__(self, x: Any) -> Any:
+        return self.operator((x,))[0]
+
+
+def _socket_ops(world: World) -> GroupOps:
+    from ms_omni.parallel.cpu_links import Listener
+
+    listener = Listener(own_address())
+    cards = ops.AllGather()(ms.Tensor(listener.card[None])).asnumpy()
+    links = listener.connect(world.group_rank, [cards[rank] for rank in world.group_ranks])
+    size = world.group_size
+
+    def root_of(root: int) -> Any:
+        return lambda x: links.broadcast(x, root)
+
+    broadcasts = tuple(_host_operator("broadcast", root_of(root), 1) for root in range(size))
+    gather = _host_operator("all_gather", links.all_gather, size)
+    return GroupOps(_host_operator("all_reduce", links.all_reduce, 1), gather, broadcasts, widens=True, sums_integers=True)
+
+
+def _host_operator(kind: str, function: Any, copies: int) -> Any:
+    """A function on numpy arrays whose result has `copies` times the rows of its argument, as an operator."""
+    shape = (lambda x: x) if copies == 1 else (lambda x: [copies * x[0], *x[1:]])
+    operator = ops.Custom(function, out_shape=shape, out_dtype=lambda dtype: dtype, func_type="pyfunc")
+    operator.add_prim_attr("side_effect_mem", True)  # never dropped, joined with an equal call, or moved past another
+    operator.add_prim_attr("ms_omni_kind", kind)
+    return operator

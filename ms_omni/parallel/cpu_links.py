@@ -1,0 +1,149 @@
+"""Connections between the processes of one group, for the CPU: MindSpore's own collectives there know no groups."""
+
+from __future__ import annotations
+
+import secrets
+import selectors
+import socket
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ms_omni.parallel.world import CPU_WAIT_S
+
+_TOKEN_BYTES = 4
+
+
+class Links:
+    """A TCP connection to every other member of a group; collectives over numpy arrays, in the order of the calls.
+
+    All members call the same collectives with equal shapes and dtypes. `peers[i]` leads to the member with group rank
+    i (None for oneself). A member that has ended makes the others raise ConnectionError; one that is silent for
+    CPU_WAIT_S makes them raise TimeoutError.
+    """
+
+    def __init__(self, group_rank: int, peers: Sequence[socket.socket | None]) -> None:
+        self.group_rank = group_rank
+        self.peers = list(peers)
+        for peer in self._others():
+            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            peer.setblocking(False)
+
+    @property
+    def size(self) -> int:
+        return len(self.peers)
+
+    def all_gather(self, x: np.ndarray) -> np.ndarray:
+        """(n, ...) of every member -> (size * n, ...) in the order of the group ranks."""
+        x = np.ascontiguousarray(x)
+        gathered = np.empty((self.size, *x.shape), x.dtype)
+        gathered[self.group_rank] = x
+        incoming = {peer: gathered[i] for i, peer in enumerate(self.peers) if peer is not None}
+        self._exchange({peer: x for peer in incoming}, incoming)
+        return gathered.reshape(self.size * x.shape[0], *x.shape[1:])
+
+    def all_reduce(self, x: np.ndarray) -> np.ndarray:
+        """Sum over the members, added in the order of the group ranks: equal bits on all of them."""
+        parts = self.all_gather(x[None])
+        total = parts[0].copy()
+        for part in parts[1:]:
+            total += part
+        return total
+
+    def broadcast(self, x: np.ndarray, root: int) -> np.ndarray:
+        """The array of the member with group rank `root`."""
+        x = np.ascontiguousarray(x)
+        if self.group_rank == root:
+            self._exchange({peer: x for peer in self._others()}, {})
+            return x
+        received = np.empty_like(x)
+        peer = self.peers[root]
+        assert peer is not None
+        self._exchange({}, {peer: received})
+        return received
+
+    def _others(self) -> list[socket.socket]:
+        return [peer for peer in self.peers if peer is not None]
+
+    def _exchange(self, outgoing: dict[socket.socket, np.ndarray], incoming: dict[socket.socket, np.ndarray]) -> None:
+        """Send and receive at once: with both sides only sending, full buffers would stop both."""
+        to_send = {peer: _bytes_of(array) for peer, array in outgoing.items()}
+        to_receive = {peer: _bytes_of(array) for peer, array in incoming.items()}
+        for peer in list(to_send):
+            _advance(to_send, peer, peer.send)
+        while to_send or to_receive:
+            with selectors.DefaultSelector() as selector:
+                for peer in {*to_send, *to_receive}:
+                    writes = selectors.EVENT_WRITE if peer in to_send else 0
+                    selector.register(peer, writes | (selectors.EVENT_READ if peer in to_receive else 0))
+                ready = selector.select(CPU_WAIT_S)
+            if not ready:
+                raise TimeoutError(f"no other process of the group answered for {CPU_WAIT_S} s")
+            for key, events in ready:
+                if events & selectors.EVENT_READ:
+                    _advance(to_receive, key.fileobj, key.fileobj.recv_into)
+                if events & selectors.EVENT_WRITE:
+                    _advance(to_send, key.fileobj, key.fileobj.send)
+
+
+def _bytes_of(array: np.ndarray) -> memoryview:
+    return memoryview(array.reshape(-1).view(np.uint8))
+
+
+def _advance(
+    pending: dict[socket.socket, memoryview], peer: socket.socket, transfer: Callable[[memoryview], int]
+) -> None:
+    """Move as many bytes as go at once."""
+    while peer in pending:
+        if len(pending[peer]) == 0:
+            del pending[peer]
+            return
+        try:
+            count = transfer(pending[peer])
+        except BlockingIOError:
+            return
+        if count == 0:
+            raise ConnectionError("another process of the group has ended")
+        pending[peer] = pending[peer][count:]
+
+
+class Listener:
+    """Where the other members of a group reach this process; `card` tells them how."""
+
+    def __init__(self, address: str) -> None:
+        self._server = socket.create_server((address, 0))
+        self._server.settimeout(CPU_WAIT_S)
+        self._token = secrets.token_bytes(_TOKEN_BYTES)
+        port = self._server.getsockname()[1]
+        self.card = np.frombuffer(socket.inet_aton(address) + self._token, np.uint8).astype(np.int32)
+        self.card = np.append(self.card, np.int32(port))
+
+    def connect(self, group_rank: int, cards: Sequence[np.ndarray]) -> Links:
+        """`cards[i]` is the card of the member with group rank i. Every member calls the ones before it."""
+        peers: list[socket.socket | None] = [None] * len(cards)
+        for other in range(group_rank):
+            peers[other] = _call(cards[other], group_rank)
+        while any(peer is None for peer in peers[group_rank + 1 :]):
+            peer, _ = self._server.accept()
+            peer.settimeout(CPU_WAIT_S)
+            greeting = _read(peer, _TOKEN_BYTES + 1)
+            if greeting[:_TOKEN_BYTES] == self._token:  # anybody may knock
+                peers[greeting[-1]] = peer
+            else:
+                peer.close()
+        self._server.close()
+        return Links(group_rank, peers)
+
+
+def _call(card: np.ndarray, group_rank: int) -> socket.socket:
+    address, token = socket.inet_ntoa(bytes(card[:4].astype(np.uint8))), bytes(card[4:8].astype(np.uint8))
+    peer = socket.create_connection((address, int(card[8])), timeout=CPU_WAIT_S)
+    peer.sendall(token + bytes([group_rank]))
+    return peer
+
+
+def _read(peer: socket.socket, count: int) -> bytes:
+    data = b""
+    while len(data) < count and (more := peer.recv(count - len(data))):
+        data += more
+    return data
