@@ -1,0 +1,170 @@
+"""Memory of one card: weights, caches, activations and buffers for a workload, whether it fits, how long it may get."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from ms_omni.parallel.sizes import ModelSizes
+from ms_omni.parallel.table import check_world, shares_talker
+from ms_omni.planning.activations import Shape, stage_bytes
+from ms_omni.planning.hardware import DTYPE_BYTES, Hardware
+from ms_omni.planning.weights import Counts, weight_bytes, weight_counts
+from ms_omni.planning.workload import MediaSizes, Workload, media_sizes
+
+# Of the runtime's CachePool and graphs, repeated here because their modules import MindSpore; a test compares them.
+SMALLEST_CACHE = 256
+FIRST_ROOM = 384
+TOKENS_PER_CALL = 4
+# zero3 holds a whole layer while it computes, and gathers the next one meanwhile.
+GATHERED_LAYERS = 2
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Bytes on the card that needs most. stages: what each stage holds at once, of which the largest counts."""
+
+    mode: str
+    cards: int
+    prompt_tokens: int
+    weights: Mapping[str, int]
+    kv_cache: int
+    stages: Mapping[str, float]
+    buffers: float
+    reserved: float
+    available: float
+
+    @property
+    def weight_bytes(self) -> int:
+        return sum(self.weights.values())
+
+    @property
+    def activations(self) -> float:
+        return max(self.stages.values(), default=0.0)
+
+    @property
+    def total(self) -> float:
+        return self.weight_bytes + self.kv_cache + self.activations + self.buffers + self.reserved
+
+    @property
+    def fits(self) -> bool:
+        return self.total <= self.available
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A model on some hardware. config: transformers' Qwen3OmniMoeConfig. speak: with the Talker."""
+
+    config: Any
+    hardware: Hardware
+    dtype: str
+    speak: bool
+
+    @cached_property
+    def sizes(self) -> ModelSizes:
+        return ModelSizes.from_config(self.config)
+
+    @cached_property
+    def counts(self) -> Counts:
+        return weight_counts(self.config)
+
+    @property
+    def itemsize(self) -> int:
+        return DTYPE_BYTES[self.dtype]
+
+    @property
+    def text_config(self) -> Any:
+        return self.config.thinker_config.text_config
+
+    def weights(self, mode: str, cards: int) -> dict[str, int]:
+        return weight_bytes(self.counts, self.sizes, mode, cards, self.itemsize, self.speak)
+
+
+def plan_memory(planned: Planned, workload: Workload, mode: str, cards: int) -> MemoryPlan:
+    """Raises OmniError for a mode that cannot share this model between so many cards."""
+    check_world(mode, cards, planned.sizes)
+    media = media_sizes(workload, planned.config)
+    return _plan(planned, workload, media, mode, cards, planned.weights(mode, cards))
+
+
+def _plan(
+    planned: Planned, workload: Workload, media: MediaSizes, mode: str, cards: int, weights: dict[str, int]
+) -> MemoryPlan:
+    prompt, hardware = workload.prompt_tokens + media.prompt_tokens, planned.hardware
+    shape = Shape(hardware.device, planned.itemsize, cards if mode == "tp" else 1, planned.speak)
+    buffers = hardware.collective_bytes if cards > 1 and mode != "none" else 0.0
+    if mode == "zero3":
+        buffers += GATHERED_LAYERS * layer_bytes(planned)
+    return MemoryPlan(
+        mode=mode,
+        cards=cards,
+        prompt_tokens=prompt,
+        weights=weights,
+        kv_cache=kv_cache_bytes(planned, workload, prompt, mode, cards),
+        stages=stage_bytes(planned.config, workload, media, shape),
+        buffers=buffers,
+        reserved=hardware.reserved_bytes,
+        available=hardware.memory_per_card(cards),
+    )
+
+
+def layer_bytes(planned: Planned) -> float:
+    """Of one whole layer of the Thinker."""
+    whole = planned.weights("none", 1)
+    return (whole["thinker experts"] + whole["thinker layers"]) / planned.text_config.num_hidden_layers
+
+
+def kv_cache_bytes(planned: Planned, workload: Workload, prompt: int, mode: str, cards: int) -> int:
+    """All caches that a CachePool has made by the end of an answer: powers of two, from the prompt and its first tokens
+    to the longest. The Talker reads about as many tokens as the Thinker."""
+    ranks = cards if mode == "tp" else 1
+    rows = sum(capacities(prompt, workload.max_new_tokens, TOKENS_PER_CALL))
+    total = rows * _row_bytes(planned.text_config, ranks, planned.itemsize)
+    if planned.speak:
+        talker = planned.config.talker_config
+        shared = ranks if shares_talker(mode, cards, planned.sizes) else 1
+        rows = sum(capacities(prompt, workload.talker_max_new_tokens, 1))
+        total += rows * _row_bytes(talker.text_config, shared, planned.itemsize)
+        predictor_rows = talker.num_code_groups + 1
+        total += predictor_rows * _row_bytes(talker.code_predictor_config, 1, planned.itemsize)
+    return total
+
+
+def capacities(prompt: int, max_new_tokens: int, tokens_per_call: int) -> list[int]:
+    """Of the caches that one answer uses, the first to the last."""
+    size = _capacity(prompt + min(max_new_tokens, FIRST_ROOM))
+    # The first new token comes with the prompt; a call writes the rows of all its tokens, wanted or not.
+    calls = -(-(max_new_tokens - 1) // tokens_per_call)
+    last = prompt + calls * tokens_per_call
+    sizes = [size]
+    while sizes[-1] < last:
+        sizes.append(2 * sizes[-1])
+    return sizes
+
+
+def _capacity(needed: int) -> int:
+    return max(SMALLEST_CACHE, 1 << (needed - 1).bit_length())
+
+
+def _row_bytes(text: Any, ranks: int, itemsize: int) -> int:
+    """Keys and values of one position in all layers."""
+    kv_heads = max(1, text.num_key_value_heads // ranks)
+    head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    return 2 * text.num_hidden_layers * kv_heads * head_dim * itemsize
+
+
+def most_prompt_tokens(planned: Planned, workload: Workload, mode: str, cards: int) -> int:
+    """The longest prompt, media included, that fits with this answer; 0 if none does. The model's own limit counts."""
+    media, weights = media_sizes(workload, planned.config), planned.weights(mode, cards)
+
+    def fits(tokens: int) -> bool:
+        text = replace(workload, prompt_tokens=max(1, tokens - media.prompt_tokens))
+        return _plan(planned, text, media, mode, cards, weights).fits
+
+    low, high = 0, planned.text_config.max_position_embeddings
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return low if low > media.prompt_tokens else 0
