@@ -106,6 +106,7 @@ class EngineConfig:
     min_pixels: int | None = None
     max_pixels: int | None = None
     media_reader: str = "auto"
+    compile_cache: str | None = None
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -120,6 +121,8 @@ class EngineConfig:
             if value not in allowed:
                 flag = "--" + name.replace("_", "-")
                 raise OmniError(f"{flag} {value}: expected one of {', '.join(allowed)}")
+        if self.compile_cache is not None and self.engine == "mindone":
+            raise OmniError(f"--compile-cache {self.compile_cache}: --engine mindone compiles no graphs; use fused")
 
 
 def load_yaml(path: str | Path, allowed_keys: set[str]) -> dict[str, Any]:

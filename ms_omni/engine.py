@@ -50,7 +50,8 @@ class OmniEngine:
         """Loads a checkpoint directory, or a hub name that is in the local hub cache.
 
         settings: the fields of EngineConfig (engine, parallel, device, dtype, attn_implementation, with_talker,
-        min_pixels, max_pixels, media_reader). progress: called with (stage, done, total). Raises OmniError."""
+        min_pixels, max_pixels, media_reader, compile_cache). progress: called with (stage, done, total). Raises
+        OmniError."""
         return cls(EngineConfig(model=str(model), **settings), progress)
 
     def _load(self, progress: Progress | None) -> None:
@@ -76,7 +77,7 @@ class OmniEngine:
         options = (dtype, self.attn_implementation, self.settings.with_talker, progress)
         if self.settings.engine != "mindone":
             try:
-                return FusedRuntime(self.directory, self.device, *options)
+                return FusedRuntime(self.directory, self.device, *options, self.settings.compile_cache)
             except UnknownDecoderError as error:
                 if self.settings.engine == "fused":
                     raise

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 PROMPT = "Please tell me, slowly and in many words, what there is to see and to hear on a walk through an old harbour."
+ANSWER_TOKENS = 100
 STAGES = {"thinker": "tokens", "talker": "frames"}
 Event = tuple[str, int, float]  # stage, how many it has made, seconds
 
@@ -77,6 +78,27 @@ class MindSporeSide:
         )
         self.prompt_tokens = out.usage.prompt_tokens
         return events, out.audio.codes.T.tolist() if speak else list(out.token_ids)
+
+    def first_audio(self) -> dict[str, float]:
+        """Seconds from the question to the first text, the first audio and the last text of an answer of
+        ANSWER_TOKENS tokens that is spoken as it comes."""
+        from ms_omni import AudioChunk, SamplingParams, TextDelta
+
+        sampling = SamplingParams(
+            thinker_max_new_tokens=ANSWER_TOKENS, talker_max_new_tokens=ANSWER_TOKENS, thinker_temperature=0.0,
+            talker_temperature=0.0, ignore_eos=True,
+        )  # fmt: skip
+        seconds: dict[str, float] = {}
+        start = time.perf_counter()
+        conversation = [{"role": "user", "content": [{"type": "text", "text": PROMPT}]}]
+        for chunk in self.engine.stream(conversation, return_audio=True, sampling=sampling):
+            now = time.perf_counter() - start
+            if isinstance(chunk, TextDelta):
+                seconds.setdefault("first_text_s", now)
+                seconds["last_text_s"] = now
+            elif isinstance(chunk, AudioChunk):
+                seconds.setdefault("first_audio_s", now)
+        return seconds
 
     def prompt_ids(self) -> list[int]:
         """What both sides are asked."""
@@ -199,6 +221,8 @@ def report(result: dict[str, Any]) -> None:
             print(f"{name:13} {key:22} {value['median']:9.2f}  ({value['min']:.2f} to {value['max']:.2f})")
     for stage, seconds in result["compile_s"].items():
         print(f"fused         {stage} graph compiles in {seconds:.1f} s")
+    for name, value in result["streaming"].items():
+        print(f"fused         {name:22} {value['median']:9.2f}  ({value['min']:.2f} to {value['max']:.2f})")
     for name, stages in result["ratios"].items():
         for stage, value in stages.items():
             print(f"{name:20} {stage:8} {value['median']:6.2f} times  ({value['min']:.2f} to {value['max']:.2f})")
@@ -243,6 +267,9 @@ def main(argv: list[str] | None = None) -> None:
     counts = {"thinker": arguments.tokens, "talker": arguments.frames}
     results, same = measure(sides, counts, arguments.rounds)
     result |= document(results, same)
+    sides["fused"].first_audio()  # the streamed pieces have shapes of their own
+    streamed = [sides["fused"].first_audio() for _ in range(arguments.rounds)]
+    result["streaming"] = {name: spread([times[name] for times in streamed]) for name in streamed[0]}
     result["run"] = {
         "command": "python docs/benchmarks/decode.py " + " ".join(sys.argv[1:] if argv is None else argv),
         "preset": None if arguments.model else arguments.preset,

@@ -90,6 +90,12 @@ def _add_engine_flags(group: Any) -> None:
     add("--device", DEVICES, "auto: Ascend where MindSpore sees one")
     add("--dtype", DTYPES, "auto: what the device can do")
     add("--attn-implementation", ATTN_IMPLEMENTATIONS, "auto: what the device can do")
+    group.add_argument(
+        "--compile-cache",
+        metavar="DIR",
+        default=argparse.SUPPRESS,
+        help="keep compiled graphs there for the next run of the same model and settings",
+    )
     add("--media-reader", MEDIA_READERS, "who reads pictures, sound and video; qwen_omni_utils needs torch")
 
 

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import weakref
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mindspore.ops.operations.other_ops import PyFunc
+from mindspore.ops.operations.other_ops import PyFunc, add_pyfunc
+
+_made: Counter[str] = Counter()
 
 Spec = tuple[Any, tuple[int, ...]]  # MindSpore dtype, shape
 
 
-def host_kernel(function: Callable[..., Any], inputs: Sequence[Spec], outputs: Sequence[Spec]) -> Any:
+def host_kernel(function: Callable[..., Any], inputs: Sequence[Spec], outputs: Sequence[Spec], name: str) -> Any:
     """The operator, to be called with a tuple of tensors; returns a tuple. `function`, an object of some class, gets
     copies of the tensors and Python numbers for those of shape (). It may have effects beyond what it returns: calls
     stay in their order. MindSpore keeps every function that it was ever given; of this one only the operator keeps
-    hold, and with it the weights that it reads."""
+    hold, and with it the weights that it reads.
+
+    name: what a graph out of MindSpore's compile cache finds the function by; the same one again counts on."""
     held = weakref.ref(function)
 
     def call(*arrays: Any) -> Any:
@@ -25,4 +31,13 @@ def host_kernel(function: Callable[..., Any], inputs: Sequence[Spec], outputs: S
     out_types, out_shapes = zip(*outputs, strict=True)
     kernel = PyFunc(call, list(types), list(shapes), list(out_types), list(out_shapes), stateful=True)
     kernel.function = function
+    kernel.number = _number(name)
+    add_pyfunc(kernel.number, call)
+    kernel.add_prim_attr("fn_id", kernel.number)
     return kernel
+
+
+def _number(name: str) -> int:
+    """The same in every process for the n-th function of a name; MindSpore's own is an address."""
+    _made[name] += 1
+    return int.from_bytes(hashlib.sha256(f"{name} {_made[name]}".encode()).digest()[:6], "big")

@@ -22,7 +22,7 @@ class KeyValueCache(nn.Cell):
 
     def __init__(self, spec: DecoderSpec, operators: Any, capacity: int, dtype: Any, name: str):
         super().__init__()
-        self.capacity, self.ops = capacity, operators
+        self.capacity, self.ops, self.name = capacity, operators, name
         shape = (spec.num_kv_heads * capacity, spec.head_dim)
 
         def rows(kind: str) -> ParameterTuple:

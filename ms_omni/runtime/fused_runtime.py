@@ -22,6 +22,7 @@ from ms_omni.runtime.decoder import StackedDecoder
 from ms_omni.runtime.decoder_spec import DecoderSpec
 from ms_omni.runtime.fused_talker import FusedTalker, TalkerWarp
 from ms_omni.runtime.fused_thinker import FusedThinker, ThinkerStep
+from ms_omni.runtime.graph_cache import GraphCache
 from ms_omni.runtime.results import Answer, Listener, Question, Stopwatch
 from ms_omni.runtime.sampling import GREEDY, Warp
 
@@ -37,9 +38,10 @@ class FusedRuntime:
         attn_implementation: str,
         with_talker: bool,
         progress: Any = None,
+        compile_cache: str | None = None,
     ):
-        """directory: a checkpoint. dtype: a MindSpore float type. Raises OmniError for decoder layers that only
-        mindone's classes have."""
+        """directory: a checkpoint. dtype: a MindSpore float type. compile_cache: a directory for compiled graphs.
+        Raises OmniError for decoder layers that only mindone's classes have."""
         self.model = load_model(
             directory,
             dtype=dtype,
@@ -50,11 +52,13 @@ class FusedRuntime:
         )
         self._reader, self._operators, self._dtype = CheckpointReader(directory), decoder_ops(device), dtype
         config, has_talker = read_config(directory), self.model.has_talker
+        sizes = (directory / "config.json").read_text(encoding="utf-8")
+        graphs = GraphCache.open(compile_cache, sizes, dtype, device) if compile_cache else None
         self._thinker = FusedThinker(
             self.model.thinker,
             self._decoder("thinker.model.", config.thinker_config.text_config),
             config.talker_config.accept_hidden_layer if has_talker else -1,
-            dtype,
+            graphs,
         )
         if has_talker:
             talker = config.talker_config
@@ -63,7 +67,7 @@ class FusedRuntime:
                 self._decoder("talker.model.", talker.text_config),
                 self._decoder("talker.code_predictor.model.", talker.code_predictor_config),
                 talker,
-                dtype,
+                graphs,
             )
 
     def answer(self, question: Question, listener: Listener) -> Answer:

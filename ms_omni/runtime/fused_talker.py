@@ -14,6 +14,7 @@ from ms_omni.models.talker_prompt import TalkerPrompt, TrailingText
 from ms_omni.models.thinker import host
 from ms_omni.runtime.cache_pool import CachePool
 from ms_omni.runtime.decoder import KeyValueCache, StackedDecoder
+from ms_omni.runtime.graph_cache import GraphCache, compiled
 from ms_omni.runtime.results import NUM_TALKER_SPECIALS
 from ms_omni.runtime.sampling import UniformStream, Warp, penalize_repeated, pick
 from ms_omni.runtime.token_step import TokenStep
@@ -38,7 +39,9 @@ class TalkerGraph(nn.Cell):
     def __init__(self, parts: FusedTalker, cache: KeyValueCache, warp: TalkerWarp) -> None:
         super().__init__()
         self.ops = parts.decoder.ops
-        self.talker, self.predictor = TokenStep(parts.decoder, cache), TokenStep(parts.predictor, parts.predictor_cache)
+        name = f"talker {cache.capacity} {warp}"
+        self.talker = TokenStep(parts.decoder, cache, name)
+        self.predictor = TokenStep(parts.predictor, parts.predictor_cache, name)
         self.embed, self.head = parts.shell.model.codec_embedding.weight, parts.shell.codec_head.weight
         # Tuples, not lists: MindSpore's compile cache gives a graph only the Parameters that its cell has registered
         self.code_embeds, self.code_heads = ParameterTuple(parts.code_embeds), ParameterTuple(parts.code_heads)
@@ -47,7 +50,8 @@ class TalkerGraph(nn.Cell):
         self.temperature, self.top_k, self.top_p = warp.talker.temperature, warp.talker.top_k, warp.talker.top_p
         self.code_warp = (warp.predictor.temperature, warp.predictor.top_k, warp.predictor.top_p)
         self.penalty, self.num_residuals = warp.repetition_penalty, len(parts.code_heads)
-        self.run = ms.jit(self.step, **self.ops.JIT_OPTIONS)
+        numbers = self.talker.kernel_numbers + self.predictor.kernel_numbers
+        self.run = compiled(self.step, self.ops.JIT_OPTIONS, parts.graphs, f"{name} {numbers}")
 
     def choose(self, hidden: Tensor, seen: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
         """hidden: (1, hidden), normed. The first code of a frame, int32 (1,), and what has been seen since."""
@@ -90,9 +94,12 @@ class TalkerGraph(nn.Cell):
 class FusedTalker:
     """Graphs of one Talker, kept by cache capacity and way of picking."""
 
-    def __init__(self, shell: Any, decoder: StackedDecoder, predictor: StackedDecoder, config: Any, dtype: Any):
-        """shell: a corrected Talker without decoder layers: projections, embeddings, heads. config: talker_config."""
-        self.shell, self.decoder, self.predictor, self.config, self.dtype = shell, decoder, predictor, config, dtype
+    def __init__(
+        self, shell: Any, decoder: StackedDecoder, predictor: StackedDecoder, config: Any, graphs: GraphCache | None
+    ):
+        """shell: a corrected Talker without decoder layers: projections, embeddings, heads. config: talker_config.
+        graphs: kept on disk."""
+        self.shell, self.decoder, self.predictor, self.config, self.graphs = shell, decoder, predictor, config, graphs
         self.code_embeds: list[Parameter] = [e.weight for e in shell.code_predictor.model.codec_embedding]
         self.code_heads: list[Parameter] = [head.weight for head in shell.code_predictor.lm_head]
         self.predictor_cache = predictor.new_cache(config.num_code_groups + 1, "code_predictor")

@@ -13,6 +13,7 @@ from mindspore import Tensor, nn, ops
 from ms_omni.models.thinker import host
 from ms_omni.runtime.cache_pool import CachePool
 from ms_omni.runtime.decoder import KeyValueCache, StackedDecoder
+from ms_omni.runtime.graph_cache import GraphCache, compiled
 from ms_omni.runtime.sampling import UniformStream, Warp, pick
 from ms_omni.runtime.token_step import TokenStep
 
@@ -25,14 +26,22 @@ class ThinkerGraph(nn.Cell):
     """TOKENS_PER_CALL decode steps in one graph."""
 
     def __init__(
-        self, decoder: StackedDecoder, shell: Any, cache: KeyValueCache, warp: Warp, accept_layer: int
+        self,
+        decoder: StackedDecoder,
+        shell: Any,
+        cache: KeyValueCache,
+        warp: Warp,
+        accept_layer: int,
+        graphs: GraphCache | None,
     ) -> None:
         super().__init__()
-        self.ops, self.token_step = decoder.ops, TokenStep(decoder, cache, accept_layer)
+        name = f"thinker {cache.capacity} {warp} {TOKENS_PER_CALL} {accept_layer}"
+        self.ops, self.token_step = decoder.ops, TokenStep(decoder, cache, name, accept_layer)
         self.embed, self.head = shell.model.embed_tokens.weight, shell.lm_head.weight
         self.temperature, self.top_k, self.top_p = warp.temperature, warp.top_k, warp.top_p
         self.num_steps = TOKENS_PER_CALL
-        self.run = ms.jit(self.step, **decoder.ops.JIT_OPTIONS)
+        numbered = f"{name} {self.token_step.kernel_numbers}"
+        self.run = compiled(self.step, decoder.ops.JIT_OPTIONS, graphs, numbered)
 
     def step(self, token: Tensor, position: Tensor, rope_position: Tensor, uniform: Tensor) -> Any:
         """token: int32 (1,), the last one. position: int32 (), its cache row; rope_position: float32 (). uniform:
@@ -64,9 +73,9 @@ class ThinkerStep:
 class FusedThinker:
     """Graphs of one Thinker, kept by cache capacity and way of picking."""
 
-    def __init__(self, shell: Any, decoder: StackedDecoder, accept_layer: int, dtype: Any):
-        """shell: a corrected Thinker without decoder layers: encoders, embeddings, head."""
-        self.shell, self.decoder, self.accept_layer, self.dtype = shell, decoder, accept_layer, dtype
+    def __init__(self, shell: Any, decoder: StackedDecoder, accept_layer: int, graphs: GraphCache | None):
+        """shell: a corrected Thinker without decoder layers: encoders, embeddings, head. graphs: kept on disk."""
+        self.shell, self.decoder, self.accept_layer, self._kept = shell, decoder, accept_layer, graphs
         self._graphs: dict[tuple[int, Warp], ThinkerGraph] = {}
         self._pool = CachePool(decoder, "thinker")
 
@@ -127,7 +136,7 @@ class FusedThinker:
     def _graph(self, cache: KeyValueCache, warp: Warp) -> ThinkerGraph:
         key = (cache.capacity, warp)
         if key not in self._graphs:
-            self._graphs[key] = ThinkerGraph(self.decoder, self.shell, cache, warp, self.accept_layer)
+            self._graphs[key] = ThinkerGraph(self.decoder, self.shell, cache, warp, self.accept_layer, self._kept)
         return self._graphs[key]
 
 

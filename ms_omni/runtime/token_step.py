@@ -14,15 +14,22 @@ from ms_omni.runtime.decoder import KeyValueCache, StackedDecoder
 class TokenStep(nn.Cell):
     """A decoder at work on one cache. `decode` is traced into the graphs of whoever calls it."""
 
-    def __init__(self, decoder: StackedDecoder, cache: KeyValueCache, accept_layer: int = -1):
-        """accept_layer: the layer before which the hidden state is kept for speech; negative: none is."""
+    def __init__(self, decoder: StackedDecoder, cache: KeyValueCache, graph_name: str, accept_layer: int = -1):
+        """graph_name: of the graph that it is for. accept_layer: the layer before which the hidden state is kept for
+        speech; negative: none is."""
         super().__init__()
+        self.graph_name = graph_name
         self.decoder, self.cache, self.ops = decoder, cache, decoder.ops
         self.num_layers, self.accept_layer = decoder.num_layers, accept_layer
         self.eps = decoder.eps
         self.runs = self._runs() if decoder.ops.TOKENS_IN_NUMPY and decoder.dtype == ms.float32 else ()
         self.ends, self.kernels = tuple(end for _, end in self.runs), self._kernels()
         self.nothing = mint.zeros((1, decoder.spec.hidden_size), dtype=decoder.dtype)
+
+    @property
+    def kernel_numbers(self) -> tuple[int, ...]:
+        """By which a graph finds its kernels."""
+        return tuple(kernel.number for kernel in self.kernels)
 
     def decode(self, x: Tensor, rope_position: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
         """x: (1, hidden), the token at cache row `position`, int32 (). rope_position: float32 (). Returns the normed
@@ -85,6 +92,9 @@ class TokenStep(nn.Cell):
         def kernel(start: int, end: int) -> Any:
             final_norm = norms[end] if end == self.num_layers else None
             run = [block for pair in blocks[start:end] for block in pair]
-            return host_kernel(TokenBlocks(run, decoder.spec.inv_freq, decoder.eps, final_norm), inputs, outputs)
+            blocks_kernel = TokenBlocks(run, decoder.spec.inv_freq, decoder.eps, final_norm)
+            return host_kernel(
+                blocks_kernel, inputs, outputs, f"{self.graph_name}, {cache.name} layers {start} to {end}"
+            )
 
         return tuple(kernel(start, end) for start, end in self.runs)

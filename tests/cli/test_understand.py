@@ -34,11 +34,12 @@ def test_every_flag_reaches_its_stage(cli, fake_engine, tiny_dir, tmp_path):
         "talker_repetition_penalty": 1.5, "seed": 10,
     }  # fmt: skip
     engine_flags = {
-        "engine": "mindone",
+        "engine": "fused",
         "parallel": "none",
         "device": "CPU",
         "dtype": "float32",
         "media_reader": "ms_omni",
+        "compile_cache": "somewhere",
     }
     words = [f"--{key.replace('_', '-')}={value}" for key, value in {**sampling, **engine_flags}.items()]
     words += ["--attn-implementation=eager", "--min-pixels=11", "--max-pixels=12", "--fps=1.5", "--ignore-eos"]

@@ -56,6 +56,8 @@ def test_quick_run(tiny_dir):
         assert values["thinker_tokens_per_s"]["median"] > 0 and values["talker_frames_per_s"]["median"] > 0
     assert set(document["ratios"]) == {"fused/mindone"}
     assert all(seconds > 0 for seconds in document["compile_s"].values())
+    streamed = {name: seconds["median"] for name, seconds in document["streaming"].items()}
+    assert 0 < streamed["first_text_s"] < streamed["first_audio_s"] < streamed["last_text_s"]
     assert document["versions"]["mindspore"] and document["machine"]["cores"] > 0
     assert document["config"]["code_predictor"]["num_code_groups"] == 16
     assert document["run"]["rounds"] == 1 and len(document["load_average"]) == 6

@@ -40,7 +40,7 @@ def run(decoder, accept_layer, name):
 
     rng = np.random.default_rng(3)
     cache = decoder.new_cache(CAPACITY, name)
-    step = TokenStep(decoder, cache, accept_layer)
+    step = TokenStep(decoder, cache, name, accept_layer)
     graph = ms.jit(step.decode, **decoder.ops.JIT_OPTIONS)
     prompt = ms.Tensor(rng.standard_normal((PROMPT, decoder.spec.hidden_size), dtype=np.float32))
     decoder.prefill(prompt, np.arange(PROMPT, dtype=np.float32), cache, [], -1)
@@ -73,7 +73,7 @@ def test_other_dtypes_go_by_operators(tiny_dir, cpu):
 
     spec = DecoderSpec.from_config(read_config(tiny_dir).talker_config.code_predictor_config)
     decoder = StackedDecoder(CheckpointReader(tiny_dir), PREFIXES[2], spec, decoder_ops("CPU"), ms.float16)
-    assert not TokenStep(decoder, decoder.new_cache(CAPACITY, "half")).kernels
+    assert not TokenStep(decoder, decoder.new_cache(CAPACITY, "half"), "half").kernels
 
 
 def test_a_grown_cache_is_seen_by_its_kernels(decoders):
@@ -86,7 +86,7 @@ def test_a_grown_cache_is_seen_by_its_kernels(decoders):
     row = ms.Tensor(rng.standard_normal((1, decoder.spec.hidden_size), dtype=np.float32))
     prompt = ms.Tensor(rng.standard_normal((PROMPT, decoder.spec.hidden_size), dtype=np.float32))
     small, large = decoder.new_cache(CAPACITY, "small"), decoder.new_cache(2 * CAPACITY, "large")
-    steps = [ms.jit(TokenStep(decoder, cache).decode, **decoder.ops.JIT_OPTIONS) for cache in (small, large)]
+    steps = [ms.jit(TokenStep(decoder, cache, "grown").decode, **decoder.ops.JIT_OPTIONS) for cache in (small, large)]
     decoder.prefill(prompt, np.arange(PROMPT, dtype=np.float32), small, [], -1)
     large.take_over(small)
     place = (ms.Tensor(float(PROMPT), ms.float32), ms.Tensor(PROMPT, ms.int32))
@@ -103,7 +103,7 @@ def test_mindspore_keeps_no_weights_of_a_kernel_that_is_gone(cpu):
             return (2 * x,)
 
     spec = (ms.float32, (2,))
-    kernel = host_kernel(Double(), [spec], [spec])
+    kernel = host_kernel(Double(), [spec], [spec], "double")
     np.testing.assert_array_equal(kernel((ms.Tensor([1.0, 2.0], ms.float32),))[0].asnumpy(), [2, 4])
     held = weakref.ref(kernel.function)
     del kernel

@@ -1,0 +1,121 @@
+"""Compiled graphs kept on disk for the next process, through MindSpore's compile cache, without its trap.
+
+MindSpore 2.7.1 names the files by the order in which a process compiles, reads the directory once, and checks neither
+shapes nor constants: a process that compiles in another order runs other graphs, and answers nonsense. So a list beside
+the files says which graph each one is. A graph goes through the cache only if it is the next of the list, or the list
+has ended and it is added.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+import mindspore as ms
+
+from ms_omni.errors import OmniError
+
+logger = logging.getLogger(__name__)
+
+
+class GraphCache:
+    """One directory; a process has one, since MindSpore reads its own setting once."""
+
+    _of_this_process: GraphCache | None = None
+
+    def __init__(self, directory: Path, lock: TextIO):
+        self.directory, self._lock = directory, lock  # held, and with it the lock, until the process ends
+        self._list = directory / "graphs.json"
+        self._names: list[str] = json.loads(self._list.read_text()) if self._list.exists() else []
+        self._next = 0
+        self.hits = 0
+
+    @classmethod
+    def open(cls, root: str | Path, *identity: Any) -> GraphCache | None:
+        """The cache below `root` for graphs of this code and `identity`, printable values that determine them: sizes,
+        dtype, rank. None, with a warning, if another process uses it, or this one has another. Raises OmniError for a
+        `root` that cannot be written."""
+        parts = [ms.__version__, _code_digest(), *map(str, identity)]
+        directory = Path(root).resolve() / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+        mine = cls._of_this_process
+        if mine is not None and mine.directory == directory:
+            return mine
+        if mine is not None:
+            logger.warning("--compile-cache %s: not used, this process has %s", root, mine.directory)
+            return None
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            lock = open(directory / "lock", "w")
+        except OSError as error:
+            raise OmniError(f"--compile-cache {root}: cannot be written ({error.strerror})") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            logger.warning("--compile-cache %s: not used, another process is using it", root)
+            return None
+        cls._of_this_process = cls(directory, lock)
+        return cls._of_this_process
+
+    @contextmanager
+    def compiling(self, name: str) -> Iterator[None]:
+        """Around the first call of the graph `name`, which must say all that the identity does not."""
+        place = self._next
+        is_new = place == len(self._names)
+        if not is_new and self._names[place] != name:
+            yield
+            return
+        self._next += 1
+        if is_new:  # what a process left that did not come to write the list
+            (self.directory / "rank_0" / "graph_cache" / f"compile_cache_{place}.mindir").unlink(missing_ok=True)
+        before = {name: os.environ.get(name) for name in ("MS_COMPILER_CACHE_ENABLE", "MS_COMPILER_CACHE_PATH")}
+        os.environ |= {"MS_COMPILER_CACHE_ENABLE": "1", "MS_COMPILER_CACHE_PATH": str(self.directory)}
+        try:
+            yield
+        finally:
+            for variable, value in before.items():
+                os.environ.pop(variable)
+                if value is not None:
+                    os.environ[variable] = value
+        if is_new:
+            self._names.append(name)
+            written = self._list.with_suffix(".new")
+            written.write_text(json.dumps(self._names, indent=1))
+            os.replace(written, self._list)
+        else:
+            self.hits += 1
+
+
+def compiled(function: Callable[..., Any], options: dict[str, Any], cache: GraphCache | None, name: str) -> Any:
+    """`function` as a graph, `ms.jit` with `options`, which its first call compiles, or takes from the cache. Its
+    arguments have the same shapes in every call."""
+    graph = ms.jit(function, **options)
+    if cache is None:
+        return graph
+    is_compiled = False
+
+    def call(*arguments: Any) -> Any:
+        nonlocal is_compiled
+        if is_compiled:
+            return graph(*arguments)
+        is_compiled = True
+        with cache.compiling(name):
+            return graph(*arguments)
+
+    return call
+
+
+def _code_digest() -> str:
+    """Of this package's sources: a graph is traced from them."""
+    package = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
