@@ -157,7 +157,8 @@ def _socket_ops(world: World) -> GroupOps:
 
     broadcasts = tuple(_host_operator("broadcast", root_of(root), 1) for root in range(size))
     gather = _host_operator("all_gather", links.all_gather, size)
-    return GroupOps(_host_operator("all_reduce", links.all_reduce, 1), gather, broadcasts, widens=True, sums_integers=True)
+    reduce = _host_operator("all_reduce", links.all_reduce, 1)
+    return GroupOps(reduce, gather, broadcasts, widens=True, sums_integers=True)
 
 
 def _host_operator(kind: str, function: Any, copies: int) -> Any:

@@ -1,0 +1,66 @@
+"""Counts the collectives in graphs that ms.jit has compiled: what one call of each graph does, exactly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from ms_omni.parallel.collectives import KINDS, Count
+
+_KIND_OF_OPERATOR = {"AllReduce": "all_reduce", "AllGather": "all_gather", "Broadcast": "broadcast"}
+
+
+def compiled_graphs() -> frozenset[str]:
+    """Names of the graphs that this process has compiled so far; the difference of two calls names the new ones."""
+    from mindspore.common.api import ms_compile_cache
+
+    return frozenset(ms_compile_cache)
+
+
+def graph_counts(graphs: Iterable[str]) -> tuple[Count, ...]:
+    """Collectives of one call of each of `graphs` together, one entry a kind; bytes as in collectives.Count.
+
+    Read from the graphs after optimisation, so that joined or dropped operators do not count. (Counting while a graph
+    is traced would miss some: MindSpore traces a function once for all calls with arguments of the same types.)
+    """
+    from mindspore._c_expression import JitExecutor_
+    from mindspore.train.anf_ir_pb2 import ModelProto
+
+    found = {kind: Count(kind) for kind in KINDS}
+    for name in graphs:
+        model = ModelProto()
+        model.ParseFromString(JitExecutor_.get_instance().get_func_graph_proto(name, "anf_ir", False))
+        kinds = {node.name: kind for node in model.graph.node if (kind := _kind(node)) is not None}
+        for node in model.graph.node:
+            if node.name in kinds:
+                _add(found, kinds[node.name], 1, _tensor_bytes(node.output_type.tensor_type))
+            elif node.op_type == "TupleGetItem" and node.input[0].name in kinds:
+                # Broadcast returns a tuple, whose entry in the graph tells no shapes
+                _add(found, kinds[node.input[0].name], 0, _tensor_bytes(node.output_type.tensor_type))
+    return tuple(found.values())
+
+
+def _kind(node: Any) -> str | None:
+    if node.op_type == "Custom":  # between CPU processes: collectives.py names the kind
+        return next((item.value.str_val for item in node.attribute if item.name == "ms_omni_kind"), None)
+    return _KIND_OF_OPERATOR.get(node.op_type)
+
+
+def _add(found: dict[str, Count], kind: str, calls: int, num_bytes: int) -> None:
+    found[kind] = Count(kind, found[kind].calls + calls, found[kind].bytes + num_bytes)
+
+
+def _tensor_bytes(tensor: Any) -> int:
+    """0 for what is not a tensor."""
+    if not tensor.shape.dim:
+        return 0
+    return math.prod(dim.size for dim in tensor.shape.dim) * _item_bytes(tensor.elem_type)
+
+
+def _item_bytes(elem_type: int) -> int:
+    from mindspore.train.anf_ir_pb2 import DataType
+
+    name = DataType.Name(elem_type)  # DT_FLOAT32, DT_INT64, DT_BFLOAT16, DT_BOOL ...
+    bits = "".join(char for char in name.removeprefix("DT_BFLOAT").removeprefix("DT_") if char.isdigit())
+    return int(bits) // 8 if bits else 1
