@@ -18,13 +18,14 @@ EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 # Each command is a module of this package with USAGE, HELP, add_arguments(parser) and
 # run(args) -> exit code.
-COMMANDS = ("understand", "tiny", "doctor")
+COMMANDS = ("understand", "tiny", "doctor", "launch")
 
 _EPILOG = """\
 first steps:
   ms-omni tiny ./tiny                                   write a random-weight checkpoint
   ms-omni understand --model ./tiny --text "Hello"      answer a conversation
   ms-omni doctor                                        check this machine
+  ms-omni launch --cards 2 -- understand ...            the same on two cards
 
 exit codes: 0 done, 1 internal error (or doctor found a miss), 2 wrong input, 130 interrupted
 """

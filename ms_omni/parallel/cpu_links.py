@@ -75,19 +75,21 @@ class Links:
             with selectors.DefaultSelector() as selector:
                 for peer in {*to_send, *to_receive}:
                     writes = selectors.EVENT_WRITE if peer in to_send else 0
-                    selector.register(peer, writes | (selectors.EVENT_READ if peer in to_receive else 0))
+                    reads = selectors.EVENT_READ if peer in to_receive else 0
+                    selector.register(peer, reads | writes, data=peer)
                 ready = selector.select(CPU_WAIT_S)
             if not ready:
                 raise TimeoutError(f"no other process of the group answered for {CPU_WAIT_S} s")
             for key, events in ready:
+                peer = key.data
                 if events & selectors.EVENT_READ:
-                    _advance(to_receive, key.fileobj, key.fileobj.recv_into)
+                    _advance(to_receive, peer, peer.recv_into)
                 if events & selectors.EVENT_WRITE:
-                    _advance(to_send, key.fileobj, key.fileobj.send)
+                    _advance(to_send, peer, peer.send)
 
 
 def _bytes_of(array: np.ndarray) -> memoryview:
-    return memoryview(array.reshape(-1).view(np.uint8))
+    return array.reshape(-1).view(np.uint8).data
 
 
 def _advance(

@@ -1,0 +1,121 @@
+"""`ms-omni launch`: run a command on several cards, one process each, under msrun."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ms_omni.cli.parser import LineParser, did_you_mean, one_of, print_note, whole_number
+from ms_omni.errors import OmniError
+
+if TYPE_CHECKING:
+    from ms_omni.parallel.msrun import JobSpec
+
+USAGE = "ms-omni launch --cards N [flags] -- understand --model DIR ... (or another command, or a script.py)"
+HELP = "run a command on several cards: one process a card, under msrun"
+_LOG_ROOT = Path("msrun_log")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    at_least_1 = whole_number(low=1)
+    add = parser.add_argument
+    add("--cards", metavar="N", type=at_least_1, required=True, help="cards (processes) of this machine")
+    add("--group-size", metavar="G", type=at_least_1, help="cards that share one model; default: all of the job")
+    add("--nodes", metavar="N", type=at_least_1, default=1, help="machines, each with --cards cards; default 1")
+    add("--node-rank", metavar="R", type=whole_number(low=0), help="number of this machine, from 0")
+    add("--master-addr", metavar="ADDRESS", help="IPv4 address or name of machine 0")
+    add("--master-port", metavar="PORT", type=whole_number(), help="port on machine 0; default: a free one, or 8118")
+    add("--log-dir", metavar="DIR", type=Path, help="logs of all ranks; default msrun_log/PORT")
+    add("--time-out", metavar="S", type=at_least_1, default=300, help="seconds for the ranks to meet; default 300")
+    add("--bind-core", type=one_of("auto", "on", "off"), default="auto", help="pin ranks to cores; auto: on Ascend")
+    add("--dry-run", action="store_true", help="print the environment and the msrun line, and run nothing")
+    add("words", metavar="-- COMMAND ...", nargs=argparse.REMAINDER, help="what every rank runs")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check everything on this machine, then run the job. Exit code 0; 1 when a rank failed; 2 for wrong input."""
+    from ms_omni.cli.cards import check_cards
+    from ms_omni.cli.machine import Machine
+    from ms_omni.parallel.job import Job
+    from ms_omni.parallel.msrun import find_msrun, job_environment, job_settings, msrun_line, shell_text
+
+    words = args.words[1:] if args.words[:1] == ["--"] else args.words
+    _check_words(words)
+    device = check_cards(Machine(), args.cards, words)
+    spec = _spec(args, words, binds_cores=args.bind_core == "on" or (args.bind_core == "auto" and device == "Ascend"))
+    line = msrun_line(spec, find_msrun())
+    num_cores = len(os.sched_getaffinity(0))
+    settings = job_settings(spec, os.environ, device, num_cores, debug=args.debug)
+    if args.dry_run:
+        print(shell_text(line, settings))
+        return 0
+    _make_directory(spec.log_dir)
+    if spec.node_rank > 0:
+        print_note(f"ranks {spec.local_ranks[0]} to {spec.local_ranks[-1]} run here; the result appears on machine 0")
+    return Job(spec, line, job_environment(settings, os.environ), sys.stdout, sys.stderr).run()
+
+
+def _spec(args: argparse.Namespace, words: list[str], binds_cores: bool) -> JobSpec:
+    from ms_omni.parallel.msrun import SEVERAL_MACHINES_PORT, JobSpec, check_port, free_port
+
+    several = args.nodes > 1
+    if several and (args.node_rank is None or args.master_addr is None):
+        raise OmniError(f"--nodes {args.nodes}: also needs --node-rank (0 to {args.nodes - 1}) and --master-addr")
+    if not several and args.node_rank:
+        raise OmniError(f"--node-rank {args.node_rank}: needs --nodes, the number of machines")
+    is_master = not args.node_rank
+    port = args.master_port or (SEVERAL_MACHINES_PORT if several else free_port())
+    if is_master:
+        check_port(port)
+    return JobSpec(
+        cards=args.cards,
+        words=tuple(words),
+        log_dir=args.log_dir or _LOG_ROOT / str(port),
+        group_size=args.group_size,
+        nodes=args.nodes,
+        node_rank=args.node_rank or 0,
+        master_addr=args.master_addr or "127.0.0.1",
+        master_port=port,
+        time_out_s=args.time_out,
+        binds_cores=binds_cores,
+    )
+
+
+def _check_words(words: list[str]) -> None:
+    """Find what is wrong with the command here, once, and not in every rank."""
+    from ms_omni.cli.main import COMMANDS
+
+    allowed = [command for command in COMMANDS if command != "launch"]
+    if not words:
+        raise OmniError("nothing to launch: expected -- and a command, such as -- understand --model DIR --text Hello")
+    if words[0].endswith(".py"):
+        if not Path(words[0]).is_file():
+            raise OmniError(f"{words[0]}: no such script")
+        return
+    if words[0] not in allowed:
+        guess = did_you_mean(words[0], allowed)
+        raise OmniError(f"launch cannot run {words[0]!r}{guess}; expected one of {', '.join(allowed)}, or a script.py")
+    if "--conversation=-" in words or ("--conversation", "-") in zip(words, words[1:], strict=False):
+        raise OmniError("--conversation -: the ranks have no common stdin; write it to a file and name that")
+    module = import_module(f"ms_omni.cli.{words[0]}")
+    parser = LineParser(prog=f"ms-omni {words[0]}", usage=module.USAGE)
+    module.add_arguments(parser)
+    parser.add_argument("--debug", action="store_true")
+    args = parser.parse_args(words[1:])
+    if words[0] == "understand":
+        from ms_omni.cli.request import check_request
+        from ms_omni.cli.settings import merge_settings
+
+        check_request(merge_settings(args))
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        (path / "msrun.log").write_text("")
+    except OSError as error:
+        raise OmniError(f"--log-dir {path}: cannot be written ({error.strerror})") from None
