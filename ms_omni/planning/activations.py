@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ms_omni.planning.hardware import CPU
+from ms_omni.planning.hardware import ASCEND, CPU
 from ms_omni.planning.workload import MediaSizes, Workload
 
 # Bounds of the runtime, repeated here because its modules import MindSpore; a test compares them.
@@ -17,9 +17,24 @@ SCORES_PER_CALL = 1 << 24
 CHUNK_FRAMES = 300
 SAMPLES_PER_FRAME = 1920
 
-# Tensors of the widest stage of Code2Wav that are alive at once. On the CPU, where a convolution unfolds its input:
-# measured (docs/plan.md); on Ascend: assumed, with room for a convolution's workspace.
-WAVE_COPIES = {CPU: 24, "Ascend": 8}
+
+@dataclass(frozen=True)
+class Alive:
+    """How many tensors of a kind are alive at once. encoder_rows and decoder_rows: in units of what one layer needs;
+    scores: of the encoders' attention; convolved: outputs of the audio encoder's first convolution; wave: of Code2Wav's
+    last block; inputs: of pixels, all float32 but one."""
+
+    encoder_rows: float
+    decoder_rows: float
+    scores: float
+    convolved: float
+    wave: float
+    inputs: int
+
+
+# On Ascend: counted in the code, with room for workspaces; assumed. On the CPU, where eager attention keeps its scores,
+# convolutions unfold their inputs and memory is freed late: measured on the tiny and the bench checkpoint.
+ALIVE = {ASCEND: Alive(1, 1, 0, 2, 8, 1), CPU: Alive(6.5, 2.6, 3, 8.6, 26, 2)}
 
 
 @dataclass(frozen=True)
@@ -31,6 +46,14 @@ class Shape:
     itemsize: int
     ranks: int
     speak: bool
+
+    @property
+    def alive(self) -> Alive:
+        return ALIVE[self.device]
+
+    def inputs(self, values: float) -> float:
+        """Bytes of input `values`: on the device, and on the CPU the processor's in the same memory."""
+        return values * (self.itemsize + 4 * (self.alive.inputs - 1))
 
 
 def stage_bytes(config: Any, workload: Workload, media: MediaSizes, shape: Shape) -> dict[str, float]:
@@ -49,40 +72,27 @@ def stage_bytes(config: Any, workload: Workload, media: MediaSizes, shape: Shape
 def _vision(vision: Any, media: MediaSizes, shape: Shape) -> float:
     if not media.patches:
         return 0.0
-    rows = min(media.patches, max(ROWS_PER_GROUP, media.frame_patches, *media.image_patches, 0))
-    # A patch holds two frames' pixels. On the CPU the processor's arrays are in the same memory, in float32.
-    values = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
-    pixels = media.patches * values * (shape.itemsize + (4 if shape.device == CPU else 0))
-    widest = 4 * vision.hidden_size + 2 * vision.intermediate_size
-    attention = 8 * vision.hidden_size
-    scores = 0.0
-    if shape.device == CPU:  # eager attention keeps its scores, and once more after the softmax
-        longest = max(media.frame_patches, *media.image_patches, 0)
-        scores = 2 * 4 * min(SCORES_PER_CALL, vision.num_heads * longest * rows)
-    features = media.image_tokens + media.video_tokens
+    longest = max(media.frame_patches, *media.image_patches, 0)
+    rows = min(media.patches, max(ROWS_PER_GROUP, longest))
+    pixels = media.patches * vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
+    layer = rows * max(4 * vision.hidden_size + 2 * vision.intermediate_size, 8 * vision.hidden_size)
+    scores = shape.alive.scores * min(SCORES_PER_CALL, vision.num_heads * longest * rows)
     levels = 1 + len(vision.deepstack_visual_indexes)
-    return (
-        pixels
-        + rows * max(widest, attention) * shape.itemsize
-        + scores
-        + features * vision.out_hidden_size * levels * shape.itemsize
-    )
+    features = (media.image_tokens + media.video_tokens) * vision.out_hidden_size * levels
+    return shape.inputs(pixels) + (shape.alive.encoder_rows * layer + scores + features) * shape.itemsize
 
 
 def _audio(audio: Any, media: MediaSizes, shape: Shape) -> float:
-    frames = sum(media.mel_frames)
-    if not frames:
+    if not media.mel_frames:
         return 0.0
-    chunks = min(-(-frames // 100), CHUNKS_PER_CONVOLUTION)
-    # The first convolution halves 100 frames and the mel bins; its activation is as large again.
-    convolved = 2 * chunks * audio.downsample_hidden_size * (audio.num_mel_bins // 2) * 50
-    if shape.device == CPU:
-        convolved *= 2  # a convolution of the CPU reorders its input
+    chunks = min(-(-sum(media.mel_frames) // 100), CHUNKS_PER_CONVOLUTION)
+    # The first convolution halves the 100 frames of a chunk and the mel bins.
+    convolved = chunks * audio.downsample_hidden_size * (audio.num_mel_bins // 2) * 50
     rows = min(media.audio_tokens, ROWS_PER_GROUP)
-    widest = rows * (4 * audio.d_model + 2 * audio.encoder_ffn_dim)
-    inputs = audio.num_mel_bins * max(media.mel_frames) * (shape.itemsize + (12 if shape.device == CPU else 0))
-    kept = media.audio_tokens * (audio.d_model + audio.output_dim) * shape.itemsize
-    return inputs + max(convolved, widest) * shape.itemsize + kept
+    layer = rows * max(4 * audio.d_model + 2 * audio.encoder_ffn_dim, 8 * audio.d_model)
+    stage = max(shape.alive.convolved * convolved, shape.alive.encoder_rows * layer)
+    kept = media.audio_tokens * (audio.d_model + audio.output_dim)
+    return shape.inputs(audio.num_mel_bins * sum(media.mel_frames)) + (stage + kept) * shape.itemsize
 
 
 def _prefill(config: Any, workload: Workload, media: MediaSizes, shape: Shape) -> float:
@@ -90,21 +100,19 @@ def _prefill(config: Any, workload: Workload, media: MediaSizes, shape: Shape) -
     tokens, hidden = workload.prompt_tokens + media.prompt_tokens, text.hidden_size
     chunk = min(tokens, PREFILL_CHUNK)
     levels = len(config.thinker_config.vision_config.deepstack_visual_indexes) if media.patches else 0
-    kept = 2 if shape.speak else 0
     # Embeddings before and after the media are laid in, deepstack levels, what is kept for speech.
-    whole = tokens * hidden * (2 + levels + kept)
+    whole = tokens * hidden * (2 + levels + (2 if shape.speak else 0))
     heads = text.num_attention_heads * text.head_dim / shape.ranks
     kv_heads = max(1, text.num_key_value_heads / shape.ranks) * text.head_dim
     attention = chunk * (4 * hidden + 3 * heads + 2 * kv_heads)
-    inner = text.moe_intermediate_size / shape.ranks
-    if shape.device == CPU:  # expert after expert, each with the tokens that chose it
-        experts = chunk * (2 * hidden + 3 * inner)
-        scores = 4 * min(SCORES_PER_CALL, text.num_attention_heads * chunk * tokens)
-        keys = 4 * 2 * tokens * kv_heads  # laid out anew for numpy
-    else:
-        experts = chunk * text.num_experts_per_tok * (2 * hidden + 3 * inner)
-        scores = keys = 0.0
-    return (whole + max(attention, chunk * 4 * hidden + experts)) * shape.itemsize + scores + keys
+    # On the CPU expert after expert, each with the tokens that chose it.
+    chosen = 1 if shape.device == CPU else text.num_experts_per_tok
+    experts = chunk * (4 * hidden + chosen * (2 * hidden + 3 * text.moe_intermediate_size / shape.ranks))
+    rows = whole + max(attention, experts)
+    if shape.device == CPU:  # keys and values laid out anew for numpy
+        rows += 2 * tokens * kv_heads
+    scores = min(SCORES_PER_CALL, text.num_attention_heads * chunk * tokens) if shape.device == CPU else 0
+    return (shape.alive.decoder_rows * rows + scores) * shape.itemsize
 
 
 def _talker(config: Any, workload: Workload, media: MediaSizes, shape: Shape) -> float:
@@ -119,4 +127,4 @@ def _wave(code2wav: Any, workload: Workload, shape: Shape) -> float:
     """The last block is the widest: all samples, and a sixteenth of the decoder's channels."""
     frames = min(workload.talker_max_new_tokens, CHUNK_FRAMES)
     channels = code2wav.decoder_dim >> len(code2wav.upsample_rates)
-    return WAVE_COPIES[shape.device] * frames * SAMPLES_PER_FRAME * channels * shape.itemsize
+    return shape.alive.wave * frames * SAMPLES_PER_FRAME * channels * shape.itemsize

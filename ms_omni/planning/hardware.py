@@ -22,7 +22,7 @@ class Hardware:
     efficiency: share of `bandwidth` that reading weights reaches. launch_s: one operator in a compiled graph; call_s: a
     graph call and reading its result. eager_launch_s, eager_collective_s: from Python, as mindone's generate does.
     gather: AllGather's rate by card count, for that many cards and more. reserved_bytes: what a process takes besides
-    the model. sources: where the figures come from, one line each."""
+    the model, speech_bytes: and for graphs that speak. sources: where the figures come from, one line each."""
 
     name: str
     title: str
@@ -38,6 +38,7 @@ class Hardware:
     eager_collective_s: float
     usable: float
     reserved_bytes: float
+    speech_bytes: float
     collective_bytes: float
     sources: tuple[str, ...] = field(repr=False)
 
@@ -64,7 +65,8 @@ _ASCEND_SOURCES = (
 _CPU_SOURCES = (
     "weights read at 20 GB/s, 5 us a launch, 300 us a graph call, AllGather 45 MB/s, 4 ms a small collective: "
     "measured on 2 x86-64 cores",
-    "memory: of this machine, shared by all processes; 300 MiB a process without a model: measured",
+    "memory: of this machine, shared by all processes; 340 MiB a process with a compiled Thinker graph, 75 MiB for a "
+    "Talker graph: measured",
 )
 
 
@@ -84,6 +86,7 @@ def _ascend(name: str, title: str, memory_gb: float, bandwidth_tb: float) -> Har
         eager_collective_s=100e-6,
         usable=0.9,
         reserved_bytes=2 * GB,
+        speech_bytes=0,
         collective_bytes=400e6,
         sources=_ASCEND_SOURCES,
     )
@@ -104,7 +107,8 @@ def _cpu() -> Hardware:
         eager_launch_s=100e-6,
         eager_collective_s=4e-3,
         usable=0.9,
-        reserved_bytes=300 * MIB,
+        reserved_bytes=340 * MIB,
+        speech_bytes=75 * MIB,
         collective_bytes=0,
         sources=_CPU_SOURCES,
     )

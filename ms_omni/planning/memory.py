@@ -105,7 +105,7 @@ def _plan(
         kv_cache=kv_cache_bytes(planned, workload, prompt, mode, cards),
         stages=stage_bytes(planned.config, workload, media, shape),
         buffers=buffers,
-        reserved=hardware.reserved_bytes,
+        reserved=hardware.reserved_bytes + (hardware.speech_bytes if planned.speak else 0),
         available=hardware.memory_per_card(cards),
     )
 

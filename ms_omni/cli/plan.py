@@ -1,0 +1,113 @@
+"""`ms-omni plan`: memory and projected speed for card counts and hardware, without loading any weight."""
+
+from __future__ import annotations
+
+import argparse
+import re
+
+from ms_omni.cli.parser import decimal_number, one_of, whole_number
+
+USAGE = "ms-omni plan --model DIR|instruct|thinking|captioner [--cards 1,2,4,8] [--hardware NAME] [flags]"
+HELP = "memory and projected speed on so many cards, without loading the model"
+FORMATS = ("table", "markdown", "json")
+PARALLEL = ("all", "auto", "none", "zero3", "ep", "tp")
+DTYPES = ("auto", "float32", "float16", "bfloat16")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model", metavar="DIR", help="checkpoint directory, config.json, or a released model by name; required"
+    )
+    parser.add_argument(
+        "--cards", type=_counts, default=(1, 2, 4, 8), metavar="N,N", help="cards of a group (default 1,2,4,8)"
+    )
+    parser.add_argument("--hardware", default="910b2", metavar="NAME", help="910b1 to 910b4, a3 or cpu (default 910b2)")
+    parser.add_argument(
+        "--parallel", type=one_of(*PARALLEL), default="all", metavar="|".join(PARALLEL), help="ways to share (all)"
+    )
+    parser.add_argument(
+        "--dtype", type=one_of(*DTYPES), default="auto", metavar="|".join(DTYPES), help="of weights and caches"
+    )
+    parser.add_argument("--text-only", action="store_true", help="without the Talker, as without --audio-out")
+    _add_workload(parser)
+    parser.add_argument(
+        "--format", type=one_of(*FORMATS), default="table", metavar="|".join(FORMATS), help="of the plan (table)"
+    )
+
+
+def _add_workload(parser: argparse.ArgumentParser) -> None:
+    count, number = whole_number(1), decimal_number()
+    parser.add_argument("--prompt-tokens", type=count, default=64, metavar="N", help="tokens of text (default 64)")
+    parser.add_argument(
+        "--image-pixels", type=_size, action="append", default=[], metavar="WxH", help="a picture; may repeat"
+    )
+    parser.add_argument("--audio-seconds", type=number, default=0.0, metavar="S", help="of sound")
+    parser.add_argument("--video-seconds", type=number, default=0.0, metavar="S", help="of video")
+    parser.add_argument("--video-pixels", type=_size, default=(1280, 720), metavar="WxH", help="default 1280x720")
+    parser.add_argument("--fps", type=number, default=2.0, metavar="F", help="frames a second that are used (2)")
+    parser.add_argument("--use-audio-in-video", action="store_true", help="the video's sound as well")
+    parser.add_argument("--max-new-tokens", type=count, default=1024, metavar="N", help="of the answer (1024)")
+    parser.add_argument("--talker-max-new-tokens", type=count, default=4096, metavar="N", help="of its speech (4096)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the plan. Raises OmniError for a wrong flag, and with --parallel auto for what does not fit."""
+    import json
+    import sys
+
+    from ms_omni.cli.quiet import results_only_on_stdout
+    from ms_omni.errors import OmniError
+
+    if not args.model:
+        raise OmniError("--model is missing: give a checkpoint directory, or instruct, thinking or captioner")
+    with results_only_on_stdout(args.debug):
+        from ms_omni.planning.plan import as_json
+
+        plan = _plan(args)
+    if args.format == "json":
+        print(json.dumps(as_json(plan), ensure_ascii=False))
+        return 0
+    from ms_omni.planning.report import write_report
+
+    write_report(plan, args.format == "markdown", sys.stdout)
+    return 0
+
+
+def _plan(args: argparse.Namespace):  # type: ignore[no-untyped-def]
+    from ms_omni.errors import OmniError
+    from ms_omni.planning.hardware import CPU, find_hardware
+    from ms_omni.planning.memory import Planned
+    from ms_omni.planning.model import plan_config
+    from ms_omni.planning.plan import make_plan
+    from ms_omni.planning.workload import Workload
+
+    hardware = find_hardware(args.hardware)
+    workload = Workload(
+        prompt_tokens=args.prompt_tokens,
+        images=tuple(args.image_pixels),
+        audio_seconds=args.audio_seconds,
+        video_seconds=args.video_seconds,
+        fps=args.fps,
+        video_size=args.video_pixels,
+        use_audio_in_video=args.use_audio_in_video,
+        max_new_tokens=args.max_new_tokens,
+        talker_max_new_tokens=args.talker_max_new_tokens,
+    )
+    dtype = hardware.default_dtype if args.dtype == "auto" else args.dtype
+    if hardware.device == CPU and dtype != "float32":
+        raise OmniError(f"--dtype {dtype} with --hardware cpu: MindSpore's CPU backend computes in float32 only")
+    config = plan_config(args.model)
+    planned = Planned(config, hardware, dtype, config.enable_audio_output and not args.text_only)
+    return make_plan(args.model, planned, workload, args.cards, args.parallel)
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    """Card counts, each once, in the given order."""
+    return tuple(dict.fromkeys(whole_number(1)(part.strip()) for part in text.split(",")))
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text.lower())
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r} is not WIDTHxHEIGHT in pixels, such as 1280x720")
+    return int(match[1]), int(match[2])

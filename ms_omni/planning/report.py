@@ -1,0 +1,170 @@
+"""A plan as tables, for a terminal (rich) or in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TextIO
+
+from ms_omni.planning.hardware import CPU, GB
+from ms_omni.planning.model import released_name
+from ms_omni.planning.plan import Plan, Row
+from ms_omni.planning.published import (
+    MINDONE_TALKER,
+    MINDONE_THINKER,
+    VIDEO_SECONDS,
+    compare_memory,
+)
+from ms_omni.planning.speed import REAL_TIME_FRAMES, StepTime
+from ms_omni.planning.weights import PARTS, SPEECH_PARTS
+
+
+@dataclass(frozen=True)
+class Table:
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def write_report(plan: Plan, markdown: bool, out: TextIO) -> None:
+    """All tables, then choices and assumptions."""
+    tables = [_memory(plan), _weights(plan), _speed(plan), _mindone(plan)]
+    if released_name(plan.model):
+        tables.append(_published())
+    notes = [*_choices(plan), "", "Assumptions:", *(f"- {line}" for line in _assumptions(plan))]
+    if markdown:
+        out.write(f"# Projected: {_heading(plan)}\n\n")
+        for table in tables:
+            out.write(_markdown(table) + "\n")
+        out.write("\n".join(notes) + "\n")
+        return
+    from rich.console import Console
+    from rich.table import Table as RichTable
+
+    console = Console(file=out, width=None if out.isatty() else 140)
+    console.print(f"projected: {_heading(plan)}", markup=False, soft_wrap=True)
+    for table in tables:
+        console.print()
+        console.print(table.title, markup=False, soft_wrap=True)
+        drawn = RichTable(show_edge=False, pad_edge=False)
+        for number, column in enumerate(table.columns):
+            drawn.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
+        for row in table.rows:
+            drawn.add_row(*row)
+        console.print(drawn)
+    for line in ("", *notes):
+        console.print(line, markup=False, soft_wrap=True, highlight=False)
+
+
+def _heading(plan: Plan) -> str:
+    work, speech = plan.workload, "with speech" if plan.planned.speak else "text only"
+    media = [f"{width}x{height} picture" for width, height in work.images]
+    media += [f"{work.audio_seconds:g} s of sound"] if work.audio_seconds else []
+    if work.video_seconds:
+        sound = " with sound" if work.use_audio_in_video else ""
+        media.append(f"{work.video_seconds:g} s of video at {work.fps:g} frames/s{sound}")
+    prompt = " + ".join([f"{work.prompt_tokens} tokens of text", *media])
+    total = plan.rows[0].memory.prompt_tokens if plan.rows else work.prompt_tokens
+    where = f"{plan.model} on {plan.planned.hardware.title}, {plan.planned.dtype}, {speech}"
+    return f"{where}; prompt of {total} tokens ({prompt}), answer of {work.max_new_tokens}"
+
+
+def _memory(plan: Plan) -> Table:
+    kind = "projected; on a CPU within 15 % of measured runs" if plan.planned.hardware.device == CPU else "projected"
+    return Table(
+        title=f"Memory of a card, GB ({kind})",
+        columns=(
+            "cards", "parallel", "weights", "KV cache", "activations", "buffers, process", "total", "usable", "fits",
+            "most prompt tokens",
+        ),
+        rows=tuple(_memory_row(row) for row in plan.rows),
+    )  # fmt: skip
+
+
+def _memory_row(row: Row) -> tuple[str, ...]:
+    memory = row.memory
+    values = (memory.weight_bytes, memory.kv_cache, memory.activations, memory.buffers + memory.reserved)
+    most = str(row.most_prompt_tokens) if row.most_prompt_tokens else "-"
+    fits = "yes" if memory.fits else "no"
+    amounts = (*values, memory.total, memory.available)
+    return (str(memory.cards), memory.mode, *(_gb(value) for value in amounts), fits, most)
+
+
+def _weights(plan: Plan) -> Table:
+    """Parts as rows, ways as columns."""
+    parts = [part for part in PARTS if plan.planned.speak or part not in SPEECH_PARTS]
+    rows = [(part, *(_gb(row.memory.weights[part]) for row in plan.rows)) for part in parts]
+    rows.append(("together", *(_gb(row.memory.weight_bytes) for row in plan.rows)))
+    columns = ("part", *(f"{row.memory.mode} {row.memory.cards}" for row in plan.rows))
+    return Table("Weights of a card by part, GB (by the shard table)", columns, tuple(rows))
+
+
+def _speed(plan: Plan) -> Table:
+    rows = []
+    for row in plan.rows:
+        step, talker = row.speed.thinker, row.speed.talker
+        rows.append((str(row.memory.cards), row.memory.mode, *_step(step), f"{row.speed.limit:.0f}", *_talker(talker)))
+    columns = (
+        "cards", "parallel", "Thinker tokens/s", "ms: weights", "launches", "collectives", "(number)",
+        "limit tokens/s", "Talker frames/s", "of real time",
+    )  # fmt: skip
+    title = "Decoding, projected, not measured (limit: weights at the full bandwidth, and nothing else)"
+    return Table(title, columns, tuple(rows))
+
+
+def _step(step: StepTime) -> tuple[str, ...]:
+    times = (step.read_s, step.launch_s, step.collective_s)
+    return (_rate(step.per_second), *(f"{1e3 * seconds:.1f}" for seconds in times), str(step.collectives))
+
+
+def _talker(step: StepTime | None) -> tuple[str, str]:
+    return ("-", "-") if step is None else (_rate(step.per_second), f"{step.per_second / REAL_TIME_FRAMES:.1f}x")
+
+
+def _mindone(plan: Plan) -> Table:
+    thinker, talker = plan.mindone
+    is_released = released_name(plan.model) == "instruct"
+    rows = [("Thinker tokens/s", *_step(thinker), f"{MINDONE_THINKER}" if is_released else "-")]
+    if talker is not None:
+        rows.append(("Talker frames/s", *_step(talker), f"{MINDONE_TALKER}" if is_released else "-"))
+    columns = ("mindone 0.5.0", "projected", "ms: weights", "launches", "gathers", "(number)", "published")
+    return Table("For comparison: mindone's generate with ZeRO-3 on 2 cards, projected", columns, tuple(rows))
+
+
+def _published() -> Table:
+    rows = []
+    for found in compare_memory():
+        rows.append((f"{found.model}: transformers, published", *(_gb(value) for value in found.published)))
+        rows.append((f"{found.model}: this engine, projected", *(_gb(value) for value in found.planned)))
+        rows.append((f"{found.model}: of these, weights", *[_gb(found.weights)] * len(VIDEO_SECONDS)))
+    columns = ("GB, bfloat16, all on one card", *(f"{seconds} s video" for seconds in VIDEO_SECONDS))
+    title = "Memory by video length: the README of Qwen3-Omni (its GB read as GiB) and this engine, projected"
+    return Table(title, columns, tuple(rows))
+
+
+def _choices(plan: Plan) -> Iterator[str]:
+    for cards, text in plan.choices.items():
+        yield f"{cards} card{'' if cards == 1 else 's'}: {text}"
+    yield from plan.refused
+
+
+def _assumptions(plan: Plan) -> Iterator[str]:
+    yield from plan.planned.hardware.sources
+    yield "GB are 1e9 bytes; a card is the one of the group that stores most; a group's cards answer one conversation"
+
+
+def _markdown(table: Table) -> str:
+    lines = [f"**{table.title}**", "", _line(table.columns), _line(("---",) * len(table.columns))]
+    return "\n".join([*lines, *(_line(row) for row in table.rows)]) + "\n"
+
+
+def _line(cells: tuple[str, ...]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _gb(value: float) -> str:
+    return f"{value / GB:.2f}" if value < 10 * GB else f"{value / GB:.1f}"
+
+
+def _rate(value: float) -> str:
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}"

@@ -1,0 +1,190 @@
+"""Projected decoding speed: bytes read at a share of the bandwidth, launches, collectives. Arithmetic for a context of
+the prompt's length; no figure of it was measured on a card."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from ms_omni.parallel.table import check_world, shares_talker
+from ms_omni.planning.hardware import Hardware
+from ms_omni.planning.launches import (
+    EagerCounts,
+    eager_talker,
+    eager_thinker,
+    talker_launches,
+    thinker_launches,
+)
+from ms_omni.planning.memory import TOKENS_PER_CALL, Planned, layer_bytes
+
+ZERO3_GATHERS_PER_LAYER = 3
+# Speech in real time: 24000 Hz / 1920 samples a frame.
+REAL_TIME_FRAMES = 12.5
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """Seconds of one Thinker token or one Talker frame, and what they are spent on. Weights and launches overlap in no
+    way here, which is pessimistic; collectives wait for neither, which is not."""
+
+    read_s: float
+    launch_s: float
+    collective_s: float
+    collectives: int
+    collective_bytes: float
+
+    @property
+    def total_s(self) -> float:
+        return self.read_s + self.launch_s + self.collective_s
+
+    @property
+    def per_second(self) -> float:
+        return 1 / self.total_s
+
+
+@dataclass(frozen=True)
+class SpeedPlan:
+    """talker: of one frame, None without a Talker. limit: Thinker tokens a second if weights were read at the full
+    bandwidth and nothing else took time."""
+
+    thinker: StepTime
+    talker: StepTime | None
+    limit: float
+
+
+def plan_speed(planned: Planned, context: int, mode: str, cards: int) -> SpeedPlan:
+    """context: tokens in the cache. Raises OmniError for a mode that cannot share this model between so many cards."""
+    check_world(mode, cards, planned.sizes)
+    read = thinker_read_bytes(planned, context, mode, cards)
+    talker = _talker(planned, context, mode, cards) if planned.speak else None
+    return SpeedPlan(_thinker(planned, read, mode, cards), talker, planned.hardware.bandwidth / read)
+
+
+def thinker_read_bytes(planned: Planned, context: int, mode: str, cards: int) -> float:
+    """Bytes that the busiest card reads for one token: attention, router, chosen experts, head, cache."""
+    text, (split, held) = planned.text_config, _shares(mode, cards)
+    layer = _attention(text) / split + text.num_experts * text.hidden_size
+    layer += _experts_read(text, mode, cards) * 3 * text.hidden_size * text.moe_intermediate_size
+    head = text.vocab_size * text.hidden_size / held
+    cache = 2 * context * max(text.num_key_value_heads / split, 1) * text.head_dim
+    return (text.num_hidden_layers * (layer + cache) + head) * planned.itemsize
+
+
+def busiest_share(num_chosen: int, cards: int) -> float:
+    """How many of `num_chosen` experts fall on the card that most fall on, on average, each on any card alike."""
+    if cards == 1:
+        return float(num_chosen)
+
+    def at_most(limit: int) -> float:
+        """P(no card has more): num_chosen! / cards^num_chosen times a coefficient of a power of sum x^i / i!."""
+        ways = [1.0] + [0.0] * num_chosen
+        for _ in range(cards):
+            ways = [
+                sum(ways[n - i] / math.factorial(i) for i in range(min(limit, n) + 1)) for n in range(num_chosen + 1)
+            ]
+        return ways[num_chosen] * math.factorial(num_chosen) / cards**num_chosen
+
+    return sum(1 - at_most(limit) for limit in range(num_chosen))
+
+
+def mindone_zero3(planned: Planned, cards: int) -> tuple[StepTime, StepTime | None]:
+    """mindone's own generate with prepare_network: one Thinker token and one Talker frame."""
+    hardware, text = planned.hardware, planned.text_config
+    thinker = _eager(hardware, eager_thinker(text), thinker_read_bytes(planned, 0, "none", 1), cards)
+    if not planned.speak:
+        return thinker, None
+    return thinker, _eager(hardware, eager_talker(planned.config.talker_config), _talker_read(planned, 0, 1, 1), cards)
+
+
+def _eager(hardware: Hardware, counts: EagerCounts, read: float, cards: int) -> StepTime:
+    gathered = read * (cards - 1) / cards
+    each = hardware.eager_launch_s + hardware.eager_collective_s
+    return StepTime(
+        read_s=read / (hardware.bandwidth * hardware.efficiency),
+        launch_s=counts.launches * hardware.eager_launch_s + counts.syncs * hardware.call_s,
+        collective_s=counts.gathers * each + gathered / hardware.gather_rate(cards),
+        collectives=counts.gathers,
+        collective_bytes=gathered,
+    )
+
+
+def _thinker(planned: Planned, read: float, mode: str, cards: int) -> StepTime:
+    hardware, text = planned.hardware, planned.text_config
+    count, moved = 0, 0.0
+    row = text.hidden_size * planned.itemsize
+    if cards > 1 and mode == "ep":  # one AllReduce a layer, one for the sampled id
+        count, moved = text.num_hidden_layers + 1, text.num_hidden_layers * row
+    elif cards > 1 and mode == "tp":  # two a layer, the embedding, the logits
+        count = 2 * text.num_hidden_layers + 2
+        moved = (2 * text.num_hidden_layers + 1) * row + text.vocab_size * planned.itemsize
+    elif cards > 1 and mode == "zero3":
+        count = ZERO3_GATHERS_PER_LAYER * text.num_hidden_layers + 2
+        moved = layer_bytes(planned) * text.num_hidden_layers * (cards - 1) / cards
+        read += 2 * moved  # what is gathered is written to memory, and read when it is laid in place
+    return _step(hardware, read, thinker_launches(text), 1 / TOKENS_PER_CALL, count, moved, cards)
+
+
+def _talker(planned: Planned, context: int, mode: str, cards: int) -> StepTime:
+    talker = planned.config.talker_config
+    text = talker.text_config
+    is_shared = shares_talker(mode, cards, planned.sizes)
+    ep, tp = (cards if is_shared and mode == m else 1 for m in ("ep", "tp"))
+    read = _talker_read(planned, context, ep, tp)
+    count, moved = 0, 0.0
+    if is_shared and cards > 1:
+        count = (1 if mode == "ep" else 2) * text.num_hidden_layers + 1
+        moved = count * text.hidden_size * planned.itemsize
+    if mode == "zero3" and cards > 1:
+        whole = planned.weights("none", 1)
+        count = ZERO3_GATHERS_PER_LAYER * (text.num_hidden_layers + _predictor_layers(talker))
+        # The code predictor's weights are gathered for each of its 16 steps.
+        moved = (whole["talker"] + talker.num_code_groups * whole["code predictor"]) * (cards - 1) / cards
+        read += 2 * moved
+    return _step(planned.hardware, read, talker_launches(talker), 1, count, moved, cards)
+
+
+def _predictor_layers(talker: Any) -> int:
+    return talker.num_code_groups * talker.code_predictor_config.num_hidden_layers
+
+
+def _talker_read(planned: Planned, context: int, ep: int, tp: int) -> float:
+    """Bytes of one frame: the Talker's step, and 16 of the code predictor with a head for each code but the first."""
+    talker = planned.config.talker_config
+    text, predictor, hidden = talker.text_config, talker.code_predictor_config, talker.text_config.hidden_size
+    expert = 3 * hidden * text.moe_intermediate_size / tp
+    layer = _attention(text) / tp + text.num_experts * hidden + busiest_share(text.num_experts_per_tok, ep) * expert
+    layer += 3 * hidden * text.shared_expert_intermediate_size / tp
+    layer += 2 * context * max(text.num_key_value_heads / tp, 1) * text.head_dim
+    dense = _attention(predictor) + 3 * predictor.hidden_size * predictor.intermediate_size
+    heads = text.vocab_size * hidden + (talker.num_code_groups - 1) * predictor.vocab_size * predictor.hidden_size
+    return (text.num_hidden_layers * layer + _predictor_layers(talker) * dense + heads) * planned.itemsize
+
+
+def _step(
+    hardware: Hardware, read: float, launches: int, calls: float, count: int, moved: float, cards: int
+) -> StepTime:
+    return StepTime(
+        read_s=read / (hardware.bandwidth * hardware.efficiency),
+        launch_s=launches * hardware.launch_s + calls * hardware.call_s,
+        collective_s=count * hardware.collective_s + (moved / hardware.gather_rate(cards) if count else 0),
+        collectives=count,
+        collective_bytes=moved,
+    )
+
+
+def _shares(mode: str, cards: int) -> tuple[int, int]:
+    """By how much attention and the head are split."""
+    return (cards, cards) if mode == "tp" else (1, cards if mode == "zero3" else 1)
+
+
+def _experts_read(text: Any, mode: str, cards: int) -> float:
+    if mode == "ep":
+        return busiest_share(text.num_experts_per_tok, cards)
+    return text.num_experts_per_tok / (cards if mode == "tp" else 1)
+
+
+def _attention(text: Any) -> float:
+    """Values of the four projections of a layer."""
+    head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    return 2 * text.hidden_size * head_dim * (text.num_attention_heads + text.num_key_value_heads)
