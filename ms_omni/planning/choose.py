@@ -74,13 +74,17 @@ def _nothing_fits(planned: Planned, workload: Workload, cards: int, memory: dict
 
 
 def what_would_work(planned: Planned, workload: Workload, cards: int) -> str:
-    """Words that name the smallest change that makes it fit."""
-    for count in USUAL_CARDS:
+    """Words that name what makes a model fit that does not fit on `cards` cards."""
+    options = []
+    for count in (n for n in USUAL_CARDS if n > cards):
         fitting = [mode for mode, plan in possible_modes(planned, workload, count).items() if plan.fits]
-        if count > cards and fitting:
-            return f"it fits with --cards {count} --parallel {' or '.join(fitting)}"
+        if fitting:
+            options.append(f"with --cards {count} --parallel {' or '.join(fitting)}")
+            break
     if planned.speak:
         silent = Planned(planned.config, planned.hardware, planned.dtype, speak=False)
         if any(plan.fits for plan in possible_modes(silent, workload, cards).values()):
-            return "it fits without the Talker (no --audio-out)"
-    return "no usual number of cards is enough: use a smaller prompt or other --hardware"
+            options.append("without the Talker (no --audio-out)")
+    if not options:
+        return "no usual number of cards is enough: a smaller prompt or other --hardware may be"
+    return f"it fits {', or '.join(options)}"

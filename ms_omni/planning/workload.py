@@ -13,9 +13,9 @@ TOKENS_AROUND = 2
 MEL_FRAMES_PER_SECOND = 100
 # qwen-omni-utils' patch size by default, whatever the model's own: the area of pictures and frames is bounded in it.
 READER_PATCH = 14
-# Areas that the released preprocessor_config.json, and transformers' video processor without a file of its own, allow.
+# Areas that the released preprocessor_config.json allows pictures, and Qwen3OmniMoeProcessor (4.57.1) frames.
 IMAGE_AREA = (3136, 12_845_056)
-VIDEO_AREA = (128 * 28 * 28, 768 * 28 * 28)
+VIDEO_AREA = (128 * 32 * 32, 768 * 32 * 32)
 # Frames a second of the video file itself; `fps` of them are used.
 FILE_FPS = 30.0
 
@@ -131,8 +131,8 @@ def _video(workload: Workload, vision: Any) -> tuple[int, int]:
         frames = smart_nframes({"fps": workload.fps}, round(workload.video_seconds * rate), rate)
         least, most = MIN_TOKENS * factor**2, MAX_TOKENS * factor**2
         # The longer a video, the smaller its frames, so that it fits 90 % of a context of 128,000 tokens.
-        most = max(min(most, 128_000 * 0.9 * factor**2 / frames * FRAME_FACTOR), int(least * 1.05))
-        size = smart_resize(height, width, factor, least, most)
+        limit = max(min(most, 128_000 * 0.9 * factor**2 / frames * FRAME_FACTOR), int(least * 1.05))
+        size = smart_resize(height, width, factor, least, limit)
         height, width = smart_resize(*size, vision.patch_size * vision.spatial_merge_size, *VIDEO_AREA)
     except OmniError as error:
         flags = f"--video-seconds {workload.video_seconds:g}, --video-pixels {width}x{height}"

@@ -1,0 +1,107 @@
+"""`ms-omni plan` as a user types it: tables, Markdown, JSON, and one line for what is wrong."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from ms_omni.cli.main import main
+
+
+@pytest.fixture
+def plan(capsys):
+    """plan(*flags) -> (exit code, stdout, stderr)"""
+
+    def call(*flags):
+        code = main(["plan", *map(str, flags)])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def test_a_table_for_a_released_model(plan):
+    code, out, err = plan("--model", "instruct", "--cards", "1,2", "--hardware", "a3", "--video-seconds", 15)
+    assert (code, err) == (0, "")
+    assert out.startswith("projected: instruct on Atlas A3")
+    for words in ("Memory of a card, GB (projected)", "zero3", "thinker experts", "Decoding, projected"):
+        assert words in out
+    assert "1393" in out and "0.73" in out
+    for published in ("84.7", "141.4"):  # 78.85 and 131.65 GiB
+        assert published in out
+    assert "it fits with --cards 2 --parallel" in out and "assumed" in out
+
+
+def test_markdown_is_made_of_tables(plan):
+    code, out, _ = plan("--model", "thinking", "--cards", 4, "--parallel", "ep", "--format", "markdown")
+    assert code == 0 and out.startswith("# Projected: thinking") and "text only" in out
+    tables = [block for block in out.split("\n\n") if block.startswith("| ")]
+    assert len(tables) == 5
+    for table in tables:
+        assert len({line.count("|") for line in table.splitlines() if line.startswith("|")}) == 1
+
+
+def test_json_is_one_document(plan, tiny_dir):
+    code, out, _ = plan(
+        "--model", tiny_dir, "--cards", "1,2", "--hardware", "cpu", "--format", "json", "--image-pixels", "64x64"
+    )
+    document = json.loads(out)
+    assert code == 0 and document["projected"] is True and document["workload"]["images"] == [[64, 64]]
+    assert [(p["cards"], p["parallel"]) for p in document["plans"]] == [(1, "none"), (2, "zero3"), (2, "ep"), (2, "tp")]
+    first = document["plans"][0]
+    assert first["weight_bytes"] == sum(first["weight_bytes_by_part"].values())
+    parts = ("weight_bytes", "kv_cache_bytes", "activation_bytes", "buffer_bytes", "process_bytes")
+    assert first["total_bytes"] == pytest.approx(sum(first[part] for part in parts), abs=3)
+    assert [c["cards"] for c in document["choices"]] == [1, 2]
+
+
+def test_text_only_leaves_the_talker_out(plan):
+    _, out, _ = plan("--model", "instruct", "--cards", 2, "--parallel", "ep", "--text-only", "--format", "json")
+    document = json.loads(out)
+    assert document["plans"][0]["weight_bytes_by_part"]["talker"] == 0 and document["plans"][0]["talker"] is None
+
+
+def test_a_way_that_is_impossible_for_a_card_count_is_named_beside_the_others(plan):
+    code, out, _ = plan("--model", "instruct", "--cards", "3")
+    assert code == 0 and "--parallel tp with --cards 3: 32 heads" in out
+
+
+@pytest.mark.parametrize(
+    ("flags", "parts"),
+    [
+        ([], ["--model is missing"]),
+        (["--model", "gone"], ["--model gone", "instruct, thinking, captioner"]),
+        (["--model", "instruct", "--hardware", "h100"], ["--hardware h100", "910b2", "cpu"]),
+        (["--model", "instruct", "--cards", "0"], ["--cards: 0", "at least 1"]),
+        (["--model", "instruct", "--cards", "2,"], ["--cards: ''", "whole number"]),
+        (["--model", "instruct", "--cards", "200", "--parallel", "ep"], ["--cards 200", "128 experts"]),
+        (["--model", "instruct", "--video-seconds", "-1"], ["--video-seconds"]),
+        (["--model", "instruct", "--video-seconds=-1"], ["--video-seconds -1.0", "at least 0"]),
+        (["--model", "instruct", "--fps", "0"], ["--fps 0.0", "above 0"]),
+        (["--model", "instruct", "--image-pixels", "640"], ["--image-pixels", "'640'", "WIDTHxHEIGHT"]),
+        (["--model", "instruct", "--parallel", "pp"], ["--parallel: 'pp'", "zero3"]),
+        (["--model", "instruct", "--hardware", "cpu", "--dtype", "float16"], ["--dtype float16", "float32"]),
+        (["--model", "instruct", "--cards", "1", "--parallel", "auto"], ["--cards 1", "it fits with --cards 2"]),
+    ],
+)
+def test_wrong_flags(plan, flags, parts):
+    code, out, err = plan(*flags)
+    assert (code, out) == (2, "") and err.count("\n") == 1, (code, out, err)
+    assert all(words in err for words in parts), err
+
+
+def test_no_speed_without_the_word_projected(plan):
+    _, out, _ = plan("--model", "instruct", "--cards", 2)
+    for block in re.split(r"\n\n+", out):
+        if re.search(r"tokens/s|frames/s", block) and "Assumptions" not in block:
+            assert "rojected" in block, block
+
+
+def test_nothing_heavy_is_imported():
+    program = (
+        "import sys; from ms_omni.cli.main import main; main(['plan', '--model', 'instruct', '--cards', '2']);"
+        "sys.exit(bool({'mindspore', 'mindone', 'torch'} & set(sys.modules)))"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)

@@ -1,0 +1,84 @@
+"""Plans for a CPU against what a process really holds: weights and caches to the byte, its memory within 15 %."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from ms_omni.planning.hardware import find_hardware
+from ms_omni.planning.memory import Planned, plan_memory
+from ms_omni.planning.model import plan_config
+from ms_omni.planning.workload import Workload
+
+SCRIPT = Path(__file__).parent / "measured_script.py"
+TEMPLATE_TOKENS = 12  # of the chat template around one user turn, and its question
+
+
+def measure(directory, work, words, speak):
+    asked = {**asdict(work), "words": words}
+    if not speak:
+        asked["talker_max_new_tokens"] = 0
+    env = {**os.environ, "OMP_NUM_THREADS": "2", "PYTHONPATH": str(SCRIPT.parents[2])}
+    command = [sys.executable, str(SCRIPT), str(directory), json.dumps(asked)]
+    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=900)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def check(directory, words, speak, **settings):
+    lengths = {"prompt_tokens": words + TEMPLATE_TOKENS, "max_new_tokens": 8, "talker_max_new_tokens": 30}
+    work = Workload(**lengths, video_size=(640, 352), **settings)
+    found = measure(directory, work, words, speak)
+    planned = Planned(plan_config(str(directory)), find_hardware("cpu"), "float32", speak)
+    plan = plan_memory(planned, work, "none", 1)
+    print(plan.prompt_tokens, round(plan.total / 2**20), found)
+    assert plan.prompt_tokens == pytest.approx(found["prompt_tokens"], abs=3)
+    assert plan.weight_bytes == found["weight_bytes"]
+    assert plan.kv_cache == found["kv_cache_bytes"]
+    assert plan.total == pytest.approx(found["peak_bytes"], rel=0.15)
+
+
+@pytest.fixture(scope="session")
+def bench_dir(tmp_path_factory):
+    from ms_omni.checkpoint.tiny import write_tiny
+
+    return write_tiny(tmp_path_factory.mktemp("checkpoints") / "bench", preset="bench")
+
+
+# Other prompts than those that the constants of `activations` come from.
+def test_a_picture_a_sound_and_speech_on_tiny(tiny_dir):
+    check(tiny_dir, 500, True, images=((800, 600),), audio_seconds=12.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "settings"),
+    [
+        (20, {}),
+        (6000, {}),
+        (20, {"images": ((900, 1100),)}),
+        (20, {"audio_seconds": 45.0}),
+        (20, {"video_seconds": 12.0}),
+    ],
+)
+def test_text_answers_on_tiny(tiny_dir, words, settings):
+    check(tiny_dir, words, False, **settings)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "speak", "settings"),
+    [
+        (20, False, {}),
+        (4000, False, {}),
+        (20, False, {"images": ((900, 700),)}),
+        (20, False, {"audio_seconds": 45.0}),
+        (300, True, {"video_seconds": 6.0, "images": ((640, 480),)}),
+    ],
+)
+def test_answers_on_bench(bench_dir, words, speak, settings):
+    check(bench_dir, words, speak, **settings)

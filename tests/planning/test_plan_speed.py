@@ -1,0 +1,137 @@
+"""Projected speed: hand-computed terms, the kernel table's launches, and mindone's published figures."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from ms_omni.errors import OmniError
+from ms_omni.planning.choose import choose_parallel
+from ms_omni.planning.hardware import find_hardware
+from ms_omni.planning.launches import (
+    LAUNCHES_OF_SHARED_EXPERT,
+    LAUNCHES_PER_DENSE_LAYER,
+    LAUNCHES_PER_LAYER,
+    eager_thinker,
+)
+from ms_omni.planning.memory import Planned
+from ms_omni.planning.model import plan_config
+from ms_omni.planning.published import MINDONE_TALKER, MINDONE_THINKER
+from ms_omni.planning.speed import busiest_share, mindone_zero3, plan_speed, thinker_read_bytes
+from ms_omni.planning.workload import Workload
+
+
+@pytest.fixture(scope="module")
+def config():
+    return plan_config("instruct")
+
+
+@pytest.fixture(scope="module")
+def instruct(config):
+    return Planned(config, find_hardware("910b2"), "bfloat16", speak=True)
+
+
+def test_mindone_is_reproduced(instruct):
+    """From 1,393 gathers and the launches counted in its source, within a factor of 1.5."""
+    thinker, talker = mindone_zero3(instruct, 2)
+    assert thinker.collectives == 48 * (4 + 1 + 24) + 1 == 1393
+    assert MINDONE_THINKER / 1.5 < thinker.per_second < MINDONE_THINKER * 1.5
+    assert MINDONE_TALKER / 1.5 < talker.per_second < MINDONE_TALKER * 1.5
+
+
+def test_eager_launches_by_hand(config):
+    # 48 * (norms 32, projections 4, rotary 10, cache 2, attention 5, sums 2, routing 12, experts 8 * 12) + 58
+    assert eager_thinker(config.thinker_config.text_config).launches == 48 * (55 + 12 + 96) + 58
+
+
+def test_active_weights(instruct):
+    # 3.04 billion parameters: experts 1.81, attention 0.91, head 0.31, routers 0.01.
+    assert thinker_read_bytes(instruct, 0, "none", 1) / 2 == pytest.approx(3.04e9, rel=0.005)
+    grown = thinker_read_bytes(instruct, 1000, "none", 1) - thinker_read_bytes(instruct, 0, "none", 1)
+    assert grown == 1000 * 98_304
+
+
+def test_the_limit_of_one_die(instruct):
+    # 6.1 GB / 1.6 TB/s = 3.8 ms
+    assert 1e3 / plan_speed(instruct, 0, "none", 1).limit == pytest.approx(3.8, abs=0.05)
+
+
+def test_terms_add_up(instruct):
+    step = plan_speed(instruct, 1000, "ep", 2).thinker
+    assert step.collectives == 48 + 1
+    assert step.collective_bytes == 48 * 2048 * 2
+    assert step.collective_s == pytest.approx(49 * 50e-6 + 48 * 4096 / 38e9)
+    assert step.launch_s == pytest.approx((48 * 22 + 16) * 25e-6 + 100e-6 / 4)
+    assert step.total_s == step.read_s + step.launch_s + step.collective_s == 1 / step.per_second
+    assert plan_speed(instruct, 0, "zero3", 2).thinker.collectives == 3 * 48 + 2
+    assert plan_speed(instruct, 0, "tp", 2).thinker.collectives == 2 * 48 + 2
+
+
+def test_the_busiest_card():
+    assert busiest_share(8, 1) == 8
+    # Two balls in two boxes: together half of the time, apart the other half.
+    assert busiest_share(2, 2) == pytest.approx(1.5)
+    heads = [math.comb(8, k) / 2**8 for k in range(9)]
+    assert busiest_share(8, 2) == pytest.approx(sum(max(k, 8 - k) * p for k, p in enumerate(heads)))
+    assert 1 < busiest_share(8, 64) < busiest_share(8, 8) < busiest_share(8, 4)
+
+
+def test_launches_are_those_of_the_kernel_table():
+    from ms_omni.kernels.decoder_ops import decoder_ops, launched_operators
+
+    ascend = decoder_ops("Ascend")
+    assert len(launched_operators()) == LAUNCHES_PER_LAYER
+    sparse = len(ascend.route.launches) + len(ascend.experts.launches)
+    dense = 2 * len(ascend.linear.launches) + len(ascend.swiglu.launches)
+    assert LAUNCHES_PER_DENSE_LAYER == LAUNCHES_PER_LAYER - sparse + dense
+    # its own gate, a sigmoid, a product, a sum
+    assert LAUNCHES_OF_SHARED_EXPERT == dense + len(ascend.linear.launches) + 3
+
+
+def test_less_memory_traffic_is_faster(instruct):
+    slow = Planned(instruct.config, find_hardware("910b4"), "bfloat16", speak=True)
+    assert plan_speed(slow, 0, "ep", 4).thinker.total_s > plan_speed(instruct, 0, "ep", 4).thinker.total_s
+    assert plan_speed(instruct, 0, "ep", 2).thinker.per_second > 10 * MINDONE_THINKER
+    silent = Planned(instruct.config, instruct.hardware, "bfloat16", speak=False)
+    assert plan_speed(silent, 0, "ep", 2).talker is None
+
+
+@pytest.mark.parametrize(("cards", "hardware", "modes"), [(2, "910b2", ("ep", "tp")), (8, "910b4", ("ep", "tp"))])
+def test_the_choice_shares_experts_or_heads(config, cards, hardware, modes):
+    mode, reason = choose_parallel(config, cards, hardware)
+    assert mode in modes
+    assert "GB a card" in reason and "projected" in reason and "do not fit: none" in reason
+
+
+def test_the_choice_is_the_only_one_left(config):
+    mode, reason = choose_parallel(config, 3, "910b2")  # 32 heads are not shared by 3 ranks
+    assert mode == "ep" and "zero3" in reason and "tp" not in reason
+    mode, _ = choose_parallel(config, 256, "910b2")  # more ranks than experts, and heads
+    assert mode == "zero3"
+
+
+def test_a_model_that_fits_is_not_shared(tiny_dir):
+    mode, reason = choose_parallel(plan_config(str(tiny_dir)), 2, "cpu")
+    assert mode == "none" and "GB a card" in reason
+
+
+@pytest.mark.parametrize(
+    ("cards", "hardware", "parts"),
+    [
+        (1, "910b2", ["--cards 1", "--hardware 910b2", "--cards 2 --parallel zero3 or ep or tp"]),
+        (2, "910b4", ["--cards 2", "28.8 GB", "--cards 4"]),
+    ],
+)
+def test_what_does_not_fit_says_what_would_work(config, cards, hardware, parts):
+    with pytest.raises(OmniError) as error:
+        choose_parallel(config, cards, hardware)
+    assert all(words in str(error.value) for words in parts), error.value
+
+
+def test_what_works_may_be_silence_or_nothing(tiny_dir, config):
+    tiny, cpu = plan_config(str(tiny_dir)), find_hardware("cpu")
+    narrow = replace(cpu, memory_bytes=395 * 2**20 / cpu.usable)  # 343 MiB without speech, 415 with it
+    with pytest.raises(OmniError, match=r"it fits without the Talker \(no --audio-out\)"):
+        choose_parallel(tiny, 1, narrow, workload=Workload(prompt_tokens=32, max_new_tokens=8))
+    with pytest.raises(OmniError, match="no usual number of cards"):
+        choose_parallel(config, 1, replace(find_hardware("910b2"), memory_bytes=3e9))
