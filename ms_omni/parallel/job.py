@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TextIO
 
 from ms_omni.parallel.msrun import JobSpec
-from ms_omni.parallel.rank_program import SCHEDULER, pid_file, stdout_file
+from ms_omni.parallel.rank_program import SCHEDULER, die_with_parent, pid_file, stdout_file
 
 EXIT_FAILED = 1
 EXIT_USER_ERROR = 2
@@ -85,6 +85,7 @@ class Job:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=die_with_parent,
             )
         before = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
         try:

@@ -30,7 +30,7 @@ def stdout_file(log_dir: Path) -> Path:
 
 def main(argv: list[str]) -> int:
     log_dir, words = Path(argv[0]), argv[1:]
-    _die_with_parent()
+    die_with_parent()
     rank = rank_before_start()
     if is_scheduler() or rank is not None:
         pid_file(log_dir, SCHEDULER if is_scheduler() else str(rank)).write_text(str(os.getpid()))
@@ -51,12 +51,12 @@ def _run(words: list[str]) -> int:
     return run_command(words)
 
 
-def _die_with_parent() -> None:
-    """Linux kills this process when msrun ends, however it ends."""
+def die_with_parent() -> None:
+    """Linux kills this process when the one that started it ends, however it ends."""
     parent = os.getppid()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
-        raise SystemExit("msrun has ended")
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":
