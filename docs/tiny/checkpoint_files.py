@@ -19,7 +19,7 @@ from ms_omni.checkpoint.presets import Preset, build_config
 from ms_omni.checkpoint.tiny_processor import CHAT_TEMPLATE, PREPROCESSOR_CONFIG
 
 CODEBOOK_SIZE = 256
-NUM_CODE_GROUPS = 8
+NUM_CODE_GROUPS = 4
 # Codec control ids follow the codes, at the distances that the released model has.
 CODEC_BASE = CODEBOOK_SIZE
 
@@ -30,8 +30,8 @@ PRESET = Preset(
     vision_width=96, vision_layers=4, vision_heads=3, vision_positions=16 * 16, deepstack_layers=(0, 2),
     talker_hidden=128, talker_layers=4, talker_heads=4, talker_kv_heads=2, talker_experts=4, talker_experts_per_tok=2,
     talker_moe_intermediate=96, predictor_layers=2, predictor_intermediate=256,
-    code2wav_hidden=96, code2wav_layers=2, code2wav_heads=4, decoder_dim=192,
-    thinker_max_new_tokens=48, talker_max_new_tokens=160,
+    code2wav_hidden=96, code2wav_layers=2, code2wav_heads=4, decoder_dim=224,
+    thinker_max_new_tokens=48, talker_max_new_tokens=300,
 )  # fmt: skip
 
 
