@@ -18,6 +18,7 @@ from ms_omni.outputs import AudioOutput, OmniOutput, StreamChunk, StreamEnd, Usa
 from ms_omni.reporter import AnswerReporter, Emit, Progress
 
 if TYPE_CHECKING:
+    from ms_omni.parallel.world import World
     from ms_omni.runtime.results import Runtime
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class OmniEngine:
         from ms_omni.kernels import setup_device
 
         self.device = setup_device(self.settings.device)
+        self.world = self._start_world()
         self.dtype = _choose_dtype(self.settings.dtype, self.device)
         self.attn_implementation = _choose_attention(self.settings.attn_implementation, self.device)
         import mindspore as ms
@@ -70,6 +72,18 @@ class OmniEngine:
         self.runtime = self._make_runtime(getattr(ms, self.dtype), progress)
         self.model = self.runtime.model
 
+    def _start_world(self) -> World:
+        from ms_omni.parallel.world import World, is_under_msrun, start_world
+
+        mode = self.settings.parallel
+        if not is_under_msrun():
+            if mode != "none":
+                raise OmniError(
+                    f"--parallel {mode}: this is one process; start as many as cards with ms-omni launch --cards N"
+                )
+            return World(device=self.device)
+        return start_world(self.device, 1 if mode == "none" else None)
+
     def _make_runtime(self, dtype: Any, progress: Progress | None) -> Runtime:
         from ms_omni.runtime.fused_runtime import FusedRuntime
         from ms_omni.runtime.mindone_runtime import MindoneRuntime
@@ -77,7 +91,14 @@ class OmniEngine:
         options = (dtype, self.attn_implementation, self.settings.with_talker, progress)
         if self.settings.engine != "mindone":
             try:
-                return FusedRuntime(self.directory, self.device, *options, self.settings.compile_cache)
+                return FusedRuntime(
+                    self.directory,
+                    self.device,
+                    *options,
+                    self.settings.compile_cache,
+                    self.settings.parallel,
+                    self.world,
+                )
             except UnknownDecoderError as error:
                 if self.settings.engine == "fused":
                     raise

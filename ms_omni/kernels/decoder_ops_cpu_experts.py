@@ -62,6 +62,7 @@ def _grouped(x: Tensor, weights: Tensor, experts: Tensor, gate_up: Tensor, down:
     out = np.zeros(inputs.shape, np.float32)
     for expert in np.unique(chosen):
         places = order[ends[expert - 1] if expert else 0 : ends[expert]]
+        places = places[shares.reshape(-1)[places] != 0]  # another rank's experts
         tokens = places // top_k
         both = inputs[tokens] @ first[expert].T
         hidden = silu(both[:, :half]) * both[:, half:] * shares.reshape(-1, 1)[places]

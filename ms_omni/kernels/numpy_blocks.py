@@ -22,10 +22,11 @@ Work = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
 
 @dataclass(frozen=True)
 class Block:
-    """norm: weight (hidden,)."""
+    """norm: weight (hidden,). is_addend: what it adds is to be summed over the ranks before the next block."""
 
     norm: np.ndarray
     work: Work
+    is_addend: bool
 
 
 class TokenBlocks:
@@ -59,7 +60,8 @@ class Attention:
         """layer: a DecoderLayer. keys, values: (kv_heads * capacity, head_dim), of its cache."""
         spec = layer.spec
         self.qkv, self.o = layer.qkv.asnumpy(), layer.o.asnumpy()
-        self.biases = (layer.qkv_bias.asnumpy(), layer.o_bias.asnumpy()) if spec.has_bias else None
+        self.qkv_bias = layer.qkv_bias.asnumpy() if spec.has_bias else None
+        self.o_bias = layer.o_bias.asnumpy() if layer.adds_bias else None
         self.heads, self.kv_heads, self.dim, self.eps = spec.num_heads, spec.num_kv_heads, spec.head_dim, layer.eps
         # The scale of the scores is in the norm of the queries
         self.norms = np.concatenate(
@@ -73,8 +75,8 @@ class Attention:
 
     def __call__(self, x: np.ndarray, rotary: np.ndarray, position: int) -> np.ndarray:
         qkv = self.qkv.dot(x)
-        if self.biases is not None:
-            qkv += self.biases[0]
+        if self.qkv_bias is not None:
+            qkv += self.qkv_bias
         by_head = qkv.reshape(-1, self.dim)
         first_v = self.heads + self.kv_heads
         rotated = _rotate(_norm_heads(by_head[:first_v], self.norms, self.eps), rotary)
@@ -82,7 +84,7 @@ class Attention:
         self.values[:, position] = by_head[first_v:]
         attended = self._attend(rotated[: self.heads], position + 1)
         out = self.o.dot(attended)
-        return out if self.biases is None else out + self.biases[1]
+        return out if self.o_bias is None else out + self.o_bias
 
     def _attend(self, q: np.ndarray, filled: int) -> np.ndarray:
         """q: (heads, dim), scaled. (heads * dim,)."""
@@ -113,7 +115,8 @@ class Experts:
         # Lists: an index into an array of experts makes a new view each time
         self.gate_up, self.down = list(layer.gate_up.asnumpy()), list(layer.down.asnumpy())
         self.half, self.top_k, self.normalize = self.gate_up[0].shape[0] // 2, layer.top_k, layer.normalize
-        self.shared = (layer.shared_gate.asnumpy()[0], Dense(layer)) if layer.has_shared else None
+        self.first = layer.first_expert
+        self.shared = (layer.shared_gate.asnumpy()[0], Dense(layer)) if layer.adds_shared else None
 
     def __call__(self, x: np.ndarray, rotary: np.ndarray, position: int) -> np.ndarray:
         chosen, shares = self._route(self.router.dot(x))
@@ -130,17 +133,23 @@ class Experts:
         return out
 
     def _route(self, logits: np.ndarray) -> tuple[list[int], np.ndarray]:
-        """The top_k experts and their shares, float32 (top_k,), as `route` of `decoder_ops`."""
+        """Those of the top_k experts whose weights are here, and their shares, as `route` of `decoder_ops`."""
         chosen = np.argpartition(logits, -self.top_k)[-self.top_k :]
         chances = np.exp(logits[chosen] - logits.max())
         everything = chances if self.normalize else np.exp(logits - logits.max())
-        return chosen.tolist(), chances / everything.sum()
+        shares = chances / everything.sum()
+        if len(self.down) < logits.size:
+            chosen = chosen - self.first
+            here = (chosen >= 0) & (chosen < len(self.down))
+            chosen, shares = chosen[here], shares[here]
+        return chosen.tolist(), shares
 
 
 def layer_blocks(layer: Any, norm: np.ndarray, keys: np.ndarray, values: np.ndarray) -> tuple[Block, Block]:
     """Both blocks of a DecoderLayer in float32. norm: the weight of its first norm; keys, values: its cache."""
     feed_forward = Experts(layer) if layer.has_experts else Dense(layer)
-    return Block(norm, Attention(layer, keys, values)), Block(layer.norm_post.asnumpy(), feed_forward)
+    attention = Block(norm, Attention(layer, keys, values), layer.sums_attention)
+    return attention, Block(layer.norm_post.asnumpy(), feed_forward, layer.sums_feed_forward)
 
 
 def _rms_norm(x: np.ndarray, weight: np.ndarray, eps: float) -> np.ndarray:

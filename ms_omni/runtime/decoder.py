@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from mindspore import Parameter, ParameterTuple, Tensor, mint, nn
+from mindspore import Parameter, ParameterTuple, Tensor, mint, nn, ops
 
 from ms_omni.checkpoint.load import numpy_dtype
+from ms_omni.parallel.collectives import all_reduce
 from ms_omni.runtime.decoder_spec import DecoderSpec
+from ms_omni.runtime.share import Share
 from ms_omni.runtime.stacked_weights import layer_weights
 
 HIDDEN_SCORE = -1e30  # added to the scores of cache rows that are not filled yet
@@ -54,10 +56,11 @@ class KeyValueCache(nn.Cell):
 class DecoderLayer(nn.Cell):
     """One layer. Its methods are traced into the graphs of whoever calls them."""
 
-    def __init__(self, weights: dict[str, np.ndarray], spec: DecoderSpec, operators: Any, name: str):
-        """weights: of `layer_weights`. name: what their Parameters' names begin with."""
+    def __init__(self, weights: dict[str, np.ndarray], spec: DecoderSpec, operators: Any, name: str, share: Share):
+        """weights: of `layer_weights`. spec: the sizes of what this rank computes. name: what their Parameters' names
+        begin with."""
         super().__init__()
-        self.spec, self.ops = spec, operators
+        self.spec, self.ops, self.world = spec, operators, share.world
         for key, value in weights.items():
             setattr(self, key, Parameter(Tensor(value), name=f"{name}{key}", requires_grad=False))
         self.has_bias = spec.has_bias
@@ -65,6 +68,13 @@ class DecoderLayer(nn.Cell):
         self.eps, self.scale = spec.rms_norm_eps, spec.head_dim**-0.5
         self.has_experts, self.has_shared = "router" in weights, "shared_gate" in weights
         self.top_k, self.normalize = spec.experts_per_token, spec.normalize_experts
+        # Of what is summed over the group, one rank brings what all have: biases, and under ep the shared expert
+        self.sums_attention = share.sums_attention
+        self.sums_feed_forward = share.sums_feed_forward(self.has_experts)
+        self.adds_bias = self.has_bias and (not self.sums_attention or share.world.is_leader)
+        self.adds_shared = self.has_shared and (share.mode != "ep" or share.world.is_leader)
+        self.num_local, self.first_expert = len(share.experts(spec)), share.experts(spec).start
+        self.has_some_experts = self.num_local < spec.num_experts
 
     def decode(
         self,
@@ -121,18 +131,28 @@ class DecoderLayer(nn.Cell):
     def rest(self, residual: Tensor, attended: Tensor) -> tuple[Tensor, Tensor]:
         """What follows attention: its projection, the second norm, the experts."""
         projected = self.ops.linear(attended, self.o)
-        if self.has_bias:
+        if self.adds_bias:
             projected = projected + self.o_bias
+        if self.sums_attention:
+            projected = all_reduce(projected, self.world)
         normed, residual = self.ops.add_rms_norm(projected, residual, self.norm_post, self.eps)
         return self.feed_forward(normed), residual
 
     def feed_forward(self, x: Tensor) -> Tensor:
         """x: (tokens, hidden), normed."""
-        if not self.has_experts:
-            return self.dense(x)
+        out = self.mixture(x) if self.has_experts else self.dense(x)
+        return all_reduce(out, self.world) if self.sums_feed_forward else out
+
+    def mixture(self, x: Tensor) -> Tensor:
+        """x: (tokens, hidden), normed. What this rank's experts add."""
         weights, chosen = self.ops.route(x, self.router, self.top_k, self.normalize)
+        if self.has_some_experts:
+            chosen = chosen - self.first_expert
+            here = ops.logical_and(chosen >= 0, chosen < self.num_local)
+            # The others' experts count nothing, and are any of ours
+            weights, chosen = weights * here.astype(weights.dtype), ops.clamp(chosen, 0, self.num_local - 1)
         out = self.ops.experts(x, weights, chosen, self.gate_up, self.down)
-        if self.has_shared:
+        if self.adds_shared:
             out = out + mint.sigmoid(self.ops.linear(x, self.shared_gate)) * self.dense(x)
         return out
 
@@ -144,15 +164,24 @@ class DecoderLayer(nn.Cell):
 class StackedDecoder(nn.Cell):
     """All layers and the final norm of one decoder of a checkpoint."""
 
-    def __init__(self, reader: Any, prefix: str, spec: DecoderSpec, operators: Any, dtype: Any):
-        """reader: a CheckpointReader. prefix: of the weight names, "thinker.model.". dtype: a MindSpore float type."""
+    def __init__(
+        self, reader: Any, prefix: str, spec: DecoderSpec, operators: Any, dtype: Any, share: Share | None = None
+    ):
+        """reader: a CheckpointReader, or a ShardedReader that reads what `share` says. prefix: of the weight names,
+        "thinker.model.". dtype: a MindSpore float type."""
         super().__init__()
-        self.spec, self.ops = spec, operators
+        share = share or Share()
+        experts, spec = share.experts(spec), share.local(spec)
+        self.spec, self.ops, self.world = spec, operators, share.world
         target = numpy_dtype(dtype)
         self.layers = nn.CellList(
             [
                 DecoderLayer(
-                    layer_weights(reader, prefix, i, spec, operators, target), spec, operators, f"{prefix}layers.{i}."
+                    layer_weights(reader, prefix, i, spec, operators, target, experts),
+                    spec,
+                    operators,
+                    f"{prefix}layers.{i}.",
+                    share,
                 )
                 for i in range(spec.num_layers)
             ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,10 @@ from ms_omni.kernels.decoder_ops import decoder_ops
 from ms_omni.models.load import load_model
 from ms_omni.models.talker import CODE_PREDICTOR_SAMPLING
 from ms_omni.models.talker_prompt import TrailingText, build_talker_prompt
+from ms_omni.parallel.shards import ShardedReader
+from ms_omni.parallel.sizes import ModelSizes
+from ms_omni.parallel.table import check_world
+from ms_omni.parallel.world import World
 from ms_omni.runtime.decoder import StackedDecoder
 from ms_omni.runtime.decoder_spec import DecoderSpec
 from ms_omni.runtime.fused_talker import FusedTalker, TalkerWarp
@@ -25,6 +30,7 @@ from ms_omni.runtime.fused_thinker import FusedThinker, ThinkerStep
 from ms_omni.runtime.graph_cache import GraphCache
 from ms_omni.runtime.results import Answer, Listener, Question, Stopwatch
 from ms_omni.runtime.sampling import GREEDY, Warp
+from ms_omni.runtime.share import Share, agreed_seed
 
 
 class FusedRuntime:
@@ -39,9 +45,15 @@ class FusedRuntime:
         with_talker: bool,
         progress: Any = None,
         compile_cache: str | None = None,
+        parallel: str = "none",
+        world: World | None = None,
     ):
         """directory: a checkpoint. dtype: a MindSpore float type. compile_cache: a directory for compiled graphs.
-        Raises OmniError for decoder layers that only mindone's classes have."""
+        parallel: none, zero3, ep or tp, over the groups of `world`. Raises OmniError for decoder layers that only
+        mindone's classes have, and for a group of a size that cannot share the model."""
+        config = read_config(directory)
+        self._mode, self._world, self._sizes = parallel, world or World(device=device), ModelSizes.from_config(config)
+        check_world(parallel, self._world.group_size, self._sizes)
         self.model = load_model(
             directory,
             dtype=dtype,
@@ -50,10 +62,10 @@ class FusedRuntime:
             with_decoders=False,
             progress=progress,
         )
-        self._reader, self._operators, self._dtype = CheckpointReader(directory), decoder_ops(device), dtype
-        config, has_talker = read_config(directory), self.model.has_talker
+        self._reader = ShardedReader(CheckpointReader(directory), parallel, self._world, self._sizes)
+        self._operators, self._dtype, has_talker = decoder_ops(device), dtype, self.model.has_talker
         sizes = (directory / "config.json").read_text(encoding="utf-8")
-        graphs = GraphCache.open(compile_cache, sizes, dtype, device) if compile_cache else None
+        graphs = GraphCache.open(compile_cache, sizes, dtype, parallel, self._world) if compile_cache else None
         self._thinker = FusedThinker(
             self.model.thinker,
             self._decoder("thinker.model.", config.thinker_config.text_config),
@@ -73,7 +85,9 @@ class FusedRuntime:
     def answer(self, question: Question, listener: Listener) -> Answer:
         """Text and speech, interleaved: after every step of the Thinker the Talker makes the frames whose text is
         known. The result is that of one after the other."""
-        watch, sampling = Stopwatch(time.perf_counter), question.sampling
+        sampling = question.sampling
+        sampling = replace(sampling, seed=agreed_seed(sampling.seed, self._world))
+        question, watch = replace(question, sampling=sampling), Stopwatch(time.perf_counter)
         steps = self._thinker.steps(
             question.inputs,
             _warp(sampling.thinker_temperature, sampling.thinker_top_k, sampling.thinker_top_p),
@@ -102,7 +116,8 @@ class FusedRuntime:
         except ValueError as error:
             message = f"--engine fused: {prefix[:-1]}: {error}; use --engine mindone"
             raise UnknownDecoderError(message) from error
-        return StackedDecoder(self._reader, prefix, spec, self._operators, self._dtype)
+        share = Share.of(prefix, self._mode, self._world, self._sizes)
+        return StackedDecoder(self._reader, prefix, spec, self._operators, self._dtype, share)
 
 
 class _Speech:

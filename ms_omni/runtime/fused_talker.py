@@ -12,6 +12,7 @@ from mindspore import Parameter, ParameterTuple, Tensor, mint, nn, ops
 
 from ms_omni.models.talker_prompt import TalkerPrompt, TrailingText
 from ms_omni.models.thinker import host
+from ms_omni.parallel.collectives import broadcast
 from ms_omni.runtime.cache_pool import CachePool
 from ms_omni.runtime.decoder import KeyValueCache, StackedDecoder
 from ms_omni.runtime.graph_cache import GraphCache, compiled
@@ -38,7 +39,7 @@ class TalkerGraph(nn.Cell):
 
     def __init__(self, parts: FusedTalker, cache: KeyValueCache, warp: TalkerWarp) -> None:
         super().__init__()
-        self.ops = parts.decoder.ops
+        self.ops, self.world = parts.decoder.ops, parts.decoder.world
         name = f"talker {cache.capacity} {warp}"
         self.talker = TokenStep(parts.decoder, cache, name)
         self.predictor = TokenStep(parts.predictor, parts.predictor_cache, name)
@@ -88,7 +89,8 @@ class TalkerGraph(nn.Cell):
             total, codes = total + x, codes + (code,)
         hidden, _ = self.talker.decode(total, rope_position, position)
         token, seen = self.choose(hidden, seen, uniform[0])
-        return ops.concat(codes + (token,), 0), hidden, token, seen
+        made = broadcast(ops.concat(codes + (token,), 0), self.world)
+        return made, hidden, made[self.num_residuals + 1 :], seen
 
 
 class FusedTalker:
@@ -138,6 +140,7 @@ class FusedTalker:
         hidden = hidden[-1:]
         seen = mint.zeros((1, self.config.text_config.vocab_size), dtype=ms.float32)
         token, seen = graph.choose(hidden, seen, uniforms.draw(1)[0])
+        token = broadcast(token, self.decoder.world)
         num_groups, eos = self.config.num_code_groups, self.config.codec_eos_token_id
         has_ended = int(token.asnumpy()[0]) == eos
         for frame in range(max_new_tokens - 1):

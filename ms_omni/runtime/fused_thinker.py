@@ -11,6 +11,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from ms_omni.models.thinker import host
+from ms_omni.parallel.collectives import broadcast
 from ms_omni.runtime.cache_pool import CachePool
 from ms_omni.runtime.decoder import KeyValueCache, StackedDecoder
 from ms_omni.runtime.graph_cache import GraphCache, compiled
@@ -39,7 +40,7 @@ class ThinkerGraph(nn.Cell):
         self.ops, self.token_step = decoder.ops, TokenStep(decoder, cache, name, accept_layer)
         self.embed, self.head = shell.model.embed_tokens.weight, shell.lm_head.weight
         self.temperature, self.top_k, self.top_p = warp.temperature, warp.top_k, warp.top_p
-        self.num_steps = TOKENS_PER_CALL
+        self.num_steps, self.world = TOKENS_PER_CALL, decoder.world
         numbered = f"{name} {self.token_step.kernel_numbers}"
         self.run = compiled(self.step, decoder.ops.JIT_OPTIONS, graphs, numbered)
 
@@ -54,7 +55,7 @@ class ThinkerGraph(nn.Cell):
             x = ops.gather(self.embed, token, 0)
             hidden, accepted = self.token_step.decode(x, rope_position + ahead, position + ahead)
             logits = self.ops.linear(hidden, self.head).astype(ms.float32)
-            token = pick(logits, uniform[ahead], self.temperature, self.top_k, self.top_p)
+            token = broadcast(pick(logits, uniform[ahead], self.temperature, self.top_k, self.top_p), self.world)
             tokens, embeds, kept = tokens + (token,), embeds + (x,), kept + (accepted,)
         return ops.concat(tokens, 0), ops.concat(embeds, 0), ops.concat(kept, 0)
 
@@ -98,7 +99,8 @@ class FusedThinker:
         uniforms = UniformStream(seed, RANDOM_STAGE)
         hidden, embeds, accepted, delta = self._prefill(inputs, ids, cache, use_audio_in_video, keep_hidden)
         logits = self.decoder.ops.linear(hidden, self.shell.lm_head.weight).astype(ms.float32)
-        token = pick(logits, uniforms.draw(1)[0], warp.temperature, warp.top_k, warp.top_p)
+        picked = pick(logits, uniforms.draw(1)[0], warp.temperature, warp.top_k, warp.top_p)
+        token = broadcast(picked, self.decoder.world)
         last, count = int(token.asnumpy()[0]), 1
         yield ThinkerStep([last], embeds, accepted)
         while count < max_new_tokens and last not in stop_ids:

@@ -10,9 +10,10 @@ from ms_omni.runtime.decoder_spec import DecoderSpec
 
 
 def layer_weights(
-    reader: Any, prefix: str, index: int, spec: DecoderSpec, operators: Any, dtype: Any
+    reader: Any, prefix: str, index: int, spec: DecoderSpec, operators: Any, dtype: Any, experts: range
 ) -> dict[str, np.ndarray]:
-    """The arrays of layer `index` in numpy dtype `dtype`. reader: a CheckpointReader; prefix: "thinker.model.".
+    """The arrays of layer `index` in numpy dtype `dtype`. reader: a CheckpointReader, or a ShardedReader, whose slices
+    then give the sizes; prefix: "thinker.model."; experts: those to read.
 
     norm_post: (hidden,). q_norm, k_norm: (head_dim,). qkv: ((heads + 2 kv_heads) * head_dim, hidden). o: (hidden,
     heads * head_dim), and with biases qkv_bias and o_bias of their first axes. Experts: router (experts, hidden),
@@ -37,7 +38,6 @@ def layer_weights(
     if index in spec.dense_layers:
         return weights | _dense(read, "mlp.")
     weights["router"] = read("mlp.gate")
-    experts = range(spec.num_experts)
     gate_up = np.stack([read(f"mlp.experts.{e}.gate_proj", f"mlp.experts.{e}.up_proj") for e in experts])
     down = np.stack([read(f"mlp.experts.{e}.down_proj") for e in experts])
     weights["gate_up"], weights["down"] = operators.pack_experts(gate_up, down)

@@ -3,12 +3,26 @@ share."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import mindspore as ms
+import numpy as np
 from mindspore import Tensor, mint, nn
 
+from ms_omni.kernels.host_kernel import host_kernel
+from ms_omni.kernels.numpy_blocks import Block, TokenBlocks, layer_blocks
+from ms_omni.parallel.collectives import all_reduce
 from ms_omni.runtime.decoder import KeyValueCache, StackedDecoder
+
+
+@dataclass(frozen=True)
+class Run:
+    """Consecutive blocks (half layers) as one kernel, up to before block `end`; is_addend as in `Block`."""
+
+    kernel: Any
+    end: int
+    is_addend: bool
 
 
 class TokenStep(nn.Cell):
@@ -22,8 +36,11 @@ class TokenStep(nn.Cell):
         self.decoder, self.cache, self.ops = decoder, cache, decoder.ops
         self.num_layers, self.accept_layer = decoder.num_layers, accept_layer
         self.eps = decoder.eps
-        self.runs = self._runs() if decoder.ops.TOKENS_IN_NUMPY and decoder.dtype == ms.float32 else ()
-        self.ends, self.kernels = tuple(end for _, end in self.runs), self._kernels()
+        self.in_numpy = decoder.ops.TOKENS_IN_NUMPY and decoder.dtype == ms.float32
+        self.runs = self._runs() if self.in_numpy else ()
+        self.kernels = tuple(run.kernel for run in self.runs)
+        self.are_addends = tuple(run.is_addend for run in self.runs)
+        self.reach_accepted = tuple(run.end == 2 * accept_layer for run in self.runs)
         self.nothing = mint.zeros((1, decoder.spec.hidden_size), dtype=decoder.dtype)
 
     @property
@@ -62,39 +79,34 @@ class TokenStep(nn.Cell):
         accepted = x
         for i in range(len(self.kernels)):
             added, residual = self.kernels[i]((added, residual, rope_position, position))
-            if self.ends[i] == self.accept_layer:
+            if self.are_addends[i]:
+                added = all_reduce(added, self.decoder.world)
+            if self.reach_accepted[i]:
                 accepted = added + residual
+        normed = added
+        if self.are_addends[-1]:  # otherwise the last kernel has normed it
+            normed, _ = self.ops.add_rms_norm(added, residual, self.decoder.norms[self.num_layers], self.eps)
         if self.accept_layer >= self.num_layers:
-            accepted = added  # behind the last layer that is the normed state
-        return added, accepted
+            accepted = normed
+        return normed, accepted
 
-    def _runs(self) -> tuple[tuple[int, int], ...]:
-        """Layers from and to before which one kernel takes: all, but for the accepted hidden state between them."""
-        if 0 < self.accept_layer < self.num_layers:
-            return (0, self.accept_layer), (self.accept_layer, self.num_layers)
-        return ((0, self.num_layers),)
-
-    def _kernels(self) -> tuple[Any, ...]:
-        if not self.runs:
-            return ()
-        from ms_omni.kernels.host_kernel import host_kernel
-        from ms_omni.kernels.numpy_blocks import TokenBlocks, layer_blocks
-
+    def _runs(self) -> tuple[Run, ...]:
+        """As long as they can be: to where ranks sum, and to the accepted hidden state."""
         decoder, cache = self.decoder, self.cache
         norms = [norm.asnumpy() for norm in decoder.norms]
         blocks = [
-            layer_blocks(layer, norm, keys.asnumpy(), values.asnumpy())
+            block
             for layer, norm, keys, values in zip(decoder.layers, norms, cache.keys, cache.values, strict=False)
+            for block in layer_blocks(layer, norm, keys.asnumpy(), values.asnumpy())
         ]
+        last = len(blocks)
+        ends = [i for i in range(1, last + 1) if blocks[i - 1].is_addend or i in (2 * self.accept_layer, last)]
+        return tuple(self._run(blocks, start, end, norms) for start, end in zip([0, *ends], ends, strict=False))
+
+    def _run(self, blocks: list[Block], start: int, end: int, norms: list[np.ndarray]) -> Run:
+        decoder, is_addend = self.decoder, blocks[end - 1].is_addend
+        final_norm = norms[-1] if end == len(blocks) and not is_addend else None
+        work = TokenBlocks(blocks[start:end], decoder.spec.inv_freq, decoder.eps, final_norm)
         row = (ms.float32, (1, decoder.spec.hidden_size))
-        inputs, outputs = (row, row, (ms.float32, ()), (ms.int32, ())), (row, row)
-
-        def kernel(start: int, end: int) -> Any:
-            final_norm = norms[end] if end == self.num_layers else None
-            run = [block for pair in blocks[start:end] for block in pair]
-            blocks_kernel = TokenBlocks(run, decoder.spec.inv_freq, decoder.eps, final_norm)
-            return host_kernel(
-                blocks_kernel, inputs, outputs, f"{self.graph_name}, {cache.name} layers {start} to {end}"
-            )
-
-        return tuple(kernel(start, end) for start, end in self.runs)
+        name = f"{self.graph_name}, {self.cache.name} blocks {start} to {end}"
+        return Run(host_kernel(work, (row, row, (ms.float32, ()), (ms.int32, ())), (row, row), name), end, is_addend)

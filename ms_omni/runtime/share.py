@@ -1,0 +1,63 @@
+"""How one decoder is shared out over a group of processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ms_omni.parallel.sizes import PREDICTOR, TALKER, ModelSizes
+from ms_omni.parallel.table import expert_range, shares_talker
+from ms_omni.parallel.world import World
+from ms_omni.runtime.decoder_spec import DecoderSpec
+
+
+@dataclass(frozen=True)
+class Share:
+    """mode: none, ep, tp or zero3, of this decoder: one that is whole on every rank has none."""
+
+    mode: str = "none"
+    world: World = field(default_factory=World)
+
+    @classmethod
+    def of(cls, prefix: str, mode: str, world: World, sizes: ModelSizes) -> Share:
+        """prefix: of a decoder's weight names. As the shard table has it."""
+        if prefix == PREDICTOR and mode != "zero3":
+            return cls()
+        if prefix == TALKER and mode in ("ep", "tp") and not shares_talker(mode, world.group_size, sizes):
+            return cls()
+        return cls(mode, world) if world.group_size > 1 else cls()
+
+    @property
+    def sums_attention(self) -> bool:
+        """Whether a rank's attention is one addend of the layer's."""
+        return self.mode == "tp"
+
+    def sums_feed_forward(self, has_experts: bool) -> bool:
+        """Whether a rank's feed-forward network is one addend of the layer's."""
+        return self.mode == "tp" or (self.mode == "ep" and has_experts)
+
+    def experts(self, spec: DecoderSpec) -> range:
+        """Those whose weights this rank has."""
+        if self.mode != "ep":
+            return range(spec.num_experts)
+        return expert_range(spec.num_experts, self.world.group_rank, self.world.group_size)
+
+    def local(self, spec: DecoderSpec) -> DecoderSpec:
+        """The sizes of what this rank computes."""
+        if self.mode != "tp":
+            return spec
+        size = self.world.group_size
+        return replace(spec, num_heads=spec.num_heads // size, num_kv_heads=max(1, spec.num_kv_heads // size))
+
+
+def agreed_seed(seed: int | None, world: World) -> int | None:
+    """`seed`, or, where there is none, one that the group's leader draws: its ranks must pick alike."""
+    if seed is not None or world.group_size == 1:
+        return seed
+    from mindspore import Tensor
+
+    from ms_omni.parallel.collectives import broadcast
+
+    drawn = np.random.SeedSequence().generate_state(1)[:1] >> 1
+    return int(broadcast(Tensor(drawn.astype(np.int32)), world).asnumpy()[0])
