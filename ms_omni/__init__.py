@@ -18,6 +18,7 @@ _EXPORTS = {
     "cast_inputs": "ms_omni.inputs.cast",
     "process_mm_info": "ms_omni.inputs.mm_info",
     "load_model": "ms_omni.models.load",
+    "shard_model": "ms_omni.parallel.shard_model",
 }
 
 __all__ = [*_EXPORTS, "__version__"]

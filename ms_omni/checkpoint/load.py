@@ -58,6 +58,7 @@ def load_weights(
         values = reader.read(name)
         num_bytes += values.nbytes
         _assign(parameters[name], values, target, dtype)
+        reader.release(name)
         if progress is not None:
             progress("load", done, len(found))
     return LoadReport(len(found), num_bytes, missing, unexpected)

@@ -49,6 +49,10 @@ class CheckpointReader:
         view = self._file(name).read(name)
         return view if index is None else view[index]
 
+    def release(self, name: str) -> None:
+        """Says that a weight was read: its pages no longer count as this process's memory. Views of it stay valid."""
+        self._file(name).release(name)
+
     def shape(self, name: str) -> tuple[int, ...]:
         return self._file(name).entries[name].shape
 

@@ -66,6 +66,12 @@ class SafetensorsFile:
         flat = np.frombuffer(self._map, dtype=entry.dtype, count=entry.count, offset=entry.offset)
         return flat.reshape(entry.shape)
 
+    def release(self, name: str) -> None:
+        """Takes the pages of an array out of this process's memory; who looks at them again gets them from the file."""
+        entry = self.entries[name]
+        start = entry.offset - entry.offset % mmap.PAGESIZE
+        self._map.madvise(mmap.MADV_DONTNEED, start, entry.offset + entry.nbytes - start)
+
     def _read_header(self, file: Any) -> dict[str, Entry]:
         length = int.from_bytes(file.read(_PREFIX_BYTES), "little")
         data_start = _PREFIX_BYTES + length

@@ -16,6 +16,8 @@ def load_model(
     attn_implementation: str = "eager",
     with_talker: bool = True,
     with_decoders: bool = True,
+    parallel: str = "none",
+    world: Any = None,
     progress: Any = None,
 ) -> Any:
     """mindone's Qwen3OmniMoeForConditionalGeneration with this package's corrections and the weights of `path` (a
@@ -24,6 +26,8 @@ def load_model(
     dtype: a MindSpore float type (default float32). with_talker False skips the weights of Talker and Code2Wav.
     with_decoders False builds Thinker, Talker and code predictor without their decoder layers, for a runtime that has
     its own: encoders, embeddings, projections, heads and Code2Wav remain.
+    parallel: how the model is spread over the group of `world` (by default this job's, which is then started), as
+    `shard_model` does it: none, zero3, or, without decoders, ep and tp. Every rank reads its own part only.
     progress: called with ("load", weights done, weights in all). Raises OmniError for a checkpoint that lacks a weight
     or a shard. Call ms_omni.kernels.setup_device first."""
     import mindspore as ms
@@ -35,18 +39,28 @@ def load_model(
     from ms_omni.checkpoint.resolve import resolve_checkpoint
     from ms_omni.models.build import build_model, without_decoders
     from ms_omni.models.masks import use_broadcast_masks
+    from ms_omni.parallel.shard_model import shard_model
+    from ms_omni.parallel.shards import ShardedReader
+    from ms_omni.parallel.sizes import ModelSizes
+    from ms_omni.parallel.world import start_world
 
     directory = resolve_checkpoint(path)
     config = read_config(directory)
+    sizes = ModelSizes.from_config(config)
+    if parallel != "none" and world is None:
+        world = start_world(ms.get_context("device_target"))
     ignored: tuple[str, ...] = ()
     if not with_decoders:
         config, ignored = without_decoders(config), DECODER_PREFIXES
     dtype = ms.float32 if dtype is None else dtype
-    reader = CheckpointReader(directory)
+    reader: Any = CheckpointReader(directory)
     use_broadcast_masks()
     with skip_init(dtype):
         model = build_model(config, with_talker=with_talker, dtype=dtype, attn_implementation=attn_implementation)
     if not model.has_talker:
         ignored = (*ignored, *TALKER_PREFIXES)
+    if parallel != "none":
+        model = shard_model(model, parallel, world, sizes, keep_values=False)
+        reader = ShardedReader(reader, parallel, world, sizes)
     load_weights(model, reader, dtype, ignore_prefixes=ignored, progress=progress)
     return model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,10 @@ class ShardedReader:
     def __init__(self, reader: Any, mode: str, world: World, sizes: ModelSizes):
         """reader: a CheckpointReader. mode: one of the table's."""
         self.reader, self.mode, self.world, self.sizes = reader, mode, world, sizes
+
+    @property
+    def directory(self) -> Path:
+        return self.reader.directory
 
     def names(self) -> list[str]:
         """Weights of which this rank stores something, as `CheckpointReader.names`."""
@@ -42,6 +47,9 @@ class ShardedReader:
 
     def dtype(self, name: str) -> np.dtype:
         return self.reader.dtype(name)
+
+    def release(self, name: str) -> None:
+        self.reader.release(name)
 
     @property
     def nbytes(self) -> int:
