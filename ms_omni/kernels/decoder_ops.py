@@ -13,10 +13,12 @@ from types import ModuleType
 _MODULES = {"Ascend": "ms_omni.kernels.decoder_ops_ascend", "CPU": "ms_omni.kernels.decoder_ops_cpu"}
 
 # Once, at loading:     pack_experts
+# zero3, in every layer: pack_gathered
 # Once a token or step: prepare_mask
 # In every layer:       the others
 OPERATORS = (
     "pack_experts",
+    "pack_gathered",
     "prepare_mask",
     "rms_norm",
     "add_rms_norm",

@@ -26,6 +26,12 @@ def pack_experts(gate_up: np.ndarray, down: np.ndarray) -> tuple[np.ndarray, np.
     return np.ascontiguousarray(gate_up.swapaxes(1, 2)), np.ascontiguousarray(down.swapaxes(1, 2))
 
 
+@launches("Transpose", "Transpose")
+def pack_gathered(gate_up: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
+    """`pack_experts` of tensors, in a graph."""
+    return primitives.transpose(gate_up, (0, 2, 1)), primitives.transpose(down, (0, 2, 1))
+
+
 @launches("Less")
 def prepare_mask(mask: Tensor) -> Tensor:
     """mask: float32 (capacity,), 0 or very negative. bool (capacity,), True where not to look."""

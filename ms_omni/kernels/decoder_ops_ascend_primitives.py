@@ -52,6 +52,10 @@ def split(x: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor, ...]:
     return _split(x, sizes, -1)
 
 
+def transpose(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    return ops.transpose(x, axes)
+
+
 def cast(x: Tensor, dtype: Any) -> Tensor:
     return ops.cast(x, dtype)
 

@@ -34,6 +34,11 @@ def pack_experts(gate_up: np.ndarray, down: np.ndarray) -> tuple[np.ndarray, np.
     return gate_up, down
 
 
+def pack_gathered(gate_up: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
+    """`pack_experts` of tensors, in a graph."""
+    return gate_up, down
+
+
 def prepare_mask(mask: Tensor) -> Tensor:
     """The mask as `decode_attention` reads it fastest: here, as it comes. float32 (capacity,)."""
     return mask

@@ -13,6 +13,7 @@ from mindspore import Parameter, ParameterTuple, Tensor, mint, nn, ops
 from ms_omni.models.talker_prompt import TalkerPrompt, TrailingText
 from ms_omni.models.thinker import host
 from ms_omni.parallel.collectives import broadcast
+from ms_omni.parallel.vocabulary import logits, lookup
 from ms_omni.runtime.cache_pool import CachePool
 from ms_omni.runtime.decoder import KeyValueCache, StackedDecoder
 from ms_omni.runtime.graph_cache import GraphCache, compiled
@@ -47,7 +48,10 @@ class TalkerGraph(nn.Cell):
         # Tuples, not lists: MindSpore's compile cache gives a graph only the Parameters that its cell has registered
         self.code_embeds, self.code_heads = ParameterTuple(parts.code_embeds), ParameterTuple(parts.code_heads)
         self.suppressed = parts.suppressed(warp.is_eos_suppressed)
-        self.vocabulary = Tensor(np.arange(self.head.shape[0], dtype=np.int32)[None])
+        config = parts.config
+        self.num_first = config.text_config.vocab_size
+        self.num_codes = config.code_predictor_config.vocab_size
+        self.vocabulary = Tensor(np.arange(self.num_first, dtype=np.int32)[None])
         self.temperature, self.top_k, self.top_p = warp.talker.temperature, warp.talker.top_k, warp.talker.top_p
         self.code_warp = (warp.predictor.temperature, warp.predictor.top_k, warp.predictor.top_p)
         self.penalty, self.num_residuals = warp.repetition_penalty, len(parts.code_heads)
@@ -56,9 +60,9 @@ class TalkerGraph(nn.Cell):
 
     def choose(self, hidden: Tensor, seen: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
         """hidden: (1, hidden), normed. The first code of a frame, int32 (1,), and what has been seen since."""
-        logits = self.ops.linear(hidden, self.head).astype(ms.float32)
-        logits = penalize_repeated(logits, seen, self.penalty) + self.suppressed
-        token = pick(logits, uniform, self.temperature, self.top_k, self.top_p)
+        scores = logits(hidden, self.head, self.world, self.num_first).astype(ms.float32)
+        scores = penalize_repeated(scores, seen, self.penalty) + self.suppressed
+        token = pick(scores, uniform, self.temperature, self.top_k, self.top_p)
         return token, ops.maximum(seen, (self.vocabulary == token).astype(ms.float32))
 
     def step(
@@ -77,15 +81,15 @@ class TalkerGraph(nn.Cell):
         once, and the next hidden, token, seen."""
         place = position - position
         self.predictor.decode(hidden, place.astype(ms.float32), place)
-        x = ops.gather(self.embed, token, 0)
+        x = lookup(self.embed, token, self.world, self.num_first)
         total = x + text
         codes: Any = (token,)
         for i in range(self.num_residuals):
             place = place + 1
             state, _ = self.predictor.decode(x, place.astype(ms.float32), place)
-            logits = self.ops.linear(state, self.code_heads[i]).astype(ms.float32)
-            code = pick(logits, uniform[i + 1], self.code_warp[0], self.code_warp[1], self.code_warp[2])
-            x = ops.gather(self.code_embeds[i], code, 0)
+            scores = logits(state, self.code_heads[i], self.world, self.num_codes).astype(ms.float32)
+            code = pick(scores, uniform[i + 1], self.code_warp[0], self.code_warp[1], self.code_warp[2])
+            x = lookup(self.code_embeds[i], code, self.world, self.num_codes)
             total, codes = total + x, codes + (code,)
         hidden, _ = self.talker.decode(total, rope_position, position)
         token, seen = self.choose(hidden, seen, uniform[0])

@@ -12,6 +12,7 @@ from mindspore import Tensor, nn, ops
 
 from ms_omni.models.thinker import host
 from ms_omni.parallel.collectives import broadcast
+from ms_omni.parallel.vocabulary import logits, lookup
 from ms_omni.runtime.cache_pool import CachePool
 from ms_omni.runtime.decoder import KeyValueCache, StackedDecoder
 from ms_omni.runtime.graph_cache import GraphCache, compiled
@@ -41,6 +42,7 @@ class ThinkerGraph(nn.Cell):
         self.embed, self.head = shell.model.embed_tokens.weight, shell.lm_head.weight
         self.temperature, self.top_k, self.top_p = warp.temperature, warp.top_k, warp.top_p
         self.num_steps, self.world = TOKENS_PER_CALL, decoder.world
+        self.num_words = shell.config.text_config.vocab_size
         numbered = f"{name} {self.token_step.kernel_numbers}"
         self.run = compiled(self.step, decoder.ops.JIT_OPTIONS, graphs, numbered)
 
@@ -52,10 +54,10 @@ class ThinkerGraph(nn.Cell):
         embeds: Any = ()
         kept: Any = ()
         for ahead in range(self.num_steps):
-            x = ops.gather(self.embed, token, 0)
+            x = lookup(self.embed, token, self.world, self.num_words)
             hidden, accepted = self.token_step.decode(x, rope_position + ahead, position + ahead)
-            logits = self.ops.linear(hidden, self.head).astype(ms.float32)
-            token = broadcast(pick(logits, uniform[ahead], self.temperature, self.top_k, self.top_p), self.world)
+            scores = logits(hidden, self.head, self.world, self.num_words).astype(ms.float32)
+            token = broadcast(pick(scores, uniform[ahead], self.temperature, self.top_k, self.top_p), self.world)
             tokens, embeds, kept = tokens + (token,), embeds + (x,), kept + (accepted,)
         return ops.concat(tokens, 0), ops.concat(embeds, 0), ops.concat(kept, 0)
 
@@ -98,9 +100,10 @@ class FusedThinker:
         cache = self._pool.start(num_prompt, max_new_tokens)
         uniforms = UniformStream(seed, RANDOM_STAGE)
         hidden, embeds, accepted, delta = self._prefill(inputs, ids, cache, use_audio_in_video, keep_hidden)
-        logits = self.decoder.ops.linear(hidden, self.shell.lm_head.weight).astype(ms.float32)
-        picked = pick(logits, uniforms.draw(1)[0], warp.temperature, warp.top_k, warp.top_p)
-        token = broadcast(picked, self.decoder.world)
+        world, num_words = self.decoder.world, self.shell.config.text_config.vocab_size
+        scores = logits(hidden, self.shell.lm_head.weight, world, num_words).astype(ms.float32)
+        picked = pick(scores, uniforms.draw(1)[0], warp.temperature, warp.top_k, warp.top_p)
+        token = broadcast(picked, world)
         last, count = int(token.asnumpy()[0]), 1
         yield ThinkerStep([last], embeds, accepted)
         while count < max_new_tokens and last not in stop_ids:

@@ -46,11 +46,26 @@ class TokenStreamer:
 class MindoneRuntime:
     """The corrected model, decoded by mindone's own generate."""
 
-    def __init__(self, directory: Path, dtype: Any, attn_implementation: str, with_talker: bool, progress: Any = None):
-        """directory: a checkpoint. dtype: a MindSpore float type."""
+    def __init__(
+        self,
+        directory: Path,
+        dtype: Any,
+        attn_implementation: str,
+        with_talker: bool,
+        progress: Any = None,
+        parallel: str = "none",
+        world: Any = None,
+    ):
+        """directory: a checkpoint. dtype: a MindSpore float type. parallel, world: as `load_model` takes them."""
         silence_step_reports()
         self.model = load_model(
-            directory, dtype=dtype, attn_implementation=attn_implementation, with_talker=with_talker, progress=progress
+            directory,
+            dtype=dtype,
+            attn_implementation=attn_implementation,
+            with_talker=with_talker,
+            parallel=parallel,
+            world=world,
+            progress=progress,
         )
 
     def answer(self, question: Question, listener: Listener) -> Answer:

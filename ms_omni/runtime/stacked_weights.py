@@ -21,30 +21,48 @@ def layer_weights(
     wants them. A dense or shared one: dense_gate_up (2 * intermediate, hidden), dense_down (hidden, intermediate), and
     shared_gate (1, hidden) for the latter."""
 
-    def read(*names: str, kind: str = "weight") -> np.ndarray:
-        arrays = [reader.read(f"{prefix}layers.{index}.{name}.{kind}") for name in names]
-        return np.concatenate(arrays, axis=0).astype(dtype, copy=False)
-
-    weights = {
-        "norm_post": read("post_attention_layernorm"),
-        "q_norm": read("self_attn.q_norm"),
-        "k_norm": read("self_attn.k_norm"),
+    read = _reading(reader, f"{prefix}layers.{index}.", dtype)
+    weights = _small(read, spec, index) | {
         "qkv": read("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
         "o": read("self_attn.o_proj"),
     }
-    if spec.has_bias:
-        weights["qkv_bias"] = read("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", kind="bias")
-        weights["o_bias"] = read("self_attn.o_proj", kind="bias")
     if index in spec.dense_layers:
         return weights | _dense(read, "mlp.")
-    weights["router"] = read("mlp.gate")
     gate_up = np.stack([read(f"mlp.experts.{e}.gate_proj", f"mlp.experts.{e}.up_proj") for e in experts])
     down = np.stack([read(f"mlp.experts.{e}.down_proj") for e in experts])
     weights["gate_up"], weights["down"] = operators.pack_experts(gate_up, down)
     if spec.shared_expert:
         weights |= _dense(read, "mlp.shared_expert.")
-        weights["shared_gate"] = read("mlp.shared_expert_gate")
     return weights
+
+
+def small_weights(reader: Any, prefix: str, index: int, spec: DecoderSpec, dtype: Any) -> dict[str, np.ndarray]:
+    """Of `layer_weights`, those that every rank has whole: norms, router, biases, shared_gate."""
+    return _small(_reading(reader, f"{prefix}layers.{index}.", dtype), spec, index)
+
+
+def _small(read: Any, spec: DecoderSpec, index: int) -> dict[str, np.ndarray]:
+    weights = {
+        "norm_post": read("post_attention_layernorm"),
+        "q_norm": read("self_attn.q_norm"),
+        "k_norm": read("self_attn.k_norm"),
+    }
+    if spec.has_bias:
+        weights["qkv_bias"] = read("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", kind="bias")
+        weights["o_bias"] = read("self_attn.o_proj", kind="bias")
+    if index not in spec.dense_layers:
+        weights["router"] = read("mlp.gate")
+        if spec.shared_expert:
+            weights["shared_gate"] = read("mlp.shared_expert_gate")
+    return weights
+
+
+def _reading(reader: Any, prefix: str, dtype: Any) -> Any:
+    def read(*names: str, kind: str = "weight") -> np.ndarray:
+        arrays = [reader.read(f"{prefix}{name}.{kind}") for name in names]
+        return np.concatenate(arrays, axis=0).astype(dtype, copy=False)
+
+    return read
 
 
 def _dense(read: Any, prefix: str) -> dict[str, np.ndarray]:

@@ -36,7 +36,7 @@ class TokenStep(nn.Cell):
         self.decoder, self.cache, self.ops = decoder, cache, decoder.ops
         self.num_layers, self.accept_layer = decoder.num_layers, accept_layer
         self.eps = decoder.eps
-        self.in_numpy = decoder.ops.TOKENS_IN_NUMPY and decoder.dtype == ms.float32
+        self.in_numpy = decoder.ops.TOKENS_IN_NUMPY and decoder.dtype == ms.float32 and not decoder.is_gathered
         self.runs = self._runs() if self.in_numpy else ()
         self.kernels = tuple(run.kernel for run in self.runs)
         self.are_addends = tuple(run.is_addend for run in self.runs)
@@ -63,9 +63,13 @@ class TokenStep(nn.Cell):
         mask = self.ops.prepare_mask(cache.mask(position))
         normed, residual = self.ops.rms_norm(x, decoder.norms[0], self.eps), x
         accepted = x
+        large = decoder.layers[0].large()
         for i in range(self.num_layers):
             layer_cache = (cache.keys[i], cache.values[i])
-            added, residual = decoder.layers[i].decode(normed, residual, angle, layer_cache, rows, mask)
+            # What the next layer gathers, if it does, can be on its way while this one computes
+            following = decoder.layers[i + 1].large() if i + 1 < self.num_layers else large
+            added, residual = decoder.layers[i].decode(normed, residual, large, angle, layer_cache, rows, mask)
+            large = following
             normed, residual = self.ops.add_rms_norm(added, residual, decoder.norms[i + 1], self.eps)
             if i + 1 == self.accept_layer:
                 accepted = residual

@@ -1,0 +1,81 @@
+"""zero3: the weights of a decoder layer as one rank stores them, and whole again when the layer is used.
+
+Everything but the experts travels as one vector, the experts as one row each, of which only the chosen ones travel: two
+collectives a layer and token.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from mindspore import Tensor, ops
+
+from ms_omni.runtime.decoder_spec import DecoderSpec
+
+ATTENTION = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj")
+NETWORK = ("gate_proj", "up_proj", "down_proj")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One matrix in a vector. start, size: where this rank's values are. rows, columns: of the whole matrix."""
+
+    start: int
+    size: int
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True)
+class GatheredLayer:
+    """arrays: what becomes Parameters: "flat" (n,), and "expert_rows" (experts, m) if there are experts. matrices, of
+    flat: q, k, v, o, then gate, up, down of a dense or shared expert. expert: gate, up, down of an expert's row."""
+
+    arrays: dict[str, np.ndarray]
+    matrices: tuple[Piece, ...]
+    expert: tuple[Piece, ...]
+
+
+def gathered_layer(reader: Any, prefix: str, index: int, spec: DecoderSpec, dtype: Any) -> GatheredLayer:
+    """reader: a ShardedReader for zero3; prefix: "thinker.model."; dtype: numpy's."""
+    layer = f"{prefix}layers.{index}."
+    names = [layer + name for name in ATTENTION]
+    is_dense = index in spec.dense_layers
+    if is_dense or spec.shared_expert:
+        names += [f"{layer}mlp.{'' if is_dense else 'shared_expert.'}{name}" for name in NETWORK]
+    arrays = {"flat": _joined(reader, names, dtype)}
+    expert: tuple[Piece, ...] = ()
+    if not is_dense:
+        rows = [[f"{layer}mlp.experts.{e}.{name}" for name in NETWORK] for e in range(spec.num_experts)]
+        arrays["expert_rows"] = np.stack([_joined(reader, row, dtype) for row in rows])
+        expert = _pieces(reader, rows[0])
+    return GatheredLayer(arrays, _pieces(reader, names), expert)
+
+
+def matrix(parts: Tensor, piece: Piece) -> Tensor:
+    """parts: (ranks, n), every rank's vector. (rows, columns)."""
+    taken = parts[:, piece.start : piece.start + piece.size]
+    return taken.reshape(-1, piece.columns)[: piece.rows]
+
+
+def expert_matrices(parts: Tensor, piece: Piece) -> Tensor:
+    """parts: (ranks, experts, n), every rank's rows. (experts, rows, columns)."""
+    taken = parts[:, :, piece.start : piece.start + piece.size]
+    by_expert = ops.transpose(taken, (1, 0, 2))
+    return by_expert.reshape(parts.shape[1], -1, piece.columns)[:, : piece.rows]
+
+
+def _joined(reader: Any, names: list[str], dtype: Any) -> np.ndarray:
+    return np.concatenate([reader.read(f"{name}.weight").reshape(-1).astype(dtype, copy=False) for name in names])
+
+
+def _pieces(reader: Any, names: list[str]) -> tuple[Piece, ...]:
+    pieces, start = [], 0
+    for name in names:
+        rows, columns = reader.reader.shape(f"{name}.weight")
+        size = int(np.prod(reader.shape(f"{name}.weight")))
+        pieces.append(Piece(start, size, rows, columns))
+        start += size
+    return tuple(pieces)
