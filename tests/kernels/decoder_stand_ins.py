@@ -16,6 +16,7 @@ class StandIns:
             ("add_rms_norm", "AddRmsNorm", lambda x, r, w, eps: (rms_norm(x + r, w, eps), x + r)),
             ("matmul", "MatMul", lambda x, weight: x @ weight.T),
             ("split", "SplitWithSize", lambda x, sizes: np.split(x, np.cumsum(sizes)[:-1], -1)),
+            ("transpose", "Transpose", lambda x, axes: x.transpose(axes)),
             ("cast", "Cast", lambda x, dtype: x.astype(str(dtype).lower())),
             ("less", "Less", lambda x, bound: x < bound),
             ("reduce_sum", "ReduceSum", lambda x: x.sum(-1, keepdims=True)),

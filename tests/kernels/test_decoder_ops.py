@@ -81,6 +81,7 @@ def inputs_of(name, tokens):
         "prefill_attention": (*qkv, 0.3),
         "swiglu": (random(tokens, HIDDEN),),
         "route": (normed[0], random(EXPERTS, HIDDEN), TOP_K, True),
+        "pack_gathered": (random(TOP_K, 2 * INNER, HIDDEN), random(TOP_K, HIDDEN, INNER)),
         "experts": (
             normed[0],
             random(tokens, TOP_K),
@@ -105,7 +106,8 @@ def arrays(result):
     return [part.asnumpy() for part in (result if isinstance(result, tuple) else (result,))]
 
 
-COMPARED = [name for name in OPERATORS if name not in ("pack_experts", "prepare_mask", "write_cache")]
+NOT_COMPARED = ("pack_experts", "pack_gathered", "prepare_mask", "write_cache")
+COMPARED = [name for name in OPERATORS if name not in NOT_COMPARED]
 
 
 @pytest.mark.parametrize("tokens", [1, 7])
@@ -119,6 +121,14 @@ def test_the_devices_agree(stand_ins, name, tokens):
     for ascend, cpu_result in zip(*results, strict=True):
         assert ascend.dtype == cpu_result.dtype and ascend.shape == cpu_result.shape
         np.testing.assert_allclose(ascend, cpu_result, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("device", ["Ascend", "CPU"])
+def test_gathered_experts_are_packed_as_loaded_ones(stand_ins, device):
+    module, inputs = decoder_ops(device), inputs_of("pack_gathered", 1)
+    loaded = module.pack_experts(*(x.asnumpy() for x in inputs))
+    for gathered, array in zip(arrays(module.pack_gathered(*inputs)), loaded, strict=True):
+        np.testing.assert_array_equal(gathered, array)
 
 
 def test_routing_weights_that_are_not_normalised_agree(stand_ins):
@@ -152,6 +162,6 @@ def test_a_mask_that_is_not_prepared_costs_a_launch(stand_ins):
 def test_a_layer_launches_few_operators():
     assert len(launched_operators()) <= MOST_LAUNCHES_PER_LAYER
     assert launched_operators(("route", "linear")) == (*decoder_ops("Ascend").route.launches, "MatMul")
-    once = {"pack_experts", "prepare_mask", "prefill_attention"}
+    once = {"pack_experts", "pack_gathered", "prepare_mask", "prefill_attention"}
     shared = {"swiglu"}  # of dense and shared experts
     assert set(THINKER_DECODE_LAYER) == set(OPERATORS) - once - shared

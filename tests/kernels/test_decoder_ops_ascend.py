@@ -38,7 +38,7 @@ FUSED = {
 # Inference checks no shapes of these two; the wrappers do, see test_a_wrong_shape_is_caught_by_the_wrapper.
 UNCHECKED = {"apply_rotary_pos_emb", "flash_attention_score"}
 # These have CPU kernels. What they are called with is seen in test_decoder_ops.py, by stand-ins for all of them.
-WITH_CPU_KERNEL = {"matmul", "cast", "less", "reduce_sum", "div", "scatter_update"}
+WITH_CPU_KERNEL = {"matmul", "cast", "less", "reduce_sum", "div", "scatter_update", "transpose"}
 
 
 @pytest.fixture(autouse=True)
