@@ -16,9 +16,10 @@ from ms_omni.planning.launches import (
     talker_launches,
     thinker_launches,
 )
-from ms_omni.planning.memory import TOKENS_PER_CALL, Planned, layer_bytes
+from ms_omni.planning.memory import TOKENS_PER_CALL, Planned
 
-ZERO3_GATHERS_PER_LAYER = 3
+# Everything of a layer but the experts in one, the chosen experts in another (runtime.gathered_weights).
+ZERO3_GATHERS_PER_LAYER = 2
 # Speech in real time: 24000 Hz / 1920 samples a frame.
 REAL_TIME_FRAMES = 12.5
 
@@ -120,7 +121,9 @@ def _thinker(planned: Planned, read: float, mode: str, cards: int) -> StepTime:
         moved = (2 * text.num_hidden_layers + 1) * row + text.vocab_size * planned.itemsize
     elif cards > 1 and mode == "zero3":
         count = ZERO3_GATHERS_PER_LAYER * text.num_hidden_layers + 2
-        moved = layer_bytes(planned) * text.num_hidden_layers * (cards - 1) / cards
+        expert = 3 * text.hidden_size * text.moe_intermediate_size
+        layer = _attention(text) + text.num_experts_per_tok * expert
+        moved = text.num_hidden_layers * layer * planned.itemsize * (cards - 1) / cards
         read += 2 * moved  # what is gathered is written to memory, and read when it is laid in place
     return _step(hardware, read, thinker_launches(text), 1 / TOKENS_PER_CALL, count, moved, cards)
 
@@ -136,10 +139,9 @@ def _talker(planned: Planned, context: int, mode: str, cards: int) -> StepTime:
         count = (1 if mode == "ep" else 2) * text.num_hidden_layers + 1
         moved = count * text.hidden_size * planned.itemsize
     if mode == "zero3" and cards > 1:
-        whole = planned.weights("none", 1)
-        count = ZERO3_GATHERS_PER_LAYER * (text.num_hidden_layers + _predictor_layers(talker))
-        # The code predictor's weights are gathered for each of its 16 steps.
-        moved = (whole["talker"] + talker.num_code_groups * whole["code predictor"]) * (cards - 1) / cards
+        # A code predictor's layer is dense: one gather, in each of its 16 steps.
+        count = ZERO3_GATHERS_PER_LAYER * text.num_hidden_layers + _predictor_layers(talker)
+        moved = _talker_read(planned, 0, 1, 1) * (cards - 1) / cards
         read += 2 * moved
     return _step(planned.hardware, read, talker_launches(talker), 1, count, moved, cards)
 

@@ -63,7 +63,10 @@ def test_terms_add_up(instruct):
     assert step.collective_s == pytest.approx(49 * 50e-6 + 48 * 4096 / 38e9)
     assert step.launch_s == pytest.approx((48 * 22 + 16) * 25e-6 + 100e-6 / 4)
     assert step.total_s == step.read_s + step.launch_s + step.collective_s == 1 / step.per_second
-    assert plan_speed(instruct, 0, "zero3", 2).thinker.collectives == 3 * 48 + 2
+    zero3 = plan_speed(instruct, 0, "zero3", 2).thinker
+    assert zero3.collectives == 2 * 48 + 2
+    # Half of the attention, 18.9 million values a layer, and of 8 experts of 4.7 million.
+    assert zero3.collective_bytes == 48 * (2 * 2048 * 128 * 36 + 8 * 3 * 2048 * 768) * 2 / 2
     assert plan_speed(instruct, 0, "tp", 2).thinker.collectives == 2 * 48 + 2
 
 
