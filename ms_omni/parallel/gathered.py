@@ -18,7 +18,8 @@ def gather_weights(cell: Any, num_rows: dict[str, int], world: World) -> None:
     """From now on `cell.NAME`, for every Parameter NAME in `num_rows`, is the whole weight: one all_gather each time it
     is asked for. num_rows: the length of its first axis. The Parameter itself holds this rank's rows."""
     cell.shared_world, cell.num_rows, cell.held_weights = world, {**num_rows}, {}
-    object.__setattr__(cell, "__class__", _gathering(type(cell), tuple(num_rows)))
+    base: Any = type(cell)
+    object.__setattr__(cell, "__class__", _gathering(base, tuple(num_rows)))
 
 
 def split_table(cell: Any, num_rows: int, world: World) -> None:
@@ -91,7 +92,8 @@ class SplitHead:
 
 def _become(cell: Any, mixin: type, num_rows: int, world: World) -> None:
     cell.shared_world, cell.num_rows = world, num_rows
-    object.__setattr__(cell, "__class__", _mixed(mixin, type(cell)))
+    base: Any = type(cell)
+    object.__setattr__(cell, "__class__", _mixed(mixin, base))
 
 
 @cache
@@ -103,5 +105,14 @@ def _mixed(mixin: type, base: type) -> type:
 def _gathering(base: type, names: tuple[str, ...]) -> type:
     """A property of the class comes before Cell's own search for a Parameter, so whatever reads the weight, inside the
     cell or outside, gets the whole one."""
-    weights = {name: property(lambda cell, name=name: cell.gathered(name)) for name in names}
-    return type("Gathering" + base.__name__, (Gathering, base), weights)
+    return type("Gathering" + base.__name__, (Gathering, base), {name: _whole_weight(name) for name in names})
+
+
+def _whole_weight(name: str) -> property:
+    def get(cell: Gathering) -> Tensor:
+        try:
+            return cell.gathered(name)
+        except AttributeError as error:  # at which Python would ask Cell, which knows the part under this name
+            raise RuntimeError(f"{name} could not be gathered: {error}") from error
+
+    return property(get)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 from mindspore import Tensor, ops
 
@@ -17,7 +17,7 @@ def lookup(weight: Any, ids: Tensor, world: World | None, num_rows: int) -> Tens
 
     weight: (rows, hidden), this rank's rows of the `num_rows` that the table has, as the shard table parts them, zeros
     behind; or the whole table. One all_reduce where it is split. Traceable in graphs."""
-    if not _is_split(weight, world, num_rows):
+    if not _is_split(world, weight, num_rows):
         return ops.gather(weight, ids, 0)
     local = ids - world.group_rank * weight.shape[0]
     is_mine = ops.logical_and(local >= 0, local < weight.shape[0])
@@ -28,13 +28,13 @@ def lookup(weight: Any, ids: Tensor, world: World | None, num_rows: int) -> Tens
 def logits(x: Tensor, weight: Any, world: World | None, num_rows: int) -> Tensor:
     """x @ weight.T over all rows of a head: x (n, hidden) to (n, num_rows), on every rank. weight: as in `lookup`. One
     all_gather of logits, no weight, where it is split. Traceable in graphs."""
-    if not _is_split(weight, world, num_rows):
+    if not _is_split(world, weight, num_rows):
         return _matmul_t(x, weight)
     # all_gather joins along the first axis
     gathered = all_gather(ops.transpose(_matmul_t(x, weight), (1, 0)), world)
     return ops.transpose(gathered[:num_rows], (1, 0))
 
 
-def _is_split(weight: Any, world: World | None, num_rows: int) -> bool:
+def _is_split(world: World | None, weight: Any, num_rows: int) -> TypeGuard[World]:
     """By its length: the shard table leaves some tables of a split model whole."""
     return world is not None and world.group_size > 1 and weight.shape[0] < num_rows

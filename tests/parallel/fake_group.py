@@ -1,0 +1,57 @@
+"""A group of ranks inside one process: every rank's program runs in turn, up to the next collective that waits for the
+others, and again from its beginning with what all of them brought."""
+
+import numpy as np
+
+from ms_omni.parallel.collectives import GroupOps
+from ms_omni.parallel.world import World
+
+
+class _Waits(Exception):
+    """A rank has come to a collective whose result is not known yet."""
+
+
+def run_as_group(size, program):
+    """What `program(world)` returns on each rank of a group, and the collectives it called, (kind, shape) each. The
+    program is run several times and must do the same each time."""
+    results, calls = [], []
+    while True:
+        outputs, sent = [], []
+        for rank in range(size):
+            world, brought = _rank(rank, size, results)
+            try:
+                outputs.append(program(world))
+            except _Waits:
+                sent.append(brought)
+        if not sent:
+            return outputs, calls
+        assert not outputs, "some ranks have ended while others wait for them"
+        kinds = {(kind, x.shape) for kind, x in sent}
+        assert len(kinds) == 1, f"the ranks called different collectives: {kinds}"
+        calls.append(kinds.pop())
+        parts = [x for _, x in sent]
+        results.append(np.concatenate(parts) if calls[-1][0] == "all_gather" else np.sum(parts, axis=0))
+
+
+def silent_world(rank, size):
+    """A rank that may call no collective."""
+    return _rank(rank, size, [])[0]
+
+
+def _rank(rank, size, results):
+    brought, count = [], iter(range(10**9))
+
+    def collective(kind):
+        def call(x):
+            import mindspore as ms
+
+            number = next(count)
+            if number == len(results):
+                brought.extend((kind, x.asnumpy().copy()))
+                raise _Waits
+            return ms.Tensor(results[number])
+
+        return call
+
+    ops = GroupOps(collective("all_reduce"), collective("all_gather"), (), widens=False, sums_integers=True)
+    return World(rank, size, size, ops=ops), brought
