@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,22 +89,22 @@ class OmniEngine:
         from ms_omni.runtime.fused_runtime import FusedRuntime
         from ms_omni.runtime.mindone_runtime import MindoneRuntime
 
-        options = (dtype, self.attn_implementation, self.settings.with_talker, progress)
+        options = {
+            "dtype": dtype,
+            "attn_implementation": self.attn_implementation,
+            "with_talker": self.settings.with_talker,
+            "parallel": self.settings.parallel,
+            "world": self.world,
+            "progress": progress,
+        }
         if self.settings.engine != "mindone":
             try:
-                return FusedRuntime(
-                    self.directory,
-                    self.device,
-                    *options,
-                    self.settings.compile_cache,
-                    self.settings.parallel,
-                    self.world,
-                )
+                return FusedRuntime(self.directory, self.device, compile_cache=self.settings.compile_cache, **options)
             except UnknownDecoderError as error:
                 if self.settings.engine == "fused":
                     raise
                 logger.warning("%s: using --engine mindone, which is slower", error)
-        return MindoneRuntime(self.directory, *options)
+        return MindoneRuntime(self.directory, **options)
 
     @property
     def has_talker(self) -> bool:
@@ -176,11 +177,13 @@ class OmniEngine:
     ) -> OmniOutput:
         from ms_omni.inputs.cast import cast_inputs
         from ms_omni.runtime.results import Question
+        from ms_omni.runtime.share import agreed_seed
 
         start = time.perf_counter()
         speak = self.has_talker if return_audio is None else return_audio
         speaker_id = self._speaker_id(speaker) if speak else None
         sampling = (sampling or SamplingParams()).resolved(self.generation_config)
+        sampling = replace(sampling, seed=agreed_seed(sampling.seed, self.world))
         self._seed(sampling)
         prepared = self.processor.prepare(
             conversation, use_audio_in_video=use_audio_in_video, fps=fps, reader=self.settings.media_reader

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from ms_omni.runtime.fused_thinker import FusedThinker, ThinkerStep
 from ms_omni.runtime.graph_cache import GraphCache
 from ms_omni.runtime.results import Answer, Listener, Question, Stopwatch
 from ms_omni.runtime.sampling import GREEDY, Warp
-from ms_omni.runtime.share import Share, agreed_seed
+from ms_omni.runtime.share import Share
 
 
 class FusedRuntime:
@@ -40,19 +39,20 @@ class FusedRuntime:
         self,
         directory: Path,
         device: str,
+        *,
         dtype: Any,
         attn_implementation: str,
         with_talker: bool,
+        parallel: str,
+        world: World,
         progress: Any = None,
         compile_cache: str | None = None,
-        parallel: str = "none",
-        world: World | None = None,
     ):
         """directory: a checkpoint. dtype: a MindSpore float type. compile_cache: a directory for compiled graphs.
         parallel: none, zero3, ep or tp, over the groups of `world`. Raises OmniError for decoder layers that only
         mindone's classes have, and for a group of a size that cannot share the model."""
         config = read_config(directory)
-        self._mode, self._world, self._sizes = parallel, world or World(device=device), ModelSizes.from_config(config)
+        self._mode, self._world, self._sizes = parallel, world, ModelSizes.from_config(config)
         check_world(parallel, self._world.group_size, self._sizes)
         self.model = load_model(
             directory,
@@ -60,6 +60,8 @@ class FusedRuntime:
             attn_implementation=attn_implementation,
             with_talker=with_talker,
             with_decoders=False,
+            parallel=parallel,
+            world=self._world,
             progress=progress,
         )
         self._reader = ShardedReader(CheckpointReader(directory), parallel, self._world, self._sizes)
@@ -85,9 +87,7 @@ class FusedRuntime:
     def answer(self, question: Question, listener: Listener) -> Answer:
         """Text and speech, interleaved: after every step of the Thinker the Talker makes the frames whose text is
         known. The result is that of one after the other."""
-        sampling = question.sampling
-        sampling = replace(sampling, seed=agreed_seed(sampling.seed, self._world))
-        question, watch = replace(question, sampling=sampling), Stopwatch(time.perf_counter)
+        watch, sampling = Stopwatch(time.perf_counter), question.sampling
         steps = self._thinker.steps(
             question.inputs,
             _warp(sampling.thinker_temperature, sampling.thinker_top_k, sampling.thinker_top_p),

@@ -80,13 +80,14 @@ class TalkerGraph(nn.Cell):
         (num_code_groups,). Returns this frame's codes and the next token, int32 (num_code_groups + 1,), to be read at
         once, and the next hidden, token, seen."""
         place = position - position
-        self.predictor.decode(hidden, place.astype(ms.float32), place)
+        gathered = self.predictor.gather()
+        self.predictor.decode(hidden, place.astype(ms.float32), place, gathered)
         x = lookup(self.embed, token, self.world, self.num_first)
         total = x + text
         codes: Any = (token,)
         for i in range(self.num_residuals):
             place = place + 1
-            state, _ = self.predictor.decode(x, place.astype(ms.float32), place)
+            state, _ = self.predictor.decode(x, place.astype(ms.float32), place, gathered)
             scores = logits(state, self.code_heads[i], self.world, self.num_codes).astype(ms.float32)
             code = pick(scores, uniform[i + 1], self.code_warp[0], self.code_warp[1], self.code_warp[2])
             x = lookup(self.code_embeds[i], code, self.world, self.num_codes)

@@ -48,26 +48,40 @@ class TokenStep(nn.Cell):
         """By which a graph finds its kernels."""
         return tuple(kernel.number for kernel in self.kernels)
 
-    def decode(self, x: Tensor, rope_position: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
-        """x: (1, hidden), the token at cache row `position`, int32 (). rope_position: float32 (). Returns the normed
-        hidden state, (1, hidden), and the hidden state that enters the accepted layer (the normed one if there are
-        fewer layers, `x` if none is accepted)."""
+    def gather(self) -> tuple[Any, ...]:
+        """The large matrices of all layers, for several calls of `decode`; nothing where no layer gathers any."""
+        matrices: Any = ()
+        if self.decoder.is_gathered:
+            for layer in self.decoder.layers:
+                matrices = matrices + (layer.large(),)
+        return matrices
+
+    def decode(
+        self, x: Tensor, rope_position: Tensor, position: Tensor, gathered: tuple[Any, ...] = ()
+    ) -> tuple[Tensor, Tensor]:
+        """x: (1, hidden), the token at cache row `position`, int32 (). rope_position: float32 (). gathered: of `gather`
+        if the layers shall not do it themselves. Returns the normed hidden state, (1, hidden), and the hidden state
+        that enters the accepted layer (the normed one if there are fewer layers, `x` if none is accepted)."""
         if self.kernels:
             return self.in_runs(x, rope_position, position)
-        return self.by_operator(x, rope_position, position)
+        return self.by_operator(x, rope_position, position, gathered)
 
-    def by_operator(self, x: Tensor, rope_position: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+    def by_operator(
+        self, x: Tensor, rope_position: Tensor, position: Tensor, gathered: tuple[Any, ...]
+    ) -> tuple[Tensor, Tensor]:
         """`decode` by the operators of the device."""
         decoder, cache = self.decoder, self.cache
         angle, rows = decoder.angle(rope_position), cache.first_rows + position
         mask = self.ops.prepare_mask(cache.mask(position))
         normed, residual = self.ops.rms_norm(x, decoder.norms[0], self.eps), x
         accepted = x
-        large = decoder.layers[0].large()
+        large = gathered[0] if gathered else decoder.layers[0].large()
         for i in range(self.num_layers):
             layer_cache = (cache.keys[i], cache.values[i])
-            # What the next layer gathers, if it does, can be on its way while this one computes
-            following = decoder.layers[i + 1].large() if i + 1 < self.num_layers else large
+            following = large
+            if i + 1 < self.num_layers:
+                # What the next layer gathers, if it does, can be on its way while this one computes
+                following = gathered[i + 1] if gathered else decoder.layers[i + 1].large()
             added, residual = decoder.layers[i].decode(normed, residual, large, angle, layer_cache, rows, mask)
             large = following
             normed, residual = self.ops.add_rms_norm(added, residual, decoder.norms[i + 1], self.eps)
