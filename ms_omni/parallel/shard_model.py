@@ -91,7 +91,8 @@ def _keep_part(parameter: Any, name: str, mode: str, world: World, sizes: ModelS
     whole, size = tuple(parameter.shape), world.group_size
     part = np.empty(padded_shape(name, whole, mode, size, sizes), numpy_dtype(parameter.dtype))
     if keep_values:
-        values = parameter.asnumpy()[shard_slices(name, whole, mode, world.group_rank, size, sizes)]
+        # MindSpore's bfloat16 for numpy is another type than that of ml_dtypes
+        values = parameter.asnumpy().view(part.dtype)[shard_slices(name, whole, mode, world.group_rank, size, sizes)]
         part[...] = 0
         part[tuple(slice(0, length) for length in values.shape)] = values
     parameter.set_data(ms.Tensor.from_numpy(part))

@@ -10,7 +10,7 @@ from fake_group import run_as_group
 from ranks import run_ranks
 
 from ms_omni import OmniError, SamplingParams, load_model, shard_model
-from ms_omni.checkpoint.load import named_parameters
+from ms_omni.checkpoint.load import named_parameters, numpy_dtype
 from ms_omni.checkpoint.reader import CheckpointReader
 from ms_omni.parallel.shards import ShardedReader
 from ms_omni.parallel.sizes import ModelSizes
@@ -51,13 +51,18 @@ def test_a_rank_loads_its_slices_and_no_more(tiny_dir, sizes, rank, size):
     assert sum(array.nbytes for array in loaded.values()) <= whole * (1 / size + 0.05)
 
 
-def test_a_loaded_model_is_cut(tiny_dir, sizes):
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_loaded_model_is_cut(tiny_dir, sizes, dtype):
     """As the seed's script does it: whole first, then shared out."""
-    model = load_model(tiny_dir, with_talker=False)
+    import mindspore as ms
+
+    model = load_model(tiny_dir, with_talker=False, dtype=getattr(ms, dtype))
     assert shard_model(model, "zero3", rank_of(2, 3)) is model
-    reader = reader_of(tiny_dir, "zero3", rank_of(2, 3), sizes)
-    for name, array in values(model).items():
-        EXACT(array, reader.read(name), err_msg=name)
+    reader, wanted = reader_of(tiny_dir, "zero3", rank_of(2, 3), sizes), numpy_dtype(getattr(ms, dtype))
+    for name, parameter in named_parameters(model).items():
+        assert parameter.dtype == getattr(ms, dtype)
+        expected = reader.read(name).astype(wanted).astype(np.float32)
+        EXACT(parameter.astype(ms.float32).asnumpy(), expected, err_msg=name)
 
 
 @pytest.mark.parametrize(("mode", "split"), [("ep", ()), ("tp", ("thinker.lm_head", "thinker.model.embed_tokens"))])
