@@ -1,0 +1,96 @@
+"""A model that is spread over processes answers as one process does: ids, codec frames and wave, in every mode."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ranks import run_ranks
+
+from ms_omni import SamplingParams
+from ms_omni.checkpoint.config import read_config
+
+MEDIA = Path(__file__).parents[1] / "reference" / "media"
+GREEDY = {
+    "thinker_max_new_tokens": 10, "talker_max_new_tokens": 6, "thinker_temperature": 0.0, "talker_temperature": 0.0,
+    "ignore_eos": True,
+}  # fmt: skip
+SAMPLED = {**GREEDY, "thinker_temperature": 0.9, "talker_temperature": 0.9, "seed": 5}
+
+
+def question(*content, sampling=GREEDY, **options):
+    return {"conversation": [{"role": "user", "content": list(content)}], "sampling": sampling, **options}
+
+
+def text(words):
+    return {"type": "text", "text": words}
+
+
+def media(kind, name):
+    return {"type": kind, kind: str(MEDIA / name)}
+
+
+SPOKEN = question(text("Hello there, what is this?"), sampling=SAMPLED, return_audio=True)
+EVERYTHING = [
+    SPOKEN,
+    question(text("What do you see and hear?"), media("image", "small.jpg"), media("audio", "one_second.wav"),
+             return_audio=True),
+    question(media("video", "silent.mp4"), text("What moves?"), return_audio=False),
+    question(media("image", "wide.png"), media("video", "silent.mp4"), text("Compare."), return_audio=False),
+]  # fmt: skip
+
+
+def one_process(engine, questions):
+    answers = []
+    for asked in questions:
+        options = {key: value for key, value in asked.items() if key != "conversation"}
+        options["sampling"] = SamplingParams(**options["sampling"])
+        answers.append(engine.generate(asked["conversation"], **options))
+    return answers
+
+
+def check(tmp_path, engine, checkpoint, questions, mode, cards, engine_name="fused"):
+    """Compares, and returns the ranks' reports."""
+    (tmp_path / "questions.json").write_text(json.dumps(questions))
+    ranks = run_ranks(
+        "rank_answers.py", tmp_path, checkpoint, engine_name, mode, tmp_path / "questions.json", cards=cards
+    )
+    for expected, *answers in zip(
+        one_process(engine, questions), *(report["answers"] for report in ranks), strict=True
+    ):
+        for token_ids, audio in answers:
+            assert token_ids == list(expected.token_ids)
+            assert (audio is None) == (expected.audio is None)
+            if audio is not None:
+                np.testing.assert_array_equal(audio[0], expected.audio.codes)
+                np.testing.assert_allclose(audio[1], expected.audio.samples, atol=1e-4)
+    return ranks
+
+
+def collectives(report):
+    """Per compiled graph that has any: calls by kind."""
+    counts = [{kind: calls for kind, calls, _ in graph if calls} for graph in report["graphs"].values()]
+    return [graph for graph in counts if graph]
+
+
+def test_experts_on_two_ranks(fused, tiny_dir, tmp_path):
+    """One AllReduce a layer, and one broadcast of the sampled id: nothing else."""
+    ranks = check(tmp_path, fused, tiny_dir, [SPOKEN], "ep", 2)
+    config = read_config(tiny_dir)
+    thinker, talker = config.thinker_config.text_config, config.talker_config.text_config
+    tokens_per_call = 4
+    assert {"all_reduce": tokens_per_call * thinker.num_hidden_layers, "broadcast": tokens_per_call} in collectives(
+        ranks[0]
+    )
+    assert {"all_reduce": talker.num_hidden_layers, "broadcast": 1} in collectives(ranks[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("mode", "cards"), [("ep", 2), ("tp", 2), ("zero3", 2), ("ep", 4), ("tp", 4), ("zero3", 4)])
+def test_all_modalities(fused, tiny_dir, tmp_path, mode, cards):
+    check(tmp_path, fused, tiny_dir, EVERYTHING, mode, cards)
+
+
+@pytest.mark.slow
+def test_all_modalities_of_mindones_engine(baseline, tiny_dir, tmp_path):
+    check(tmp_path, baseline, tiny_dir, EVERYTHING[1:], "zero3", 2, "mindone")
