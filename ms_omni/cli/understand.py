@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TextIO
@@ -30,13 +31,15 @@ def run(args: argparse.Namespace) -> int:
 
     with results_only_on_stdout(args.debug) as results:
         request = check_request(merge_settings(args))
-        output = _answer(request, results)
-        _deliver(request, output, results)
-        _note_limits(request, output)
+        output, is_writer = _answer(request, results)
+        if is_writer:
+            _deliver(request, output, results)
+            _note_limits(request, output)
     return 0
 
 
-def _answer(request: Request, results: TextIO) -> OmniOutput:
+def _answer(request: Request, results: TextIO) -> tuple[OmniOutput, bool]:
+    """The output, and whether this process is the one of its job that prints and writes."""
     progress: LogProgress | BarProgress | AfterTextProgress = make_progress()
     try:
         progress("load", 0, 0)  # importing MindSpore and mindone alone takes seconds
@@ -44,7 +47,7 @@ def _answer(request: Request, results: TextIO) -> OmniOutput:
 
         settings = asdict(request.engine)
         engine = OmniEngine.from_pretrained(settings.pop("model"), **settings, progress=progress)
-        text = TextPrinter(results)
+        text = TextPrinter(results if engine.world.is_writer else io.StringIO())
         if request.stream and is_terminal(results):
             progress.close()
             progress = AfterTextProgress(make_progress(), text.end)
@@ -57,8 +60,10 @@ def _answer(request: Request, results: TextIO) -> OmniOutput:
             "progress": progress,
         }
         if request.stream:
-            return _print_stream(engine.stream(request.conversation, **options), text)
-        return engine.generate(request.conversation, **options)
+            output = _print_stream(engine.stream(request.conversation, **options), text)
+        else:
+            output = engine.generate(request.conversation, **options)
+        return output, engine.world.is_writer
     finally:
         progress.close()
 

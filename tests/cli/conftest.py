@@ -10,6 +10,7 @@ import pytest
 from ms_omni.checkpoint.tiny import write_tiny
 from ms_omni.cli.main import main
 from ms_omni.outputs import AudioChunk, AudioOutput, OmniOutput, StreamEnd, TextDelta, Usage
+from ms_omni.parallel.world import World
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class FakeEngine:
     asked: dict = {}
     text_reason = speech_reason = "stop"
     failure: BaseException | None = None
+    world = World()
 
     @classmethod
     def from_pretrained(cls, model, *, progress=None, **settings):

@@ -14,6 +14,7 @@ from ms_omni.cli.settings import add_flags, yaml_keys
 from ms_omni.config import EngineConfig, SamplingParams
 from ms_omni.errors import OmniError
 from ms_omni.outputs import StreamEnd, TextDelta
+from ms_omni.parallel.world import World
 
 
 def test_text_goes_to_stdout_alone(cli, fake_engine, tiny_dir):
@@ -179,3 +180,11 @@ def test_add_flags_has_no_defaults():
     parser = LineParser()
     add_flags(parser)
     assert vars(parser.parse_args([])) == {}
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",), ("--stream",)])
+def test_only_rank_0_prints_and_writes(cli, fake_engine, tiny_dir, tmp_path, flags):
+    fake_engine.world = World(rank=1, world_size=2, group_size=2)
+    wave = tmp_path / "a.wav"
+    result = cli("understand", "--model", tiny_dir, "--text", "Hi", "--audio-out", wave, *flags)
+    assert (result.code, result.out) == (0, "") and not wave.exists()
