@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import secrets
-import selectors
+import select
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 import numpy as np
 
@@ -67,25 +67,30 @@ class Links:
 
     def _exchange(self, outgoing: dict[socket.socket, np.ndarray], incoming: dict[socket.socket, np.ndarray]) -> None:
         """Send and receive at once: with both sides only sending, full buffers would stop both."""
-        to_send = {peer: _bytes_of(array) for peer, array in outgoing.items()}
-        to_receive = {peer: _bytes_of(array) for peer, array in incoming.items()}
+        to_send = {peer: _bytes_of(array) for peer, array in outgoing.items() if array.size}
+        to_receive = {peer: _bytes_of(array) for peer, array in incoming.items() if array.size}
         for peer in list(to_send):
             _advance(to_send, peer, peer.send)
+        by_number = {peer.fileno(): peer for peer in {*to_send, *to_receive}}
+        poll = select.poll()
+        for number, peer in by_number.items():
+            poll.register(number, _awaited(peer, to_send, to_receive))
         while to_send or to_receive:
-            with selectors.DefaultSelector() as selector:
-                for peer in {*to_send, *to_receive}:
-                    writes = selectors.EVENT_WRITE if peer in to_send else 0
-                    reads = selectors.EVENT_READ if peer in to_receive else 0
-                    selector.register(peer, reads | writes, data=peer)
-                ready = selector.select(CPU_WAIT_S)
+            ready = poll.poll(CPU_WAIT_S * 1000)
             if not ready:
                 raise TimeoutError(f"no other process of the group answered for {CPU_WAIT_S} s")
-            for key, events in ready:
-                peer = key.data
-                if events & selectors.EVENT_READ:
-                    _advance(to_receive, peer, peer.recv_into)
-                if events & selectors.EVENT_WRITE:
-                    _advance(to_send, peer, peer.send)
+            for number, _ in ready:
+                peer = by_number[number]
+                _advance(to_receive, peer, peer.recv_into)
+                _advance(to_send, peer, peer.send)
+                if peer in to_send or peer in to_receive:
+                    poll.modify(number, _awaited(peer, to_send, to_receive))
+                else:
+                    poll.unregister(number)
+
+
+def _awaited(peer: socket.socket, to_send: Container[socket.socket], to_receive: Container[socket.socket]) -> int:
+    return (select.POLLOUT if peer in to_send else 0) | (select.POLLIN if peer in to_receive else 0)
 
 
 def _bytes_of(array: np.ndarray) -> memoryview:
@@ -97,16 +102,15 @@ def _advance(
 ) -> None:
     """Move as many bytes as go at once."""
     while peer in pending:
-        if len(pending[peer]) == 0:
-            del pending[peer]
-            return
         try:
             count = transfer(pending[peer])
         except BlockingIOError:
             return
         if count == 0:
             raise ConnectionError("another process of the group has ended")
-        pending[peer] = pending[peer][count:]
+        rest = pending.pop(peer)[count:]
+        if rest:
+            pending[peer] = rest
 
 
 class Listener:

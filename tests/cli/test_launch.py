@@ -1,0 +1,91 @@
+"""`ms-omni launch` up to the start of msrun: what it refuses, and what it would run."""
+
+import socket
+
+import pytest
+from npu_smi_samples import TWO_910B3
+
+from ms_omni.cli import cards
+from ms_omni.cli.machine import Machine
+from ms_omni.errors import OmniError
+
+IDLE_910B3 = TWO_910B3.replace("53984", " 3200").replace("| 0       0                 | 1712733 ", "| x ")
+
+
+@pytest.mark.parametrize(
+    ("argv", "parts"),
+    [
+        (["--", "doctor"], ["missing: --cards"]),
+        (["--cards", "0", "--", "doctor"], ["--cards: 0", "at least 1"]),
+        (["--cards", "3", "--group-size", "2", "--", "doctor"], ["--group-size 2", "the 3 processes", "1, 3"]),
+        (["--cards", "2"], ["nothing to launch", "-- understand"]),
+        (["--cards", "2", "--", "dctor"], ["'dctor'", "did you mean doctor?", "script.py"]),
+        (["--cards", "2", "--", "launch"], ["'launch'", "understand"]),
+        (["--cards", "2", "--", "nope.py"], ["nope.py: no such script"]),
+        (["--cards", "2", "--", "understand", "--modl", "x"], ["--modl", "did you mean --model?"]),
+        (["--cards", "2", "--", "understand", "--model", "/nope", "--text", "x"], ["--model /nope"]),
+        (["--cards", "2", "--", "understand", "--model", "x", "--conversation", "-"], ["--conversation -", "stdin"]),
+        (["--cards", "2", "--nodes", "2", "--", "doctor"], ["--nodes 2", "--node-rank (0 to 1)", "--master-addr"]),
+        (["--cards", "2", "--node-rank", "1", "--", "doctor"], ["--node-rank 1", "--nodes"]),
+        (["--cards", "2", "--master-port", "80", "--", "doctor"], ["--master-port 80", "1024 to 65535"]),
+        (["--cards", "2", "--log-dir", "/proc/x", "--", "doctor"], ["--log-dir /proc/x"]),
+        (["--cards", "2", "--bind-core", "yes", "--", "doctor"], ["--bind-core: 'yes'", "auto, on, off"]),
+    ],
+)
+def test_refused(user_error, argv, parts):
+    line = user_error("launch", *argv)
+    assert all(part in line for part in parts), line
+
+
+def test_node_rank_out_of_range(user_error):
+    words = ["--cards", "2", "--nodes", "2", "--node-rank", "2", "--master-addr", "10.0.0.1", "--", "doctor"]
+    assert "--node-rank 2: expected 0 to 1" in user_error("launch", *words)
+
+
+def test_busy_port(user_error):
+    with socket.socket() as other:
+        other.bind(("", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        line = user_error("launch", "--cards", "2", "--master-port", port, "--", "doctor")
+    assert f"--master-port {port}: in use" in line
+
+
+def test_dry_run_prints_what_would_run(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = cli("launch", "--cards", "2", "--master-port", "23456", "--dry-run", "--", "doctor", "--json")
+    assert result.code == 0 and result.err == "" and list(tmp_path.iterdir()) == []
+    assert "--worker_num=2" in result.out and "--master_port=23456" in result.out
+    assert result.out.endswith("python -m ms_omni.parallel.rank_program msrun_log/23456 doctor --json\n")
+
+
+def test_without_a_card_everything_runs_on_the_cpu():
+    machine = Machine(root=None, environ={}, run=lambda words: None)
+    assert cards.check_cards(machine, 8, ["doctor", "--device", "CPU"]) == "CPU"
+
+
+def machine_with(table, tmp_path, **environ):
+    return Machine(root=tmp_path, environ=environ, run=lambda words: table)
+
+
+def test_free_cards(tmp_path):
+    assert cards.check_cards(machine_with(IDLE_910B3, tmp_path), 2, ["doctor"]) == "Ascend"
+    assert cards.check_cards(machine_with(None, tmp_path), 2, ["doctor"]) == "CPU"
+
+
+def test_more_cards_than_there_are(tmp_path):
+    with pytest.raises(OmniError, match="--cards 4: this machine has 2; allowed: 1 to 2"):
+        cards.check_cards(machine_with(IDLE_910B3, tmp_path), 4, ["doctor"])
+    machine = machine_with(IDLE_910B3, tmp_path, ASCEND_RT_VISIBLE_DEVICES="1")
+    with pytest.raises(OmniError, match="--cards 2: ASCEND_RT_VISIBLE_DEVICES names 1; allowed: 1 to 1"):
+        cards.check_cards(machine, 2, ["doctor"])
+
+
+def test_cards_in_use(tmp_path):
+    with pytest.raises(OmniError, match="--cards 2: in use: card 0 .*ASCEND_RT_VISIBLE_DEVICES"):
+        cards.check_cards(machine_with(TWO_910B3, tmp_path), 2, ["doctor"])
+    chosen = machine_with(TWO_910B3, tmp_path, ASCEND_RT_VISIBLE_DEVICES="1")
+    assert cards.check_cards(chosen, 1, ["doctor"]) == "Ascend"
+    process_alone = TWO_910B3.replace("53984", " 3200")
+    with pytest.raises(OmniError, match="in use: card 0"):
+        cards.check_cards(machine_with(process_alone, tmp_path), 1, ["doctor"])

@@ -1,0 +1,131 @@
+"""Jobs under msrun on the CPU: collectives in worlds and groups, counts, and what a lost rank does."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ms_omni.parallel.world import RANK_VARIABLES
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+KINDS = ("all_reduce", "all_gather", "broadcast")
+DTYPES = ("float32", "float16", "bfloat16", "int32", "int64", "bool_")
+
+
+def environment(**extra):
+    """Whoever runs the tests may be a rank itself; msrun and Python need not be on PATH."""
+    kept = {name: value for name, value in os.environ.items() if name not in RANK_VARIABLES}
+    return {**kept, "PYTHON": sys.executable, **extra}
+
+
+def launch(*words, cwd, **extra):
+    line = [sys.executable, "-m", "ms_omni", "launch", *map(str, words)]
+    return subprocess.run(line, capture_output=True, text=True, timeout=300, cwd=cwd, env=environment(**extra))
+
+
+def processes_of(directory):
+    """Command lines of running processes that name the directory."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if str(directory) in line:
+            found.append(line)
+    return found
+
+
+def expected(kind, dtype, ranks):
+    """What rank_battery.py must report: rank r gives 2 x 3 values r + 1, and broadcasts from the second member."""
+    values = [1 if dtype == "bool_" else rank + 1 for rank in ranks]
+    rows = {"all_gather": [value for value in values for _ in range(2)], "broadcast": [values[1]] * 2}
+    rows["all_reduce"] = [1 if dtype == "bool_" else sum(values)] * 2
+    return [[float(row)] * 3 for row in rows[kind]]
+
+
+# One step of rank_battery.py, by hand: 3 sums of (1, 8) float32; (1, 8) bfloat16 gathered from 2, as float32; a token.
+STEP_COUNTS = [["all_reduce", 3, 3 * 8 * 4], ["all_gather", 1, 2 * 8 * 4], ["broadcast", 1, 8]]
+
+
+@pytest.mark.parametrize(
+    ("cards", "group_size", "transport"),
+    [(2, 2, "mccl"), (4, 2, "mccl"), pytest.param(2, 2, "sockets", marks=pytest.mark.slow)],
+)
+def test_collectives(tmp_path, cards, group_size, transport):
+    words = ["--cards", cards, "--group-size", group_size, "--", HERE / "rank_battery.py", tmp_path]
+    done = launch(*words, cwd=tmp_path, MS_OMNI_CPU_TRANSPORT=transport)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "battery done\n", "")
+    for rank in range(cards):
+        report = json.loads((tmp_path / f"rank_{rank}.json").read_text())
+        first = rank // group_size * group_size
+        group = None if cards == group_size else f"ms_omni_{rank // group_size}"
+        assert report["world"] == [rank, cards, group_size, group]
+        for kind in KINDS:
+            for dtype in DTYPES:
+                for how in ("eager", "graph"):
+                    name = f"{kind} {dtype} {how}"
+                    assert report["results"][name] == expected(kind, dtype, range(first, first + group_size)), name
+        assert report["eager_counts"] == report["graph_counts"] == report["counts_after_graph"] == STEP_COUNTS
+
+
+def start_loop(tmp_path, *words):
+    line = [sys.executable, "-m", "ms_omni", "launch", "--cards", "2", "--", str(HERE / "rank_loop.py"), str(tmp_path)]
+    job = subprocess.Popen(
+        [*line, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment()
+    )
+    deadline = time.monotonic() + 120
+    while not all((tmp_path / f"started_{rank}").exists() for rank in range(2)):
+        assert time.monotonic() < deadline and job.poll() is None, job.communicate()
+        time.sleep(0.1)
+    return job
+
+
+def test_a_killed_rank_ends_the_job(tmp_path):
+    job = start_loop(tmp_path)
+    os.kill(int((tmp_path / "started_1").read_text()), signal.SIGKILL)
+    start = time.monotonic()
+    out, err = job.communicate(timeout=120)
+    assert time.monotonic() - start < 60
+    assert job.returncode == 1 and out in ("", "going on\n")
+    assert "ms-omni: rank 1 was ended by signal 9 (SIGKILL), and so did the job; its log: " in err
+    assert processes_of(tmp_path) == []
+
+
+@pytest.mark.slow
+def test_a_failing_rank_shows_its_last_lines(tmp_path):
+    job = start_loop(tmp_path, "1")
+    _, err = job.communicate(timeout=120)
+    assert job.returncode == 1
+    assert "  | ms_omni.errors.OmniError: this rank cannot go on\n" in err
+    assert "ms-omni: rank 1 ended with exit code 1, and so did the job" in err
+    assert processes_of(tmp_path) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 130), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_the_launchers_end_is_everybodys(tmp_path, number, code):
+    job = start_loop(tmp_path)
+    job.send_signal(number)
+    job.communicate(timeout=60)
+    assert job.returncode == code
+    deadline = time.monotonic() + 10
+    while processes_of(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert processes_of(tmp_path) == []
+
+
+@pytest.mark.parametrize("cards", [2, 4, 8])
+def test_scripts_for_one_machine(tmp_path, cards):
+    words = ["bash", str(ROOT / f"launch/cards_{cards}.sh"), "--json"]
+    done = subprocess.run(
+        words, capture_output=True, text=True, timeout=300, cwd=tmp_path, env=environment(COMMAND="doctor")
+    )
+    assert done.returncode in (0, 1) and "checks" in json.loads(done.stdout), done.stderr
+    assert len(list(tmp_path.glob("msrun_log/*/worker_*.log"))) == cards
