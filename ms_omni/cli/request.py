@@ -39,18 +39,16 @@ def check_request(settings: dict[str, Any]) -> Request:
     """`settings` (flag names with underscores, unset ones absent) as a Request.
 
     Raises OmniError for every mistake that can be seen without reading weights or media."""
-    if "model" not in settings:
-        raise OmniError("--model is missing: expected a checkpoint directory (ms-omni tiny DIR writes one to try)")
+    check_model_is_given(settings)
     if settings.get("stream") and settings.get("json"):
         raise OmniError("--stream and --json exclude each other: --json prints one document at the end")
-    sampling = SamplingParams(**{key: settings[key] for key in SAMPLING_KEYS if key in settings})
+    sampling = sampling_params(settings)
     audio_out = check_wave_path(settings["audio_out"]) if "audio_out" in settings else None
-    _check_pixels(settings)
+    check_pixels(settings)
     conversation = _read_conversation(settings)
     check_local_media(conversation, settings.get("use_audio_in_video", False))
-    engine = _engine_config(settings, with_talker=audio_out is not None)
+    engine = engine_config(settings, with_talker=audio_out is not None)
     _check_voice(Path(engine.model), settings)
-    CheckpointReader(engine.model)  # reads every shard's header: none is missing or truncated
     return Request(
         engine=engine,
         conversation=conversation,
@@ -64,13 +62,25 @@ def check_request(settings: dict[str, Any]) -> Request:
     )
 
 
-def _engine_config(settings: dict[str, Any], with_talker: bool) -> EngineConfig:
+def check_model_is_given(settings: dict[str, Any]) -> None:
+    if "model" not in settings:
+        raise OmniError("--model is missing: expected a checkpoint directory (ms-omni tiny DIR writes one to try)")
+
+
+def sampling_params(settings: dict[str, Any]) -> SamplingParams:
+    return SamplingParams(**{key: settings[key] for key in SAMPLING_KEYS if key in settings})
+
+
+def engine_config(settings: dict[str, Any], with_talker: bool) -> EngineConfig:
+    """Of a checkpoint that is there, with every shard. Raises OmniError."""
     given = {f.name: settings[f.name] for f in fields(EngineConfig) if f.name in settings}
     given["model"] = str(resolve_checkpoint(settings["model"]))
-    return EngineConfig(**given, with_talker=with_talker)
+    config = EngineConfig(**given, with_talker=with_talker)
+    CheckpointReader(config.model)  # reads every shard's header: none is missing or truncated
+    return config
 
 
-def _check_pixels(settings: dict[str, Any]) -> None:
+def check_pixels(settings: dict[str, Any]) -> None:
     low, high = settings.get("min_pixels"), settings.get("max_pixels")
     if low is not None and high is not None and low > high:
         raise OmniError(f"--min-pixels {low} is above --max-pixels {high}; expected at most that")
@@ -103,19 +113,27 @@ def _read_stdin() -> list[dict[str, Any]]:
 
 
 def _check_voice(checkpoint: Path, settings: dict[str, Any]) -> None:
-    """A speaker that exists, and a Talker where speech is asked for; read from config.json without transformers."""
-    config = read_json(checkpoint / "config.json")
-    has_talker = config.get("enable_audio_output", True) and config.get("talker_config") is not None
-    if "audio_out" in settings and not has_talker:
+    """A speaker that exists, and a Talker where speech is asked for."""
+    speakers = known_speakers(checkpoint)
+    if "audio_out" in settings and speakers is None:
         raise OmniError(
             f"--audio-out {settings['audio_out']}: the checkpoint {checkpoint} has no Talker and cannot speak; "
             "leave --audio-out away or use an Instruct checkpoint"
         )
-    if "speaker" in settings and has_talker:
-        _check_speaker(settings["speaker"], list(config["talker_config"].get("speaker_id") or {}))
+    if "speaker" in settings and speakers is not None:
+        check_speaker(settings["speaker"], speakers, "--speaker")
 
 
-def _check_speaker(speaker: str, known: list[str]) -> None:
+def known_speakers(checkpoint: Path) -> list[str] | None:
+    """Names from config.json, read without transformers; None where there is no Talker."""
+    config = read_json(checkpoint / "config.json")
+    if not config.get("enable_audio_output", True) or config.get("talker_config") is None:
+        return None
+    return list(config["talker_config"].get("speaker_id") or {})
+
+
+def check_speaker(speaker: str, known: list[str], where: str) -> None:
+    """Raises OmniError, after `where`, the flag or key, for a name that is none of `known`."""
     if speaker.lower() not in (name.lower() for name in known):
         guess = did_you_mean(speaker.lower(), known)
-        raise OmniError(f"--speaker {speaker}: unknown speaker{guess}; expected one of {', '.join(known)}")
+        raise OmniError(f"{where} {speaker}: unknown speaker{guess}; expected one of {', '.join(known)}")

@@ -1,8 +1,10 @@
-"""Flags of `understand`, and how a YAML file of the same settings is merged below the command line."""
+"""Flags of the commands that answer, and how a YAML file of the same settings is merged below the command line."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from ms_omni.cli.parser import LineParser, decimal_number, one_of, whole_number
@@ -12,17 +14,40 @@ from ms_omni.errors import OmniError
 # The two ways of giving a prompt. A prompt on the command line replaces the whole prompt of a YAML file.
 TURN_KEYS = ("system", "text", "image", "audio", "video")
 PROMPT_KEYS = ("conversation", *TURN_KEYS)
-# Not in a YAML file: it cannot name a further file, and tracebacks are wanted before any file is read.
-COMMAND_LINE_ONLY = {"config", "debug", "help"}
+# Not in a YAML file: it cannot name a further file, tracebacks are wanted before any file is read, and a file that is
+# used twice must not delete the first answers.
+COMMAND_LINE_ONLY = {"config", "debug", "help", "restart"}
+
+
+@dataclass(frozen=True)
+class CommandFlags:
+    """What a YAML file may hold: the flags that `add` adds to the parser of `command`."""
+
+    command: str
+    add: Callable[[argparse.ArgumentParser], None]
+
+    def parser(self) -> LineParser:
+        parser = LineParser(prog=f"ms-omni {self.command}")
+        self.add(parser)
+        return parser
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Every flag of `understand`. Nothing has a default here, so that an absent flag is told from a given one."""
-    _add_prompt_flags(parser.add_argument_group("what to answer"))
-    _add_speech_flags(parser.add_argument_group("speech"))
+    prompt = parser.add_argument_group("what to answer")
+    _add_prompt_flags(prompt)
+    add_media_flags(prompt)
+    speech = parser.add_argument_group("speech")
+    _add_wave_flag(speech)
+    add_speaker_flag(speech)
+    add_decoding_flags(parser)
+    _add_output_flags(parser.add_argument_group("output and settings"))
+
+
+def add_decoding_flags(parser: argparse.ArgumentParser) -> None:
+    """The fields of SamplingParams and EngineConfig."""
     _add_sampling_flags(parser.add_argument_group("decoding (unset: generation_config.json, then transformers)"))
     _add_engine_flags(parser.add_argument_group("model and device"))
-    _add_output_flags(parser.add_argument_group("output and settings"))
 
 
 def _add_prompt_flags(group: Any) -> None:
@@ -34,19 +59,30 @@ def _add_prompt_flags(group: Any) -> None:
     add("--text", "text of a single turn", metavar="TEXT")
     for media in ("image", "audio", "video"):
         add(f"--{media}", f"{media} file or URL of a single turn; may repeat", metavar="FILE", action="append")
+
+
+def add_media_flags(group: Any) -> None:
+    """How pictures and videos are prepared."""
+
+    def add(flag: str, help: str, **kwargs: Any) -> None:
+        group.add_argument(flag, help=help, default=argparse.SUPPRESS, **kwargs)
+
     add("--use-audio-in-video", "also listen to the sound of videos", action=argparse.BooleanOptionalAction)
     add("--min-pixels", "smallest picture, in pixels, after resizing", type=whole_number(1), metavar="N")
     add("--max-pixels", "largest picture, in pixels, after resizing", type=whole_number(1), metavar="N")
     add("--fps", "video frames a second shown to the model", type=decimal_number(0), metavar="F")
 
 
-def _add_speech_flags(group: Any) -> None:
+def _add_wave_flag(group: Any) -> None:
     group.add_argument(
         "--audio-out",
         metavar="FILE.wav",
         default=argparse.SUPPRESS,
         help="speak: 24 kHz mono WAV, 24 bit; without it the Talker is neither run nor loaded",
     )
+
+
+def add_speaker_flag(group: Any) -> None:
     group.add_argument(
         "--speaker", metavar="NAME", default=argparse.SUPPRESS, help="a speaker of the checkpoint (default Ethan)"
     )
@@ -103,38 +139,42 @@ def _add_output_flags(group: Any) -> None:
     toggle: dict[str, Any] = {"action": argparse.BooleanOptionalAction, "default": argparse.SUPPRESS}
     group.add_argument("--stream", help="print text as it comes", **toggle)
     group.add_argument("--json", help="one JSON document on stdout", **toggle)
+    add_config_flag(group)
+
+
+def add_config_flag(group: Any) -> None:
     group.add_argument(
         "--config", metavar="FILE.yaml", default=argparse.SUPPRESS, help="any of these settings; the command line wins"
     )
 
 
-def yaml_keys() -> set[str]:
+UNDERSTAND = CommandFlags("understand", add_flags)
+
+
+def yaml_keys(flags: CommandFlags = UNDERSTAND) -> set[str]:
     """Every key that a `--config` file may hold."""
-    parser = LineParser(prog="ms-omni understand")
-    add_flags(parser)
-    return {action.dest for action in parser._actions} - COMMAND_LINE_ONLY
+    return {action.dest for action in flags.parser()._actions} - COMMAND_LINE_ONLY
 
 
-def merge_settings(args: argparse.Namespace) -> dict[str, Any]:
+def merge_settings(args: argparse.Namespace, flags: CommandFlags = UNDERSTAND) -> dict[str, Any]:
     """The given flags over the values of `--config`, keys with underscores. Unset settings are absent."""
     given = {key: value for key, value in vars(args).items() if key not in COMMAND_LINE_ONLY}
     path = getattr(args, "config", None)
     if path is None:
         return given
-    below = read_settings(path)
+    below = read_settings(path, flags)
     if any(key in given for key in PROMPT_KEYS):
         below = {key: value for key, value in below.items() if key not in PROMPT_KEYS}
     return {**below, **given}
 
 
-def read_settings(path: str) -> dict[str, Any]:
+def read_settings(path: str, flags: CommandFlags = UNDERSTAND) -> dict[str, Any]:
     """Settings of a YAML file, read as if they had been flags, so that a bad value fails with the flag's own message.
 
     Raises OmniError naming the file. A key set to null counts as unset."""
-    parser = LineParser(prog="ms-omni understand")
-    add_flags(parser)
+    parser = flags.parser()
     words: list[str] = []
-    for key, value in load_yaml(path, yaml_keys()).items():
+    for key, value in load_yaml(path, yaml_keys(flags)).items():
         try:
             words += _as_words(parser, key, value)
         except OmniError as error:

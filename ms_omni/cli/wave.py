@@ -31,10 +31,10 @@ def check_wave_path(name: str) -> Path:
     return path
 
 
-def write_wave(path: Path, audio: AudioOutput) -> None:
+def write_wave(path: Path, audio: AudioOutput, flag: str = "--audio-out") -> None:
     """Write mono PCM_24 at `audio.sample_rate`, first under a temporary name in the same directory.
 
-    Raises OmniError naming the flag when the disk refuses; nothing partial is left, also after an interrupt."""
+    Raises OmniError naming `flag` when the disk refuses; nothing partial is left, also after an interrupt."""
     import soundfile
 
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -42,6 +42,6 @@ def write_wave(path: Path, audio: AudioOutput) -> None:
         soundfile.write(temporary, audio.samples, audio.sample_rate, format="WAV", subtype=SUBTYPE)
         os.replace(temporary, path)
     except (OSError, soundfile.SoundFileError) as error:
-        raise OmniError(f"--audio-out {path}: could not be written ({error})") from error
+        raise OmniError(f"{flag} {path}: could not be written ({error})") from error
     finally:
         temporary.unlink(missing_ok=True)

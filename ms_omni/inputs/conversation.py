@@ -44,7 +44,7 @@ def load_conversation(path: str | Path) -> list[dict[str, Any]]:
     except RecursionError as error:
         raise OmniError(f"{where}: not a conversation (nested too deeply)") from error
     conversation = validate_conversation(data, where)
-    return [_with_local_paths(message, path.parent) for message in conversation]
+    return [with_local_paths(message, path.parent) for message in conversation]
 
 
 def build_conversation(
@@ -182,7 +182,8 @@ def _is_media_object(value: Any) -> bool:
     return hasattr(value, "__array_interface__") or hasattr(value, "getbands")
 
 
-def _with_local_paths(message: dict[str, Any], directory: Path) -> dict[str, Any]:
+def with_local_paths(message: dict[str, Any], directory: Path) -> dict[str, Any]:
+    """A valid message whose relative media paths lead to `directory` where they lead nowhere from the current one."""
     if isinstance(message["content"], str):
         return message
     parts = []
