@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ms_omni.parallel.msrun import free_port
 from ms_omni.parallel.world import RANK_VARIABLES
 
 HERE = Path(__file__).parent
@@ -129,3 +130,27 @@ def test_scripts_for_one_machine(tmp_path, cards):
     )
     assert done.returncode in (0, 1) and "checks" in json.loads(done.stdout), done.stderr
     assert len(list(tmp_path.glob("msrun_log/*/worker_*.log"))) == cards
+
+
+def test_script_for_several_machines(tmp_path):
+    """As a job of one machine: MindSpore's scheduler and ranks cannot play two machines at one address."""
+    extra = {"NODES": "1", "NODE_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "CARDS": "2"}
+    done = subprocess.run(
+        ["bash", str(ROOT / "launch/machines.sh"), "--json"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=tmp_path,
+        env=environment(COMMAND="doctor", **extra),
+    )
+    assert done.returncode in (0, 1) and "checks" in json.loads(done.stdout), done.stderr
+    assert len(list(tmp_path.glob("msrun_log/*/worker_*.log"))) == 2
+
+
+@pytest.mark.parametrize("missing", ["NODES", "NODE_RANK", "MASTER_ADDR"])
+def test_script_for_several_machines_names_what_is_missing(tmp_path, missing):
+    extra = {"NODES": "2", "NODE_RANK": "1", "MASTER_ADDR": "10.0.0.1", missing: ""}
+    done = subprocess.run(
+        ["bash", str(ROOT / "launch/machines.sh")], capture_output=True, text=True, env=environment(**extra)
+    )
+    assert done.returncode != 0 and missing in done.stderr
