@@ -11,7 +11,8 @@ from ms_omni.errors import OmniError
 
 # auto is fused, and mindone for decoder layers that the compiled runtime does not know.
 ENGINES = ("auto", "fused", "mindone")
-PARALLEL_MODES = ("none", "zero3", "ep", "tp")
+# auto picks by memory and by projected speed, for the cards that share one model
+PARALLEL_MODES = ("none", "auto", "zero3", "ep", "tp")
 DEVICES = ("auto", "CPU", "Ascend")
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 # mindone 0.5.0 has no scaled-dot-product attention: it falls back to eager with a warning.

@@ -60,8 +60,8 @@ class OmniEngine:
         from ms_omni.kernels import setup_device
 
         self.device = setup_device(self.settings.device)
-        self.world = self._start_world()
         self.dtype = _choose_dtype(self.settings.dtype, self.device)
+        self.world, self.parallel = self._start_world()
         self.attn_implementation = _choose_attention(self.settings.attn_implementation, self.device)
         import mindspore as ms
 
@@ -73,17 +73,34 @@ class OmniEngine:
         self.runtime = self._make_runtime(getattr(ms, self.dtype), progress)
         self.model = self.runtime.model
 
-    def _start_world(self) -> World:
+    def _start_world(self) -> tuple[World, str]:
+        """This process among those of its job, and how they share the model."""
         from ms_omni.parallel.world import World, is_under_msrun, start_world
 
         mode = self.settings.parallel
         if not is_under_msrun():
-            if mode != "none":
+            if mode not in ("none", "auto"):
                 raise OmniError(
                     f"--parallel {mode}: this is one process; start as many as cards with ms-omni launch --cards N"
                 )
-            return World(device=self.device)
-        return start_world(self.device, 1 if mode == "none" else None)
+            return World(device=self.device), "none"
+        world = start_world(self.device, 1 if mode == "none" else None)
+        if mode != "auto" or world.group_size == 1:
+            return world, "none" if mode == "auto" else mode
+        mode, reason = self._choose_parallel(world.group_size)
+        logger.info("--parallel auto: %s for groups of %d: %s", mode, world.group_size, reason)
+        # Whole models need no groups
+        return (world, mode) if mode != "none" else (replace(world, group_size=1, ops=None), mode)
+
+    def _choose_parallel(self, cards: int) -> tuple[str, str]:
+        import mindspore as ms
+
+        from ms_omni.planning.choose import choose_parallel
+
+        if self.settings.engine == "mindone":
+            return "zero3", "the only way to share mindone's layers"
+        hardware = "cpu" if self.device == "CPU" else ms.hal.get_device_name().lower().removeprefix("ascend")
+        return choose_parallel(self.config, cards, hardware, dtype=self.dtype, speak=self.settings.with_talker)
 
     def _make_runtime(self, dtype: Any, progress: Progress | None) -> Runtime:
         from ms_omni.runtime.fused_runtime import FusedRuntime
@@ -93,7 +110,7 @@ class OmniEngine:
             "dtype": dtype,
             "attn_implementation": self.attn_implementation,
             "with_talker": self.settings.with_talker,
-            "parallel": self.settings.parallel,
+            "parallel": self.parallel,
             "world": self.world,
             "progress": progress,
         }

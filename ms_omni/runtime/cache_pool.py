@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ms_omni.runtime.decoder import KeyValueCache, StackedDecoder
+from ms_omni.runtime.decoder import StackedDecoder
+from ms_omni.runtime.kv_cache import KeyValueCache
 
 SMALLEST = 256
 # Room for new tokens that a sequence starts with. Attention on the CPU goes over the whole capacity, so a maximum of

@@ -15,8 +15,9 @@ from ms_omni.models.thinker import host
 from ms_omni.parallel.collectives import broadcast
 from ms_omni.parallel.vocabulary import logits, lookup
 from ms_omni.runtime.cache_pool import CachePool
-from ms_omni.runtime.decoder import KeyValueCache, StackedDecoder
+from ms_omni.runtime.decoder import StackedDecoder
 from ms_omni.runtime.graph_cache import GraphCache, compiled
+from ms_omni.runtime.kv_cache import KeyValueCache
 from ms_omni.runtime.results import NUM_TALKER_SPECIALS
 from ms_omni.runtime.sampling import UniformStream, Warp, penalize_repeated, pick
 from ms_omni.runtime.token_step import TokenStep

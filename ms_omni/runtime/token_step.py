@@ -13,7 +13,8 @@ from mindspore import Tensor, mint, nn
 from ms_omni.kernels.host_kernel import host_kernel
 from ms_omni.kernels.numpy_blocks import Block, TokenBlocks, layer_blocks
 from ms_omni.parallel.collectives import all_reduce
-from ms_omni.runtime.decoder import KeyValueCache, StackedDecoder
+from ms_omni.runtime.decoder import StackedDecoder
+from ms_omni.runtime.kv_cache import KeyValueCache
 
 
 @dataclass(frozen=True)

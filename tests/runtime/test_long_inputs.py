@@ -28,13 +28,12 @@ def thinker(fused):
 
 def prefill(decoder, num_tokens, accept_layer=1, chunk=None, monkeypatch=None):
     """last and accepted hidden states, and the cache, of a random prompt with deepstack features."""
-    import mindspore as ms
 
     import ms_omni.runtime.decoder as module
 
     if chunk:
         monkeypatch.setattr(module, "PREFILL_CHUNK", chunk)
-    cache = module.KeyValueCache(decoder.spec, num_tokens + 3, ms.float32, f"test_{num_tokens}_{chunk}")
+    cache = decoder.new_cache(num_tokens + 3, f"test_{num_tokens}_{chunk}")
     size = decoder.spec.hidden_size
     x, deepstack = tensor(random(num_tokens, size)), [tensor(random(num_tokens, size, seed=1))]
     positions = np.arange(num_tokens) + np.array([[0.0], [1.0], [2.0]], np.float32)

@@ -1,0 +1,160 @@
+"""One decoder layer: attention, and experts or a dense network, whole or one rank's share of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from mindspore import Parameter, Tensor, mint, nn, ops
+
+from ms_omni.parallel.collectives import all_gather, all_reduce
+from ms_omni.runtime.decoder_spec import DecoderSpec
+from ms_omni.runtime.gathered_weights import GatheredLayer, expert_matrices, matrix
+from ms_omni.runtime.share import Share
+
+
+class DecoderLayer(nn.Cell):
+    """One layer. Its methods are traced into the graphs of whoever calls them."""
+
+    def __init__(
+        self,
+        weights: dict[str, np.ndarray],
+        spec: DecoderSpec,
+        operators: Any,
+        name: str,
+        share: Share,
+        gathered: GatheredLayer | None = None,
+    ):
+        """weights: of `layer_weights`, or `small_weights` beside what is `gathered`. spec: the sizes of what this rank
+        computes. name: what their Parameters' names begin with."""
+        super().__init__()
+        self.spec, self.ops, self.world = spec, operators, share.world
+        for key, value in (weights | (gathered.arrays if gathered else {})).items():
+            setattr(self, key, Parameter(Tensor(value), name=f"{name}{key}", requires_grad=False))
+        self.has_bias = spec.has_bias
+        self.num_heads, self.num_kv_heads, self.head_dim = spec.num_heads, spec.num_kv_heads, spec.head_dim
+        self.eps, self.scale = spec.rms_norm_eps, spec.head_dim**-0.5
+        self.has_experts, self.has_shared = "router" in weights, "shared_gate" in weights
+        self.is_gathered, self.has_dense = gathered is not None, not self.has_experts or self.has_shared
+        self.matrices, self.expert = (gathered.matrices, gathered.expert) if gathered else ((), ())
+        self.top_k, self.normalize = spec.experts_per_token, spec.normalize_experts
+        # Of what is summed over the group, one rank brings what all have: biases, and under ep the shared expert
+        self.sums_attention = share.sums_attention
+        self.sums_feed_forward = share.sums_feed_forward(self.has_experts)
+        self.adds_bias = self.has_bias and (not self.sums_attention or share.world.is_leader)
+        self.adds_shared = self.has_shared and (share.mode != "ep" or share.world.is_leader)
+        self.num_local, self.first_expert = len(share.experts(spec)), share.experts(spec).start
+        self.has_some_experts = self.num_local < spec.num_experts
+        self.in_order = Tensor(np.arange(self.top_k, dtype=np.int32)[None])
+
+    def large(self) -> tuple[Any, ...]:
+        """The matrices that `decode` and `prefill` want: qkv, o, and gate_up and down of the dense or shared expert.
+        One collective if they are gathered; it needs nothing of the layers before."""
+        if not self.is_gathered:
+            return (self.qkv, self.o, self.dense_gate_up, self.dense_down) if self.has_dense else (self.qkv, self.o)
+        parts = all_gather(self.flat, self.world).reshape(self.world.group_size, -1)
+        whole: Any = ()
+        for piece in self.matrices:
+            whole = whole + (matrix(parts, piece),)
+        attention = (ops.concat(whole[:3], 0), whole[3])
+        return attention + (ops.concat(whole[4:6], 0), whole[6]) if self.has_dense else attention
+
+    def decode(
+        self,
+        normed: Tensor,
+        residual: Tensor,
+        large: tuple[Any, ...],
+        angle: tuple[Tensor, Tensor],
+        cache: tuple[Any, Any],
+        rows: Tensor,
+        mask: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """normed, residual: (1, hidden), the next token before this layer, with and without its first norm. angle: cos
+        and sin, float32 (1, head_dim). cache: this layer's keys and values, which are written; rows: int32 (kv_heads,),
+        the token's. Returns what the experts add, and what to add it to."""
+        q, k, v = self.heads(normed, large[0], angle)
+        keys = self.ops.write_cache(cache[0], k.reshape(-1, self.head_dim), rows)
+        values = self.ops.write_cache(cache[1], v.reshape(-1, self.head_dim), rows)
+        q = q.reshape(self.num_heads, self.head_dim)
+        attended = self.ops.decode_attention(q, keys, values, mask, self.num_kv_heads, self.scale)
+        return self.rest(residual, attended.reshape(1, -1), large)
+
+    def prefill(
+        self,
+        normed: Tensor,
+        residual: Tensor,
+        large: tuple[Any, ...],
+        angle: tuple[Tensor, Tensor],
+        cache: tuple[Any, Any],
+        rows: Tensor,
+        start: int,
+    ) -> tuple[Tensor, Tensor]:
+        """As `decode` for the tokens from position `start` on: (tokens, hidden) each; rows: int32 (kv_heads * tokens,),
+        head by head. They see what is in the cache before them."""
+        q, k, v = self.heads(normed, large[0], angle)
+        keys = self.ops.write_cache(cache[0], k.swapaxes(0, 1).reshape(-1, self.head_dim), rows)
+        values = self.ops.write_cache(cache[1], v.swapaxes(0, 1).reshape(-1, self.head_dim), rows)
+        if start:
+            k, v = (self.cached(written, start + normed.shape[0]) for written in (keys, values))
+        return self.rest(residual, self.ops.prefill_attention(q, k, v, self.scale), large)
+
+    def cached(self, cache: Tensor, end: int) -> Tensor:
+        """(end, kv_heads, head_dim) of a cache: the positions before `end`."""
+        return cache.reshape(self.num_kv_heads, -1, self.head_dim)[:, :end].swapaxes(0, 1)
+
+    def heads(self, normed: Tensor, qkv_weight: Any, angle: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """q (tokens, heads, head_dim) and k, rotated, and v (tokens, kv_heads, head_dim)."""
+        qkv = self.ops.linear(normed, qkv_weight)
+        if self.has_bias:
+            qkv = qkv + self.qkv_bias
+        q, k, v = self.ops.split_qkv(qkv, self.num_heads, self.num_kv_heads)
+        q = self.ops.rms_norm(q, self.q_norm, self.eps)
+        k = self.ops.rms_norm(k, self.k_norm, self.eps)
+        q, k = self.ops.rotary(q, k, angle[0], angle[1])
+        return q, k, v
+
+    def rest(self, residual: Tensor, attended: Tensor, large: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
+        """What follows attention: its projection, the second norm, the experts."""
+        projected = self.ops.linear(attended, large[1])
+        if self.adds_bias:
+            projected = projected + self.o_bias
+        if self.sums_attention:
+            projected = all_reduce(projected, self.world)
+        normed, residual = self.ops.add_rms_norm(projected, residual, self.norm_post, self.eps)
+        return self.feed_forward(normed, large), residual
+
+    def feed_forward(self, x: Tensor, large: tuple[Any, ...]) -> Tensor:
+        """x: (tokens, hidden), normed."""
+        out = self.mixture(x, large) if self.has_experts else self.dense(x, large)
+        return all_reduce(out, self.world) if self.sums_feed_forward else out
+
+    def mixture(self, x: Tensor, large: tuple[Any, ...]) -> Tensor:
+        """x: (tokens, hidden), normed. What this rank's experts add."""
+        weights, chosen = self.ops.route(x, self.router, self.top_k, self.normalize)
+        if self.has_some_experts:
+            chosen = chosen - self.first_expert
+            here = ops.logical_and(chosen >= 0, chosen < self.num_local)
+            # The others' experts count nothing, and are any of ours
+            weights, chosen = weights * here.astype(weights.dtype), ops.clamp(chosen, 0, self.num_local - 1)
+        if self.is_gathered:
+            out = self.gathered_experts(x, weights, chosen)
+        else:
+            out = self.ops.experts(x, weights, chosen, self.gate_up, self.down)
+        if self.adds_shared:
+            out = out + mint.sigmoid(self.ops.linear(x, self.shared_gate)) * self.dense(x, large)
+        return out
+
+    def gathered_experts(self, x: Tensor, weights: Tensor, chosen: Tensor) -> Tensor:
+        """The chosen experts of one token, or all of them for many, brought together and used."""
+        rows = self.expert_rows
+        if x.shape[0] == 1:
+            rows = ops.gather(rows, chosen[0], 0)
+            chosen = self.in_order
+        parts = all_gather(rows, self.world).reshape(self.world.group_size, *rows.shape)
+        gate, up, down = [expert_matrices(parts, piece) for piece in self.expert]
+        gate_up, down = self.ops.pack_gathered(ops.concat((gate, up), 1), down)
+        return self.ops.experts(x, weights, chosen, gate_up, down)
+
+    def dense(self, x: Tensor, large: tuple[Any, ...]) -> Tensor:
+        """x: (tokens, hidden). The dense or shared expert."""
+        return self.ops.linear(self.ops.swiglu(self.ops.linear(x, large[2])), large[3])
