@@ -26,6 +26,7 @@ _END_GRACE_S = 10.0
 _LAST_LINES = 15
 # msrun's own message, in 2.7.1
 _FAILURE = re.compile(r"Worker process (\d+) exit with exception\. Error code: (-?\d+)")
+_LOST = re.compile(r"worker (\d+) is the first one timed out")
 _NOISE = re.compile(r"\[(INFO|WARNING|DEBUG)\] [A-Z_]+\(")
 
 
@@ -146,6 +147,11 @@ class Job:
             self._show(log_dir / "scheduler.log")
             self.err.write(f"ms-omni: the job failed; logs are in {log_dir}\n")
             return EXIT_FAILED
+        if failure.code == -signal.SIGTERM and (lost := _lost_rank(log_dir)) is not None:
+            self.err.write(
+                f"ms-omni: rank {lost} on another machine was lost, and so the job failed; see its log there\n"
+            )
+            return EXIT_FAILED
         if failure.code == EXIT_USER_ERROR:
             if rank != self.shown_rank:
                 self.err.write("".join(f"{line}\n" for line in _last_lines(self._log(rank))[-1:]))
@@ -199,6 +205,14 @@ def _kill(pid: int | None) -> None:
     if pid is not None and _is_running(pid):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+
+def _lost_rank(log_dir: Path) -> int | None:
+    """The rank that the scheduler missed, before it ended this machine's ranks with SIGTERM."""
+    with suppress(OSError):
+        match = _LOST.search((log_dir / f"{SCHEDULER}.log").read_text(errors="replace"))
+        return int(match[1]) if match else None
+    return None
 
 
 def _last_lines(path: Path) -> list[str]:

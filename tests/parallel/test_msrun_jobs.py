@@ -133,7 +133,7 @@ def test_scripts_for_one_machine(tmp_path, cards):
 
 
 def test_script_for_several_machines(tmp_path):
-    """As a job of one machine: MindSpore's scheduler and ranks cannot play two machines at one address."""
+    """As a job of one machine; two machines need two network namespaces, below."""
     extra = {"NODES": "1", "NODE_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "CARDS": "2"}
     done = subprocess.run(
         ["bash", str(ROOT / "launch/machines.sh"), "--json"],
@@ -154,3 +154,35 @@ def test_script_for_several_machines_names_what_is_missing(tmp_path, missing):
         ["bash", str(ROOT / "launch/machines.sh")], capture_output=True, text=True, env=environment(**extra)
     )
     assert done.returncode != 0 and missing in done.stderr
+
+
+def two_machines(tmp_path, program, fail=""):
+    """launch/machines.sh on two machines with one rank each -> what machine 0 and machine 1 printed, and exit codes."""
+    if subprocess.run(["unshare", "-n", "ip", "link"], capture_output=True).returncode:
+        pytest.skip("needs the right to make network namespaces")
+    words = ["unshare", "-n", "bash", str(HERE / "two_machines.sh"), str(tmp_path), fail]
+    extra = {"COMMAND": str(program), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(words, capture_output=True, text=True, timeout=200, cwd=tmp_path, env=environment(**extra))
+    assert done.returncode == 0, done.stderr
+    return [(tmp_path / f"machine_{i}").read_text() for i in range(2)], done.stdout.split()
+
+
+@pytest.mark.slow
+def test_two_machines(tmp_path):
+    (first, second), codes = two_machines(tmp_path, HERE / "rank_battery.py")
+    assert codes == ["0", "0"] and first == "battery done\n", first + second
+    assert second == "ms-omni: ranks 1 to 1 run here; the result appears on machine 0\n"
+    for rank in range(2):
+        report = json.loads((tmp_path / f"rank_{rank}.json").read_text())
+        assert report["world"] == [rank, 2, 2, None]
+        assert report["results"]["all_reduce float32 graph"] == expected("all_reduce", "float32", range(2))
+
+
+@pytest.mark.slow
+def test_a_rank_lost_on_another_machine_ends_the_job(tmp_path):
+    start = time.monotonic()
+    (first, second), codes = two_machines(tmp_path, HERE / "rank_loop.py", fail="1")
+    assert codes == ["1", "1"] and time.monotonic() - start < 120
+    assert "ms-omni: rank 1 on another machine was lost" in first
+    assert "ms-omni: rank 1 was ended by signal 9 (SIGKILL)" in second
+    assert processes_of(tmp_path) == []
