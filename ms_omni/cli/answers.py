@@ -1,0 +1,169 @@
+"""What a batch has answered: one file an answer while it runs, all in one file when it is done."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ms_omni.cli.manifest import Item
+from ms_omni.errors import OmniError
+
+RESULTS = "results.jsonl"
+_POLL_S = 0.5
+
+
+class AnswerStore:
+    """The directory of `--out`. `settings`: what all answers in it must have in common.
+
+    Several processes use it at once: a file is written and removed by the one process whose answer it is."""
+
+    def __init__(self, directory: Path, settings: dict[str, Any]) -> None:
+        self.directory, self._settings = directory, settings
+        self._answers = directory / "answers"
+
+    def wave(self, item: Item) -> Path:
+        return self.directory / f"{item.id}.wav"
+
+    def kept(self, items: Iterable[Item]) -> dict[str, dict[str, Any]]:
+        """Results by id, of an earlier run: what was answered as it is asked for now. Failures are tried again.
+
+        Raises OmniError when one was made with other settings."""
+        found = {}
+        for item in items:
+            record = self._read(item)
+            if record is None or record["asked"] != item.digest or "error" in record["result"]:
+                continue
+            if item.speak and not self.wave(item).is_file():
+                continue
+            self._check_settings(record["settings"])
+            found[item.id] = record["result"]
+        return found
+
+    def make(self) -> None:
+        """Creates the directories. Raises OmniError when nothing can be written there."""
+        try:
+            self._answers.mkdir(parents=True, exist_ok=True)
+            # Only a trial tells: root passes every permission check even on a read-only file system.
+            with tempfile.TemporaryFile(dir=self._answers):
+                pass
+        except OSError as error:
+            raise OmniError(f"--out {self.directory}: cannot be written ({error.strerror})") from error
+
+    def discard(self, items: Iterable[Item]) -> None:
+        """Removes what an earlier run left of these, so that an interrupt does not leave old answers among new."""
+        for item in items:
+            self._file(item).unlink(missing_ok=True)
+            self.wave(item).unlink(missing_ok=True)
+
+    def write(self, item: Item, result: dict[str, Any]) -> None:
+        record = {"settings": self._settings, "asked": item.digest, "result": result}
+        self._write(self._file(item), json.dumps(record, ensure_ascii=False) + "\n")
+
+    def stamps(self, items: Iterable[Item]) -> dict[str, int]:
+        """When the answers that are there were written, by id."""
+        wanted = {self._file(item).name: item.id for item in items}
+        with os.scandir(self._answers) as entries:
+            found = {wanted[entry.name]: _modified_ns(entry) for entry in entries if entry.name in wanted}
+        return {name: stamp for name, stamp in found.items() if stamp is not None}
+
+    def read(self, item: Item) -> dict[str, Any] | None:
+        record = self._read(item)
+        return None if record is None else record["result"]
+
+    def discard_results(self) -> None:
+        (self.directory / RESULTS).unlink(missing_ok=True)
+
+    def merge(self, items: Iterable[Item], results: dict[str, dict[str, Any]]) -> None:
+        """Writes the results of all items in their order, whole or not at all."""
+        lines = [json.dumps(results[item.id], ensure_ascii=False) + "\n" for item in items]
+        self._write(self.directory / RESULTS, "".join(lines))
+
+    def _file(self, item: Item) -> Path:
+        return self._answers / f"{item.id}.json"
+
+    def _read(self, item: Item) -> dict[str, Any] | None:
+        """None too for what a crash of the machine may have left: an empty file."""
+        with suppress(OSError, ValueError):
+            record = json.loads(self._file(item).read_text(encoding="utf-8"))
+            if isinstance(record, dict) and {"settings", "asked", "result"} <= record.keys():
+                return record
+        return None
+
+    def _write(self, path: Path, text: str) -> None:
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            os.replace(temporary, path)
+        except OSError as error:
+            raise OmniError(f"--out {path}: could not be written ({error.strerror})") from error
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _check_settings(self, before: dict[str, Any]) -> None:
+        for key in sorted({*before, *self._settings}):
+            then, now = before.get(key), self._settings.get(key)
+            if then != now:
+                raise OmniError(
+                    f"--out {self.directory}: holds answers made with {key} {_shown(then)}, now it is {_shown(now)}; "
+                    "give the same settings, another directory, or --restart to begin anew"
+                )
+
+
+class Waiter:
+    """Collects the answers of all processes as they appear. To be made before any of them can write: what is there
+    then is of an earlier run."""
+
+    def __init__(self, store: AnswerStore, items: Iterable[Item], report: Callable[[dict[str, Any]], None]) -> None:
+        """report: called with every new result."""
+        self._store, self._report = store, report
+        self._missing = {item.id: item for item in items}
+        self._before = store.stamps(self._missing.values())
+        self.results: dict[str, dict[str, Any]] = {}
+
+    def look(self) -> bool:
+        """Whether there was something new."""
+        count = len(self._missing)
+        for name, stamp in self._store.stamps(self._missing.values()).items():
+            if stamp == self._before.get(name) or (result := self._store.read(self._missing[name])) is None:
+                continue
+            del self._missing[name]
+            self.results[name] = result
+            self._report(result)
+        return len(self._missing) < count
+
+    def wait(
+        self,
+        time_out_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Until nothing is missing. Raises OmniError when for `time_out_s` seconds nothing new has come."""
+        since = clock()
+        while True:
+            if self.look():
+                since = clock()
+            if not self._missing:
+                return
+            if clock() - since > time_out_s:
+                names = ", ".join(list(self._missing)[:3]) + (", ..." if len(self._missing) > 3 else "")
+                raise OmniError(
+                    f"--time-out {time_out_s:g}: so many seconds without an answer from another process; "
+                    f"{len(self._missing)} missing ({names}); the same command goes on where this one ended"
+                )
+            sleep(_POLL_S)
+
+
+def _modified_ns(entry: os.DirEntry[str]) -> int | None:
+    with suppress(OSError):  # removed meanwhile
+        return entry.stat().st_mtime_ns
+    return None
+
+
+def _shown(value: Any) -> str:
+    return "unset" if value is None else str(value)

@@ -1,0 +1,174 @@
+"""`ms-omni batch`: answer a manifest of conversations with one loaded model, or one on every group of cards."""
+
+from __future__ import annotations
+
+import argparse
+import traceback
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from ms_omni.cli.parser import print_note, whole_number
+from ms_omni.cli.progress import make_progress
+from ms_omni.cli.settings import (
+    CommandFlags,
+    add_config_flag,
+    add_decoding_flags,
+    add_media_flags,
+    add_speaker_flag,
+    merge_settings,
+)
+from ms_omni.errors import OmniError
+
+if TYPE_CHECKING:  # these import numpy, which --help need not wait for
+    from ms_omni.cli.answers import Waiter
+    from ms_omni.cli.batch_job import BatchJob
+    from ms_omni.cli.manifest import Item
+    from ms_omni.engine import OmniEngine
+    from ms_omni.parallel.world import World
+
+USAGE = "ms-omni batch --model DIR --manifest FILE.jsonl --out DIR [flags]"
+HELP = "answer a file of conversations with one loaded model"
+EXIT_SOME_FAILED = 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    manifest = parser.add_argument_group("what to answer")
+    add: Any = manifest.add_argument
+    absent = argparse.SUPPRESS
+    add("--manifest", metavar="FILE.jsonl", default=absent, help="one conversation a line, as JSON (required)")
+    add("--out", metavar="DIR", default=absent, help="for results.jsonl and the waves (required)")
+    add("--restart", action="store_true", help="answer everything again, also what an earlier run has answered")
+    add_media_flags(manifest)
+    speech = parser.add_argument_group("speech")
+    toggle = argparse.BooleanOptionalAction
+    speech.add_argument("--speak", action=toggle, default=absent, help="write a wave for lines that do not say")
+    add_speaker_flag(speech)
+    add_decoding_flags(parser)
+    other = parser.add_argument_group("several cards and settings")
+    kind = whole_number(1)
+    other.add_argument(
+        "--time-out",
+        metavar="S",
+        type=kind,
+        default=absent,
+        help="seconds without a new answer after which other groups of cards are given up (default 3600)",
+    )
+    add_config_flag(other)
+
+
+FLAGS = CommandFlags("batch", add_arguments)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check everything cheap, then load, answer what is not answered yet, and write all results in one file. Exit
+    code 1 when a conversation failed."""
+    from ms_omni.cli.answers import Waiter
+    from ms_omni.cli.batch_job import check_batch
+    from ms_omni.cli.batch_progress import BatchProgress
+    from ms_omni.cli.quiet import results_only_on_stdout
+
+    with results_only_on_stdout(args.debug):
+        job = check_batch(merge_settings(args, FLAGS), args.restart)
+        if not job.todo:
+            return _finish(job, {}, _writes_without_engine(), f"all {len(job.items)} are answered already")
+        progress = BatchProgress(len(job.items), len(job.kept))
+        waiter = Waiter(job.store, job.todo, progress.add)
+        engine = _load(job)
+        progress.start(shows=engine.world.is_writer)
+        _answer_share(job, engine, waiter, args.debug)
+        # All ranks stay until the last answer: one that leaves early takes collectives with it, or ends the job.
+        waiter.wait(job.time_out_s)
+        return _finish(job, waiter.results, engine.world.is_writer, progress.summary())
+
+
+def _load(job: BatchJob) -> OmniEngine:
+    progress = make_progress()
+    try:
+        progress("load", 0, 0)  # importing MindSpore and mindone alone takes seconds
+        from ms_omni.engine import OmniEngine
+
+        settings = asdict(job.engine)
+        return OmniEngine.from_pretrained(settings.pop("model"), **settings, progress=progress)
+    finally:
+        progress.close()
+
+
+def share(items: list[Item], world: World) -> list[Item]:
+    """The items of this process's group. The same on all ranks of a group, which must ask the same in step."""
+    return items[world.replica :: world.num_replicas]
+
+
+def _answer_share(job: BatchJob, engine: OmniEngine, waiter: Waiter, debug: bool) -> None:
+    world, mine = engine.world, share(job.todo, engine.world)
+    if world.is_writer:
+        job.store.discard_results()
+    if world.is_leader:
+        job.store.discard(mine)
+    for item in mine:
+        result = _answer(job, engine, item, debug)
+        if world.is_leader:
+            job.store.write(item, result)
+        if world.is_writer:
+            waiter.look()
+
+
+def _answer(job: BatchJob, engine: OmniEngine, item: Item, debug: bool) -> dict[str, Any]:
+    """The line of results.jsonl, after the wave is written."""
+    from ms_omni.cli.wave import write_wave
+
+    try:
+        output = engine.generate(
+            item.conversation,
+            return_audio=item.speak,
+            speaker=item.speaker,
+            use_audio_in_video=item.use_audio_in_video,
+            fps=job.fps,
+            sampling=job.sampling,
+            progress=_no_progress,
+        )
+    except Exception as error:
+        # What is no fault of the conversation need not have hit the other ranks of the group: they would wait for this
+        # one for ever, so the job ends here.
+        if not isinstance(error, OmniError) and engine.world.group_size > 1:
+            raise
+        if debug:
+            traceback.print_exc()
+        return {"id": item.id, "error": _one_line(error)}
+    path = None
+    if output.audio is not None:
+        path = job.store.wave(item)
+        if engine.world.is_leader:
+            write_wave(path, output.audio, "--out")
+    return {"id": item.id, **output.to_dict(None if path is None else str(path))}
+
+
+def _no_progress(stage: str, done: int, total: int) -> None:
+    """A batch counts conversations, not tokens."""
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, OmniError) else f"internal error: {type(error).__name__}: {text}"
+
+
+def _writes_without_engine() -> bool:
+    from ms_omni.parallel.world import is_scheduler, rank_before_start
+
+    # Where ranks are not given out yet every process writes: the same content, each time whole.
+    return not is_scheduler() and rank_before_start() in (0, None)
+
+
+def _finish(job: BatchJob, new: dict[str, dict[str, Any]], is_writer: bool, summary: str) -> int:
+    from ms_omni.cli.answers import RESULTS
+
+    if not is_writer:
+        return 0  # another code would end the job before the writer has finished
+    results = {**job.kept, **new}
+    job.store.merge(job.items, results)
+    print_note(summary)
+    failed = sum("error" in result for result in results.values())
+    if not failed:
+        return 0
+    where = job.store.directory / RESULTS
+    print_note(f"{failed} of {len(results)} conversations failed; {where} says why; the same command tries them again")
+    return EXIT_SOME_FAILED
