@@ -14,20 +14,8 @@ from typing import Any
 import numpy as np
 from dialogues import SPOKEN_QUESTIONS, Dialogues
 from espeak import random_voice, speak
+from sounds import NoSpeech
 from words import SPOKEN
-
-
-class NoSpeech:
-    """Stands in for the bank while only the texts of dialogues matter."""
-
-    def word(self, rng: random.Random, word: str) -> np.ndarray:
-        return np.zeros(800, np.float32)
-
-    def sentence(self, rng: random.Random) -> tuple[tuple[str, ...], np.ndarray]:
-        return ("hello",), np.zeros(800, np.float32)
-
-    def question(self, rng: random.Random, text: str) -> np.ndarray:
-        return np.zeros(800, np.float32)
 
 
 def spoken_form(sentence: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from unittest import mock
 
 from scenes import PIXELS
-from text import train_merges
+from text import frozen_merges
 
 from ms_omni.checkpoint import presets, tiny_tokenizer
 from ms_omni.checkpoint.presets import Preset, build_config
@@ -37,7 +37,7 @@ PRESET = Preset(
 
 def write_tokenizer(directory: Path) -> None:
     """tokenizer.json and its companions, with this world's vocabulary in place of the random checkpoints'."""
-    trained = train_merges()
+    trained = frozen_merges()
     with mock.patch.object(tiny_tokenizer, "build_vocab", lambda: trained):
         tiny_tokenizer.write_tokenizer(directory, CHAT_TEMPLATE)
     # Qwen3OmniMoeProcessor has a `size` for videos (128 to 768 tokens) that wins over the video processor's file; only

@@ -10,7 +10,8 @@ from typing import Any
 import scenes
 import sounds
 from scenes import Scene, Thing
-from sounds import Bank, Clip
+from sounds import Bank, Clip, NoSpeech
+from speech import parts
 from unrelated import unrelated_question
 from words import COLOURS, DIGITS, EVERYDAY, HELLO, ONLY_IN_SENTENCES, SHAPES, SPOKEN, UNKNOWN, WHO, article, capital
 
@@ -280,8 +281,15 @@ class Dialogues:
         return max(self.rng.uniform(1, 8) if self.rng.random() < 0.6 else self.rng.uniform(8, 20), 1.6 * words)
 
     def transcript(self) -> Any:
-        if self.rng.random() < 0.5:
+        kind = self.rng.random() if self.bank.own else self.rng.random() * 0.6
+        if kind < 0.3:
             clip = sounds.spoken_sentence(self.rng, self.bank, None if self.rng.random() < 0.8 else self.rng.uniform(4, 20))
+        elif kind >= 0.6:  # somebody's answer, word by word: in the model's own voice, or in any
+            answer = self.answer()
+            if kind < 0.88:
+                clip = sounds.own_voice(self.rng, self.bank, answer)
+            else:
+                clip = sounds.speech(self.rng, self.bank, [word for word, _ in parts(answer) if word[0] != "<"])
         else:
             words = self.words()
             clip = sounds.speech(self.rng, self.bank, words, self.length(len(words)))
@@ -290,6 +298,15 @@ class Dialogues:
             "Transcribe the audio.", "What is spoken?", "What was said?",
         )  # fmt: skip
         return Turn([clip], question, f"The voice says {' '.join(clip.heard)}.")
+
+    def answer(self) -> str:
+        """What could have been answered to something."""
+        if self.rng.random() < 0.25:
+            return f"The voice says {' '.join(self.rng.choice(ALL_WORDS) for _ in range(self.rng.randint(1, 8)))}."
+        texts = Dialogues(NoSpeech(), self.rng)  # type: ignore[arg-type]
+        while len(answer := texts.draw().turns[-1].answer.split()) > 14:
+            pass
+        return " ".join(answer)
 
     def word(self) -> Any:
         words = [self.rng.choice(PLAIN_WORDS) for _ in range(self.rng.choices((1, 2, 3, 4), (7, 1, 1, 1))[0])]
@@ -538,11 +555,11 @@ def moves(thing: Thing) -> str:
 
 SKILLS: dict[str, tuple[Callable[[Dialogues], Any], float]] = {
     "image": (Dialogues.image, 26),
-    "follow_up": (Dialogues.follow_up, 6),
-    "two_images": (Dialogues.two_images, 8),
+    "follow_up": (Dialogues.follow_up, 9),
+    "two_images": (Dialogues.two_images, 13),
     "digits": (Dialogues.digits, 8),
     "word": (Dialogues.word, 7),
-    "transcript": (Dialogues.transcript, 12),
+    "transcript": (Dialogues.transcript, 18),
     "tones": (Dialogues.tones, 7),
     "voice": (Dialogues.voice, 1.5),
     "picture_and_sound": (Dialogues.picture_and_sound, 5),

@@ -148,6 +148,12 @@ def _ground(rng: random.Random) -> tuple[int, int, int]:
     return tuple(max(0, min(255, level + rng.randint(-22, 22))) for _ in range(3))  # type: ignore[return-value]
 
 
+def _floor(rng: random.Random) -> tuple[float, tuple[int, int, int]]:
+    """Where it begins, as a share of the height, and its colour."""
+    level = rng.randint(60, 200)
+    return rng.uniform(0.75, 0.92), (level, level, max(0, level - 15))
+
+
 def _rgb(rng: random.Random, colour: int) -> tuple[int, int, int]:
     base = COLOURS[COLOUR_NAMES[colour]]
     dark = rng.uniform(0.85, 1.0)
@@ -190,6 +196,8 @@ def picture(rng: random.Random, count: int | None = None) -> Scene:
     scene = _blank(rng)
     if count is None:
         count = rng.choices(range(7), (2, 22, 26, 22, 14, 8, 6))[0]
+    if rng.random() < 0.1:
+        scene.floor = _floor(rng)
     width, height = scene.width, scene.height
     side = min(width, height)
     used: set[tuple[int, int]] = set()
@@ -243,8 +251,7 @@ def video(rng: random.Random, seconds: float, count: int | None = None, movers: 
     if max(width, height) > 2 * min(width, height):
         width = height = scene.width = scene.height = max(96, round(math.sqrt(width * height)))
     if rng.random() < 0.2:
-        level = rng.randint(60, 200)
-        scene.floor = (rng.uniform(0.75, 0.92), (level, level, max(0, level - 15)))
+        scene.floor = _floor(rng)
     count = count or rng.choices((1, 2, 3), (4, 4, 2))[0]
     movers = rng.choices((0, 1, 2), (1, 6, 2))[0] if movers is None else movers
     movers = min(movers, count)

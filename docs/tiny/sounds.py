@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from espeak import SPEAKERS
+from own_voice import OwnVoice
 
 RATE = 16_000
 
@@ -24,9 +26,11 @@ class Clip:
 
 
 class Bank:
-    """Speech that was synthesised before: utterances (words, samples), found by what they say."""
+    """Speech that was synthesised before: utterances (words, samples), found by what they say. own: the phrasebook as
+    own_voice.py writes it."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, own: Path | None = None):
+        self.own = OwnVoice(own) if own else None
         self.samples = np.load(path / "samples.npy", mmap_mode="r")
         index = np.load(path / "index.npz")
         self.starts, self.ends = index["starts"], index["ends"]
@@ -53,6 +57,21 @@ class Bank:
 
     def question(self, rng: random.Random, text: str) -> np.ndarray:
         return self.get(rng.choice(self.questions[text]))
+
+
+class NoSpeech:
+    """Stands in for the bank while only the texts of dialogues matter."""
+
+    own = None
+
+    def word(self, rng: random.Random, word: str) -> np.ndarray:
+        return np.zeros(800, np.float32)
+
+    def sentence(self, rng: random.Random) -> tuple[tuple[str, ...], np.ndarray]:
+        return ("hello",), np.zeros(800, np.float32)
+
+    def question(self, rng: random.Random, text: str) -> np.ndarray:
+        return np.zeros(800, np.float32)
 
 
 def _noise(rng: random.Random, count: int) -> np.ndarray:
@@ -108,6 +127,13 @@ def spoken_sentence(rng: random.Random, bank: Bank, seconds: float | None = None
     """A sentence in one breath."""
     words, samples = bank.sentence(rng)
     return Clip(_finish(rng, _placed(rng, [samples], seconds, (0, 0))), "speech", words)
+
+
+def own_voice(rng: random.Random, bank: Bank, answer: str) -> Clip:
+    """An answer as the model itself says it."""
+    assert bank.own is not None
+    words, samples = bank.own.say(answer, rng.choice(list(SPEAKERS)), rng.randrange(2))
+    return Clip(_finish(rng, _placed(rng, [samples], None, (0, 0))), "speech", words)
 
 
 def spoken_question(rng: random.Random, bank: Bank, text: str) -> Clip:

@@ -1,19 +1,26 @@
-"""Tokenizer and prompt of the tiny model: built once from the texts of the small world."""
+"""Tokenizer of the tiny model. Its vocabulary was learnt once from the texts of the small world and lies in tokenizer/:
+training changes the texts, but must not change the ids.
+
+    python docs/tiny/text.py DIR    # learns it anew
+"""
 
 from __future__ import annotations
 
+import json
 import random
+import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from bank import NoSpeech
 from dialogues import Dialogues
+from sounds import NoSpeech
 from unrelated import unrelated_question
 from words import COLOURS, DIGITS, EVERYDAY, SHAPES, SPOKEN
 
 from ms_omni.checkpoint.tiny_tokenizer import PRETOKENIZER_PATTERN, ROLE_WORDS
 
+FROZEN = Path(__file__).resolve().parent / "tokenizer"
 VOCAB_BEFORE_SPECIALS = 1247  # 1280 with the 33 special tokens
 
 
@@ -31,10 +38,15 @@ def corpus(seed: int = 0) -> list[str]:
     return texts
 
 
+def frozen_merges() -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """(vocabulary, merges) that the published weights belong to."""
+    vocab = json.loads((FROZEN / "vocab.json").read_text(encoding="utf-8"))
+    lines = (FROZEN / "merges.txt").read_text(encoding="utf-8").splitlines()[1:]
+    return vocab, [tuple(line.split(" ", 1)) for line in lines if line]  # type: ignore[misc]
+
+
 def train_merges() -> tuple[dict[str, int], list[tuple[str, str]]]:
     """(vocabulary, merges) of byte-pair encoding with the pre-tokenizer of Qwen2."""
-    import json
-
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
@@ -69,3 +81,15 @@ class Text:
 
     def decode(self, ids: list[int]) -> str:
         return str(self.tokenizer.decode(ids, skip_special_tokens=True))
+
+
+def main() -> None:
+    directory = Path(sys.argv[1])
+    vocab, merges = train_merges()
+    (directory / "vocab.json").write_text(json.dumps(vocab, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    lines = ["#version: 0.2", *(f"{left} {right}" for left, right in merges)]
+    (directory / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

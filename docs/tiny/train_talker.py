@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from bank import NoSpeech
 from config_file import read_config
 from dialogues import Dialogue, Dialogues, Turn
 from espeak import SPEAKERS
@@ -25,7 +24,7 @@ from layers import from_hf_state, hf_state, initialise
 from packing import Packer, Sequence
 from render import log_mel, render_pictures
 from safetensors.torch import load_file, save_file
-from sounds import Bank
+from sounds import Bank, NoSpeech
 from speech import NUM_CODE_GROUPS, Phrasebook
 from talker import Talker
 from text import Text

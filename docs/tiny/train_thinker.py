@@ -39,7 +39,7 @@ class Stream(torch.utils.data.IterableDataset):
         worker = torch.utils.data.get_worker_info()
         rng = random.Random(f"{self.seed}-{worker.id if worker else 0}")
         packer = Packer(Text(self.options.files))
-        dialogues = Dialogues(Bank(self.options.bank), rng)
+        dialogues = Dialogues(Bank(self.options.bank, self.options.own_voice), rng)
         while True:
             yield tensors(packer.batch(dialogues, self.options.tokens, self.options.patches))
 
@@ -131,7 +131,7 @@ def held_out(options: argparse.Namespace, seed: int = 10_007) -> list[dict[str, 
     """Dialogues with voices and unrelated questions that training does not have."""
     packer = Packer(Text(options.files))
     rng = random.Random(seed)
-    dialogues = Dialogues(Bank(options.held_out_bank), rng, held_out=True)
+    dialogues = Dialogues(Bank(options.held_out_bank, options.own_voice), rng, held_out=True)
     return [tensors(packer.batch(dialogues, 10**9, 10**9, skill, options.held_out)) for skill in SKILLS]
 
 
@@ -169,9 +169,11 @@ def train(options: argparse.Namespace) -> None:
     initialise(model, options.seed)
     if options.resume:
         load(model, options.resume)
+    model.thinker.model.embed_tokens.weight.requires_grad_(not options.keep_words)
     print("parameters", sum(p.numel() for p in model.thinker.parameters()), flush=True)
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim < 2]
+    trained = [p for p in model.parameters() if p.requires_grad]
+    decayed = [p for p in trained if p.ndim > 1]
+    others = [p for p in trained if p.ndim < 2]
     groups = [{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=options.lr, betas=(0.9, 0.98), fused=device == "cuda")
     loader = torch.utils.data.DataLoader(
@@ -242,6 +244,8 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--resume", type=Path, help="directory with the weights of an earlier run")
     parser.add_argument("--state", type=Path, help="file for weights and optimizer, read if it exists, written at the end")
+    parser.add_argument("--own-voice", type=Path, help="phrasebook of own_voice.py, to understand oneself")
+    parser.add_argument("--keep-words", action="store_true", help="leave the text embeddings as they are (the Talker knows them)")
     parser.add_argument("--minutes", type=float, default=9.0, help="of this run")
     parser.add_argument("--total-minutes", type=float, default=9.0, help="of all runs, for the learning rate")
     parser.add_argument("--progress", type=float, default=0.0, help="share of the schedule that earlier runs did")
