@@ -27,7 +27,8 @@ first steps:
   ms-omni doctor                                        check this machine
   ms-omni launch --cards 2 -- understand ...            the same on two cards
 
-exit codes: 0 done, 1 internal error (or doctor found a miss), 2 wrong input, 130 interrupted
+exit codes: 0 done, 1 internal error (or doctor found a miss, or batch a conversation that fails), 2 wrong input,
+            130 interrupted
 """
 
 

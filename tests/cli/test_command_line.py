@@ -14,7 +14,7 @@ from ms_omni.errors import OmniError
 @pytest.mark.parametrize(
     ("argv", "parts"),
     [
-        ([], ["no command", "understand, tiny, doctor"]),
+        ([], ["no command", "understand, batch, tiny, doctor"]),
         (["understnd"], ["'understnd'", "did you mean understand?"]),
         (["--vresion"], ["unknown flag --vresion", "did you mean --version?"]),
         (["understand", "--imgae", "x.png"], ["unknown flag --imgae", "did you mean --image?"]),
@@ -30,7 +30,7 @@ from ms_omni.errors import OmniError
         (["understand", "--min-pixels", "0"], ["--min-pixels: 0", "at least 1"]),
         (["understand", "--device", "cpu"], ["--device: 'cpu'", "auto, CPU, Ascend"]),
         (["understand", "--dtype", "float"], ["--dtype: 'float'", "float32"]),
-        (["understand", "--parallel", "ep"], ["--parallel: 'ep'", "none"]),
+        (["understand", "--parallel", "pp"], ["--parallel: 'pp'", "none", "ep"]),
         (["tiny"], ["missing: DIR"]),
         (["tiny", "a", "--preset", "huge"], ["--preset: 'huge'", "tiny, bench"]),
         (["tiny", "a", "--seed", "-1"], ["--seed: -1", "at least 0"]),
