@@ -43,13 +43,13 @@ class TokenBlocks:
         """added, residual: (1, hidden), whose sum enters the first block. position: the token's cache row. The same of
         what leaves the last one; behind the last layer the normed hidden state instead of what was added."""
         out, total = added[0], residual[0]
-        rotary = _rotary(np.float32(rope_position) * self.inv_freq)
+        rotary = rotary_of(np.float32(rope_position) * self.inv_freq)
         for block in self.blocks:
             total = total + out
-            out = block.work(_rms_norm(total, block.norm, self.eps), rotary, position)
+            out = block.work(rms_norm(total, block.norm, self.eps), rotary, position)
         if self.final_norm is not None:
             total = total + out
-            out = _rms_norm(total, self.final_norm, self.eps)
+            out = rms_norm(total, self.final_norm, self.eps)
         return out[None], total[None]
 
 
@@ -59,7 +59,9 @@ class Attention:
     def __init__(self, layer: Any, keys: np.ndarray, values: np.ndarray):
         """layer: a DecoderLayer. keys, values: (kv_heads * capacity, head_dim), of its cache."""
         spec = layer.spec
-        self.qkv, self.o = layer.qkv.asnumpy(), layer.o.asnumpy()
+        # Weights that are gathered come with each call
+        self.qkv = None if layer.is_gathered else layer.qkv.asnumpy()
+        self.o = None if layer.is_gathered else layer.o.asnumpy()
         self.qkv_bias = layer.qkv_bias.asnumpy() if spec.has_bias else None
         self.o_bias = layer.o_bias.asnumpy() if layer.adds_bias else None
         self.heads, self.kv_heads, self.dim, self.eps = spec.num_heads, spec.num_kv_heads, spec.head_dim, layer.eps
@@ -74,7 +76,11 @@ class Attention:
         self.keys, self.values = keys.reshape(shape), values.reshape(shape)
 
     def __call__(self, x: np.ndarray, rotary: np.ndarray, position: int) -> np.ndarray:
-        qkv = self.qkv.dot(x)
+        return self.attend(x, rotary, position, self.qkv, self.o)
+
+    def attend(self, x: np.ndarray, rotary: np.ndarray, position: int, qkv_weight: Any, o_weight: Any) -> np.ndarray:
+        """x: (hidden,), normed. qkv_weight, o_weight: of `layer_weights`. (hidden,)."""
+        qkv = qkv_weight.dot(x)
         if self.qkv_bias is not None:
             qkv += self.qkv_bias
         by_head = qkv.reshape(-1, self.dim)
@@ -82,8 +88,7 @@ class Attention:
         rotated = _rotate(_norm_heads(by_head[:first_v], self.norms, self.eps), rotary)
         self.keys[:, position] = rotated[self.heads :]
         self.values[:, position] = by_head[first_v:]
-        attended = self._attend(rotated[: self.heads], position + 1)
-        out = self.o.dot(attended)
+        out = o_weight.dot(self._attend(rotated[: self.heads], position + 1))
         return out if self.o_bias is None else out + self.o_bias
 
     def _attend(self, q: np.ndarray, filled: int) -> np.ndarray:
@@ -100,11 +105,9 @@ class Dense:
 
     def __init__(self, layer: Any):
         self.gate_up, self.down = layer.dense_gate_up.asnumpy(), layer.dense_down.asnumpy()
-        self.half = self.gate_up.shape[0] // 2
 
     def __call__(self, x: np.ndarray, rotary: np.ndarray, position: int) -> np.ndarray:
-        both = self.gate_up.dot(x)
-        return self.down.dot(silu(both[: self.half]) * both[self.half :])
+        return dense(x, self.gate_up, self.down)
 
 
 class Experts:
@@ -128,21 +131,38 @@ class Experts:
         for row, expert in zip(hidden, chosen, strict=True):
             out += self.down[expert].dot(row)
         if self.shared is not None:
-            gate, dense = self.shared
-            out += dense(x, rotary, position) / np.float32(1 + math.exp(-max(gate.dot(x), -80.0)))
+            gate, network = self.shared
+            out += network(x, rotary, position) * gate_share(gate, x)
         return out
 
     def _route(self, logits: np.ndarray) -> tuple[list[int], np.ndarray]:
-        """Those of the top_k experts whose weights are here, and their shares, as `route` of `decoder_ops`."""
-        chosen = np.argpartition(logits, -self.top_k)[-self.top_k :]
-        chances = np.exp(logits[chosen] - logits.max())
-        everything = chances if self.normalize else np.exp(logits - logits.max())
-        shares = chances / everything.sum()
+        """Those of the top_k experts whose weights are here, and their shares."""
+        chosen, shares = route(logits, self.top_k, self.normalize)
         if len(self.down) < logits.size:
             chosen = chosen - self.first
             here = (chosen >= 0) & (chosen < len(self.down))
             chosen, shares = chosen[here], shares[here]
         return chosen.tolist(), shares
+
+
+def route(logits: np.ndarray, top_k: int, normalize: bool) -> tuple[np.ndarray, np.ndarray]:
+    """logits: (experts,). The top_k and their shares, (top_k,) each, as `route` of `decoder_ops`."""
+    chosen = np.argpartition(logits, -top_k)[-top_k:]
+    chances = np.exp(logits[chosen] - logits.max())
+    everything = chances if normalize else np.exp(logits - logits.max())
+    return chosen, chances / everything.sum()
+
+
+def dense(x: np.ndarray, gate_up: np.ndarray, down: np.ndarray) -> np.ndarray:
+    """x: (hidden,), gate_up: (2 * inner, hidden), down: (hidden, inner)."""
+    both = gate_up.dot(x)
+    half = both.size // 2
+    return down.dot(silu(both[:half]) * both[half:])
+
+
+def gate_share(gate: np.ndarray, x: np.ndarray) -> np.float32:
+    """sigmoid(gate . x): how much the shared expert counts."""
+    return np.float32(1 / (1 + math.exp(-max(gate.dot(x), -80.0))))
 
 
 def layer_blocks(layer: Any, norm: np.ndarray, keys: np.ndarray, values: np.ndarray) -> tuple[Block, Block]:
@@ -152,7 +172,8 @@ def layer_blocks(layer: Any, norm: np.ndarray, keys: np.ndarray, values: np.ndar
     return attention, Block(layer.norm_post.asnumpy(), feed_forward, layer.sums_feed_forward)
 
 
-def _rms_norm(x: np.ndarray, weight: np.ndarray, eps: float) -> np.ndarray:
+def rms_norm(x: np.ndarray, weight: np.ndarray, eps: float) -> np.ndarray:
+    """x, weight: (hidden,)."""
     return x * weight * np.float32(1 / math.sqrt(x.dot(x) / x.size + eps))
 
 
@@ -162,7 +183,7 @@ def _norm_heads(heads: np.ndarray, weights: np.ndarray, eps: float) -> np.ndarra
     return heads * weights / np.sqrt(squares / np.float32(heads.shape[1]) + np.float32(eps))[:, None]
 
 
-def _rotary(angles: np.ndarray) -> np.ndarray:
+def rotary_of(angles: np.ndarray) -> np.ndarray:
     """angles: (head_dim / 2,). (2, head_dim): cosines, and sines with the signs of rotate_half."""
     cos, sin = np.cos(angles), np.sin(angles)
     return np.concatenate([cos, cos, -sin, sin]).reshape(2, -1)

@@ -9,7 +9,7 @@ from mindspore import Parameter, Tensor, mint, nn, ops
 
 from ms_omni.parallel.collectives import all_gather, all_reduce
 from ms_omni.runtime.decoder_spec import DecoderSpec
-from ms_omni.runtime.gathered_weights import GatheredLayer, expert_matrices, matrix
+from ms_omni.runtime.gathered_weights import GatheredLayer, expert_matrices
 from ms_omni.runtime.share import Share
 
 
@@ -47,15 +47,20 @@ class DecoderLayer(nn.Cell):
         self.has_some_experts = self.num_local < spec.num_experts
         self.in_order = Tensor(np.arange(self.top_k, dtype=np.int32)[None])
 
+    def parts(self) -> Tensor:
+        """(ranks, n): every rank's `flat`."""
+        return all_gather(self.flat, self.world).reshape(self.world.group_size, -1)
+
     def large(self) -> tuple[Any, ...]:
         """The matrices that `decode` and `prefill` want: qkv, o, and gate_up and down of the dense or shared expert.
         One collective if they are gathered; it needs nothing of the layers before."""
         if not self.is_gathered:
             return (self.qkv, self.o, self.dense_gate_up, self.dense_down) if self.has_dense else (self.qkv, self.o)
-        parts = all_gather(self.flat, self.world).reshape(self.world.group_size, -1)
+        parts = self.parts()
         whole: Any = ()
         for piece in self.matrices:
-            whole = whole + (matrix(parts, piece),)
+            taken = parts[:, piece.start : piece.start + piece.size]
+            whole = whole + (taken.reshape(-1, piece.columns)[: piece.rows],)
         attention = (ops.concat(whole[:3], 0), whole[3])
         return attention + (ops.concat(whole[4:6], 0), whole[6]) if self.has_dense else attention
 

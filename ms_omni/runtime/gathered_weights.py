@@ -27,6 +27,10 @@ class Piece:
     rows: int
     columns: int
 
+    def of(self, parts: Any) -> Any:
+        """parts: (ranks, n), every rank's vector, of numpy or MindSpore. (rows, columns)."""
+        return parts[:, self.start : self.start + self.size].reshape(-1, self.columns)[: self.rows]
+
 
 @dataclass(frozen=True)
 class GatheredLayer:
@@ -52,12 +56,6 @@ def gathered_layer(reader: Any, prefix: str, index: int, spec: DecoderSpec, dtyp
         arrays["expert_rows"] = np.stack([_joined(reader, row, dtype) for row in rows])
         expert = _pieces(reader, rows[0])
     return GatheredLayer(arrays, _pieces(reader, names), expert)
-
-
-def matrix(parts: Tensor, piece: Piece) -> Tensor:
-    """parts: (ranks, n), every rank's vector. (rows, columns)."""
-    taken = parts[:, piece.start : piece.start + piece.size]
-    return taken.reshape(-1, piece.columns)[: piece.rows]
 
 
 def expert_matrices(parts: Tensor, piece: Piece) -> Tensor:

@@ -12,7 +12,7 @@ from mindspore import Tensor, mint, nn
 
 from ms_omni.kernels.host_kernel import host_kernel
 from ms_omni.kernels.numpy_blocks import Block, TokenBlocks, layer_blocks
-from ms_omni.parallel.collectives import all_reduce
+from ms_omni.parallel.collectives import all_gather, all_reduce
 from ms_omni.runtime.decoder import StackedDecoder
 from ms_omni.runtime.kv_cache import KeyValueCache
 
@@ -37,8 +37,9 @@ class TokenStep(nn.Cell):
         self.decoder, self.cache, self.ops = decoder, cache, decoder.ops
         self.num_layers, self.accept_layer = decoder.num_layers, accept_layer
         self.eps = decoder.eps
-        self.in_numpy = decoder.ops.TOKENS_IN_NUMPY and decoder.dtype == ms.float32 and not decoder.is_gathered
-        self.runs = self._runs() if self.in_numpy else ()
+        self.in_numpy = decoder.ops.TOKENS_IN_NUMPY and decoder.dtype == ms.float32
+        self.runs = self._runs() if self.in_numpy and not decoder.is_gathered else ()
+        self.pairs = gathered_kernels(decoder, cache, graph_name) if self.in_numpy and decoder.is_gathered else ()
         self.kernels = tuple(run.kernel for run in self.runs)
         self.are_addends = tuple(run.is_addend for run in self.runs)
         self.reach_accepted = tuple(run.end == 2 * accept_layer for run in self.runs)
@@ -47,14 +48,14 @@ class TokenStep(nn.Cell):
     @property
     def kernel_numbers(self) -> tuple[int, ...]:
         """By which a graph finds its kernels."""
-        return tuple(kernel.number for kernel in self.kernels)
+        return tuple(kernel.number for kernel in (*self.kernels, *(kernel for pair in self.pairs for kernel in pair)))
 
     def gather(self) -> tuple[Any, ...]:
-        """The large matrices of all layers, for several calls of `decode`; nothing where no layer gathers any."""
+        """What all layers gather, for several calls of `decode`; nothing where no layer gathers anything."""
         matrices: Any = ()
         if self.decoder.is_gathered:
             for layer in self.decoder.layers:
-                matrices = matrices + (layer.large(),)
+                matrices = matrices + (layer.parts() if self.pairs else layer.large(),)
         return matrices
 
     def decode(
@@ -65,6 +66,8 @@ class TokenStep(nn.Cell):
         that enters the accepted layer (the normed one if there are fewer layers, `x` if none is accepted)."""
         if self.kernels:
             return self.in_runs(x, rope_position, position)
+        if self.pairs:
+            return self.in_pairs(x, rope_position, position, gathered)
         return self.by_operator(x, rope_position, position, gathered)
 
     def by_operator(
@@ -109,6 +112,27 @@ class TokenStep(nn.Cell):
             accepted = normed
         return normed, accepted
 
+    def in_pairs(
+        self, x: Tensor, rope_position: Tensor, position: Tensor, gathered: tuple[Any, ...]
+    ) -> tuple[Tensor, Tensor]:
+        """`decode` by two kernels a layer, or one if it is dense, of weights that are gathered."""
+        decoder = self.decoder
+        added, residual = x, self.nothing
+        accepted = x
+        for i in range(self.num_layers):
+            parts = gathered[i] if gathered else decoder.layers[i].parts()
+            made = self.pairs[i][0]((added, residual, rope_position, position, parts))
+            added, residual = made[0], made[1]
+            if decoder.layers[i].has_experts:
+                rows = all_gather(made[4], decoder.world)
+                added = self.pairs[i][1]((added, made[2], made[3], rows))[0]
+            if i + 1 == self.accept_layer:
+                accepted = added + residual
+        normed, _ = self.ops.add_rms_norm(added, residual, decoder.norms[self.num_layers], self.eps)
+        if self.accept_layer >= self.num_layers:
+            accepted = normed
+        return normed, accepted
+
     def _runs(self) -> tuple[Run, ...]:
         """As long as they can be: to where ranks sum, and to the accepted hidden state."""
         decoder, cache = self.decoder, self.cache
@@ -129,3 +153,28 @@ class TokenStep(nn.Cell):
         row = (ms.float32, (1, decoder.spec.hidden_size))
         name = f"{self.graph_name}, {self.cache.name} blocks {start} to {end}"
         return Run(host_kernel(work, (row, row, (ms.float32, ()), (ms.int32, ())), (row, row), name), end, is_addend)
+
+
+def gathered_kernels(decoder: StackedDecoder, cache: KeyValueCache, graph_name: str) -> tuple[tuple[Any, ...], ...]:
+    """The kernels of every layer, one or two, for weights that are gathered."""
+    from ms_omni.kernels.numpy_gathered import GatheredAttention, GatheredExperts
+
+    spec, ranks = decoder.spec, decoder.world.group_size
+    row, shares = (ms.float32, (1, spec.hidden_size)), (ms.float32, (1, spec.experts_per_token))
+    pairs: list[tuple[Any, ...]] = []
+    for i, layer in enumerate(decoder.layers):
+        name = f"{graph_name}, {cache.name} gathered layer {i}"
+        work = GatheredAttention(
+            layer, decoder.norms[i].asnumpy(), cache.keys[i].asnumpy(), cache.values[i].asnumpy(), spec.inv_freq
+        )
+        parts = (ms.float32, (ranks, layer.flat.shape[0]))
+        inputs = (row, row, (ms.float32, ()), (ms.int32, ()), parts)
+        if not layer.has_experts:
+            pairs.append((host_kernel(work, inputs, (row, row), name),))
+            continue
+        size = layer.expert_rows.shape[1]
+        rows = [(ms.float32, (count * spec.experts_per_token, size)) for count in (1, ranks)]
+        first = host_kernel(work, inputs, (row, row, row, shares, rows[0]), name)
+        second = host_kernel(GatheredExperts(layer), (row, row, shares, rows[1]), (row,), f"{name} experts")
+        pairs.append((first, second))
+    return tuple(pairs)
