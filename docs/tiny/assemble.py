@@ -1,6 +1,6 @@
 """Puts the trained parts into one checkpoint directory: float16 safetensors in the Hugging Face layout.
 
-    python docs/tiny/assemble.py OUT --thinker DIR --speech DIR
+python docs/tiny/assemble.py OUT --thinker DIR --speech DIR
 """
 
 from __future__ import annotations

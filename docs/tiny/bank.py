@@ -1,6 +1,6 @@
 """Synthesises the speech that the ears learn from into one file, in parallel processes.
 
-    python docs/tiny/bank.py DIR [--words 150] [--sentences 8000] [--held-out]
+python docs/tiny/bank.py DIR [--words 150] [--sentences 8000] [--held-out]
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ def _synthesise(job: tuple[str, str, Any]) -> np.ndarray:
     return (np.clip(wave / max(1e-3, np.abs(wave).max()) * 0.5, -1, 1) * 32767).astype(np.int16)
 
 
-def make_bank(path: Path, words: int, num_sentences: int, questions: int, seed: int, held_out: bool, processes: int) -> None:
+def make_bank(
+    path: Path, words: int, num_sentences: int, questions: int, seed: int, held_out: bool, processes: int
+) -> None:
     """Writes samples.npy (int16 at 16 kHz, one after the other) and index.npz (kinds, texts, starts, ends)."""
     rng = random.Random(seed)
     texts = [("word", word) for word in SPOKEN for _ in range(words)]

@@ -1,6 +1,6 @@
 """The files of the trained checkpoint beside its weights: configuration, tokenizer, processors.
 
-    python docs/tiny/checkpoint_files.py DIR
+python docs/tiny/checkpoint_files.py DIR
 """
 
 from __future__ import annotations
@@ -92,6 +92,7 @@ def write_files(directory: Path) -> None:
     ids = token_ids(directory)
     generation = {
         "eos_token_id": ids["<|im_end|>"], "pad_token_id": ids["<|endoftext|>"],
+        "talker_do_sample": False, "talker_repetition_penalty": 1.0,
         "thinker_max_new_tokens": PRESET.thinker_max_new_tokens, "talker_max_new_tokens": PRESET.talker_max_new_tokens,
     }  # fmt: skip
     _dump(directory / "generation_config.json", generation)

@@ -16,5 +16,8 @@ def read_config(directory: Path) -> Any:
 def _namespace(data: dict[str, Any]) -> SimpleNamespace:
     keep = ("rope_scaling", "speaker_id")
     return SimpleNamespace(
-        **{key: _namespace(value) if isinstance(value, dict) and key not in keep else value for key, value in data.items()}
+        **{
+            key: _namespace(value) if isinstance(value, dict) and key not in keep else value
+            for key, value in data.items()
+        }
     )

@@ -129,11 +129,21 @@ class Dialogues:
         if kind == "count_some":
             by_shape = rng.random() < 0.6
             group = shapes if by_shape else colours
-            value = rng.choice(group) if group and rng.random() < 0.85 else rng.randrange(len(SHAPES if by_shape else COLOURS))
+            value = (
+                rng.choice(group)
+                if group and rng.random() < 0.85
+                else rng.randrange(len(SHAPES if by_shape else COLOURS))
+            )
             number = group.count(value)
             name = SHAPES[value] if by_shape else scenes.COLOUR_NAMES[value] + " shape"
-            answer = f"There {'is' if number == 1 else 'are'} {NUMBERS[number]} {name if number == 1 else plural(name)}."
-            return self.ask("How many {} are there?", "How many {} do you see?", "Count the {}.").format(plural(name)), answer, None
+            answer = (
+                f"There {'is' if number == 1 else 'are'} {NUMBERS[number]} {name if number == 1 else plural(name)}."
+            )
+            return (
+                self.ask("How many {} are there?", "How many {} do you see?", "Count the {}.").format(plural(name)),
+                answer,
+                None,
+            )
         if kind == "exists":
             by_shape = rng.random() < 0.6
             present = bool(things) and rng.random() < 0.5
@@ -142,7 +152,9 @@ class Dialogues:
                 found, name = value in shapes, SHAPES[value]
             else:
                 thing = rng.choice(things) if present else None
-                pair = (thing.shape, thing.colour) if thing else (rng.randrange(len(SHAPES)), rng.randrange(len(COLOURS)))
+                pair = (
+                    (thing.shape, thing.colour) if thing else (rng.randrange(len(SHAPES)), rng.randrange(len(COLOURS)))
+                )
                 found = any((t.shape, t.colour) == pair for t in things)
                 name = f"{scenes.COLOUR_NAMES[pair[1]]} {SHAPES[pair[0]]}"
             question = self.ask("Is there {}?", "Do you see {}?", "Is there {} in the picture?").format(article(name))
@@ -165,28 +177,40 @@ class Dialogues:
             if not alone:
                 return None
             name = SHAPES[thing.shape]
-            question = self.ask("What colour is the {}?", "Which colour does the {} have?", "What is the colour of the {}?", "What color is the {}?")
+            question = self.ask(
+                "What colour is the {}?",
+                "Which colour does the {} have?",
+                "What is the colour of the {}?",
+                "What color is the {}?",
+            )
             return question.format(name), f"The {name} is {scenes.COLOUR_NAMES[thing.colour]}.", thing
         if kind == "shape":
             if colours.count(thing.colour) != 1:
                 return None
             colour = scenes.COLOUR_NAMES[thing.colour]
-            question = self.ask("Which shape is {}?", "What shape is the {} one?", "What is the {} shape?", "What is the {} object?")
+            question = self.ask(
+                "Which shape is {}?", "What shape is the {} one?", "What is the {} shape?", "What is the {} object?"
+            )
             return question.format(colour), f"The {colour} shape is {article(SHAPES[thing.shape])}.", thing
         if kind == "where":
             where = scenes.place(scene, thing)
             if where is None:
                 return None
             name = SHAPES[thing.shape] if alone and rng.random() < 0.5 else thing.name
-            question = self.ask("Where is the {}?", "Where do you see the {}?", "In which part of the picture is the {}?", "What is the position of the {}?")
+            question = self.ask(
+                "Where is the {}?",
+                "Where do you see the {}?",
+                "In which part of the picture is the {}?",
+                "What is the position of the {}?",
+            )
             return question.format(name), f"The {name} is {at(where)}.", thing
         if len(things) < 2:
             return None
         other = rng.choice([t for t in things if t is not thing])
-        word, first, second = rng.choice((
-            ("left of", thing.x / scene.width, other.x / scene.width), ("right of", other.x / scene.width, thing.x / scene.width),
-            ("above", thing.y / scene.height, other.y / scene.height), ("below", other.y / scene.height, thing.y / scene.height),
-        ))  # fmt: skip
+        (x, y), (other_x, other_y) = ((t.x / scene.width, t.y / scene.height) for t in (thing, other))
+        word, first, second = rng.choice(
+            (("left of", x, other_x), ("right of", other_x, x), ("above", y, other_y), ("below", other_y, y))
+        )
         if abs(first - second) < 0.1:
             return None
         question = f"Is the {thing.name} {self.ask('', 'to the ') if 'of' in word else ''}{word} the {other.name}?"
@@ -208,11 +232,22 @@ class Dialogues:
         if thing and self.rng.random() < 0.6:
             where = scenes.place(scene, thing)
             options = [
-                (self.ask("What colour is it?", "And its colour?", "Which colour does it have?"), f"It is {scenes.COLOUR_NAMES[thing.colour]}."),
-                (self.ask("What shape is it?", "And its shape?", "Which shape is it?"), f"It is {article(SHAPES[thing.shape])}."),
+                (
+                    self.ask("What colour is it?", "And its colour?", "Which colour does it have?"),
+                    f"It is {scenes.COLOUR_NAMES[thing.colour]}.",
+                ),
+                (
+                    self.ask("What shape is it?", "And its shape?", "Which shape is it?"),
+                    f"It is {article(SHAPES[thing.shape])}.",
+                ),
             ]
             if where:
-                options += [(self.ask("Where is it?", "And where is it?", "In which part of the picture is it?"), f"It is {at(where)}.")] * 2
+                options += [
+                    (
+                        self.ask("Where is it?", "And where is it?", "In which part of the picture is it?"),
+                        f"It is {at(where)}.",
+                    )
+                ] * 2
             turns.append(Turn([], *self.rng.choice(options)))
         else:
             second = self.about_picture(scene)
@@ -231,22 +266,37 @@ class Dialogues:
                 if [t.shape for t in first.things].count(first.things[index].shape) > 1:
                     return None
                 name, old, new = SHAPES[first.things[index].shape], first.things[index], second.things[index]
-                answer = f"The {name} is {scenes.COLOUR_NAMES[old.colour]} in the first picture and {scenes.COLOUR_NAMES[new.colour]} in the second picture."
-                return Turn([first, second], self.ask("What is different?", "What is the difference?", "What changed?"), answer)
+                before, after = (scenes.COLOUR_NAMES[version.colour] for version in (old, new))
+                answer = f"The {name} is {before} in the first picture and {after} in the second picture."
+                return Turn(
+                    [first, second], self.ask("What is different?", "What is the difference?", "What changed?"), answer
+                )
             if rng.random() < 0.5:
                 second = Scene(**vars(first))
-                return Turn([first, second], self.ask("Are the pictures the same?", "Do both pictures show the same?"), "Yes.")
-            return Turn([first, second], self.ask("Are the pictures the same?", "Do both pictures show the same?"), "No.")
+                return Turn(
+                    [first, second], self.ask("Are the pictures the same?", "Do both pictures show the same?"), "Yes."
+                )
+            return Turn(
+                [first, second], self.ask("Are the pictures the same?", "Do both pictures show the same?"), "No."
+            )
         second = scenes.picture(rng, rng.randint(0 if kind == "describe" else 1, 4))
         if kind == "describe":
             number = rng.randrange(2)
             answer = self.describe((first, second)[number])
-            question = self.ask("What do you see in the {} picture?", "What is in the {} picture?", "Describe the {} picture.")
+            question = self.ask(
+                "What do you see in the {} picture?", "What is in the {} picture?", "Describe the {} picture."
+            )
             return answer and Turn([first, second], question.format(("first", "second")[number]), capital(answer) + ".")
         if kind == "more":
             a, b = len(first.things), len(second.things)
-            answer = "Both pictures have the same." if a == b else f"The {'first' if a > b else 'second'} picture has more shapes."
-            return Turn([first, second], self.ask("Which picture has more shapes?", "Which picture shows more objects?"), answer)
+            answer = (
+                "Both pictures have the same."
+                if a == b
+                else f"The {'first' if a > b else 'second'} picture has more shapes."
+            )
+            return Turn(
+                [first, second], self.ask("Which picture has more shapes?", "Which picture shows more objects?"), answer
+            )
         if rng.random() < 0.5:
             value = rng.choice(rng.choice((first, second)).things).shape
             name, found = SHAPES[value], [any(t.shape == value for t in s.things) for s in (first, second)]
@@ -269,9 +319,20 @@ class Dialogues:
         digits = [self.rng.choice(DIGITS) for _ in range(number)]
         clip = sounds.speech(self.rng, self.bank, digits, self.length(number))
         if number == 1:
-            question = self.ask("Which digit do you hear?", "What digit is spoken?", "Which number do you hear?", "What number is said?", "Which digit is it?")
+            question = self.ask(
+                "Which digit do you hear?",
+                "What digit is spoken?",
+                "Which number do you hear?",
+                "What number is said?",
+                "Which digit is it?",
+            )
             return Turn([clip], question, f"I hear the digit {digits[0]}.")
-        question = self.ask("Which digits do you hear?", "What digits are spoken?", "Which numbers do you hear?", "What numbers are said?")
+        question = self.ask(
+            "Which digits do you hear?",
+            "What digits are spoken?",
+            "Which numbers do you hear?",
+            "What numbers are said?",
+        )
         return Turn([clip], question, f"I hear the digits {' '.join(digits)}.")
 
     def length(self, words: int) -> float | None:
@@ -283,7 +344,9 @@ class Dialogues:
     def transcript(self) -> Any:
         kind = self.rng.random() if self.bank.own else self.rng.random() * 0.6
         if kind < 0.3:
-            clip = sounds.spoken_sentence(self.rng, self.bank, None if self.rng.random() < 0.8 else self.rng.uniform(4, 20))
+            clip = sounds.spoken_sentence(
+                self.rng, self.bank, None if self.rng.random() < 0.8 else self.rng.uniform(4, 20)
+            )
         elif kind >= 0.6:  # somebody's answer, word by word: in the model's own voice, or in any
             answer = self.answer()
             if kind < 0.88:
@@ -312,7 +375,9 @@ class Dialogues:
         words = [self.rng.choice(PLAIN_WORDS) for _ in range(self.rng.choices((1, 2, 3, 4), (7, 1, 1, 1))[0])]
         clip = sounds.speech(self.rng, self.bank, words, self.length(len(words)))
         if len(words) == 1:
-            question = self.ask("Which word do you hear?", "What word is spoken?", "Which word is said?", "What word is it?")
+            question = self.ask(
+                "Which word do you hear?", "What word is spoken?", "Which word is said?", "What word is it?"
+            )
             return Turn([clip], question, f"I hear the word {words[0]}.")
         end = self.ask("first", "last")
         question = self.ask("What is the {} word?", "Which word is {}?", "Which word comes {}?").format(end)
@@ -321,7 +386,9 @@ class Dialogues:
     def sound(self, seconds: float | None = None) -> Clip:
         kind = self.rng.choices(("tone", "beeps", "noise", "silence"), (5, 5, 1, 1))[0]
         if kind in ("noise", "silence"):
-            return getattr(sounds, kind)(self.rng, seconds or self.rng.choice((self.rng.uniform(0.5, 3), self.rng.uniform(1, 15))))
+            return getattr(sounds, kind)(
+                self.rng, seconds or self.rng.choice((self.rng.uniform(0.5, 3), self.rng.uniform(1, 15)))
+            )
         if seconds is None and self.rng.random() < 0.2:
             seconds = self.rng.uniform(3, 16)
         return getattr(sounds, kind)(self.rng, seconds)
@@ -338,7 +405,13 @@ class Dialogues:
 
     def tones(self) -> Any:
         clip = self.sound()
-        generic = self.ask("What do you hear?", "What is that sound?", "Describe the sound.", "What can you hear?", "What is this sound?")
+        generic = self.ask(
+            "What do you hear?",
+            "What is that sound?",
+            "Describe the sound.",
+            "What can you hear?",
+            "What is this sound?",
+        )
         kind = self.rng.random()
         if kind < 0.4 or clip.kind in ("noise", "silence"):
             if self.rng.random() < 0.25:
@@ -349,12 +422,23 @@ class Dialogues:
             if clip.about[0]:
                 question = self.ask("Is the tone high or low?", "Is it a high or a low tone?", "How high is the tone?")
                 return Turn([clip], question, f"The tone is {clip.about[0]}.")
-            question = self.ask("Does the tone rise or fall?", "Is the tone rising or falling?", "How does the tone move?")
+            question = self.ask(
+                "Does the tone rise or fall?", "Is the tone rising or falling?", "How does the tone move?"
+            )
             return Turn([clip], question, f"The tone is {clip.about[1]}.")
         if kind < 0.75 or not clip.about[1]:
-            question = self.ask("How many beeps do you hear?", "How many beeps are there?", "Count the beeps.", "How often does it beep?")
+            question = self.ask(
+                "How many beeps do you hear?",
+                "How many beeps are there?",
+                "Count the beeps.",
+                "How often does it beep?",
+            )
             return Turn([clip], question, capital(self.says(clip)) + ".")
-        return Turn([clip], self.ask("Are the beeps fast or slow?", "Is the rhythm fast or slow?"), f"The beeps are {clip.about[1]}.")
+        return Turn(
+            [clip],
+            self.ask("Are the beeps fast or slow?", "Is the rhythm fast or slow?"),
+            f"The beeps are {clip.about[1]}.",
+        )
 
     def voice(self) -> Any:
         words = self.words()
@@ -369,11 +453,18 @@ class Dialogues:
         media: list[Medium] = [scene, clip] if self.rng.random() < 0.7 else [clip, scene]
         if kind < 0.4:
             seen = self.describe(scene)
-            question = self.ask("What do you see and hear?", "What can you see and hear?", "Describe what you see and hear.", "What do you see and what do you hear?")
+            question = self.ask(
+                "What do you see and hear?",
+                "What can you see and hear?",
+                "Describe what you see and hear.",
+                "What do you see and what do you hear?",
+            )
             return seen and Turn(media, question, f"{capital(seen)} and {self.says(clip)}.")
         if kind < 0.7:
             if clip.kind == "speech":
-                return Turn(media, self.ask("What is said?", "What does the voice say?"), capital(self.says(clip)) + ".")
+                return Turn(
+                    media, self.ask("What is said?", "What does the voice say?"), capital(self.says(clip)) + "."
+                )
             return Turn(media, self.ask("What do you hear?", "What can you hear?"), capital(self.says(clip)) + ".")
         result = self.about_picture(scene)
         return result and Turn(media, result[0], result[1])
@@ -428,7 +519,14 @@ class Dialogues:
         kind = rng.choices(("happens", "what_moves", "where_to", "count", "colour"), (30, 22, 32, 8, 8))[0]
         if kind == "happens":
             answer = self.happens(scene)
-            question = self.ask("What happens?", "What happens in the video?", "Describe the video.", "What do you see?", "What does the video show?", "What do you see in the video?")
+            question = self.ask(
+                "What happens?",
+                "What happens in the video?",
+                "Describe the video.",
+                "What do you see?",
+                "What does the video show?",
+                "What do you see in the video?",
+            )
             return (question, capital(answer) + ".") if answer else None
         if kind == "what_moves":
             if len(movers) > 1:
@@ -437,12 +535,23 @@ class Dialogues:
             return self.ask("What moves?", "What is moving?", "Which object moves?", "Which shape moves?"), answer
         if kind == "where_to":
             thing = rng.choice(things)
-            name = SHAPES[thing.shape] if [t.shape for t in things].count(thing.shape) == 1 and rng.random() < 0.6 else thing.name
-            question = self.ask("Where does the {} move?", "In which direction does the {} move?", "Which way does the {} go?", "Where does the {} go?", "How does the {} move?")
+            name = (
+                SHAPES[thing.shape]
+                if [t.shape for t in things].count(thing.shape) == 1 and rng.random() < 0.6
+                else thing.name
+            )
+            question = self.ask(
+                "Where does the {} move?",
+                "In which direction does the {} move?",
+                "Which way does the {} go?",
+                "Where does the {} go?",
+                "How does the {} move?",
+            )
             answer = f"The {name} {moves(thing)}." if thing.direction else f"The {name} does not move."
             return question.format(name), answer
         if kind == "count":
-            answer = f"There {'is' if len(things) == 1 else 'are'} {NUMBERS[len(things)]} shape{'' if len(things) == 1 else 's'}."
+            one = len(things) == 1
+            answer = f"There {'is' if one else 'are'} {NUMBERS[len(things)]} shape{'' if one else 's'}."
             return self.ask("How many shapes are there?", "How many objects do you see?"), answer
         thing = rng.choice(things)
         if [t.shape for t in things].count(thing.shape) > 1:
@@ -473,12 +582,24 @@ class Dialogues:
             return result and Turn([medium], *result)
         if kind < 0.7:
             if clip.kind == "speech":
-                question = self.ask("What is said?", "What does the voice say?", "What is spoken?", "What is said in the video?", "What is said meanwhile?")
+                question = self.ask(
+                    "What is said?",
+                    "What does the voice say?",
+                    "What is spoken?",
+                    "What is said in the video?",
+                    "What is said meanwhile?",
+                )
             else:
                 question = self.ask("What do you hear?", "What can you hear?", "What is heard in the video?")
             return Turn([medium], question, capital(self.says(clip)) + ".")
         seen = self.happens(scene)
-        question = self.ask("What do you see and hear?", "What can you see and hear?", "What happens and what is said?", "Describe what you see and hear.", "What happens and what do you hear?")
+        question = self.ask(
+            "What do you see and hear?",
+            "What can you see and hear?",
+            "What happens and what is said?",
+            "Describe what you see and hear.",
+            "What happens and what do you hear?",
+        )
         return seen and Turn([medium], question, f"{capital(seen)} and {self.says(clip)}.")
 
     def everything(self) -> Any:
@@ -499,7 +620,9 @@ class Dialogues:
                 return None
             medium = AudioVideo(film, sound)
             answer = f"{seen}. {capital(self.says(clip))}. {capital(happens)} and {self.says(sound)}."
-        question = self.ask("What do you see and hear?", "What can you see and hear?", "Describe what you see and hear.")
+        question = self.ask(
+            "What do you see and hear?", "What can you see and hear?", "Describe what you see and hear."
+        )
         return Turn([scene, clip, medium], question, capital(answer))
 
     # Text
@@ -529,9 +652,22 @@ class Dialogues:
 
     def small_talk(self) -> Any:
         if self.rng.random() < 0.6:
-            question = self.ask("Who are you?", "What are you?", "What can you do?", "Introduce yourself.", "What do you know?", "Are you a model?", "What is your name?", "Say who you are.")
+            question = self.ask(
+                "Who are you?",
+                "What are you?",
+                "What can you do?",
+                "Introduce yourself.",
+                "What do you know?",
+                "Are you a model?",
+                "What is your name?",
+                "Say who you are.",
+            )
             return Turn([], question, WHO)
-        return Turn([], self.ask("Hello", "Hello!", "Hi", "Hi there", "Good morning.", "Hello, how are you?", "Hey!", "Say hello."), HELLO)
+        return Turn(
+            [],
+            self.ask("Hello", "Hello!", "Hi", "Hi there", "Good morning.", "Hello, how are you?", "Hey!", "Say hello."),
+            HELLO,
+        )
 
 
 def joined(items: list[str]) -> str:
@@ -544,7 +680,15 @@ def plural(name: str) -> str:
 
 
 def at(where: str) -> str:
-    return f"in the {where}" if where == "middle" else f"at the {where}" if " " in where else f"on the {where}" if where in ("left", "right") else f"at the {where}"
+    return (
+        f"in the {where}"
+        if where == "middle"
+        else f"at the {where}"
+        if " " in where
+        else f"on the {where}"
+        if where in ("left", "right")
+        else f"at the {where}"
+    )
 
 
 def moves(thing: Thing) -> str:

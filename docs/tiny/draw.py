@@ -1,4 +1,4 @@
-"""Pictures and videos as files, drawn with Pillow: what the model is tested on, made in another way than in training."""
+"""Pictures and videos as files, drawn with Pillow: what the model is tested on, not made as in training."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What the encoders and the decoders of the training model share: attention over packed sequences, norms, experts.
 
-The modules carry the weight names of the Hugging Face checkpoint, except that all experts of a layer lie in one array."""
+The modules carry the weight names of the Hugging Face checkpoint; all experts of a layer lie in one array here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import torch.nn.functional as F
 from torch import nn
 
 
-def packed_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, starts: torch.Tensor, longest: int, causal: bool) -> torch.Tensor:
+def packed_attention(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, starts: torch.Tensor, longest: int, causal: bool
+) -> torch.Tensor:
     """q, k, v (N, heads, head_dim) of sequences that begin at `starts` (sequences + 1,) -> (N, heads * head_dim)."""
     if q.is_cuda:
         from torch.nn.attention.varlen import varlen_attn
@@ -61,7 +63,9 @@ class Attention(nn.Module):
         self.q_norm = RMSNorm(self.head_dim, config.rms_norm_eps) if norm else nn.Identity()
         self.k_norm = RMSNorm(self.head_dim, config.rms_norm_eps) if norm else nn.Identity()
 
-    def forward(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, starts: torch.Tensor, longest: int) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, starts: torch.Tensor, longest: int
+    ) -> torch.Tensor:
         q = self.q_norm(self.q_proj(x).unflatten(-1, (self.heads, self.head_dim)))
         k = self.k_norm(self.k_proj(x).unflatten(-1, (self.kv_heads, self.head_dim)))
         v = self.v_proj(x).unflatten(-1, (self.kv_heads, self.head_dim))
@@ -125,12 +129,16 @@ class DecoderLayer(nn.Module):
         self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
 
-    def forward(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, starts: torch.Tensor, longest: int) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, starts: torch.Tensor, longest: int
+    ) -> torch.Tensor:
         x = x + self.self_attn(self.input_layernorm(x), cos, sin, starts, longest)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
-def mrope(positions: torch.Tensor, head_dim: int, theta: float, section: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+def mrope(
+    positions: torch.Tensor, head_dim: int, theta: float, section: list[int]
+) -> tuple[torch.Tensor, torch.Tensor]:
     """cos and sin (N, head_dim / 2) of positions (3, N): height and width take turns with time (interleaved)."""
     inverse = 1.0 / theta ** (torch.arange(0, head_dim, 2, device=positions.device).float() / head_dim)
     angles = positions.float()[..., None] * inverse

@@ -1,6 +1,6 @@
 """The phrasebook as the ears hear it: 16 kHz, as recorded and as Code2Wav says it.
 
-    python docs/tiny/own_voice.py FILE.npz --phrases FILE.npz --files DIR --code2wav FILE.safetensors
+python docs/tiny/own_voice.py FILE.npz --phrases FILE.npz --files DIR --code2wav FILE.safetensors
 """
 
 from __future__ import annotations

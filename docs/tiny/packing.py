@@ -67,7 +67,15 @@ class Packer:
 
     def __init__(self, text: Text):
         self.text = text
-        names = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>", "<|audio_start|>", "<|audio_end|>", "<|audio_pad|>")
+        names = (
+            "<|vision_start|>",
+            "<|vision_end|>",
+            "<|image_pad|>",
+            "<|video_pad|>",
+            "<|audio_start|>",
+            "<|audio_end|>",
+            "<|audio_pad|>",
+        )
         self.vision_start, self.vision_end, self.image, self.video, self.audio_start, self.audio_end, self.audio = (
             text.id(name) for name in names
         )
@@ -78,7 +86,16 @@ class Packer:
         """The conversation, its scenes and clips in the order of their tokens."""
         out, scenes, clips = Sequence(), [], []
         if dialogue.system:
-            out.text([self.im_start, *self.text.ids("system"), *self.newline, *self.text.ids(dialogue.system), self.im_end, *self.newline])
+            out.text(
+                [
+                    self.im_start,
+                    *self.text.ids("system"),
+                    *self.newline,
+                    *self.text.ids(dialogue.system),
+                    self.im_end,
+                    *self.newline,
+                ]
+            )
         for turn in dialogue.turns:
             out.text([self.im_start, *self.text.ids("user"), *self.newline])
             question_first = rng.random() < 0.2
@@ -142,7 +159,9 @@ class Packer:
         out.next_position = int(last.max()) + 1
         out.text([self.audio_end, self.vision_end])
 
-    def batch(self, dialogues: Dialogues, budget: int, patches: int, skill: str | None = None, count: int = 10_000) -> dict[str, np.ndarray]:
+    def batch(
+        self, dialogues: Dialogues, budget: int, patches: int, skill: str | None = None, count: int = 10_000
+    ) -> dict[str, np.ndarray]:
         """Draws dialogues until `budget` tokens or `patches` patches are reached, or `count` of them are there."""
         drawn, tokens, seen = [], 0, 0
         while len(drawn) < count and tokens < budget and seen < patches:
@@ -154,8 +173,8 @@ class Packer:
         return self.pack(drawn)
 
     def pack(self, drawn: list[tuple[Dialogue, Sequence, list[Scene], list[Clip]]]) -> dict[str, np.ndarray]:
-        """ids, labels (already shifted: labels[i] follows ids[i]), kinds (N,), positions (3, N), starts (sequences + 1,);
-        skills: of each sequence; what `_pictures` and `_sounds` say of the media."""
+        """ids, labels (already shifted: labels[i] follows ids[i]), kinds (N,), positions (3, N), starts
+        (sequences + 1,);        skills: of each sequence; what `_pictures` and `_sounds` say of the media."""
         from dialogues import SKILLS
 
         names = list(SKILLS)
@@ -215,8 +234,8 @@ def pictures(scenes: list[Scene]) -> dict[str, np.ndarray]:
 
 
 def sounds(clips: list[Clip]) -> dict[str, np.ndarray]:
-    """wave: all clips, each mirrored by 200 samples at both ends; frame_starts (frames,) into it, frame_clips (frames,),
-    clip_frames (clips,); heard: symbols one after the other with heard_lengths (clips,)."""
+    """wave: all clips, each mirrored by 200 samples at both ends; frame_starts (frames,) into it, frame_clips
+    (frames,),    clip_frames (clips,); heard: symbols one after the other with heard_lengths (clips,)."""
     waves, frame_starts, frame_clips, offset = [np.zeros(0, np.float32)], [np.zeros(0, int)], [np.zeros(0, int)], 0
     for number, clip in enumerate(clips):
         wave = np.pad(clip.samples, 200, mode="reflect")

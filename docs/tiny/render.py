@@ -36,7 +36,14 @@ def patch_index(grids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.
     return unit, token // width * 2 + inner // 2, token % width * 2 + inner % 2
 
 
-def _frame(b: dict[str, torch.Tensor], unit: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, frame: int, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _frame(
+    b: dict[str, torch.Tensor],
+    unit: torch.Tensor,
+    rows: torch.Tensor,
+    columns: torch.Tensor,
+    frame: int,
+    noise: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """One of the two frames: values 0..255 (P, 3, 16, 16), and how much of the patch each thing covers (P, things)."""
     device = rows.device
     inner = torch.arange(16, device=device) + 0.5

@@ -34,7 +34,9 @@ def _polygon(points: list[tuple[float, float]]) -> np.ndarray:
 
 def _star_points(count: int, inner: float) -> list[tuple[float, float]]:
     angles = [-math.pi / 2 + index * math.pi / count for index in range(2 * count)]
-    return [((inner if i % 2 else 1) * math.cos(a), (inner if i % 2 else 1) * math.sin(a)) for i, a in enumerate(angles)]
+    return [
+        ((inner if i % 2 else 1) * math.cos(a), (inner if i % 2 else 1) * math.sin(a)) for i, a in enumerate(angles)
+    ]
 
 
 def _cross_points(width: float) -> list[tuple[float, float]]:

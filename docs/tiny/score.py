@@ -1,6 +1,6 @@
 """Answers held-out conversations (held_out.py) with transformers or ms_omni and counts what is right.
 
-    python docs/tiny/score.py FOLDER --model DIR --through transformers|ms_omni --out FILE.json [--speak N]
+python docs/tiny/score.py FOLDER --model DIR --through transformers|ms_omni --out FILE.json [--speak N]
 """
 
 from __future__ import annotations

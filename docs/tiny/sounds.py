@@ -95,7 +95,9 @@ def _finish(rng: random.Random, samples: np.ndarray, clean: bool = False) -> np.
     return np.clip(samples, -1, 1).astype(np.float32)
 
 
-def _placed(rng: random.Random, pieces: list[np.ndarray], seconds: float | None, gap: tuple[float, float]) -> np.ndarray:
+def _placed(
+    rng: random.Random, pieces: list[np.ndarray], seconds: float | None, gap: tuple[float, float]
+) -> np.ndarray:
     """The pieces one after the other with gaps; in a clip of `seconds`, at random within it."""
     gaps = [rng.uniform(*gap) for _ in pieces[1:]]
     length = sum(map(len, pieces)) + int(RATE * sum(gaps))

@@ -94,7 +94,9 @@ class Merger(nn.Module):
         super().__init__()
         self.merged, self.after = config.hidden_size * 4, after
         self.ln_q = nn.LayerNorm(self.merged if after else config.hidden_size, eps=1e-6)
-        self.mlp = nn.ModuleList([nn.Linear(self.merged, self.merged), nn.GELU(), nn.Linear(self.merged, config.out_hidden_size)])
+        self.mlp = nn.ModuleList(
+            [nn.Linear(self.merged, self.merged), nn.GELU(), nn.Linear(self.merged, config.out_hidden_size)]
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.ln_q(x.view(-1, self.merged)) if self.after else self.ln_q(x).view(-1, self.merged)
@@ -110,7 +112,9 @@ class VisionAttention(nn.Module):
         self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size)
         self.proj = nn.Linear(config.hidden_size, config.hidden_size)
 
-    def forward(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, starts: torch.Tensor, longest: int) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, starts: torch.Tensor, longest: int
+    ) -> torch.Tensor:
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(1)
         q, k = rotate(q, cos, sin).to(v.dtype), rotate(k, cos, sin).to(v.dtype)
         return self.proj(packed_attention(q, k, v, starts, longest, causal=False))
@@ -132,7 +136,9 @@ class VisionBlock(nn.Module):
         self.norm1, self.norm2 = (nn.LayerNorm(config.hidden_size, eps=1e-6) for _ in range(2))
         self.attn, self.mlp = VisionAttention(config), VisionMlp(config)
 
-    def forward(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, starts: torch.Tensor, longest: int) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, starts: torch.Tensor, longest: int
+    ) -> torch.Tensor:
         x = x + self.attn(self.norm1(x), cos, sin, starts, longest)
         return x + self.mlp(self.norm2(x))
 
@@ -157,7 +163,9 @@ class VisionTower(nn.Module):
         self.blocks = nn.ModuleList(VisionBlock(config) for _ in range(config.depth))
         self.merger = Merger(config, after=False)
 
-    def _place(self, grids: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, unit: torch.Tensor) -> torch.Tensor:
+    def _place(
+        self, grids: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, unit: torch.Tensor
+    ) -> torch.Tensor:
         """Learnt position embeddings, stretched over the whole picture whatever its size (bilinear)."""
         side = int(self.config.num_position_embeddings**0.5)
         out = 0.0
@@ -170,7 +178,9 @@ class VisionTower(nn.Module):
                 out = out + self.pos_embed(index) * (wy * wx)[:, None]
         return out  # type: ignore[return-value]
 
-    def forward(self, patches: torch.Tensor, grids: torch.Tensor, longest: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    def forward(
+        self, patches: torch.Tensor, grids: torch.Tensor, longest: int
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """patches (P, 1536), grids (units, 2) -> (P / 4, out_hidden_size) and the same for each deepstack layer."""
         unit, rows, columns = patch_index(grids)
         x = self.patch_embed(patches)
@@ -196,7 +206,16 @@ class TextModel(nn.Module):
         self.layers = nn.ModuleList(DecoderLayer(config, Experts(config)) for _ in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
 
-    def forward(self, x: torch.Tensor, positions: torch.Tensor, starts: torch.Tensor, longest: int, seen: torch.Tensor, deep: list[torch.Tensor], keep: int = -1) -> tuple[torch.Tensor, Any]:
+    def forward(
+        self,
+        x: torch.Tensor,
+        positions: torch.Tensor,
+        starts: torch.Tensor,
+        longest: int,
+        seen: torch.Tensor,
+        deep: list[torch.Tensor],
+        keep: int = -1,
+    ) -> tuple[torch.Tensor, Any]:
         """x (N, width); seen: indices of the pictures' tokens, deep: what is added there after the first layers.
         Returns the normed output and, if `keep` is given, the input of layer `keep`."""
         config = self.config
@@ -220,7 +239,14 @@ class Thinker(nn.Module):
         self.model = TextModel(config.text_config)
         self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
 
-    def forward(self, b: dict[str, torch.Tensor], patches: torch.Tensor | None, mel: torch.Tensor | None, longest: tuple[int, int], keep: int = -1) -> dict[str, Any]:
+    def forward(
+        self,
+        b: dict[str, torch.Tensor],
+        patches: torch.Tensor | None,
+        mel: torch.Tensor | None,
+        longest: tuple[int, int],
+        keep: int = -1,
+    ) -> dict[str, Any]:
         """b: a batch of packing.py; longest: sequence, and picture in patches. Returns hidden (N, width), seen and
         heard (the encoders' outputs), clip_tokens, kept, embedded (the text embeddings)."""
         embedded = self.model.embed_tokens(b["ids"])
@@ -234,5 +260,7 @@ class Thinker(nn.Module):
         if mel is not None:
             out["heard"], out["clip_tokens"] = self.audio_tower(mel, b["clip_frames"])
             x = x.index_copy(0, heard_at, out["heard"].to(x.dtype))
-        out["hidden"], out["kept"] = self.model(x, b["positions"], b["starts"].to(torch.int32), longest[0], seen_at, deep, keep)
+        out["hidden"], out["kept"] = self.model(
+            x, b["positions"], b["starts"].to(torch.int32), longest[0], seen_at, deep, keep
+        )
         return out

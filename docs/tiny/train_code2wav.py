@@ -1,6 +1,6 @@
 """Trains Code2Wav on the phrasebook: codes of answers in, the wave out.
 
-    python docs/tiny/train_code2wav.py --files DIR --phrases FILE.npz --out DIR --minutes 8
+python docs/tiny/train_code2wav.py --files DIR --phrases FILE.npz --out DIR --minutes 8
 """
 
 from __future__ import annotations
@@ -89,7 +89,11 @@ def train(options: argparse.Namespace) -> None:
         minutes = (time.time() - start) / 60
         if minutes > options.minutes or (options.steps and step >= options.steps):
             break
-        rate = options.lr * min(1, (step + 1) / 200) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1, minutes / options.minutes))))
+        rate = (
+            options.lr
+            * min(1, (step + 1) / 200)
+            * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1, minutes / options.minutes))))
+        )
         for group in optimizer.param_groups:
             group["lr"] = rate
         codes, wave = (x.to(device) for x in next(loader))

@@ -1,6 +1,6 @@
-"""Trains the Talker to speak answers: the frozen Thinker's embeddings and hidden states in, codes of the phrasebook out.
+"""Trains the Talker to speak answers: the frozen Thinker's embeddings and hidden states in, codes of speech out.
 
-    python docs/tiny/train_talker.py --files DIR --phrases FILE.npz --thinker DIR --bank DIR --out DIR --minutes 8
+python docs/tiny/train_talker.py --files DIR --phrases FILE.npz --thinker DIR --bank DIR --out DIR --minutes 8
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from config_file import read_config
-from dialogues import Dialogue, Dialogues, Turn
+from dialogues import SKILLS, Dialogue, Dialogues, Turn
 from espeak import SPEAKERS
 from layers import from_hf_state, hf_state, initialise
 from packing import Packer, Sequence
@@ -33,8 +33,8 @@ from train_thinker import tensors, to_device
 from unrelated import unrelated_question
 from words import DIGITS, SPOKEN
 
-# Skills whose media are few tokens.
-WITH_MEDIA = ("image", "digits", "word", "transcript", "tones", "follow_up", "picture_and_sound", "spoken_question")
+# All skills but those without media: the Talker must not mind what was shown, nor how far its positions have come.
+WITH_MEDIA = tuple(skill for skill in SKILLS if skill not in ("unknown", "small_talk"))
 
 
 def reading(rng: random.Random, dialogues: Dialogues) -> Dialogue:
@@ -60,9 +60,11 @@ class TalkerPacker:
 
     def sequences(self, drawn: list[Any], rng: random.Random) -> dict[str, np.ndarray]:
         """Per position of all sequences: text (id, -1 none), source (index into the Thinker's tokens whose hidden state
-        is read, -1 none), control (codec id, -1 none), frame (index into codes, -1 none), positions (3, N), target (code
-        0 that comes next, -1 none), target_frame (index into codes of what comes next, -1 none); codes; starts."""
-        fields: dict[str, list[Any]] = {key: [] for key in ("text", "source", "control", "frame", "target", "target_frame")}
+        is read, -1 none), control (codec id, -1 none), frame (index into codes, -1 none), positions (3, N), target
+        (code 0 that comes next, -1 none), target_frame (index into codes of what comes next, -1 none), codes, starts"""
+        fields: dict[str, list[Any]] = {
+            key: [] for key in ("text", "source", "control", "frame", "target", "target_frame")
+        }
         positions, starts, codes, offset, frames = [], [0], [], 0, 0
         talker, config = self.config.talker_config, self.config
         for dialogue, sequence, _, _ in drawn:
@@ -132,13 +134,15 @@ class Stream(torch.utils.data.IterableDataset):
         while True:
             drawn = []
             for index in range(self.options.sequences):
-                with_media = index % 4 == 0
+                with_media = index % self.options.media_every == 0
                 dialogue = real.draw(rng.choice(WITH_MEDIA)) if with_media else reading(rng, texts)
                 drawn.append((dialogue, *packer.sequence(dialogue, rng)))
             yield tensors(packer.pack(drawn) | talker.sequences(drawn, rng))
 
 
-def losses(talker: Talker, thinker: Thinker, b: dict[str, Any], keep: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+def losses(
+    talker: Talker, thinker: Thinker, b: dict[str, Any], keep: int
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """(loss, parts): code 0 and the end, the other codes, and how often they are right."""
     with torch.no_grad():
         patches = render_pictures(b)[0] if len(b["unit_grids"]) else None
@@ -185,13 +189,19 @@ def train(options: argparse.Namespace) -> None:
         from_hf_state(talker, "talker", load_file(options.resume / "talker.safetensors"))
     print("parameters", sum(p.numel() for p in talker.parameters()), NUM_CODE_GROUPS, "groups", flush=True)
     optimizer = torch.optim.AdamW(talker.parameters(), lr=options.lr, betas=(0.9, 0.98), weight_decay=0.02)
-    loader = iter(torch.utils.data.DataLoader(Stream(options, options.seed), batch_size=None, num_workers=options.workers))
+    loader = iter(
+        torch.utils.data.DataLoader(Stream(options, options.seed), batch_size=None, num_workers=options.workers)
+    )
     start, step, sums = time.time(), 0, {}
     while True:
         minutes = (time.time() - start) / 60
         if minutes > options.minutes or (options.steps and step >= options.steps):
             break
-        rate = options.lr * min(1, (step + 1) / 300) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1, minutes / options.minutes))))
+        rate = (
+            options.lr
+            * min(1, (step + 1) / options.warm_up)
+            * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1, minutes / options.minutes))))
+        )
         for group in optimizer.param_groups:
             group["lr"] = rate
         batch = next(loader)
@@ -222,8 +232,10 @@ def main() -> None:
     parser.add_argument("--resume", type=Path)
     parser.add_argument("--minutes", type=float, default=8.0)
     parser.add_argument("--steps", type=int, default=0)
+    parser.add_argument("--warm-up", type=int, default=300, help="steps")
     parser.add_argument("--every", type=int, default=100)
     parser.add_argument("--sequences", type=int, default=192)
+    parser.add_argument("--media-every", type=int, default=4, help="every n-th dialogue has media")
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--device", default="cuda")

@@ -1,6 +1,6 @@
 """Trains the Thinker on dialogues that are drawn as it goes; the schedule follows the clock.
 
-    python docs/tiny/train_thinker.py --files DIR --bank DIR --held-out-bank DIR --out DIR --minutes 9
+python docs/tiny/train_thinker.py --files DIR --bank DIR --held-out-bank DIR --out DIR --minutes 9
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ class Trainee(nn.Module):
         self.shape_head, self.colour_head = nn.Linear(width, 6), nn.Linear(width, 9)
         self.word_head = nn.Linear(width, len(HEARD_IDS) + 1)
 
-    def forward(self, b: dict[str, torch.Tensor], picture_frame: Any = None) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor]:
+    def forward(
+        self, b: dict[str, torch.Tensor], picture_frame: Any = None
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor]:
         """(loss, its parts, whether each learnt token is right)."""
         thinker, device = self.thinker, b["ids"].device
         with torch.no_grad(), torch.autocast(device.type, enabled=False):
@@ -139,7 +141,9 @@ def save(model: Trainee, path: Path, name: str = "thinker") -> None:
     """float32 weights, in two files below 16 MiB."""
     from safetensors.torch import save_file
 
-    state = hf_state(model.thinker, "thinker") | {f"helpers.{k}": v for k, v in model.state_dict().items() if not k.startswith("thinker.")}
+    state = hf_state(model.thinker, "thinker") | {
+        f"helpers.{k}": v for k, v in model.state_dict().items() if not k.startswith("thinker.")
+    }
     state = {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
     keys = sorted(state)
     half, total, done = [], sum(v.numel() for v in state.values()), 0
@@ -177,7 +181,8 @@ def train(options: argparse.Namespace) -> None:
     groups = [{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=options.lr, betas=(0.9, 0.98), fused=device == "cuda")
     loader = torch.utils.data.DataLoader(
-        Stream(options, options.seed + round(options.progress * 1000)), batch_size=None, num_workers=options.workers, pin_memory=device == "cuda",
+        Stream(options, options.seed + round(options.progress * 1000)), batch_size=None,
+        num_workers=options.workers, pin_memory=device == "cuda",
         prefetch_factor=4 if options.workers else None,
     )  # fmt: skip
     if options.state and options.state.exists():
@@ -223,7 +228,20 @@ def train(options: argparse.Namespace) -> None:
             sums[key] = sums.get(key, 0) + value.detach()
         if step % options.every == 0:
             line = {key: round(float(value) / options.every, 4) for key, value in sums.items()}
-            print(json.dumps({"step": step, "minutes": round(elapsed, 2), "ms": round((time.time() - shown) / options.every * 1000), "waited_ms": round(waited / options.every * 1000), "sequences": seen_sequences, "lr": round(rate, 6), **line}), flush=True)
+            print(
+                json.dumps(
+                    {
+                        "step": step,
+                        "minutes": round(elapsed, 2),
+                        "ms": round((time.time() - shown) / options.every * 1000),
+                        "waited_ms": round(waited / options.every * 1000),
+                        "sequences": seen_sequences,
+                        "lr": round(rate, 6),
+                        **line,
+                    }
+                ),
+                flush=True,
+            )
             sums, shown, waited = {}, time.time(), 0.0
         if time.time() - best > options.check_minutes * 60:
             best = time.time()
@@ -243,9 +261,13 @@ def main() -> None:
     for name in ("files", "bank", "held-out-bank", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--resume", type=Path, help="directory with the weights of an earlier run")
-    parser.add_argument("--state", type=Path, help="file for weights and optimizer, read if it exists, written at the end")
+    parser.add_argument(
+        "--state", type=Path, help="file for weights and optimizer, read if it exists, written at the end"
+    )
     parser.add_argument("--own-voice", type=Path, help="phrasebook of own_voice.py, to understand oneself")
-    parser.add_argument("--keep-words", action="store_true", help="leave the text embeddings as they are (the Talker knows them)")
+    parser.add_argument(
+        "--keep-words", action="store_true", help="leave the text embeddings as they are (the Talker knows them)"
+    )
     parser.add_argument("--minutes", type=float, default=9.0, help="of this run")
     parser.add_argument("--total-minutes", type=float, default=9.0, help="of all runs, for the learning rate")
     parser.add_argument("--progress", type=float, default=0.0, help="share of the schedule that earlier runs did")

@@ -20,8 +20,8 @@ birthday wedding holiday Christmas Easter religion god soul dream love happiness
 dinosaur dragon wizard magic ghost pirate castle knight sword shield treasure map compass ship captain sailor fish
 """.split()
 _HELD_OUT_NOUNS = """
-Berlin Brazil elevator umbrella bicycle penguin mushroom democracy inflation vaccine telescope orchestra sandwich glacier
-passport calendar dentist lawyer hammer ladder pillow carpet candle mirror kangaroo giraffe cinema theatre
+Berlin Brazil elevator umbrella bicycle penguin mushroom democracy inflation vaccine telescope orchestra sandwich
+glacier passport calendar dentist lawyer hammer ladder pillow carpet candle mirror kangaroo giraffe cinema theatre
 """.split()
 _FRAMES = (
     "What is the {n}?", "What is a {n}?", "Who invented the {n}?", "Who is the {n} of {m}?", "Why is the {n} so {a}?",

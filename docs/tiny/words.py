@@ -22,9 +22,9 @@ PLACES = (
 DIRECTIONS = {"right": (1, 0), "left": (-1, 0), "up": (0, -1), "down": (0, 1)}
 
 EVERYDAY = (
-    "apple", "banana", "water", "house", "tree", "dog", "cat", "bird", "car", "boat", "sun", "moon", "river", "mountain",
-    "garden", "music", "hello", "goodbye", "morning", "evening", "summer", "winter", "school", "window", "table",
-    "happy", "open", "close", "stop", "go",
+    "apple", "banana", "water", "house", "tree", "dog", "cat", "bird", "car", "boat", "sun", "moon", "river",
+    "mountain", "garden", "music", "hello", "goodbye", "morning", "evening", "summer", "winter", "school", "window",
+    "table", "happy", "open", "close", "stop", "go",
 )  # fmt: skip
 
 # Words of the answers and of the spoken questions beyond the lists above.
