@@ -188,7 +188,9 @@ def test_other_settings_are_refused_and_restart_begins_anew(batch, asked, manife
     done = batch(path, "--seed", "2")
     assert done.code == 2 and "seed 1, now it is 2" in done.err and "--restart" in done.err and asked == []
     assert (tmp_path / "out" / "results.jsonl").read_text() == before
-    assert batch(path, "--seed", "1").code == 0 and asked == []  # how the model is shared does not matter
+    assert (
+        batch(path, "--seed", "1", "--parallel", "auto").code == 0 and asked == []
+    )  # how the model is shared does not matter
     assert batch(path, "--seed", "2", "--restart").code == 0 and asked == ["a", "b"]
 
 
@@ -205,11 +207,12 @@ def test_a_restart_that_cannot_load_loses_nothing(batch, fake_engine, asked, man
     assert batch(path).code == 0 and asked == [] and len(results(tmp_path)) == 1
 
 
-def test_an_interrupted_restart_keeps_no_old_answer(batch, asked, manifest):
+def test_an_interrupted_restart_keeps_no_old_answer(batch, asked, manifest, tmp_path):
     batch(manifest(*lines("a", "b", "c")))
     asked.clear()
     broken = {"id": "a", "text": "KeyboardInterrupt"}
     assert batch(manifest(broken, *lines("b", "c")), "--restart").code == 130
+    assert not (tmp_path / "out" / "results.jsonl").exists()
     batch(manifest(*lines("a", "b", "c")))
     assert asked == ["KeyboardInterrupt", "a", "b", "c"]
 
