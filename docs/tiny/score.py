@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+SPEAKERS = ("chelsie", "ethan")
 Answer = tuple[str, np.ndarray | None]
 Ask = Callable[[list[dict[str, Any]], bool, str | None], Answer]
 
@@ -100,7 +101,7 @@ def main() -> None:
     manifest = json.loads((options.folder / "manifest.json").read_text())
     answers, right = [], {}
     for number, item in enumerate(manifest):
-        speaker = ("ethan", "chelsie")[number % 2] if options.speak and number % options.speak == 0 else None
+        speaker = SPEAKERS[number // options.speak % 2] if options.speak and number % options.speak == 0 else None
         answer, wave = ask(with_paths(item["conversation"], options.folder), item["use_audio_in_video"], speaker)
         if wave is not None:
             import soundfile
