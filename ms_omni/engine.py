@@ -17,9 +17,9 @@ from ms_omni.config import EngineConfig, SamplingParams
 from ms_omni.errors import OmniError, UnknownDecoderError
 from ms_omni.outputs import AudioOutput, OmniOutput, StreamChunk, StreamEnd, Usage
 from ms_omni.reporter import AnswerReporter, Emit, Progress
+from ms_omni.sharing import agreed_seed, join_job, raise_together
 
 if TYPE_CHECKING:
-    from ms_omni.parallel.world import World
     from ms_omni.runtime.results import Runtime
 
 logger = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class OmniEngine:
 
         self.device = setup_device(self.settings.device)
         self.dtype = _choose_dtype(self.settings.dtype, self.device)
-        self.world, self.parallel = self._start_world()
+        self.world, self.parallel = join_job(self.settings, self.device, self.dtype, self.config)
         self.attn_implementation = _choose_attention(self.settings.attn_implementation, self.device)
         import mindspore as ms
 
@@ -72,35 +72,6 @@ class OmniEngine:
         )
         self.runtime = self._make_runtime(getattr(ms, self.dtype), progress)
         self.model = self.runtime.model
-
-    def _start_world(self) -> tuple[World, str]:
-        """This process among those of its job, and how they share the model."""
-        from ms_omni.parallel.world import World, is_under_msrun, start_world
-
-        mode = self.settings.parallel
-        if not is_under_msrun():
-            if mode not in ("none", "auto"):
-                raise OmniError(
-                    f"--parallel {mode}: this is one process; start as many as cards with ms-omni launch --cards N"
-                )
-            return World(device=self.device), "none"
-        world = start_world(self.device, 1 if mode == "none" else None)
-        if mode != "auto" or world.group_size == 1:
-            return world, "none" if mode == "auto" else mode
-        mode, reason = self._choose_parallel(world.group_size)
-        logger.info("--parallel auto: %s for groups of %d: %s", mode, world.group_size, reason)
-        # Whole models need no groups
-        return (world, mode) if mode != "none" else (replace(world, group_size=1, ops=None), mode)
-
-    def _choose_parallel(self, cards: int) -> tuple[str, str]:
-        import mindspore as ms
-
-        from ms_omni.planning.choose import choose_parallel
-
-        if self.settings.engine == "mindone":
-            return "zero3", "the only way to share mindone's layers"
-        hardware = "cpu" if self.device == "CPU" else ms.hal.get_device_name().lower().removeprefix("ascend")
-        return choose_parallel(self.config, cards, hardware, dtype=self.dtype, speak=self.settings.with_talker)
 
     def _make_runtime(self, dtype: Any, progress: Progress | None) -> Runtime:
         from ms_omni.runtime.fused_runtime import FusedRuntime
@@ -194,7 +165,6 @@ class OmniEngine:
     ) -> OmniOutput:
         from ms_omni.inputs.cast import cast_inputs
         from ms_omni.runtime.results import Question
-        from ms_omni.runtime.share import agreed_seed
 
         start = time.perf_counter()
         speak = self.has_talker if return_audio is None else return_audio
@@ -202,10 +172,7 @@ class OmniEngine:
         sampling = (sampling or SamplingParams()).resolved(self.generation_config)
         sampling = replace(sampling, seed=agreed_seed(sampling.seed, self.world))
         self._seed(sampling)
-        prepared = self.processor.prepare(
-            conversation, use_audio_in_video=use_audio_in_video, fps=fps, reader=self.settings.media_reader
-        )
-        self._check_length(prepared.usage_counts["prompt_tokens"])
+        prepared = self._prepare(conversation, use_audio_in_video, fps)
         question = Question(
             inputs=cast_inputs(prepared.arrays, self.dtype),
             prompt_ids=prepared.arrays["input_ids"][0],
@@ -237,6 +204,20 @@ class OmniEngine:
                 "total_s": time.perf_counter() - start,
             },
         )
+
+    def _prepare(self, conversation: list[dict[str, Any]], use_audio_in_video: bool, fps: float | None) -> Any:
+        """The processor's inputs. A mistake that one rank of a group finds ends the answer of all: what it would not
+        compute, the others would wait for."""
+        prepared, failure = None, None
+        try:
+            prepared = self.processor.prepare(
+                conversation, use_audio_in_video=use_audio_in_video, fps=fps, reader=self.settings.media_reader
+            )
+            self._check_length(prepared.usage_counts["prompt_tokens"])
+        except OmniError as error:
+            failure = error
+        raise_together(failure, self.world)
+        return prepared
 
     @property
     def eos_token_ids(self) -> list[int]:

@@ -111,6 +111,12 @@ def _check_words(words: list[str]) -> None:
         from ms_omni.cli.settings import merge_settings
 
         check_request(merge_settings(args))
+    elif words[0] == "batch":
+        from ms_omni.cli.batch import FLAGS
+        from ms_omni.cli.batch_job import check_batch
+        from ms_omni.cli.settings import merge_settings
+
+        check_batch(merge_settings(args, FLAGS), args.restart)
 
 
 def _make_directory(path: Path) -> None:

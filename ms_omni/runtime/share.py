@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from ms_omni.parallel.sizes import PREDICTOR, TALKER, ModelSizes
 from ms_omni.parallel.table import expert_range, shares_talker
 from ms_omni.parallel.world import World
@@ -49,15 +47,3 @@ class Share:
             return spec
         size = self.world.group_size
         return replace(spec, num_heads=spec.num_heads // size, num_kv_heads=max(1, spec.num_kv_heads // size))
-
-
-def agreed_seed(seed: int | None, world: World) -> int | None:
-    """`seed`, or, where there is none, one that the group's leader draws: its ranks must pick alike."""
-    if seed is not None or world.group_size == 1:
-        return seed
-    from mindspore import Tensor
-
-    from ms_omni.parallel.collectives import broadcast
-
-    drawn = np.random.SeedSequence().generate_state(1)[:1] >> 1
-    return int(broadcast(Tensor(drawn.astype(np.int32)), world).asnumpy()[0])

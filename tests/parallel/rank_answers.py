@@ -1,29 +1,25 @@
 """Runs under msrun as every rank: answers conversations with a model that is spread over the ranks.
 
-rank_answers.py OUT_DIR CHECKPOINT ENGINE MODE CONVERSATIONS.json
+rank_answers.py OUT_DIR CHECKPOINT ENGINE MODE CONVERSATIONS.json [operators]
 
-CONVERSATIONS: a list of {"conversation", "sampling", "use_audio_in_video", "return_audio"}.
+CONVERSATIONS: a list of {"conversation", "sampling", "use_audio_in_video", "return_audio"}. operators: decode as an
+NPU does, operator by operator.
 """
 
 import json
 import sys
 from pathlib import Path
 
+from ranks import parameter_bytes
+
 from ms_omni import OmniEngine, SamplingParams
+from ms_omni.kernels import decoder_ops_cpu
 from ms_omni.parallel import graph_counts
-
-
-def parameters(runtime):
-    """Every Parameter that an engine holds, caches left out."""
-    found = {id(p): p for p in runtime.model.get_parameters()}
-    for part in (getattr(runtime, "_thinker", None), getattr(runtime, "_talker", None)):
-        for decoder in (getattr(part, "decoder", None), getattr(part, "predictor", None)):
-            found |= {id(p): p for p in decoder.get_parameters()} if decoder is not None else {}
-    return found.values()
 
 
 def main():
     out_dir, checkpoint, engine_name, mode = Path(sys.argv[1]), *sys.argv[2:5]
+    decoder_ops_cpu.TOKENS_IN_NUMPY = "operators" not in sys.argv
     engine = OmniEngine.from_pretrained(checkpoint, engine=engine_name, parallel=mode, device="CPU")
     answers = []
     for question in json.loads(Path(sys.argv[5]).read_text()):
@@ -33,7 +29,7 @@ def main():
         answers.append([list(out.token_ids), audio])
     report = {
         "answers": answers,
-        "parameter_bytes": sum(p.nbytes for p in parameters(engine.runtime)),
+        "parameter_bytes": parameter_bytes(engine.runtime),
         "graphs": {
             name: [[c.kind, c.calls, c.bytes] for c in graph_counts.graph_counts([name])]
             for name in graph_counts.compiled_graphs()

@@ -19,3 +19,12 @@ def run_ranks(program, out_dir, *arguments, cards=2):
     code = Job(spec, msrun_line(spec, find_msrun()), environment, messages, messages).run()
     assert code == 0, messages.getvalue()
     return [json.loads((out_dir / f"rank_{rank}.json").read_text()) for rank in range(cards)]
+
+
+def parameter_bytes(runtime):
+    """Of every Parameter that an engine's runtime holds, caches left out."""
+    found = {id(p): p for p in runtime.model.get_parameters()}
+    for part in (getattr(runtime, "_thinker", None), getattr(runtime, "_talker", None)):
+        for decoder in (getattr(part, "decoder", None), getattr(part, "predictor", None)):
+            found |= {id(p): p for p in decoder.get_parameters()} if decoder is not None else {}
+    return sum(parameter.nbytes for parameter in found.values())

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ranks import run_ranks
+from ranks import parameter_bytes, run_ranks
 
 from ms_omni import SamplingParams
 from ms_omni.checkpoint.config import read_config
@@ -49,11 +49,11 @@ def one_process(engine, questions):
     return answers
 
 
-def check(tmp_path, engine, checkpoint, questions, mode, cards, engine_name="fused"):
+def check(tmp_path, engine, checkpoint, questions, mode, cards, engine_name="fused", how=""):
     """Compares, and returns the ranks' reports."""
     (tmp_path / "questions.json").write_text(json.dumps(questions))
     ranks = run_ranks(
-        "rank_answers.py", tmp_path, checkpoint, engine_name, mode, tmp_path / "questions.json", cards=cards
+        "rank_answers.py", tmp_path, checkpoint, engine_name, mode, tmp_path / "questions.json", how, cards=cards
     )
     for expected, *answers in zip(
         one_process(engine, questions), *(report["answers"] for report in ranks), strict=True
@@ -73,22 +73,67 @@ def collectives(report):
     return [graph for graph in counts if graph]
 
 
+TOKENS_PER_CALL = 4
+
+
+def expected_collectives(config, mode):
+    """Of one call of the Thinker's graph, and of the Talker's, by kind."""
+    thinker, talker = (
+        part.num_hidden_layers for part in (config.thinker_config.text_config, config.talker_config.text_config)
+    )
+    predictor = config.talker_config.code_predictor_config.num_hidden_layers
+    codes = config.talker_config.num_code_groups - 1
+    # The sampled id, or a frame's codes, from the first rank; a split embedding looked up, split logits joined
+    if mode == "ep":
+        a_token, a_frame = {"all_reduce": thinker}, {"all_reduce": talker}
+    elif mode == "tp":
+        a_token, a_frame = {"all_reduce": 2 * thinker + 1, "all_gather": 1}, {"all_reduce": 2 * talker}
+    else:
+        a_token = {"all_gather": 2 * thinker + 1, "all_reduce": 1}
+        a_frame = {"all_gather": 2 * talker + predictor + codes + 1, "all_reduce": codes + 1}
+    return (
+        {kind: TOKENS_PER_CALL * calls for kind, calls in (a_token | {"broadcast": 1}).items()},
+        a_frame | {"broadcast": 1},
+    )
+
+
+def most_bytes(config, whole, mode, cards):
+    """Of Parameters on a rank: zero3 1/N and 5 % of it all, ep 1/N of the experts and the rest."""
+    if mode == "zero3":
+        return (1 / cards + 0.05) * whole
+    experts = sum(
+        4 * part.num_hidden_layers * part.num_experts * 3 * part.hidden_size * part.moe_intermediate_size
+        for part in (config.thinker_config.text_config, config.talker_config.text_config)
+    )
+    return whole - experts * (1 - 1 / cards)
+
+
+def check_ranks(ranks, config, engine, mode):
+    for report in ranks:
+        graphs = collectives(report)
+        assert all(expected in graphs for expected in expected_collectives(config, mode)), graphs
+        assert report["parameter_bytes"] <= most_bytes(config, parameter_bytes(engine.runtime), mode, len(ranks))
+
+
 def test_experts_on_two_ranks(fused, tiny_dir, tmp_path):
     """One AllReduce a layer, and one broadcast of the sampled id: nothing else."""
     ranks = check(tmp_path, fused, tiny_dir, [SPOKEN], "ep", 2)
-    config = read_config(tiny_dir)
-    thinker, talker = config.thinker_config.text_config, config.talker_config.text_config
-    tokens_per_call = 4
-    assert {"all_reduce": tokens_per_call * thinker.num_hidden_layers, "broadcast": tokens_per_call} in collectives(
-        ranks[0]
-    )
-    assert {"all_reduce": talker.num_hidden_layers, "broadcast": 1} in collectives(ranks[0])
+    check_ranks(ranks, read_config(tiny_dir), fused, "ep")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("mode", "cards"), [("ep", 2), ("tp", 2), ("zero3", 2), ("ep", 4), ("tp", 4), ("zero3", 4)])
 def test_all_modalities(fused, tiny_dir, tmp_path, mode, cards):
-    check(tmp_path, fused, tiny_dir, EVERYTHING, mode, cards)
+    ranks = check(tmp_path, fused, tiny_dir, EVERYTHING, mode, cards)
+    check_ranks(ranks, read_config(tiny_dir), fused, mode)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["ep", "tp", "zero3"])
+def test_operator_by_operator(fused, tiny_dir, tmp_path, mode):
+    """The form that an NPU runs."""
+    ranks = check(tmp_path, fused, tiny_dir, [SPOKEN], mode, 2, how="operators")
+    check_ranks(ranks, read_config(tiny_dir), fused, mode)
 
 
 @pytest.mark.slow

@@ -1,0 +1,74 @@
+"""An engine's process among those of its job: joining it, and what the ranks that share a model must agree on."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ms_omni.config import EngineConfig
+from ms_omni.errors import OmniError
+from ms_omni.parallel.world import World, is_under_msrun, start_world
+
+logger = logging.getLogger(__name__)
+
+
+def join_job(settings: EngineConfig, device: str, dtype: str, config: Any) -> tuple[World, str]:
+    """This process among those of its job, and how its group shares the model: none, zero3, ep or tp. Waits for the
+    others. config: transformers' Qwen3OmniMoeConfig. Raises OmniError for sharing without a job."""
+    mode = settings.parallel
+    if not is_under_msrun():
+        if mode not in ("none", "auto"):
+            raise OmniError(
+                f"--parallel {mode}: this is one process; start as many as cards with ms-omni launch --cards N"
+            )
+        return World(device=device), "none"
+    world = start_world(device, 1 if mode == "none" else None)
+    if mode == "auto":
+        mode, reason = _choose(settings, world.group_size, device, dtype, config)
+        logger.info("--parallel auto: %s for groups of %d: %s", mode, world.group_size, reason)
+    if mode == "none":  # whole models need no groups
+        world = replace(world, group_size=1, ops=None)
+    return world, mode
+
+
+def _choose(settings: EngineConfig, cards: int, device: str, dtype: str, config: Any) -> tuple[str, str]:
+    if cards == 1:
+        return "none", "one card a model"
+    if settings.engine == "mindone":
+        return "zero3", "the only way to share mindone's layers"
+    import mindspore as ms
+
+    from ms_omni.planning.choose import choose_parallel
+
+    hardware = "cpu" if device == "CPU" else ms.hal.get_device_name()
+    return choose_parallel(config, cards, hardware, dtype=dtype, speak=settings.with_talker)
+
+
+def agreed_seed(seed: int | None, world: World) -> int | None:
+    """`seed`, or, where there is none, one that the group's leader draws: its ranks must pick alike."""
+    if seed is not None or world.group_size == 1:
+        return seed
+    from mindspore import Tensor
+
+    from ms_omni.parallel.collectives import broadcast
+
+    drawn = np.random.SeedSequence().generate_state(1)[:1] >> 1
+    return int(broadcast(Tensor(drawn.astype(np.int32)), world).asnumpy()[0])
+
+
+def raise_together(failure: OmniError | None, world: World) -> None:
+    """Raises `failure`, or, if only another rank of the group has one, an error that says so: what a rank that has
+    failed does not compute, the others would wait for."""
+    if world.group_size > 1:
+        from mindspore import Tensor
+
+        from ms_omni.parallel.collectives import all_reduce
+
+        failures = all_reduce(Tensor(np.array([failure is not None], np.float32)), world).asnumpy()[0]
+        if failures and failure is None:
+            failure = OmniError("another rank of this group could not use the conversation; its log says why")
+    if failure is not None:
+        raise failure
