@@ -9,7 +9,6 @@ from typing import Any
 from ms_omni.cli.answers import AnswerStore
 from ms_omni.cli.manifest import Item, check_media, read_manifest
 from ms_omni.cli.request import (
-    check_model_is_given,
     check_pixels,
     check_speaker,
     engine_config,
@@ -43,7 +42,8 @@ def check_batch(settings: dict[str, Any], restart: bool) -> BatchJob:
     """`settings` (flag names with underscores, unset ones absent) as a job; the directory `--out` exists afterwards.
 
     Raises OmniError for every mistake that can be seen without reading weights or decoding media."""
-    check_model_is_given(settings)
+    if "model" not in settings:
+        raise OmniError("--model is missing: expected a checkpoint directory (ms-omni tiny DIR writes one to try)")
     for key, wanted in (("manifest", "a file of JSON lines"), ("out", "a directory for the results")):
         if key not in settings:
             raise OmniError(f"--{key} is missing: expected {wanted}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from ms_omni.checkpoint import built_in
 from ms_omni.checkpoint.config import read_json
 from ms_omni.checkpoint.reader import CheckpointReader
 from ms_omni.checkpoint.resolve import resolve_checkpoint
@@ -39,7 +40,7 @@ def check_request(settings: dict[str, Any]) -> Request:
     """`settings` (flag names with underscores, unset ones absent) as a Request.
 
     Raises OmniError for every mistake that can be seen without reading weights or media."""
-    check_model_is_given(settings)
+    settings = {"model": str(built_in.DIRECTORY), **settings}
     if settings.get("stream") and settings.get("json"):
         raise OmniError("--stream and --json exclude each other: --json prints one document at the end")
     sampling = sampling_params(settings)
@@ -60,11 +61,6 @@ def check_request(settings: dict[str, Any]) -> Request:
         stream=settings.get("stream", False),
         json=settings.get("json", False),
     )
-
-
-def check_model_is_given(settings: dict[str, Any]) -> None:
-    if "model" not in settings:
-        raise OmniError("--model is missing: expected a checkpoint directory (ms-omni tiny DIR writes one to try)")
 
 
 def sampling_params(settings: dict[str, Any]) -> SamplingParams:

@@ -119,7 +119,7 @@ def _add_engine_flags(group: Any) -> None:
         "--model",
         metavar="DIR",
         default=argparse.SUPPRESS,
-        help="checkpoint directory, or a hub name that is already in the local hub cache (required)",
+        help="checkpoint directory, or a hub name in the local hub cache; understand has a tiny one built in",
     )
     add("--engine", ENGINES, "which decoding engine")
     add("--parallel", PARALLEL_MODES, "how to spread over cards")

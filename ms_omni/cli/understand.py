@@ -8,6 +8,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TextIO
 
+from ms_omni.checkpoint.built_in import WHAT_IT_IS
 from ms_omni.cli.parser import is_terminal, print_note
 from ms_omni.cli.progress import AfterTextProgress, BarProgress, LogProgress, make_progress
 from ms_omni.cli.settings import add_flags, merge_settings
@@ -16,7 +17,7 @@ if TYPE_CHECKING:  # these import numpy, which --help need not wait for
     from ms_omni.cli.request import Request
     from ms_omni.outputs import OmniOutput
 
-USAGE = "ms-omni understand --model DIR (--conversation FILE | --text TEXT [--image FILE] ...) [flags]"
+USAGE = "ms-omni understand [--model DIR] (--conversation FILE | --text TEXT [--image FILE] ...) [flags]"
 HELP = "answer a conversation of text, pictures, sound and video in text and speech"
 
 
@@ -30,7 +31,10 @@ def run(args: argparse.Namespace) -> int:
     from ms_omni.cli.request import check_request
 
     with results_only_on_stdout(args.debug) as results:
-        request = check_request(merge_settings(args))
+        settings = merge_settings(args)
+        request = check_request(settings)
+        if "model" not in settings:
+            print_note(WHAT_IT_IS)
         output, is_writer = _answer(request, results)
         if is_writer:
             _deliver(request, output, results)

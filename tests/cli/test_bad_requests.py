@@ -20,10 +20,6 @@ def answer(user_error, tiny_dir):
     return lambda *flags: user_error("understand", "--model", tiny_dir, *flags)
 
 
-def test_no_model(user_error):
-    assert "--model is missing" in user_error("understand", "--text", "Hi")
-
-
 def test_nothing_to_answer(answer):
     assert "--conversation" in answer() and "--text" in answer()
 

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 from PIL import Image
 
+from ms_omni.checkpoint import built_in
 from ms_omni.cli.settings import add_flags, yaml_keys
 from ms_omni.config import EngineConfig, SamplingParams
 from ms_omni.errors import OmniError
@@ -188,3 +189,9 @@ def test_only_rank_0_prints_and_writes(cli, fake_engine, tiny_dir, tmp_path, fla
     wave = tmp_path / "a.wav"
     result = cli("understand", "--model", tiny_dir, "--text", "Hi", "--audio-out", wave, *flags)
     assert (result.code, result.out) == (0, "") and not wave.exists()
+
+
+def test_without_a_model_the_built_in_one_answers(cli, fake_engine):
+    result = cli("understand", "--text", "Hi")
+    assert result.code == 0 and fake_engine.loaded["model"] == str(built_in.DIRECTORY)
+    assert f"ms-omni: {built_in.WHAT_IT_IS}\n" in result.err

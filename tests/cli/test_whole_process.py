@@ -35,6 +35,16 @@ def test_script_speaks_and_streams(tiny_dir, tmp_path):
 
 
 @pytest.mark.slow
+def test_the_demos_answer_is_right(tmp_path):
+    words = ["--conversation", ROOT / "launch/conversation.json", "--config", ROOT / "configs/demo.yaml"]
+    done = run(ROOT / "launch/omni_understanding.py", *words, "--audio-out", tmp_path / "a.wav")
+    assert done.stdout.strip() == (
+        "I see a red circle, a blue square and a yellow triangle. The voice says hello seven. "
+        "A red circle moves to the right and the voice says go right."
+    ), done.stderr
+
+
+@pytest.mark.slow
 def test_python_of_the_readme_runs(tiny_dir, tmp_path):
     program = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
     (tmp_path / "tiny").symlink_to(tiny_dir)

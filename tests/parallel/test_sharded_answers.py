@@ -83,13 +83,14 @@ def expected_collectives(config, mode):
     )
     predictor = config.talker_config.code_predictor_config.num_hidden_layers
     codes = config.talker_config.num_code_groups - 1
-    # The sampled id, or a frame's codes, from the first rank; a split embedding looked up, split logits joined
+    # The sampled id, or a frame's codes, from the first rank; a split embedding looked up, split logits joined. Under
+    # zero3 MindSpore joins equal gathers of one graph: attention travels once for the tokens of a call
     if mode == "ep":
         a_token, a_frame = {"all_reduce": thinker}, {"all_reduce": talker}
     elif mode == "tp":
         a_token, a_frame = {"all_reduce": 2 * thinker + 1, "all_gather": 1}, {"all_reduce": 2 * talker}
     else:
-        a_token = {"all_gather": 2 * thinker + 1, "all_reduce": 1}
+        a_token = {"all_gather": thinker / TOKENS_PER_CALL + thinker + 1, "all_reduce": 1}
         a_frame = {"all_gather": 2 * talker + predictor + codes + 1, "all_reduce": codes + 1}
     return (
         {kind: TOKENS_PER_CALL * calls for kind, calls in (a_token | {"broadcast": 1}).items()},
