@@ -172,7 +172,7 @@ class OmniEngine:
         sampling = (sampling or SamplingParams()).resolved(self.generation_config)
         sampling = replace(sampling, seed=agreed_seed(sampling.seed, self.world))
         self._seed(sampling)
-        prepared = self._prepare(conversation, use_audio_in_video, fps)
+        prepared = self._prepare(conversation, use_audio_in_video, fps, sampling, speak)
         question = Question(
             inputs=cast_inputs(prepared.arrays, self.dtype),
             prompt_ids=prepared.arrays["input_ids"][0],
@@ -205,7 +205,14 @@ class OmniEngine:
             },
         )
 
-    def _prepare(self, conversation: list[dict[str, Any]], use_audio_in_video: bool, fps: float | None) -> Any:
+    def _prepare(
+        self,
+        conversation: list[dict[str, Any]],
+        use_audio_in_video: bool,
+        fps: float | None,
+        sampling: SamplingParams,
+        speak: bool,
+    ) -> Any:
         """The processor's inputs. A mistake that one rank of a group finds ends the answer of all: what it would not
         compute, the others would wait for."""
         prepared, failure = None, None
@@ -213,7 +220,7 @@ class OmniEngine:
             prepared = self.processor.prepare(
                 conversation, use_audio_in_video=use_audio_in_video, fps=fps, reader=self.settings.media_reader
             )
-            self._check_length(prepared.usage_counts["prompt_tokens"])
+            self._check_room(prepared.usage_counts["prompt_tokens"], sampling, speak)
         except OmniError as error:
             failure = error
         raise_together(failure, self.world)
@@ -237,13 +244,12 @@ class OmniEngine:
             raise OmniError(f"--speaker {speaker}: expected one of {', '.join(self.speakers)}")
         return int(ids[name])
 
-    def _check_length(self, prompt_tokens: int) -> None:
-        limit = self.config.thinker_config.text_config.max_position_embeddings
-        if prompt_tokens > limit:
-            raise OmniError(
-                f"the prompt has {prompt_tokens} tokens, the model takes {limit} (max_position_embeddings): shorten "
-                "the text or the media, or lower --max-pixels or a video's fps"
-            )
+    def _check_room(self, prompt_tokens: int, sampling: SamplingParams, speak: bool) -> None:
+        from ms_omni.runtime.room import check_memory, check_positions, free_device_bytes
+
+        check_positions(prompt_tokens, sampling, self.config.thinker_config.text_config.max_position_embeddings)
+        item_bytes = 4 if self.dtype == "float32" else 2
+        check_memory(self.config, prompt_tokens, sampling, item_bytes, free_device_bytes(self.device), speak)
 
     def _seed(self, sampling: SamplingParams) -> None:
         import mindspore as ms
