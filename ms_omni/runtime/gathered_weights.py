@@ -13,6 +13,7 @@ import numpy as np
 from mindspore import Tensor, ops
 
 from ms_omni.runtime.decoder_spec import DecoderSpec
+from ms_omni.runtime.stacked_weights import stacked
 
 ATTENTION = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj")
 NETWORK = ("gate_proj", "up_proj", "down_proj")
@@ -53,7 +54,7 @@ def gathered_layer(reader: Any, prefix: str, index: int, spec: DecoderSpec, dtyp
     expert: tuple[Piece, ...] = ()
     if not is_dense:
         rows = [[f"{layer}mlp.experts.{e}.{name}" for name in NETWORK] for e in range(spec.num_experts)]
-        arrays["expert_rows"] = np.stack([_joined(reader, row, dtype) for row in rows])
+        arrays["expert_rows"] = stacked(len(rows), lambda e: _joined(reader, rows[e], dtype))
         expert = _pieces(reader, rows[0])
     return GatheredLayer(arrays, _pieces(reader, names), expert)
 
@@ -66,7 +67,11 @@ def expert_matrices(parts: Tensor, piece: Piece) -> Tensor:
 
 
 def _joined(reader: Any, names: list[str], dtype: Any) -> np.ndarray:
-    return np.concatenate([reader.read(f"{name}.weight").reshape(-1).astype(dtype, copy=False) for name in names])
+    parts = [reader.read(f"{name}.weight").reshape(-1).astype(dtype, copy=False) for name in names]
+    joined = np.concatenate(parts)
+    for name in names:
+        reader.release(f"{name}.weight")
+    return joined
 
 
 def _pieces(reader: Any, names: list[str]) -> tuple[Piece, ...]:

@@ -43,8 +43,8 @@ def check_memory(
         if needed > free_bytes:
             raise OmniError(
                 f"--{stage}-max-new-tokens {new}: with a prompt of {prompt_tokens} tokens the {stage.title()}'s keys "
-                f"and values take {needed} bytes ({needed / GIB:.1f} GiB), {free_bytes} bytes ({free_bytes / GIB:.1f} GiB) "
-                "of the device are free; lower it, or shorten the conversation"
+                f"and values take {needed} bytes ({needed / GIB:.1f} GiB), {free_bytes} bytes "
+                f"({free_bytes / GIB:.1f} GiB) of the device are free; lower it, or shorten the conversation"
             )
         free_bytes -= needed
 

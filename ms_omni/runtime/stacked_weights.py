@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,10 @@ def layer_weights(
     }
     if index in spec.dense_layers:
         return weights | _dense(read, "mlp.")
-    gate_up = np.stack([read(f"mlp.experts.{e}.gate_proj", f"mlp.experts.{e}.up_proj") for e in experts])
-    down = np.stack([read(f"mlp.experts.{e}.down_proj") for e in experts])
+    gate_up = stacked(
+        len(experts), lambda i: read(*(f"mlp.experts.{experts[i]}.{n}" for n in ("gate_proj", "up_proj")))
+    )
+    down = stacked(len(experts), lambda i: read(f"mlp.experts.{experts[i]}.down_proj"))
     weights["gate_up"], weights["down"] = operators.pack_experts(gate_up, down)
     if spec.shared_expert:
         weights |= _dense(read, "mlp.shared_expert.")
@@ -59,10 +62,23 @@ def _small(read: Any, spec: DecoderSpec, index: int) -> dict[str, np.ndarray]:
 
 def _reading(reader: Any, prefix: str, dtype: Any) -> Any:
     def read(*names: str, kind: str = "weight") -> np.ndarray:
-        arrays = [reader.read(f"{prefix}{name}.{kind}") for name in names]
-        return np.concatenate(arrays, axis=0).astype(dtype, copy=False)
+        full_names = [f"{prefix}{name}.{kind}" for name in names]
+        joined = np.concatenate([reader.read(name) for name in full_names], axis=0).astype(dtype, copy=False)
+        for name in full_names:
+            reader.release(name)
+        return joined
 
     return read
+
+
+def stacked(count: int, read: Callable[[int], np.ndarray]) -> np.ndarray:
+    """(count, ...) of what `read` gives for 0, 1, ...: one of them is held beside it, not all."""
+    first = read(0)
+    out = np.empty((count, *first.shape), first.dtype)
+    out[0] = first
+    for i in range(1, count):
+        out[i] = read(i)
+    return out
 
 
 def _dense(read: Any, prefix: str) -> dict[str, np.ndarray]:

@@ -1,13 +1,14 @@
 """Runs under msrun as every rank: how much memory loading its part of a checkpoint takes.
 
-rank_loading.py OUT_DIR CHECKPOINT
+rank_loading.py OUT_DIR CHECKPOINT ENGINE MODE
 """
 
 import json
 import sys
 from pathlib import Path
 
-from ms_omni import load_model
+from ranks import parameter_bytes
+
 from ms_omni.checkpoint.reader import CheckpointReader
 from ms_omni.kernels import setup_device
 from ms_omni.parallel.world import start_world
@@ -19,19 +20,26 @@ def resident_bytes(field):
 
 
 def main():
-    out_dir, checkpoint = Path(sys.argv[1]), sys.argv[2]
+    out_dir, checkpoint, engine, mode = Path(sys.argv[1]), *sys.argv[2:5]
     setup_device("CPU")
     world = start_world("CPU")
-    import ms_omni.models.build  # noqa: F401  what importing takes is not loading
+    import mindspore as ms
+
+    from ms_omni.runtime.fused_runtime import FusedRuntime  # what importing takes is not loading
+    from ms_omni.runtime.mindone_runtime import MindoneRuntime
 
     before = resident_bytes("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    model = load_model(checkpoint, parallel="zero3", world=world)
+    options = {"dtype": ms.float32, "attn_implementation": "eager", "with_talker": True}
+    if engine == "fused":
+        runtime = FusedRuntime(Path(checkpoint), "CPU", parallel=mode, world=world, **options)
+    else:
+        runtime = MindoneRuntime(Path(checkpoint), parallel=mode, world=world, **options)
     peak = resident_bytes("VmHWM")
     reader = CheckpointReader(checkpoint)
     report = {
         "grown_bytes": peak - before,
-        "parameter_bytes": sum(parameter.nbytes for parameter in model.get_parameters()),
+        "parameter_bytes": parameter_bytes(runtime),
         "checkpoint_bytes": reader.nbytes,
         "largest_bytes": max(reader.read(name).nbytes for name in reader.names()),
     }
