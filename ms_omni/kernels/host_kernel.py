@@ -31,13 +31,15 @@ def host_kernel(function: Callable[..., Any], inputs: Sequence[Spec], outputs: S
     out_types, out_shapes = zip(*outputs, strict=True)
     kernel = PyFunc(call, list(types), list(shapes), list(out_types), list(out_shapes), stateful=True)
     kernel.function = function
-    kernel.number = _number(name)
-    add_pyfunc(kernel.number, call)
-    kernel.add_prim_attr("fn_id", kernel.number)
+    kernel.number = give_number(kernel, call, name)
     return kernel
 
 
-def _number(name: str) -> int:
-    """The same in every process for the n-th function of a name; MindSpore's own is an address."""
+def give_number(operator: Any, function: Callable[..., Any], name: str) -> int:
+    """Makes an operator's graph find `function` by a number that is the same in every process for the n-th function of
+    a name. MindSpore's own is an address, which a graph out of its compile cache would look for in vain."""
     _made[name] += 1
-    return int.from_bytes(hashlib.sha256(f"{name} {_made[name]}".encode()).digest()[:6], "big")
+    number = int.from_bytes(hashlib.sha256(f"{name} {_made[name]}".encode()).digest()[:6], "big")
+    add_pyfunc(number, function)
+    operator.add_prim_attr("fn_id", number)
+    return number

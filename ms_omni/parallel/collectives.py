@@ -9,6 +9,7 @@ import mindspore as ms
 from mindspore import ops
 from mindspore.common.api import _run_in_jit
 
+from ms_omni.kernels.host_kernel import give_number
 from ms_omni.parallel.world import World, cpu_transport, own_address
 
 KINDS = ("all_reduce", "all_gather", "broadcast")
@@ -167,4 +168,5 @@ def _host_operator(kind: str, function: Any, copies: int) -> Any:
     operator = ops.Custom(function, out_shape=shape, out_dtype=lambda dtype: dtype, func_type="pyfunc")
     operator.add_prim_attr("side_effect_mem", True)  # never dropped, joined with an equal call, or moved past another
     operator.add_prim_attr("ms_omni_kind", kind)
+    give_number(operator, function, kind)
     return operator

@@ -74,7 +74,8 @@ class GraphCache:
             return
         self._next += 1
         if is_new:  # what a process left that did not come to write the list
-            (self.directory / "rank_0" / "graph_cache" / f"compile_cache_{place}.mindir").unlink(missing_ok=True)
+            for left in self.directory.glob(f"rank_*/graph_cache/compile_cache_{place}.mindir"):
+                left.unlink()
         before = {name: os.environ.get(name) for name in ("MS_COMPILER_CACHE_ENABLE", "MS_COMPILER_CACHE_PATH")}
         os.environ |= {"MS_COMPILER_CACHE_ENABLE": "1", "MS_COMPILER_CACHE_PATH": str(self.directory)}
         try:

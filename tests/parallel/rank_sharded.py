@@ -13,14 +13,8 @@ import numpy as np
 from ms_omni import OmniEngine, SamplingParams
 from ms_omni.parallel import collectives, vocabulary
 from ms_omni.parallel.table import part
-from ms_omni.runtime.mindone_runtime import MindoneRuntime
 
 ROWS, HIDDEN = 13, 4
-
-
-class ZeroEngine(OmniEngine):
-    def _make_runtime(self, dtype, progress):
-        return MindoneRuntime(self.directory, dtype, "eager", True, progress, "zero3", self.world)
 
 
 class Vocabulary:
@@ -46,7 +40,7 @@ class Vocabulary:
 
 def main():
     out_dir, checkpoint, conversation = Path(sys.argv[1]), sys.argv[2], json.loads(Path(sys.argv[3]).read_text())
-    engine = ZeroEngine.from_pretrained(checkpoint, engine="mindone", parallel="zero3", device="CPU")
+    engine = OmniEngine.from_pretrained(checkpoint, engine="mindone", parallel="zero3", device="CPU")
     Vocabulary(engine.world).check()
     collectives.reset_counts()
     greedy = {"thinker_temperature": 0.0, "talker_temperature": 0.0}

@@ -26,11 +26,11 @@ def graph_cache(cpu, monkeypatch):
     return open_new
 
 
-def compile_all(cache, names):
+def compile_all(cache, names, rank=0):
     """MindSpore's part: a file by number if the cache is on. Returns what each graph went through."""
     import os
 
-    files, seen = cache.directory / "rank_0" / "graph_cache", []
+    files, seen = cache.directory / f"rank_{rank}" / "graph_cache", []
     files.mkdir(parents=True, exist_ok=True)
     number = 0
     for name in names:
@@ -71,13 +71,14 @@ def test_other_sizes_have_another_directory(graph_cache, tmp_path):
         close(cache)
 
 
-def test_a_file_that_the_list_does_not_know_is_not_read(graph_cache, tmp_path):
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_file_that_the_list_does_not_know_is_not_read(graph_cache, tmp_path, rank):
     cache = graph_cache(tmp_path)
-    compile_all(cache, "a")
+    compile_all(cache, "a", rank)
     close(cache)
-    (cache.directory / "rank_0" / "graph_cache" / "compile_cache_1.mindir").write_text("half a graph")
+    (cache.directory / f"rank_{rank}" / "graph_cache" / "compile_cache_1.mindir").write_text("half a graph")
     cache = graph_cache(tmp_path)
-    assert compile_all(cache, "ab") == ["a", "new"]
+    assert compile_all(cache, "ab", rank) == ["a", "new"]
     close(cache)
 
 

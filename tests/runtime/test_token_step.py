@@ -109,3 +109,17 @@ def test_mindspore_keeps_no_weights_of_a_kernel_that_is_gone(cpu):
     del kernel
     gc.collect()
     assert held() is None
+
+
+def test_a_collective_over_sockets_is_found_by_a_number_not_an_address(cpu):
+    from ms_omni.kernels import host_kernel
+    from ms_omni.parallel.collectives import _host_operator
+
+    def function(x):
+        return x
+
+    numbers = []
+    for _ in range(2):  # as two processes would count
+        host_kernel._made.clear()
+        numbers.append(_host_operator("a kind", function, 1).attrs["fn_id"])
+    assert numbers[0] == numbers[1] != id(function)

@@ -10,8 +10,6 @@ HERE = Path(__file__).resolve().parent
 MODEL = HERE.parents[1] / "ms_omni" / "assets" / "tiny"
 CASES = json.loads((HERE / "held_out.json").read_text(encoding="utf-8"))
 
-pytestmark = pytest.mark.skipif(not (MODEL / "model.safetensors").is_file(), reason="the trained weights are not here")
-
 
 @pytest.fixture(scope="module")
 def trained(cpu):
