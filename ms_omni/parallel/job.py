@@ -24,9 +24,10 @@ _POLL_S = 0.1
 _SCHEDULER_GRACE_S = 1.0
 _END_GRACE_S = 10.0
 _LAST_LINES = 15
-# msrun's own message, in 2.7.1
+# msrun's and the scheduler's own messages, in 2.7.1. The scheduler says this one before it ends the other ranks; the
+# traceback that follows may never be written, since it is not waited for.
 _FAILURE = re.compile(r"Worker process (\d+) exit with exception\. Error code: (-?\d+)")
-_LOST = re.compile(r"worker (\d+) is the first one timed out")
+_LOST = re.compile(r"The node: (\d+) is timed out")
 _NOISE = re.compile(r"\[(INFO|WARNING|DEBUG)\] [A-Z_]+\(")
 
 
