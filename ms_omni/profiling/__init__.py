@@ -1,0 +1,1 @@
+"""Measures answers: stages, tokens per second, memory, collectives; and reports what it measured."""

@@ -1,0 +1,204 @@
+"""The profile document: what one `ms-omni profile` measured. Every report is a view of it. JSON of schema 1."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+SCHEMA = "ms_omni.profile"
+SCHEMA_VERSION = 1
+
+# In the order in which an answer passes them. A stage's seconds are its own: what runs within it under another name
+# (compile, code_predictor) is that one's. "load" is apart from the answers, "compile" is every graph's first call.
+STAGES = (
+    "media",
+    "processor",
+    "encoders",
+    "thinker_prefill",
+    "thinker_decode",
+    "talker_prefill",
+    "talker_decode",
+    "code_predictor",
+    "code2wav",
+    "compile",
+)
+OTHER = "other"
+MARKS = ("thinker_tokens", "talker_frames", "audio_samples")
+
+# name -> (what it is, unit, whether more is better; None: neither). Of one repeat; a run has their medians.
+FIGURES: dict[str, tuple[str, str, bool | None]] = {
+    "wall_s": ("whole answer", "s", False),
+    "ttft_s": ("time to first token, from the question", "s", False),
+    "tpot_median_ms": ("time per output token, median", "ms", False),
+    "tpot_p90_ms": ("time per output token, 90th percentile", "ms", False),
+    "thinker_prefill_tokens_per_s": ("Thinker prefill: prompt tokens", "tokens/s", True),
+    "thinker_decode_tokens_per_s": ("Thinker decode: new tokens after the first", "tokens/s", True),
+    "thinker_tokens_per_s": ("Thinker: new tokens over prefill and decode", "tokens/s", True),
+    "talker_frames_per_s": ("Talker decode with code predictor", "frames/s", True),
+    "talker_tokens_per_s": ("Talker decode, all codes of a frame", "tokens/s", True),
+    "first_audio_s": ("time to first audio, from the question", "s", False),
+    "audio_s": ("speech made", "s", None),
+    "speech_compute_s": ("Talker and Code2Wav together", "s", False),
+    "real_time_factor": ("seconds of computing a second of speech, Talker and Code2Wav", "s/s", False),
+    "peak_host_bytes": ("peak resident memory of the process", "bytes", False),
+    "peak_device_bytes": ("peak memory of the device", "bytes", False),
+    "host_syncs_per_thinker_token": ("host synchronisations a new token", "1/token", False),
+    "host_syncs_per_talker_frame": ("host synchronisations a frame", "1/frame", False),
+    "collectives_per_thinker_token": ("collectives a new token", "1/token", False),
+    "collective_bytes_per_thinker_token": ("bytes of collectives' results a new token", "bytes/token", False),
+    "collectives_per_talker_frame": ("collectives a frame", "1/frame", False),
+    "collective_bytes_per_talker_frame": ("bytes of collectives' results a frame", "bytes/frame", False),
+    "operators_per_thinker_token": ("operators launched a new token", "1/token", False),
+    "operators_per_talker_frame": ("operators launched a frame", "1/frame", False),
+    "bandwidth_share": ("share of the memory bandwidth that Thinker decode's weights and caches take", "1", True),
+    "energy_j": ("energy of the cards", "J", False),
+}
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class Span(_Part):
+    """One stretch of a stage, seconds from the question; `depth` counts the spans around it."""
+
+    stage: str
+    start_s: float
+    end_s: float
+    depth: int = 0
+
+
+class Repeat(_Part):
+    """One measured answer. stages_s: own seconds of each stage that occurred. other_s: wall_s less all of them.
+    marks: for each of MARKS that occurred, (seconds from the question, how many more). figures: of FIGURES."""
+
+    round: int
+    wall_s: float
+    stages_s: dict[str, float]
+    other_s: float
+    marks: dict[str, list[tuple[float, int]]] = {}
+    figures: dict[str, float] = {}
+    spans: list[Span] = []
+
+
+class Spread(_Part):
+    """Of the repeats of one run, or of the ratios within rounds. noise: half the width from least to largest, as a
+    share of the median (0 for a median of 0)."""
+
+    median: float
+    min: float
+    max: float
+    count: int
+
+    @property
+    def noise(self) -> float:
+        return (self.max - self.min) / 2 / abs(self.median) if self.median else 0.0
+
+
+class Rank(_Part):
+    """One process of a job. wall_s: median over the repeats. skew_s: by how much it ended before the slowest one,
+    median."""
+
+    rank: int
+    wall_s: float
+    skew_s: float
+    peak_host_bytes: int | None = None
+    peak_device_bytes: int | None = None
+
+
+class Run(_Part):
+    """One side of a comparison: an engine and how it was spread. load_s: loading, once. first_s: the first answer,
+    compilation included; compile_s: the compilation in it. figures, stages_s: over the repeats. energy and others that
+    could not be measured are absent, never 0. is_slowest_rank: wall times are those of the slowest rank."""
+
+    side: str
+    engine: str
+    parallel: str
+    cards: int
+    group_size: int
+    attn_implementation: str
+    dtype: str
+    load_s: float
+    first_s: float
+    compile_s: float
+    repeats: list[Repeat]
+    figures: dict[str, Spread]
+    stages_s: dict[str, Spread]
+    ranks: list[Rank] = []
+    answer_digest: str = ""
+    notes: list[str] = []
+
+
+class Ratio(_Part):
+    """`side` against `baseline`, within each round: above 1 means that `side` is better."""
+
+    figure: str
+    side: str
+    baseline: str
+    ratio: Spread
+
+
+class Workload(_Part):
+    """What was asked. digest: of everything that decides the work; two profiles compare only if it is equal. Counts
+    are of the prompt that the processor made."""
+
+    name: str
+    digest: str
+    prompt_tokens: int
+    text_tokens: int
+    image_tokens: int
+    audio_tokens: int
+    video_tokens: int
+    thinker_max_new_tokens: int
+    talker_max_new_tokens: int
+    speech: bool
+    batch_size: int = 1
+    media: list[str] = []
+
+
+class Case(_Part):
+    workload: Workload
+    runs: list[Run]
+    ratios: list[Ratio] = []
+
+
+class Machine(_Part):
+    """device: "CPU", or the card's name. hosts: machines of the job."""
+
+    device: str
+    cards: int
+    cpu: str
+    cores: int
+    memory_bytes: int
+    load_average: list[float]
+    system: str
+
+
+class Model(_Part):
+    """weights: "checkpoint", "random" or "built in". config: the sizes that matter."""
+
+    name: str
+    weights: Literal["checkpoint", "random", "built in"]
+    parameters: int
+    config: dict[str, Any]
+
+
+class Profile(_Part):
+    """complete: False for a run that was interrupted, whose finished repeats are here. caveats: what a title must say
+    ("CPU", "random weights", "interrupted")."""
+
+    schema_name: Literal["ms_omni.profile"] = "ms_omni.profile"
+    schema_version: Literal[1] = 1
+    made_at: str
+    command: list[str]
+    commit: str | None
+    versions: dict[str, str]
+    machine: Machine
+    model: Model
+    sampling: dict[str, Any]
+    repeats: int
+    warm_up: int
+    complete: bool
+    caveats: list[str]
+    cases: list[Case]

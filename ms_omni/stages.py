@@ -1,0 +1,47 @@
+"""Where the work of an answer names its stages, for whoever measures; costs one comparison where nobody does.
+
+    with stage("encoders"): ...        # a span; a span within it is taken off its time
+    mark("thinker_tokens", 4)          # an instant: so many are on the host now
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Protocol
+
+
+class Watcher(Protocol):
+    """Hears of spans and instants. One process answers one conversation at a time, so there is one watcher."""
+
+    def stage(self, name: str) -> AbstractContextManager[None]:
+        """Around the work of a stage."""
+
+    def mark(self, name: str, count: int) -> None:
+        """`count` more of what `name` says have been made."""
+
+
+_watcher: Watcher | None = None
+_NOTHING = nullcontext()
+
+
+def stage(name: str) -> AbstractContextManager[None]:
+    """Around the work of the stage `name`, one of profiling.document.STAGES."""
+    return _NOTHING if _watcher is None else _watcher.stage(name)
+
+
+def mark(name: str, count: int = 1) -> None:
+    """`count` more tokens, frames or samples are on the host; `name` is one of profiling.document.MARKS."""
+    if _watcher is not None:
+        _watcher.mark(name, count)
+
+
+@contextmanager
+def watched_by(watcher: Watcher) -> Iterator[None]:
+    """While active, `watcher` hears of everything."""
+    global _watcher
+    before, _watcher = _watcher, watcher
+    try:
+        yield
+    finally:
+        _watcher = before
