@@ -1,7 +1,7 @@
 """Where the work of an answer names its stages, for whoever measures; costs one comparison where nobody does.
 
-    with stage("encoders"): ...        # a span; a span within it is taken off its time
-    mark("thinker_tokens", 4)          # an instant: so many are on the host now
+with stage("encoders"): ...        # a span; a span within it is taken off its time
+mark("thinker_tokens", 4)          # an instant: so many are on the host now
 """
 
 from __future__ import annotations
