@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from dialogues import SPOKEN_QUESTIONS, Dialogues
+from dialogues import Dialogues
 from espeak import random_voice, speak
+from mixed_talk import SPOKEN_QUESTIONS
 from sounds import NoSpeech
 from words import SPOKEN
 

@@ -12,7 +12,8 @@ import random
 from pathlib import Path
 from typing import Any
 
-from dialogues import SKILLS, AudioVideo, Dialogue, Dialogues
+from dialogue import AudioVideo, Dialogue
+from dialogues import SKILLS, Dialogues
 from draw import write_picture, write_sound, write_video
 from scenes import Scene
 from sounds import Bank, Clip

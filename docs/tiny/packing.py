@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from dialogues import AudioVideo, Dialogue, Dialogues
+from dialogue import AudioVideo, Dialogue
+from dialogues import Dialogues
 from scenes import Scene, num_frames
 from sounds import Clip
 from text import Text

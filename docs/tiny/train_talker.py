@@ -18,7 +18,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from config_file import read_config
-from dialogues import SKILLS, Dialogue, Dialogues, Turn
+from dialogue import Dialogue, Turn
+from dialogues import SKILLS, Dialogues
 from espeak import SPEAKERS
 from layers import from_hf_state, hf_state, initialise
 from packing import Packer, Sequence

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "docs" / "tiny"))
 import checkpoint_files
 import scenes
 import sounds
-from dialogues import AudioVideo, Dialogue, Turn
+from dialogue import AudioVideo, Dialogue, Turn
 from draw import write_picture, write_sound, write_video
 from packing import Packer
 from speech import SILENCE, parts
