@@ -163,6 +163,14 @@ class Case(_Part):
     ratios: list[Ratio] = []
 
 
+class Skipped(_Part):
+    """A case that could not be measured, or only by other sides than `side` (None: by none), and why, in one line."""
+
+    workload: str
+    side: str | None
+    reason: str
+
+
 class Machine(_Part):
     """device: "CPU", or the card's name. hosts: machines of the job."""
 
@@ -202,3 +210,4 @@ class Profile(_Part):
     complete: bool
     caveats: list[str]
     cases: list[Case]
+    skipped: list[Skipped] = []

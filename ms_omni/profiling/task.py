@@ -1,0 +1,171 @@
+"""One question as every side of a comparison is asked it, with its media made and its digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ms_omni.config import SamplingParams
+from ms_omni.errors import OmniError
+from ms_omni.inputs.conversation import build_conversation, media_parts
+from ms_omni.profiling.synthetic_media import MediaMaker
+from ms_omni.profiling.workload import Recipe
+
+QUESTION = "Describe what you see and hear, in many words."
+# Generated text is cut from this, over and over.
+_WORDS = (
+    "The harbour wakes slowly while the first boats return and the gulls argue over what falls from the nets ; a "
+    "clock counts the hours from the tower , children run along the wall , ropes creak , and a man paints a door blue ."
+).split()
+
+
+@dataclass(frozen=True)
+class Task:
+    """conversation and `options`: for OmniEngine.generate and stream. digest: of everything that decides the work.
+    media: what the prompt holds, in words."""
+
+    name: str
+    conversation: list[dict[str, Any]]
+    sampling: SamplingParams
+    speech: bool
+    use_audio_in_video: bool = False
+    speaker: str | None = None
+    fps: float | None = None
+    digest: str = ""
+    media: tuple[str, ...] = ()
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Keywords of OmniEngine.generate."""
+        return {
+            "return_audio": self.speech,
+            "speaker": self.speaker if self.speech else None,
+            "use_audio_in_video": self.use_audio_in_video,
+            "fps": self.fps,
+            "sampling": self.sampling,
+        }
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """What the command line says for all cases. sampling: its None lengths are each workload's own. limits: further
+    settings that decide the work (sizes of pictures), for the digest."""
+
+    sampling: SamplingParams
+    speaker: str | None = None
+    fps: float | None = None
+    speech: bool | None = None
+    use_audio_in_video: bool | None = None
+    limits: Mapping[str, Any] | None = None
+
+
+def make_task(recipe: Recipe, settings: TaskSettings, media: MediaMaker, count: Callable[[str], int]) -> Task:
+    """count: tokens of a text, by the checkpoint's tokenizer. Writes the synthetic media of the recipe.
+
+    Raises OmniError naming the recipe's origin for a medium that cannot be written."""
+    made = _media_parts(recipe, media)
+    if recipe.conversation is not None:
+        conversation = recipe.conversation
+    else:
+        text = recipe.text or QUESTION
+        if recipe.prompt_tokens is not None:
+            text = text_of(recipe.prompt_tokens, count)
+        conversation = build_conversation(
+            None, text, *([path for kind, path, _ in made if kind == wanted] for wanted in ("image", "audio", "video"))
+        )
+    sampling = sampling_of(recipe, settings.sampling)
+    speech = recipe.speech if settings.speech is None else settings.speech
+    listens = recipe.use_audio_in_video if settings.use_audio_in_video is None else settings.use_audio_in_video
+    identities = {path: what for _, path, what in made}
+    digest = _digest(
+        {
+            "conversation": _identified(conversation, identities),
+            "sampling": asdict(sampling),
+            "speech": speech,
+            "speaker": settings.speaker if speech else None,
+            "use_audio_in_video": listens,
+            "fps": settings.fps,
+            "limits": dict(settings.limits or {}),
+        }
+    )
+    words = tuple(identities.values()) or tuple(_described(conversation))
+    return Task(recipe.name, conversation, sampling, speech, listens, settings.speaker, settings.fps, digest, words)
+
+
+def sampling_of(recipe: Recipe, given: SamplingParams) -> SamplingParams:
+    """The workload's lengths below the given ones; always to the maximum, so that every run does the same work."""
+    values = asdict(given)
+    for key in ("thinker_max_new_tokens", "talker_max_new_tokens"):
+        if values[key] is None:
+            values[key] = getattr(recipe, key)
+    return SamplingParams(**{**values, "ignore_eos": True})
+
+
+def text_of(tokens: int, count: Callable[[str], int]) -> str:
+    """English words, as many as fit into so many tokens (at least one)."""
+    low, high = 1, tokens
+    while low < high:
+        middle = (low + high + 1) // 2
+        if count(_words(middle)) <= tokens:
+            low = middle
+        else:
+            high = middle - 1
+    return _words(low)
+
+
+def _words(number: int) -> str:
+    repeats = -(-number // len(_WORDS))
+    return " ".join((_WORDS * repeats)[:number])
+
+
+def _media_parts(recipe: Recipe, media: MediaMaker) -> list[tuple[str, str, str]]:
+    """(kind, path, what it is) of the recipe's synthetic media."""
+    made = []
+    try:
+        if recipe.image_pixels is not None:
+            made.append(("image", *media.image(*recipe.image_pixels)))
+        if recipe.audio_seconds is not None:
+            made.append(("audio", *media.audio(recipe.audio_seconds)))
+        if recipe.video_seconds is not None:
+            made.append(("video", *media.video(recipe.video_seconds, recipe.video_pixels, recipe.video_fps)))
+    except OSError as error:
+        raise OmniError(f"{recipe.origin}: its media cannot be written ({error})") from error
+    return made
+
+
+def _identified(conversation: list[dict[str, Any]], known: Mapping[str, str]) -> Any:
+    """The conversation with what is in its media in the place of where they are."""
+    copy = json.loads(json.dumps(conversation))
+    for kind, medium, part in media_parts(copy):
+        items = medium if isinstance(medium, list) else [medium]
+        part[next(key for key in part if part[key] is medium)] = [known.get(item) or _content(item) for item in items]
+        part["type"] = kind
+    return copy
+
+
+def _content(medium: str) -> str:
+    """Of a local file a hash of its bytes; of anything else its name."""
+    found = hashlib.sha256()
+    try:
+        with Path(medium.removeprefix("file://")).open("rb") as file:
+            while block := file.read(1 << 20):
+                found.update(block)
+    except (OSError, ValueError):  # a URL, data: or no file at all, which the reader names
+        return medium
+    return found.hexdigest()
+
+
+def _described(conversation: list[dict[str, Any]]) -> list[str]:
+    return [
+        f"{kind} {Path(item).name}" if isinstance(item, str) and not item.startswith("data:") else kind
+        for kind, medium, _ in media_parts(conversation)
+        for item in (medium if isinstance(medium, list) else [medium])
+    ]
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

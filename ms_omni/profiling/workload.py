@@ -1,0 +1,181 @@
+"""Workloads: what to ask, read from YAML; a list in it means one case for each of its values."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ms_omni.errors import OmniError
+
+DIRECTORY = Path(__file__).parents[2] / "configs" / "workloads"
+DEFAULT = "text"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One case before its text and its media are made.
+
+    text: the question. prompt_tokens: instead, generated text of at most so many tokens. image_pixels: (width, height)
+    of a picture. video_pixels, video_fps: of the video file, of which the processor uses two frames a second. speech:
+    the answer is spoken. conversation: the user's own, instead of all these. origin: what an error names."""
+
+    name: str
+    origin: str
+    text: str | None = None
+    prompt_tokens: int | None = None
+    image_pixels: tuple[int, int] | None = None
+    audio_seconds: float | None = None
+    video_seconds: float | None = None
+    video_pixels: tuple[int, int] = (640, 360)
+    video_fps: int = 25
+    use_audio_in_video: bool = False
+    speech: bool = True
+    thinker_max_new_tokens: int = 64
+    talker_max_new_tokens: int = 51
+    conversation: list[dict[str, Any]] | None = None
+
+
+def names() -> list[str]:
+    """Of the workloads that come with the project."""
+    return sorted(path.stem for path in DIRECTORY.glob("*.yaml"))
+
+
+def read_workload(name: str) -> list[Recipe]:
+    """The cases of a YAML file, or of one of `names()`. Raises OmniError naming the file, the key and what is
+    allowed."""
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml") and not path.is_file():
+        path = DIRECTORY / f"{name}.yaml"
+        if name not in names():
+            raise OmniError(_unknown(name))
+    origin = f"--workload {name}"
+    content = _read(path, origin)
+    values = {key: _values(key, value, origin) for key, value in content.items() if key != "description"}
+    values.pop("batch_size", None)  # 1 is all that there is
+    _check_together(values, origin)
+    swept = [key for key, several in values.items() if len(several) > 1]
+    recipes = []
+    for chosen in itertools.product(*values.values()):
+        case = dict(zip(values, chosen, strict=True))
+        label = ", ".join(f"{key} {_written(case[key])}" for key in swept)
+        recipes.append(Recipe(name=f"{path.stem} ({label})" if label else path.stem, origin=origin, **case))
+    return recipes
+
+
+def _unknown(name: str) -> str:
+    known = names()
+    return (
+        f"--workload {name}: unknown workload{_closest(name, known)}; expected a file that ends with .yaml, or one of "
+        f"{', '.join(known)}"
+    )
+
+
+def _closest(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f", did you mean {close[0]}?" if close else ""
+
+
+def _read(path: Path, origin: str) -> dict[str, Any]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OmniError(f"{origin}: cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise OmniError(f"{origin}: not valid YAML ({str(error).splitlines()[0]})") from error
+    if not isinstance(content, dict) or not content:
+        raise OmniError(f"{origin}: expected a mapping of settings; allowed: {', '.join(sorted(_ALLOWED))}")
+    for key in content:
+        if key not in _ALLOWED:
+            guess = _closest(str(key), _ALLOWED)
+            raise OmniError(f"{origin}: unknown key {str(key)!r}{guess}; allowed: {', '.join(sorted(_ALLOWED))}")
+    return content
+
+
+def _values(key: str, value: Any, origin: str) -> list[Any]:
+    """The values of one key, each checked; several only where they are several cases."""
+    what, check, may_repeat = _KEYS[key]
+    given = value if isinstance(value, list) else [value]
+    if not given or (len(given) > 1 and not may_repeat):
+        raise OmniError(f"{origin}: {key}: expected {'at least one value' if not given else 'one value'}, {what}")
+    checked = []
+    for item in given:
+        result = check(item)
+        if result is None:
+            raise OmniError(f"{origin}: {key}: {item!r} is not allowed; expected {what}{_hint(key, item)}")
+        checked.append(result)
+    if len(set(map(str, checked))) < len(checked):
+        raise OmniError(f"{origin}: {key}: {value} names a case twice")
+    return checked
+
+
+def _hint(key: str, item: Any) -> str:
+    if key == "batch_size" and isinstance(item, int) and item > 1:
+        return (
+            ": one model answers one conversation at a time; for more at once, replicas on groups of cards answer a "
+            "manifest (ms-omni launch --group-size G -- batch)"
+        )
+    return ""
+
+
+def _check_together(values: Mapping[str, list[Any]], origin: str) -> None:
+    if "text" in values and "prompt_tokens" in values:
+        raise OmniError(f"{origin}: text and prompt_tokens exclude each other: prompt_tokens generates the text")
+    if not any(key in values for key in ("text", "prompt_tokens", "image_pixels", "audio_seconds", "video_seconds")):
+        raise OmniError(
+            f"{origin}: asks nothing; give text, prompt_tokens, image_pixels, audio_seconds or video_seconds"
+        )
+    if values.get("use_audio_in_video") == [True] and "video_seconds" not in values:
+        raise OmniError(f"{origin}: use_audio_in_video without a video; give video_seconds")
+
+
+def _written(value: Any) -> str:
+    return "x".join(map(str, value)) if isinstance(value, tuple) else f"{value:g}"
+
+
+def _whole(low: int) -> Callable[[Any], int | None]:
+    return lambda value: value if isinstance(value, int) and not isinstance(value, bool) and value >= low else None
+
+
+def _seconds(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if math.isfinite(value) and value > 0 else None
+
+
+def _size(value: Any) -> tuple[int, int] | None:
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", str(value).lower())
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value.strip() else None
+
+
+def _switch(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+# key -> (what is allowed, its value or None for another, whether a list is several cases)
+_KEYS: dict[str, tuple[str, Callable[[Any], Any], bool]] = {
+    "text": ("a text", _text, False),
+    "prompt_tokens": ("a whole number of at least 1", _whole(1), True),
+    "image_pixels": ("WIDTHxHEIGHT in pixels, such as 1280x720", _size, True),
+    "audio_seconds": ("a number of seconds above 0", _seconds, True),
+    "video_seconds": ("a number of seconds above 0", _seconds, True),
+    "video_pixels": ("WIDTHxHEIGHT in pixels, such as 640x360", _size, False),
+    "video_fps": ("a whole number of at least 1", _whole(1), False),
+    "use_audio_in_video": ("true or false", _switch, False),
+    "speech": ("true or false", _switch, False),
+    "thinker_max_new_tokens": ("a whole number of at least 1", _whole(1), True),
+    "talker_max_new_tokens": ("a whole number of at least 2", _whole(2), True),
+    "batch_size": ("1", lambda value: value if value == 1 and not isinstance(value, bool) else None, False),
+}
+_ALLOWED = ("description", *_KEYS)
