@@ -18,6 +18,7 @@ from ms_omni.errors import OmniError, UnknownDecoderError
 from ms_omni.outputs import AudioOutput, OmniOutput, StreamChunk, StreamEnd, Usage
 from ms_omni.reporter import AnswerReporter, Emit, Progress
 from ms_omni.sharing import agreed_seed, join_job, raise_together
+from ms_omni.stages import stage
 
 if TYPE_CHECKING:
     from ms_omni.runtime.results import Runtime
@@ -173,8 +174,10 @@ class OmniEngine:
         sampling = replace(sampling, seed=agreed_seed(sampling.seed, self.world))
         self._seed(sampling)
         prepared = self._prepare(conversation, use_audio_in_video, fps, sampling, speak)
+        with stage("processor"):
+            inputs = cast_inputs(prepared.arrays, self.dtype)
         question = Question(
-            inputs=cast_inputs(prepared.arrays, self.dtype),
+            inputs=inputs,
             prompt_ids=prepared.arrays["input_ids"][0],
             sampling=sampling,
             stop_ids=self.eos_token_ids,
@@ -217,9 +220,10 @@ class OmniEngine:
         compute, the others would wait for."""
         prepared, failure = None, None
         try:
-            prepared = self.processor.prepare(
-                conversation, use_audio_in_video=use_audio_in_video, fps=fps, reader=self.settings.media_reader
-            )
+            with stage("processor"):
+                prepared = self.processor.prepare(
+                    conversation, use_audio_in_video=use_audio_in_video, fps=fps, reader=self.settings.media_reader
+                )
             self._check_room(prepared.usage_counts["prompt_tokens"], sampling, speak)
         except OmniError as error:
             failure = error

@@ -10,6 +10,7 @@ import numpy as np
 
 from ms_omni.config import SamplingParams
 from ms_omni.outputs import AudioChunk, StreamChunk, TextDelta
+from ms_omni.stages import mark, stage
 
 Progress = Callable[[str, int, int], None]
 # Takes the next piece of a stream; None only asks whether anybody still listens, and raises if not.
@@ -46,6 +47,7 @@ class AnswerReporter:
     def tokens(self, ids: list[int]) -> None:
         """New Thinker ids."""
         self._mark("first_token_s")
+        mark("thinker_tokens", len(ids))
         self._text.put(ids)
         self._count("thinker", len(ids), self._maximum["thinker"])
 
@@ -57,6 +59,7 @@ class AnswerReporter:
     def frames(self, codes: np.ndarray) -> None:
         """New codec frames, int32 (num_code_groups, frames)."""
         self._num_frames += codes.shape[1]
+        mark("talker_frames", codes.shape[1])
         self._decode(lambda: self._voice.push(codes))
 
     def finish(self) -> None:
@@ -71,10 +74,12 @@ class AnswerReporter:
 
     def _decode(self, work: Callable[[], list[np.ndarray]]) -> None:
         start = time.perf_counter()
-        pieces = work()
+        with stage("code2wav"):
+            pieces = work()
         self.seconds["code2wav_s"] = self.seconds.get("code2wav_s", 0.0) + time.perf_counter() - start
         for piece in pieces:
             self._mark("first_audio_s")
+            mark("audio_samples", piece.size)
             self._pieces.append(piece)
             self._emit(AudioChunk(piece))
         if pieces:

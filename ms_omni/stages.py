@@ -36,6 +36,28 @@ def mark(name: str, count: int = 1) -> None:
         _watcher.mark(name, count)
 
 
+class Turns:
+    """Stages that follow each other within one piece of work, which says by `turn()` when the next one begins."""
+
+    def __init__(self, *names: str):
+        self._names = list(names)
+        self._active: AbstractContextManager[None] = _NOTHING
+
+    def __enter__(self) -> Turns:
+        self.turn()
+        return self
+
+    def turn(self) -> None:
+        """The next stage begins; the last one stays."""
+        if self._names:
+            self._active.__exit__(None, None, None)
+            self._active = stage(self._names.pop(0))
+            self._active.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        self._active.__exit__(None, None, None)
+
+
 @contextmanager
 def watched_by(watcher: Watcher) -> Iterator[None]:
     """While active, `watcher` hears of everything."""

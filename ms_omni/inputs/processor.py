@@ -13,6 +13,7 @@ from ms_omni.inputs.components import feature_extractor, image_processor, video_
 from ms_omni.inputs.conversation import validate_conversation
 from ms_omni.inputs.mm_info import process_mm_info
 from ms_omni.inputs.schema import media_parts
+from ms_omni.stages import stage
 
 _KINDS = ("image", "audio", "video")
 
@@ -84,7 +85,10 @@ class InputProcessor:
             raise OmniError(f"--fps {fps}: expected a number above 0")
         conversation = validate_conversation(conversation)
         text = self.render(conversation)
-        audios, images, videos = process_mm_info(conversation, use_audio_in_video, reader=reader, video_dtype=np.uint8)
+        with stage("media"):
+            audios, images, videos = process_mm_info(
+                conversation, use_audio_in_video, reader=reader, video_dtype=np.uint8
+            )
         self._check_audio_lengths(audios or [])
         options = {} if fps is None else {"fps": fps}
         try:

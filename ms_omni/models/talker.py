@@ -10,6 +10,7 @@ from mindone.transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import (
 )
 
 from ms_omni.models.thinker import HostRopeIndex
+from ms_omni.stages import stage
 
 # transformers 4.57.1, `Qwen3OmniMoeTalkerForConditionalGeneration.prepare_inputs_for_generation`
 CODE_PREDICTOR_SAMPLING: dict[str, Any] = {"do_sample": True, "top_k": 50, "top_p": 0.8}
@@ -25,7 +26,10 @@ class CodePredictor(Qwen3OmniMoeTalkerCodePredictorModelForConditionalGeneration
         """mindone's `generate`; what the Talker asks about sampling gives way to `greedy`."""
         for name in CODE_PREDICTOR_SAMPLING:
             kwargs.pop(name, None)
-        return super().generate(*args, **kwargs, **({"do_sample": False} if self.greedy else CODE_PREDICTOR_SAMPLING))
+        with stage("code_predictor"):
+            return super().generate(
+                *args, **kwargs, **({"do_sample": False} if self.greedy else CODE_PREDICTOR_SAMPLING)
+            )
 
 
 class Talker(HostRopeIndex, Qwen3OmniMoeTalkerForConditionalGeneration):

@@ -13,6 +13,7 @@ from mindone.transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import (
 from mindspore import Tensor, mint, ops
 
 from ms_omni.models.rope_index import RopeTokens, rope_index
+from ms_omni.stages import stage
 
 
 def host(value: Any) -> Any:
@@ -164,11 +165,14 @@ class Thinker(HostRopeIndex, Qwen3OmniMoeThinkerForConditionalGeneration):
         """Features of the audio, the pictures and the videos of a prompt, None for what it has not."""
         audio = image = video = None
         if input_features is not None:
-            audio = self.get_audio_features(input_features, feature_attention_mask)
+            with stage("encoders"):
+                audio = self.get_audio_features(input_features, feature_attention_mask)
         if pixel_values is not None:
-            image = self.visual(pixel_values, grid_thw=host(image_grid_thw))
+            with stage("encoders"):
+                image = self.visual(pixel_values, grid_thw=host(image_grid_thw))
         if pixel_values_videos is not None:
-            video = self.visual(pixel_values_videos, grid_thw=host(video_grid_thw))
+            with stage("encoders"):
+                video = self.visual(pixel_values_videos, grid_thw=host(video_grid_thw))
         return audio, image, video
 
     def get_audio_features(

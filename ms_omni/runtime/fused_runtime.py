@@ -30,6 +30,7 @@ from ms_omni.runtime.graph_cache import GraphCache
 from ms_omni.runtime.results import Answer, Listener, Question, Stopwatch
 from ms_omni.runtime.sampling import GREEDY, Warp
 from ms_omni.runtime.share import Share
+from ms_omni.stages import stage
 
 
 class FusedRuntime:
@@ -137,7 +138,8 @@ class _Speech:
         if self._read is None and self._text is None:
             self._read = (step.embeds, step.hidden)
             return
-        self._watch.time("talker_s", lambda: self._take(step.embeds))
+        with stage("talker_prefill" if self._text is None else "talker_decode"):
+            self._watch.time("talker_s", lambda: self._take(step.embeds))
         self._speak()
 
     def finish(self) -> tuple[np.ndarray, str]:

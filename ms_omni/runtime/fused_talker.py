@@ -21,6 +21,7 @@ from ms_omni.runtime.kv_cache import KeyValueCache
 from ms_omni.runtime.results import NUM_TALKER_SPECIALS
 from ms_omni.runtime.sampling import UniformStream, Warp, penalize_repeated, pick
 from ms_omni.runtime.token_step import TokenStep
+from ms_omni.stages import stage
 
 RANDOM_STAGE = 1
 SUPPRESSED = -1e30
@@ -80,7 +81,15 @@ class TalkerGraph(nn.Cell):
         to add to this frame. position: int32 (), the next cache row; rope_position: float32 (). uniform: float32
         (num_code_groups,). Returns this frame's codes and the next token, int32 (num_code_groups + 1,), to be read at
         once, and the next hidden, token, seen."""
-        place = position - position
+        total, codes = self.predict(hidden, token, text, position - position, uniform)
+        hidden, _ = self.talker.decode(total, rope_position, position)
+        token, seen = self.choose(hidden, seen, uniform[0])
+        made = broadcast(ops.concat(codes + (token,), 0), self.world)
+        return made, hidden, made[self.num_residuals + 1 :], seen
+
+    def predict(self, hidden: Tensor, token: Tensor, text: Tensor, place: Tensor, uniform: Tensor) -> Any:
+        """The code predictor's part of `step`. place: int32 (), 0. Returns what the Talker reads next, (1, hidden), and
+        the frame's codes, int32 (1,) each."""
         gathered = self.predictor.gather()
         self.predictor.decode(hidden, place.astype(ms.float32), place, gathered)
         x = lookup(self.embed, token, self.world, self.num_first)
@@ -93,10 +102,7 @@ class TalkerGraph(nn.Cell):
             code = pick(scores, uniform[i + 1], self.code_warp[0], self.code_warp[1], self.code_warp[2])
             x = lookup(self.code_embeds[i], code, self.world, self.num_codes)
             total, codes = total + x, codes + (code,)
-        hidden, _ = self.talker.decode(total, rope_position, position)
-        token, seen = self.choose(hidden, seen, uniform[0])
-        made = broadcast(ops.concat(codes + (token,), 0), self.world)
-        return made, hidden, made[self.num_residuals + 1 :], seen
+        return total, codes
 
 
 class FusedTalker:
@@ -135,33 +141,35 @@ class FusedTalker:
         one waits for `text`. Ends by itself or at the maximum: the return value says whether by itself."""
         num_prompt = prompt.inputs_embeds.shape[1]
         cache = self._pool.start(num_prompt, max_new_tokens)
-        graph = self._graph(cache, warp)
         uniforms = UniformStream(seed, RANDOM_STAGE)
         mask = inputs.get("feature_attention_mask")
         positions, delta = self.shell.host_rope_index(
             host(prompt.input_ids), inputs.get("image_grid_thw"), inputs.get("video_grid_thw"), False,
             None if mask is None else host(mask).sum(-1), inputs.get("video_second_per_grid"),
         )  # fmt: skip
-        hidden, _ = self.decoder.prefill(prompt.inputs_embeds[0], positions, cache, [], -1)
-        hidden = hidden[-1:]
-        seen = mint.zeros((1, self.config.text_config.vocab_size), dtype=ms.float32)
-        token, seen = graph.choose(hidden, seen, uniforms.draw(1)[0])
-        token = broadcast(token, self.decoder.world)
         num_groups, eos = self.config.num_code_groups, self.config.codec_eos_token_id
-        has_ended = int(token.asnumpy()[0]) == eos
+        with stage("talker_prefill"):
+            graph = self._graph(cache, warp)
+            hidden, _ = self.decoder.prefill(prompt.inputs_embeds[0], positions, cache, [], -1)
+            hidden = hidden[-1:]
+            seen = mint.zeros((1, self.config.text_config.vocab_size), dtype=ms.float32)
+            token, seen = graph.choose(hidden, seen, uniforms.draw(1)[0])
+            token = broadcast(token, self.decoder.world)
+            has_ended = int(token.asnumpy()[0]) == eos
         for frame in range(max_new_tokens - 1):
             if has_ended:
                 break
             while (row := text.at(frame)) is None:
                 yield None
             position = num_prompt + frame
-            cache = self._pool.reaching(cache, position)
-            graph = self._graph(cache, warp)
-            made, hidden, token, seen = graph.run(
-                hidden, token, seen, row, Tensor(position, ms.int32), Tensor(position + delta, ms.float32),
-                uniforms.draw(num_groups),
-            )  # fmt: skip
-            codes = made.asnumpy()
+            with stage("talker_decode"):
+                cache = self._pool.reaching(cache, position)
+                graph = self._graph(cache, warp)
+                made, hidden, token, seen = graph.run(
+                    hidden, token, seen, row, Tensor(position, ms.int32), Tensor(position + delta, ms.float32),
+                    uniforms.draw(num_groups),
+                )  # fmt: skip
+                codes = made.asnumpy()
             yield codes[:num_groups]
             has_ended = int(codes[num_groups]) == eos
         return has_ended

@@ -19,6 +19,7 @@ from ms_omni.runtime.graph_cache import GraphCache, compiled
 from ms_omni.runtime.kv_cache import KeyValueCache
 from ms_omni.runtime.sampling import UniformStream, Warp, pick
 from ms_omni.runtime.token_step import TokenStep
+from ms_omni.stages import stage
 
 # Tokens of one call: one hand-over to the device and back for as many. More make the compilation longer.
 TOKENS_PER_CALL = 4
@@ -100,21 +101,22 @@ class FusedThinker:
         num_prompt = ids.shape[1]
         cache = self._pool.start(num_prompt, max_new_tokens)
         uniforms = UniformStream(seed, RANDOM_STAGE)
-        hidden, embeds, accepted, delta = self._prefill(inputs, ids, cache, use_audio_in_video, keep_hidden)
         world, num_words = self.decoder.world, self.shell.config.text_config.vocab_size
-        scores = logits(hidden, self.shell.lm_head.weight, world, num_words).astype(ms.float32)
-        picked = pick(scores, uniforms.draw(1)[0], warp.temperature, warp.top_k, warp.top_p)
-        token = broadcast(picked, world)
-        last, count = int(token.asnumpy()[0]), 1
+        with stage("thinker_prefill"):
+            hidden, embeds, accepted, delta = self._prefill(inputs, ids, cache, use_audio_in_video, keep_hidden)
+            scores = logits(hidden, self.shell.lm_head.weight, world, num_words).astype(ms.float32)
+            picked = pick(scores, uniforms.draw(1)[0], warp.temperature, warp.top_k, warp.top_p)
+            token = broadcast(picked, world)
+            last, count = int(token.asnumpy()[0]), 1
         yield ThinkerStep([last], embeds, accepted)
         while count < max_new_tokens and last not in stop_ids:
             position = num_prompt + count - 1
-            cache = self._pool.reaching(cache, position + TOKENS_PER_CALL - 1)
-            made, embeds, accepted = self._graph(cache, warp).run(
-                token, Tensor(position, ms.int32), Tensor(position + delta, ms.float32), uniforms.draw(TOKENS_PER_CALL)
-            )
-            token = made[-1:]
-            fresh = _until_stop(made.asnumpy().tolist()[: max_new_tokens - count], stop_ids)
+            with stage("thinker_decode"):
+                cache = self._pool.reaching(cache, position + TOKENS_PER_CALL - 1)
+                places = Tensor(position, ms.int32), Tensor(position + delta, ms.float32)
+                made, embeds, accepted = self._graph(cache, warp).run(token, *places, uniforms.draw(TOKENS_PER_CALL))
+                token = made[-1:]
+                fresh = _until_stop(made.asnumpy().tolist()[: max_new_tokens - count], stop_ids)
             last, count = fresh[-1], count + len(fresh)
             yield ThinkerStep(fresh, *((embeds[: len(fresh)], accepted[: len(fresh)]) if keep_hidden else ()))
 

@@ -14,13 +14,16 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TextIO
+from weakref import WeakSet
 
 import mindspore as ms
 
 from ms_omni.errors import OmniError
+from ms_omni.parallel.graph_counts import compiled_graphs
+from ms_omni.stages import stage
 
 logger = logging.getLogger(__name__)
 
@@ -94,23 +97,33 @@ class GraphCache:
             self.hits += 1
 
 
+class CompiledGraph:
+    """A function as a graph, which its first call compiles. calls: how often it ran. names: of what MindSpore compiled
+    for it, for parallel.graph_counts."""
+
+    alive: WeakSet[CompiledGraph] = WeakSet()
+
+    def __init__(self, function: Callable[..., Any], options: dict[str, Any], cache: GraphCache | None, name: str):
+        self.name, self.calls, self.names = name, 0, frozenset[str]()
+        self._graph, self._cache = ms.jit(function, **options), cache
+        CompiledGraph.alive.add(self)
+
+    def __call__(self, *arguments: Any) -> Any:
+        self.calls += 1
+        return self._graph(*arguments) if self.calls > 1 else self._compile(*arguments)
+
+    def _compile(self, *arguments: Any) -> Any:
+        before = compiled_graphs()
+        with stage("compile"), self._cache.compiling(self.name) if self._cache else nullcontext():
+            made = self._graph(*arguments)
+        self.names = compiled_graphs() - before
+        return made
+
+
 def compiled(function: Callable[..., Any], options: dict[str, Any], cache: GraphCache | None, name: str) -> Any:
     """`function` as a graph, `ms.jit` with `options`, which its first call compiles, or takes from the cache. Its
     arguments have the same shapes in every call."""
-    graph = ms.jit(function, **options)
-    if cache is None:
-        return graph
-    is_compiled = False
-
-    def call(*arguments: Any) -> Any:
-        nonlocal is_compiled
-        if is_compiled:
-            return graph(*arguments)
-        is_compiled = True
-        with cache.compiling(name):
-            return graph(*arguments)
-
-    return call
+    return CompiledGraph(function, options, cache, name)
 
 
 def _code_digest() -> str:

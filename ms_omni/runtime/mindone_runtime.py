@@ -13,6 +13,7 @@ from mindspore import Tensor, mint, ops
 from ms_omni.models.load import load_model
 from ms_omni.models.talker_prompt import TalkerPrompt, TrailingText, build_talker_prompt
 from ms_omni.runtime.results import NUM_TALKER_SPECIALS, Answer, Listener, Question, Stopwatch
+from ms_omni.stages import Turns, stage
 
 # An id that no vocabulary has: generate() never stops at it
 NO_EOS = 2**31 - 1
@@ -27,15 +28,17 @@ def silence_step_reports() -> None:
 
 
 class TokenStreamer:
-    """What mindone's generate hands new ids to. The first call brings the prompt and is passed over."""
+    """What mindone's generate hands new ids to. The first call brings the prompt and is passed over. With the first new
+    id the prefill has ended: `stages` turns."""
 
-    def __init__(self, on_tokens: Callable[[list[int]], None]):
-        self._on_tokens = on_tokens
+    def __init__(self, on_tokens: Callable[[list[int]], None], stages: Turns):
+        self._on_tokens, self._stages = on_tokens, stages
         self._has_prompt = False
 
     def put(self, ids: Any) -> None:
         """ids: int, any shape, the new ones (or the prompt)."""
         if self._has_prompt:
+            self._stages.turn()
             self._on_tokens(np.asarray(ids.asnumpy() if isinstance(ids, Tensor) else ids).reshape(-1).tolist())
         self._has_prompt = True
 
@@ -87,16 +90,17 @@ class MindoneRuntime:
 
     def _think(self, question: Question, listener: Listener) -> Any:
         sampling = question.sampling
-        return self.model.thinker.generate(
-            **question.inputs,
-            use_audio_in_video=question.use_audio_in_video,
-            max_new_tokens=sampling.thinker_max_new_tokens,
-            **_sampling_kwargs(sampling.thinker_temperature, sampling.thinker_top_k, sampling.thinker_top_p),
-            **_eos_kwargs(question.stop_ids, sampling.ignore_eos),
-            output_hidden_states=question.speaker_id is not None,
-            return_dict_in_generate=True,
-            streamer=TokenStreamer(listener.tokens),
-        )
+        with Turns("thinker_prefill", "thinker_decode") as stages:
+            return self.model.thinker.generate(
+                **question.inputs,
+                use_audio_in_video=question.use_audio_in_video,
+                max_new_tokens=sampling.thinker_max_new_tokens,
+                **_sampling_kwargs(sampling.thinker_temperature, sampling.thinker_top_k, sampling.thinker_top_p),
+                **_eos_kwargs(question.stop_ids, sampling.ignore_eos),
+                output_hidden_states=question.speaker_id is not None,
+                return_dict_in_generate=True,
+                streamer=TokenStreamer(listener.tokens, stages),
+            )
 
     def _prompt(self, question: Question, result: Any) -> tuple[TalkerPrompt, TrailingText]:
         """The Talker's prompt and text after a Thinker run that kept its hidden states."""
@@ -121,30 +125,33 @@ class MindoneRuntime:
         """The codec frames, int32 (num_code_groups, frames), and whether they end by themselves. N tokens make N - 1
         frames: a frame is complete when the token after it is asked for (transformers 4.57.1)."""
         talker, config, sampling = self.model.talker, self.model.config.talker_config, question.sampling
-        prompt, text = self._prompt(question, thinker)
+        with stage("talker_prefill"):
+            prompt, text = self._prompt(question, thinker)
         eos, vocab_size = config.codec_eos_token_id, config.text_config.vocab_size
         kept = () if sampling.ignore_eos else (eos,)
         talker.code_predictor.greedy = sampling.talker_temperature == 0
-        result = talker.generate(
-            inputs_embeds=prompt.inputs_embeds,
-            attention_mask=mint.ones(prompt.input_ids.shape, dtype=prompt.input_ids.dtype),
-            trailing_text_hidden=text.whole(),
-            tts_pad_embed=prompt.pad.unsqueeze(0),
-            talker_input_ids=prompt.input_ids,
-            **_media_of_talker(question.inputs),
-            max_new_tokens=sampling.talker_max_new_tokens,
-            **_sampling_kwargs(sampling.talker_temperature, sampling.talker_top_k, sampling.talker_top_p),
-            repetition_penalty=sampling.talker_repetition_penalty,
-            suppress_tokens=[i for i in range(max(vocab_size - NUM_TALKER_SPECIALS, 0), vocab_size) if i not in kept],
-            **_eos_kwargs([eos], sampling.ignore_eos),
-            output_hidden_states=True,
-            return_dict_in_generate=True,
-            streamer=TokenStreamer(lambda ids: listener.talker_token()),
-        )
-        frames = [step[-1] for step in result.hidden_states if step[-1] is not None]
-        codes = np.zeros((config.num_code_groups, 0), dtype=np.int32)
-        if frames:
-            codes = ops.stack(frames, axis=-1).asnumpy()[0].astype(np.int32)
+        suppressed = [i for i in range(max(vocab_size - NUM_TALKER_SPECIALS, 0), vocab_size) if i not in kept]
+        with Turns("talker_prefill", "talker_decode") as stages:
+            result = talker.generate(
+                inputs_embeds=prompt.inputs_embeds,
+                attention_mask=mint.ones(prompt.input_ids.shape, dtype=prompt.input_ids.dtype),
+                trailing_text_hidden=text.whole(),
+                tts_pad_embed=prompt.pad.unsqueeze(0),
+                talker_input_ids=prompt.input_ids,
+                **_media_of_talker(question.inputs),
+                max_new_tokens=sampling.talker_max_new_tokens,
+                **_sampling_kwargs(sampling.talker_temperature, sampling.talker_top_k, sampling.talker_top_p),
+                repetition_penalty=sampling.talker_repetition_penalty,
+                suppress_tokens=suppressed,
+                **_eos_kwargs([eos], sampling.ignore_eos),
+                output_hidden_states=True,
+                return_dict_in_generate=True,
+                streamer=TokenStreamer(lambda ids: listener.talker_token(), stages),
+            )
+            frames = [step[-1] for step in result.hidden_states if step[-1] is not None]
+            codes = np.zeros((config.num_code_groups, 0), dtype=np.int32)
+            if frames:
+                codes = ops.stack(frames, axis=-1).asnumpy()[0].astype(np.int32)
         return codes, not sampling.ignore_eos and int(result.sequences.asnumpy()[0, -1]) == eos
 
 
