@@ -41,6 +41,22 @@ def check_cards(machine: Machine, wanted: int, words: list[str]) -> str:
     return "Ascend"
 
 
+def card_power(machine: Machine, count: int) -> list[float] | None:
+    """Watts of the `count` cards that a job on this machine takes, where npu-smi gives them; None where it gives none.
+    Of a card with two chips npu-smi gives one figure for both."""
+    cards = {card.index: card for card in parse_npu_smi(machine.run(["npu-smi", "info"]) or "")}
+    chosen = _visible(machine, sorted(cards))[:count]
+    power = [watts for index in chosen if (watts := cards[index].power_w) is not None]
+    return power or None
+
+
+def card_name(machine: Machine) -> str | None:
+    """What npu-smi calls the first card that a job takes; None where there is none."""
+    cards = {card.index: card for card in parse_npu_smi(machine.run(["npu-smi", "info"]) or "")}
+    chosen = _visible(machine, sorted(cards))
+    return cards[chosen[0]].name if chosen else None
+
+
 def _asks_for_cpu(words: list[str]) -> bool:
     return "--device=CPU" in words or ("--device", "CPU") in zip(words, words[1:], strict=False)
 

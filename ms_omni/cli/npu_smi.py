@@ -1,4 +1,4 @@
-"""Reads the table that `npu-smi info` prints: one entry per chip, with its health and its memory."""
+"""Reads the table that `npu-smi info` prints: one entry per chip, with its health, power and memory."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Card:
-    """One NPU chip. Memory in MiB (npu-smi writes "MB"), None where the tool printed no figure."""
+    """One NPU chip. Memory in MiB (npu-smi writes "MB"), power in watts; None where the tool printed no figure (of a
+    card with two chips, the first one's power is that of both)."""
 
     index: int
     name: str
     health: str
     used_mib: int | None
     total_mib: int | None
+    power_w: float | None = None
 
     @property
     def free_mib(self) -> int | None:
@@ -22,7 +24,10 @@ class Card:
 
 
 # | 0     910B3               | OK            | 90.7        37                0    / 0             |
-_CARD = re.compile(r"^\|\s*(?P<npu>\d+)\s+(?P<name>[A-Za-z0-9][\w.-]*)\s*\|\s*(?P<health>[A-Za-z]+)\s*\|")
+_CARD = re.compile(
+    r"^\|\s*(?P<npu>\d+)\s+(?P<name>[A-Za-z0-9][\w.-]*)\s*\|\s*(?P<health>[A-Za-z]+)\s*\|"
+    r"(?:\s*(?P<power>\d+(?:\.\d+)?)\s)?"
+)
 # | 0                         | 0000:C1:00.0  | 0           0    / 0          3161 / 65536         |
 # A 910C has two chips a card and prints "chip  physical id" in the first column; the last pair is the HBM.
 _CHIP = re.compile(r"^\|\s*\d+(?:\s+(?P<phy>\d+))?\s*\|\s*[0-9A-Fa-fx]{4}:[^|]*\|(?P<usage>.*)\|\s*$")
@@ -53,4 +58,5 @@ def _card(card: re.Match[str], chip: re.Match[str]) -> Card:
     # An inference card without HBM has one pair, its DDR memory; an absent memory reads "0 / 0".
     used, total = next(((u, t) for u, t in reversed(pairs) if t > 0), (None, None))
     index = int(chip["phy"] if chip["phy"] is not None else card["npu"])
-    return Card(index, card["name"], card["health"], used, total)
+    power = None if card["power"] is None else float(card["power"])
+    return Card(index, card["name"], card["health"], used, total, power)
