@@ -252,8 +252,7 @@ class OmniEngine:
         from ms_omni.runtime.room import check_memory, check_positions, free_device_bytes
 
         check_positions(prompt_tokens, sampling, self.config.thinker_config.text_config.max_position_embeddings)
-        item_bytes = 4 if self.dtype == "float32" else 2
-        check_memory(self.config, prompt_tokens, sampling, item_bytes, free_device_bytes(self.device), speak)
+        check_memory(self.runtime, prompt_tokens, sampling, free_device_bytes(self.device), speak)
 
     def _seed(self, sampling: SamplingParams) -> None:
         import mindspore as ms

@@ -86,14 +86,15 @@ def _sampled(frames: np.ndarray, part: Mapping[str, Any]) -> tuple[np.ndarray, d
 def _fit(frames: np.ndarray, count: int, part: Mapping[str, Any], factor: int, name: str) -> np.ndarray:
     """uint8 (..., 3, H, W) in the size that a video of `count` frames gets."""
     try:
-        height, width = _target_size(part, count, frames.shape[-2], frames.shape[-1], factor)
+        height, width = target_size(part, count, frames.shape[-2], frames.shape[-1], factor)
     except OmniError as error:
         raise OmniError(f"{name}: {error}") from error
     return resize_bicubic_uint8(frames, height, width)
 
 
-def _target_size(part: Mapping[str, Any], count: int, height: int, width: int, factor: int) -> tuple[int, int]:
-    """(height, width) of each frame; the more frames, the smaller, so that the video fits the model's context."""
+def target_size(part: Mapping[str, Any], count: int, height: int, width: int, factor: int) -> tuple[int, int]:
+    """(height, width) of each of `count` frames; the more frames, the smaller, so that the video fits the model's
+    context. part: its size settings, none for the defaults. Raises OmniError for a shape that is refused."""
     if "resized_height" in part and "resized_width" in part:
         return smart_resize(part["resized_height"], part["resized_width"], factor)
     area = factor * factor

@@ -12,12 +12,8 @@ from mindone.transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import (
 )
 from mindspore import Tensor, mint, ops
 
-from ms_omni.models import segments
+from ms_omni import bounds
 from ms_omni.models.segments import attend_in_segments, attention_function, audio_segment_lengths, segment_groups
-
-# Chunks of a second that are convolved together. The released configuration says 500, whose first convolution makes
-# 500 * 480 * 64 * 50 values: 1.5 GB in bfloat16, and as much again for its activation.
-CHUNKS_PER_CONVOLUTION = 64
 
 
 def audio_token_counts(num_mel_frames: np.ndarray) -> np.ndarray:
@@ -60,7 +56,7 @@ class AudioEncoder(Qwen3OmniMoeAudioEncoder):
         )
         outputs = [
             self._encode(hidden[start:end], group)
-            for start, end, group in segment_groups(lengths, segments.ROWS_PER_GROUP)
+            for start, end, group in segment_groups(lengths, bounds.ROWS_PER_GROUP)
         ]
         return BaseModelOutput(last_hidden_state=_joined(outputs))
 
@@ -82,7 +78,7 @@ class AudioEncoder(Qwen3OmniMoeAudioEncoder):
     def _convolve(self, input_features: Tensor, chunk_lens: list[int]) -> tuple[Tensor, int]:
         """Mel frames to (audio tokens, d_model), positions added, some chunks at a time; and the tokens of the longest
         chunk."""
-        size, longest, start = min(self.conv_chunksize, CHUNKS_PER_CONVOLUTION), max(chunk_lens), 0
+        size, longest, start = min(self.conv_chunksize, bounds.CHUNKS_PER_CONVOLUTION), max(chunk_lens), 0
         outputs = []
         for first in range(0, len(chunk_lens), size):
             lengths = chunk_lens[first : first + size]

@@ -10,7 +10,7 @@ from mindone.transformers.cache_utils import DynamicCache
 from mindone.transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import Qwen3OmniMoeCode2Wav
 from mindspore import Tensor, mint
 
-CHUNK_FRAMES = 300
+from ms_omni.bounds import CHUNK_FRAMES
 
 
 def samples_per_frame(config: Any) -> int:

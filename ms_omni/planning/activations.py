@@ -6,15 +6,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ms_omni.bounds import (
+    CHUNK_FRAMES,
+    CHUNKS_PER_CONVOLUTION,
+    PREFILL_CHUNK,
+    ROWS_PER_GROUP,
+    SCORES_PER_CALL,
+)
 from ms_omni.planning.hardware import ASCEND, CPU
 from ms_omni.planning.workload import MediaSizes, Workload
 
-# Bounds of the runtime, repeated here because its modules import MindSpore; a test compares them.
-PREFILL_CHUNK = 2048
-ROWS_PER_GROUP = 16384
-CHUNKS_PER_CONVOLUTION = 64
-SCORES_PER_CALL = 1 << 24
-CHUNK_FRAMES = 300
 SAMPLES_PER_FRAME = 1920
 
 

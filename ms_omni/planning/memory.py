@@ -7,17 +7,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from ms_omni.bounds import TOKENS_PER_CALL
 from ms_omni.parallel.sizes import ModelSizes
 from ms_omni.parallel.table import check_world, shares_talker
 from ms_omni.planning.activations import Shape, stage_bytes
 from ms_omni.planning.hardware import DTYPE_BYTES, Hardware
 from ms_omni.planning.weights import Counts, weight_bytes, weight_counts
 from ms_omni.planning.workload import MediaSizes, Workload, media_sizes
+from ms_omni.runtime.capacities import capacities, config_row_bytes
 
-# Of the runtime's CachePool and graphs, repeated here because their modules import MindSpore; a test compares them.
-SMALLEST_CACHE = 256
-FIRST_ROOM = 384
-TOKENS_PER_CALL = 4
 # zero3 holds a whole layer while it computes, and gathers the next one meanwhile.
 GATHERED_LAYERS = 2
 
@@ -121,38 +119,15 @@ def kv_cache_bytes(planned: Planned, workload: Workload, prompt: int, mode: str,
     to the longest. The Talker reads about as many tokens as the Thinker."""
     ranks = cards if mode == "tp" else 1
     rows = sum(capacities(prompt, workload.max_new_tokens, TOKENS_PER_CALL))
-    total = rows * _row_bytes(planned.text_config, ranks, planned.itemsize)
+    total = rows * config_row_bytes(planned.text_config, planned.itemsize, ranks)
     if planned.speak:
         talker = planned.config.talker_config
         shared = ranks if shares_talker(mode, cards, planned.sizes) else 1
         rows = sum(capacities(prompt, workload.talker_max_new_tokens, 1))
-        total += rows * _row_bytes(talker.text_config, shared, planned.itemsize)
+        total += rows * config_row_bytes(talker.text_config, planned.itemsize, shared)
         predictor_rows = talker.num_code_groups + 1
-        total += predictor_rows * _row_bytes(talker.code_predictor_config, 1, planned.itemsize)
+        total += predictor_rows * config_row_bytes(talker.code_predictor_config, planned.itemsize)
     return total
-
-
-def capacities(prompt: int, max_new_tokens: int, tokens_per_call: int) -> list[int]:
-    """Of the caches that one answer uses, the first to the last."""
-    size = _capacity(prompt + min(max_new_tokens, FIRST_ROOM))
-    # The first new token comes with the prompt; a call writes the rows of all its tokens, wanted or not.
-    calls = -(-(max_new_tokens - 1) // tokens_per_call)
-    last = prompt + calls * tokens_per_call
-    sizes = [size]
-    while sizes[-1] < last:
-        sizes.append(2 * sizes[-1])
-    return sizes
-
-
-def _capacity(needed: int) -> int:
-    return max(SMALLEST_CACHE, 1 << (needed - 1).bit_length())
-
-
-def _row_bytes(text: Any, ranks: int, itemsize: int) -> int:
-    """Keys and values of one position in all layers."""
-    kv_heads = max(1, text.num_key_value_heads // ranks)
-    head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    return 2 * text.num_hidden_layers * kv_heads * head_dim * itemsize
 
 
 def most_prompt_tokens(planned: Planned, workload: Workload, mode: str, cards: int) -> int:

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from ms_omni.bounds import TOKENS_PER_CALL
 from ms_omni.parallel.table import check_world, shares_talker
 from ms_omni.planning.hardware import Hardware
 from ms_omni.planning.launches import (
@@ -16,7 +17,7 @@ from ms_omni.planning.launches import (
     talker_launches,
     thinker_launches,
 )
-from ms_omni.planning.memory import TOKENS_PER_CALL, Planned
+from ms_omni.planning.memory import Planned
 
 # Everything of a layer but the experts in one, the chosen experts in another (runtime.gathered_weights).
 ZERO3_GATHERS_PER_LAYER = 2

@@ -122,17 +122,13 @@ def _video(workload: Workload, vision: Any) -> tuple[int, int]:
     """(steps of two frames, patches of a step)."""
     from ms_omni.inputs.frame_range import smart_nframes
     from ms_omni.inputs.image import SPATIAL_MERGE_SIZE, smart_resize
-    from ms_omni.inputs.video import FRAME_FACTOR, MAX_TOKENS, MIN_TOKENS
+    from ms_omni.inputs.video import target_size
 
-    factor = READER_PATCH * SPATIAL_MERGE_SIZE
     width, height = workload.video_size
     try:
         rate = max(FILE_FPS, workload.fps)
         frames = smart_nframes({"fps": workload.fps}, round(workload.video_seconds * rate), rate)
-        least, most = MIN_TOKENS * factor**2, MAX_TOKENS * factor**2
-        # The longer a video, the smaller its frames, so that it fits 90 % of a context of 128,000 tokens.
-        limit = max(min(most, 128_000 * 0.9 * factor**2 / frames * FRAME_FACTOR), int(least * 1.05))
-        size = smart_resize(height, width, factor, least, limit)
+        size = target_size({}, frames, height, width, READER_PATCH * SPATIAL_MERGE_SIZE)
         height, width = smart_resize(*size, vision.patch_size * vision.spatial_merge_size, *VIDEO_AREA)
     except OmniError as error:
         flags = f"--video-seconds {workload.video_seconds:g}, --video-pixels {width}x{height}"

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+from ms_omni.checkpoint.load import numpy_dtype
+from ms_omni.runtime.capacities import capacities, capacity, first_capacity, row_bytes
 from ms_omni.runtime.decoder import StackedDecoder
 from ms_omni.runtime.kv_cache import KeyValueCache
 
-SMALLEST = 256
-# Room for new tokens that a sequence starts with. Attention on the CPU goes over the whole capacity, so a maximum of
-# thousands of tokens is not allocated before it is needed.
-FIRST_ROOM = 384
-
 
 class CachePool:
-    """Powers of two: each is another graph to compile, so there should be few."""
+    """Those of one decoder."""
 
     def __init__(self, decoder: StackedDecoder, name: str):
         self._decoder, self._name = decoder, name
@@ -20,19 +17,24 @@ class CachePool:
 
     def start(self, num_prompt: int, max_new_tokens: int) -> KeyValueCache:
         """A cache for a prompt and the first of its new tokens."""
-        return self._of(num_prompt + min(max_new_tokens, FIRST_ROOM))
+        return self._of(first_capacity(num_prompt, max_new_tokens))
 
     def reaching(self, cache: KeyValueCache, position: int) -> KeyValueCache:
         """`cache`, or a larger one with its content, so that there is a row for `position`."""
         if position < cache.capacity:
             return cache
-        larger = self._of(position + 1)
+        larger = self._of(capacity(position + 1))
         larger.take_over(cache)
         return larger
 
-    def _of(self, needed: int) -> KeyValueCache:
-        capacity = max(SMALLEST, 1 << (needed - 1).bit_length())
-        if capacity not in self._caches:
-            name = f"{self._name}.cache{capacity}"
-            self._caches[capacity] = self._decoder.new_cache(capacity, name)
-        return self._caches[capacity]
+    def missing_bytes(self, num_prompt: int, max_new_tokens: int, tokens_per_call: int) -> int:
+        """What this process would still allocate for an answer of the longest length: its share of keys and values,
+        without the caches that are there."""
+        spec, itemsize = self._decoder.spec, numpy_dtype(self._decoder.dtype)().itemsize
+        rows = sum(n for n in capacities(num_prompt, max_new_tokens, tokens_per_call) if n not in self._caches)
+        return rows * row_bytes(spec.num_layers, spec.num_kv_heads, spec.head_dim, itemsize)
+
+    def _of(self, rows: int) -> KeyValueCache:
+        if rows not in self._caches:
+            self._caches[rows] = self._decoder.new_cache(rows, f"{self._name}.cache{rows}")
+        return self._caches[rows]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, mint, nn
 
+from ms_omni.bounds import PREFILL_CHUNK
 from ms_omni.checkpoint.load import numpy_dtype
 from ms_omni.runtime.decoder_layer import DecoderLayer
 from ms_omni.runtime.decoder_spec import DecoderSpec
@@ -14,10 +15,6 @@ from ms_omni.runtime.gathered_weights import gathered_layer
 from ms_omni.runtime.kv_cache import KeyValueCache
 from ms_omni.runtime.share import Share
 from ms_omni.runtime.stacked_weights import layer_weights, small_weights
-
-# Tokens of a prompt that go through all layers together: activations do not grow with the prompt. Fewer mean that the
-# weights are read more often.
-PREFILL_CHUNK = 2048
 
 
 class StackedDecoder(nn.Cell):

@@ -111,6 +111,11 @@ class FusedRuntime:
         codes, talker_reason = speech.finish()
         return Answer(token_ids, reason, codes, talker_reason, watch.seconds)
 
+    def missing_cache_bytes(self, stage: str, num_prompt: int, max_new_tokens: int) -> int:
+        """Of this rank's share, without the caches that earlier answers have left."""
+        part = self._thinker if stage == "thinker" else self._talker
+        return part.missing_cache_bytes(num_prompt, max_new_tokens)
+
     def _decoder(self, prefix: str, config: Any) -> StackedDecoder:
         try:
             spec = DecoderSpec.from_config(config)

@@ -128,6 +128,10 @@ class FusedTalker:
             mask[:, self.config.codec_eos_token_id] = 0
         return Tensor(mask)
 
+    def missing_cache_bytes(self, num_prompt: int, max_new_tokens: int) -> int:
+        """As `Runtime.missing_cache_bytes`."""
+        return self._pool.missing_bytes(num_prompt, max_new_tokens, 1)
+
     def frames(
         self,
         prompt: TalkerPrompt,

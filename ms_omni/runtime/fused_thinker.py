@@ -10,6 +10,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
+from ms_omni.bounds import TOKENS_PER_CALL
 from ms_omni.models.thinker import host
 from ms_omni.parallel.collectives import broadcast
 from ms_omni.parallel.vocabulary import logits, lookup
@@ -21,8 +22,6 @@ from ms_omni.runtime.sampling import UniformStream, Warp, pick
 from ms_omni.runtime.token_step import TokenStep
 from ms_omni.stages import stage
 
-# Tokens of one call: one hand-over to the device and back for as many. More make the compilation longer.
-TOKENS_PER_CALL = 4
 RANDOM_STAGE = 0
 
 
@@ -83,6 +82,10 @@ class FusedThinker:
         self.shell, self.decoder, self.accept_layer, self._kept = shell, decoder, accept_layer, graphs
         self._graphs: dict[tuple[int, Warp], ThinkerGraph] = {}
         self._pool = CachePool(decoder, "thinker")
+
+    def missing_cache_bytes(self, num_prompt: int, max_new_tokens: int) -> int:
+        """As `Runtime.missing_cache_bytes`."""
+        return self._pool.missing_bytes(num_prompt, max_new_tokens, TOKENS_PER_CALL)
 
     def steps(
         self,

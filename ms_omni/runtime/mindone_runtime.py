@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from mindspore import Tensor, mint, ops
 
+from ms_omni.checkpoint.load import numpy_dtype
 from ms_omni.models.load import load_model
 from ms_omni.models.talker_prompt import TalkerPrompt, TrailingText, build_talker_prompt
+from ms_omni.runtime.capacities import config_row_bytes
 from ms_omni.runtime.results import NUM_TALKER_SPECIALS, Answer, Listener, Question, Stopwatch
 from ms_omni.stages import Turns, stage
 
@@ -61,6 +63,7 @@ class MindoneRuntime:
     ):
         """directory: a checkpoint. dtype: a MindSpore float type. parallel, world: as `load_model` takes them."""
         silence_step_reports()
+        self._itemsize = numpy_dtype(dtype)().itemsize
         self.model = load_model(
             directory,
             dtype=dtype,
@@ -87,6 +90,11 @@ class MindoneRuntime:
         codes, has_ended = watch.time("talker_s", lambda: self._talk(question, result, listener))
         listener.frames(codes)
         return Answer(token_ids, reason, codes, "stop" if has_ended else "length", watch.seconds)
+
+    def missing_cache_bytes(self, stage: str, num_prompt: int, max_new_tokens: int) -> int:
+        """A cache grows with the answer and goes with it. Whole on every rank: zero3 shares out weights alone."""
+        text = getattr(self.model.config, f"{stage}_config").text_config
+        return (num_prompt + max_new_tokens) * config_row_bytes(text, self._itemsize)
 
     def _think(self, question: Question, listener: Listener) -> Any:
         sampling = question.sampling

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ms_omni.config import SamplingParams
 from ms_omni.errors import OmniError
+
+if TYPE_CHECKING:
+    from ms_omni.runtime.results import Runtime
 
 GIB = 1 << 30
 
@@ -28,32 +31,22 @@ def check_positions(prompt_tokens: int, sampling: SamplingParams, limit: int) ->
 
 
 def check_memory(
-    config: Any, prompt_tokens: int, sampling: SamplingParams, item_bytes: int, free_bytes: int | None, speak: bool
+    runtime: Runtime, prompt_tokens: int, sampling: SamplingParams, free_bytes: int | None, speak: bool
 ) -> None:
-    """config: transformers' Qwen3OmniMoeConfig. item_bytes: of a cached value. free_bytes: of the device, None if it
-    cannot be told. Raises OmniError for caches that would not fit when the answer is as long as it may be."""
+    """free_bytes: of the device, None if it cannot be told. Raises OmniError for caches that would not fit when the
+    answer is as long as it may be. The Talker reads about as many tokens as the Thinker."""
     if free_bytes is None:
         return
-    stages = [("thinker", config.thinker_config.text_config)]
-    if speak:
-        stages.append(("talker", config.talker_config.text_config))
-    for stage, decoder in stages:
+    for stage in ("thinker", "talker") if speak else ("thinker",):
         new = getattr(sampling, f"{stage}_max_new_tokens") or 0
-        needed = cache_bytes(decoder, prompt_tokens + new, item_bytes)
+        needed = runtime.missing_cache_bytes(stage, prompt_tokens, new)
         if needed > free_bytes:
             raise OmniError(
                 f"--{stage}-max-new-tokens {new}: with a prompt of {prompt_tokens} tokens the {stage.title()}'s keys "
-                f"and values take {needed} bytes ({needed / GIB:.1f} GiB), {free_bytes} bytes "
+                f"and values take {needed} bytes ({needed / GIB:.1f} GiB) more, {free_bytes} bytes "
                 f"({free_bytes / GIB:.1f} GiB) of the device are free; lower it, or shorten the conversation"
             )
         free_bytes -= needed
-
-
-def cache_bytes(decoder: Any, tokens: int, item_bytes: int) -> int:
-    """Of a cache with room for so many tokens: capacities are powers of two. decoder: a text_config."""
-    capacity = 1 << max(0, tokens - 1).bit_length()
-    head_dim = getattr(decoder, "head_dim", None) or decoder.hidden_size // decoder.num_attention_heads
-    return 2 * decoder.num_hidden_layers * decoder.num_key_value_heads * head_dim * capacity * item_bytes
 
 
 def free_device_bytes(device: str) -> int | None:

@@ -8,13 +8,13 @@ import pytest
 
 from ms_omni.checkpoint.reader import CheckpointReader
 from ms_omni.errors import OmniError
-from ms_omni.planning import activations, memory
 from ms_omni.planning.hardware import NAMES, find_hardware
-from ms_omni.planning.memory import Planned, capacities, most_prompt_tokens, plan_memory
+from ms_omni.planning.memory import Planned, most_prompt_tokens, plan_memory
 from ms_omni.planning.model import RELEASED_DIR, plan_config, released_name
 from ms_omni.planning.published import compare_memory
 from ms_omni.planning.weights import weight_bytes, weight_counts
 from ms_omni.planning.workload import Workload, audio_tokens, media_sizes
+from ms_omni.runtime.capacities import capacities
 
 
 @pytest.fixture(scope="module")
@@ -87,19 +87,6 @@ def test_caches_by_hand(instruct):
 )
 def test_capacities_double_up_to_the_last_row(prompt, new, expected):
     assert capacities(prompt, new, 4) == expected
-
-
-def test_bounds_are_those_of_the_runtime(cpu):
-    from ms_omni.models import audio_encoder, code2wav, segments
-    from ms_omni.runtime import cache_pool, decoder, fused_thinker
-
-    assert activations.PREFILL_CHUNK == decoder.PREFILL_CHUNK
-    assert activations.ROWS_PER_GROUP == segments.ROWS_PER_GROUP
-    assert activations.SCORES_PER_CALL == segments.SCORES_PER_CALL
-    assert activations.CHUNKS_PER_CONVOLUTION == audio_encoder.CHUNKS_PER_CONVOLUTION
-    assert activations.CHUNK_FRAMES == code2wav.CHUNK_FRAMES
-    assert memory.SMALLEST_CACHE == cache_pool.SMALLEST and memory.FIRST_ROOM == cache_pool.FIRST_ROOM
-    assert memory.TOKENS_PER_CALL == fused_thinker.TOKENS_PER_CALL
 
 
 def test_audio_tokens_are_those_of_the_encoder(cpu):

@@ -137,13 +137,13 @@ def encode_video(fused, patches, grid):
 
 @pytest.mark.parametrize(("scores", "rows"), [(1 << 24, 40), (1000, 16384), (1, 1), (2 * 16 * 16 * 2, 40)])
 def test_vision_in_parts_equals_the_whole(fused, attention_calls, monkeypatch, scores, rows):
-    import ms_omni.models.segments as module
+    from ms_omni import bounds
 
     patches, grid = random(24 + 5 * 16, 3 * 2 * 16 * 16), [[1, 4, 6], [5, 4, 4]]
     whole = encode_video(fused, patches, grid)
     attention_calls.clear()
-    monkeypatch.setattr(module, "SCORES_PER_CALL", scores)
-    monkeypatch.setattr(module, "ROWS_PER_GROUP", rows)
+    monkeypatch.setattr(bounds, "SCORES_PER_CALL", scores)
+    monkeypatch.setattr(bounds, "ROWS_PER_GROUP", rows)
     for a, b in zip(whole, encode_video(fused, patches, grid), strict=True):
         np.testing.assert_allclose(b, a, atol=1e-5)
     for (count, heads, queries, _), (_, _, keys, _) in attention_calls:
@@ -153,17 +153,16 @@ def test_vision_in_parts_equals_the_whole(fused, attention_calls, monkeypatch, s
 
 def test_a_large_picture_is_attended_in_parts(fused, attention_calls):
     """4096 patches: all scores would be more than one call may keep."""
-    import ms_omni.models.segments as module
+    from ms_omni.bounds import SCORES_PER_CALL
 
     encode_video(fused, np.zeros((4096, 3 * 2 * 16 * 16), np.float32), [[1, 64, 64]])
     sizes = [count * heads * queries * keys for (count, heads, queries, _), (_, _, keys, _) in attention_calls]
     heads = attention_calls[0][0][1]
-    assert heads * 4096 * 4096 > module.SCORES_PER_CALL >= max(sizes)
+    assert heads * 4096 * 4096 > SCORES_PER_CALL >= max(sizes)
 
 
 def test_audio_in_parts_equals_the_whole(fused, attention_calls, monkeypatch):
-    import ms_omni.models.audio_encoder as module
-    import ms_omni.models.segments as segments
+    from ms_omni import bounds
 
     tower, clips = fused.model.thinker.audio_tower, [1730, 45, 801]
     features = tensor(random(128, sum(clips)))
@@ -173,9 +172,9 @@ def test_audio_in_parts_equals_the_whole(fused, attention_calls, monkeypatch):
 
     whole = encode()
     attention_calls.clear()
-    monkeypatch.setattr(segments, "ROWS_PER_GROUP", 110)
-    monkeypatch.setattr(segments, "SCORES_PER_CALL", 5000)
-    monkeypatch.setattr(module, "CHUNKS_PER_CONVOLUTION", 2)
+    monkeypatch.setattr(bounds, "ROWS_PER_GROUP", 110)
+    monkeypatch.setattr(bounds, "SCORES_PER_CALL", 5000)
+    monkeypatch.setattr(bounds, "CHUNKS_PER_CONVOLUTION", 2)
     convolved = []
     convolve = tower._convolve_chunks
     monkeypatch.setattr(tower, "_convolve_chunks", lambda x: convolved.append(x.shape) or convolve(x))

@@ -6,15 +6,50 @@ import pytest
 
 from ms_omni import OmniError, SamplingParams
 from ms_omni.checkpoint.config import read_config
-from ms_omni.runtime.room import cache_bytes, check_memory, check_positions, free_device_bytes
+from ms_omni.parallel.world import World
+from ms_omni.runtime.capacities import config_row_bytes
+from ms_omni.runtime.room import check_memory, check_positions, free_device_bytes
 
 DECODER = SimpleNamespace(hidden_size=64, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2)
 HELLO = [{"role": "user", "content": "Hello"}]
 
 
-def test_bytes_by_hand():
-    assert cache_bytes(DECODER, 256, 4) == 2 * 3 * 2 * 16 * 256 * 4
-    assert cache_bytes(DECODER, 257, 2) == 2 * 3 * 2 * 16 * 512 * 2
+def test_bytes_of_a_position_by_hand():
+    assert config_row_bytes(DECODER, 4) == 2 * 3 * 2 * 16 * 4
+    assert config_row_bytes(DECODER, 2, ranks=2) == config_row_bytes(DECODER, 2, ranks=8) == 2 * 3 * 1 * 16 * 2
+
+
+@pytest.fixture
+def thinker_pool(fused):
+    """An empty one."""
+    from ms_omni.runtime.cache_pool import CachePool
+
+    return CachePool(fused.runtime._thinker.decoder, "test_room")
+
+
+def test_caches_that_are_there_are_not_asked_for_again(fused, thinker_pool):
+    row = config_row_bytes(fused.config.thinker_config.text_config, 4)
+    # 200 and 384 tokens begin in 1024 rows; up to 200 + 1000 go into 2048 more
+    assert thinker_pool.missing_bytes(200, 1000, 4) == (1024 + 2048) * row
+    cache = thinker_pool.start(200, 1000)
+    assert thinker_pool.missing_bytes(200, 1000, 4) == 2048 * row
+    assert thinker_pool.missing_bytes(200, 300, 4) == 512 * row
+    thinker_pool.reaching(cache, 1024)
+    assert thinker_pool.missing_bytes(200, 1000, 4) == 0
+
+
+def test_a_rank_asks_for_its_share(tiny_dir, cpu):
+    import mindspore as ms
+
+    from ms_omni.runtime.fused_runtime import FusedRuntime
+
+    def missing(mode):
+        options = {"dtype": ms.float32, "attn_implementation": "eager", "with_talker": False}
+        runtime = FusedRuntime(tiny_dir, "CPU", parallel=mode, world=World(0, 2, 2), **options)
+        return runtime.missing_cache_bytes("thinker", 100, 100)
+
+    whole = 256 * config_row_bytes(read_config(tiny_dir).thinker_config.text_config, 4)
+    assert missing("ep") == whole and missing("tp") == whole // 2
 
 
 def test_positions():
@@ -25,20 +60,23 @@ def test_positions():
         check_positions(101, SamplingParams(thinker_max_new_tokens=1), 100)
 
 
-def test_memory(tiny_dir):
-    config = read_config(tiny_dir)
+class Needs:
+    """A runtime of which only the caches are asked."""
+
+    def missing_cache_bytes(self, stage, num_prompt, max_new_tokens):
+        return (num_prompt + max_new_tokens) * {"thinker": 10, "talker": 3}[stage]
+
+
+def test_memory():
     sampling = SamplingParams(thinker_max_new_tokens=100, talker_max_new_tokens=200)
-    thinker, talker = (
-        cache_bytes(part.text_config, 50 + new, 4)
-        for part, new in ((config.thinker_config, 100), (config.talker_config, 200))
-    )
-    check_memory(config, 50, sampling, 4, thinker + talker, speak=True)
-    check_memory(config, 50, sampling, 4, thinker, speak=False)
-    check_memory(config, 50, sampling, 4, None, speak=True)
+    thinker, talker = 150 * 10, 250 * 3
+    check_memory(Needs(), 50, sampling, thinker + talker, speak=True)
+    check_memory(Needs(), 50, sampling, thinker, speak=False)
+    check_memory(Needs(), 50, sampling, None, speak=True)
     with pytest.raises(OmniError, match=f"--thinker-max-new-tokens 100: .*take {thinker} bytes.* {thinker - 1} bytes"):
-        check_memory(config, 50, sampling, 4, thinker - 1, speak=True)
+        check_memory(Needs(), 50, sampling, thinker - 1, speak=True)
     with pytest.raises(OmniError, match=f"--talker-max-new-tokens 200: .*Talker's keys and values take {talker} bytes"):
-        check_memory(config, 50, sampling, 4, thinker + talker - 1, speak=True)
+        check_memory(Needs(), 50, sampling, thinker + talker - 1, speak=True)
 
 
 def test_this_machine_says_how_much_is_free():
@@ -52,5 +90,6 @@ def test_both_engines_ask(request, monkeypatch, name):
     with pytest.raises(OmniError, match=f"--thinker-max-new-tokens {limit}: .* beyond the {limit} positions"):
         engine.generate(HELLO, sampling=SamplingParams(thinker_max_new_tokens=limit))
     monkeypatch.setattr("ms_omni.runtime.room.free_device_bytes", lambda device: 1000)
+    # more than any answer before this test has had
     with pytest.raises(OmniError, match="1000 bytes .* of the device are free"):
-        engine.generate(HELLO, sampling=SamplingParams(thinker_max_new_tokens=5))
+        engine.generate(HELLO, sampling=SamplingParams(thinker_max_new_tokens=limit // 2))

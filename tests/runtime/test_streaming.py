@@ -43,11 +43,11 @@ def test_the_whole_is_that_of_one_after_the_other(fused, baseline, chunks):
 
 def test_cache_grows_without_a_trace(fused, monkeypatch):
     """The same answer when the caches begin too small for it."""
-    import ms_omni.runtime.cache_pool as pool
+    from ms_omni import bounds
 
     expected = fused.generate(HELLO, sampling=LONG)
-    monkeypatch.setattr(pool, "SMALLEST", 16)
-    monkeypatch.setattr(pool, "FIRST_ROOM", 2)
+    monkeypatch.setattr(bounds, "SMALLEST_CACHE", 16)
+    monkeypatch.setattr(bounds, "FIRST_ROOM", 2)
     grown = fused.generate(HELLO, sampling=LONG)
     assert grown.token_ids == expected.token_ids
     np.testing.assert_array_equal(grown.audio.codes, expected.audio.codes)
