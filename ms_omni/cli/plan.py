@@ -19,7 +19,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", metavar="DIR", help="checkpoint directory, config.json, or a released model by name; required"
     )
     parser.add_argument(
-        "--cards", type=_counts, default=(1, 2, 4, 8), metavar="N,N", help="cards of a group (default 1,2,4,8)"
+        "--cards", type=_counts, default=(1, 2, 4, 8), metavar="N,N", help="cards of a job (default 1,2,4,8)"
+    )
+    parser.add_argument(
+        "--group-size",
+        type=_counts,
+        default=(),
+        metavar="G,G",
+        help="cards that share one model (default: all of them)",
     )
     parser.add_argument("--hardware", default="910b2", metavar="NAME", help="910b1 to 910b4, a3 or cpu (default 910b2)")
     parser.add_argument(
@@ -98,7 +105,7 @@ def _plan(args: argparse.Namespace):  # type: ignore[no-untyped-def]
         raise OmniError(f"--dtype {dtype} with --hardware cpu: MindSpore's CPU backend computes in float32 only")
     config = plan_config(args.model)
     planned = Planned(config, hardware, dtype, config.enable_audio_output and not args.text_only)
-    return make_plan(args.model, planned, workload, args.cards, args.parallel)
+    return make_plan(args.model, planned, workload, args.cards, args.parallel, args.group_size)
 
 
 def _counts(text: str) -> tuple[int, ...]:

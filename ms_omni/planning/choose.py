@@ -33,14 +33,14 @@ def choose_parallel(
     return choose(planned, workload or Workload(), cards)
 
 
-def choose(planned: Planned, workload: Workload, cards: int) -> tuple[str, str]:
-    """As `choose_parallel`."""
+def choose(planned: Planned, workload: Workload, cards: int, flag: str = "--cards") -> tuple[str, str]:
+    """As `choose_parallel`. flag: that an error names, with which a group has so many cards."""
     memory = possible_modes(planned, workload, cards)
     speeds = {
         mode: plan_speed(planned, plan.prompt_tokens, mode, cards).thinker for mode, plan in memory.items() if plan.fits
     }
     if not speeds:
-        raise OmniError(_nothing_fits(planned, workload, cards, memory))
+        raise OmniError(_nothing_fits(planned, workload, cards, memory, flag))
     mode = min(speeds, key=lambda name: speeds[name].total_s)
     plan = memory[mode]
     reason = f"{plan.total / GB:.1f} of {plan.available / GB:.1f} GB a card"
@@ -65,21 +65,21 @@ def possible_modes(planned: Planned, workload: Workload, cards: int) -> dict[str
     return plans
 
 
-def _nothing_fits(planned: Planned, workload: Workload, cards: int, memory: dict[str, MemoryPlan]) -> str:
+def _nothing_fits(planned: Planned, workload: Workload, cards: int, memory: dict[str, MemoryPlan], flag: str) -> str:
     least = min(memory.values(), key=lambda plan: plan.total)
     need = f"{least.total / GB:.1f} GB a card with --parallel {least.mode}, {least.available / GB:.1f} GB are usable"
-    flags = f"--cards {cards} --hardware {planned.hardware.name}"
+    flags = f"{flag} {cards} --hardware {planned.hardware.name}"
     message = f"{flags}: the checkpoint does not fit on {planned.hardware.title}: it needs {need}"
-    return f"{message}; {what_would_work(planned, workload, cards)}"
+    return f"{message}; {what_would_work(planned, workload, cards, flag)}"
 
 
-def what_would_work(planned: Planned, workload: Workload, cards: int) -> str:
+def what_would_work(planned: Planned, workload: Workload, cards: int, flag: str = "--cards") -> str:
     """Words that name what makes a model fit that does not fit on `cards` cards."""
     options = []
     for count in (n for n in USUAL_CARDS if n > cards):
         fitting = [mode for mode, plan in possible_modes(planned, workload, count).items() if plan.fits]
         if fitting:
-            options.append(f"with --cards {count} --parallel {' or '.join(fitting)}")
+            options.append(f"with {flag} {count} --parallel {' or '.join(fitting)}")
             break
     if planned.speak:
         silent = Planned(planned.config, planned.hardware, planned.dtype, speak=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ms_omni.errors import OmniError
@@ -49,6 +49,12 @@ class Hardware:
     def memory_per_card(self, cards: int) -> float:
         """Bytes that one of `cards` may use: processes on a CPU share its memory."""
         return self.usable * self.memory_bytes / (cards if self.device == CPU else 1)
+
+    def shared_by(self, replicas: int) -> Hardware:
+        """What each of `replicas` groups has: processes on a CPU share its memory and its bandwidth."""
+        if self.device != CPU or replicas == 1:
+            return self
+        return replace(self, memory_bytes=self.memory_bytes / replicas, bandwidth=self.bandwidth / replicas)
 
     def gather_rate(self, cards: int) -> float:
         return self.gather[max(n for n in self.gather if n <= max(cards, min(self.gather)))]

@@ -10,6 +10,7 @@ from ms_omni.errors import OmniError
 from ms_omni.parallel.table import MODES, check_world
 from ms_omni.planning.choose import choose
 from ms_omni.planning.memory import MemoryPlan, Planned, most_prompt_tokens, plan_memory
+from ms_omni.planning.replicas import Groups, best_groups, check_groups, of_replicas
 from ms_omni.planning.speed import SpeedPlan, StepTime, mindone_zero3, plan_speed
 from ms_omni.planning.workload import Workload
 
@@ -20,67 +21,121 @@ JSON_VERSION = 1
 
 @dataclass(frozen=True)
 class Row:
-    """One way to share the model. most_prompt_tokens: 0 where the prompt's media do not fit."""
+    """One way to share the model, in so many groups. memory and speed: of one. most_prompt_tokens: 0 where the prompt's
+    media do not fit."""
 
     memory: MemoryPlan
     speed: SpeedPlan
     most_prompt_tokens: int
+    replicas: int
+
+    @property
+    def cards(self) -> int:
+        return self.replicas * self.memory.cards
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What `auto` takes for a group, with its reason, or what is wrong."""
+
+    cards: int
+    group_size: int
+    text: str
 
 
 @dataclass(frozen=True)
 class Plan:
-    """choices: for each card count the mode and the reason, or what is wrong. refused: modes that cannot share this
-    model, and why. mindone: its own engine with ZeRO-3 on two cards, Thinker and Talker."""
+    """choices: for each size of a group. best: for each card count that groups could share out, those with the most
+    tokens a second together, and those with the fastest answer. refused: ways that cannot be, and why. mindone: its own
+    engine with ZeRO-3 on two cards, Thinker and Talker."""
 
     model: str
     planned: Planned
     workload: Workload
     rows: tuple[Row, ...]
-    choices: dict[int, str]
+    choices: tuple[Choice, ...]
+    best: tuple[tuple[Groups, Groups], ...]
     refused: tuple[str, ...]
     mindone: tuple[StepTime, StepTime | None]
 
 
-def make_plan(model: str, planned: Planned, workload: Workload, cards: Sequence[int], parallel: str) -> Plan:
-    """cards: counts of one group. parallel: one of PLAN_MODES. Raises OmniError for what cannot be planned; that a way
-    does not fit is part of the plan, unless it was left to `auto`."""
-    rows, refused, choices = [], [], {}
+def make_plan(
+    model: str,
+    planned: Planned,
+    workload: Workload,
+    cards: Sequence[int],
+    parallel: str,
+    group_sizes: Sequence[int] = (),
+) -> Plan:
+    """cards: counts of all cards. parallel: one of PLAN_MODES. group_sizes: cards that share one model, all of them if
+    none is given. Raises OmniError for what cannot be planned; that a way does not fit is part of the plan, unless it
+    was left to `auto`."""
+    rows, choices, refused = [], [], []
     for count in cards:
-        for mode in _modes(planned, workload, count, parallel):
+        for size in group_sizes or (count,):
             try:
-                check_world(mode, count, planned.sizes)
+                if group_sizes:
+                    check_groups(size, count, parallel)
             except OmniError as error:
-                if parallel != ALL:
-                    raise
                 refused.append(str(error))
                 continue
-            rows.append(_row(planned, workload, mode, count))
-        choices[count] = _choice(planned, workload, count)
-    return Plan(model, planned, workload, tuple(rows), choices, tuple(refused), mindone_zero3(planned, 2))
+            flag = "--group-size" if group_sizes else "--cards"
+            found, impossible = _rows(planned, workload, count, size, parallel, flag)
+            rows += found
+            refused += impossible
+            choices.append(_choice(planned, workload, count, size, flag))
+    if not rows and refused:
+        raise OmniError(refused[0])
+    best = [groups for count in cards if count > 1 and (groups := best_groups(planned, workload, count)) is not None]
+    return Plan(
+        model, planned, workload, tuple(rows), tuple(choices), tuple(best), tuple(refused), mindone_zero3(planned, 2)
+    )
 
 
-def _modes(planned: Planned, workload: Workload, cards: int, parallel: str) -> tuple[str, ...]:
+def _rows(
+    planned: Planned, workload: Workload, cards: int, group_size: int, parallel: str, flag: str
+) -> tuple[list[Row], list[str]]:
+    """The ways to share a model in groups of this size, and those of all that are impossible."""
+    rows, refused = [], []
+    for mode in _modes(of_replicas(planned, cards // group_size), workload, group_size, parallel, flag):
+        try:
+            check_world(mode, group_size, planned.sizes)
+        except OmniError as error:
+            if parallel != ALL:
+                raise
+            refused.append(str(error))
+            continue
+        rows.append(_row(planned, workload, mode, cards, 1 if mode == "none" else group_size))
+    return rows, refused
+
+
+def _modes(planned: Planned, workload: Workload, cards: int, parallel: str, flag: str) -> tuple[str, ...]:
     if parallel == AUTO:
-        return (choose(planned, workload, cards)[0],)
+        return (choose(planned, workload, cards, flag)[0],)
     if parallel == ALL:
         return ("none",) if cards == 1 else tuple(mode for mode in MODES if mode != "none")
     return (parallel,)
 
 
-def _row(planned: Planned, workload: Workload, mode: str, cards: int) -> Row:
-    memory = plan_memory(planned, workload, mode, cards)
+def _row(planned: Planned, workload: Workload, mode: str, cards: int, group_size: int) -> Row:
+    replicas = cards // group_size
+    replica = of_replicas(planned, replicas)
+    memory = plan_memory(replica, workload, mode, group_size)
     return Row(
         memory=memory,
-        speed=plan_speed(planned, memory.prompt_tokens, mode, cards),
-        most_prompt_tokens=most_prompt_tokens(planned, workload, mode, cards),
+        speed=plan_speed(replica, memory.prompt_tokens, mode, group_size),
+        most_prompt_tokens=most_prompt_tokens(replica, workload, mode, group_size),
+        replicas=replicas,
     )
 
 
-def _choice(planned: Planned, workload: Workload, cards: int) -> str:
+def _choice(planned: Planned, workload: Workload, cards: int, group_size: int, flag: str) -> Choice:
+    replica = of_replicas(planned, cards // group_size)
     try:
-        return "--parallel {}: {}".format(*choose(planned, workload, cards))
+        text = "--parallel {}: {}".format(*choose(replica, workload, group_size, flag))
     except OmniError as error:
-        return str(error)
+        text = str(error)
+    return Choice(cards, group_size, text)
 
 
 def as_json(plan: Plan) -> dict[str, Any]:
@@ -95,7 +150,11 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "hardware": {"name": hardware.name, "title": hardware.title, "memory_bytes": hardware.memory_bytes},
         "workload": asdict(plan.workload),
         "plans": [_row_json(row) for row in plan.rows],
-        "choices": [{"cards": cards, "choice": text} for cards, text in plan.choices.items()],
+        "choices": [{"cards": c.cards, "group_size": c.group_size, "choice": c.text} for c in plan.choices],
+        "best_groups": [
+            {"most_together": _groups_json(most), "fastest_answer": _groups_json(fastest)}
+            for most, fastest in plan.best
+        ],
         "refused": list(plan.refused),
         "mindone_zero3_2_cards": {
             "thinker": _step_json(plan.mindone[0]),
@@ -106,9 +165,11 @@ def as_json(plan: Plan) -> dict[str, Any]:
 
 
 def _row_json(row: Row) -> dict[str, Any]:
-    memory = row.memory
+    memory, talker = row.memory, row.speed.talker
     return {
-        "cards": memory.cards,
+        "cards": row.cards,
+        "group_size": memory.cards,
+        "replicas": row.replicas,
         "parallel": memory.mode,
         "prompt_tokens": memory.prompt_tokens,
         "weight_bytes": memory.weight_bytes,
@@ -125,6 +186,19 @@ def _row_json(row: Row) -> dict[str, Any]:
         "thinker": _step_json(row.speed.thinker),
         "talker": _step_json(row.speed.talker),
         "thinker_limit_tokens_per_s": row.speed.limit,
+        "thinker_tokens_per_s_together_projected": row.replicas * row.speed.thinker.per_second,
+        "talker_frames_per_s_together_projected": row.replicas * talker.per_second if talker else None,
+    }
+
+
+def _groups_json(groups: Groups) -> dict[str, Any]:
+    return {
+        "cards": groups.cards,
+        "group_size": groups.group_size,
+        "replicas": groups.replicas,
+        "parallel": groups.mode,
+        "thinker_tokens_per_s_projected": groups.per_second,
+        "thinker_tokens_per_s_together_projected": groups.together,
     }
 
 

@@ -28,7 +28,10 @@ class Table:
 
 def write_report(plan: Plan, markdown: bool, out: TextIO) -> None:
     """All tables, then choices and assumptions."""
-    tables = [_memory(plan), _weights(plan), _speed(plan), _mindone(plan)]
+    tables = [_memory(plan), _weights(plan), _speed(plan)]
+    if any(row.replicas > 1 for row in plan.rows):
+        tables.append(_together(plan))
+    tables.append(_mindone(plan))
     if released_name(plan.model):
         tables.append(_published())
     notes = [*_choices(plan), "", "Assumptions:", *(f"- {line}" for line in _assumptions(plan))]
@@ -74,8 +77,8 @@ def _memory(plan: Plan) -> Table:
     return Table(
         title=f"Memory of a card, GB ({kind})",
         columns=(
-            "cards", "parallel", "weights", "KV cache", "activations", "buffers, process", "total", "usable", "fits",
-            "most prompt tokens",
+            "cards", "groups", "parallel", "weights", "KV cache", "activations", "buffers, process", "total", "usable",
+            "fits", "most prompt tokens",
         ),
         rows=tuple(_memory_row(row) for row in plan.rows),
     )  # fmt: skip
@@ -87,29 +90,44 @@ def _memory_row(row: Row) -> tuple[str, ...]:
     most = str(row.most_prompt_tokens) if row.most_prompt_tokens else "-"
     fits = "yes" if memory.fits else "no"
     amounts = (*values, memory.total, memory.available)
-    return (str(memory.cards), memory.mode, *(_gb(value) for value in amounts), fits, most)
+    return (*_groups(row), *(_gb(value) for value in amounts), fits, most)
 
 
 def _weights(plan: Plan) -> Table:
     """Parts as rows, ways as columns."""
+    ways = {f"{row.memory.mode} {row.memory.cards}": row.memory for row in plan.rows}
     parts = [part for part in PARTS if plan.planned.speak or part not in SPEECH_PARTS]
-    rows = [(part, *(_gb(row.memory.weights[part]) for row in plan.rows)) for part in parts]
-    rows.append(("together", *(_gb(row.memory.weight_bytes) for row in plan.rows)))
-    columns = ("part", *(f"{row.memory.mode} {row.memory.cards}" for row in plan.rows))
-    return Table("Weights of a card by part, GB (by the shard table)", columns, tuple(rows))
+    rows = [(part, *(_gb(memory.weights[part]) for memory in ways.values())) for part in parts]
+    rows.append(("together", *(_gb(memory.weight_bytes) for memory in ways.values())))
+    return Table("Weights of a card by part, GB (by the shard table)", ("part", *ways), tuple(rows))
 
 
 def _speed(plan: Plan) -> Table:
     rows = []
     for row in plan.rows:
         step, talker = row.speed.thinker, row.speed.talker
-        rows.append((str(row.memory.cards), row.memory.mode, *_step(step), f"{row.speed.limit:.0f}", *_talker(talker)))
+        rows.append((*_groups(row), *_step(step), f"{row.speed.limit:.0f}", *_talker(talker)))
     columns = (
-        "cards", "parallel", "Thinker tokens/s", "ms: weights", "launches", "collectives", "(number)",
+        "cards", "groups", "parallel", "Thinker tokens/s", "ms: weights", "launches", "collectives", "(number)",
         "limit tokens/s", "Talker frames/s", "of real time",
     )  # fmt: skip
-    title = "Decoding, projected, not measured (limit: weights at the full bandwidth, and nothing else)"
+    title = "Decoding of one group, projected, not measured (limit: weights at the full bandwidth, and nothing else)"
     return Table(title, columns, tuple(rows))
+
+
+def _groups(row: Row) -> tuple[str, str, str]:
+    return str(row.cards), f"{row.replicas} of {row.memory.cards}", row.memory.mode
+
+
+def _together(plan: Plan) -> Table:
+    rows = []
+    for row in plan.rows:
+        talker, fits = row.speed.talker, "yes" if row.memory.fits else "no"
+        frames = "-" if talker is None else _rate(row.replicas * talker.per_second)
+        tokens = _rate(row.replicas * row.speed.thinker.per_second)
+        rows.append((*_groups(row), fits, str(row.replicas), tokens, frames))
+    columns = ("cards", "groups", "parallel", "fits", "conversations at once", "Thinker tokens/s", "Talker frames/s")
+    return Table("All groups together, each with a conversation of its own, projected", columns, tuple(rows))
 
 
 def _step(step: StepTime) -> tuple[str, ...]:
@@ -143,14 +161,25 @@ def _published() -> Table:
 
 
 def _choices(plan: Plan) -> Iterator[str]:
-    for cards, text in plan.choices.items():
-        yield f"{cards} card{'' if cards == 1 else 's'}: {text}"
+    for choice in plan.choices:
+        groups = "" if choice.group_size == choice.cards else f" in groups of {choice.group_size}"
+        yield f"{choice.cards} card{'' if choice.cards == 1 else 's'}{groups}: {choice.text}"
+    for most, fastest in plan.best:
+        yield (
+            f"{most.cards} cards, best group size for many conversations: {most.group_size} ({most.flags}): projected "
+            f"{most.replicas} x {_rate(most.per_second)} = {_rate(most.together)} Thinker tokens/s together; for one "
+            f"conversation: {fastest.group_size} ({fastest.flags}), projected {_rate(fastest.per_second)}"
+        )
     yield from plan.refused
 
 
 def _assumptions(plan: Plan) -> Iterator[str]:
     yield from plan.planned.hardware.sources
     yield "GB are 1e9 bytes; a card is the one of the group that stores most; a group's cards answer one conversation"
+    if plan.planned.hardware.device == CPU:
+        yield "groups on a CPU share its memory and bandwidth"
+    else:
+        yield "groups do not slow each other down"
 
 
 def _markdown(table: Table) -> str:

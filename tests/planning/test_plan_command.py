@@ -26,7 +26,7 @@ def test_a_table_for_a_released_model(plan):
     code, out, err = plan("--model", "instruct", "--cards", "1,2", "--hardware", "a3", "--video-seconds", 15)
     assert (code, err) == (0, "")
     assert out.startswith("projected: instruct on Atlas A3")
-    for words in ("Memory of a card, GB (projected)", "zero3", "thinker experts", "Decoding, projected"):
+    for words in ("Memory of a card, GB (projected)", "zero3", "thinker experts", "Decoding of one group, projected"):
         assert words in out
     assert "1393" in out and "0.73" in out
     for published in ("84.7", "141.4"):  # 78.85 and 131.65 GiB
@@ -57,6 +57,48 @@ def test_json_is_one_document(plan, tiny_dir):
     assert [c["cards"] for c in document["choices"]] == [1, 2]
 
 
+def test_groups_of_cards(plan, tiny_dir):
+    """8 cards as 4 groups of 2: memory and speed are those of a group, what all of them make is four times that."""
+    words = ("--model", "instruct", "--parallel", "ep", "--format", "json")
+    eight = json.loads(plan(*words, "--cards", "8", "--group-size", "2,8")[1])
+    row, one_group = eight["plans"]
+    alone = json.loads(plan(*words, "--cards", "2")[1])["plans"][0]
+    assert (row["cards"], row["group_size"], row["replicas"]) == (8, 2, 4)
+    assert (one_group["group_size"], one_group["replicas"]) == (8, 1)
+    for key in ("total_bytes", "weight_bytes_by_part", "usable_bytes", "most_prompt_tokens", "thinker", "talker"):
+        assert row[key] == alone[key], key
+    assert row["thinker_tokens_per_s_together_projected"] == pytest.approx(4 * row["thinker"]["per_second_projected"])
+    assert row["talker_frames_per_s_together_projected"] == pytest.approx(4 * row["talker"]["per_second_projected"])
+    assert [(c["cards"], c["group_size"]) for c in eight["choices"]] == [(8, 2), (8, 8)]
+
+
+def test_the_best_groups(plan):
+    """Too large for one card: pairs answer most, more cards answer one conversation faster."""
+    best = json.loads(plan("--model", "instruct", "--cards", "1,8", "--format", "json")[1])["best_groups"]
+    assert len(best) == 1  # one card makes no groups
+    most, fastest = best[0]["most_together"], best[0]["fastest_answer"]
+    assert (most["cards"], most["group_size"], most["replicas"]) == (8, 2, 4)
+    assert fastest["group_size"] > 2
+    assert fastest["thinker_tokens_per_s_projected"] > most["thinker_tokens_per_s_projected"]
+    _, out, _ = plan("--model", "instruct", "--cards", "8", "--group-size", "2")
+    assert "All groups together, each with a conversation of its own, projected" in out and "4 of 2" in out
+    assert "8 cards, best group size for many conversations: 2 (--group-size 2 --parallel " in out
+
+
+def test_groups_on_a_cpu_share_it(plan, tiny_dir):
+    words = ("--model", tiny_dir, "--hardware", "cpu", "--format", "json")
+    four = json.loads(plan(*words, "--cards", "4", "--group-size", "1")[1])["plans"][0]
+    one = json.loads(plan(*words, "--cards", "1")[1])["plans"][0]
+    assert (four["parallel"], four["replicas"], four["group_size"]) == ("none", 4, 1)
+    assert four["usable_bytes"] == pytest.approx(one["usable_bytes"] / 4, abs=1)
+    assert four["thinker"]["read_s"] == pytest.approx(4 * one["thinker"]["read_s"])
+
+
+def test_cards_that_groups_do_not_divide_are_named_beside_the_others(plan):
+    code, out, _ = plan("--model", "instruct", "--cards", "3,4", "--group-size", "2")
+    assert code == 0 and "--cards 3 --group-size 2: does not divide" in out and "2 of 2" in out
+
+
 def test_text_only_leaves_the_talker_out(plan):
     _, out, _ = plan("--model", "instruct", "--cards", 2, "--parallel", "ep", "--text-only", "--format", "json")
     document = json.loads(out)
@@ -84,6 +126,16 @@ def test_a_way_that_is_impossible_for_a_card_count_is_named_beside_the_others(pl
         (["--model", "instruct", "--parallel", "pp"], ["--parallel: 'pp'", "zero3"]),
         (["--model", "instruct", "--hardware", "cpu", "--dtype", "float16"], ["--dtype float16", "float32"]),
         (["--model", "instruct", "--cards", "1", "--parallel", "auto"], ["--cards 1", "it fits with --cards 2"]),
+        (["--model", "instruct", "--group-size", "0"], ["--group-size: 0", "at least 1"]),
+        (["--model", "instruct", "--cards", "8", "--group-size", "3"], ["--group-size 3", "allowed: 1, 2, 4, 8"]),
+        (
+            ["--model", "instruct", "--cards", "8", "--group-size", "1", "--parallel", "auto"],
+            ["--group-size 1", "it fits with --group-size 2"],
+        ),
+        (
+            ["--model", "instruct", "--cards", "8", "--group-size", "2", "--parallel", "none"],
+            ["--group-size 2 with --parallel none", "--group-size 1"],
+        ),
     ],
 )
 def test_wrong_flags(plan, flags, parts):
