@@ -1,0 +1,71 @@
+"""`ms-omni report`: a profile document in any format, or what changed between two."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ms_omni.cli.parser import one_of
+
+USAGE = "ms-omni report PROFILE.json [LATER.json] [--format NAME] [--out FILE] [--fail-on-regression]"
+HELP = "show a profile in another format, or compare two and mark regressions beyond the noise"
+FORMATS = ("table", "markdown", "csv", "json", "html")
+EXIT_REGRESSION = 1
+# how a file ends -> its format
+_BY_SUFFIX = {".txt": "table", ".md": "markdown", ".csv": "csv", ".json": "json", ".html": "html", ".htm": "html"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "profiles", nargs="*", metavar="PROFILE.json", help="as ms-omni profile writes it; a second is compared with it"
+    )
+    parser.add_argument(
+        "--format", type=one_of(*FORMATS), metavar="|".join(FORMATS), help="default: by the end of --out, else table"
+    )
+    parser.add_argument("--out", metavar="FILE", help="write there; default: to stdout")
+    parser.add_argument(
+        "--fail-on-regression", action="store_true", help="with two profiles: exit code 1 when the second is worse"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print or write the report. Raises OmniError for a document that cannot be read or compared."""
+    from ms_omni.errors import OmniError
+    from ms_omni.profiling import report
+
+    if not 1 <= len(args.profiles) <= 2:
+        raise OmniError(f"expected one profile document, or two to compare; got {len(args.profiles)}")
+    if args.fail_on_regression and len(args.profiles) == 1:
+        raise OmniError("--fail-on-regression: needs two profile documents, the earlier one first")
+    format = args.format or _format_of(args.out)
+    profiles = [report.read_profile(path) for path in args.profiles]
+    if len(profiles) == 1:
+        _write(report.render(profiles[0], format), args.out)
+        return 0
+    comparison = report.compare(*profiles)
+    _write(report.render_comparison(comparison, format), args.out)
+    return EXIT_REGRESSION if args.fail_on_regression and comparison.regressions else 0
+
+
+def _format_of(out: str | None) -> str:
+    from ms_omni.errors import OmniError
+
+    if out is None:
+        return "table"
+    suffix = Path(out).suffix.lower()
+    if suffix not in _BY_SUFFIX:
+        raise OmniError(f"--out {out}: its end names no format; give --format, or end it with {', '.join(_BY_SUFFIX)}")
+    return _BY_SUFFIX[suffix]
+
+
+def _write(text: str, out: str | None) -> None:
+    from ms_omni.errors import OmniError
+
+    if out is None:
+        sys.stdout.write(text)
+        return
+    try:
+        Path(out).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OmniError(f"--out {out}: cannot be written ({error.strerror})") from error

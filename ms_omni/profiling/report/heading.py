@@ -1,0 +1,79 @@
+"""What every report says of a profile beside its figures: the title with its caveats, and where the figures come
+from."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+from ms_omni.profiling.document import Case, Profile, Run
+from ms_omni.profiling.report.values import number
+
+
+def caveats(profile: Profile) -> list[str]:
+    """What the title must say: the document's own caveats, and those that its content implies."""
+    implied = (
+        ("CPU", profile.machine.device == "CPU"),
+        ("random weights", profile.model.weights == "random"),
+        ("interrupted", not profile.complete),
+    )
+    found = [*profile.caveats, *(name for name, holds in implied if holds)]
+    first = {text.casefold(): text for text in reversed(found)}
+    return sorted(first.values(), key=lambda text: found.index(text))
+
+
+def title(profile: Profile) -> str:
+    """One line: what was measured, on what, and what a reader must not overlook."""
+    warnings = caveats(profile)
+    return f"{profile.model.name} on {where(profile)}" + (f" [{', '.join(warnings)}]" if warnings else "")
+
+
+def where(profile: Profile) -> str:
+    """The device and how many: 2 x Ascend 910B2; on a CPU, how many processes."""
+    machine = profile.machine
+    if machine.device == "CPU":
+        return "a CPU" if machine.cards <= 1 else f"a CPU, {machine.cards} processes"
+    return machine.device if machine.cards <= 1 else f"{machine.cards} x {machine.device}"
+
+
+def run_label(run: Run) -> str:
+    """fused; with several cards, how they share: fused, ep on 2 cards."""
+    if run.cards <= 1:
+        return run.side
+    groups = "" if run.group_size in (0, run.cards) else f" in groups of {run.group_size}"
+    return f"{run.side}, {run.parallel} on {run.cards} cards{groups}"
+
+
+def prompt_of(case: Case) -> str:
+    """1284 tokens (64 text, 1220 video)"""
+    work = case.workload
+    kinds = {"text": work.text_tokens, "image": work.image_tokens, "audio": work.audio_tokens}
+    kinds["video"] = work.video_tokens
+    parts = [f"{count} {kind}" for kind, count in kinds.items() if count]
+    return f"{work.prompt_tokens} tokens" + (f" ({', '.join(parts)})" if parts else "")
+
+
+def answer_of(case: Case) -> str:
+    """What the answer may hold."""
+    work = case.workload
+    speech = f", {work.talker_max_new_tokens} frames of speech" if work.speech else ", no speech"
+    return f"{work.thinker_max_new_tokens} tokens{speech}"
+
+
+def provenance(profile: Profile) -> list[tuple[str, str]]:
+    """(name, value) of everything that a figure depends on, beside the prompts."""
+    machine, model = profile.machine, profile.model
+    load = ", ".join(number(value) for value in machine.load_average)
+    return [
+        ("command", shlex.join(profile.command)),
+        ("measured at", profile.made_at),
+        ("commit", profile.commit or "unknown"),
+        ("versions", ", ".join(f"{name} {version}" for name, version in profile.versions.items())),
+        ("device", where(profile)),
+        ("machine", f"{machine.cpu}, {machine.cores} cores, {machine.memory_bytes / 1e9:.1f} GB, {machine.system}"),
+        ("load average before", load or "unknown"),
+        ("model", f"{model.name}, {model.weights} weights, {model.parameters / 1e9:.3g} billion parameters"),
+        ("sampling", json.dumps(profile.sampling, ensure_ascii=False)),
+        ("answers", f"{profile.repeats} repeats of each side after {profile.warm_up} not counted, taking turns"),
+        ("configuration", json.dumps(model.config, ensure_ascii=False)),
+    ]

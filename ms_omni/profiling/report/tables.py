@@ -1,0 +1,237 @@
+"""The tables of a profile, for every format that prints tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from statistics import median
+
+from ms_omni.profiling.document import FIGURES, OTHER, STAGES, Case, Profile, Run, Spread
+from ms_omni.profiling.report.heading import answer_of, prompt_of, run_label
+from ms_omni.profiling.report.values import DASH, figure_row, number, scale_of, spread, times, title_of
+
+
+@dataclass(frozen=True)
+class Table:
+    """text_columns: how many of the first columns are words and stand to the left. notes: lines below it."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    text_columns: int = 1
+    notes: tuple[str, ...] = ()
+
+
+# The parts of the seed's throughput table -> the figure behind "tokens/s". A token of the Talker is a frame, as
+# mindone counts; its 16 codes are the last row.
+PARTS = {
+    "Thinker": "thinker_tokens_per_s",
+    "Thinker, decode": "thinker_decode_tokens_per_s",
+    "Thinker, prefill": "thinker_prefill_tokens_per_s",
+    "Talker": "talker_frames_per_s",
+    "Talker, all codes": "talker_tokens_per_s",
+}
+PARTS_NOTES = (
+    "Thinker: new tokens over prefill and decode together. Thinker, decode: new tokens after the first. Thinker, "
+    "prefill: tokens of the prompt.",
+    "Talker: frames of 80 ms, each one token of the Talker, with its code predictor; 12.5 frames/s are real time. "
+    "Talker, all codes: 16 a frame.",
+)
+# column -> figure
+OVERVIEW = {
+    "prefill tokens/s": "thinker_prefill_tokens_per_s",
+    "decode tokens/s": "thinker_decode_tokens_per_s",
+    "first token s": "ttft_s",
+    "ms/token": "tpot_median_ms",
+    "Talker frames/s": "talker_frames_per_s",
+    "first audio s": "first_audio_s",
+    "real-time factor": "real_time_factor",
+    "answer s": "wall_s",
+}
+_SHORT_DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
+
+
+def of_profile(profile: Profile) -> list[Table]:
+    """Overview, then each case's figures, stages and ranks."""
+    found = [overview(profile)] if profile.cases else []
+    for case in profile.cases:
+        found += [figures(case), stages(case), *ranks(case)]
+    return [*found, workloads(profile), *skipped(profile)]
+
+
+def overview(profile: Profile) -> Table:
+    """A row for each case and side: medians."""
+    columns = ("case", "side", "prompt tokens", *OVERVIEW, "peak memory")
+    rows = []
+    for case in profile.cases:
+        for run in case.runs:
+            cells = [number(_median(run, name)) for name in OVERVIEW.values()]
+            prompt = str(case.workload.prompt_tokens)
+            rows.append((case.workload.name, run_label(run), prompt, *cells, peak_memory(run)))
+    return Table("Overview: medians", columns, tuple(rows), text_columns=2)
+
+
+def throughput(profile: Profile) -> Table:
+    """The seed's columns, then what else a figure depends on."""
+    columns = (
+        "model name", "mindspore version", "precision", "cards", "Model part", "attention type", "tokens/s",
+        "least to most", "repeats", "engine", "parallel", "case", "prompt tokens",
+    )  # fmt: skip
+    rows = []
+    for case in profile.cases:
+        for run in case.runs:
+            rows += [_throughput_row(profile, case, run, part, name) for part, name in PARTS.items()]
+    return Table("Throughput", columns, tuple(rows), text_columns=0, notes=PARTS_NOTES)
+
+
+def _throughput_row(profile: Profile, case: Case, run: Run, part: str, name: str) -> tuple[str, ...]:
+    values = run.figures.get(name)
+    width = f"{number(values.min)} to {number(values.max)}" if values and values.count > 1 else DASH
+    version = DASH if run.engine == "transformers" else profile.versions.get("mindspore", DASH)
+    return (
+        profile.model.name,
+        version,
+        _SHORT_DTYPES.get(run.dtype, run.dtype),
+        str(run.cards),
+        part,
+        run.attn_implementation,
+        number(values.median if values else None),
+        width,
+        str(values.count) if values else DASH,
+        run.side,
+        run.parallel,
+        case.workload.name,
+        str(case.workload.prompt_tokens),
+    )
+
+
+def figures(case: Case) -> Table:
+    """A row for each figure that a run has, a column for each run, and the ratios within rounds."""
+    shown = [name for name in FIGURES if any(name in run.figures for run in case.runs)]
+    pairs = list(dict.fromkeys((ratio.side, ratio.baseline) for ratio in case.ratios))
+    rows = []
+    for name in shown:
+        label, cells = figure_row(name, (run.figures.get(name) for run in case.runs))
+        rows.append((label, *cells, *(times(_ratio(case, name, pair)) for pair in pairs)))
+    columns = ("median (least to most)", *(run_label(run) for run in case.runs), *(f"{a} / {b}" for a, b in pairs))
+    missing = [name for name in FIGURES if name not in shown]
+    return Table(
+        f"{case.workload.name}: figures", columns, tuple(rows), notes=tuple(_notes(case, missing, bool(pairs)))
+    )
+
+
+def _notes(case: Case, missing: list[str], has_ratios: bool) -> Iterator[str]:
+    if has_ratios:
+        yield "Ratios are taken within each round; above 1 the first side is better."
+    if missing:
+        yield f"Not measured: {', '.join(missing)}."
+    for run in case.runs:
+        if len(run.repeats) == 1:
+            yield f"{run_label(run)}: one repeat, so no spread is known."
+        yield from (f"{run_label(run)}: {note}" for note in run.notes)
+    digests = {run.answer_digest for run in case.runs if run.answer_digest}
+    if len(digests) > 1:
+        yield "The sides did not give the same answer."
+
+
+def _ratio(case: Case, name: str, pair: tuple[str, str]) -> Spread | None:
+    found = (ratio.ratio for ratio in case.ratios if ratio.figure == name and (ratio.side, ratio.baseline) == pair)
+    return next(found, None)
+
+
+def stages(case: Case) -> Table:
+    """Own seconds of each stage and its share of the answer; then what is apart from the answers."""
+    rows = []
+    for name in (*STAGES, OTHER):
+        cells = [_stage_cell(run, name) for run in case.runs]
+        if any(cell != DASH for cell in cells):
+            rows.append((title_of(name), *cells))
+    rows.append(("whole answer", *(spread(_wall(run)) for run in case.runs)))
+    for label, field in (
+        ("apart: loading", "load_s"),
+        ("apart: first answer", "first_s"),
+        ("in it: compilation", "compile_s"),
+    ):
+        rows.append((label, *(number(getattr(run, field)) for run in case.runs)))
+    columns = ("stage, s", *(run_label(run) for run in case.runs))
+    note = "Medians of each stage's own time: in every single answer the stages and other add up to the whole."
+    return Table(f"{case.workload.name}: stages", columns, tuple(rows), notes=(note,))
+
+
+def _stage_cell(run: Run, name: str) -> str:
+    values, wall = stage_spread(run, name), _wall(run)
+    if values is None:
+        return DASH
+    share = f" {values.median / wall.median:.0%}" if wall and wall.median else ""
+    return number(values.median) + share
+
+
+def stage_spread(run: Run, name: str) -> Spread | None:
+    """Over the repeats; None where the stage did not occur. `other` stands in the repeats alone."""
+    if name in run.stages_s:
+        return run.stages_s[name]
+    return _of([repeat.other_s for repeat in run.repeats]) if name == OTHER else None
+
+
+def _wall(run: Run) -> Spread | None:
+    return run.figures.get("wall_s") or _of([repeat.wall_s for repeat in run.repeats])
+
+
+def _of(values: list[float]) -> Spread | None:
+    if not values:
+        return None
+    return Spread(median=median(values), min=min(values), max=max(values), count=len(values))
+
+
+def ranks(case: Case) -> Iterable[Table]:
+    """A table for each run of several processes."""
+    for run in case.runs:
+        if not run.ranks:
+            continue
+        rows = [
+            (
+                str(rank.rank),
+                number(rank.wall_s),
+                number(rank.skew_s),
+                in_bytes(rank.peak_host_bytes),
+                in_bytes(rank.peak_device_bytes),
+            )
+            for rank in run.ranks
+        ]
+        columns = ("rank", "answer s", "ended before the slowest s", "peak host memory", "peak device memory")
+        note = "The job's time is that of the slowest rank; nothing is added over ranks."
+        yield Table(f"{case.workload.name}: ranks of {run_label(run)}", columns, tuple(rows), 0, (note,))
+
+
+def workloads(profile: Profile) -> Table:
+    columns = ("case", "prompt", "answer", "media", "batch", "digest")
+    rows = []
+    for case in profile.cases:
+        work = case.workload
+        media = ", ".join(work.media) or DASH
+        rows.append((work.name, prompt_of(case), answer_of(case), media, str(work.batch_size), work.digest[:16]))
+    return Table("What was asked", columns, tuple(rows), text_columns=4)
+
+
+def skipped(profile: Profile) -> Iterable[Table]:
+    if profile.skipped:
+        rows = tuple((item.workload, item.side or "every side", item.reason) for item in profile.skipped)
+        yield Table("Not measured", ("case", "side", "reason"), rows, text_columns=3)
+
+
+def peak_memory(run: Run) -> str:
+    """Of the device where it is known, else of the process."""
+    device, host = _median(run, "peak_device_bytes"), _median(run, "peak_host_bytes")
+    return in_bytes(device) if device is not None else in_bytes(host)
+
+
+def in_bytes(value: float | None) -> str:
+    if value is None:
+        return DASH
+    factor, unit = scale_of("bytes", [value])
+    return f"{number(value * factor)} {unit}"
+
+
+def _median(run: Run, name: str) -> float | None:
+    values = run.figures.get(name)
+    return values.median if values else None

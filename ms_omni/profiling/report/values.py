@@ -1,0 +1,64 @@
+"""Numbers as a reader sees them: units, digits, and a dash for whatever was not measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from ms_omni.profiling.document import FIGURES, Spread
+
+DASH = "-"
+_SCALES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+
+
+def number(value: float | None) -> str:
+    """Three digits; a dash for None and for what is not a number. Exactly 0 is 0."""
+    if value is None or not math.isfinite(value):
+        return DASH
+    if value == 0:
+        return "0"
+    exponent = int(f"{value:.2e}".split("e")[1])  # after rounding: 0.9996 is 1.00
+    return f"{value:.{max(0, 2 - exponent)}f}" if exponent >= -4 else f"{value:.2e}"
+
+
+def spread(values: Spread | None, factor: float = 1.0) -> str:
+    """Median (least to most); the median alone where all are equal or there is one."""
+    if values is None:
+        return DASH
+    median, least, most = (number(value * factor) for value in (values.median, values.min, values.max))
+    return median if least == most else f"{median} ({least} to {most})"
+
+
+def times(values: Spread | None) -> str:
+    """A ratio: 2.41x (2.30 to 2.55)."""
+    text = spread(values)
+    return text if values is None else text.replace(number(values.median), f"{number(values.median)}x", 1)
+
+
+def scale_of(unit: str, values: Iterable[float]) -> tuple[float, str]:
+    """(factor, unit) in which the largest of `values` is easy to read: bytes as kB, MB or GB of powers of ten, shares
+    as %. Everything else stays."""
+    if unit == "1":
+        return 100.0, "%"
+    if not unit.startswith("bytes"):
+        return 1.0, unit
+    largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
+    for size, name in _SCALES:
+        if largest >= size:
+            return 1 / size, unit.replace("bytes", name)
+    return 1.0, unit
+
+
+def figure_row(name: str, of_runs: Iterable[Spread | None]) -> tuple[str, list[str]]:
+    """The label of a figure with its unit, and its cell for each run."""
+    what, unit, _ = FIGURES[name]
+    found = list(of_runs)
+    factor, shown = scale_of(unit, (values.max for values in found if values is not None))
+    return f"{what}, {shown}", [spread(values, factor) for values in found]
+
+
+def title_of(name: str) -> str:
+    """A stage as a person writes it: thinker_prefill -> Thinker prefill."""
+    return {"code2wav": "Code2Wav", "compile": "compilation", "other": "other"}.get(name) or (
+        name.replace("_", " ").replace("thinker", "Thinker").replace("talker", "Talker")
+    )
