@@ -8,6 +8,10 @@ from typing import Any
 
 from ms_omni.parallel.collectives import KINDS, Count
 
+# Order, tuples, and other shapes of the same memory
+_LAUNCHES_NOTHING = frozenset(
+    ("Load", "UpdateState", "Depend", "MakeTuple", "TupleGetItem", "Return", "Reshape", "ExpandDims", "Squeeze")
+)
 _KIND_OF_OPERATOR = {"AllReduce": "all_reduce", "AllGather": "all_gather", "Broadcast": "broadcast"}
 
 
@@ -24,21 +28,32 @@ def graph_counts(graphs: Iterable[str]) -> tuple[Count, ...]:
     Read from the graphs after optimisation, so that joined or dropped operators do not count. (Counting while a graph
     is traced would miss some: MindSpore traces a function once for all calls with arguments of the same types.)
     """
-    from mindspore._c_expression import JitExecutor_
-    from mindspore.train.anf_ir_pb2 import ModelProto
-
     found = {kind: Count(kind) for kind in KINDS}
     for name in graphs:
-        model = ModelProto()
-        model.ParseFromString(JitExecutor_.get_instance().get_func_graph_proto(name, "anf_ir", False))
-        kinds = {node.name: kind for node in model.graph.node if (kind := _kind(node)) is not None}
-        for node in model.graph.node:
+        nodes = graph_nodes(name)
+        kinds = {node.name: kind for node in nodes if (kind := _kind(node)) is not None}
+        for node in nodes:
             if node.name in kinds:
                 _add(found, kinds[node.name], 1, _tensor_bytes(node.output_type.tensor_type))
             elif node.op_type == "TupleGetItem" and node.input[0].name in kinds:
                 # Broadcast returns a tuple, whose entry in the graph tells no shapes
                 _add(found, kinds[node.input[0].name], 0, _tensor_bytes(node.output_type.tensor_type))
     return tuple(found.values())
+
+
+def graph_operators(graphs: Iterable[str]) -> int:
+    """Operators that one call of each of `graphs` launches, after optimisation."""
+    return sum(node.op_type not in _LAUNCHES_NOTHING for name in graphs for node in graph_nodes(name))
+
+
+def graph_nodes(name: str) -> list[Any]:
+    """The nodes of a compiled graph after optimisation, NodeProto of mindspore's anf_ir."""
+    from mindspore._c_expression import JitExecutor_
+    from mindspore.train.anf_ir_pb2 import ModelProto
+
+    model = ModelProto()
+    model.ParseFromString(JitExecutor_.get_instance().get_func_graph_proto(name, "anf_ir", False))
+    return list(model.graph.node)
 
 
 def _kind(node: Any) -> str | None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from ms_omni.profiling.document import Span
+from ms_omni.stages import watched_by
 
-Gauges = Callable[[], Mapping[str, int]]
+# Numbers that only rise, by whatever tells them apart
+Gauges = Callable[[], Mapping[Any, int]]
+Made = TypeVar("Made")
 WALL = ""
 
 
-def no_gauges() -> Mapping[str, int]:
+def no_gauges() -> Mapping[Any, int]:
     """Nothing is counted."""
     return {}
 
@@ -24,18 +28,24 @@ class StageClock:
     def __init__(self, clock: Callable[[], float], synchronize: Callable[[], object], gauges: Gauges = no_gauges):
         self._clock, self._synchronize, self._gauges = clock, synchronize, gauges
         self.own_s: dict[str, float] = {}
-        self.counts: dict[str, dict[str, int]] = {}
+        self.counts: dict[str, dict[Any, int]] = {}
         self.spans: list[Span] = []
         self.marks: dict[str, list[tuple[float, int]]] = {}
         self._stack = [WALL]
-        self._zero = 0.0
-        self.start()
+        self._zero = self._since = 0.0
+        self._shown: Mapping[Any, int] = {}
 
     def start(self) -> None:
         """The question is asked now."""
         self._synchronize()
         self._since, self._shown = self._clock(), self._gauges()
         self._zero = self._since
+
+    def watch(self, work: Callable[[], Made]) -> Made:
+        """Does `work` while watching its stages."""
+        with watched_by(self):
+            self.start()
+            return work()
 
     def stop(self) -> float:
         """The answer is complete: seconds since the start."""
@@ -68,10 +78,3 @@ class StageClock:
         for name, value in shown.items():
             counts[name] = counts.get(name, 0) + value - self._shown.get(name, 0)
         self._since, self._shown = now, shown
-
-
-def synchronize_device() -> None:
-    """Waits until the device has done everything."""
-    import mindspore as ms
-
-    ms.runtime.synchronize()

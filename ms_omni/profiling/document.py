@@ -71,7 +71,8 @@ class Span(_Part):
 
 class Repeat(_Part):
     """One measured answer. stages_s: own seconds of each stage that occurred. other_s: wall_s less all of them.
-    marks: for each of MARKS that occurred, (seconds from the question, how many more). figures: of FIGURES."""
+    marks: for each of MARKS that occurred, (seconds from the question, how many more). figures: of FIGURES. counts: by
+    stage, what profiling.counters counted in it: host_syncs, operators, collectives by kind and their bytes."""
 
     round: int
     wall_s: float
@@ -79,6 +80,7 @@ class Repeat(_Part):
     other_s: float
     marks: dict[str, list[tuple[float, int]]] = {}
     figures: dict[str, float] = {}
+    counts: dict[str, dict[str, int]] = {}
     spans: list[Span] = []
 
 
@@ -110,7 +112,9 @@ class Rank(_Part):
 class Run(_Part):
     """One side of a comparison: an engine and how it was spread. load_s: loading, once. first_s: the first answer,
     compilation included; compile_s: the compilation in it. figures, stages_s: over the repeats. energy and others that
-    could not be measured are absent, never 0. is_slowest_rank: wall times are those of the slowest rank."""
+    could not be measured are absent, never 0. repeats: of the slowest rank, if there are several. answer_digest: of ids
+    and codes, the same for the same answer. per_token, per_frame: medians of what was counted for each Thinker token
+    and each Talker frame while decoding, named as in Repeat.counts."""
 
     side: str
     engine: str
@@ -126,6 +130,8 @@ class Run(_Part):
     figures: dict[str, Spread]
     stages_s: dict[str, Spread]
     ranks: list[Rank] = []
+    per_token: dict[str, float] = {}
+    per_frame: dict[str, float] = {}
     answer_digest: str = ""
     notes: list[str] = []
 

@@ -85,6 +85,11 @@ class FusedRuntime:
                 graphs,
             )
 
+    @property
+    def talker(self) -> FusedTalker:
+        """What speaks, of a model that does."""
+        return self._talker
+
     def answer(self, question: Question, listener: Listener) -> Answer:
         """Text and speech, interleaved: after every step of the Thinker the Talker makes the frames whose text is
         known. The result is that of one after the other."""

@@ -106,7 +106,7 @@ class TalkerGraph(nn.Cell):
 
 
 class FusedTalker:
-    """Graphs of one Talker, kept by cache capacity and way of picking."""
+    """Graphs of one Talker, kept by cache capacity and way of picking. last_graph: the one that was last used."""
 
     def __init__(
         self, shell: Any, decoder: StackedDecoder, predictor: StackedDecoder, config: Any, graphs: GraphCache | None
@@ -118,6 +118,7 @@ class FusedTalker:
         self.code_heads: list[Parameter] = [head.weight for head in shell.code_predictor.lm_head]
         self.predictor_cache = predictor.new_cache(config.num_code_groups + 1, "code_predictor")
         self._graphs: dict[tuple[int, TalkerWarp], TalkerGraph] = {}
+        self.last_graph: TalkerGraph | None = None
         self._pool = CachePool(decoder, "talker")
 
     def suppressed(self, with_eos: bool) -> Tensor:
@@ -182,4 +183,5 @@ class FusedTalker:
         key = (cache.capacity, warp)
         if key not in self._graphs:
             self._graphs[key] = TalkerGraph(self, cache, warp)
-        return self._graphs[key]
+        self.last_graph = self._graphs[key]
+        return self.last_graph

@@ -1,0 +1,200 @@
+"""From what was measured of an answer to its figures, and from several answers to spreads and ratios: arithmetic."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ms_omni.outputs import SAMPLE_RATE
+from ms_omni.profiling.counters import COLLECTIVE_BYTES, COLLECTIVES, HOST_SYNCS, OPERATORS
+from ms_omni.profiling.document import FIGURES, MARKS, Ratio, Repeat, Span, Spread
+
+TOKENS, FRAMES, SAMPLES = MARKS
+_THINKING = ("thinker_prefill", "thinker_decode")
+_SPEAKING = ("talker_decode", "code_predictor")
+_SPEECH = ("talker_prefill", *_SPEAKING, "code2wav")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One answer of one side. stages_s, counts: of each stage that occurred, its own (see Repeat). prompt: tokens by
+    the names of outputs.Usage. num_code_groups: codes of a frame. digest: of token ids and codes. reads_bytes: what
+    decoding a Thinker token reads, `bandwidth` bytes a second at most; None where nobody knows."""
+
+    wall_s: float
+    stages_s: Mapping[str, float]
+    marks: Mapping[str, Sequence[tuple[float, int]]]
+    prompt: Mapping[str, int]
+    spans: Sequence[Span] = ()
+    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    num_code_groups: int = 16
+    digest: str = ""
+    peak_host_bytes: int | None = None
+    peak_device_bytes: int | None = None
+    energy_j: float | None = None
+    reads_bytes: float | None = None
+    bandwidth: float | None = None
+
+    def seconds(self, *stages: str) -> float:
+        """Own seconds of these stages together."""
+        return sum(self.stages_s.get(stage, 0.0) for stage in stages)
+
+
+def made(answer: Measured | Repeat, mark: str) -> int:
+    """How many of `mark` the answer has."""
+    return sum(count for _, count in answer.marks.get(mark, ()))
+
+
+def split_predictor(measured: Measured, share: float) -> Measured:
+    """The same, with `share` of the Talker's decoding counted as the code predictor's: for a graph that holds both."""
+    stages, whole = dict(measured.stages_s), measured.seconds("talker_decode")
+    if whole:
+        stages |= {"talker_decode": whole * (1 - share), "code_predictor": whole * share}
+    return replace(measured, stages_s=stages)
+
+
+def as_repeat(measured: Measured, number: int) -> Repeat:
+    """For the document. number: of the round."""
+    return Repeat(
+        round=number,
+        wall_s=measured.wall_s,
+        stages_s=dict(measured.stages_s),
+        other_s=measured.wall_s - sum(measured.stages_s.values()),
+        marks={name: list(events) for name, events in measured.marks.items()},
+        figures=figures(measured),
+        counts={stage: dict(counts) for stage, counts in measured.counts.items()},
+        spans=list(measured.spans),
+    )
+
+
+def figures(measured: Measured) -> dict[str, float]:
+    """Those of FIGURES that can be told. What is divided by nothing, or was not measured, is absent."""
+    tokens, frames = made(measured, TOKENS), made(measured, FRAMES)
+    audio_s = made(measured, SAMPLES) / SAMPLE_RATE
+    each = seconds_a_token(measured)
+    decode_s, speaking_s = measured.seconds("thinker_decode"), measured.seconds(*_SPEAKING)
+    speech_s = measured.seconds(*_SPEECH) or None
+    found: dict[str, float | None] = {
+        "wall_s": measured.wall_s,
+        "ttft_s": _first(measured, TOKENS),
+        "tpot_median_ms": 1e3 * percentile(each, 50) if each else None,
+        "tpot_p90_ms": 1e3 * percentile(each, 90) if each else None,
+        "thinker_prefill_tokens_per_s": _per(measured.prompt["prompt_tokens"], measured.seconds("thinker_prefill")),
+        "thinker_decode_tokens_per_s": _per(tokens - 1, decode_s),
+        "thinker_tokens_per_s": _per(tokens, measured.seconds(*_THINKING)),
+        "talker_frames_per_s": _per(frames, speaking_s),
+        "talker_tokens_per_s": _per(frames * measured.num_code_groups, speaking_s),
+        "first_audio_s": _first(measured, SAMPLES),
+        "audio_s": audio_s or None,
+        "speech_compute_s": speech_s,
+        "real_time_factor": _per(speech_s, audio_s),
+        "peak_host_bytes": measured.peak_host_bytes,
+        "peak_device_bytes": measured.peak_device_bytes,
+        "energy_j": measured.energy_j,
+        "bandwidth_share": _bandwidth_share(measured, tokens - 1, decode_s),
+    }
+    for unit, counted in (("thinker_token", per_token(measured)), ("talker_frame", per_frame(measured))):
+        if counted:
+            found[f"host_syncs_per_{unit}"] = counted[HOST_SYNCS]
+            found[f"collectives_per_{unit}"] = counted[COLLECTIVES]
+            found[f"collective_bytes_per_{unit}"] = counted[COLLECTIVE_BYTES]
+            found[f"operators_per_{unit}"] = counted.get(OPERATORS)
+    return {name: float(value) for name in FIGURES if (value := found.get(name)) is not None}
+
+
+def per_token(answer: Measured | Repeat) -> dict[str, float]:
+    """What was counted while the Thinker decoded, for each new token but the first. Operators only of graphs."""
+    return _counted(answer, ("thinker_decode",), made(answer, TOKENS) - 1)
+
+
+def per_frame(answer: Measured | Repeat) -> dict[str, float]:
+    """What was counted while the Talker decoded, code predictor included, for each frame."""
+    return _counted(answer, _SPEAKING, made(answer, FRAMES))
+
+
+def _counted(answer: Measured | Repeat, stages: Iterable[str], number: int) -> dict[str, float]:
+    if number < 1 or not answer.counts:
+        return {}
+    found = dict.fromkeys((HOST_SYNCS, COLLECTIVES, COLLECTIVE_BYTES), 0)
+    for stage in stages:
+        for name, count in answer.counts.get(stage, {}).items():
+            found[name] = found.get(name, 0) + count
+    return {name: count / number for name, count in found.items()}
+
+
+def seconds_a_token(measured: Measured) -> list[float]:
+    """Of every new token but the first: the time since the one before, without the speech made in between. Tokens that
+    come together share their time."""
+    each: list[float] = []
+    events = measured.marks.get(TOKENS, ())
+    for (before, _), (now, count) in zip(events, events[1:], strict=False):
+        speech = sum(
+            max(0.0, min(now, span.end_s) - max(before, span.start_s))
+            for span in measured.spans
+            if span.depth == 0 and span.stage in _SPEECH
+        )
+        each += [(now - before - speech) / count] * count
+    return each
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """Between the two nearest values in order, in proportion."""
+    ordered, place = sorted(values), (len(values) - 1) * percent / 100
+    low = int(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Median, least and largest."""
+    return Spread(median=statistics.median(values), min=min(values), max=max(values), count=len(values))
+
+
+def spreads(tables: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
+    """Of each name that every table has."""
+    common = [name for name in tables[0] if all(name in table for table in tables)] if tables else []
+    return {name: spread([table[name] for table in tables]) for name in common}
+
+
+def ratios(side: str, ours: Sequence[Repeat], baseline: str, theirs: Sequence[Repeat]) -> list[Ratio]:
+    """Of every figure that both have and of which one end is better, within each round that both have finished. Not of
+    the process's memory: sides may share the process."""
+    other = {repeat.round: repeat.figures for repeat in theirs}
+    pairs = [(repeat.figures, other[repeat.round]) for repeat in ours if repeat.round in other]
+    found = []
+    for name, (_, _, is_more_better) in FIGURES.items():
+        if (
+            is_more_better is None
+            or name == "peak_host_bytes"
+            or not pairs
+            or not all(a.get(name) and b.get(name) for a, b in pairs)
+        ):
+            continue
+        better: Callable[[float, float], float] = _more if is_more_better else _less
+        values = [better(mine[name], base[name]) for mine, base in pairs]
+        found.append(Ratio(figure=name, side=side, baseline=baseline, ratio=spread(values)))
+    return found
+
+
+def _more(mine: float, base: float) -> float:
+    return mine / base
+
+
+def _less(mine: float, base: float) -> float:
+    return base / mine
+
+
+def _first(measured: Measured, mark: str) -> float | None:
+    events = measured.marks.get(mark)
+    return events[0][0] if events else None
+
+
+def _per(amount: float | None, divisor: float) -> float | None:
+    return amount / divisor if amount and amount > 0 and divisor > 0 else None
+
+
+def _bandwidth_share(measured: Measured, tokens: int, decode_s: float) -> float | None:
+    if measured.reads_bytes is None or measured.bandwidth is None:
+        return None
+    return _per(tokens * measured.reads_bytes / measured.bandwidth, decode_s)

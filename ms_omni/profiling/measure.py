@@ -1,0 +1,216 @@
+"""Measures the sides of a comparison in turns, A B A B, and keeps every repeat that was finished."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from ms_omni.config import ENGINES
+from ms_omni.errors import OmniError
+from ms_omni.profiling.crew import Crew
+from ms_omni.profiling.document import Rank, Ratio, Repeat, Run
+from ms_omni.profiling.figures import (
+    Measured,
+    as_repeat,
+    per_frame,
+    per_token,
+    ratios,
+    split_predictor,
+    spreads,
+)
+from ms_omni.profiling.sides import Side
+from ms_omni.profiling.task import Task
+from ms_omni.reporter import Progress
+
+# Called with the side's name and the repeat that it has just finished.
+OnRepeat = Callable[[str, Repeat], None]
+SHARED_PROCESS = "peak_host_bytes: of a process that holds the weights of all engines that are compared here"
+PEAKS = ("peak_host_bytes", "peak_device_bytes")
+
+
+class Meter(Protocol):
+    """Of energy, such as energy.EnergyMeter."""
+
+    def start(self) -> None:
+        """Before an answer."""
+
+    def stop(self) -> float | None:
+        """After it: joules, None if unknown."""
+
+
+@dataclass
+class _Record:
+    """What one side has done so far. everyone: for each repeat, those of all ranks."""
+
+    side: Side
+    first: Measured | None = None
+    share: float | None = None
+    everyone: list[list[Repeat]] = field(default_factory=list)
+    digests: list[str] = field(default_factory=list)
+
+    @property
+    def repeats(self) -> list[Repeat]:
+        """Of the job: each of its slowest rank, with the largest peaks of any."""
+        return [_of_job(ranks) for ranks in self.everyone]
+
+
+class Measurement:
+    """One task, answered by every side in turns. `run()` may be broken off at any time: `runs` and `ratios` are of
+    what is finished. Under msrun every rank calls it with the same arguments, and all have the same results."""
+
+    def __init__(
+        self,
+        sides: Sequence[Side],
+        task: Task,
+        repeats: int = 3,
+        warm_up: int = 1,
+        *,
+        on_repeat: OnRepeat | None = None,
+        progress: Progress | None = None,
+        meter: Meter | None = None,
+    ):
+        """warm_up: answers of each side before the repeats, the first of which compiles. progress: called with (side,
+        answers done, answers in all). skipped: sides whose engine refused the task, and why."""
+        self.task, self.skipped = task, dict[str, str]()
+        self._records = [_Record(side) for side in sides]
+        self._numbers, self._on_repeat, self._progress = (repeats, warm_up), on_repeat, progress
+        self._meter = meter
+        self._crew = next((side.crew for side in sides if side.crew.size > 1), Crew())
+
+    def run(self) -> Measurement:
+        """Answers everything. What one side cannot answer the others still do."""
+        repeats, warm_up = self._numbers
+        for number in range(-warm_up, repeats):
+            for record in list(self._records):
+                try:
+                    self._answer(record, number)
+                except OmniError as error:
+                    self.skipped[record.side.name] = str(error)
+                    self._records.remove(record)
+                    continue
+                if self._progress:
+                    self._progress(record.side.name, number + warm_up + 1, repeats + warm_up)
+        return self
+
+    @property
+    def prompt(self) -> dict[str, int]:
+        """Tokens of the prompt by kind, as outputs.Usage names them; empty before the first answer."""
+        return next((dict(record.first.prompt) for record in self._records if record.first), {})
+
+    @property
+    def runs(self) -> list[Run]:
+        """Of every side with a finished repeat."""
+        in_here = sum(record.side.about.engine in ENGINES for record in self._records)
+        shared = (SHARED_PROCESS,) if in_here > 1 else ()
+        return [_run(record, shared) for record in self._records if record.everyone]
+
+    @property
+    def ratios(self) -> list[Ratio]:
+        """Every side against each one before it."""
+        return [
+            ratio
+            for place, mine in enumerate(self._records)
+            for base in self._records[:place]
+            for ratio in ratios(mine.side.name, mine.repeats, base.side.name, base.repeats)
+        ]
+
+    def _answer(self, record: _Record, number: int) -> None:
+        """number: of the round, negative for warming up."""
+        measured = self._measure(record.side)
+        if record.first is None:
+            record.first = measured
+            record.share = record.side.predictor_share() if self.task.speech else None
+        if number < 0:
+            return
+        if record.share is not None:
+            measured = split_predictor(measured, record.share)
+        told = self._crew.exchange(as_repeat(measured, number).model_dump_json())
+        record.everyone.append([Repeat.model_validate_json(text) for text in told])
+        record.digests.append(measured.digest)
+        if self._on_repeat:
+            self._on_repeat(record.side.name, record.repeats[-1])
+
+    def _measure(self, side: Side) -> Measured:
+        self._crew.wait()
+        if self._meter is None:
+            return side.answer(self.task)
+        self._meter.start()
+        try:
+            measured = side.answer(self.task)
+        finally:
+            energy_j = self._meter.stop()
+        return replace(measured, energy_j=energy_j)
+
+
+def _of_job(ranks: Sequence[Repeat]) -> Repeat:
+    """Of the slowest rank. Peaks are the largest of any; energy is the first one's, which watches the cards."""
+    slowest = max(ranks, key=lambda repeat: repeat.wall_s)
+    figures = {name: value for name, value in slowest.figures.items() if name not in (*PEAKS, "energy_j")}
+    for name in PEAKS:
+        known = [repeat.figures[name] for repeat in ranks if name in repeat.figures]
+        figures |= {name: max(known)} if known else {}
+    if "energy_j" in ranks[0].figures:
+        figures["energy_j"] = ranks[0].figures["energy_j"]
+    return slowest.model_copy(update={"figures": figures})
+
+
+def _run(record: _Record, shared: tuple[str, ...]) -> Run:
+    about, first, repeats = record.side.about, record.first, record.repeats
+    assert first is not None
+    return Run(
+        side=record.side.name,
+        engine=about.engine,
+        parallel=about.parallel,
+        cards=about.cards,
+        group_size=about.group_size,
+        attn_implementation=about.attn_implementation,
+        dtype=about.dtype,
+        load_s=about.load_s,
+        first_s=first.wall_s,
+        compile_s=first.seconds("compile"),
+        repeats=repeats,
+        figures=spreads([repeat.figures for repeat in repeats]),
+        stages_s=spreads([repeat.stages_s | {"other": repeat.other_s} for repeat in repeats]),
+        ranks=_ranks(record.everyone),
+        per_token=_medians([per_token(repeat) for repeat in repeats]),
+        per_frame=_medians([per_frame(repeat) for repeat in repeats]),
+        answer_digest=record.digests[0],
+        notes=[*about.notes, *shared, *_notes(record)],
+    )
+
+
+def _ranks(everyone: Sequence[Sequence[Repeat]]) -> list[Rank]:
+    """Of every process of a job; none of a single process."""
+    if len(everyone[0]) == 1:
+        return []
+    last = [max(repeat.wall_s for repeat in ranks) for ranks in everyone]
+    return [
+        Rank(
+            rank=rank,
+            wall_s=statistics.median(ranks[rank].wall_s for ranks in everyone),
+            skew_s=statistics.median(end - ranks[rank].wall_s for end, ranks in zip(last, everyone, strict=True)),
+            **{name: _largest([ranks[rank].figures.get(name) for ranks in everyone]) for name in PEAKS},
+        )
+        for rank in range(len(everyone[0]))
+    ]
+
+
+def _notes(record: _Record) -> list[str]:
+    notes = []
+    if record.share is not None:
+        share = f"{100 * record.share:.0f} %"
+        notes.append(f"code_predictor: {share} of a frame, probed with a graph of its own beside whole frames")
+    if len(set(record.digests)) > 1:
+        notes.append("the repeats did not all give the same answer")
+    return notes
+
+
+def _medians(tables: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: spread.median for name, spread in spreads(tables).items()}
+
+
+def _largest(values: Sequence[float | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return int(max(known)) if known else None

@@ -1,0 +1,56 @@
+"""How much decoding a token must read, and how much this device can read a second."""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from ms_omni.errors import OmniError
+
+_MATRIX_BYTES = 128 << 20  # larger than the caches of a processor
+_TRIES = 5
+
+
+def thinker_reads(engine: Any, context: float) -> float:
+    """Bytes that the busiest card reads for one Thinker token with `context` tokens in the cache: what `plan` takes.
+    engine: an OmniEngine."""
+    from ms_omni.planning.hardware import find_hardware
+    from ms_omni.planning.memory import Planned
+    from ms_omni.planning.speed import thinker_read_bytes
+
+    # The hardware does not change what is read
+    planned = Planned(engine.config, find_hardware("cpu"), engine.dtype, engine.has_talker)
+    return thinker_read_bytes(planned, int(context), engine.parallel, engine.world.group_size)
+
+
+def device_bandwidth(engine: Any) -> tuple[float | None, str]:
+    """Bytes a second, and where the figure comes from; None for a card that nobody knows."""
+    if engine.device == "CPU":
+        rate = host_bandwidth()
+        return rate, f"bandwidth_share: of {rate / 1e9:.1f} GB/s, measured with a matrix-vector product of numpy"
+    import mindspore as ms
+
+    from ms_omni.planning.hardware import find_hardware
+
+    name = ms.hal.get_device_name()
+    try:
+        hardware = find_hardware(name)
+    except OmniError:
+        return None, f"bandwidth_share: absent, the bandwidth of {name} is not known"
+    return hardware.bandwidth, f"bandwidth_share: of {hardware.bandwidth / 1e12:.1f} TB/s, as documented"
+
+
+@cache
+def host_bandwidth() -> float:
+    """Bytes a second that a matrix-vector product reads here, the best of some tries."""
+    matrix = np.ones((_MATRIX_BYTES // 4096 // 4, 4096), np.float32)
+    vector = np.ones(matrix.shape[1], np.float32)
+    seconds = []
+    for _ in range(_TRIES):
+        start = time.perf_counter()
+        np.dot(matrix, vector)
+        seconds.append(time.perf_counter() - start)
+    return matrix.nbytes / min(seconds)

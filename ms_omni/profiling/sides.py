@@ -1,0 +1,167 @@
+"""What a comparison measures: a side answers a task and says how long each part of it took."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+import numpy as np
+
+from ms_omni.config import EngineConfig
+from ms_omni.engine import CHUNK_FRAMES, FIRST_CHUNK_FRAMES, OmniEngine
+from ms_omni.outputs import OmniOutput
+from ms_omni.profiling.clock import WALL, StageClock
+from ms_omni.profiling.counters import Counters, resolved
+from ms_omni.profiling.crew import Crew
+from ms_omni.profiling.document import OTHER
+from ms_omni.profiling.figures import TOKENS, Measured, made
+from ms_omni.profiling.memory import PeakMemory
+from ms_omni.profiling.probe import predictor_share
+from ms_omni.profiling.roofline import device_bandwidth, thinker_reads
+from ms_omni.profiling.task import Task
+from ms_omni.reporter import Progress
+
+
+@dataclass(frozen=True)
+class About:
+    """For the fields of a Run of the same names; notes: what a reader of the figures should know."""
+
+    engine: str
+    parallel: str
+    cards: int
+    group_size: int
+    attn_implementation: str
+    dtype: str
+    load_s: float
+    notes: tuple[str, ...] = ()
+
+
+class Side(Protocol):
+    """One loaded model and a way to run it."""
+
+    name: str
+    about: About
+    crew: Crew
+
+    def answer(self, task: Task) -> Measured:
+        """One answer, from the question to the last sample. Raises OmniError for a task that does not fit."""
+
+    def predictor_share(self) -> float | None:
+        """Of the Talker's decoding after an answer that spoke, the part that is the code predictor's; None where the
+        answers tell it themselves."""
+
+
+class EngineSide:
+    """An OmniEngine of this process. Speech is made in the pieces of OmniEngine.stream, so that time to first audio
+    means something."""
+
+    def __init__(
+        self,
+        name: str,
+        config: EngineConfig,
+        progress: Progress | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ):
+        """Loads the model. Under msrun all ranks do so together."""
+        self._set_up(name, OmniEngine(config, progress), clock)
+
+    @classmethod
+    def of(cls, name: str, engine: OmniEngine, clock: Callable[[], float] = time.perf_counter) -> EngineSide:
+        """Of an engine that is loaded already."""
+        side = cls.__new__(cls)
+        side._set_up(name, engine, clock)
+        return side
+
+    def _set_up(self, name: str, engine: OmniEngine, clock: Callable[[], float]) -> None:
+        self.name, self.engine, self._clock = name, engine, clock
+        self.crew = Crew.of(engine.world)
+        self.crew.wait()  # processes of one machine share its bandwidth: measure it together
+        self._bandwidth, note = device_bandwidth(engine)
+        self._synchronize = _synchronizer(engine.device)
+        self._counters, self._memory = Counters(), PeakMemory(engine.device)
+        self.about = About(
+            engine=_engine_name(engine),
+            parallel=engine.parallel,
+            cards=engine.world.world_size,
+            group_size=engine.world.group_size,
+            attn_implementation=engine.attn_implementation,
+            dtype=engine.dtype,
+            load_s=engine.load_s,
+            notes=(note, *_device_notes(engine)),
+        )
+
+    def answer(self, task: Task) -> Measured:
+        """As Side."""
+        self._memory.start()
+        with self._counters.counting():
+            clock = StageClock(self._clock, self._synchronize, self._counters.read)
+            output = clock.watch(
+                lambda: self.engine.generate(
+                    task.conversation,
+                    **task.options,
+                    first_chunk_frames=FIRST_CHUNK_FRAMES,
+                    chunk_frames=CHUNK_FRAMES,
+                )
+            )
+            wall_s = clock.stop()
+        host_bytes, device_bytes = self._memory.stop()
+        counts = resolved(clock.counts)
+        counts[OTHER] = counts.pop(WALL, {})
+        measured = Measured(
+            wall_s=wall_s,
+            stages_s={stage: seconds for stage, seconds in clock.own_s.items() if stage != WALL},
+            marks=clock.marks,
+            prompt={name: count for name, count in asdict(output.usage).items() if name != "completion_tokens"},
+            spans=clock.spans,
+            counts={stage: found for stage, found in counts.items() if found},
+            num_code_groups=output.audio.codes.shape[0] if output.audio else 0,
+            digest=_digest(output),
+            peak_host_bytes=host_bytes,
+            peak_device_bytes=device_bytes,
+            reads_bytes=thinker_reads(self.engine, _mean_context(output)),
+            bandwidth=self._bandwidth,
+        )
+        assert made(measured, TOKENS) == len(output.token_ids)
+        return measured
+
+    def predictor_share(self) -> float | None:
+        """As Side: mindone's code predictor is a stage of its own, the fused one is part of a graph."""
+        if self.about.engine != "fused" or not self.engine.has_talker:
+            return None
+        return predictor_share(self.engine.runtime.talker, self._synchronize, self._clock)  # type: ignore[attr-defined]
+
+
+def _engine_name(engine: OmniEngine) -> str:
+    from ms_omni.runtime.fused_runtime import FusedRuntime
+
+    return "fused" if isinstance(engine.runtime, FusedRuntime) else "mindone"
+
+
+def _synchronizer(device: str) -> Callable[[], object]:
+    """What waits for the device. On a CPU every operator is waited for anyway (kernels.device), and graphs by reading
+    what they made."""
+    if device == "CPU":
+        return lambda: None
+    import mindspore as ms
+
+    return ms.runtime.synchronize
+
+
+def _device_notes(engine: OmniEngine) -> tuple[str, ...]:
+    if engine.device != "CPU":
+        return ()
+    return ("host synchronisations: those of operators that MindSpore's CPU build lacks and numpy fills in count too",)
+
+
+def _mean_context(output: OmniOutput) -> float:
+    return output.usage.prompt_tokens + output.usage.completion_tokens / 2
+
+
+def _digest(output: OmniOutput) -> str:
+    found = hashlib.sha256(np.array(output.token_ids, np.int64).tobytes())
+    if output.audio is not None:
+        found.update(np.ascontiguousarray(output.audio.codes, np.int32).tobytes())
+    return found.hexdigest()[:16]
