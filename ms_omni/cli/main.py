@@ -18,7 +18,7 @@ EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 # Each command is a module of this package with USAGE, HELP, add_arguments(parser) and
 # run(args) -> exit code.
-COMMANDS = ("understand", "batch", "tiny", "doctor", "launch", "plan")
+COMMANDS = ("understand", "batch", "tiny", "doctor", "launch", "plan", "profile")
 
 _EPILOG = """\
 first steps:

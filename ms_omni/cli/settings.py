@@ -13,7 +13,7 @@ from ms_omni.errors import OmniError
 
 # The two ways of giving a prompt. A prompt on the command line replaces the whole prompt of a YAML file.
 TURN_KEYS = ("system", "text", "image", "audio", "video")
-PROMPT_KEYS = ("conversation", *TURN_KEYS)
+PROMPT_KEYS = ("conversation", "workload", *TURN_KEYS)
 # Not in a YAML file: it cannot name a further file, tracebacks are wanted before any file is read, and a file that is
 # used twice must not delete the first answers.
 COMMAND_LINE_ONLY = {"config", "debug", "help", "restart"}

@@ -1,0 +1,139 @@
+"""`ms-omni profile`: measure answers of one engine, or of several in turn, and report stages, speeds and memory."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, TextIO
+
+from ms_omni.cli.parser import did_you_mean, print_note, whole_number
+from ms_omni.cli.settings import (
+    CommandFlags,
+    add_config_flag,
+    add_decoding_flags,
+    add_media_flags,
+    add_speaker_flag,
+    merge_settings,
+)
+from ms_omni.profiling.report import FORMATS, SUFFIXES
+
+if TYPE_CHECKING:  # these import numpy or pydantic, which --help need not wait for
+    from ms_omni.cli.profile_job import ProfileJob
+    from ms_omni.profiling.document import Profile
+
+USAGE = "ms-omni profile [--model DIR] [--workload NAME|FILE.yaml] [--compare mindone,fused] [--out DIR] [flags]"
+HELP = "measure stages, tokens/s, memory and collectives of answers"
+EXIT_SOME_SKIPPED = 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    asked = parser.add_argument_group("what to measure")
+    _add_workload_flags(asked)
+    add_speaker_flag(asked)
+    add_media_flags(asked)
+    add_decoding_flags(parser)
+    other = parser.add_argument_group("reports and settings")
+    _add_report_flags(other)
+    add_config_flag(other)
+
+
+def _add_workload_flags(group: Any) -> None:
+    def add(flag: str, metavar: str, help: str, **kwargs: Any) -> None:
+        group.add_argument(flag, metavar=metavar, help=help, default=argparse.SUPPRESS, **kwargs)
+
+    add("--workload", "NAME|FILE.yaml", "of configs/workloads, or your own file; may repeat (default text)",
+        action="append")  # fmt: skip
+    add("--conversation", "FILE", "your own conversation, a JSON list of messages; may repeat", action="append")
+    add("--compare", "SIDE,SIDE", "mindone, fused, transformers in turn; fused:ep is --parallel ep", type=_sides)
+    add("--repeats", "N", "measured answers of each side (default 3)", type=whole_number(1))
+    add("--warm-up", "N", "answers before them, not counted (default 1)", type=whole_number(0))
+    group.add_argument(
+        "--speak",
+        action=argparse.BooleanOptionalAction,
+        default=argparse.SUPPRESS,
+        help="whether answers are spoken, whatever the workloads say",
+    )
+
+
+def _add_report_flags(group: Any) -> None:
+    def add(flag: str, metavar: str, help: str, **kwargs: Any) -> None:
+        group.add_argument(flag, metavar=metavar, help=help, default=argparse.SUPPRESS, **kwargs)
+
+    add("--out", "DIR", "write profile.json there as the run goes, and the other formats at its end")
+    add("--format", "|".join(FORMATS), "one on stdout, or several, with commas, in --out (default table)",
+        type=_formats)  # fmt: skip
+    add("--figures", "NAME,NAME", "show only these (profile.json holds all)", type=_figures)
+    add("--trace", "DIR", "afterwards record one more answer of each side: for Perfetto, and MindSpore's profiler")
+
+
+FLAGS = CommandFlags("profile", add_arguments)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check everything cheap, then load, measure and report. Exit code 1 when some case could not be measured."""
+    from ms_omni.cli.profile_job import check_profile
+    from ms_omni.cli.profile_run import measure_all
+    from ms_omni.cli.quiet import results_only_on_stdout
+
+    with results_only_on_stdout(args.debug) as results:
+        job = check_profile(merge_settings(args, FLAGS))
+        measured = measure_all(job)
+        if measured is None:
+            return 0  # another process of the job reports
+        profile, interrupt = measured
+        _report(job, profile, results)
+        if interrupt is not None:
+            raise interrupt
+        return _code(profile)
+
+
+def _report(job: ProfileJob, profile: Profile, results: TextIO) -> None:
+    """With --out the formats as files and the table on stdout; without it one format on stdout."""
+    from ms_omni.cli.profile_record import NAME, shown, write_text
+    from ms_omni.profiling.report import render
+
+    if not profile.cases:
+        return
+    chosen = shown(profile, job.figures)
+    on_stdout = job.formats[0] if job.out is None else "table"
+    results.write(render(profile if on_stdout == "json" else chosen, on_stdout))
+    results.flush()
+    if job.out is not None:
+        for name in job.formats:
+            if name not in ("table", "json"):  # one is on stdout, the other was written all along
+                write_text(job.out / f"{NAME}{SUFFIXES[name]}", render(chosen, name))
+        print_note(f"wrote {job.out / NAME}.json and what --format names beside it")
+
+
+def _code(profile: Profile) -> int:
+    for skipped in profile.skipped:
+        side = "" if skipped.side is None else f" ({skipped.side})"
+        print_note(f"not measured: {skipped.workload}{side}: {skipped.reason}")
+    return EXIT_SOME_SKIPPED if profile.skipped else 0
+
+
+def _names(text: str, known: Iterable[str], what: str) -> tuple[str, ...]:
+    """The words between commas, each once, of `known`."""
+    words = tuple(dict.fromkeys(word.strip() for word in text.split(",")))
+    for word in words:
+        if word not in known:
+            guess = did_you_mean(word, known)
+            raise argparse.ArgumentTypeError(f"unknown {what} {word!r}{guess}; expected {', '.join(known)}")
+    return words
+
+
+def _formats(text: str) -> tuple[str, ...]:
+    return _names(text, FORMATS, "format")
+
+
+def _figures(text: str) -> tuple[str, ...]:
+    from ms_omni.profiling.document import FIGURES
+
+    return _names(text, FIGURES, "figure")
+
+
+def _sides(text: str) -> tuple[str, ...]:
+    words = tuple(word.strip() for word in text.split(","))
+    if len(set(words)) < len(words):
+        raise argparse.ArgumentTypeError(f"{text!r} names a side twice")
+    return words

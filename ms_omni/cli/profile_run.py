@@ -1,0 +1,177 @@
+"""Runs what `profile` was asked to: loads the sides, measures every case, keeps what is finished."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime, timezone
+from typing import Any
+
+from ms_omni.checkpoint.config import read_generation_config
+from ms_omni.cli.cards import card_name, card_power
+from ms_omni.cli.machine import Machine
+from ms_omni.cli.profile_job import ProfileJob
+from ms_omni.cli.profile_record import Record
+from ms_omni.cli.progress import make_progress
+from ms_omni.errors import OmniError
+from ms_omni.parallel.world import GROUP_SIZE_VARIABLE, is_under_msrun
+from ms_omni.profiling import environment
+from ms_omni.profiling.document import Case, Profile, Workload
+from ms_omni.profiling.energy import EnergyMeter
+from ms_omni.profiling.measure import Measurement
+from ms_omni.profiling.sides import EngineSide, Side
+from ms_omni.profiling.synthetic_media import MediaMaker
+from ms_omni.profiling.task import Task, make_task
+from ms_omni.profiling.transformers_side import TransformersSide
+
+
+def measure_all(job: ProfileJob) -> tuple[Profile, KeyboardInterrupt | None] | None:
+    """The profile, and what interrupted it; None in a process that is not the one of its job that reports.
+
+    Raises OmniError when nothing could be measured, KeyboardInterrupt when nothing was finished."""
+    sides = _load(job)
+    is_writer = sides[0].crew.rank == 0
+    record = Record(_header(job, sides), job.out if is_writer else None)
+    interrupt = None
+    try:
+        _measure(job, sides, record)
+    except KeyboardInterrupt as error:
+        interrupt = error
+    finally:
+        for side in sides:
+            if isinstance(side, TransformersSide):
+                side.close()
+    if record.is_empty:
+        raise interrupt or OmniError(record.reasons[0])
+    profile = record.finish(complete=interrupt is None)
+    return (profile, interrupt) if is_writer else None
+
+
+def _load(job: ProfileJob) -> list[Side]:
+    progress = make_progress()
+    progress("load", 0, 0)  # importing MindSpore and mindone alone takes seconds
+    sides: list[Side] = []
+    try:
+        for name, config in job.sides.items():
+            if config is None:
+                sides.append(TransformersSide(name, job.reference_python or "", job.model, job.settings.limits))
+                continue
+            side = EngineSide(name, config, progress=progress)
+            if name == "auto":
+                side.name = side.about.engine
+            sides.append(side)
+        return sides
+    finally:
+        progress.close()
+
+
+def _measure(job: ProfileJob, sides: list[Side], record: Record) -> None:
+    meter = _energy_meter(sides)
+    count = _token_counter(job)
+    with tempfile.TemporaryDirectory(prefix="ms-omni-") as directory:
+        media = MediaMaker(directory)
+        for recipe in job.recipes:
+            task = make_task(recipe, job.settings, media, count)
+            _measure_task(job, sides, task, meter, record)
+
+
+def _measure_task(job: ProfileJob, sides: list[Side], task: Task, meter: EnergyMeter | None, record: Record) -> None:
+    progress = make_progress()
+    measurement = Measurement(
+        sides,
+        task,
+        job.repeats,
+        job.warm_up,
+        on_repeat=lambda side, repeat: record.keep(_case(task, measurement)),
+        progress=lambda side, done, total: progress(f"{task.name}: {side}", done, total),
+        meter=meter,
+    )
+    try:
+        measurement.run()
+    finally:
+        progress.close()
+    for side, reason in measurement.skipped.items():
+        record.skip(task.name, side if len(sides) > 1 else None, reason)
+
+
+def _case(task: Task, measurement: Measurement) -> Case:
+    """As it stands."""
+    prompt = measurement.prompt
+    media = {name: prompt.get(f"{name}_tokens", 0) for name in ("image", "audio", "video")}
+    workload = Workload(
+        name=task.name,
+        digest=task.digest,
+        prompt_tokens=prompt["prompt_tokens"],
+        text_tokens=prompt["prompt_tokens"] - sum(media.values()),
+        image_tokens=media["image"],
+        audio_tokens=media["audio"],
+        video_tokens=media["video"],
+        thinker_max_new_tokens=task.sampling.thinker_max_new_tokens or 0,
+        talker_max_new_tokens=(task.sampling.talker_max_new_tokens or 0) if task.speech else 0,
+        speech=task.speech,
+        media=list(task.media),
+    )
+    return Case(workload=workload, runs=measurement.runs, ratios=measurement.ratios)
+
+
+def _token_counter(job: ProfileJob) -> Callable[[str], int]:
+    from transformers import Qwen2TokenizerFast
+
+    tokenizer = Qwen2TokenizerFast.from_pretrained(str(job.model), local_files_only=True)
+    return lambda text: len(tokenizer.encode(text))
+
+
+def _energy_meter(sides: list[Side]) -> EnergyMeter | None:
+    """Of the cards of this machine, read by rank 0; None on a CPU."""
+    ours = [side for side in sides if isinstance(side, EngineSide)]
+    if not ours or ours[0].engine.device == "CPU" or sides[0].crew.rank:
+        return None
+    return EnergyMeter(lambda: card_power(Machine(), ours[0].about.cards))
+
+
+def _header(job: ProfileJob, sides: list[Side]) -> Profile:
+    """All that does not depend on what is measured."""
+    device = next((side.engine.device for side in sides if isinstance(side, EngineSide)), "CPU")
+    versions = environment.versions()
+    for side in sides:
+        versions |= side.versions if isinstance(side, TransformersSide) else {}
+    if device != "CPU":
+        machine = Machine()
+        device = card_name(machine) or device
+        known = {"driver": machine.driver_version(), "cann": machine.cann_version("toolkit")}
+        versions |= {name: version for name, version in known.items() if version}
+    model = environment.model(job.model)
+    return Profile(
+        made_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        command=_command(),
+        commit=environment.commit(),
+        versions=versions,
+        machine=environment.machine(device, max(side.about.cards for side in sides)),
+        model=model,
+        sampling=_sampling(job),
+        repeats=job.repeats,
+        warm_up=job.warm_up,
+        complete=False,
+        caveats=environment.caveats(device, model),
+        cases=[],
+    )
+
+
+def _sampling(job: ProfileJob) -> dict[str, Any]:
+    """As it is used; lengths are each workload's own."""
+    resolved = asdict(job.settings.sampling.resolved(read_generation_config(job.model)))
+    return {key: value for key, value in resolved.items() if "max_new_tokens" not in key} | {"ignore_eos": True}
+
+
+def _command() -> list[str]:
+    """What the user typed, as far as this process can tell."""
+    words = sys.argv[sys.argv.index("profile") :] if "profile" in sys.argv else []
+    if not is_under_msrun():
+        return ["ms-omni", *words]
+    launch = ["launch", "--cards", os.environ.get("MS_WORKER_NUM", "?")]
+    if GROUP_SIZE_VARIABLE in os.environ:
+        launch += ["--group-size", os.environ[GROUP_SIZE_VARIABLE]]
+    return ["ms-omni", *launch, "--", *words]

@@ -1,0 +1,141 @@
+"""transformers on torch as a side of a comparison: a second process answers what this one's processor has prepared."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ms_omni.errors import OmniError
+from ms_omni.profiling.clock import WALL, StageClock
+from ms_omni.profiling.crew import Crew
+from ms_omni.profiling.document import Span
+from ms_omni.profiling.figures import Measured
+from ms_omni.profiling.sides import About
+from ms_omni.profiling.task import Task
+
+PROGRAM = Path(__file__).with_name("transformers_process.py")
+PATCHES = Path(__file__).parents[2] / "tests" / "reference" / "torch_patches.py"
+_NOTES = (
+    "media and processor: this package's own, before transformers is asked",
+    "peak_host_bytes: of the process since it began, loading included",
+    "patched where transformers is wrong or random (tests/reference/torch_patches.py)",
+)
+
+
+class TransformersSide:
+    """A sides.Side. `versions`: of what computes. Use `close()` at the end."""
+
+    def __init__(self, name: str, python: str, directory: Path, limits: Mapping[str, Any] | None = None):
+        """python: one with torch and transformers. limits: min_pixels, max_pixels of the processor. Raises OmniError
+        when the process does not begin."""
+        from ms_omni.inputs.processor import InputProcessor
+        from ms_omni.kernels import setup_device
+
+        if not PATCHES.is_file():
+            raise OmniError("--compare transformers: needs the project's checkout, with its tests/reference")
+        setup_device("CPU")
+        self.name, self.crew = name, Crew()
+        self._processor = InputProcessor.from_pretrained(directory, **(limits or {}))
+        self._errors = tempfile.TemporaryFile("w+")
+        self._process = subprocess.Popen(
+            [python, str(PROGRAM), str(directory)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True,
+        )  # fmt: skip
+        hello = self._hear()
+        self.versions: dict[str, str] = hello["versions"]
+        self.about = About("transformers", "none", 1, 1, "sdpa", "float32", hello["load_s"], _NOTES)
+
+    def answer(self, task: Task) -> Measured:
+        """As sides.Side. The media are read and the inputs are made here, as for the other sides, and count."""
+        clock = StageClock(time.perf_counter, lambda: None)
+        prepared = clock.watch(
+            lambda: self._processor.prepare(task.conversation, use_audio_in_video=task.use_audio_in_video, fps=task.fps)
+        )
+        prepare_s = clock.stop()
+        told = self._ask(task, prepared.arrays)
+        theirs = [Span(stage=name, start_s=a, end_s=b, depth=depth) for name, a, b, depth in told["spans"]]
+        stages_s = {stage: seconds for stage, seconds in clock.own_s.items() if stage != WALL} | own_seconds(theirs)
+        return Measured(
+            wall_s=prepare_s + told["wall_s"],
+            stages_s=stages_s,
+            marks={name: [(at + prepare_s, count) for at, count in marks] for name, marks in told["marks"].items()},
+            prompt=prepared.usage_counts,
+            spans=[*clock.spans, *(_later(span, prepare_s) for span in theirs)],
+            num_code_groups=len(told["codes"] or ()),
+            digest=_digest(told["ids"], told["codes"]),
+            peak_host_bytes=told["peak_host_bytes"],
+        )
+
+    def predictor_share(self) -> float | None:
+        """As sides.Side: the code predictor is a stage of its own here."""
+        return None
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.kill()
+        self._process.wait()
+        self._errors.close()
+
+    def _ask(self, task: Task, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        sampling = task.sampling
+        options: dict[str, Any] = {
+            "use_audio_in_video": task.use_audio_in_video,
+            "thinker_max_new_tokens": sampling.thinker_max_new_tokens,
+        }
+        if task.speech:
+            options |= {"talker_max_new_tokens": sampling.talker_max_new_tokens, "speaker": task.speaker or "Ethan"}
+            options["talker_repetition_penalty"] = sampling.talker_repetition_penalty
+        with tempfile.NamedTemporaryFile(suffix=".npz") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+            file.flush()
+            assert self._process.stdin
+            question = {"arrays": file.name, "options": options, "speech": task.speech}
+            try:
+                self._process.stdin.write(json.dumps(question) + "\n")
+                self._process.stdin.flush()
+            except BrokenPipeError:
+                pass  # its end is told of below
+            return self._hear()
+
+    def _hear(self) -> dict[str, Any]:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if line:
+            return dict(json.loads(line))
+        code = self._process.wait()
+        self._errors.seek(0)
+        last = ([line for line in self._errors.read().splitlines() if line.strip()] or ["no message"])[-1]
+        raise OmniError(f"--compare transformers: its process ended with exit code {code} ({last.strip()})")
+
+
+def own_seconds(spans: Sequence[Span]) -> dict[str, float]:
+    """Of each stage, its seconds without those of the spans directly within."""
+    own: dict[str, float] = {}
+    for span in spans:
+        inner = sum(
+            other.end_s - other.start_s
+            for other in spans
+            if other.depth == span.depth + 1 and span.start_s <= other.start_s and other.end_s <= span.end_s
+        )
+        own[span.stage] = own.get(span.stage, 0.0) + span.end_s - span.start_s - inner
+    return own
+
+
+def _later(span: Span, seconds: float) -> Span:
+    return span.model_copy(update={"start_s": span.start_s + seconds, "end_s": span.end_s + seconds})
+
+
+def _digest(ids: list[int], codes: list[list[int]] | None) -> str:
+    """As sides.EngineSide's, of ids int64 and codes int32 (num_code_groups, frames)."""
+    found = hashlib.sha256(np.array(ids, np.int64).tobytes())
+    if codes is not None:
+        found.update(np.array(codes, np.int32).tobytes())
+    return found.hexdigest()[:16]
