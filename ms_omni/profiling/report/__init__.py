@@ -27,9 +27,9 @@ def render(profile: Profile, format: str) -> str:
 
 def render_comparison(comparison: Comparison, format: str) -> str:
     """The report of two profiles, in any of FORMATS."""
-    from ms_omni.profiling.report import compare_views
+    from ms_omni.profiling.report.compare_views import render as run
 
-    return compare_views.render(comparison, format)
+    return run(comparison, format)
 
 
 def compare(a: Profile, b: Profile) -> Comparison:

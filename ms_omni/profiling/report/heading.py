@@ -74,6 +74,10 @@ def provenance(profile: Profile) -> list[tuple[str, str]]:
         ("load average before", load or "unknown"),
         ("model", f"{model.name}, {model.weights} weights, {model.parameters / 1e9:.3g} billion parameters"),
         ("sampling", json.dumps(profile.sampling, ensure_ascii=False)),
-        ("answers", f"{profile.repeats} repeats of each side after {profile.warm_up} not counted, taking turns"),
+        ("answers", f"{repeats_of(profile)} of each side after {profile.warm_up} not counted, taking turns"),
         ("configuration", json.dumps(model.config, ensure_ascii=False)),
     ]
+
+
+def repeats_of(profile: Profile) -> str:
+    return f"{profile.repeats} repeat{'' if profile.repeats == 1 else 's'}"

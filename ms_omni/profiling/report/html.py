@@ -1,0 +1,188 @@
+"""A profile as one HTML page that needs nothing else: no script, no request."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+from ms_omni.profiling.document import OTHER, STAGES, Case, Profile, Run
+from ms_omni.profiling.report import plots, tables
+from ms_omni.profiling.report.heading import (
+    answer_of,
+    caveats,
+    prompt_of,
+    provenance,
+    repeats_of,
+    run_label,
+    title,
+    where,
+)
+from ms_omni.profiling.report.values import DASH, number, times, title_of
+
+REAL_TIME_FRAMES = 12.5
+# (what a tile says, figure, unit)
+_TILES = (
+    ("Thinker decode", "thinker_decode_tokens_per_s", "tokens/s"),
+    ("Talker", "talker_frames_per_s", "frames/s"),
+    ("first token", "ttft_s", "s"),
+    ("first audio", "first_audio_s", "s"),
+    ("whole answer", "wall_s", "s"),
+)
+
+
+def render(profile: Profile) -> str:
+    page = {
+        "title": title(profile),
+        "model": profile.model.name,
+        "where": where(profile),
+        "caveats": caveats(profile),
+        "made": [profile.made_at, f"commit {profile.commit or 'unknown'}", f"{repeats_of(profile)} a side, medians"],
+        "cases": [_case(profile, case) for case in profile.cases],
+        "overview": tables.overview(profile) if len(profile.cases) > 1 else None,
+        "curves": _curves(profile),
+        "memory": _memory(profile),
+        "limits": _limits(profile),
+        "throughput": tables.throughput(profile),
+        "asked": [tables.workloads(profile), *tables.skipped(profile)],
+        "skipped": profile.skipped,
+        "facts": provenance(profile),
+    }
+    return _template("profile.html.j2").render(page)
+
+
+def render_tables(heading: str, summary: list[str], found: list[tables.Table]) -> str:
+    """A page of tables alone."""
+    return _template("comparison.html.j2").render(title=heading, summary=summary, tables=found)
+
+
+def _template(name: str) -> Any:
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+    assets = files("ms_omni") / "assets"
+    loader = FunctionLoader(lambda asset: (assets / asset).read_text(encoding="utf-8"))
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template(name)
+
+
+def _case(profile: Profile, case: Case) -> dict[str, Any]:
+    sides = [_side(profile, case, run) for run in case.runs]
+    return {
+        "name": case.workload.name,
+        "prompt": prompt_of(case),
+        "answer": answer_of(case),
+        "media": ", ".join(case.workload.media),
+        "sides": sides,
+        "has_timeline": any(side["timeline"] for side in sides),
+        "stages": _stacks(case),
+        "tables": [tables.figures(case), tables.stages(case), *tables.ranks(case)],
+    }
+
+
+def _side(profile: Profile, case: Case, run: Run) -> dict[str, Any]:
+    label = run_label(run)
+    return {
+        "label": label,
+        "number": plots.side_number(profile, label),
+        "tiles": [_tile(case, run, *tile) for tile in _TILES] + [("peak memory", tables.peak_memory(run), "", "")],
+        "ratio": _ratios(case, run),
+        "detail": f"{run.dtype}, {run.attn_implementation} attention; {_count(run)}",
+        "timeline": plots.timeline(case, run),
+    }
+
+
+def _count(run: Run) -> str:
+    count = len(run.repeats)
+    return "one repeat, so no spread is known" if count == 1 else f"{count} repeats"
+
+
+def _tile(case: Case, run: Run, label: str, name: str, unit: str) -> tuple[str, str, str, str]:
+    """(what, figure, unit, least to most or, for speech, against real time)."""
+    values = run.figures.get(name)
+    if values is None:
+        spoken = name in ("talker_frames_per_s", "first_audio_s")
+        return label, DASH, "", "no speech" if spoken and not case.workload.speech else "not measured"
+    below = f"{number(values.min)} to {number(values.max)}" if values.count > 1 else ""
+    if name == "talker_frames_per_s":
+        below = f"{number(values.median / REAL_TIME_FRAMES)}x real time"
+    return label, number(values.median), unit, below
+
+
+def _ratios(case: Case, run: Run) -> list[str]:
+    """Thinker decode 33.7x (18.4 to 38.7) of mindone"""
+    shown = {"thinker_decode_tokens_per_s": "Thinker decode", "talker_frames_per_s": "Talker", "wall_s": "whole answer"}
+    found = [ratio for ratio in case.ratios if ratio.side == run.side and ratio.figure in shown]
+    return [f"{shown[ratio.figure]}: {times(ratio.ratio)} as fast as {ratio.baseline}" for ratio in found]
+
+
+def _stacks(case: Case) -> dict[str, Any]:
+    """The typical answer of each side as parts of a bar, on one scale. In one answer they add up to the whole."""
+    chosen = [(run, repeat) for run in case.runs if (repeat := plots.typical(run)) is not None]
+    longest = max((repeat.wall_s for _, repeat in chosen), default=0.0)
+    bars: list[dict[str, Any]] = []
+    for run, repeat in chosen:
+        seconds = {**repeat.stages_s, OTHER: repeat.other_s}
+        parts = [_part(name, seconds[name], repeat.wall_s) for name in (*STAGES, OTHER) if seconds.get(name, 0.0) > 0]
+        width = 100 * repeat.wall_s / longest if longest else 0.0
+        bars.append({"label": run_label(run), "seconds": number(repeat.wall_s), "width": width, "parts": parts})
+    used = {part["name"] for bar in bars for part in bar["parts"]}
+    legend = [(name.replace("_", "-"), title_of(name)) for name in (*STAGES, OTHER) if title_of(name) in used]
+    # One side may take a hundred times as long as another: then a second set of bars shows each as 100 %.
+    return {"bars": bars, "legend": legend, "uneven": any(bar["width"] < 50 for bar in bars)}
+
+
+def _part(name: str, seconds: float, wall_s: float) -> dict[str, Any]:
+    share = 100 * seconds / wall_s
+    return {"name": title_of(name), "colour": name.replace("_", "-"), "share": share, "seconds": number(seconds)}
+
+
+def _curves(profile: Profile) -> list[str]:
+    found = (
+        plots.speed_curves(profile, lambda case: case.workload.prompt_tokens, "prompt tokens"),
+        plots.speed_curves(profile, lambda case: case.workload.batch_size, "batch size"),
+    )
+    return [svg for svg in found if svg]
+
+
+def _memory(profile: Profile) -> list[dict[str, Any]]:
+    """Bars of the peaks of each case and side, the process and the device on one scale."""
+    rows = []
+    for case in profile.cases:
+        for run in case.runs:
+            for name, what in (("peak_device_bytes", "device"), ("peak_host_bytes", "process")):
+                values = run.figures.get(name)
+                if values is not None:
+                    rows.append(_bar(profile, case, run, what, values.median, tables.in_bytes(values.median)))
+    return _scaled(rows)
+
+
+def _limits(profile: Profile) -> list[dict[str, Any]]:
+    """Thinker decode as a share of what the memory's bandwidth allows."""
+    rows = []
+    for case in profile.cases:
+        for run in case.runs:
+            limit = plots.bandwidth_limit(run)
+            if limit is not None:
+                speed, share = run.figures["thinker_decode_tokens_per_s"].median, run.figures["bandwidth_share"].median
+                text = f"{number(speed)} of {number(limit)} tokens/s, {number(100 * share)} %"
+                rows.append({**_bar(profile, case, run, "", share, text), "width": min(100.0, 100 * share)})
+    return rows
+
+
+def _bar(profile: Profile, case: Case, run: Run, what: str, value: float, text: str) -> dict[str, Any]:
+    label = run_label(run)
+    number_of_side = plots.side_number(profile, label)
+    return {
+        "case": case.workload.name,
+        "side": label,
+        "what": what,
+        "value": value,
+        "text": text,
+        "number": number_of_side,
+    }
+
+
+def _scaled(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    largest = max((row["value"] for row in rows), default=0.0)
+    return [{**row, "width": 100 * row["value"] / largest if largest else 0.0} for row in rows]
