@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ms_omni.checkpoint import built_in
+from ms_omni.checkpoint.config import read_generation_config
 from ms_omni.cli.media_check import check_local_media
 from ms_omni.cli.parser import did_you_mean, print_note
 from ms_omni.cli.request import check_pixels, check_speaker, engine_config, known_speakers, sampling_params
@@ -57,7 +58,7 @@ def check_profile(settings: dict[str, Any]) -> ProfileJob:
     engine = engine_config(settings, with_talker=True)
     speech = _speech(settings, recipes, Path(engine.model))
     asked = TaskSettings(
-        sampling=sampling,
+        sampling=_resolved(sampling, Path(engine.model)),
         speaker=settings.get("speaker"),
         fps=settings.get("fps"),
         speech=speech,
@@ -101,6 +102,13 @@ def _recipes(settings: dict[str, Any]) -> list[Recipe]:
             raise OmniError(f"{recipe.origin}: there is a case {recipe.name!r} already; each needs a name of its own")
         seen.add(recipe.name)
     return recipes
+
+
+def _resolved(sampling: SamplingParams, checkpoint: Path) -> SamplingParams:
+    """As it will be used, except for the lengths: those that are not given are each workload's own."""
+    whole = sampling.resolved(read_generation_config(checkpoint))
+    lengths = {key: getattr(sampling, key) for key in ("thinker_max_new_tokens", "talker_max_new_tokens")}
+    return replace(whole, ignore_eos=True, **lengths)
 
 
 def _speech(settings: dict[str, Any], recipes: list[Recipe], checkpoint: Path) -> bool | None:

@@ -10,7 +10,6 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
 
-from ms_omni.checkpoint.config import read_generation_config
 from ms_omni.cli.cards import card_name, card_power
 from ms_omni.cli.machine import Machine
 from ms_omni.cli.profile_job import ProfileJob
@@ -162,8 +161,7 @@ def _header(job: ProfileJob, sides: list[Side]) -> Profile:
 
 def _sampling(job: ProfileJob) -> dict[str, Any]:
     """As it is used; lengths are each workload's own."""
-    resolved = asdict(job.settings.sampling.resolved(read_generation_config(job.model)))
-    return {key: value for key, value in resolved.items() if "max_new_tokens" not in key} | {"ignore_eos": True}
+    return {key: value for key, value in asdict(job.settings.sampling).items() if "max_new_tokens" not in key}
 
 
 def _command() -> list[str]:
