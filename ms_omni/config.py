@@ -108,6 +108,7 @@ class EngineConfig:
     max_pixels: int | None = None
     media_reader: str = "auto"
     compile_cache: str | None = None
+    data_parallel: bool = False
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -124,6 +125,10 @@ class EngineConfig:
                 raise OmniError(f"{flag} {value}: expected one of {', '.join(allowed)}")
         if self.compile_cache is not None and self.engine == "mindone":
             raise OmniError(f"--compile-cache {self.compile_cache}: --engine mindone compiles no graphs; use fused")
+        if self.data_parallel and self.engine == "mindone":
+            raise OmniError("--data-parallel: --engine mindone keeps all ranks at one conversation; use fused")
+        if self.data_parallel and self.parallel not in ("zero3", "auto"):
+            raise OmniError(f"--data-parallel with --parallel {self.parallel}: expected --parallel zero3, or auto")
 
 
 def load_yaml(path: str | Path, allowed_keys: set[str]) -> dict[str, Any]:

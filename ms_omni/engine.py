@@ -53,8 +53,8 @@ class OmniEngine:
         """Loads a checkpoint directory, or a hub name that is in the local hub cache.
 
         settings: the fields of EngineConfig (engine, parallel, device, dtype, attn_implementation, with_talker,
-        min_pixels, max_pixels, media_reader, compile_cache). progress: called with (stage, done, total). Raises
-        OmniError."""
+        min_pixels, max_pixels, media_reader, compile_cache, data_parallel). progress: called with (stage, done,
+        total). Raises OmniError."""
         return cls(EngineConfig(model=str(model), **settings), progress)
 
     def _load(self, progress: Progress | None) -> None:
@@ -90,7 +90,7 @@ class OmniEngine:
             try:
                 return FusedRuntime(self.directory, self.device, compile_cache=self.settings.compile_cache, **options)
             except UnknownDecoderError as error:
-                if self.settings.engine == "fused":
+                if self.settings.engine == "fused" or self.world.data_parallel:
                     raise
                 logger.warning("%s: using --engine mindone, which is slower", error)
         return MindoneRuntime(self.directory, **options)
@@ -117,6 +117,11 @@ class OmniEngine:
         options.setdefault("first_chunk_frames", WHOLE_CHUNK_FRAMES)
         options.setdefault("chunk_frames", WHOLE_CHUNK_FRAMES)
         return self._answer(conversation, lambda chunk: None, **options)
+
+    def take_part(self) -> None:
+        """With `data_parallel`, to be called once this rank has no more conversations: helps the other ranks of its
+        group with theirs, until they have called it too. Otherwise returns at once."""
+        self.runtime.take_part()
 
     def stream(self, conversation: list[dict[str, Any]], **options: Any) -> Iterator[StreamChunk]:
         """As `generate`, in pieces as they come: TextDelta and AudioChunk, then a StreamEnd. Closing the iterator ends

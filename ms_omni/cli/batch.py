@@ -45,6 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_speaker_flag(speech)
     add_decoding_flags(parser)
     other = parser.add_argument_group("several cards and settings")
+    other.add_argument(
+        "--data-parallel",
+        action=toggle,
+        default=absent,
+        help="with --parallel zero3: every card of a group answers its own conversations",
+    )
     kind = whole_number(1)
     other.add_argument(
         "--time-out",
@@ -94,7 +100,10 @@ def _load(job: BatchJob) -> OmniEngine:
 
 
 def share(items: list[Item], world: World) -> list[Item]:
-    """The items of this process's group. The same on all ranks of a group, which must ask the same in step."""
+    """The items of this process's group. The same on all ranks of a group, which must ask the same in step, unless each
+    answers its own."""
+    if world.data_parallel:
+        return items[world.rank :: world.world_size]
     return items[world.replica :: world.num_replicas]
 
 
@@ -102,14 +111,15 @@ def _answer_share(job: BatchJob, engine: OmniEngine, waiter: Waiter, debug: bool
     world, mine = engine.world, share(job.todo, engine.world)
     if world.is_writer:
         job.store.discard_results()
-    if world.is_leader:
+    if world.keeps_answers:
         job.store.discard(mine)
     for item in mine:
         result = _answer(job, engine, item, debug)
-        if world.is_leader:
+        if world.keeps_answers:
             job.store.write(item, result)
         if world.is_writer:
             waiter.look()
+    engine.take_part()
 
 
 def _answer(job: BatchJob, engine: OmniEngine, item: Item, debug: bool) -> dict[str, Any]:
@@ -137,7 +147,7 @@ def _answer(job: BatchJob, engine: OmniEngine, item: Item, debug: bool) -> dict[
     path = None
     if output.audio is not None:
         path = job.store.wave(item)
-        if engine.world.is_leader:
+        if engine.world.keeps_answers:
             write_wave(path, output.audio, "--out")
     return {"id": item.id, **output.to_dict(None if path is None else str(path))}
 

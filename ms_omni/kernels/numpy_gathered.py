@@ -15,7 +15,7 @@ from ms_omni.kernels.numpy_blocks import Attention, dense, gate_share, rms_norm,
 
 
 class GatheredAttention:
-    """The first kernel: attention, then all of a dense network, or for experts the router and the chosen ones' rows."""
+    """The first kernel: attention, then all of a dense network, or for experts the router."""
 
     def __init__(self, layer: Any, norm: np.ndarray, keys: np.ndarray, values: np.ndarray, inv_freq: np.ndarray):
         """layer: a DecoderLayer whose weights are gathered. norm: weight of its first norm."""
@@ -24,14 +24,14 @@ class GatheredAttention:
         self.has_experts, self.top_k, self.normalize = layer.has_experts, layer.top_k, layer.normalize
         self.shared_gate = layer.shared_gate.asnumpy()[0] if layer.has_shared else None
         if layer.has_experts:
-            self.router, self.expert_rows = layer.router.asnumpy(), layer.expert_rows.asnumpy()
+            self.router = layer.router.asnumpy()
 
     def __call__(
         self, added: np.ndarray, residual: np.ndarray, rope_position: float, position: int, parts: np.ndarray
     ) -> tuple[np.ndarray, ...]:
         """added, residual: (1, hidden), whose sum enters the layer. parts: (ranks, n), every rank's `flat`. Returns the
         same of what leaves it; with experts: what a shared expert adds, the residual, what enters the experts, (1,
-        hidden) each, their shares (1, top_k), and this rank's rows of the chosen ones, (top_k, m)."""
+        hidden) each, their shares (1, top_k), and which they are, int32 (1, top_k)."""
         q, k, v, o, *network = (piece.of(parts) for piece in self.pieces)
         rotary = rotary_of(np.float32(rope_position) * self.inv_freq)
         total = residual[0] + added[0]
@@ -44,18 +44,17 @@ class GatheredAttention:
         if self.shared_gate is not None:
             out = out * gate_share(self.shared_gate, normed)
         chosen, shares = route(self.router.dot(normed), self.top_k, self.normalize)
-        return out[None], total[None], normed[None], shares[None], self.expert_rows[chosen]
+        return out[None], total[None], normed[None], shares[None], chosen[None].astype(np.int32)
 
 
 class GatheredExperts:
     """The second kernel: the chosen experts."""
 
     def __init__(self, layer: Any):
-        self.pieces, self.top_k = layer.expert, layer.top_k
+        self.pieces = layer.expert
 
-    def __call__(self, added: np.ndarray, x: np.ndarray, shares: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray]:
-        """added: (1, hidden), to add to. x: (1, hidden), normed. shares: (1, top_k). rows: (ranks * top_k, m)."""
-        parts = rows.reshape(-1, self.top_k, rows.shape[1])
+    def __call__(self, added: np.ndarray, x: np.ndarray, shares: np.ndarray, parts: np.ndarray) -> tuple[np.ndarray]:
+        """added: (1, hidden), to add to. x: (1, hidden), normed. shares: (1, top_k). parts: (ranks, top_k, m)."""
         out = added[0].copy()
         for place, share in enumerate(shares[0]):
             gate, up, down = (piece.of(parts[:, place]) for piece in self.pieces)

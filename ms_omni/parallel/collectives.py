@@ -1,4 +1,4 @@
-"""all_reduce, all_gather and broadcast within a group, operator by operator or in a compiled graph, counted."""
+"""all_reduce, all_gather, broadcast and all_to_all within a group, in compiled graphs and outside, counted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mindspore.common.api import _run_in_jit
 from ms_omni.kernels.host_kernel import give_number
 from ms_omni.parallel.world import World, cpu_transport, own_address
 
-KINDS = ("all_reduce", "all_gather", "broadcast")
+KINDS = ("all_reduce", "all_gather", "broadcast", "all_to_all")
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,14 @@ class GroupOps:
     """The collectives of one group as operators of MindSpore, which serve eagerly and in graphs.
 
     `widens`: bfloat16 travels as float32, and integers under 32 bits as int32; bool does always. `sums_integers` says
-    whether `reduce` takes integers."""
+    whether `reduce` takes integers. `exchange` is all_to_all; None where there is no such operator."""
 
     reduce: Any
     gather: Any
     broadcasts: tuple[Any, ...]
     widens: bool
     sums_integers: bool
+    exchange: Any = None
 
 
 _counts = {kind: Count(kind) for kind in KINDS}
@@ -85,6 +86,26 @@ def broadcast(x: Any, world: World, root: int = 0) -> Any:
     return world.ops.broadcasts[root](wire).astype(x.dtype)
 
 
+def agreed(x: Any, world: World) -> Any:
+    """What the leader of a group has picked, for all that answer its conversation: one's own where every process
+    answers another one."""
+    return x if world.data_parallel else broadcast(x, world)
+
+
+def all_to_all(x: Any, world: World) -> Any:
+    """(group_size * n, ...), n rows for each process in the order of the group ranks -> of the same shape, the n rows
+    that each process has for this one."""
+    if world.group_size == 1:
+        return x
+    if world.ops.exchange is None:  # everything to everybody
+        parts = all_gather(x.reshape((1, world.group_size, -1, *x.shape[1:])), world)
+        return parts[:, world.group_rank].reshape(x.shape)
+    wire = _wire(x, world)
+    if not _run_in_jit():  # @jit.cond: False
+        _note("all_to_all", wire, 1)
+    return world.ops.exchange(wire).astype(x.dtype)
+
+
 def _is_small_integer(x: Any) -> bool:
     return x.dtype == ms.int8 or x.dtype == ms.uint8 or x.dtype == ms.int16
 
@@ -127,7 +148,9 @@ def _hccl_ops(world: World) -> GroupOps:
     name = world.group or GlobalComm.WORLD_COMM_GROUP
     # Broadcast counts its root over the whole world
     broadcasts = tuple(_First(ops.Broadcast(root, name)) for root in world.group_ranks)
-    return GroupOps(ops.AllReduce("sum", name), ops.AllGather(name), broadcasts, widens=False, sums_integers=True)
+    exchange = ops.AlltoAll(world.group_size, 0, 0, name)
+    reduce, gather = ops.AllReduce("sum", name), ops.AllGather(name)
+    return GroupOps(reduce, gather, broadcasts, widens=False, sums_integers=True, exchange=exchange)
 
 
 def _mccl_ops(world: World) -> GroupOps:
@@ -159,7 +182,8 @@ def _socket_ops(world: World) -> GroupOps:
     broadcasts = tuple(_host_operator("broadcast", root_of(root), 1) for root in range(size))
     gather = _host_operator("all_gather", links.all_gather, size)
     reduce = _host_operator("all_reduce", links.all_reduce, 1)
-    return GroupOps(reduce, gather, broadcasts, widens=True, sums_integers=True)
+    exchange = _host_operator("all_to_all", links.all_to_all, 1)
+    return GroupOps(reduce, gather, broadcasts, widens=True, sums_integers=True, exchange=exchange)
 
 
 def _host_operator(kind: str, function: Any, copies: int) -> Any:

@@ -42,6 +42,16 @@ class Links:
         self._exchange({peer: x for peer in incoming}, incoming)
         return gathered.reshape(self.size * x.shape[0], *x.shape[1:])
 
+    def all_to_all(self, x: np.ndarray) -> np.ndarray:
+        """(size * n, ...), n rows for every member -> (size * n, ...), those that every member has for this one."""
+        sent = np.ascontiguousarray(x).reshape(self.size, x.shape[0] // self.size, *x.shape[1:])
+        received = np.empty_like(sent)
+        received[self.group_rank] = sent[self.group_rank]
+        by_peer = {peer: i for i, peer in enumerate(self.peers) if peer is not None}
+        outgoing = {peer: sent[i] for peer, i in by_peer.items()}
+        self._exchange(outgoing, {peer: received[i] for peer, i in by_peer.items()})
+        return received.reshape(x.shape)
+
     def all_reduce(self, x: np.ndarray) -> np.ndarray:
         """Sum over the members, added in the order of the group ranks: equal bits on all of them."""
         parts = self.all_gather(x[None])

@@ -12,7 +12,12 @@ from ms_omni.parallel.collectives import KINDS, Count
 _LAUNCHES_NOTHING = frozenset(
     ("Load", "UpdateState", "Depend", "MakeTuple", "TupleGetItem", "Return", "Reshape", "ExpandDims", "Squeeze")
 )
-_KIND_OF_OPERATOR = {"AllReduce": "all_reduce", "AllGather": "all_gather", "Broadcast": "broadcast"}
+_KIND_OF_OPERATOR = {
+    "AllReduce": "all_reduce",
+    "AllGather": "all_gather",
+    "Broadcast": "broadcast",
+    "AlltoAll": "all_to_all",
+}
 
 
 def compiled_graphs() -> frozenset[str]:

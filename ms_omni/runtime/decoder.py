@@ -9,6 +9,7 @@ from mindspore import Parameter, ParameterTuple, Tensor, mint, nn
 
 from ms_omni.bounds import PREFILL_CHUNK
 from ms_omni.checkpoint.load import numpy_dtype
+from ms_omni.parallel.table import ZERO3
 from ms_omni.runtime.decoder_layer import DecoderLayer
 from ms_omni.runtime.decoder_spec import DecoderSpec
 from ms_omni.runtime.gathered_weights import gathered_layer
@@ -30,7 +31,7 @@ class StackedDecoder(nn.Cell):
         experts, spec = share.experts(spec), share.local(spec)
         self.spec, self.ops, self.world = spec, operators, share.world
         target = numpy_dtype(dtype)
-        self.is_gathered = share.mode == "zero3"
+        self.is_gathered = share.mode in ZERO3
 
         def layer(index: int) -> DecoderLayer:
             name = f"{prefix}layers.{index}."
@@ -83,6 +84,14 @@ class StackedDecoder(nn.Cell):
         if not accepted:
             return last, None
         return last, accepted[0] if len(accepted) == 1 else mint.cat(accepted, dim=0)
+
+    def accompany(self, num_chunks: int) -> None:
+        """What other ranks need of this one for so many chunks of their prompts: its parts of the weights."""
+        for _ in range(num_chunks):
+            for layer in self.layers:
+                layer.large()
+                if layer.has_experts:
+                    layer.all_experts()
 
     def _prefill_chunk(
         self,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from mindspore import Parameter, Tensor, mint, nn, ops
 
-from ms_omni.parallel.collectives import all_gather, all_reduce
+from ms_omni.parallel.collectives import all_gather, all_reduce, all_to_all
 from ms_omni.runtime.decoder_spec import DecoderSpec
 from ms_omni.runtime.gathered_weights import GatheredLayer, expert_matrices
 from ms_omni.runtime.share import Share
@@ -47,16 +47,18 @@ class DecoderLayer(nn.Cell):
         self.has_some_experts = self.num_local < spec.num_experts
         self.in_order = Tensor(np.arange(self.top_k, dtype=np.int32)[None])
 
-    def parts(self) -> Tensor:
-        """(ranks, n): every rank's `flat`."""
-        return all_gather(self.flat, self.world).reshape(self.world.group_size, -1)
+    def parts(self, after: Any = None) -> Tensor:
+        """(ranks, n): every rank's `flat`. after: of another layer, to be gathered before."""
+        flat = self.flat if after is None else ops.depend(self.flat, after)
+        return all_gather(flat, self.world).reshape(self.world.group_size, -1)
 
-    def large(self) -> tuple[Any, ...]:
+    def large(self, parts: Any = None) -> tuple[Any, ...]:
         """The matrices that `decode` and `prefill` want: qkv, o, and gate_up and down of the dense or shared expert.
-        One collective if they are gathered; it needs nothing of the layers before."""
+        One collective if they are gathered and `parts` are not there yet; it needs nothing of the layers before."""
         if not self.is_gathered:
             return (self.qkv, self.o, self.dense_gate_up, self.dense_down) if self.has_dense else (self.qkv, self.o)
-        parts = self.parts()
+        if parts is None:
+            parts = self.parts()
         whole: Any = ()
         for piece in self.matrices:
             taken = parts[:, piece.start : piece.start + piece.size]
@@ -82,7 +84,7 @@ class DecoderLayer(nn.Cell):
         values = self.ops.write_cache(cache[1], v.reshape(-1, self.head_dim), rows)
         q = q.reshape(self.num_heads, self.head_dim)
         attended = self.ops.decode_attention(q, keys, values, mask, self.num_kv_heads, self.scale)
-        return self.rest(residual, attended.reshape(1, -1), large)
+        return self.rest(residual, attended.reshape(1, -1), large, True)
 
     def prefill(
         self,
@@ -101,7 +103,7 @@ class DecoderLayer(nn.Cell):
         values = self.ops.write_cache(cache[1], v.swapaxes(0, 1).reshape(-1, self.head_dim), rows)
         if start:
             k, v = (self.cached(written, start + normed.shape[0]) for written in (keys, values))
-        return self.rest(residual, self.ops.prefill_attention(q, k, v, self.scale), large)
+        return self.rest(residual, self.ops.prefill_attention(q, k, v, self.scale), large, False)
 
     def cached(self, cache: Tensor, end: int) -> Tensor:
         """(end, kv_heads, head_dim) of a cache: the positions before `end`."""
@@ -118,22 +120,23 @@ class DecoderLayer(nn.Cell):
         q, k = self.ops.rotary(q, k, angle[0], angle[1])
         return q, k, v
 
-    def rest(self, residual: Tensor, attended: Tensor, large: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
-        """What follows attention: its projection, the second norm, the experts."""
+    def rest(self, residual: Tensor, attended: Tensor, large: tuple[Any, ...], is_step: bool) -> tuple[Tensor, Tensor]:
+        """What follows attention: its projection, the second norm, the experts. is_step: of one new token, not a
+        prompt."""
         projected = self.ops.linear(attended, large[1])
         if self.adds_bias:
             projected = projected + self.o_bias
         if self.sums_attention:
             projected = all_reduce(projected, self.world)
         normed, residual = self.ops.add_rms_norm(projected, residual, self.norm_post, self.eps)
-        return self.feed_forward(normed, large), residual
+        return self.feed_forward(normed, large, is_step), residual
 
-    def feed_forward(self, x: Tensor, large: tuple[Any, ...]) -> Tensor:
+    def feed_forward(self, x: Tensor, large: tuple[Any, ...], is_step: bool) -> Tensor:
         """x: (tokens, hidden), normed."""
-        out = self.mixture(x, large) if self.has_experts else self.dense(x, large)
+        out = self.mixture(x, large, is_step) if self.has_experts else self.dense(x, large)
         return all_reduce(out, self.world) if self.sums_feed_forward else out
 
-    def mixture(self, x: Tensor, large: tuple[Any, ...]) -> Tensor:
+    def mixture(self, x: Tensor, large: tuple[Any, ...], is_step: bool) -> Tensor:
         """x: (tokens, hidden), normed. What this rank's experts add."""
         weights, chosen = self.ops.route(x, self.router, self.top_k, self.normalize)
         if self.has_some_experts:
@@ -142,23 +145,37 @@ class DecoderLayer(nn.Cell):
             # The others' experts count nothing, and are any of ours
             weights, chosen = weights * here.astype(weights.dtype), ops.clamp(chosen, 0, self.num_local - 1)
         if self.is_gathered:
-            out = self.gathered_experts(x, weights, chosen)
+            out = self.gathered_experts(x, weights, chosen, is_step)
         else:
             out = self.ops.experts(x, weights, chosen, self.gate_up, self.down)
         if self.adds_shared:
             out = out + mint.sigmoid(self.ops.linear(x, self.shared_gate)) * self.dense(x, large)
         return out
 
-    def gathered_experts(self, x: Tensor, weights: Tensor, chosen: Tensor) -> Tensor:
-        """The chosen experts of one token, or all of them for many, brought together and used."""
-        rows = self.expert_rows
-        if x.shape[0] == 1:
-            rows = ops.gather(rows, chosen[0], 0)
-            chosen = self.in_order
-        parts = all_gather(rows, self.world).reshape(self.world.group_size, *rows.shape)
+    def gathered_experts(self, x: Tensor, weights: Tensor, chosen: Tensor, is_step: bool) -> Tensor:
+        """The chosen experts of one token, or all of them for a prompt, brought together and used."""
+        if is_step:
+            parts, chosen = self.chosen_experts(chosen), self.in_order
+        else:
+            parts = self.all_experts()
         gate, up, down = [expert_matrices(parts, piece) for piece in self.expert]
         gate_up, down = self.ops.pack_gathered(ops.concat((gate, up), 1), down)
         return self.ops.experts(x, weights, chosen, gate_up, down)
+
+    def chosen_experts(self, chosen: Tensor) -> Tensor:
+        """chosen: int32 (1, top_k), of this rank's token. (ranks, top_k, m): every rank's part of those experts. Where
+        the ranks' tokens differ, they first tell each other which experts they want."""
+        if self.world.data_parallel:
+            wanted = all_gather(chosen, self.world)
+            parts = all_to_all(ops.gather(self.expert_rows, wanted.reshape(-1), 0), self.world)
+        else:
+            parts = all_gather(ops.gather(self.expert_rows, chosen[0], 0), self.world)
+        return parts.reshape(self.world.group_size, self.top_k, -1)
+
+    def all_experts(self) -> Tensor:
+        """(ranks, experts, m): every rank's part of all experts."""
+        rows = self.expert_rows
+        return all_gather(rows, self.world).reshape(self.world.group_size, *rows.shape)
 
     def dense(self, x: Tensor, large: tuple[Any, ...]) -> Tensor:
         """x: (tokens, hidden). The dense or shared expert."""

@@ -20,13 +20,14 @@ from ms_omni.models.talker import CODE_PREDICTOR_SAMPLING
 from ms_omni.models.talker_prompt import TrailingText, build_talker_prompt
 from ms_omni.parallel.shards import ShardedReader
 from ms_omni.parallel.sizes import ModelSizes
-from ms_omni.parallel.table import check_world
+from ms_omni.parallel.table import ZERO3_LAYERS, check_world
 from ms_omni.parallel.world import World
 from ms_omni.runtime.decoder import StackedDecoder
 from ms_omni.runtime.decoder_spec import DecoderSpec
 from ms_omni.runtime.fused_talker import FusedTalker, TalkerWarp
 from ms_omni.runtime.fused_thinker import FusedThinker, ThinkerStep
 from ms_omni.runtime.graph_cache import GraphCache
+from ms_omni.runtime.lockstep import Lockstep
 from ms_omni.runtime.results import Answer, Listener, Question, Stopwatch
 from ms_omni.runtime.sampling import GREEDY, Warp
 from ms_omni.runtime.share import Share
@@ -50,9 +51,11 @@ class FusedRuntime:
         compile_cache: str | None = None,
     ):
         """directory: a checkpoint. dtype: a MindSpore float type. compile_cache: a directory for compiled graphs.
-        parallel: none, zero3, ep or tp, over the groups of `world`. Raises OmniError for decoder layers that only
-        mindone's classes have, and for a group of a size that cannot share the model."""
+        parallel: none, zero3, ep or tp, over the groups of `world`; zero3 where these are data parallel. Raises
+        OmniError for decoder layers that only mindone's classes have, and for a group of a size that cannot share the
+        model."""
         config = read_config(directory)
+        parallel = ZERO3_LAYERS if world.data_parallel else parallel
         self._mode, self._world, self._sizes = parallel, world, ModelSizes.from_config(config)
         check_world(parallel, self._world.group_size, self._sizes)
         self.model = load_model(
@@ -69,11 +72,13 @@ class FusedRuntime:
         self._operators, self._dtype, has_talker = decoder_ops(device), dtype, self.model.has_talker
         sizes = (directory / "config.json").read_text(encoding="utf-8")
         graphs = GraphCache.open(compile_cache, sizes, dtype, parallel, self._world) if compile_cache else None
+        self._lockstep = Lockstep(world)
         self._thinker = FusedThinker(
             self.model.thinker,
             self._decoder("thinker.model.", config.thinker_config.text_config),
             config.talker_config.accept_hidden_layer if has_talker else -1,
             graphs,
+            self._lockstep,
         )
         if has_talker:
             talker = config.talker_config
@@ -83,6 +88,7 @@ class FusedRuntime:
                 self._decoder("talker.code_predictor.model.", talker.code_predictor_config),
                 talker,
                 graphs,
+                self._lockstep,
             )
 
     @property
@@ -115,6 +121,10 @@ class FusedRuntime:
             return Answer(token_ids, reason, seconds=watch.seconds)
         codes, talker_reason = speech.finish()
         return Answer(token_ids, reason, codes, talker_reason, watch.seconds)
+
+    def take_part(self) -> None:
+        """In the answers of the group's other ranks, where each answers its own conversations, until all are done."""
+        self._lockstep.take_part()
 
     def missing_cache_bytes(self, stage: str, num_prompt: int, max_new_tokens: int) -> int:
         """Of this rank's share, without the caches that earlier answers have left."""

@@ -10,16 +10,18 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, mint, nn, ops
 
+from ms_omni.bounds import SMALLEST_CACHE
 from ms_omni.models.talker_prompt import TalkerPrompt, TrailingText
 from ms_omni.models.thinker import host
-from ms_omni.parallel.collectives import broadcast
+from ms_omni.parallel.collectives import agreed
 from ms_omni.parallel.vocabulary import logits, lookup
 from ms_omni.runtime.cache_pool import CachePool
 from ms_omni.runtime.decoder import StackedDecoder
 from ms_omni.runtime.graph_cache import GraphCache, compiled
 from ms_omni.runtime.kv_cache import KeyValueCache
+from ms_omni.runtime.lockstep import Lockstep, Work
 from ms_omni.runtime.results import NUM_TALKER_SPECIALS
-from ms_omni.runtime.sampling import UniformStream, Warp, penalize_repeated, pick
+from ms_omni.runtime.sampling import GREEDY, UniformStream, Warp, penalize_repeated, pick
 from ms_omni.runtime.token_step import TokenStep
 from ms_omni.stages import stage
 
@@ -43,7 +45,7 @@ class TalkerGraph(nn.Cell):
     def __init__(self, parts: FusedTalker, cache: KeyValueCache, warp: TalkerWarp) -> None:
         super().__init__()
         self.ops, self.world = parts.decoder.ops, parts.decoder.world
-        name = f"talker {cache.capacity} {warp}"
+        name = f"{cache.name} {warp}"
         self.talker = TokenStep(parts.decoder, cache, name)
         self.predictor = TokenStep(parts.predictor, parts.predictor_cache, name)
         self.embed, self.head = parts.shell.model.codec_embedding.weight, parts.shell.codec_head.weight
@@ -82,9 +84,10 @@ class TalkerGraph(nn.Cell):
         (num_code_groups,). Returns this frame's codes and the next token, int32 (num_code_groups + 1,), to be read at
         once, and the next hidden, token, seen."""
         total, codes = self.predict(hidden, token, text, position - position, uniform)
-        hidden, _ = self.talker.decode(total, rope_position, position)
+        total, gathered = self.talker.gather_before(total)
+        hidden, _ = self.talker.decode(total, rope_position, position, gathered)
         token, seen = self.choose(hidden, seen, uniform[0])
-        made = broadcast(ops.concat(codes + (token,), 0), self.world)
+        made = agreed(ops.concat(codes + (token,), 0), self.world)
         return made, hidden, made[self.num_residuals + 1 :], seen
 
     def predict(self, hidden: Tensor, token: Tensor, text: Tensor, place: Tensor, uniform: Tensor) -> Any:
@@ -109,7 +112,13 @@ class FusedTalker:
     """Graphs of one Talker, kept by cache capacity and way of picking. last_graph: the one that was last used."""
 
     def __init__(
-        self, shell: Any, decoder: StackedDecoder, predictor: StackedDecoder, config: Any, graphs: GraphCache | None
+        self,
+        shell: Any,
+        decoder: StackedDecoder,
+        predictor: StackedDecoder,
+        config: Any,
+        graphs: GraphCache | None,
+        lockstep: Lockstep,
     ):
         """shell: a corrected Talker without decoder layers: projections, embeddings, heads. config: talker_config.
         graphs: kept on disk."""
@@ -120,6 +129,10 @@ class FusedTalker:
         self._graphs: dict[tuple[int, TalkerWarp], TalkerGraph] = {}
         self.last_graph: TalkerGraph | None = None
         self._pool = CachePool(decoder, "talker")
+        self._lockstep = lockstep
+        self._spare: TalkerGraph | None = None
+        lockstep.register(Work.TALKER_PREFILL, decoder.accompany)
+        lockstep.register(Work.TALKER_FRAME, self._accompany)
 
     def suppressed(self, with_eos: bool) -> Tensor:
         """float32 (1, vocab), to add: the ids at the end are no codes, except, mostly, the end of speech."""
@@ -155,11 +168,13 @@ class FusedTalker:
         num_groups, eos = self.config.num_code_groups, self.config.codec_eos_token_id
         with stage("talker_prefill"):
             graph = self._graph(cache, warp)
-            hidden, _ = self.decoder.prefill(prompt.inputs_embeds[0], positions, cache, [], -1)
+            hidden, _ = self._lockstep.prefill(
+                Work.TALKER_PREFILL, self.decoder, prompt.inputs_embeds[0], positions, cache, [], -1
+            )
             hidden = hidden[-1:]
             seen = mint.zeros((1, self.config.text_config.vocab_size), dtype=ms.float32)
             token, seen = graph.choose(hidden, seen, uniforms.draw(1)[0])
-            token = broadcast(token, self.decoder.world)
+            token = agreed(token, self.decoder.world)
             has_ended = int(token.asnumpy()[0]) == eos
         for frame in range(max_new_tokens - 1):
             if has_ended:
@@ -169,15 +184,29 @@ class FusedTalker:
             position = num_prompt + frame
             with stage("talker_decode"):
                 cache = self._pool.reaching(cache, position)
-                graph = self._graph(cache, warp)
-                made, hidden, token, seen = graph.run(
+                arguments = (
                     hidden, token, seen, row, Tensor(position, ms.int32), Tensor(position + delta, ms.float32),
                     uniforms.draw(num_groups),
                 )  # fmt: skip
+                made, hidden, token, seen = self._run(self._graph(cache, warp), arguments)
                 codes = made.asnumpy()
             yield codes[:num_groups]
             has_ended = int(codes[num_groups]) == eos
         return has_ended
+
+    def _run(self, graph: TalkerGraph, arguments: tuple[Tensor, ...]) -> Any:
+        return self._lockstep.do(Work.TALKER_FRAME, lambda _: graph.run(*arguments))
+
+    def _accompany(self, _: int) -> None:
+        """A frame of another rank's Talker: one of our own, of no conversation."""
+        if self._spare is None:
+            cache = self.decoder.new_cache(SMALLEST_CACHE, "talker.spare")
+            self._spare = TalkerGraph(self, cache, TalkerWarp(GREEDY, GREEDY, 1.0, False))
+        nothing = mint.zeros((1, self.decoder.spec.hidden_size), dtype=self.decoder.dtype)
+        seen = mint.zeros((1, self.config.text_config.vocab_size), dtype=ms.float32)
+        place = Tensor(0, ms.int32), Tensor(0, ms.float32)
+        uniform = Tensor(np.zeros(self.config.num_code_groups, np.float32))
+        self._spare.run(nothing, Tensor(np.zeros(1, np.int32)), seen, nothing, *place, uniform)
 
     def _graph(self, cache: KeyValueCache, warp: TalkerWarp) -> TalkerGraph:
         key = (cache.capacity, warp)

@@ -10,15 +10,16 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from ms_omni.bounds import TOKENS_PER_CALL
+from ms_omni.bounds import SMALLEST_CACHE, TOKENS_PER_CALL
 from ms_omni.models.thinker import host
-from ms_omni.parallel.collectives import broadcast
+from ms_omni.parallel.collectives import agreed
 from ms_omni.parallel.vocabulary import logits, lookup
 from ms_omni.runtime.cache_pool import CachePool
 from ms_omni.runtime.decoder import StackedDecoder
 from ms_omni.runtime.graph_cache import GraphCache, compiled
 from ms_omni.runtime.kv_cache import KeyValueCache
-from ms_omni.runtime.sampling import UniformStream, Warp, pick
+from ms_omni.runtime.lockstep import Lockstep, Work
+from ms_omni.runtime.sampling import GREEDY, UniformStream, Warp, pick
 from ms_omni.runtime.token_step import TokenStep
 from ms_omni.stages import stage
 
@@ -38,7 +39,7 @@ class ThinkerGraph(nn.Cell):
         graphs: GraphCache | None,
     ) -> None:
         super().__init__()
-        name = f"thinker {cache.capacity} {warp} {TOKENS_PER_CALL} {accept_layer}"
+        name = f"{cache.name} {warp} {TOKENS_PER_CALL} {accept_layer}"
         self.ops, self.token_step = decoder.ops, TokenStep(decoder, cache, name, accept_layer)
         self.embed, self.head = shell.model.embed_tokens.weight, shell.lm_head.weight
         self.temperature, self.top_k, self.top_p = warp.temperature, warp.top_k, warp.top_p
@@ -54,11 +55,12 @@ class ThinkerGraph(nn.Cell):
         tokens: Any = ()
         embeds: Any = ()
         kept: Any = ()
+        token, gathered = self.token_step.gather_before(token)
         for ahead in range(self.num_steps):
             x = lookup(self.embed, token, self.world, self.num_words)
-            hidden, accepted = self.token_step.decode(x, rope_position + ahead, position + ahead)
+            hidden, accepted = self.token_step.decode(x, rope_position + ahead, position + ahead, gathered)
             scores = logits(hidden, self.head, self.world, self.num_words).astype(ms.float32)
-            token = broadcast(pick(scores, uniform[ahead], self.temperature, self.top_k, self.top_p), self.world)
+            token = agreed(pick(scores, uniform[ahead], self.temperature, self.top_k, self.top_p), self.world)
             tokens, embeds, kept = tokens + (token,), embeds + (x,), kept + (accepted,)
         return ops.concat(tokens, 0), ops.concat(embeds, 0), ops.concat(kept, 0)
 
@@ -77,11 +79,17 @@ class ThinkerStep:
 class FusedThinker:
     """Graphs of one Thinker, kept by cache capacity and way of picking."""
 
-    def __init__(self, shell: Any, decoder: StackedDecoder, accept_layer: int, graphs: GraphCache | None):
+    def __init__(
+        self, shell: Any, decoder: StackedDecoder, accept_layer: int, graphs: GraphCache | None, lockstep: Lockstep
+    ):
         """shell: a corrected Thinker without decoder layers: encoders, embeddings, head. graphs: kept on disk."""
         self.shell, self.decoder, self.accept_layer, self._kept = shell, decoder, accept_layer, graphs
         self._graphs: dict[tuple[int, Warp], ThinkerGraph] = {}
         self._pool = CachePool(decoder, "thinker")
+        self._lockstep = lockstep
+        self._spare: ThinkerGraph | None = None
+        lockstep.register(Work.THINKER_PREFILL, decoder.accompany)
+        lockstep.register(Work.THINKER_STEP, self._accompany)
 
     def missing_cache_bytes(self, num_prompt: int, max_new_tokens: int) -> int:
         """As `Runtime.missing_cache_bytes`."""
@@ -109,7 +117,7 @@ class FusedThinker:
             hidden, embeds, accepted, delta = self._prefill(inputs, ids, cache, use_audio_in_video, keep_hidden)
             scores = logits(hidden, self.shell.lm_head.weight, world, num_words).astype(ms.float32)
             picked = pick(scores, uniforms.draw(1)[0], warp.temperature, warp.top_k, warp.top_p)
-            token = broadcast(picked, world)
+            token = agreed(picked, world)
             last, count = int(token.asnumpy()[0]), 1
         yield ThinkerStep([last], embeds, accepted)
         while count < max_new_tokens and last not in stop_ids:
@@ -117,7 +125,8 @@ class FusedThinker:
             with stage("thinker_decode"):
                 cache = self._pool.reaching(cache, position + TOKENS_PER_CALL - 1)
                 places = Tensor(position, ms.int32), Tensor(position + delta, ms.float32)
-                made, embeds, accepted = self._graph(cache, warp).run(token, *places, uniforms.draw(TOKENS_PER_CALL))
+                arguments = (token, *places, uniforms.draw(TOKENS_PER_CALL))
+                made, embeds, accepted = self._run(self._graph(cache, warp), arguments)
                 token = made[-1:]
                 fresh = _until_stop(made.asnumpy().tolist()[: max_new_tokens - count], stop_ids)
             last, count = fresh[-1], count + len(fresh)
@@ -141,8 +150,22 @@ class FusedThinker:
         )  # fmt: skip
         levels = [level[0] for level in deepstack or []]
         accept_layer = self.accept_layer if keep else -1
-        hidden, accepted = self.decoder.prefill(embeds[0], positions, cache, levels, accept_layer)
+        hidden, accepted = self._lockstep.prefill(
+            Work.THINKER_PREFILL, self.decoder, embeds[0], positions, cache, levels, accept_layer
+        )
         return hidden, embeds[0] if keep else None, accepted, delta
+
+    def _run(self, graph: ThinkerGraph, arguments: tuple[Tensor, ...]) -> Any:
+        return self._lockstep.do(Work.THINKER_STEP, lambda _: graph.run(*arguments))
+
+    def _accompany(self, _: int) -> None:
+        """A step of another rank's Thinker: one of our own, of no conversation."""
+        if self._spare is None:
+            cache = self.decoder.new_cache(SMALLEST_CACHE, "thinker.spare")
+            self._spare = ThinkerGraph(self.decoder, self.shell, cache, GREEDY, self.accept_layer, self._kept)
+        place = Tensor(0, ms.int32), Tensor(0, ms.float32)
+        uniform = Tensor(np.zeros(TOKENS_PER_CALL, np.float32))
+        self._spare.run(Tensor(np.zeros(1, np.int32)), *place, uniform)
 
     def _graph(self, cache: KeyValueCache, warp: Warp) -> ThinkerGraph:
         key = (cache.capacity, warp)

@@ -1,7 +1,7 @@
 """zero3: the weights of a decoder layer as one rank stores them, and whole again when the layer is used.
 
 Everything but the experts travels as one vector, the experts as one row each, of which only the chosen ones travel: two
-collectives a layer and token.
+collectives a layer and token, or three where the ranks' tokens differ.
 """
 
 from __future__ import annotations

@@ -91,6 +91,9 @@ class MindoneRuntime:
         listener.frames(codes)
         return Answer(token_ids, reason, codes, "stop" if has_ended else "length", watch.seconds)
 
+    def take_part(self) -> None:
+        """Ranks of one group answer the same conversations here: there is nothing to take part in."""
+
     def missing_cache_bytes(self, stage: str, num_prompt: int, max_new_tokens: int) -> int:
         """A cache grows with the answer and goes with it. Whole on every rank: zero3 shares out weights alone."""
         text = getattr(self.model.config, f"{stage}_config").text_config

@@ -61,6 +61,9 @@ class Runtime(Protocol):
     def answer(self, question: Question, listener: Listener) -> Answer:
         """Decodes text and speech, telling the listener as they come; what it raises ends the work."""
 
+    def take_part(self) -> None:
+        """In the answers of the group's other ranks, where each answers its own conversations, until all are done."""
+
     def missing_cache_bytes(self, stage: str, num_prompt: int, max_new_tokens: int) -> int:
         """What this process has still to allocate for keys and values of `stage`, thinker or talker, if an answer gets
         as long as it may."""

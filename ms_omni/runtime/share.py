@@ -12,7 +12,7 @@ from ms_omni.runtime.decoder_spec import DecoderSpec
 
 @dataclass(frozen=True)
 class Share:
-    """mode: none, ep, tp or zero3, of this decoder: one that is whole on every rank has none."""
+    """mode: one of the shard table's, of this decoder: one that is whole on every rank has none."""
 
     mode: str = "none"
     world: World = field(default_factory=World)

@@ -8,11 +8,11 @@ from typing import Any
 
 import mindspore as ms
 import numpy as np
-from mindspore import Tensor, mint, nn
+from mindspore import Tensor, mint, nn, ops
 
 from ms_omni.kernels.host_kernel import host_kernel
 from ms_omni.kernels.numpy_blocks import Block, TokenBlocks, layer_blocks
-from ms_omni.parallel.collectives import all_gather, all_reduce
+from ms_omni.parallel.collectives import all_reduce
 from ms_omni.runtime.decoder import StackedDecoder
 from ms_omni.runtime.kv_cache import KeyValueCache
 
@@ -51,12 +51,25 @@ class TokenStep(nn.Cell):
         return tuple(kernel.number for kernel in (*self.kernels, *(kernel for pair in self.pairs for kernel in pair)))
 
     def gather(self) -> tuple[Any, ...]:
-        """What all layers gather, for several calls of `decode`; nothing where no layer gathers anything."""
+        """What all layers gather, one after the other, for several calls of `decode`; nothing where no layer gathers
+        anything."""
         matrices: Any = ()
+        parts = None
         if self.decoder.is_gathered:
             for layer in self.decoder.layers:
-                matrices = matrices + (layer.parts() if self.pairs else layer.large(),)
+                parts = layer.parts(parts)
+                matrices = matrices + (parts if self.pairs else layer.large(parts),)
         return matrices
+
+    def gather_before(self, x: Tensor) -> tuple[Tensor, tuple[Any, ...]]:
+        """`x`, from now on behind all that the layers gather, and this, for `decode`; nothing is gathered where ranks
+        run the same graph. Other ranks' graphs differ in how they pick tokens: their collectives must still come in one
+        order, which the dependence of every one on the one before alone makes sure of."""
+        gathered: Any = ()
+        if self.decoder.is_gathered and self.decoder.world.data_parallel:
+            gathered = self.gather()
+            x = ops.depend(x, gathered)
+        return x, gathered
 
     def decode(
         self, x: Tensor, rope_position: Tensor, position: Tensor, gathered: tuple[Any, ...] = ()
@@ -124,8 +137,7 @@ class TokenStep(nn.Cell):
             made = self.pairs[i][0]((added, residual, rope_position, position, parts))
             added, residual = made[0], made[1]
             if decoder.layers[i].has_experts:
-                rows = all_gather(made[4], decoder.world)
-                added = self.pairs[i][1]((added, made[2], made[3], rows))[0]
+                added = self.pairs[i][1]((added, made[2], made[3], decoder.layers[i].chosen_experts(made[4])))[0]
             if i + 1 == self.accept_layer:
                 accepted = added + residual
         normed, _ = self.ops.add_rms_norm(added, residual, decoder.norms[self.num_layers], self.eps)
@@ -173,8 +185,8 @@ def gathered_kernels(decoder: StackedDecoder, cache: KeyValueCache, graph_name: 
             pairs.append((host_kernel(work, inputs, (row, row), name),))
             continue
         size = layer.expert_rows.shape[1]
-        rows = [(ms.float32, (count * spec.experts_per_token, size)) for count in (1, ranks)]
-        first = host_kernel(work, inputs, (row, row, row, shares, rows[0]), name)
-        second = host_kernel(GatheredExperts(layer), (row, row, shares, rows[1]), (row,), f"{name} experts")
+        chosen, experts = (ms.int32, shares[1]), (ms.float32, (ranks, spec.experts_per_token, size))
+        first = host_kernel(work, inputs, (row, row, row, shares, chosen), name)
+        second = host_kernel(GatheredExperts(layer), (row, row, shares, experts), (row,), f"{name} experts")
         pairs.append((first, second))
     return tuple(pairs)

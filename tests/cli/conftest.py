@@ -56,6 +56,7 @@ class FakeEngine:
 
     loaded: dict = {}
     asked: dict = {}
+    took_part = 0
     text_reason = speech_reason = "stop"
     failure: BaseException | None = None
     world = World()
@@ -74,6 +75,9 @@ class FakeEngine:
         if self.failure is not None:
             raise self.failure
         return self._output(options["return_audio"])
+
+    def take_part(self):
+        FakeEngine.took_part += 1
 
     def stream(self, conversation, **options):
         FakeEngine.asked = {"conversation": conversation, **options}

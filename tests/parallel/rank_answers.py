@@ -1,34 +1,38 @@
 """Runs under msrun as every rank: answers conversations with a model that is spread over the ranks.
 
-rank_answers.py OUT_DIR CHECKPOINT ENGINE MODE CONVERSATIONS.json [operators]
+rank_answers.py OUT_DIR CHECKPOINT ENGINE MODE CONVERSATIONS.json [operators | CACHE_DIR]
 
 CONVERSATIONS: a list of {"conversation", "sampling", "use_audio_in_video", "return_audio"}. operators: decode as an
-NPU does, operator by operator.
+NPU does, operator by operator. CACHE_DIR: where compiled graphs are kept.
 """
 
 import json
 import sys
 from pathlib import Path
 
-from ranks import parameter_bytes
+from ranks import parameter_bytes, plain_answer
 
 from ms_omni import OmniEngine, SamplingParams
 from ms_omni.kernels import decoder_ops_cpu
 from ms_omni.parallel import graph_counts
+from ms_omni.runtime.graph_cache import GraphCache
 
 
 def main():
     out_dir, checkpoint, engine_name, mode = Path(sys.argv[1]), *sys.argv[2:5]
-    decoder_ops_cpu.TOKENS_IN_NUMPY = "operators" not in sys.argv
-    engine = OmniEngine.from_pretrained(checkpoint, engine=engine_name, parallel=mode, device="CPU")
+    how = sys.argv[6]
+    decoder_ops_cpu.TOKENS_IN_NUMPY = how != "operators"
+    options = {"engine": engine_name, "parallel": mode, "device": "CPU"}
+    if how.startswith("/"):
+        options["compile_cache"] = how
+    engine = OmniEngine.from_pretrained(checkpoint, **options)
     answers = []
     for question in json.loads(Path(sys.argv[5]).read_text()):
         question["sampling"] = SamplingParams(**question["sampling"])
-        out = engine.generate(question.pop("conversation"), **question)
-        audio = [out.audio.codes.tolist(), out.audio.samples.tolist()] if out.audio else None
-        answers.append([list(out.token_ids), audio])
+        answers.append(plain_answer(engine.generate(question.pop("conversation"), **question)))
     report = {
         "answers": answers,
+        "graph_cache_hits": GraphCache._of_this_process.hits if GraphCache._of_this_process else None,
         "parameter_bytes": parameter_bytes(engine.runtime),
         "graphs": {
             name: [[c.kind, c.calls, c.bytes] for c in graph_counts.graph_counts([name])]

@@ -21,6 +21,12 @@ def run_ranks(program, out_dir, *arguments, cards=2):
     return [json.loads((out_dir / f"rank_{rank}.json").read_text()) for rank in range(cards)]
 
 
+def plain_answer(output):
+    """Of an OmniOutput, for JSON: ids, and codes and samples if it speaks."""
+    audio = output.audio and [output.audio.codes.tolist(), output.audio.samples.tolist()]
+    return [list(output.token_ids), audio]
+
+
 def parameter_bytes(runtime):
     """Of every Parameter that an engine's runtime holds, caches left out."""
     found = {id(p): p for p in runtime.model.get_parameters()}
