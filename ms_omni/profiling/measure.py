@@ -133,14 +133,13 @@ class Measurement:
             self._on_repeat(record.side.name, record.repeats[-1])
 
     def _measure(self, side: Side) -> Measured:
-        self._crew.wait()
-        if self._meter is None:
-            return side.answer(self.task)
-        self._meter.start()
+        if self._meter is not None:
+            self._meter.start()
         try:
+            self._crew.wait()
             measured = side.answer(self.task)
         finally:
-            energy_j = self._meter.stop()
+            energy_j = None if self._meter is None else self._meter.stop()
         return replace(measured, energy_j=energy_j)
 
 
