@@ -33,6 +33,7 @@ _STYLE: Any = {
     "axes.spines.right": False,
     "axes.axisbelow": True,
 }
+_LEGEND: Any = {"frameon": False, "labelcolor": _INK}
 _WIDTH = 9.6  # inches; the page scales it
 _GAP = 0.002  # of the answer: spans of one stage that are closer are drawn as one
 
@@ -63,7 +64,7 @@ def timeline(case: Case, run: Run) -> str:
     if marks:
         axes[0].tick_params(labelbottom=False)
         axes[1].set_ylim(bottom=0)
-        axes[1].legend(loc="upper left", frameon=False, labelcolor=_INK)
+        axes[1].legend(loc="upper left", **_LEGEND)
     axes[-1].set_xlim(0, repeat.wall_s)
     axes[-1].set_xlabel("seconds from the question")
     return _svg(figure, f"When each stage of {run_label(run)} worked on {case.workload.name}")
@@ -98,7 +99,7 @@ def speed_curves(profile: Profile, x_of: Callable[[Case], int], x_label: str) ->
     has one value. Beside it the time to the first token."""
     if len({x_of(case) for case in profile.cases}) < 2:
         return ""
-    figure, axes = _figure(3.4, [1.0], columns=2)
+    figure, axes = _figure(3.4 + 0.12 * len(labels(profile)), [1.0], columns=2)
     for label in labels(profile):
         for place, figure_name in enumerate(("thinker_decode_tokens_per_s", "ttft_s")):
             _curve(axes[place], profile, label, figure_name, x_of)
@@ -106,9 +107,10 @@ def speed_curves(profile: Profile, x_of: Callable[[Case], int], x_label: str) ->
     for place, title in enumerate(("Thinker decode, tokens/s", "time to first token, s")):
         axes[place].set_title(title, loc="left", fontsize=10, color=_INK)
         axes[place].set_xlabel(x_label)
-        axes[place].set_ylim(bottom=0)
         axes[place].set_xlim(left=0)
-    axes[0].legend(frameon=False, fontsize=9, labelcolor=_INK)
+        _scale(axes[place])
+    columns = 2 if max(map(len, labels(profile))) < 40 else 1
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=columns, **_LEGEND)
     return _svg(figure, f"Thinker decode and time to first token against {x_label}")
 
 
@@ -129,6 +131,17 @@ def _curve(axes: Any, profile: Profile, label: str, name: str, x_of: Callable[[C
     axes.errorbar(
         xs, medians, yerr=[below, above], color=colour, marker="o", markersize=5, capsize=3, label=_short(label)
     )
+
+
+def _scale(axes: Any) -> None:
+    """From 0; logarithmic where one side is so much faster that the other would lie on the ground."""
+    heights = [height for line in axes.lines for height in line.get_ydata() if height > 0]
+    if heights and max(heights) > 20 * min(heights):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_minor_formatter("")
+    else:
+        axes.set_ylim(bottom=0)
 
 
 def _limits(axes: Any, profile: Profile, x_of: Callable[[Case], int]) -> None:

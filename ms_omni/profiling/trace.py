@@ -1,0 +1,183 @@
+"""Traces: the stages of a profile for Perfetto, and what MindSpore's own profiler records of the device."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ms_omni.profiling.document import Case, Profile, Repeat, Run
+from ms_omni.profiling.report.heading import run_label, title
+from ms_omni.profiling.report.values import title_of
+
+# Tracks of a process: whole answers, then the stages by depth, since a track's slices may only nest.
+_ANSWERS, _FIRST_STAGE = 0, 1
+_BETWEEN_REPEATS = 0.02  # of an answer
+_TRACE_FILE = "trace_view.json"  # of mindspore.profiler 2.7.1, a Chrome trace as well
+
+
+def chrome_trace(profile: Profile) -> dict[str, Any]:
+    """The document of Chrome's trace event format ("JSON object"), which Perfetto opens: a process for each case and
+    run, its repeats one after the other, stages as slices, tokens and frames so far as counters. A run of several
+    ranks has a process for each other rank, with its whole answer alone: stages are recorded on rank 0."""
+    events: list[dict[str, Any]] = []
+    process = 0
+    for case in profile.cases:
+        for run in case.runs:
+            process += 1
+            events += _run_events(process, case, run)
+            for rank in run.ranks:
+                if rank.rank:
+                    process += 1
+                    name = f"{case.workload.name}: {run_label(run)}, rank {rank.rank}"
+                    events += _named(process, name, {_ANSWERS: "answer, median"})
+                    events.append(_slice(process, _ANSWERS, "answer", 0.0, rank.wall_s, {"skew_s": rank.skew_s}))
+    about = {"title": title(profile), "commit": profile.commit or "unknown", "made_at": profile.made_at}
+    return {"traceEvents": events, "displayTimeUnit": "ms", "otherData": about}
+
+
+def _run_events(process: int, case: Case, run: Run) -> Iterator[dict[str, Any]]:
+    depths = sorted({span.depth for repeat in run.repeats for span in repeat.spans})
+    tracks = {_ANSWERS: "answers"}
+    tracks |= {_FIRST_STAGE + depth: "stages" if not depth else f"stages within, depth {depth}" for depth in depths}
+    yield from _named(process, f"{case.workload.name}: {run_label(run)}", tracks)
+    start_s = 0.0
+    for repeat in run.repeats:
+        about = {"round": repeat.round, "other_s": repeat.other_s, **repeat.figures}
+        yield _slice(process, _ANSWERS, f"repeat {repeat.round}", start_s, repeat.wall_s, about)
+        for span in repeat.spans:
+            length = span.end_s - span.start_s
+            yield _slice(process, _FIRST_STAGE + span.depth, title_of(span.stage), start_s + span.start_s, length, {})
+        yield from _counters(process, repeat, start_s)
+        start_s += repeat.wall_s * (1 + _BETWEEN_REPEATS)
+
+
+def _counters(process: int, repeat: Repeat, start_s: float) -> Iterator[dict[str, Any]]:
+    """How many so far in this answer."""
+    for name, points in repeat.marks.items():
+        total = 0
+        for second, count in [(0.0, 0), *points]:
+            total += count
+            yield {"ph": "C", "name": name, "pid": process, "ts": _us(start_s + second), "args": {"so far": total}}
+
+
+def _named(process: int, name: str, tracks: dict[int, str]) -> Iterator[dict[str, Any]]:
+    yield _metadata(process, _ANSWERS, "process_name", name=name)
+    yield _metadata(process, _ANSWERS, "process_sort_index", sort_index=process)
+    for track, text in tracks.items():
+        yield _metadata(process, track, "thread_name", name=text)
+        yield _metadata(process, track, "thread_sort_index", sort_index=track)
+
+
+def _metadata(process: int, track: int, what: str, **args: Any) -> dict[str, Any]:
+    return {"ph": "M", "name": what, "pid": process, "tid": track, "args": args}
+
+
+def _slice(
+    process: int, track: int, name: str, start_s: float, length_s: float, args: dict[str, Any]
+) -> dict[str, Any]:
+    start_us = _us(start_s)
+    return {
+        "ph": "X",
+        "name": name,
+        "cat": "stage" if track else "answer",
+        "pid": process,
+        "tid": track,
+        "ts": start_us,
+        "dur": max(0, _us(start_s + length_s) - start_us),
+        "args": args,
+    }
+
+
+def _us(seconds: float) -> int:
+    """Whole microseconds: rounded both ends of two slices that touch still touch, where fractions might overlap and
+    the viewer would nest them."""
+    return round(seconds * 1e6)
+
+
+@dataclass
+class DeviceTrace:
+    """What MindSpore's profiler wrote. traces: Chrome traces, for Perfetto or MindStudio Insight. num_operators: slices
+    in them. note: one line for the user; says so where nothing was recorded."""
+
+    directory: Path
+    traces: list[Path] = field(default_factory=list)
+    num_operators: int = 0
+    note: str = ""
+
+
+@contextmanager
+def device_trace(directory: str | Path) -> Iterator[DeviceTrace]:
+    """Records everything inside with mindspore.profiler into `directory`: operators of the host, on Ascend those of the
+    device with CANN's calls, and communication. Recording slows the answer down: never measure inside. A profiler that
+    cannot start or cannot read its own files is a note, not an error; what goes wrong inside is raised."""
+    trace = DeviceTrace(Path(directory))
+    trace.directory.mkdir(parents=True, exist_ok=True)
+    before = set(trace.directory.rglob(_TRACE_FILE))
+    profiler, failure = _started(trace.directory)
+    try:
+        yield trace
+    finally:
+        if profiler is not None:
+            failure = _stopped(profiler)
+        trace.traces = sorted(set(trace.directory.rglob(_TRACE_FILE)) - before)
+        trace.num_operators = sum(_num_slices(path) for path in trace.traces)
+        trace.note = _note(trace, failure)
+
+
+def _started(directory: Path) -> tuple[Any, str]:
+    """(the running profiler or None, what went wrong)"""
+    try:
+        import mindspore
+        from mindspore import profiler
+
+        activities = [profiler.ProfilerActivity.CPU]
+        if mindspore.get_context("device_target") == "Ascend":
+            activities.append(profiler.ProfilerActivity.NPU)
+        # Level1: also CANN's calls, and communication by transfer; with the metrics that this level takes anyway.
+        settings = profiler._ExperimentalConfig(
+            profiler_level=profiler.ProfilerLevel.Level1,
+            aic_metrics=profiler.AicoreMetrics.PipeUtilization,
+            export_type=[profiler.ExportType.Text],
+        )
+        ready = profiler.tensorboard_trace_handler(str(directory))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            started = profiler.profile(activities=activities, on_trace_ready=ready, experimental_config=settings)
+        return started, ""
+    except Exception as error:
+        return None, f"it did not start ({_first_line(error)})"
+
+
+def _stopped(profiler: Any) -> str:
+    """Ends the recording and has its files written; what went wrong."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            profiler.stop()
+    except Exception as error:
+        return f"it failed while it wrote its files ({_first_line(error)})"
+    return ""
+
+
+def _num_slices(path: Path) -> int:
+    try:
+        return sum(event.get("ph") == "X" for event in json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, AttributeError):
+        return 0
+
+
+def _note(trace: DeviceTrace, failure: str) -> str:
+    if trace.num_operators:
+        found = f"{trace.num_operators} slices in {len(trace.traces)} trace file(s) below {trace.directory}"
+        return f"MindSpore's profiler: {found}" + (f"; {failure}" if failure else "")
+    reason = failure or "the backend gave it nothing"
+    return f"MindSpore's profiler recorded no operators: {reason}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
