@@ -7,6 +7,7 @@ import sys
 import traceback
 from importlib import import_module
 
+from ms_omni.cli.interrupt import interrupts_raise
 from ms_omni.cli.parser import LineParser, did_you_mean
 from ms_omni.errors import OmniError
 
@@ -18,7 +19,7 @@ EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 # Each command is a module of this package with USAGE, HELP, add_arguments(parser) and
 # run(args) -> exit code.
-COMMANDS = ("understand", "batch", "tiny", "doctor", "launch", "plan", "profile")
+COMMANDS = ("understand", "batch", "tiny", "doctor", "launch", "plan", "profile", "report")
 
 _EPILOG = """\
 first steps:
@@ -27,8 +28,8 @@ first steps:
   ms-omni doctor                                        check this machine
   ms-omni launch --cards 2 -- understand ...            the same on two cards
 
-exit codes: 0 done, 1 internal error (or doctor found a miss, or batch a conversation that fails), 2 wrong input,
-            130 interrupted
+exit codes: 0 done, 1 internal error (or doctor found a miss, batch a conversation that fails, report a regression),
+            2 wrong input, 130 interrupted
 """
 
 
@@ -70,7 +71,8 @@ def _dispatch(argv: list[str], debug: bool) -> int:
     parser.add_argument("--debug", action="store_true", help="show tracebacks and the libraries' own messages")
     args = parser.parse_args(argv[argv.index(command) + 1 :])
     args.debug = debug  # also when --debug stands before the command
-    return module.run(args)
+    with interrupts_raise():
+        return module.run(args)
 
 
 def _top_parser() -> LineParser:

@@ -6,13 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from ms_omni.cli import batch, doctor, launch, plan, settings, tiny, understand
+from ms_omni.cli import batch, doctor, launch, plan, report, settings, tiny, understand
 from ms_omni.cli.parser import LineParser
 from ms_omni.config import ATTN_IMPLEMENTATIONS, DEVICES, DTYPES, ENGINES, MEDIA_READERS, PARALLEL_MODES
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-COMMANDS = {"understand": understand, "batch": batch, "tiny": tiny, "doctor": doctor, "launch": launch, "plan": plan}
+COMMANDS = {
+    "understand": understand,
+    "batch": batch,
+    "tiny": tiny,
+    "doctor": doctor,
+    "launch": launch,
+    "plan": plan,
+    "report": report,
+}
 
 
 def parser_of(command):

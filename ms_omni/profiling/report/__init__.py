@@ -10,7 +10,7 @@ from ms_omni.errors import OmniError
 
 if TYPE_CHECKING:
     from ms_omni.profiling.document import Profile
-    from ms_omni.profiling.report.compare import Comparison
+    from ms_omni.profiling.report.changes import Comparison
 
 FORMATS = ("table", "markdown", "csv", "json", "html")
 # format -> how its files end
@@ -34,9 +34,9 @@ def render_comparison(comparison: Comparison, format: str) -> str:
 
 def compare(a: Profile, b: Profile) -> Comparison:
     """What changed from `a` to `b`. Raises OmniError where they did not measure the same."""
-    from ms_omni.profiling.report.compare import compare as run
+    from ms_omni.profiling.report import changes
 
-    return run(a, b)
+    return changes.compare(a, b)
 
 
 def read_profile(path: str | Path) -> Profile:

@@ -8,7 +8,7 @@ import json
 from itertools import groupby
 
 from ms_omni.profiling.document import FIGURES
-from ms_omni.profiling.report.compare import LEAST_CHANGE, UNKNOWN_NOISE, WITHIN_NOISE, Change, Comparison
+from ms_omni.profiling.report.changes import LEAST_CHANGE, UNKNOWN_NOISE, WITHIN_NOISE, Change, Comparison
 from ms_omni.profiling.report.heading import title
 from ms_omni.profiling.report.tables import Table
 from ms_omni.profiling.report.values import DASH, figure_row

@@ -61,7 +61,12 @@ def _template(name: str) -> Any:
     assets = files("ms_omni") / "assets"
     loader = FunctionLoader(lambda asset: (assets / asset).read_text(encoding="utf-8"))
     environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     return environment.get_template(name)
 
