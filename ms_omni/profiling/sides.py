@@ -118,7 +118,7 @@ class EngineSide:
             spans=clock.spans,
             counts={stage: found for stage, found in counts.items() if found},
             num_code_groups=output.audio.codes.shape[0] if output.audio else 0,
-            digest=_digest(output),
+            digest=answer_digest(output),
             peak_host_bytes=host_bytes,
             peak_device_bytes=device_bytes,
             reads_bytes=thinker_reads(self.engine, _mean_context(output)),
@@ -160,7 +160,8 @@ def _mean_context(output: OmniOutput) -> float:
     return output.usage.prompt_tokens + output.usage.completion_tokens / 2
 
 
-def _digest(output: OmniOutput) -> str:
+def answer_digest(output: OmniOutput) -> str:
+    """Of the token ids and the codes: equal for equal answers."""
     found = hashlib.sha256(np.array(output.token_ids, np.int64).tobytes())
     if output.audio is not None:
         found.update(np.ascontiguousarray(output.audio.codes, np.int32).tobytes())

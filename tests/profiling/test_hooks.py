@@ -1,0 +1,103 @@
+"""Both engines say their stages, and say nothing else because they are watched."""
+
+import pytest
+
+from ms_omni import SamplingParams
+from ms_omni.profiling.document import MARKS, STAGES
+from ms_omni.profiling.figures import as_repeat, made
+from ms_omni.profiling.sides import EngineSide, answer_digest
+from ms_omni.profiling.task import Task
+
+TOKENS, FRAMES = 6, 2
+SAMPLING = SamplingParams(
+    thinker_max_new_tokens=TOKENS, talker_max_new_tokens=FRAMES + 1, thinker_temperature=0.0, talker_temperature=0.0,
+    ignore_eos=True,
+)  # fmt: skip
+TEXT = [{"role": "user", "content": [{"type": "text", "text": "Hello?"}]}]
+SPOKEN = Task("hello", TEXT, SAMPLING, speech=True)
+STATS = {"load_s", "prepare_s", "thinker_s", "talker_s", "first_token_s", "code2wav_s", "first_audio_s", "total_s"}
+# 1920 samples a frame, 555 fewer at the end
+SAMPLES = FRAMES * 1920 - 555
+
+
+@pytest.fixture(scope="module", params=["fused", "baseline"])
+def side(request):
+    return EngineSide.of(request.param, request.getfixturevalue(request.param))
+
+
+@pytest.fixture(scope="module")
+def plain(side):
+    """An answer that nobody watched."""
+    return side.engine.generate(TEXT, **SPOKEN.options)
+
+
+@pytest.fixture(scope="module")
+def measured(side, plain):
+    return side.answer(SPOKEN)
+
+
+def test_stages_of_a_spoken_answer(side, measured):
+    expected = {
+        "media", "processor", "thinker_prefill", "thinker_decode", "talker_prefill", "talker_decode", "code2wav",
+    }  # fmt: skip
+    if side.name == "baseline":
+        expected |= {"code_predictor"}
+    assert set(measured.stages_s) - {"compile"} == expected <= set(STAGES)
+    assert all(seconds > 0 for seconds in measured.stages_s.values())
+    assert max(span.end_s for span in measured.spans) <= measured.wall_s
+
+
+def test_stages_add_up_to_the_wall_time(side, measured):
+    """The best of some: a process that waits for a core between two stages is no fault of theirs."""
+    several = [measured] if side.name == "baseline" else [measured, *(side.answer(SPOKEN) for _ in range(4))]
+    assert 0 <= min(as_repeat(one, 0).other_s / one.wall_s for one in several) <= 0.02
+
+
+def test_what_was_made_is_marked(side, measured, plain):
+    assert [made(measured, mark) for mark in MARKS] == [TOKENS, FRAMES, SAMPLES]
+    assert [len(plain.token_ids), plain.audio.num_frames, plain.audio.num_samples] == [TOKENS, FRAMES, SAMPLES]
+    assert measured.prompt["prompt_tokens"] == plain.usage.prompt_tokens
+    assert measured.num_code_groups == len(plain.audio.codes)
+
+
+def test_the_answer_is_the_same_watched_or_not(measured, plain):
+    assert measured.digest == answer_digest(plain)
+    assert set(plain.stats) == STATS
+
+
+def test_stages_of_a_picture_without_speech(side, tmp_path):
+    from PIL import Image
+
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "red.png")
+    content = [{"type": "image", "image": str(tmp_path / "red.png")}, {"type": "text", "text": "What?"}]
+    task = Task("picture", [{"role": "user", "content": content}], SAMPLING, speech=False)
+    measured = side.answer(task)
+    assert set(measured.stages_s) - {"compile"} == {
+        "media", "processor", "encoders", "thinker_prefill", "thinker_decode",
+    }  # fmt: skip
+    assert set(measured.marks) == {"thinker_tokens"}
+    assert measured.prompt["image_tokens"] > 0
+    encoding = [span for span in measured.spans if span.stage == "encoders"]
+    assert [span.depth for span in encoding] == [1]  # within the Thinker's prefill, and taken off its time
+
+
+def test_compiling_is_told_apart(fused):
+    """A graph that no other test has: its way of picking is part of it."""
+    sampling = SamplingParams(thinker_max_new_tokens=3, thinker_temperature=0.37, thinker_top_k=3, seed=1)
+    side = EngineSide.of("fused", fused)
+    first, second = (side.answer(Task("hello", TEXT, sampling, speech=False)) for _ in range(2))
+    assert first.seconds("compile") > 10 * first.seconds("thinker_decode")
+    assert second.seconds("compile") == 0
+    assert first.digest == second.digest
+
+
+def test_the_code_predictors_share_of_a_frame(fused):
+    side = EngineSide.of("fused", fused)
+    before = side.answer(SPOKEN)
+    share = side.predictor_share()
+    assert 0.2 < share < 1  # 16 steps of its layers beside one of the Talker's
+    assert side.answer(SPOKEN).digest == before.digest
+
+
+def test_mindones_code_predictor_needs_no_probe(baseline):
+    assert EngineSide.of("mindone", baseline).predictor_share() is None
