@@ -80,6 +80,7 @@ def make_task(recipe: Recipe, settings: TaskSettings, media: MediaMaker, count: 
     sampling = sampling_of(recipe, settings.sampling)
     speech = recipe.speech if settings.speech is None else settings.speech
     listens = recipe.use_audio_in_video if settings.use_audio_in_video is None else settings.use_audio_in_video
+    listens = listens and any(kind == "video" for kind, _, _ in media_parts(conversation))
     identities = {path: what for _, path, what in made}
     digest = _digest(
         {
