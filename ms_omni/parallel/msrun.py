@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shlex
 import shutil
 import socket
@@ -14,6 +15,7 @@ from ms_omni.errors import OmniError
 from ms_omni.parallel.world import GROUP_SIZE_VARIABLE, RANK_VARIABLES, check_group_size
 
 SEVERAL_MACHINES_PORT = 8118  # msrun's own default; all machines must name the same one
+_DRAWN_PORTS = (20_000, 32_000)  # Linux connects from 32768 on
 
 
 @dataclass(frozen=True)
@@ -120,22 +122,32 @@ def find_msrun() -> str:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return probe.getsockname()[1]
+    """One that nobody uses, drawn from those below the range from which systems give ports to connections: until msrun
+    listens there, nobody else is likely to get it. Raises OmniError where none can be had."""
+    for _ in range(100):
+        port = random.SystemRandom().randrange(*_DRAWN_PORTS)
+        if _is_free(port):
+            return port
+    raise OmniError(f"--master-port: no free port found from {_DRAWN_PORTS[0]} to {_DRAWN_PORTS[1]}; name one")
 
 
 def check_port(port: int) -> None:
     """Raises OmniError when another program listens on the port."""
     if not 1024 <= port <= 65535:
         raise OmniError(f"--master-port {port}: expected 1024 to 65535")
+    if not _is_free(port):
+        raise OmniError(
+            f"--master-port {port}: in use on this machine; name another port, or on one machine leave the flag "
+            "out to get a free one"
+        )
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
         # as servers do: a port whose last user has just ended is free
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("", port))
         except OSError:
-            raise OmniError(
-                f"--master-port {port}: in use on this machine; name another port, or on one machine leave the flag "
-                "out to get a free one"
-            ) from None
+            return False
+    return True

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -60,9 +59,10 @@ def test_help_is_fast_and_light():
     )
     seconds = []
     for _ in range(3):
-        start = time.perf_counter()
+        before = os.times()
         subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
-        seconds.append(time.perf_counter() - start)
+        after = os.times()  # the processor's: others may keep it busy
+        seconds.append(after.children_user + after.children_system - before.children_user - before.children_system)
     assert min(seconds) < 0.5
 
 
@@ -111,7 +111,7 @@ def test_closed_pipe_is_silent(unbuffered):
     environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
     writer = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
     writer.stdout.close()
-    assert (writer.wait(timeout=20), writer.stderr.read()) == (141, b"")
+    assert (writer.wait(timeout=300), writer.stderr.read()) == (141, b"")
 
 
 def test_tiny_says_where_and_what(cli, tmp_path):

@@ -24,7 +24,9 @@ def main():
 
     x = ms.Tensor(np.ones(4, np.float32))
     all_reduce(x, world)
-    (Path(sys.argv[1]) / f"started_{world.rank}").write_text(str(os.getpid()))
+    started = Path(sys.argv[1]) / f"started_{world.rank}"
+    started.with_suffix(".new").write_text(str(os.getpid()))
+    started.with_suffix(".new").rename(started)
     if sys.argv[2:] == [str(world.rank)]:
         raise OmniError("this rank cannot go on")
     if world.is_writer:

@@ -24,7 +24,7 @@ def on_members(size, function):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=30)
+        thread.join(timeout=300)
     assert not any(thread.is_alive() for thread in threads)
     return results
 
@@ -40,6 +40,16 @@ def test_values(dtype):
         np.testing.assert_array_equal(gathered[:, 0], [1, 1, 2, 2, 3, 3])
         np.testing.assert_array_equal(total, np.full((2, 3), 6))
         np.testing.assert_array_equal(sent, np.full((2, 3), 3))
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_every_member_gets_the_rows_that_are_for_it(rows):
+    def program(links):
+        x = np.array([[10 * links.group_rank + other] for other in range(3) for _ in range(rows)], np.float32)
+        return links.all_to_all(x)
+
+    for rank, received in enumerate(on_members(3, program)):
+        np.testing.assert_array_equal(received[:, 0], np.repeat([rank, 10 + rank, 20 + rank], rows))
 
 
 def test_sums_have_equal_bits_everywhere():

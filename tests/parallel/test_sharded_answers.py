@@ -140,3 +140,19 @@ def test_operator_by_operator(fused, tiny_dir, tmp_path, mode):
 @pytest.mark.slow
 def test_all_modalities_of_mindones_engine(baseline, tiny_dir, tmp_path):
     check(tmp_path, baseline, tiny_dir, EVERYTHING[1:], "zero3", 2, "mindone")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("transport", ["mccl", "sockets"])
+def test_graphs_from_an_earlier_job(fused, tiny_dir, tmp_path, monkeypatch, transport):
+    """Every rank finds its own graphs again, with the collectives in them: nothing is compiled, nothing differs."""
+    monkeypatch.setenv("MS_OMNI_CPU_TRANSPORT", transport)
+    cache, jobs = tmp_path / "graphs", []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        jobs.append(check(tmp_path / name, fused, tiny_dir, [SPOKEN], "ep", 2, how=cache))
+        files = {path: path.stat().st_mtime_ns for path in cache.rglob("*.mindir")}
+        jobs[-1].append(files)
+    (*first, written), (*second, found) = jobs
+    assert len(written) == 2 * 2 and found == written  # a Thinker and a Talker graph of each rank
+    assert [report["graph_cache_hits"] for report in (*first, *second)] == [0, 0, 2, 2]

@@ -10,10 +10,10 @@ cd "$out"
 mkdir -p 0 1
 
 ip link set lo up
-unshare -n sleep 300 &
+unshare -n sleep 900 &
 other=$!
 trap 'kill "$other"' EXIT
-sleep 0.5
+until [[ $(readlink "/proc/$other/ns/net") != $(readlink /proc/self/ns/net) ]]; do sleep 0.1; done
 ip link add here type veth peer name there
 ip link set there netns "$other"
 ip addr add 10.9.0.1/24 dev here
@@ -27,7 +27,10 @@ first=$!
 second=$!
 
 if [[ -n $killed ]]; then
-    until [[ -s started_0 && -s started_1 ]]; do sleep 0.5; done
+    until [[ -s started_0 && -s started_1 ]]; do
+        kill -0 "$first" && kill -0 "$second"
+        sleep 0.5
+    done
     kill -9 "$(<"started_$killed")"
 fi
 codes=()
