@@ -13,7 +13,6 @@ if TYPE_CHECKING:  # pydantic, which --help need not wait for
 
 NAME = "profile"
 INTERRUPTED = "interrupted"
-SUFFIXES = {"table": "txt", "markdown": "md", "json": "json", "csv": "csv", "html": "html"}
 
 
 class Record:
@@ -63,14 +62,14 @@ class Record:
             write_text(self._out / f"{NAME}.json", profile.model_dump_json(indent=1) + "\n")
 
 
-def write_text(path: Path, text: str) -> None:
-    """The file whole or not at all. Raises OmniError when the disk refuses."""
+def write_text(path: Path, text: str, flag: str = "--out") -> None:
+    """The file whole or not at all. Raises OmniError naming `flag` when the disk refuses."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_text(text, encoding="utf-8")
         os.replace(temporary, path)
     except OSError as error:
-        raise OmniError(f"--out {path}: could not be written ({error.strerror})") from error
+        raise OmniError(f"{flag} {path}: could not be written ({error.strerror})") from error
     finally:
         temporary.unlink(missing_ok=True)
 

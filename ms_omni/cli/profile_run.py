@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from ms_omni.cli.cards import card_name, card_power
 from ms_omni.cli.machine import Machine
+from ms_omni.cli.parser import print_note
 from ms_omni.cli.profile_job import ProfileJob
-from ms_omni.cli.profile_record import Record
+from ms_omni.cli.profile_record import Record, write_text
 from ms_omni.cli.progress import make_progress
 from ms_omni.errors import OmniError
 from ms_omni.parallel.world import GROUP_SIZE_VARIABLE, is_under_msrun
@@ -45,8 +49,12 @@ def measure_all(job: ProfileJob) -> tuple[Profile, KeyboardInterrupt | None] | N
                 side.close()
     if record.is_empty:
         raise interrupt or OmniError(record.reasons[0])
+    if not is_writer:
+        return None
     profile = record.finish(complete=interrupt is None)
-    return (profile, interrupt) if is_writer else None
+    if job.trace is not None:
+        _write_stages(job.trace, profile)
+    return profile, interrupt
 
 
 def _load(job: ProfileJob) -> list[Side]:
@@ -92,8 +100,31 @@ def _measure_task(job: ProfileJob, sides: list[Side], task: Task, meter: EnergyM
         measurement.run()
     finally:
         progress.close()
-    for side, reason in measurement.skipped.items():
-        record.skip(task.name, side if len(sides) > 1 else None, reason)
+    for name, reason in measurement.skipped.items():
+        record.skip(task.name, name if len(sides) > 1 else None, reason)
+    if job.trace is not None:
+        for side in sides:
+            if isinstance(side, EngineSide) and side.name not in measurement.skipped:
+                _record_device(job.trace, side, task)
+
+
+def _record_device(directory: Path, side: EngineSide, task: Task) -> None:
+    """One more answer, recorded by MindSpore's profiler; every rank into a directory of its own."""
+    from ms_omni.profiling.trace import device_trace
+
+    name = re.sub(r"[^A-Za-z0-9.-]+", "_", f"{task.name}_{side.name}").strip("_")
+    with device_trace(directory / name / f"rank_{side.crew.rank}") as trace:
+        side.answer(task)
+    if side.crew.rank == 0:
+        print_note(f"{task.name}: {side.name}: {trace.note}")
+
+
+def _write_stages(directory: Path, profile: Profile) -> None:
+    from ms_omni.profiling.trace import chrome_trace
+
+    path = directory / "stages.json"
+    write_text(path, json.dumps(chrome_trace(profile)) + "\n", "--trace")
+    print_note(f"wrote {path}, for ui.perfetto.dev")
 
 
 def _case(task: Task, measurement: Measurement) -> Case:
