@@ -97,10 +97,10 @@ def all_to_all(x: Any, world: World) -> Any:
     that each process has for this one."""
     if world.group_size == 1:
         return x
-    if world.ops.exchange is None:  # everything to everybody
-        parts = all_gather(x.reshape((1, world.group_size, -1, *x.shape[1:])), world)
-        return parts[:, world.group_rank].reshape(x.shape)
     wire = _wire(x, world)
+    if world.ops.exchange is None:  # everything to everybody
+        parts = all_gather(wire.reshape((1, world.group_size, -1, *x.shape[1:])), world)
+        return parts[:, world.group_rank].reshape(x.shape).astype(x.dtype)
     if not _run_in_jit():  # @jit.cond: False
         _note("all_to_all", wire, 1)
     return world.ops.exchange(wire).astype(x.dtype)

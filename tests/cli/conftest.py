@@ -56,7 +56,6 @@ class FakeEngine:
 
     loaded: dict = {}
     asked: dict = {}
-    took_part = 0
     text_reason = speech_reason = "stop"
     failure: BaseException | None = None
     world = World()
@@ -77,7 +76,7 @@ class FakeEngine:
         return self._output(options["return_audio"])
 
     def take_part(self):
-        FakeEngine.took_part += 1
+        """No other ranks."""
 
     def stream(self, conversation, **options):
         FakeEngine.asked = {"conversation": conversation, **options}

@@ -237,6 +237,25 @@ def test_every_group_takes_its_share_and_all_of_its_ranks_the_same(manifest):
     assert shares == [["a", "c", "e", "g"]] * 2 + [["b", "d", "f"]] * 2
 
 
+def test_ranks_of_a_group_take_different_items_where_they_can(manifest):
+    items = list(read_manifest(manifest(*lines(*"abcdefg")), DEFAULTS))
+    shares = [[item.id for item in share(items, World(rank, 4, 2, data_parallel=True))] for rank in range(4)]
+    assert shares == [["a", "e"], ["b", "f"], ["c", "g"], ["d"]]
+
+
+def test_every_rank_writes_its_own_answers_and_then_helps(batch, fake_engine, asked, manifest, monkeypatch, tmp_path):
+    monkeypatch.setattr(fake_engine, "world", World(3, 4, 2, data_parallel=True))
+    monkeypatch.setattr(Waiter, "wait", lambda self, time_out_s: None)
+    monkeypatch.setattr(fake_engine, "take_part", lambda self: asked.append("took part"))
+    flags = ("--parallel", "zero3", "--data-parallel")
+    failing = {"id": "OmniError", "text": "OmniError"}
+    path = manifest(*lines("a", "b", "c"), {"id": "d", "text": "d", "speak": True}, *lines(*"efg"), failing)
+    assert batch(path, *flags).code == 0  # rank 0 says that one failed
+    assert fake_engine.loaded["data_parallel"] is True and asked == ["d", "OmniError", "took part"]
+    assert sorted(os.listdir(tmp_path / "out" / "answers")) == ["OmniError.json", "d.json"]
+    assert (tmp_path / "out" / "d.wav").is_file()
+
+
 @pytest.mark.parametrize(("rank", "wrote"), [(2, ["b.json"]), (3, [])])
 def test_the_leader_of_a_group_writes_its_answers_alone(
     batch, fake_engine, asked, manifest, monkeypatch, tmp_path, rank, wrote
@@ -351,6 +370,8 @@ def test_wrong_files_and_flags(user_error, no_engine, manifest, tiny_dir, silent
     assert "gone.jsonl: cannot be read" in user_error(*model, *out, "--manifest", "gone.jsonl")
     assert "cannot be written" in user_error(*model, "--manifest", good, "--out", good)
     assert "--speaker Nobody" in user_error(*model, *out, "--manifest", good, "--speaker", "Nobody")
+    wrong = user_error(*model, *out, "--manifest", good, "--parallel", "ep", "--data-parallel")
+    assert "--data-parallel with --parallel ep" in wrong and "zero3" in wrong
     assert "--time-out: 0" in user_error(*model, *out, "--manifest", good, "--time-out", "0")
     silent = ["batch", "--model", silent_dir, *out]
     assert "--speak: the checkpoint" in user_error(*silent, "--manifest", good, "--speak")

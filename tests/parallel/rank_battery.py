@@ -15,7 +15,7 @@ import numpy as np
 from ms_omni.parallel.world import start_world
 
 DTYPES = ("float32", "float16", "bfloat16", "int32", "int64", "bool_")
-KINDS = ("all_reduce", "all_gather", "broadcast")
+KINDS = ("all_reduce", "all_gather", "broadcast", "all_to_all")
 NUM_LAYERS = 3
 HIDDEN = 8
 
@@ -36,6 +36,9 @@ class Program:
 
     def broadcast(self, x):
         return self.collectives.broadcast(x, self.world, 1)
+
+    def all_to_all(self, x):
+        return self.collectives.all_to_all(x, self.world)
 
     def step(self, x, token):
         for weight in self.weights:
