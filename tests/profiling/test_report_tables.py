@@ -85,7 +85,7 @@ def test_a_figure_that_one_side_lacks_is_a_dash_there():
 
 def test_stages_have_their_share_and_other_is_shown():
     rows = {row[0]: row[1] for row in tables.stages(case_of(runs=[run_of(walls=(2.0, 2.0, 2.0))])).rows}
-    assert rows["Thinker decode"] == "0.600 30%" and rows["other"] == "0.0200 1%" and rows["whole answer"] == "2.00"
+    assert rows["Thinker decode"] == "0.600 (30%)" and rows["other"] == "0.0200 (1%)" and rows["whole answer"] == "2.00"
     assert rows["apart: loading"] == "3.20" and "compilation" not in rows
 
 

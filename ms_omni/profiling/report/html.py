@@ -91,7 +91,8 @@ def _side(profile: Profile, case: Case, run: Run) -> dict[str, Any]:
         "label": label,
         "number": plots.side_number(profile, label),
         "tiles": [_tile(case, run, *tile) for tile in _TILES] + [("peak memory", tables.peak_memory(run), "", "")],
-        "ratio": _ratios(case, run),
+        "ratios": _ratios(case, run),
+        "notes": run.notes,
         "detail": f"{run.dtype}, {run.attn_implementation} attention; {_count(run)}",
         "timeline": plots.timeline(case, run),
     }
@@ -117,7 +118,7 @@ def _tile(case: Case, run: Run, label: str, name: str, unit: str) -> tuple[str, 
 def _ratios(case: Case, run: Run) -> list[str]:
     """Thinker decode 33.7x (18.4 to 38.7) of mindone"""
     shown = {"thinker_decode_tokens_per_s": "Thinker decode", "talker_frames_per_s": "Talker", "wall_s": "whole answer"}
-    found = [ratio for ratio in case.ratios if ratio.side == run.side and ratio.figure in shown]
+    found = [ratio for name in shown for ratio in case.ratios if ratio.side == run.side and ratio.figure == name]
     return [f"{shown[ratio.figure]}: {times(ratio.ratio)} as fast as {ratio.baseline}" for ratio in found]
 
 

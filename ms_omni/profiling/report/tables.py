@@ -162,7 +162,7 @@ def _stage_cell(run: Run, name: str) -> str:
     values, wall = stage_spread(run, name), _wall(run)
     if values is None:
         return DASH
-    share = f" {values.median / wall.median:.0%}" if wall and wall.median else ""
+    share = f" ({values.median / wall.median:.0%})" if wall and wall.median else ""
     return number(values.median) + share
 
 
