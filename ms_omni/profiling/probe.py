@@ -13,7 +13,8 @@ def predictor_share(
     talker: Any, synchronize: Callable[[], object], clock: Callable[[], float] = time.perf_counter
 ) -> float | None:
     """Least seconds of the code predictor alone over those of a whole frame, one after the other FRAMES times; None
-    before a frame was made. (Both do the same work every time: what is more than the least is the machine's doing.) talker: a FusedTalker, between two answers: what its caches hold is lost."""
+    before a frame was made. Both do the same work every time: what takes longer than the least is the machine's doing.
+    talker: a FusedTalker, between two answers: what its caches hold is lost."""
     graph = talker.last_graph
     if graph is None:
         return None

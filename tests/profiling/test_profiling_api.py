@@ -1,0 +1,82 @@
+"""`profile` as Python has it."""
+
+import subprocess
+import sys
+
+import pytest
+
+from ms_omni.errors import OmniError
+from ms_omni.profiling import EngineSide, Profile, profile
+
+WORKLOAD = """
+text: Hello?
+thinker_max_new_tokens: 5
+talker_max_new_tokens: 3
+"""
+
+
+@pytest.fixture
+def workload(tmp_path):
+    (tmp_path / "short.yaml").write_text(WORKLOAD)
+    return str(tmp_path / "short.yaml")
+
+
+def test_two_engines_in_turns(fused, workload):
+    told = []
+    result = profile(
+        {"first": fused, "second": fused}, [workload], repeats=2, warm_up=1, progress=lambda *event: told.append(event)
+    )
+    assert told == [(f"short: {side}", done, 3) for done in (1, 2, 3) for side in ("first", "second")]
+    assert result == Profile.model_validate_json(result.model_dump_json())
+    [case] = result.cases
+    assert [(run.side, run.engine, len(run.repeats)) for run in case.runs] == [
+        ("first", "fused", 2),
+        ("second", "fused", 2),
+    ]
+    assert case.runs[0].answer_digest == case.runs[1].answer_digest
+    assert (case.workload.prompt_tokens, case.workload.thinker_max_new_tokens) == (case.workload.text_tokens, 5)
+    assert {ratio.side for ratio in case.ratios} == {"second"}
+    assert result.complete and result.caveats == ["CPU", "random weights"]
+    assert result.sampling["thinker_temperature"] == 0 and result.sampling["ignore_eos"]
+
+
+def test_an_interrupt_gives_what_is_finished(fused, workload, monkeypatch):
+    answers, plain = [], EngineSide.answer
+
+    def answer(self, task):
+        answers.append(task)
+        if len(answers) == 3:
+            raise KeyboardInterrupt
+        return plain(self, task)
+
+    monkeypatch.setattr(EngineSide, "answer", answer)
+    result = profile(fused, [workload], speech=False)
+    assert not result.complete and "interrupted" in result.caveats
+    assert [len(run.repeats) for case in result.cases for run in case.runs] == [1]
+    answers[:] = [None, None]
+    with pytest.raises(KeyboardInterrupt):
+        profile(fused, [workload], speech=False)
+
+
+def test_a_case_that_does_not_fit_is_named(fused, tmp_path):
+    (tmp_path / "long.yaml").write_text("text: Hello?\nthinker_max_new_tokens: [2, 99999]\nspeech: false\n")
+    result = profile(fused, [str(tmp_path / "long.yaml")], repeats=1, warm_up=0)
+    assert [case.workload.thinker_max_new_tokens for case in result.cases] == [2]
+    [skipped] = result.skipped
+    assert "99999" in skipped.workload and skipped.side is None and "max-new-tokens" in skipped.reason
+
+
+def test_nothing_that_fits(fused, tmp_path):
+    (tmp_path / "long.yaml").write_text("text: Hello?\nthinker_max_new_tokens: 99999\n")
+    with pytest.raises(OmniError, match="--thinker-max-new-tokens 99999"):
+        profile(fused, [str(tmp_path / "long.yaml")])
+
+
+def test_an_unknown_workload(fused):
+    with pytest.raises(OmniError, match="--workload txt: unknown workload, did you mean text"):
+        profile(fused, ["txt"])
+
+
+def test_the_package_waits_with_its_imports():
+    script = "import ms_omni.profiling, sys; print([m for m in ('mindspore', 'pydantic', 'numpy') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.strip() == "[]"
