@@ -89,7 +89,7 @@ class StackedDecoder(nn.Cell):
         """What other ranks need of this one for so many chunks of their prompts: its parts of the weights."""
         for _ in range(num_chunks):
             for layer in self.layers:
-                layer.large()
+                layer.parts()
                 if layer.has_experts:
                     layer.all_experts()
 

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 from fake_group import run_as_group, silent_world
 
-from ms_omni.parallel.table import part
+from ms_omni.checkpoint.config import read_config
+from ms_omni.checkpoint.reader import CheckpointReader
+from ms_omni.kernels import decoder_ops_cpu
+from ms_omni.kernels.decoder_ops import decoder_ops
+from ms_omni.parallel.shards import ShardedReader
+from ms_omni.parallel.sizes import TALKER, ModelSizes
+from ms_omni.parallel.table import ZERO3_LAYERS, part
 
 # Of every rank, (kind, size) in its order: 1 and 3 are prefills of so many chunks, 2 and 4 are steps
 WANTED = [
@@ -120,3 +126,45 @@ def test_every_rank_gets_the_experts_of_its_own_token(cpu, size):
     for rank, parts in enumerate(outputs):
         np.testing.assert_array_equal(np.concatenate(list(parts), axis=1), experts[chosen[rank]])
     assert [shape for _, shape in calls] == [(1, 2), (1, size, 2, 6 // size)]
+
+
+@pytest.mark.parametrize("in_numpy", [True, False])
+def test_prompts_of_different_lengths_and_a_token_of_each(tiny_dir, cpu, monkeypatch, in_numpy):
+    """A prompt of one token, which gathers all experts as well, a longer one, and a rank that has none."""
+    import mindspore as ms
+
+    from ms_omni.runtime.decoder import StackedDecoder
+    from ms_omni.runtime.decoder_spec import DecoderSpec
+    from ms_omni.runtime.share import Share
+    from ms_omni.runtime.token_step import TokenStep
+
+    monkeypatch.setattr(decoder_ops_cpu, "TOKENS_IN_NUMPY", in_numpy)
+    config, reader = read_config(tiny_dir), CheckpointReader(tiny_dir)
+    spec, sizes = DecoderSpec.from_config(config.talker_config.text_config), ModelSizes.from_config(config)
+    rows = np.random.default_rng(1).standard_normal((6, spec.hidden_size)).astype(np.float32)
+
+    def last_states(decoder, prompt, token):
+        """Of the prompt and of the token after it."""
+        cache, count = decoder.new_cache(8, "cache"), len(prompt)
+        if prompt:
+            state, _ = decoder.prefill(ms.Tensor(rows[prompt]), np.arange(count, dtype=np.float32), cache, [], -1)
+        else:
+            decoder.accompany(1)
+        step = TokenStep(decoder, cache, "step")
+        x, gathered = step.gather_before(ms.Tensor(rows[token : token + 1]))
+        made, _ = step.decode(x, ms.Tensor(float(count), ms.float32), ms.Tensor(count, ms.int32), gathered)
+        return [state.asnumpy(), made.asnumpy()] if prompt else None
+
+    questions = [([0], 1), ([2, 3, 4], 5), ([], 0)]
+
+    def program(world):
+        world = replace(world, data_parallel=True)
+        share, own = Share(ZERO3_LAYERS, world), ShardedReader(reader, ZERO3_LAYERS, world, sizes)
+        decoder = StackedDecoder(own, TALKER, spec, decoder_ops("CPU"), ms.float32, share)
+        return last_states(decoder, *questions[world.group_rank])
+
+    outputs, calls = run_as_group(3, program)
+    whole = StackedDecoder(reader, TALKER, spec, decoder_ops("CPU"), ms.float32)
+    for states, question in zip(outputs[:2], questions, strict=False):
+        np.testing.assert_allclose(states, last_states(whole, *question), rtol=1e-4, atol=1e-5)
+    assert len(calls) == 5 * spec.num_layers  # two for the prompts, three for the tokens
