@@ -58,11 +58,17 @@ class OmniEngine:
         return cls(EngineConfig(model=str(model), **settings), progress)
 
     def _load(self, progress: Progress | None) -> None:
+        from ms_omni.fitting import check_weights
         from ms_omni.kernels import setup_device
+        from ms_omni.runtime.room import free_device_bytes
 
         self.device = setup_device(self.settings.device)
         self.dtype = _choose_dtype(self.settings.dtype, self.device)
         self.world, self.parallel = join_job(self.settings, self.device, self.dtype, self.config)
+        check_weights(
+            self.settings, self.config, self.parallel, self.world.group_size, self.device, self.dtype,
+            free_device_bytes(self.device),
+        )  # fmt: skip
         self.attn_implementation = _choose_attention(self.settings.attn_implementation, self.device)
         import mindspore as ms
 

@@ -50,14 +50,22 @@ def check_memory(
 
 
 def free_device_bytes(device: str) -> int | None:
-    """What can still be allocated on "CPU" or "Ascend"; None where the system does not say."""
+    """What can still be allocated on "CPU" or "Ascend", at most; None where the system does not say."""
     if device == "Ascend":
-        import mindspore as ms
-
-        return int(ms.hal.get_device_properties(0).free_memory)
+        return _free_on_card()
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:
         return None
     kib = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
     return kib[0] * 1024 if kib else None
+
+
+def _free_on_card() -> int | None:
+    """Of a card that no other process uses. What MindSpore calls free leaves out the pool that it has taken for itself,
+    and it says 0 before the card was used."""
+    import mindspore as ms
+
+    ms.mint.zeros(1).asnumpy()
+    total = int(ms.hal.get_device_properties(0).total_memory)
+    return total - int(ms.runtime.memory_allocated()) if total else None

@@ -8,7 +8,7 @@ from ms_omni import OmniError, SamplingParams
 from ms_omni.checkpoint.config import read_config
 from ms_omni.parallel.world import World
 from ms_omni.runtime.capacities import config_row_bytes
-from ms_omni.runtime.room import check_memory, check_positions, free_device_bytes
+from ms_omni.runtime.room import GIB, check_memory, check_positions, free_device_bytes
 
 DECODER = SimpleNamespace(hidden_size=64, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2)
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -81,6 +81,15 @@ def test_memory():
 
 def test_this_machine_says_how_much_is_free():
     assert free_device_bytes("CPU") > 1 << 20
+
+
+@pytest.mark.parametrize(("total", "free"), [(64 * GIB, 60 * GIB), (0, None)])
+def test_a_card_says_how_much_is_free(cpu, monkeypatch, total, free):
+    import mindspore as ms
+
+    monkeypatch.setattr(ms.hal, "get_device_properties", lambda index: SimpleNamespace(total_memory=total))
+    monkeypatch.setattr(ms.runtime, "memory_allocated", lambda: 4 * GIB)
+    assert free_device_bytes("Ascend") == free
 
 
 @pytest.mark.parametrize("name", ["fused", "baseline"])

@@ -1,0 +1,60 @@
+"""A checkpoint that cannot fit is refused before it is read, with what would work."""
+
+import pytest
+
+from ms_omni import OmniEngine, OmniError
+from ms_omni.checkpoint.config import read_config
+from ms_omni.config import EngineConfig
+from ms_omni.fitting import check_weights
+from ms_omni.planning.model import plan_config
+from ms_omni.runtime.room import GIB
+
+ALL_MODES = "--parallel zero3 or ep or tp"
+
+
+def refused(settings, config, mode, cards, device, free_gib):
+    dtype = "float32" if device == "CPU" else "bfloat16"
+    with pytest.raises(OmniError) as error:
+        check_weights(EngineConfig(model="m", **settings), config, mode, cards, device, dtype, int(free_gib * GIB))
+    return str(error.value)
+
+
+@pytest.fixture(scope="module")
+def instruct():
+    return plan_config("instruct")  # 70.5 GB = 65.7 GiB; its Thinker alone is 59.1 GiB
+
+
+def test_what_fits_is_let_through(instruct):
+    settings = EngineConfig(model="m")
+    check_weights(settings, instruct, "none", 1, "Ascend", "bfloat16", 66 * GIB)
+    check_weights(settings, instruct, "ep", 2, "Ascend", "bfloat16", 40 * GIB)
+    check_weights(settings, instruct, "none", 1, "Ascend", "bfloat16", None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "mode", "cards", "free_gib", "parts"),
+    [
+        ({}, "none", 1, 62, ["--model m: its weights need 65.7 GiB", "none on 1 card,", "62 GiB are free",
+                             f"--cards 2 and {ALL_MODES}", "without the Talker (no --audio-out)"]),
+        ({}, "none", 1, 20, ["--cards 4 and --parallel zero3 or tp"]),
+        ({"parallel": "ep"}, "ep", 2, 30, ["--parallel ep on 2 cards", f"--cards 4 and {ALL_MODES}"]),
+        ({"engine": "mindone", "parallel": "zero3"}, "zero3", 2, 30, ["--cards 4 and --parallel zero3"]),
+        ({}, "none", 1, 1, ["more free memory is needed"]),
+    ],
+)  # fmt: skip
+def test_cards_that_are_too_small(instruct, settings, mode, cards, free_gib, parts):
+    message = refused(settings, instruct, mode, cards, "Ascend", free_gib)
+    assert all(part in message for part in parts), message
+
+
+def test_more_processes_are_no_more_memory_on_a_cpu(instruct):
+    message = refused({"with_talker": False}, instruct, "none", 1, "CPU", 100)
+    assert message.endswith("; more free memory is needed")
+
+
+def test_an_engine_asks_before_it_loads(tiny_dir, cpu, monkeypatch):
+    monkeypatch.setattr("ms_omni.runtime.room.free_device_bytes", lambda device: 1000)
+    monkeypatch.setattr("ms_omni.engine.OmniEngine._make_runtime", lambda *_: pytest.fail("loaded"))
+    with pytest.raises(OmniError, match=f"--model {tiny_dir}: its weights need"):
+        OmniEngine.from_pretrained(tiny_dir, device="CPU")
+    assert read_config(tiny_dir).enable_audio_output
