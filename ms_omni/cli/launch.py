@@ -13,6 +13,7 @@ from ms_omni.cli.parser import LineParser, did_you_mean, one_of, print_note, who
 from ms_omni.errors import OmniError
 
 if TYPE_CHECKING:
+    from ms_omni.config import EngineConfig
     from ms_omni.parallel.msrun import JobSpec
 
 USAGE = "ms-omni launch --cards N [flags] -- understand --model DIR ... (or another command, or a script.py)"
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from ms_omni.parallel.msrun import find_msrun, job_environment, job_settings, msrun_line, shell_text
 
     words = args.words[1:] if args.words[:1] == ["--"] else args.words
-    _check_words(words)
+    _check_words(words, args.group_size or args.cards * args.nodes)
     device = check_cards(Machine(), args.cards, words)
     spec = _spec(args, words, binds_cores=args.bind_core == "on" or (args.bind_core == "auto" and device == "Ascend"))
     line = msrun_line(spec, find_msrun())
@@ -85,8 +86,8 @@ def _spec(args: argparse.Namespace, words: list[str], binds_cores: bool) -> JobS
     )
 
 
-def _check_words(words: list[str]) -> None:
-    """Find what is wrong with the command here, once, and not in every rank."""
+def _check_words(words: list[str], group_size: int) -> None:
+    """Find what is wrong with the command here, once, and not in every rank. group_size: cards that share a model."""
     from ms_omni.cli.main import COMMANDS
 
     allowed = [command for command in COMMANDS if command != "launch"]
@@ -110,13 +111,24 @@ def _check_words(words: list[str]) -> None:
         from ms_omni.cli.request import check_request
         from ms_omni.cli.settings import merge_settings
 
-        check_request(merge_settings(args))
+        _check_sharing(check_request(merge_settings(args)).engine, group_size)
     elif words[0] == "batch":
         from ms_omni.cli.batch import FLAGS
         from ms_omni.cli.batch_job import check_batch
         from ms_omni.cli.settings import merge_settings
 
-        check_batch(merge_settings(args, FLAGS), args.restart)
+        _check_sharing(check_batch(merge_settings(args, FLAGS), args.restart).engine, group_size)
+
+
+def _check_sharing(engine: EngineConfig, group_size: int) -> None:
+    """Raises OmniError for a model that so many cards cannot share: before they all have loaded MindSpore."""
+    if engine.parallel in ("none", "auto"):
+        return
+    from ms_omni.checkpoint.config import read_config
+    from ms_omni.parallel.sizes import ModelSizes
+    from ms_omni.parallel.table import check_world
+
+    check_world(engine.parallel, group_size, ModelSizes.from_config(read_config(engine.model)))
 
 
 def _make_directory(path: Path) -> None:

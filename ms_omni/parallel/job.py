@@ -154,8 +154,9 @@ class Job:
             )
             return EXIT_FAILED
         if failure.code == EXIT_USER_ERROR:
-            if rank != self.shown_rank:
-                self.err.write("".join(f"{line}\n" for line in _last_lines(self._log(rank))[-1:]))
+            reason = _last_lines(self._log(rank))[-1:]
+            if reason != _last_lines(self._log(self.shown_rank))[-1:]:  # shown already, if it found the same
+                self.err.write("".join(f"{line}\n" for line in reason))
             return EXIT_USER_ERROR
         if rank != self.shown_rank:
             self._show(self._log(rank))

@@ -37,6 +37,20 @@ def test_refused(user_error, argv, parts):
     assert all(part in line for part in parts), line
 
 
+@pytest.mark.parametrize(
+    ("mode", "cards", "parts"),
+    [
+        ("ep", 9, ["--parallel ep with --cards 9", "the 8 experts", "at most 8 cards to a group", "--parallel zero3"]),
+        ("tp", 3, ["--parallel tp with --cards 3", "use 2, 4 cards"]),
+    ],
+)
+def test_a_model_that_so_many_cards_cannot_share(user_error, tiny_dir, mode, cards, parts):
+    words = ["--", "understand", "--model", tiny_dir, "--text", "Hello", "--parallel", mode]
+    line = user_error("launch", "--cards", cards, *words)
+    assert all(part in line for part in parts), line
+    assert "--group-size 4" in user_error("launch", "--cards", cards, "--group-size", 4, *words)
+
+
 def test_node_rank_out_of_range(user_error):
     words = ["--cards", "2", "--nodes", "2", "--node-rank", "2", "--master-addr", "10.0.0.1", "--", "doctor"]
     assert "--node-rank 2: expected 0 to 1" in user_error("launch", *words)
