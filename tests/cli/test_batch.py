@@ -416,7 +416,7 @@ def test_two_processes_are_two_replicas(manifest, tiny_dir, tmp_path):
 
     def launch():
         line_words = [str(word) for word in line]
-        return subprocess.run(line_words, capture_output=True, text=True, timeout=300, cwd=tmp_path, env=environment)
+        return subprocess.run(line_words, capture_output=True, text=True, timeout=600, cwd=tmp_path, env=environment)
 
     done = launch()
     assert (done.returncode, done.stdout) == (0, ""), done.stderr

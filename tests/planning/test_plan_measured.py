@@ -32,14 +32,19 @@ def measure(directory, work, words, speak):
 def check(directory, words, speak, **settings):
     lengths = {"prompt_tokens": words + TEMPLATE_TOKENS, "max_new_tokens": 8, "talker_max_new_tokens": 30}
     work = Workload(**lengths, video_size=(640, 352), **settings)
-    found = measure(directory, work, words, speak)
     planned = Planned(plan_config(str(directory)), find_hardware("cpu"), "float32", speak)
     plan = plan_memory(planned, work, "none", 1)
+    peak = 0
+    for _ in range(3):  # a busy machine keeps the thread that looks from seeing the peak; it never makes it higher
+        found = measure(directory, work, words, speak)
+        peak = max(peak, found["peak_bytes"])
+        if plan.total <= 1.12 * peak:
+            break
     print(plan.prompt_tokens, round(plan.total / 2**20), found)
     assert plan.prompt_tokens == pytest.approx(found["prompt_tokens"], abs=3)
     assert plan.weight_bytes == found["weight_bytes"]
     assert plan.kv_cache == found["kv_cache_bytes"]
-    assert plan.total == pytest.approx(found["peak_bytes"], rel=0.15)
+    assert plan.total == pytest.approx(peak, rel=0.15)
 
 
 @pytest.fixture(scope="session")
