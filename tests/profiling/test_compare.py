@@ -8,7 +8,7 @@ import pytest
 from sample_profiles import case_of, npu_profile, profile_of, run_of, spread_of
 
 from ms_omni.errors import OmniError
-from ms_omni.profiling.report import FORMATS, compare, render_comparison
+from ms_omni.profiling.report import FORMATS, compare, render, render_comparison
 from ms_omni.profiling.report.changes import change_of
 
 
@@ -115,3 +115,11 @@ def test_every_format_says_what_got_worse():
 
 def test_nothing_worse_is_said_as_well():
     assert "no regression beyond the noise" in render_comparison(compare(profile_of(), profile_of()), "table")
+
+
+def test_a_machine_that_was_busy_is_named():
+    quiet, text = profile_of(), "others kept the machine's cores busy"
+    busy = quiet.model_copy(update={"machine": quiet.machine.model_copy(update={"load_average": [2.0, 1.0, 1.0]})})
+    assert text not in render_comparison(compare(quiet, quiet), "table")
+    assert f"second: {text}" in render_comparison(compare(quiet, busy), "table")
+    assert text in render(busy, "markdown") and text not in render(quiet, "markdown")

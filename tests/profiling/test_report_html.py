@@ -106,3 +106,13 @@ def test_close_spans_are_one_bar():
     span = repeat.spans[0].model_copy(update={"stage": "compile"})
     spans = [span.model_copy(update={"start_s": s, "end_s": e}) for s, e in ((0.5, 0.6), (0.1, 0.2), (0.2005, 0.3))]
     assert plots._stretches(repeat.model_copy(update={"spans": spans}), "compile") == [(0.1, 0.3), (0.5, 0.6)]
+
+
+def test_a_stage_too_short_to_be_seen_has_no_row():
+    run = run_of(walls=(1.0,))
+    (repeat,) = run.repeats
+    spans = [repeat.spans[0].model_copy(update={"end_s": repeat.spans[0].start_s + 0.0005}), *repeat.spans[1:]]
+    case = case_of(runs=[run])
+    short = run.model_copy(update={"repeats": [repeat.model_copy(update={"spans": spans})]})
+    assert ">media<" in plots.timeline(case, run) and ">media<" not in plots.timeline(case, short)
+    assert ">processor<" in plots.timeline(case, short)

@@ -9,9 +9,9 @@ from itertools import groupby
 
 from ms_omni.profiling.document import FIGURES
 from ms_omni.profiling.report.changes import LEAST_CHANGE, UNKNOWN_NOISE, WITHIN_NOISE, Change, Comparison
-from ms_omni.profiling.report.heading import title
+from ms_omni.profiling.report.heading import BUSY, is_busy, title
 from ms_omni.profiling.report.tables import Table
-from ms_omni.profiling.report.values import DASH, figure_row
+from ms_omni.profiling.report.values import DASH, figure_row, number
 
 SCHEMA = "ms_omni.comparison"
 RULE = (
@@ -54,6 +54,9 @@ def summary(comparison: Comparison) -> list[str]:
     lines = [f"{count}: {marked}{more}" if found else f"no {count[2:].replace('regressions', 'regression')}"]
     if any(change.verdict == UNKNOWN_NOISE for change in comparison.changes):
         lines.append("noise unknown: a run has one repeat, so nothing of it is marked; measure with --repeats 3")
+    for which, profile in (("first", comparison.before), ("second", comparison.after)):
+        if is_busy(profile):
+            lines.append(f"{which}: {BUSY} (load average {number(profile.machine.load_average[0])})")
     return [*lines, *comparison.missing, RULE]
 
 

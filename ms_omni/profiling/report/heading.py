@@ -9,6 +9,14 @@ import shlex
 from ms_omni.profiling.document import Case, Profile, Run
 from ms_omni.profiling.report.values import number
 
+BUSY = "others kept the machine's cores busy, so times may be too long"
+
+
+def is_busy(profile: Profile) -> bool:
+    """Whether in the minute before the measurement as much waited to run as there are cores."""
+    load = profile.machine.load_average
+    return bool(load) and load[0] >= profile.machine.cores
+
 
 def caveats(profile: Profile) -> list[str]:
     """What the title must say: the document's own caveats, and those that its content implies."""
@@ -63,7 +71,7 @@ def answer_of(case: Case) -> str:
 def provenance(profile: Profile) -> list[tuple[str, str]]:
     """(name, value) of everything that a figure depends on, beside the prompts."""
     machine, model = profile.machine, profile.model
-    load = ", ".join(number(value) for value in machine.load_average)
+    load = ", ".join(number(value) for value in machine.load_average) or "unknown"
     return [
         ("command", shlex.join(profile.command)),
         ("measured at", profile.made_at),
@@ -71,7 +79,7 @@ def provenance(profile: Profile) -> list[tuple[str, str]]:
         ("versions", ", ".join(f"{name} {version}" for name, version in profile.versions.items())),
         ("device", where(profile)),
         ("machine", f"{machine.cpu}, {machine.cores} cores, {machine.memory_bytes / 1e9:.1f} GB, {machine.system}"),
-        ("load average before", load or "unknown"),
+        ("load average before", f"{load}: {BUSY}" if is_busy(profile) else load),
         ("model", f"{model.name}, {model.weights} weights, {model.parameters / 1e9:.3g} billion parameters"),
         ("sampling", json.dumps(profile.sampling, ensure_ascii=False)),
         ("answers", f"{repeats_of(profile)} of each side after {profile.warm_up} not counted, taking turns"),

@@ -36,6 +36,7 @@ _STYLE: Any = {
 _LEGEND: Any = {"frameon": False, "labelcolor": _INK}
 _WIDTH = 9.6  # inches; the page scales it
 _GAP = 0.002  # of the answer: spans of one stage that are closer are drawn as one
+_LEAST = 0.001  # of the answer: a shorter stage would be an empty row
 
 
 def typical(run: Run) -> Repeat | None:
@@ -49,7 +50,8 @@ def timeline(case: Case, run: Run) -> str:
     repeat = typical(run)
     if repeat is None or not repeat.spans:
         return ""
-    present = [name for name in STAGES if any(span.stage == name for span in repeat.spans)]
+    lengths = {name: sum(end - start for start, end in _stretches(repeat, name)) for name in STAGES}
+    present = [name for name in STAGES if lengths[name] > _LEAST * repeat.wall_s]
     marks = {name: points for name, points in repeat.marks.items() if name in _MARKS and len(points) > 1}
     heights = [0.26 * len(present) + 0.1, *([1.3] if marks else [])]
     figure, axes = _figure(sum(heights) + 0.7, heights)
@@ -136,12 +138,18 @@ def _curve(axes: Any, profile: Profile, label: str, name: str, x_of: Callable[[C
 def _scale(axes: Any) -> None:
     """From 0; logarithmic where one side is so much faster that the other would lie on the ground."""
     heights = [height for line in axes.lines for height in line.get_ydata() if height > 0]
-    if heights and max(heights) > 20 * min(heights):
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.yaxis.set_minor_formatter("")
-    else:
+    if not heights or max(heights) < 20 * min(heights):
         axes.set_ylim(bottom=0)
+        return
+    from matplotlib.ticker import LogLocator
+
+    def written(value: float, _: int) -> str:
+        return f"{value:g}"
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(written)
+    axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+    axes.yaxis.set_minor_formatter(written if max(heights) < 100 * min(heights) else "")
 
 
 def _limits(axes: Any, profile: Profile, x_of: Callable[[Case], int]) -> None:
