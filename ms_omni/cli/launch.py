@@ -41,23 +41,26 @@ def run(args: argparse.Namespace) -> int:
     """Check everything on this machine, then run the job. Exit code 0; 1 when a rank failed; 2 for wrong input."""
     from ms_omni.cli.cards import check_cards
     from ms_omni.cli.machine import Machine
+    from ms_omni.cli.quiet import results_only_on_stdout
     from ms_omni.parallel.job import Job
     from ms_omni.parallel.msrun import find_msrun, job_environment, job_settings, msrun_line, shell_text
 
     words = args.words[1:] if args.words[:1] == ["--"] else args.words
-    _check_words(words, args.group_size or args.cards * args.nodes)
+    user = dict(os.environ)  # before libraries are kept quiet here
+    with results_only_on_stdout(args.debug):
+        _check_words(words, args.group_size or args.cards * args.nodes)
     device = check_cards(Machine(), args.cards, words)
     spec = _spec(args, words, binds_cores=args.bind_core == "on" or (args.bind_core == "auto" and device == "Ascend"))
     line = msrun_line(spec, find_msrun())
     num_cores = len(os.sched_getaffinity(0))
-    settings = job_settings(spec, os.environ, device, num_cores, debug=args.debug)
+    settings = job_settings(spec, user, device, num_cores, debug=args.debug)
     if args.dry_run:
         print(shell_text(line, settings))
         return 0
     _make_directory(spec.log_dir)
     if spec.node_rank > 0:
         print_note(f"ranks {spec.local_ranks[0]} to {spec.local_ranks[-1]} run here; the result appears on machine 0")
-    return Job(spec, line, job_environment(settings, os.environ), sys.stdout, sys.stderr).run()
+    return Job(spec, line, job_environment(settings, user), sys.stdout, sys.stderr).run()
 
 
 def _spec(args: argparse.Namespace, words: list[str], binds_cores: bool) -> JobSpec:

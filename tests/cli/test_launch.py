@@ -1,6 +1,9 @@
 """`ms-omni launch` up to the start of msrun: what it refuses, and what it would run."""
 
+import os
 import socket
+import subprocess
+import sys
 
 import pytest
 from npu_smi_samples import TWO_910B3
@@ -71,6 +74,17 @@ def test_dry_run_prints_what_would_run(cli, tmp_path, monkeypatch):
     assert result.code == 0 and result.err == "" and list(tmp_path.iterdir()) == []
     assert "--worker_num=2" in result.out and "--master_port=23456" in result.out
     assert result.out.endswith("python -m ms_omni.parallel.rank_program msrun_log/23456 doctor --json\n")
+
+
+def test_a_check_leaves_the_jobs_environment_alone(tiny_dir):
+    """In a process of its own: libraries that the check imports are quiet, and their settings are not the job's."""
+    words = ["launch", "--cards", "2", "--master-port", "23456", "--dry-run", "--", "understand", "--parallel", "ep"]
+    environment = {name: value for name, value in os.environ.items() if name != "GLOG_v"}
+    done = subprocess.run(
+        [sys.executable, "-m", "ms_omni", *words, "--model", tiny_dir, "--text", "Hello"],
+        capture_output=True, text=True, env=environment, timeout=600,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "") and "export GLOG_v=3\n" in done.stdout
 
 
 def test_without_a_card_everything_runs_on_the_cpu():
