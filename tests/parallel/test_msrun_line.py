@@ -96,6 +96,14 @@ def test_ports():
         check_port(80)
 
 
+def test_a_drawn_port_is_no_connections(monkeypatch):
+    """Systems give connections ports from 32768 on, and nothing may come between drawing one and listening there."""
+    assert all(1024 < free_port() < 32_768 for _ in range(20))
+    monkeypatch.setattr("ms_omni.parallel.msrun._is_free", lambda port: False)
+    with pytest.raises(OmniError, match="--master-port: no free port found from 20000 to 32000; name one"):
+        free_port()
+
+
 def test_missing_msrun(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))
