@@ -24,6 +24,16 @@ def answer(engine, question):
         return str(error)
 
 
+def is_one_chain(name):
+    """Whether every collective of a compiled graph waits for the one before: then all graphs keep one order."""
+    behind, count = {}, 0
+    for node in graph_counts.graph_nodes(name):
+        is_collective = graph_counts._kind(node) is not None
+        behind[node.name] = max((behind.get(value.name, 0) for value in node.input), default=0) + is_collective
+        count += is_collective
+    return max(behind.values(), default=0) == count
+
+
 def main():
     out_dir, checkpoint = Path(sys.argv[1]), sys.argv[2]
     decoder_ops_cpu.TOKENS_IN_NUMPY = "operators" not in sys.argv
@@ -38,6 +48,7 @@ def main():
         name: [[c.kind, c.calls, c.bytes] for c in graph_counts.graph_counts([name])]
         for name in graph_counts.compiled_graphs()
     }
+    report["are_chains"] = [is_one_chain(name) for name in graph_counts.compiled_graphs()]
     (out_dir / f"rank_{engine.world.rank}.json").write_text(json.dumps(report))
 
 
