@@ -89,7 +89,7 @@ def test_the_only_side_of_each_is_compared_whatever_it_is():
     first = profile_of([case_of(runs=[run_of("mindone", parallel="zero3", cards=2, group_size=2)])])
     second = profile_of([case_of(runs=[run_of("fused", parallel="ep", cards=2, group_size=2)])])
     comparison = compare(first, second)
-    assert {change.run for change in comparison.changes} == {"mindone, zero3 on 2 cards -> fused, ep on 2 cards"}
+    assert {change.run for change in comparison.changes} == {"mindone, zero3 x 2 -> fused, ep x 2"}
 
 
 def test_no_common_side_is_one_clear_line():

@@ -101,7 +101,7 @@ def test_ranks_are_shown_with_their_skew():
     table = next(iter(tables.ranks(case)))
     assert [row[0] for row in table.rows] == ["0", "1"]
     assert table.rows[1][2] == "3.60" and table.rows[1][4] == DASH
-    assert run_label(case.runs[1]) == "fused, ep on 2 cards"
+    assert run_label(case.runs[1]) == "fused, ep x 2"
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 140])
@@ -109,7 +109,7 @@ def test_no_column_is_cut_off_in_a_narrow_terminal(width):
     text = terminal.render(npu_profile(), width)
     drawn = [line for line in text.splitlines() if "│" in line or "┃" in line]
     assert max(map(len, drawn)) <= width
-    for heading in ("frames/s", "memory", "ep on 2"):
+    for heading in ("frames/s", "memory", "ep x 2"):
         assert heading in text
 
 

@@ -45,11 +45,11 @@ def where(profile: Profile) -> str:
 
 
 def run_label(run: Run) -> str:
-    """fused; with several cards, how they share: fused, ep on 2 cards."""
+    """fused; with several ranks, how they share: fused, ep x 2."""
     if run.cards <= 1:
         return run.side
     groups = "" if run.group_size in (0, run.cards) else f" in groups of {run.group_size}"
-    return f"{run.side}, {run.parallel} on {run.cards} cards{groups}"
+    return f"{run.side}, {run.parallel} x {run.cards}{groups}"
 
 
 def prompt_of(case: Case) -> str:
