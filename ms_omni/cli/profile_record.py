@@ -85,5 +85,5 @@ def shown(profile: Profile, figures: tuple[str, ...]) -> Profile:
             for run in case.runs
         ]
         ratios = [ratio for ratio in case.ratios if ratio.figure in figures]
-        cases.append(case.model_copy(update={"runs": runs, "ratios": ratios}))
+        cases.append(case.model_copy(update={"runs": runs, "ratios": ratios, "shown": list(figures)}))
     return profile.model_copy(update={"cases": cases})

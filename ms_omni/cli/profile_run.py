@@ -22,7 +22,8 @@ from ms_omni.cli.progress import make_progress
 from ms_omni.errors import OmniError
 from ms_omni.parallel.world import GROUP_SIZE_VARIABLE, is_under_msrun
 from ms_omni.profiling import environment
-from ms_omni.profiling.document import Case, Profile, Workload
+from ms_omni.profiling.api import case_of
+from ms_omni.profiling.document import Profile
 from ms_omni.profiling.energy import EnergyMeter
 from ms_omni.profiling.measure import Measurement
 from ms_omni.profiling.sides import EngineSide, Side
@@ -92,7 +93,7 @@ def _measure_task(job: ProfileJob, sides: list[Side], task: Task, meter: EnergyM
         task,
         job.repeats,
         job.warm_up,
-        on_repeat=lambda side, repeat: record.keep(_case(task, measurement)),
+        on_repeat=lambda side, repeat: record.keep(case_of(task, measurement)),
         progress=lambda side, done, total: progress(f"{task.name}: {side}", done, total),
         meter=meter,
     )
@@ -100,8 +101,9 @@ def _measure_task(job: ProfileJob, sides: list[Side], task: Task, meter: EnergyM
         measurement.run()
     finally:
         progress.close()
+    everybody = len(measurement.skipped) == len(sides)
     for name, reason in measurement.skipped.items():
-        record.skip(task.name, name if len(sides) > 1 else None, reason)
+        record.skip(task.name, None if everybody else name, reason)
     if job.trace is not None:
         for side in sides:
             if isinstance(side, EngineSide) and side.name not in measurement.skipped:
@@ -125,26 +127,6 @@ def _write_stages(directory: Path, profile: Profile) -> None:
     path = directory / "stages.json"
     write_text(path, json.dumps(chrome_trace(profile)) + "\n", "--trace")
     print_note(f"wrote {path}, for ui.perfetto.dev")
-
-
-def _case(task: Task, measurement: Measurement) -> Case:
-    """As it stands."""
-    prompt = measurement.prompt
-    media = {name: prompt.get(f"{name}_tokens", 0) for name in ("image", "audio", "video")}
-    workload = Workload(
-        name=task.name,
-        digest=task.digest,
-        prompt_tokens=prompt["prompt_tokens"],
-        text_tokens=prompt["prompt_tokens"] - sum(media.values()),
-        image_tokens=media["image"],
-        audio_tokens=media["audio"],
-        video_tokens=media["video"],
-        thinker_max_new_tokens=task.sampling.thinker_max_new_tokens or 0,
-        talker_max_new_tokens=(task.sampling.talker_max_new_tokens or 0) if task.speech else 0,
-        speech=task.speech,
-        media=list(task.media),
-    )
-    return Case(workload=workload, runs=measurement.runs, ratios=measurement.ratios)
 
 
 def _token_counter(job: ProfileJob) -> Callable[[str], int]:

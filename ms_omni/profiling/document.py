@@ -164,9 +164,12 @@ class Workload(_Part):
 
 
 class Case(_Part):
+    """shown: the figures that a view was asked for; all of them where none is named."""
+
     workload: Workload
     runs: list[Run]
     ratios: list[Ratio] = []
+    shown: list[str] = []
 
 
 class Skipped(_Part):

@@ -114,7 +114,7 @@ def figures(case: Case) -> Table:
         label, cells = figure_row(name, (run.figures.get(name) for run in case.runs))
         rows.append((label, *cells, *(times(_ratio(case, name, pair)) for pair in pairs)))
     columns = ("median (least to most)", *(run_label(run) for run in case.runs), *(f"{a} / {b}" for a, b in pairs))
-    missing = [name for name in FIGURES if name not in shown]
+    missing = [name for name in case.shown or FIGURES if name not in shown]
     return Table(
         f"{case.workload.name}: figures", columns, tuple(rows), notes=tuple(_notes(case, missing, bool(pairs)))
     )
