@@ -55,6 +55,10 @@ def test_every_colour_of_a_plot_is_the_pages_own(page):
     used = set(re.findall(r"var\((--[\w-]+)", page)) - {"--c", "--value"}
     styles = page[: page.index("</style>")]
     assert all(f"{name}:" in styles for name in used)
+    drawn = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    assert "var(--stage-code2wav)" in drawn[0] and "var(--side-" not in drawn[0]
+    assert {"var(--side-0)", "var(--side-1)"} <= set(re.findall(r"var\(--[\w-]+\)", drawn[-1]))
+    assert "var(--stage-" not in drawn[-1]
     assert {f"--stage-{name.replace('_', '-')}" for name in (*STAGES, OTHER)} <= set(re.findall(r"--[\w-]+", styles))
 
 
