@@ -434,3 +434,36 @@ def test_two_processes_are_two_replicas(manifest, tiny_dir, tmp_path):
     again = launch()
     assert again.returncode == 0 and "all 4 are answered already" in again.stderr
     assert results(tmp_path) == first
+
+
+@pytest.mark.slow
+def test_ranks_of_two_groups_answer_their_own(manifest, cli, tiny_dir, tmp_path):
+    """Four processes, two to a model: each answers some of the lines, one of which is broken, as one process does."""
+    (tmp_path / "broken.png").write_text("no picture")
+    said = {"id": "said", "text": "Four", "speak": True}
+    path = manifest(
+        *lines("One", "Two", "Three"),
+        said,
+        {"id": "bad", "image": str(tmp_path / "broken.png")},
+        *lines("Six, and more"),
+    )
+    words = ["batch", "--model", tiny_dir, "--manifest", path, "--device", "CPU", "--seed", "1"]
+    words += ["--thinker-max-new-tokens", "6", "--talker-max-new-tokens", "4", "--thinker-temperature", "0.9"]
+    line = [sys.executable, "-m", "ms_omni", "launch", "--cards", "4", "--group-size", "2", "--", *words]
+    line += ["--out", tmp_path / "out", "--parallel", "zero3", "--data-parallel"]
+    environment = {name: value for name, value in os.environ.items() if name not in RANK_VARIABLES}
+    done = subprocess.run(
+        [str(word) for word in line], capture_output=True, text=True, timeout=600, cwd=tmp_path, env=environment
+    )
+    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+    assert "6 of 6 done, 1 failed" in done.stderr and "bad: image" in done.stderr
+    found = results(tmp_path)
+    assert len({doc["stats"]["load_s"] for doc in found if "stats" in doc}) == 4  # every process has answered some
+    assert cli(*words, "--out", tmp_path / "alone").code == 1
+    alone = (tmp_path / "alone" / "results.jsonl").read_text(encoding="utf-8").splitlines()
+    for one, expected in zip(found, map(json.loads, alone), strict=True):
+        assert (one["id"], one.get("token_ids"), one.get("error")) == (
+            expected["id"], expected.get("token_ids"), expected.get("error"),
+        )  # fmt: skip
+    waves = [soundfile.read(tmp_path / where / "said.wav")[0] for where in ("out", "alone")]
+    np.testing.assert_allclose(*waves, atol=1e-4)
