@@ -80,20 +80,31 @@ def test_collectives(tmp_path, cards, group_size, transport):
         assert report["eager_counts"] == report["graph_counts"] == report["counts_after_graph"] == STEP_COUNTS
 
 
-def start_loop(tmp_path, *words):
-    line = [sys.executable, "-m", "ms_omni", "launch", "--cards", "2", "--", str(HERE / "rank_loop.py"), str(tmp_path)]
-    job = subprocess.Popen(
-        [*line, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment()
-    )
-    deadline = time.monotonic() + 300
-    while not all((tmp_path / f"started_{rank}").exists() for rank in range(2)):
-        assert time.monotonic() < deadline and job.poll() is None, job.communicate()
-        time.sleep(0.1)
-    return job
+@pytest.fixture
+def start_loop(tmp_path):
+    """start_loop(*words): a launched job whose ranks are in their loop. It never outlives its test."""
+    jobs = []
+
+    def start(*words):
+        line = [sys.executable, "-m", "ms_omni", "launch", "--cards", "2", "--", str(HERE / "rank_loop.py")]
+        line += [str(tmp_path), *words]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        job = subprocess.Popen(line, cwd=tmp_path, env=environment(), **pipes)
+        jobs.append(job)
+        deadline = time.monotonic() + 300
+        while not all((tmp_path / f"started_{rank}").exists() for rank in range(2)):
+            assert time.monotonic() < deadline and job.poll() is None, job.poll()
+            time.sleep(0.1)
+        return job
+
+    yield start
+    for job in jobs:
+        job.kill()
+        job.communicate()
 
 
-def test_a_killed_rank_ends_the_job(tmp_path):
-    job = start_loop(tmp_path)
+def test_a_killed_rank_ends_the_job(start_loop, tmp_path):
+    job = start_loop()
     os.kill(int((tmp_path / "started_1").read_text()), signal.SIGKILL)
     start = time.monotonic()
     out, err = job.communicate(timeout=120)
@@ -104,8 +115,8 @@ def test_a_killed_rank_ends_the_job(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_failing_rank_shows_its_last_lines(tmp_path):
-    job = start_loop(tmp_path, "1")
+def test_a_failing_rank_shows_its_last_lines(start_loop, tmp_path):
+    job = start_loop("1")
     _, err = job.communicate(timeout=120)
     assert job.returncode == 1
     assert "  | ms_omni.errors.OmniError: this rank cannot go on\n" in err
@@ -115,8 +126,8 @@ def test_a_failing_rank_shows_its_last_lines(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 130), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
-def test_the_launchers_end_is_everybodys(tmp_path, number, code):
-    job = start_loop(tmp_path)
+def test_the_launchers_end_is_everybodys(start_loop, tmp_path, number, code):
+    job = start_loop()
     job.send_signal(number)
     job.communicate(timeout=120)
     assert job.returncode == code
