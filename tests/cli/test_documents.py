@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ms_omni.cli import batch, doctor, launch, plan, report, settings, tiny, understand
+from ms_omni.cli import batch, doctor, launch, plan, profile, report, settings, tiny, understand
 from ms_omni.cli.parser import LineParser
 from ms_omni.config import ATTN_IMPLEMENTATIONS, DEVICES, DTYPES, ENGINES, MEDIA_READERS, PARALLEL_MODES
 
@@ -19,6 +19,7 @@ COMMANDS = {
     "doctor": doctor,
     "launch": launch,
     "plan": plan,
+    "profile": profile,
     "report": report,
 }
 
