@@ -99,10 +99,12 @@ def _report(job: ProfileJob, profile: Profile, results: TextIO) -> None:
     results.write(render(profile if on_stdout == "json" else chosen, on_stdout))
     results.flush()
     if job.out is not None:
+        files = [job.out / f"{NAME}.json"]  # written all along
         for name in job.formats:
-            if name not in ("table", "json"):  # one is on stdout, the other was written all along
-                write_text(job.out / f"{NAME}{SUFFIXES[name]}", render(chosen, name))
-        print_note(f"wrote {job.out / NAME}.json and what --format names beside it")
+            if name not in ("table", "json"):
+                files.append(job.out / f"{NAME}{SUFFIXES[name]}")
+                write_text(files[-1], render(chosen, name))
+        print_note(f"wrote {', '.join(map(str, files))}")
 
 
 def _code(profile: Profile) -> int:
