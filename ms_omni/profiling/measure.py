@@ -10,7 +10,7 @@ from typing import Protocol
 from ms_omni.config import ENGINES
 from ms_omni.errors import OmniError
 from ms_omni.profiling.crew import Crew
-from ms_omni.profiling.document import Rank, Ratio, Repeat, Run
+from ms_omni.profiling.document import OTHER, Rank, Ratio, Repeat, Run
 from ms_omni.profiling.figures import (
     Measured,
     as_repeat,
@@ -83,15 +83,17 @@ class Measurement:
         """Answers everything. What one side cannot answer the others still do."""
         repeats, warm_up = self._numbers
         for number in range(-warm_up, repeats):
-            for record in list(self._records):
+            for record in self._records:
+                name = record.side.name
+                if name in self.skipped:
+                    continue
                 try:
                     self._answer(record, number)
                 except OmniError as error:
-                    self.skipped[record.side.name] = str(error)
-                    self._records.remove(record)
+                    self.skipped[name] = str(error)
                     continue
                 if self._progress:
-                    self._progress(record.side.name, number + warm_up + 1, repeats + warm_up)
+                    self._progress(name, number + warm_up + 1, repeats + warm_up)
         return self
 
     @property
@@ -171,7 +173,7 @@ def _run(record: _Record, shared: tuple[str, ...]) -> Run:
         compile_s=first.seconds("compile"),
         repeats=repeats,
         figures=spreads([repeat.figures for repeat in repeats]),
-        stages_s=spreads([repeat.stages_s | {"other": repeat.other_s} for repeat in repeats]),
+        stages_s=spreads([repeat.stages_s | {OTHER: repeat.other_s} for repeat in repeats]),
         ranks=_ranks(record.everyone),
         per_token=_medians([per_token(repeat) for repeat in repeats]),
         per_frame=_medians([per_frame(repeat) for repeat in repeats]),

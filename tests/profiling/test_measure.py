@@ -122,7 +122,21 @@ def test_a_side_that_refuses_leaves_the_others_to_go_on():
     measurement = Measurement(sides, TASK, 2, 1).run()
     assert measurement.skipped == {"mindone": "does not fit"}
     assert [run.side for run in measurement.runs] == ["fused"]
-    assert SHARED_PROCESS not in measurement.runs[0].notes
+    assert SHARED_PROCESS in measurement.runs[0].notes  # the other one's weights are still there
+
+
+def test_what_a_side_finished_before_it_failed_stays():
+    log = []
+    sides = [Side("mindone", log, [8, 4, OmniError("no more")]), Side("fused", log, [5, 1, 1, 1])]
+    measurement = Measurement(sides, TASK, 3, 1).run()
+    assert measurement.skipped == {"mindone": "no more"}
+    assert [len(run.repeats) for run in measurement.runs] == [1, 3]
+    assert {ratio.ratio.count for ratio in measurement.ratios} == {1}
+
+
+def test_one_engine_alone_shares_its_process_with_nobody():
+    [run] = Measurement([Side("fused", [], [5, 1])], TASK, 1, 1).run().runs
+    assert run.notes == ["a note"]
 
 
 def test_without_warming_up_the_first_repeat_compiles():
