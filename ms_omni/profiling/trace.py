@@ -16,6 +16,9 @@ from ms_omni.profiling.report.values import title_of
 
 # Tracks of a process: whole answers, then the stages by depth, since a track's slices may only nest.
 _ANSWERS, _FIRST_STAGE = 0, 1
+# Perfetto takes thread 0 for the process's first one and a thread's number for unique over processes: process 200 has
+# the tracks 200, 201, ...
+_NUMBERS = 100
 _BETWEEN_REPEATS = 0.02  # of an answer
 _TRACE_FILE = "trace_view.json"  # of mindspore.profiler 2.7.1, a Chrome trace as well
 
@@ -28,11 +31,11 @@ def chrome_trace(profile: Profile) -> dict[str, Any]:
     process = 0
     for case in profile.cases:
         for run in case.runs:
-            process += 1
+            process += _NUMBERS
             events += _run_events(process, case, run)
             for rank in run.ranks:
                 if rank.rank:
-                    process += 1
+                    process += _NUMBERS
                     name = f"{case.workload.name}: {run_label(run)}, rank {rank.rank}"
                     events += _named(process, name, {_ANSWERS: "answer, median"})
                     events.append(_slice(process, _ANSWERS, "answer", 0.0, rank.wall_s, {"skew_s": rank.skew_s}))
@@ -62,7 +65,12 @@ def _counters(process: int, repeat: Repeat, start_s: float) -> Iterator[dict[str
         total = 0
         for second, count in [(0.0, 0), *points]:
             total += count
-            yield {"ph": "C", "name": name, "pid": process, "ts": _us(start_s + second), "args": {"so far": total}}
+            yield _counter(process, name, start_s + second, total)
+        yield _counter(process, name, start_s + repeat.wall_s * (1 + _BETWEEN_REPEATS / 2), 0)
+
+
+def _counter(process: int, name: str, second: float, total: int) -> dict[str, Any]:
+    return {"ph": "C", "name": name, "pid": process, "ts": _us(second), "args": {"so far": total}}
 
 
 def _named(process: int, name: str, tracks: dict[int, str]) -> Iterator[dict[str, Any]]:
@@ -74,7 +82,7 @@ def _named(process: int, name: str, tracks: dict[int, str]) -> Iterator[dict[str
 
 
 def _metadata(process: int, track: int, what: str, **args: Any) -> dict[str, Any]:
-    return {"ph": "M", "name": what, "pid": process, "tid": track, "args": args}
+    return {"ph": "M", "name": what, "pid": process, "tid": process + track, "args": args}
 
 
 def _slice(
@@ -86,7 +94,7 @@ def _slice(
         "name": name,
         "cat": "stage" if track else "answer",
         "pid": process,
-        "tid": track,
+        "tid": process + track,
         "ts": start_us,
         "dur": max(0, _us(start_s + length_s) - start_us),
         "args": args,

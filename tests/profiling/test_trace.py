@@ -32,6 +32,18 @@ def test_events_are_what_the_format_allows(profile):
     }
 
 
+def test_a_track_belongs_to_one_process_and_none_is_number_0():
+    trace = chrome_trace(npu_profile())
+    owners = {}
+    for event in trace["traceEvents"]:
+        if "tid" in event:
+            owners.setdefault(event["tid"], set()).add(event["pid"])
+    assert 0 not in owners and all(len(found) == 1 for found in owners.values())
+    nested = [event for event in slices(trace) if event["name"] == "code predictor"]
+    around = [event for event in slices(trace) if event["name"] == "Talker decode"]
+    assert not {event["tid"] for event in nested} & {event["tid"] for event in around}
+
+
 def test_slices_of_a_track_do_not_overlap():
     for profile in (profile_of(), npu_profile()):
         tracks = {}
@@ -56,10 +68,15 @@ def test_times_are_microseconds_from_the_first_question_and_repeats_follow_each_
     assert drawn["dur"] == pytest.approx(1e6 * (prefill.end_s - prefill.start_s), abs=2)
 
 
-def test_counters_end_at_all_that_was_made():
+def test_counters_reach_all_that_was_made():
     counters = [event for event in chrome_trace(profile_of())["traceEvents"] if event["ph"] == "C"]
-    last = {event["name"]: event["args"]["so far"] for event in counters}
-    assert last == {"thinker_tokens": 16, "talker_frames": 12, "audio_samples": 1920 * 12 - 555}
+    values = {}
+    for event in counters:
+        values.setdefault(event["name"], []).append(event["args"]["so far"])
+    most = {name: max(found) for name, found in values.items()}
+    assert most == {"thinker_tokens": 16, "talker_frames": 12, "audio_samples": 1920 * 12 - 555}
+    assert all(found[0] == found[-1] == 0 for found in values.values())  # every repeat counts from 0
+    assert values["thinker_tokens"][:18] == [*range(17), 0]
 
 
 def test_other_ranks_have_a_process_each():
