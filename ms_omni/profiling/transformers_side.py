@@ -48,6 +48,7 @@ class TransformersSide:
         self._process = subprocess.Popen(
             [python, str(PROGRAM), str(directory)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True,
+            start_new_session=True,  # Ctrl-C is this process's to answer; the other one ends with its stdin
         )  # fmt: skip
         hello = self._hear()
         self.versions: dict[str, str] = hello["versions"]
