@@ -24,7 +24,11 @@ def workload(tmp_path):
 def test_two_engines_in_turns(fused, workload):
     told = []
     result = profile(
-        {"first": fused, "second": fused}, [workload], repeats=2, warm_up=1, progress=lambda *event: told.append(event)
+        {"first": fused, "second": fused},
+        [workload],
+        speech=False,
+        repeats=2,
+        progress=lambda *event: told.append(event),
     )
     assert told == [(f"short: {side}", done, 3) for done in (1, 2, 3) for side in ("first", "second")]
     assert result == Profile.model_validate_json(result.model_dump_json())
