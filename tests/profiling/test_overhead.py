@@ -49,14 +49,16 @@ def test_hooks_beside_the_work_between_them(fused):
 
 @pytest.mark.slow
 def test_answers_take_as_long_watched_as_not(fused):
-    """In turns; the least of many, which the machine disturbs least."""
+    """In turns; the least of many. Time that this thread computes, and that of the threads beside it is the same: so
+    another process may take the cores meanwhile."""
     side = EngineSide.of("fused", fused)
     options = TASK.options | {"first_chunk_frames": 4, "chunk_frames": 25}
-    side.answer(TASK)
-    plain, watched = [], []
-    for _ in range(25):
-        start = time.perf_counter()
-        fused.generate(TEXT, **options)
-        plain.append(time.perf_counter() - start)
-        watched.append(side.answer(TASK).wall_s)
-    assert min(watched) < 1.03 * min(plain)
+    ways = (lambda: fused.generate(TEXT, **options), lambda: side.answer(TASK))
+    taken: tuple[list[float], list[float]] = ([], [])
+    for _ in range(15):
+        for way, seconds in zip(ways, taken, strict=True):
+            start = time.thread_time()
+            way()
+            seconds.append(time.thread_time() - start)
+    plain, watched = map(min, taken)
+    assert watched < 1.03 * plain
