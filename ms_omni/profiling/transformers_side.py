@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 
 from ms_omni.errors import OmniError
+from ms_omni.inputs.processor import PreparedInputs
 from ms_omni.profiling.clock import WALL, StageClock
 from ms_omni.profiling.crew import Crew
 from ms_omni.profiling.document import Span
 from ms_omni.profiling.figures import Measured
 from ms_omni.profiling.sides import About
 from ms_omni.profiling.task import Task
+from ms_omni.stages import stage
 
 PROGRAM = Path(__file__).with_name("transformers_process.py")
 PATCHES = Path(__file__).parents[2] / "tests" / "reference" / "torch_patches.py"
@@ -57,9 +59,7 @@ class TransformersSide:
     def answer(self, task: Task) -> Measured:
         """As sides.Side. The media are read and the inputs are made here, as for the other sides, and count."""
         clock = StageClock(time.perf_counter, lambda: None)
-        prepared = clock.watch(
-            lambda: self._processor.prepare(task.conversation, use_audio_in_video=task.use_audio_in_video, fps=task.fps)
-        )
+        prepared = clock.watch(lambda: self._prepare(task))
         prepare_s = clock.stop()
         told = self._ask(task, prepared.arrays)
         theirs = [Span(stage=name, start_s=a, end_s=b, depth=depth) for name, a, b, depth in told["spans"]]
@@ -84,6 +84,11 @@ class TransformersSide:
         self._process.kill()
         self._process.wait()
         self._errors.close()
+
+    def _prepare(self, task: Task) -> PreparedInputs:
+        """In the stages that an engine tells."""
+        with stage("processor"):
+            return self._processor.prepare(task.conversation, use_audio_in_video=task.use_audio_in_video, fps=task.fps)
 
     def _ask(self, task: Task, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
         sampling = task.sampling
