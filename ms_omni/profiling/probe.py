@@ -13,8 +13,9 @@ def predictor_share(
     talker: Any, synchronize: Callable[[], object], clock: Callable[[], float] = time.perf_counter
 ) -> float | None:
     """Least seconds of the code predictor alone over those of a whole frame, one after the other FRAMES times; None
-    before a frame was made. Both do the same work every time: what takes longer than the least is the machine's doing.
-    talker: a FusedTalker, between two answers: what its caches hold is lost."""
+    before a frame was made, and where the part seemed to take as long as the whole: the machine was too busy to tell.
+    Both do the same work every time: what takes longer than the least is the machine's doing. talker: a FusedTalker,
+    between two answers: what its caches hold is lost."""
     graph = talker.last_graph
     if graph is None:
         return None
@@ -28,7 +29,8 @@ def predictor_share(
             synchronize()
             if attempt:  # the first compiles
                 taken.append(clock() - start)
-    return min(1.0, min(seconds[0]) / min(seconds[1]))
+    share = min(seconds[0]) / min(seconds[1])
+    return share if share < 1 else None
 
 
 def _calls(talker: Any, graph: Any) -> tuple[Callable[[], Any], Callable[[], Any]]:

@@ -26,7 +26,7 @@ _TRACE_FILE = "trace_view.json"  # of mindspore.profiler 2.7.1, a Chrome trace a
 def chrome_trace(profile: Profile) -> dict[str, Any]:
     """The document of Chrome's trace event format ("JSON object"), which Perfetto opens: a process for each case and
     run, its repeats one after the other, stages as slices, tokens and frames so far as counters. A run of several
-    ranks has a process for each other rank, with its whole answer alone: stages are recorded on rank 0."""
+    ranks has a process for each other rank, with its whole answer alone: a repeat is that of its slowest rank."""
     events: list[dict[str, Any]] = []
     process = 0
     for case in profile.cases:

@@ -96,6 +96,15 @@ def test_one_repeat_and_different_answers_are_said():
     assert "The sides did not give the same answer." in notes
 
 
+def test_collectives_are_shown_by_kind():
+    per_token = {"all_reduce": 4.0, "all_reduce_bytes": 1024.0, "collectives": 4.0, "collective_bytes": 1024.0}
+    ep = run_of(parallel="ep", cards=2, group_size=2, per_token=per_token, per_frame={"host_syncs": 1.0})
+    (table,) = tables.collectives(case_of(runs=[run_of(), ep]))
+    assert table.columns == ("kind", "fused, ep x 2, a token")
+    assert table.rows == (("all_reduce", "4.00 (1.02 kB)"), ("collectives", "4.00 (1.02 kB)"))
+    assert list(tables.collectives(case_of())) == []
+
+
 def test_ranks_are_shown_with_their_skew():
     case = npu_profile().cases[0]
     table = next(iter(tables.ranks(case)))

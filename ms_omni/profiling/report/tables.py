@@ -52,10 +52,10 @@ _SHORT_DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 
 
 def of_profile(profile: Profile) -> list[Table]:
-    """Overview, then each case's figures, stages and ranks."""
+    """Overview, then each case's figures, stages, collectives and ranks."""
     found = [overview(profile)] if profile.cases else []
     for case in profile.cases:
-        found += [figures(case), stages(case), *ranks(case)]
+        found += [figures(case), stages(case), *collectives(case), *ranks(case)]
     return [*found, workloads(profile), *skipped(profile)]
 
 
@@ -181,6 +181,30 @@ def _of(values: list[float]) -> Spread | None:
     if not values:
         return None
     return Spread(median=median(values), min=min(values), max=max(values), count=len(values))
+
+
+def collectives(case: Case) -> Iterable[Table]:
+    """By kind, where there are any: calls and bytes of results for each Thinker token and each Talker frame."""
+    counted = {
+        f"{run_label(run)}, {unit}": table
+        for run in case.runs
+        for unit, table in (("a token", run.per_token), ("a frame", run.per_frame))
+        if table.get("collectives")
+    }
+    if not counted:
+        return
+    kinds = dict.fromkeys(name for table in counted.values() for name in table if f"{name}_bytes" in table)
+    sizes = {kind: f"{kind}_bytes" for kind in kinds} | {"collectives": "collective_bytes"}
+    rows = [
+        (kind, *(_calls(table.get(kind), table.get(size)) for table in counted.values()))
+        for kind, size in sizes.items()
+    ]
+    note = "Calls while decoding, and in brackets the bytes that each process holds afterwards."
+    yield Table(f"{case.workload.name}: collectives", ("kind", *counted), tuple(rows), notes=(note,))
+
+
+def _calls(calls: float | None, size: float | None) -> str:
+    return DASH if calls is None else f"{number(calls)} ({in_bytes(size)})"
 
 
 def ranks(case: Case) -> Iterable[Table]:
