@@ -12,7 +12,7 @@ from ms_omni.errors import OmniError
 if TYPE_CHECKING:
     from transformers import Qwen3OmniMoeConfig
 
-RELEASED_DIR = Path(__file__).parents[2] / "configs" / "released"
+RELEASED_DIR = Path(__file__).parents[1] / "assets" / "released"  # a link to configs/released
 RELEASED = ("instruct", "thinking", "captioner")
 
 

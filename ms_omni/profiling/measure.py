@@ -106,7 +106,11 @@ class Measurement:
         """Of every side with a finished repeat."""
         in_here = sum(record.side.about.engine in ENGINES for record in self._records)
         shared = (SHARED_PROCESS,) if in_here > 1 else ()
-        return [_run(record, shared) for record in self._records if record.everyone]
+        return [
+            _run(record, shared if record.side.about.engine in ENGINES else ())
+            for record in self._records
+            if record.everyone
+        ]
 
     @property
     def ratios(self) -> list[Ratio]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ms_omni.errors import OmniError
 
-DIRECTORY = Path(__file__).parents[2] / "configs" / "workloads"
+DIRECTORY = Path(__file__).parents[1] / "assets" / "workloads"  # a link to configs/workloads
 DEFAULT = "text"
 
 
@@ -137,7 +137,7 @@ def _check_together(values: Mapping[str, list[Any]], origin: str) -> None:
 
 
 def _written(value: Any) -> str:
-    return "x".join(map(str, value)) if isinstance(value, tuple) else f"{value:g}"
+    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _whole(low: int) -> Callable[[Any], int | None]:

@@ -81,7 +81,8 @@ def change_of(name: str, before: Spread, after: Spread) -> tuple[float | None, f
         is_better = (after.median > before.median) == more_is_better
         return None, allowed, WITHIN_NOISE if same else BETTER if is_better else WORSE
     change = (after.median - before.median) / abs(before.median)
-    if abs(change) <= (LEAST_CHANGE if allowed is None else allowed):
+    small, large = sorted((abs(before.median), abs(after.median)))
+    if large <= small * (1 + (LEAST_CHANGE if allowed is None else allowed)):
         return change, allowed, WITHIN_NOISE
     if allowed is None:
         return change, allowed, UNKNOWN_NOISE

@@ -64,7 +64,8 @@ def prompt_of(case: Case) -> str:
 def answer_of(case: Case) -> str:
     """What the answer may hold."""
     work = case.workload
-    speech = f", {work.talker_max_new_tokens} frames of speech" if work.speech else ", no speech"
+    # A frame is complete when the token after it is asked for
+    speech = f", {work.talker_max_new_tokens - 1} frames of speech" if work.speech else ", no speech"
     return f"{work.thinker_max_new_tokens} tokens{speech}"
 
 
