@@ -85,8 +85,8 @@ class Repeat(_Part):
 
 
 class Spread(_Part):
-    """Of the repeats of one run, or of the ratios within rounds. noise: half the width from least to largest, as a
-    share of the median (0 for a median of 0)."""
+    """Of the repeats of one run, or of the ratios within rounds. noise: the width from least to largest, as a share
+    of the median (0 for a median of 0). Not half of it: processes differ by more than a process's repeats do."""
 
     median: float
     min: float
@@ -95,7 +95,7 @@ class Spread(_Part):
 
     @property
     def noise(self) -> float:
-        return (self.max - self.min) / 2 / abs(self.median) if self.median else 0.0
+        return (self.max - self.min) / abs(self.median) if self.median else 0.0
 
 
 class Rank(_Part):

@@ -206,9 +206,7 @@ def _notes(record: _Record) -> list[str]:
     notes = []
     if record.share is not None:
         share = f"{100 * record.share:.0f} %"
-        notes.append(f"code_predictor: {share} of a frame, probed with a graph of its own beside whole frames")
-    elif "talker_decode" in (stages := record.repeats[0].stages_s) and "code_predictor" not in stages:
-        notes.append("code_predictor: counted within talker_decode; the machine was too busy to tell them apart")
+        notes.append(f"code_predictor: {share} of a frame, probed: both parts of the graph timed alone")
     if len(set(record.digests)) > 1:
         notes.append("the repeats did not all give the same answer")
     return notes

@@ -131,7 +131,7 @@ def test_spread_and_noise():
     found = spreads([{"a": 4.0, "b": 1.0}, {"a": 2.0}, {"a": 10.0, "b": 1.0}])
     assert set(found) == {"a"}
     assert found["a"].model_dump() == {"median": 4.0, "min": 2.0, "max": 10.0, "count": 3}
-    assert found["a"].noise == 1.0
+    assert found["a"].noise == 2.0
     assert spreads([]) == {}
 
 

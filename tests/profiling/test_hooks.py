@@ -15,6 +15,8 @@ SAMPLING = SamplingParams(
 )  # fmt: skip
 TEXT = [{"role": "user", "content": [{"type": "text", "text": "Hello?"}]}]
 SPOKEN = Task("hello", TEXT, SAMPLING, speech=True)
+LONG_TEXT = [{"role": "user", "content": [{"type": "text", "text": "word " * 1500}]}]
+LONG = Task("long", LONG_TEXT, SAMPLING, speech=True)
 STATS = {"load_s", "prepare_s", "thinker_s", "talker_s", "first_token_s", "code2wav_s", "first_audio_s", "total_s"}
 # 1920 samples a frame, 555 fewer at the end
 SAMPLES = FRAMES * 1920 - 555
@@ -48,8 +50,9 @@ def test_stages_of_a_spoken_answer(side, measured):
 
 
 def test_stages_add_up_to_the_wall_time(side, measured):
-    """The best of some: a process that waits for a core between two stages is no fault of theirs."""
-    several = [measured] if side.name == "baseline" else [measured, *(side.answer(SPOKEN) for _ in range(4))]
+    """The best of some: a process that waits for a core between two stages is no fault of theirs. Of a prompt that
+    takes a second, since the tiny checkpoint answers one word within the time of some readings of the clock."""
+    several = [measured] if side.name == "baseline" else [side.answer(LONG) for _ in range(4)]
     assert 0 <= min(as_repeat(one, 0).other_s / one.wall_s for one in several) <= 0.02
 
 
@@ -94,8 +97,8 @@ def test_compiling_is_told_apart(fused):
 def test_the_code_predictors_share_of_a_frame(fused):
     side = EngineSide.of("fused", fused)
     before = side.answer(SPOKEN)
-    share = next((share for _ in range(5) if (share := side.predictor_share()) is not None), None)
-    assert share is not None and share > 0.2  # 16 steps of its layers beside one of the Talker's
+    share = side.predictor_share()
+    assert 0.2 < share < 1  # 16 steps of its layers beside one of the Talker's
     assert side.answer(SPOKEN).digest == before.digest
 
 

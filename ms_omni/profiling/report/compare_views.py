@@ -15,8 +15,8 @@ from ms_omni.profiling.report.values import DASH, figure_row, number
 
 SCHEMA = "ms_omni.comparison"
 RULE = (
-    f"Marked: a change of more than {LEAST_CHANGE:.0%}, and of more than the noise of both runs together (half the "
-    "width from least to most as a share of the median, added)."
+    f"Marked: a change of more than {LEAST_CHANGE:.0%}, and of more than the noise of both runs together (the width "
+    "from least to most as a share of the median, added)."
 )
 
 
