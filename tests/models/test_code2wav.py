@@ -69,3 +69,17 @@ def test_wrong_number_of_codebooks(code2wav):
 
     with pytest.raises(ValueError, match="expected 16 codes a frame, got 15"):
         code2wav(ms.Tensor(np.zeros((1, 15, 4), np.int32)))
+
+
+def test_activation_equals_mindones_operators(code2wav):
+    import mindspore as ms
+
+    from ms_omni.models.code2wav import SnakeBeta
+
+    found = [cell for _, cell in code2wav.cells_and_names() if "SnakeBeta" in type(cell).__name__]
+    assert len(found) > 20 and all(isinstance(cell, SnakeBeta) for cell in found)
+    for cell in found[:3]:
+        x = np.random.default_rng(0).normal(0, 3, (1, cell.alpha.shape[0], 77)).astype(np.float32)
+        theirs = super(SnakeBeta, cell).construct(ms.Tensor(x)).asnumpy()
+        np.testing.assert_allclose(cell(ms.Tensor(x)).asnumpy(), theirs, rtol=1e-6, atol=1e-6)
+        assert np.abs(theirs - x).max() > 0.1
