@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ms_omni.cli.manifest import Item
+from ms_omni.cli.whole_file import write_text
 from ms_omni.errors import OmniError
 
 RESULTS = "results.jsonl"
@@ -63,7 +64,7 @@ class AnswerStore:
 
     def write(self, item: Item, result: dict[str, Any]) -> None:
         record = {"settings": self._settings, "asked": item.digest, "result": result}
-        self._write(self._file(item), json.dumps(record, ensure_ascii=False) + "\n")
+        write_text(self._file(item), json.dumps(record, ensure_ascii=False) + "\n")
 
     def stamps(self, items: Iterable[Item]) -> dict[str, int]:
         """When the answers that are there were written, by id."""
@@ -82,7 +83,7 @@ class AnswerStore:
     def merge(self, items: Iterable[Item], results: dict[str, dict[str, Any]]) -> None:
         """Writes the results of all items in their order, whole or not at all."""
         lines = [json.dumps(results[item.id], ensure_ascii=False) + "\n" for item in items]
-        self._write(self.directory / RESULTS, "".join(lines))
+        write_text(self.directory / RESULTS, "".join(lines))
 
     def _file(self, item: Item) -> Path:
         return self._answers / f"{item.id}.json"
@@ -94,16 +95,6 @@ class AnswerStore:
             if isinstance(record, dict) and {"settings", "asked", "result"} <= record.keys():
                 return record
         return None
-
-    def _write(self, path: Path, text: str) -> None:
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            os.replace(temporary, path)
-        except OSError as error:
-            raise OmniError(f"--out {path}: could not be written ({error.strerror})") from error
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def _check_settings(self, before: dict[str, Any]) -> None:
         for key in sorted({*before, *self._settings}):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ms_omni.errors import OmniError
+from ms_omni.cli.whole_file import write_text
 
 if TYPE_CHECKING:  # pydantic, which --help need not wait for
     from ms_omni.profiling.document import Case, Profile
@@ -60,18 +59,6 @@ class Record:
     def _write(self, profile: Profile) -> None:
         if self._out is not None:
             write_text(self._out / f"{NAME}.json", profile.model_dump_json(indent=1) + "\n")
-
-
-def write_text(path: Path, text: str, flag: str = "--out") -> None:
-    """The file whole or not at all. Raises OmniError naming `flag` when the disk refuses."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OmniError(f"{flag} {path}: could not be written ({error.strerror})") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def shown(profile: Profile, figures: tuple[str, ...]) -> Profile:
