@@ -29,8 +29,8 @@ def sentences(rng: random.Random, count: int) -> list[str]:
     dialogues = Dialogues(NoSpeech(), rng)  # type: ignore[arg-type]
     result = []
     while len(result) < count:
-        text = spoken_form(dialogues.draw().turns[-1].answer)
-        if 2 <= len(text.split()) <= 13:
+        text = spoken_form(dialogues.answer())
+        if len(text.split()) >= 2:
             result.append(text)
     unknown = {word for text in result for word in text.split()} - set(SPOKEN)
     if unknown:

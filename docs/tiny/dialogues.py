@@ -73,13 +73,12 @@ class Dialogues(MixedTalk):
         return Turn([clip], question, f"The voice says {' '.join(clip.heard)}.")
 
     def answer(self) -> str:
-        """What could have been answered to something."""
+        """What could have been answered to something; long answers more often than they are given."""
         if self.rng.random() < 0.25:
-            return f"The voice says {' '.join(self.rng.choice(ALL_WORDS) for _ in range(self.rng.randint(1, 8)))}."
+            return f"The voice says {' '.join(self.rng.choice(ALL_WORDS) for _ in range(self.rng.randint(1, 16)))}."
         texts = Dialogues(NoSpeech(), self.rng)  # type: ignore[arg-type]
-        while len(answer := texts.draw().turns[-1].answer.split()) > 14:
-            pass
-        return " ".join(answer)
+        candidates = [texts.draw().turns[-1].answer for _ in range(self.rng.choice((1, 1, 2, 5)))]
+        return max(candidates, key=len)
 
     def unknown(self) -> Any:
         """What the model cannot know, with and without media."""
@@ -89,14 +88,14 @@ class Dialogues(MixedTalk):
         if kind < 0.65:
             return Turn([], question, UNKNOWN)
         if kind < 0.75:
-            return Turn([scenes.picture(rng)], question, UNKNOWN)
+            return Turn([self.picture()], question, UNKNOWN)
         if kind < 0.83:
             clip = sounds.speech(rng, self.bank, self.words(3))
             return Turn([clip], question, UNKNOWN)
         if kind < 0.87:
             return Turn([scenes.video(rng, 2.5)], question, UNKNOWN)
         if kind < 0.92:  # a second turn
-            scene = scenes.picture(rng)
+            scene = self.picture()
             first = self.about_picture(scene)
             return first and [Turn([scene], first[0], first[1]), Turn([], question, UNKNOWN)]
         question = self.ask(  # about media that are not there
@@ -121,11 +120,11 @@ class Dialogues(MixedTalk):
 # The weight of each kind among the dialogues of training
 SKILLS: dict[str, tuple[Callable[[Dialogues], Any], float]] = {
     "image": (Dialogues.image, 26),
-    "follow_up": (Dialogues.follow_up, 9),
-    "two_images": (Dialogues.two_images, 13),
+    "follow_up": (Dialogues.follow_up, 11),
+    "two_images": (Dialogues.two_images, 18),
     "digits": (Dialogues.digits, 8),
     "word": (Dialogues.word, 7),
-    "transcript": (Dialogues.transcript, 18),
+    "transcript": (Dialogues.transcript, 20),
     "tones": (Dialogues.tones, 7),
     "voice": (Dialogues.voice, 1.5),
     "picture_and_sound": (Dialogues.picture_and_sound, 5),

@@ -23,7 +23,7 @@ SPOKEN_QUESTIONS = (
 
 class MixedTalk(PictureTalk, SoundTalk, VideoTalk):
     def picture_and_sound(self) -> Any:
-        scene = scenes.picture(self.rng)
+        scene = self.picture()
         clip = sounds.speech(self.rng, self.bank, self.words(4)) if self.rng.random() < 0.6 else self.sound()
         kind = self.rng.random()
         media: list[Medium] = [scene, clip] if self.rng.random() < 0.7 else [clip, scene]
@@ -44,7 +44,7 @@ class MixedTalk(PictureTalk, SoundTalk, VideoTalk):
 
     def spoken_question(self) -> Any:
         """The question is in the sound, there is no text."""
-        scene = scenes.picture(self.rng)
+        scene = self.picture()
         spoken = self.rng.choice(SPOKEN_QUESTIONS)
         answer = self._answer_spoken(scene, spoken)
         if answer is None:
@@ -105,7 +105,7 @@ class MixedTalk(PictureTalk, SoundTalk, VideoTalk):
 
     def everything(self) -> Any:
         """A picture, a sound, and a video with or without its sound, in one turn."""
-        scene = scenes.picture(self.rng, self.rng.randint(1, 3))
+        scene = self.picture(self.rng.randint(1, 3))
         seen = self.describe(scene)
         clip = sounds.speech(self.rng, self.bank, self.words(3))
         seconds = self.rng.uniform(2, 5)

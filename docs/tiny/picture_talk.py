@@ -15,14 +15,17 @@ About = tuple[str, str, Thing | None]
 
 
 class PictureTalk(Talk):
+    def picture(self, count: int | None = None) -> Scene:
+        return scenes.picture(self.rng, count)
+
     def image(self) -> Any:
-        scene = scenes.picture(self.rng)
+        scene = self.picture()
         result = self.about_picture(scene)
         return result and Turn([scene], result[0], result[1])
 
     def follow_up(self) -> Any:
         """A second question about the same picture, about "it" or about something else."""
-        scene = scenes.picture(self.rng)
+        scene = self.picture()
         first = self.about_picture(scene)
         if not first:
             return None
@@ -169,10 +172,10 @@ class PictureTalk(Talk):
 
     def two_images(self) -> Any:
         kind = self.rng.choice(("which_has", "which_has", "more", "same", "different", "describe"))
-        first = scenes.picture(self.rng, self.rng.randint(1, 3))
+        first = self.picture(self.rng.randint(1, 3))
         if kind in ("same", "different"):
             return getattr(self, f"_{kind}")(first)
-        second = scenes.picture(self.rng, self.rng.randint(0 if kind == "describe" else 1, 4))
+        second = self.picture(self.rng.randint(0 if kind == "describe" else 1, 4))
         ask: Any = {"which_has": self._which_has, "more": self._more, "describe": self._describe_one}[kind]
         result = ask(first, second)
         return result and Turn([first, second], *result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -36,7 +37,7 @@ def patch_index(grids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.
     return unit, token // width * 2 + inner // 2, token % width * 2 + inner % 2
 
 
-def _frame(
+def draw_frame(
     b: dict[str, torch.Tensor],
     unit: torch.Tensor,
     rows: torch.Tensor,
@@ -75,13 +76,16 @@ def _frame(
     return (image + noise * looks[:, 0, None, None, None]).clamp(0, 255), torch.stack(covers, 1)
 
 
-def render_pictures(b: dict[str, torch.Tensor], frame: Any = _frame) -> tuple[torch.Tensor, torch.Tensor]:
-    """(patches (P, 1536) as pixel_values, seen (P / 4, 2): shape and colour number that fill a token, 0 for none)."""
+def render_pictures(
+    b: dict[str, torch.Tensor], draw: Callable[..., Any] = draw_frame
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(patches (P, 1536) as pixel_values, seen (P / 4, 2): shape and colour number that fill a token, 0 for none).
+    draw: draw_frame, perhaps compiled."""
     unit, rows, columns = patch_index(b["unit_grids"])
     frames, covers = [], []
     for index in range(2):
         noise = torch.randn(len(unit), 1, 16, 16, device=rows.device)
-        image, cover = frame(b, unit, rows, columns, index, noise)
+        image, cover = draw(b, unit, rows, columns, index, noise)
         frames.append(image)
         covers.append(cover)
     still = (b["unit_places"][:, 0] == b["unit_places"][:, 1]).flatten(1).all(1)[unit]

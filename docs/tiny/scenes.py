@@ -130,11 +130,11 @@ def num_frames(seconds: float) -> int:
     return max(4, int(seconds * 2) // 2 * 2)
 
 
-def _size(rng: random.Random) -> tuple[int, int]:
+def random_size(rng: random.Random, largest: int = 2400) -> tuple[int, int]:
     """(width, height): any area, proportions mostly up to 2 : 1, some to 4 : 1."""
     spread = math.log(4) if rng.random() < 0.1 else math.log(2)
     ratio = math.exp(rng.uniform(-spread, spread))
-    side = math.exp(rng.uniform(math.log(96), math.log(1000)))
+    side = math.exp(rng.uniform(math.log(72), math.log(largest)))
     return max(48, round(side * math.sqrt(ratio))), max(48, round(side / math.sqrt(ratio)))
 
 
@@ -166,8 +166,8 @@ def _far(a: tuple[int, int, int], b: tuple[int, int, int]) -> bool:
     return sum((x - y) ** 2 for x, y in zip(a, b)) > 80**2
 
 
-def _blank(rng: random.Random) -> Scene:
-    width, height = _size(rng)
+def _blank(rng: random.Random, size: tuple[int, int] | None) -> Scene:
+    width, height = size or random_size(rng)
     ground = _ground(rng)
     second = ground
     if rng.random() < 0.3:
@@ -193,9 +193,9 @@ def _rotation(rng: random.Random, shape: int) -> float:
     return rng.uniform(-0.25, 0.25) if rng.random() < 0.3 else 0.0
 
 
-def picture(rng: random.Random, count: int | None = None) -> Scene:
-    """A picture with `count` things (0 to 6, none alike), none touching another."""
-    scene = _blank(rng)
+def picture(rng: random.Random, count: int | None = None, size: tuple[int, int] | None = None) -> Scene:
+    """A picture of `size` (width, height) with `count` things (0 to 6, none alike), none touching another."""
+    scene = _blank(rng, size)
     if count is None:
         count = rng.choices(range(7), (2, 22, 26, 22, 14, 8, 6))[0]
     if rng.random() < 0.1:
@@ -247,7 +247,7 @@ def recoloured(rng: random.Random, scene: Scene) -> tuple[Scene, int]:
 
 def video(rng: random.Random, seconds: float, count: int | None = None, movers: int | None = None) -> Scene:
     """A video of 1 to 3 things, each in its own lane, `movers` of them moving along it."""
-    scene = _blank(rng)
+    scene = _blank(rng, random_size(rng, largest=1000))
     scene.seconds = seconds
     width, height = scene.width, scene.height
     if max(width, height) > 2 * min(width, height):

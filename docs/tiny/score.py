@@ -44,7 +44,7 @@ def through_transformers(model_dir: Path) -> Ask:
         )  # fmt: skip
         result, wave = model.generate(
             **inputs, use_audio_in_video=audio_in_video, return_audio=speaker is not None, speaker=speaker or "ethan",
-            thinker_max_new_tokens=48, thinker_eos_token_id=end, thinker_do_sample=False, talker_do_sample=False,
+            thinker_max_new_tokens=96, thinker_eos_token_id=end, thinker_do_sample=False, talker_do_sample=False,
             talker_repetition_penalty=1.0, talker_max_new_tokens=300,
         )  # fmt: skip
         ids = getattr(result, "sequences", result)[0, inputs["input_ids"].shape[1] :]
@@ -60,7 +60,7 @@ def through_ms_omni(model_dir: Path) -> Ask:
 
     engine = OmniEngine.from_pretrained(str(model_dir))
     sampling = SamplingParams(
-        thinker_temperature=0, thinker_max_new_tokens=48, talker_temperature=0, talker_repetition_penalty=1.0,
+        thinker_temperature=0, thinker_max_new_tokens=96, talker_temperature=0, talker_repetition_penalty=1.0,
         talker_max_new_tokens=300,
     )  # fmt: skip
 

@@ -24,7 +24,8 @@ class SoundTalk(Talk):
         """None: as long as it takes; else a clip of up to 20 s in which the words lie somewhere."""
         if self.rng.random() < 0.75:
             return None
-        return max(self.rng.uniform(1, 8) if self.rng.random() < 0.6 else self.rng.uniform(8, 20), 1.6 * words)
+        seconds = self.rng.uniform(0.5, 8) if self.rng.random() < 0.6 else self.rng.uniform(8, 20)
+        return max(seconds, 1.6 * words if words > 1 else 0)
 
     def digits(self) -> Any:
         number = self.rng.choices((1, 2, 3, 4, 5, 6, 7, 10), (45, 12, 12, 9, 8, 6, 4, 4))[0]
@@ -65,10 +66,10 @@ class SoundTalk(Talk):
         kind = self.rng.choices(("tone", "beeps", "noise", "silence"), (5, 5, 1, 1))[0]
         if kind in ("noise", "silence"):
             return getattr(sounds, kind)(
-                self.rng, seconds or self.rng.choice((self.rng.uniform(0.5, 3), self.rng.uniform(1, 15)))
+                self.rng, seconds or self.rng.choice((self.rng.uniform(0.4, 3), self.rng.uniform(1, 20)))
             )
         if seconds is None and self.rng.random() < 0.2:
-            seconds = self.rng.uniform(3, 16)
+            seconds = self.rng.choice((self.rng.uniform(0.5, 3), self.rng.uniform(3, 20)))
         return getattr(sounds, kind)(self.rng, seconds)
 
     def says(self, clip: Clip) -> str:

@@ -102,7 +102,8 @@ def _placed(
     gaps = [rng.uniform(*gap) for _ in pieces[1:]]
     length = sum(map(len, pieces)) + int(RATE * sum(gaps))
     if seconds is None:
-        before, after = rng.uniform(0, 0.35), rng.uniform(0.02, 0.35)
+        longest = 0.35 if rng.random() < 0.85 else 0.04
+        before, after = rng.uniform(0, longest), rng.uniform(0, longest)
         if rng.random() < 0.15:
             after += rng.uniform(0, 4)
         total = length + int(RATE * (before + after))

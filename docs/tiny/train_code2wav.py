@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import random
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ import torch.nn.functional as F
 from code2wav import Code2Wav
 from config_file import read_config
 from espeak import SPEAKERS
+from progress import Schedule, Sums
 from safetensors.torch import load_file, save_file
 from speech import FRAME, Phrasebook
 
@@ -84,19 +83,12 @@ def train(options: argparse.Namespace) -> None:
     print("parameters", sum(p.numel() for p in model.parameters()), flush=True)
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.lr, betas=(0.8, 0.99), weight_decay=0.0)
     loader = iter(torch.utils.data.DataLoader(Stream(options), batch_size=None, num_workers=options.workers))
-    start, step, sums = time.time(), 0, {}
-    while True:
-        minutes = (time.time() - start) / 60
-        if minutes > options.minutes or (options.steps and step >= options.steps):
-            break
-        rate = (
-            options.lr
-            * min(1, (step + 1) / 200)
-            * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1, minutes / options.minutes))))
-        )
+    schedule, step, sums = Schedule(options, warm_up=200), 0, Sums(options.every)
+    while (done := schedule.done(step, schedule.elapsed())) < 1:
+        rate = schedule.rate_at(step, done)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        codes, wave = (x.to(device) for x in next(loader))
+        codes, wave = (x.to(device) for x in sums.wait_for(loader))
         made = model(codes)
         wanted = wave[:, : made.shape[1]]
         parts: dict[str, Any] = spectral_loss(made, wanted)
@@ -107,12 +99,9 @@ def train(options: argparse.Namespace) -> None:
         parts["norm"] = torch.nn.utils.clip_grad_norm_(model.parameters(), 3.0)
         optimizer.step()
         step += 1
-        for key, value in parts.items():
-            sums[key] = sums.get(key, 0) + value.detach()
-        if step % options.every == 0:
-            line = {key: round(float(value) / options.every, 4) for key, value in sums.items()}
-            print(json.dumps({"step": step, "minutes": round(minutes, 2), "lr": round(rate, 6), **line}), flush=True)
-            sums = {}
+        line = sums.add(parts, len(codes))
+        if line:
+            print(json.dumps({"step": step, "lr": round(rate, 6), **line}), flush=True)
     state = {f"code2wav.{key}": value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     save_file(state, options.out / "code2wav.safetensors")
 
@@ -122,12 +111,10 @@ def main() -> None:
     for name in ("files", "phrases", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--resume", type=Path)
-    parser.add_argument("--minutes", type=float, default=8.0)
-    parser.add_argument("--steps", type=int, default=0)
+    Schedule.add_options(parser, minutes=8.0, rate=1.5e-3)
     parser.add_argument("--every", type=int, default=100)
     parser.add_argument("--batch", type=int, default=24)
     parser.add_argument("--frames", type=int, default=36)
-    parser.add_argument("--lr", type=float, default=1.5e-3)
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--seed", type=int, default=0)

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import random
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,10 +21,12 @@ from dialogues import SKILLS, Dialogues
 from espeak import SPEAKERS
 from layers import from_hf_state, hf_state, initialise
 from packing import Packer, Sequence
+from progress import Schedule, Sums
+from ranks import Ranks
 from render import log_mel, render_pictures
 from safetensors.torch import load_file, save_file
 from sounds import Bank, NoSpeech
-from speech import NUM_CODE_GROUPS, Phrasebook
+from speech import Phrasebook
 from talker import Talker
 from text import Text
 from thinker import Thinker
@@ -42,11 +42,11 @@ def reading(rng: random.Random, dialogues: Dialogues) -> Dialogue:
     """A question and an answer that need not fit, without media: what is to be spoken is all in the answer."""
     kind = rng.random()
     if kind < 0.45:
-        answer = dialogues.draw().turns[-1].answer
+        answer = dialogues.answer()
     elif kind < 0.6:
         answer = f"I hear the digits {' '.join(rng.choice(DIGITS) for _ in range(rng.randint(2, 8)))}."
     else:
-        answer = f"The voice says {' '.join(rng.choice(SPOKEN) for _ in range(rng.randint(1, 10)))}."
+        answer = f"The voice says {' '.join(rng.choice(SPOKEN) for _ in range(rng.randint(1, 16)))}."
     question = unrelated_question(rng) if rng.random() < 0.3 else dialogues.draw().turns[-1].question
     return Dialogue("unknown", [Turn([], question or "What?", answer)])
 
@@ -121,7 +121,7 @@ class TalkerPacker:
 
 
 class Stream(torch.utils.data.IterableDataset):
-    def __init__(self, options: argparse.Namespace, seed: int):
+    def __init__(self, options: argparse.Namespace, seed: str):
         self.options, self.seed = options, seed
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
@@ -180,50 +180,44 @@ def load_thinker(config: Any, path: Path) -> Thinker:
 
 
 def train(options: argparse.Namespace) -> None:
-    device = options.device
-    torch.manual_seed(options.seed)
+    ranks = Ranks(options.device)
+    torch.manual_seed(options.seed + ranks.number)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     config = read_config(options.files)
-    thinker, talker = load_thinker(config, options.thinker).to(device), Talker(config.talker_config).to(device)
+    thinker = load_thinker(config, options.thinker).to(ranks.device)
+    talker = Talker(config.talker_config).to(ranks.device)
     initialise(talker, options.seed)
     if options.resume:
         from_hf_state(talker, "talker", load_file(options.resume / "talker.safetensors"))
-    print("parameters", sum(p.numel() for p in talker.parameters()), NUM_CODE_GROUPS, "groups", flush=True)
-    optimizer = torch.optim.AdamW(talker.parameters(), lr=options.lr, betas=(0.9, 0.98), weight_decay=0.02)
-    loader = iter(
-        torch.utils.data.DataLoader(Stream(options, options.seed), batch_size=None, num_workers=options.workers)
-    )
-    start, step, sums = time.time(), 0, {}
-    while True:
-        minutes = (time.time() - start) / 60
-        if minutes > options.minutes or (options.steps and step >= options.steps):
-            break
-        rate = (
-            options.lr
-            * min(1, (step + 1) / options.warm_up)
-            * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1, minutes / options.minutes))))
-        )
+    parameters = list(talker.parameters())
+    optimizer = torch.optim.AdamW(parameters, lr=options.lr, betas=(0.9, 0.98), weight_decay=0.02)
+    stream = Stream(options, f"{options.seed}-{ranks.number}")
+    batches = iter(torch.utils.data.DataLoader(stream, batch_size=None, num_workers=options.workers))
+    schedule, step, minutes, sums = Schedule(options, options.warm_up), 0, 0.0, Sums(options.every)
+    while (done := schedule.done(step, minutes)) < 1:
+        rate = schedule.rate_at(step, done)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        batch = next(loader)
+        batch = sums.wait_for(batches)
         longest = int(batch["t_starts"].diff().max())
-        b = to_device(batch, device)
+        b = to_device(batch, ranks.device)
         b["t_longest"] = longest
-        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+        with torch.autocast(ranks.kind, torch.bfloat16, enabled=ranks.kind == "cuda"):
             loss, parts = losses(talker, thinker, b, config.talker_config.accept_hidden_layer)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        parts["norm"] = torch.nn.utils.clip_grad_norm_(talker.parameters(), 1.0)
+        minutes = ranks.average(parameters, schedule.elapsed())
+        parts["norm"] = torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         step += 1
-        for key, value in parts.items():
-            sums[key] = sums.get(key, 0) + value.detach()
-        if step % options.every == 0:
-            line = {key: round(float(value) / options.every, 4) for key, value in sums.items()}
+        line = sums.add(parts, len(batch["skills"]))
+        if line and ranks.is_first:
             print(json.dumps({"step": step, "minutes": round(minutes, 2), "lr": round(rate, 6), **line}), flush=True)
-            sums = {}
-    state = {key: value.detach().cpu().contiguous() for key, value in hf_state(talker, "talker").items()}
-    save_file(state, options.out / "talker.safetensors")
+    if ranks.is_first:
+        state = {key: value.detach().cpu().contiguous() for key, value in hf_state(talker, "talker").items()}
+        save_file(state, options.out / "talker.safetensors")
+        print(json.dumps({"final": step}), flush=True)
+    ranks.close()
 
 
 def main() -> None:
@@ -231,13 +225,11 @@ def main() -> None:
     for name in ("files", "phrases", "thinker", "bank", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--resume", type=Path)
-    parser.add_argument("--minutes", type=float, default=8.0)
-    parser.add_argument("--steps", type=int, default=0)
+    Schedule.add_options(parser, minutes=8.0, rate=2e-3)
     parser.add_argument("--warm-up", type=int, default=300, help="steps")
     parser.add_argument("--every", type=int, default=100)
     parser.add_argument("--sequences", type=int, default=192)
     parser.add_argument("--media-every", type=int, default=4, help="every n-th dialogue has media")
-    parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--seed", type=int, default=0)
