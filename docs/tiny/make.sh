@@ -43,9 +43,9 @@ train() {
 # shellcheck disable=SC2086  # options, split on purpose
 banks() {
   [ -f "$out/files/config.json" ] || python3 "$here/checkpoint_files.py" "$out/files"
-  [ -f "$out/bank/index.npz" ] || python3 "$here/bank.py" "$out/bank" $bank --processes "$(nproc)"
+  [ -f "$out/bank/index.npz" ] || python3 "$here/bank.py" "$out/bank" $bank --processes "$(nproc --all)"
   [ -f "$out/heard/index.npz" ] ||
-    python3 "$here/bank.py" "$out/heard" $heard --held-out --seed 2 --processes "$(nproc)"
+    python3 "$here/bank.py" "$out/heard" $heard --held-out --seed 2 --processes "$(nproc --all)"
 }
 
 # shellcheck disable=SC2086

@@ -14,6 +14,8 @@ ANGLES = 720
 
 # Limits of the processors, in pixels after resizing: 36 to 56 tokens a picture, or for two frames of a video.
 PIXELS = (36 * 1024, 56 * 1024)
+# Frames of a video: decord, which the reference reads with, fails on some that are narrower.
+NARROWEST = 96
 
 
 def _polygon(points: list[tuple[float, float]]) -> np.ndarray:
@@ -254,6 +256,9 @@ def video(rng: random.Random, seconds: float, count: int | None = None, movers: 
         width = height = scene.width = scene.height = max(96, round(math.sqrt(width * height)))
     if rng.random() < 0.2:
         scene.floor = _floor(rng)
+    if min(width, height) < NARROWEST:
+        enlarged = NARROWEST / min(width, height)
+        width, height = scene.width, scene.height = math.ceil(enlarged * width), math.ceil(enlarged * height)
     count = count or rng.choices((1, 2, 3), (4, 4, 2))[0]
     movers = rng.choices((0, 1, 2), (1, 6, 2))[0] if movers is None else movers
     movers = min(movers, count)

@@ -1,16 +1,18 @@
 """The speech that the model learns to speak: every word of its answers once per voice, on a grid of codec frames.
 
 Each word starts at a frame (80 ms), so a word is always the same frames, whatever stands around it: the Talker learns
-one sequence of codes a word and voice. A word has two forms, before other words and at the end of a sentence. The codes
-are residual k-means over the log spectrum of a frame.
+one sequence of codes a word and voice. A word has two forms, before other words and at the end of a sentence.
 
-    python docs/tiny/speech.py FILE.npz
+The codes are residual k-means over the log spectrum of a frame, learnt once: rounding on another machine gives other
+codes, of which a trained Talker and Code2Wav know nothing. They lie in phrase_codes.npy.
+
+    python docs/tiny/speech.py FILE.npz [--learn-codes]
 """
 
 from __future__ import annotations
 
+import argparse
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ RATE = 24_000
 FRAME = 1920
 CODEBOOK_SIZE, NUM_CODE_GROUPS = 256, 4
 SILENCE = "<silence>"
+FROZEN_CODES = Path(__file__).resolve().parent / "phrase_codes.npy"  # uint8 (frames, NUM_CODE_GROUPS)
 # Alone, espeak-ng names the letter.
 _SAID_AS = {"a": "uh"}
 # Frames of silence after a comma, between sentences, at the end.
@@ -117,7 +120,7 @@ def residual_codes(points: np.ndarray) -> np.ndarray:
     return np.stack(codes, 1)
 
 
-def make_phrasebook(path: Path) -> None:
+def make_phrasebook(path: Path, learn_codes: bool) -> None:
     keys, waves = [], []
     for speaker, voice in SPEAKERS.items():
         keys.append(f"{speaker}|{SILENCE}|inner")
@@ -129,7 +132,9 @@ def make_phrasebook(path: Path) -> None:
                 waves.append(on_grid(wave / np.abs(wave).max() * 0.6))
     samples = np.concatenate(waves)
     starts = np.cumsum([0, *(len(wave) // FRAME for wave in waves)])
-    codes = residual_codes(features(samples.reshape(-1, FRAME)))
+    codes = residual_codes(features(samples.reshape(-1, FRAME))) if learn_codes else np.load(FROZEN_CODES)
+    if len(codes) != starts[-1]:
+        raise ValueError(f"{starts[-1]} frames of speech, codes of {len(codes)}: other words or another espeak-ng")
     unique = len(np.unique(codes, axis=0))
     print(f"{len(keys)} entries, {starts[-1]} frames, {unique} different codes")
     np.savez_compressed(
@@ -137,5 +142,13 @@ def make_phrasebook(path: Path) -> None:
     )
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--learn-codes", action="store_true", help="k-means anew; Talker and Code2Wav begin anew too")
+    options = parser.parse_args()
+    make_phrasebook(options.out, options.learn_codes)
+
+
 if __name__ == "__main__":
-    make_phrasebook(Path(sys.argv[1]))
+    main()
