@@ -23,8 +23,11 @@ class Margins:
         for name, module in model.named_modules():
             if name.endswith("mlp.gate"):
                 top_k = model.get_submodule(name.removesuffix(".gate")).top_k
-                module.register_forward_hook(lambda _m, _i, out, stage=name.split(".")[0], k=top_k: self._experts(
-                    f"{stage}_experts", out.reshape(-1, out.shape[-1]), k))
+                module.register_forward_hook(
+                    lambda _m, _i, out, stage=name.split(".")[0], k=top_k: self._experts(
+                        f"{stage}_experts", out.reshape(-1, out.shape[-1]), k
+                    )
+                )
 
     def reset(self) -> None:
         self.smallest.clear()

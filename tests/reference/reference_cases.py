@@ -193,6 +193,7 @@ CASES += [
     ),
 ]
 
+
 def ids_hash(ids: Any) -> str:
     """Of token ids (a list or an array) as little-endian int64."""
     return hashlib.sha256(np.asarray(ids, "<i8").tobytes()).hexdigest()

@@ -9,6 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "docs" / "tiny"))
 
+import boundaries
 import checkpoint_files
 import scenes
 import sounds
@@ -17,6 +18,7 @@ from draw import write_picture, write_sound, write_video
 from packing import Packer
 from speech import SILENCE, parts
 from text import Text
+from words import SPOKEN
 
 
 class _MediaFirst(random.Random):
@@ -125,3 +127,35 @@ def test_the_vocabulary_is_the_one_of_the_weights(files):
     text = Text(files)
     assert text.vocab_size == 1280
     assert all(len(text.ids(" " + word)) == 1 for word in ("red", "circle", "seven", "silence"))
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory):
+    """Every word as 0.3 s of noise."""
+    folder = tmp_path_factory.mktemp("bank")
+    count, length = len(SPOKEN), 4800
+    np.save(folder / "samples.npy", np.random.default_rng(0).integers(-9000, 9000, count * length).astype(np.int16))
+    starts = np.arange(count) * length
+    np.savez(folder / "index.npz", kinds=["word"] * count, texts=SPOKEN, starts=starts, ends=starts + length)
+    return sounds.Bank(folder)
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.0, 8.01, 20.0])
+@pytest.mark.parametrize("skill", ["digits", "word", "tones"])
+def test_held_out_sounds_have_the_length_that_their_label_says(skill, seconds, bank):
+    dialogues = boundaries.Fixed(bank, random.Random(3), seconds=seconds)
+    fitting = [dialogue for dialogue in (dialogues.draw(skill) for _ in range(60)) if dialogues.fits(dialogue)]
+    assert len(fitting) >= 5
+    for dialogue in fitting:
+        assert abs(len(dialogue.turns[0].media[0].samples) / sounds.RATE - seconds) < 0.011
+
+
+def test_held_out_pictures_and_videos_have_the_size_and_length_that_their_label_says(bank):
+    dialogues = boundaries.Fixed(bank, random.Random(4), size=(384, 96))
+    for _ in range(20):
+        (scene,) = dialogues.draw("image").turns[0].media
+        assert (scene.width, scene.height) == (384, 96)
+    dialogues = boundaries.Fixed(bank, random.Random(5), seconds=12.0)
+    for _ in range(20):
+        (scene,) = dialogues.draw("video").turns[0].media
+        assert scene.seconds == 12.0 and min(scene.width, scene.height) >= scenes.NARROWEST

@@ -1,10 +1,16 @@
 """The trained tiny checkpoint through ms_omni: the answers of transformers, on held-out media of every skill."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "docs" / "tiny"))
+
+from bank import spoken_form
+from own_ears import PREFIX, word_errors
 
 HERE = Path(__file__).resolve().parent
 MODEL = HERE.parents[1] / "ms_omni" / "assets" / "tiny"
@@ -22,7 +28,7 @@ def _greedy():
     from ms_omni import SamplingParams
 
     return SamplingParams(
-        thinker_temperature=0, thinker_max_new_tokens=48, talker_temperature=0, talker_repetition_penalty=1.0,
+        thinker_temperature=0, thinker_max_new_tokens=96, talker_temperature=0, talker_repetition_penalty=1.0,
         talker_max_new_tokens=300,
     )  # fmt: skip
 
@@ -66,3 +72,23 @@ def test_it_understands_what_it_says(speaker, trained, tmp_path):
     parts = [{"type": "audio", "audio": str(tmp_path / "said.wav")}, {"type": "text", "text": "What is said?"}]
     heard = trained.generate([{"role": "user", "content": parts}], return_audio=False, sampling=_greedy())
     assert heard.text == "The voice says i don't know."
+
+
+@pytest.mark.slow  # speaks and hears 20 answers
+def test_word_error_rate_of_its_own_speech_is_at_most_a_tenth(trained, tmp_path):
+    import soundfile
+
+    errors = words = 0
+    for number, case in enumerate(CASES[:: max(1, len(CASES) // 20)]):
+        options = {"use_audio_in_video": case["use_audio_in_video"], "sampling": _greedy()}
+        speaker = ("ethan", "chelsie")[number % 2]
+        said = trained.generate(_with_paths(case["conversation"]), return_audio=True, speaker=speaker, **options)
+        path = tmp_path / f"{number}.wav"
+        soundfile.write(path, said.audio.samples, 24_000)
+        parts = [{"type": "audio", "audio": str(path)}, {"type": "text", "text": "What is said?"}]
+        heard = trained.generate([{"role": "user", "content": parts}], return_audio=False, sampling=_greedy())
+        spoken = spoken_form(said.text).split()
+        errors += word_errors(spoken, spoken_form(heard.text).removeprefix(PREFIX).split())
+        words += len(spoken)
+    assert words > 80
+    assert errors <= 0.1 * words
