@@ -24,12 +24,12 @@ def packed_attention(
         except TypeError:  # older signature
             out = varlen_attn(q, k, v, starts, starts, longest, longest, causal)
         return out.flatten(1)
-    number = torch.repeat_interleave(torch.arange(len(starts) - 1), starts.diff().long())
-    mask = number[:, None] == number[None]
-    if causal:
-        mask = mask.tril()
-    out = F.scaled_dot_product_attention(q.transpose(0, 1), k.transpose(0, 1), v.transpose(0, 1), attn_mask=mask)
-    return out.transpose(0, 1).flatten(1)
+    out = torch.empty_like(q)
+    bounds = starts.tolist()
+    for first, last in zip(bounds, bounds[1:]):
+        inputs = (x[first:last].transpose(0, 1)[None] for x in (q, k, v))
+        out[first:last] = F.scaled_dot_product_attention(*inputs, is_causal=causal)[0].transpose(0, 1)
+    return out.flatten(1)
 
 
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:

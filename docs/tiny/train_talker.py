@@ -136,7 +136,7 @@ class Stream(torch.utils.data.IterableDataset):
             drawn = []
             for index in range(self.options.sequences):
                 with_media = index % self.options.media_every == 0
-                dialogue = real.draw(rng.choice(WITH_MEDIA)) if with_media else reading(rng, texts)
+                dialogue = real.draw(rng.choice(self.options.skills)) if with_media else reading(rng, texts)
                 drawn.append((dialogue, *packer.sequence(dialogue, rng)))
             yield tensors(packer.pack(drawn) | talker.sequences(drawn, rng))
 
@@ -230,6 +230,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=100)
     parser.add_argument("--sequences", type=int, default=192)
     parser.add_argument("--media-every", type=int, default=4, help="every n-th dialogue has media")
+    parser.add_argument("--skills", nargs="+", choices=WITH_MEDIA, default=WITH_MEDIA, help="of those with media")
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--seed", type=int, default=0)
