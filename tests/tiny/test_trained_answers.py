@@ -55,7 +55,7 @@ def test_same_answer_as_transformers(case, trained):
 
 def test_the_recorded_answers_are_mostly_right():
     right = sum(case["transformers"] == case["answer"] for case in CASES)
-    assert right >= 0.8 * len(CASES)  # the set holds some that are known to be wrong
+    assert right >= 0.9 * len(CASES)  # the set holds some that are known to be wrong
 
 
 @pytest.mark.parametrize("speaker", ["ethan", "chelsie"])
