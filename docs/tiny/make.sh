@@ -13,7 +13,7 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
-out=$1
+out=${1:?usage: make.sh OUT}
 mkdir -p "$out"
 export PYTHONPATH="$here/../..:$here${PYTHONPATH:+:$PYTHONPATH}" OMP_NUM_THREADS=1 PYTHONUNBUFFERED=1
 gpus=${GPUS:-1} workers=${WORKERS:-13}
@@ -73,20 +73,25 @@ talker() { # processes; Thinker's directory; its own; the rest: options
       --media-every 2 $talks "${@:4}" >"$3.log" 2>&1
 }
 
+step() { echo "$(date +%T) $* (logs: $out/*.log)"; }
+
 on_last() { CUDA_VISIBLE_DEVICES=$((gpus - 1)) "$@"; }
 
+trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 # shellcheck disable=SC2046
 {
+  step "0: voices to learn from"
   banks
-  # 1. Eyes, ears and Thinker; meanwhile what the voices say, and Code2Wav.
+  step "1: eyes, ears and Thinker; Code2Wav"
   on_last speech &
   thinker 1 --span 0 0.5 $(long 0 0)
   wait $!
-  # 2. The same further, now with the own voice among what is heard; meanwhile a Talker on the Thinker of stage 1.
+  step "2: Thinker, with its own voice; Talker"
+  # The Talker learns on the Thinker of stage 1 meanwhile, whose words stay as they are.
   on_last talker 1 "$out/t1" "$out/talker1" $(long 3 1) &
   thinker 2 --span 0.5 1 --own-voice "$out/own.npz" --keep-words $(long 1 1)
   wait $!
-  # 3. The Talker again, on the finished Thinker.
+  step "3: Talker"
   talker "$gpus" "$out/t2" "$out/talker2" --resume "$out/talker1" --seed 1 --lr 5e-4 --warm-up 100 $(long 4 2)
 }
 cp "$out/talker2/talker.safetensors" "$out/speech/"
