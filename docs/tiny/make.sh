@@ -77,7 +77,14 @@ step() { echo "$(date +%T) $* (logs: $out/*.log)"; }
 
 on_last() { CUDA_VISIBLE_DEVICES=$((gpus - 1)) "$@"; }
 
-trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
+# What still runs in the background ends with this script: with -m a process group of its own.
+finish() {
+  local status=$? job
+  for job in $(jobs -p); do kill -- "-$job" 2>/dev/null || true; done
+  [ "$status" = 0 ] || echo "stopped: the end of a log in $out says why; the same command goes on from here" >&2
+}
+set -m
+trap finish EXIT
 # shellcheck disable=SC2046
 {
   step "0: voices to learn from"

@@ -37,9 +37,13 @@ class Schedule:
         """Share of this run. `minutes`: those that all ranks agree on."""
         return step / self.steps if self.steps else minutes / self.minutes
 
-    def rate_at(self, step: int, done: float) -> float:
+    def set_rate(self, optimizer: torch.optim.Optimizer, step: int, done: float) -> float:
+        """Gives the optimizer the learning rate of this step, and returns it."""
         progress = min(1.0, self.span[0] + done * (self.span[1] - self.span[0]))
-        return self.rate * min(1, (step + 1) / self.warm_up) * (0.02 + 0.49 * (1 + math.cos(math.pi * progress)))
+        rate = self.rate * min(1, (step + 1) / self.warm_up) * (0.02 + 0.49 * (1 + math.cos(math.pi * progress)))
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        return rate
 
 
 class Sums:

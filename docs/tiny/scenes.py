@@ -253,7 +253,7 @@ def video(rng: random.Random, seconds: float, count: int | None = None, movers: 
     scene.seconds = seconds
     width, height = scene.width, scene.height
     if max(width, height) > 2 * min(width, height):
-        width = height = scene.width = scene.height = max(96, round(math.sqrt(width * height)))
+        width = height = scene.width = scene.height = max(NARROWEST, round(math.sqrt(width * height)))
     if rng.random() < 0.2:
         scene.floor = _floor(rng)
     if min(width, height) < NARROWEST:

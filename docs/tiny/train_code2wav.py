@@ -85,9 +85,7 @@ def train(options: argparse.Namespace) -> None:
     loader = iter(torch.utils.data.DataLoader(Stream(options), batch_size=None, num_workers=options.workers))
     schedule, step, sums = Schedule(options, warm_up=200), 0, Sums(options.every)
     while (done := schedule.done(step, schedule.elapsed())) < 1:
-        rate = schedule.rate_at(step, done)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        rate = schedule.set_rate(optimizer, step, done)
         codes, wave = (x.to(device) for x in sums.wait_for(loader))
         made = model(codes)
         wanted = wave[:, : made.shape[1]]

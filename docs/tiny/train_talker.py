@@ -195,9 +195,7 @@ def train(options: argparse.Namespace) -> None:
     batches = iter(torch.utils.data.DataLoader(stream, batch_size=None, num_workers=options.workers))
     schedule, step, minutes, sums = Schedule(options, options.warm_up), 0, 0.0, Sums(options.every)
     while (done := schedule.done(step, minutes)) < 1:
-        rate = schedule.rate_at(step, done)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        rate = schedule.set_rate(optimizer, step, done)
         batch = sums.wait_for(batches)
         longest = int(batch["t_starts"].diff().max())
         b = to_device(batch, ranks.device)

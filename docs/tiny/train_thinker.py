@@ -202,9 +202,7 @@ def train(options: argparse.Namespace) -> None:
     batches, schedule = iter(loader), Schedule(options, warm_up=300)
     step, minutes, checked, sums = 0, 0.0, 0.0, Sums(options.every)
     while (done := schedule.done(step, minutes)) < 1:
-        rate = schedule.rate_at(step, done)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        rate = schedule.set_rate(optimizer, step, done)
         batch = sums.wait_for(batches)
         b = to_device(batch, ranks.device)
         with torch.autocast(ranks.kind, torch.bfloat16, enabled=ranks.kind == "cuda"):
