@@ -1,0 +1,1 @@
+"""CANN's operators in numpy, with its documented limits: the Python half of the emulator (docs/emulator.md)."""
