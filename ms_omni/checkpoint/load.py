@@ -95,11 +95,13 @@ def _first(names: tuple[str, ...]) -> str:
     return ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "")
 
 
-def numpy_dtype(dtype: Any) -> Any:
+def numpy_dtype(dtype: Any) -> np.dtype:
+    """Of a MindSpore float type. An instance, not a class: `ml_dtypes.bfloat16()` wants an argument, so that the size
+    of its values cannot be had as numpy's own classes give it."""
     import mindspore as ms
     import ml_dtypes
 
-    return {ms.float32: np.float32, ms.float16: np.float16, ms.bfloat16: ml_dtypes.bfloat16}[dtype]
+    return np.dtype({ms.float32: np.float32, ms.float16: np.float16, ms.bfloat16: ml_dtypes.bfloat16}[dtype])
 
 
 def _assign(parameter: Any, values: np.ndarray, target: Any, dtype: Any) -> None:

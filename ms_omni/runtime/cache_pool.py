@@ -30,7 +30,7 @@ class CachePool:
     def missing_bytes(self, num_prompt: int, max_new_tokens: int, tokens_per_call: int) -> int:
         """What this process would still allocate for an answer of the longest length: its share of keys and values,
         without the caches that are there."""
-        spec, itemsize = self._decoder.spec, numpy_dtype(self._decoder.dtype)().itemsize
+        spec, itemsize = self._decoder.spec, numpy_dtype(self._decoder.dtype).itemsize
         rows = sum(n for n in capacities(num_prompt, max_new_tokens, tokens_per_call) if n not in self._caches)
         return rows * row_bytes(spec.num_layers, spec.num_kv_heads, spec.head_dim, itemsize)
 

@@ -63,7 +63,7 @@ class MindoneRuntime:
     ):
         """directory: a checkpoint. dtype: a MindSpore float type. parallel, world: as `load_model` takes them."""
         silence_step_reports()
-        self._itemsize = numpy_dtype(dtype)().itemsize
+        self._itemsize = numpy_dtype(dtype).itemsize
         self.model = load_model(
             directory,
             dtype=dtype,

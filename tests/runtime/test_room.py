@@ -52,6 +52,18 @@ def test_a_rank_asks_for_its_share(tiny_dir, cpu):
     assert missing("ep") == whole and missing("tp") == whole // 2
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_caches_of_half_precision_take_half_the_memory(fused, dtype):
+    """A card's dtypes: the pool asks numpy for their size, which does not know bfloat16 by itself."""
+    import mindspore as ms
+
+    from ms_omni.runtime.cache_pool import CachePool
+
+    decoder = SimpleNamespace(spec=fused.runtime._thinker.decoder.spec, dtype=getattr(ms, dtype))
+    row = config_row_bytes(fused.config.thinker_config.text_config, 2)
+    assert CachePool(decoder, "half").missing_bytes(200, 1000, 4) == (1024 + 2048) * row
+
+
 def test_positions():
     check_positions(90, SamplingParams(thinker_max_new_tokens=10), 100)
     with pytest.raises(OmniError, match="--thinker-max-new-tokens 11: with a prompt of 90 .* 100 positions .* most 10"):
