@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import mindspore as ms
 import numpy as np
 from mindone.transformers.modeling_outputs import BaseModelOutput
 from mindone.transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import (
     Qwen3OmniMoeAudioAttention,
     Qwen3OmniMoeAudioEncoder,
+    Qwen3OmniMoeAudioEncoderLayer,
 )
 from mindspore import Tensor, mint, ops
 
 from ms_omni import bounds
 from ms_omni.models.segments import attend_in_segments, attention_function, audio_segment_lengths, segment_groups
+
+# transformers 4.57.1 keeps the hidden states of a float16 layer within float16's largest number less 1000.
+FLOAT16_LIMIT = 65504.0 - 1000.0
 
 
 def audio_token_counts(num_mel_frames: np.ndarray) -> np.ndarray:
@@ -40,6 +45,26 @@ class AudioAttention(Qwen3OmniMoeAudioAttention):
             attention_function(self.config), self, query, key, value, segment_lengths, self.scaling
         )
         return self.out_proj(out.reshape(tokens, self.embed_dim))
+
+
+class AudioEncoderLayer(Qwen3OmniMoeAudioEncoderLayer):
+    """In float16 its hidden states are limited by two numbers. mindone's limits are tensors: each is copied to the card
+    in every layer, and the operator is another one (aclnnClampTensor, not aclnnClamp)."""
+
+    def construct(self, hidden_states: Tensor, cu_seqlens: Any, attention_mask: Any = None, **kwargs: Any) -> Any:
+        """hidden_states: (tokens, d_model). A tuple of one tensor of the same shape."""
+        attended = self.self_attn(
+            hidden_states=self.self_attn_layer_norm(hidden_states),
+            cu_seqlens=cu_seqlens,
+            attention_mask=attention_mask,
+            **kwargs,
+        )
+        hidden_states = hidden_states + attended
+        inner = self.activation_fn(self.fc1(self.final_layer_norm(hidden_states)))
+        hidden_states = hidden_states + self.fc2(inner)
+        if hidden_states.dtype == ms.float16:
+            hidden_states = mint.clamp(hidden_states, min=-FLOAT16_LIMIT, max=FLOAT16_LIMIT)
+        return (hidden_states,)
 
 
 class AudioEncoder(Qwen3OmniMoeAudioEncoder):

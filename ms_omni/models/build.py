@@ -9,7 +9,7 @@ from typing import Any
 
 from mindone.transformers.models.qwen3_omni_moe import modeling_qwen3_omni_moe as mindone_model
 
-from ms_omni.models.audio_encoder import AudioAttention, AudioEncoder
+from ms_omni.models.audio_encoder import AudioAttention, AudioEncoder, AudioEncoderLayer
 from ms_omni.models.code2wav import Code2Wav, SnakeBeta
 from ms_omni.models.talker import CodePredictor, Talker
 from ms_omni.models.thinker import Thinker, ThinkerTextModel
@@ -18,6 +18,7 @@ from ms_omni.models.vision_encoder import VisionAttention, VisionEncoder, Vision
 # mindone 0.5.0 class -> the subclass that stands in for it; each one's docstring gives the reason.
 CORRECTIONS = {
     "Qwen3OmniMoeAudioAttention": AudioAttention,
+    "Qwen3OmniMoeAudioEncoderLayer": AudioEncoderLayer,
     "Qwen3OmniMoeAudioEncoder": AudioEncoder,
     "Qwen3OmniMoeVisionAttention": VisionAttention,
     "Qwen3OmniMoeVisionPatchEmbed": VisionPatchEmbed,

@@ -1,6 +1,7 @@
 """The corrected encoders: what one segment holds does not reach another, under eager and flash attention alike."""
 
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -115,3 +116,33 @@ def test_position_embedding_is_the_table_itself_at_its_own_size(towers):
     got = vision._position_embedding(np.array([[1, side, side]]), ms.float32).asnumpy()
     table = vision.pos_embed.weight.asnumpy().reshape(side // 2, 2, side // 2, 2, -1).transpose(0, 2, 1, 3, 4)
     np.testing.assert_allclose(got, table.reshape(side * side, -1), atol=1e-6)
+
+
+def test_float16_is_limited_by_numbers(cpu, monkeypatch):
+    """A layer whose parts pass everything on doubles its input twice: 4 times 30000 is more than float16 holds."""
+    import mindspore as ms
+    from mindspore import mint
+
+    from ms_omni.models.audio_encoder import AudioEncoderLayer
+
+    limits = []
+
+    def clamp(values, min, max):
+        limits.append((min, max))
+        return ms.Tensor(np.clip(values.asnumpy(), min, max))
+
+    parts = ("self_attn_layer_norm", "final_layer_norm", "fc1", "activation_fn", "fc2")
+    layer = SimpleNamespace(**{name: lambda hidden: hidden for name in parts})
+    layer.self_attn = lambda hidden_states, **_: hidden_states
+    monkeypatch.setattr(mint, "clamp", clamp)
+    out = AudioEncoderLayer.construct(layer, ms.Tensor(np.float16([[30000, -30000, 100]])), None)[0]
+    assert limits == [(-64504.0, 64504.0)] and all(type(limit) is float for limit in limits[0])
+    np.testing.assert_array_equal(out.asnumpy(), np.float16([[64504, -64504, 400]]))
+    wide = AudioEncoderLayer.construct(layer, ms.Tensor(np.float32([[30000]])), None)[0]
+    assert wide.asnumpy().item() == 120000 and len(limits) == 1
+
+
+def test_audio_layers_are_the_corrected_ones(towers):
+    from ms_omni.models.audio_encoder import AudioEncoderLayer
+
+    assert all(type(layer) is AudioEncoderLayer for layer in towers[0].layers)
