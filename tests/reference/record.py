@@ -49,10 +49,10 @@ LEAST_MARGIN = 1e-5
 class Reference:
     """transformers' model of one checkpoint, patched and watched."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, dtype: torch.dtype = torch.float32) -> None:
         self.directory = directory
         model = Qwen3OmniMoeForConditionalGeneration.from_pretrained(
-            directory, dtype=torch.float32, attn_implementation="eager"
+            directory, dtype=dtype, attn_implementation="eager"
         )
         self.model = torch_patches.patch(model.eval())
         self.margins = Margins(self.model)

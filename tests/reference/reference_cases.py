@@ -11,7 +11,11 @@ import numpy as np
 
 HERE = Path(__file__).resolve().parent
 ANSWERS = HERE / "answers"
-FOLDERS = {"assets": HERE.parents[1] / "ms_omni" / "assets", "media": HERE / "media"}
+FOLDERS = {
+    "assets": HERE.parents[1] / "ms_omni" / "assets",
+    "media": HERE / "media",
+    "held_out": HERE.parent / "tiny" / "media",
+}
 
 Conversation = list[dict[str, Any]]
 
