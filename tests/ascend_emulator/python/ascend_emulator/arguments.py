@@ -150,8 +150,8 @@ def scalar(argument: Argument, name: str) -> Any:
     dtype = ACL_DTYPES.get(argument.dtype)
     if dtype is None:
         raise Refused(f"{name}: aclDataType {argument.dtype} is not emulated")
-    value = np.frombuffer(ctypes.string_at(argument.data, dtype.itemsize), np.uint8).view(dtype)[0]
-    return value.item() if dtype.kind != "V" else float(value)
+    # a numpy scalar: the number, and the dtype that it was made with
+    return np.frombuffer(ctypes.string_at(argument.data, dtype.itemsize), np.uint8).view(dtype)[0]
 
 
 def _real(parameter: Parameter, reals: Any, place: int) -> float:

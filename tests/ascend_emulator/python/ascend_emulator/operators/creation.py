@@ -1,0 +1,157 @@
+"""Tensors made from numbers: sequences, constants, the identity, triangles."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ascend_emulator.device_tensor import (
+    BOOL,
+    FLOAT32,
+    FLOAT64,
+    FLOATS,
+    INT8,
+    INT16,
+    INT32,
+    INT64,
+    UINT8,
+    DeviceTensor,
+    require_dtype,
+    require_rank,
+    require_same_dtype,
+    require_shape,
+)
+from ascend_emulator.operators.elementwise import operand
+from ascend_emulator.promotion import (
+    COMMON,
+    INTEGERS,
+    MAX_RANK,
+    REALS,
+    UNSIGNED,
+    is_convertible,
+    require_max_rank,
+    require_scalar_dtype,
+    store,
+)
+from ascend_emulator.refusal import require
+from ascend_emulator.table import aclnn
+
+NOT_COMPLEX = (*REALS, *INTEGERS, BOOL)
+
+
+def steps_between(start: Any, end: Any, step: Any) -> int:
+    return max(0, math.ceil((float(end) - float(start)) / float(step)))
+
+
+@aclnn("aclnnArange(start: scalar, end: scalar, step: scalar, out: tensor)", doc="aclnnArange")
+def arange(a):
+    dtype = INT64 if a.out.dtype.kind in "iu" else FLOAT64 if a.out.dtype == FLOAT64 else FLOAT32
+    start, step = (np.asarray(value).astype(dtype) for value in (a.start, a.step))
+    store(a.out, start + np.arange(a.out.size, dtype=dtype) * step)
+
+
+@arange.limits
+def _(a):
+    for name in ("start", "end", "step"):
+        require_scalar_dtype(name, getattr(a, name), *NOT_COMPLEX)
+    require_dtype(a.out, *REALS, INT32, INT64)
+    require(a.step != 0, "step: 0, allowed: any other number")
+    forwards = a.start <= a.end if a.step > 0 else a.start >= a.end
+    require(forwards, f"start, end and step: {a.start}, {a.end}, {a.step}, the step leads away from the end")
+    require_rank(a.out, 1)
+    require_shape(a.out, (steps_between(a.start, a.end, a.step),))
+
+
+@aclnn("aclnnLinspace(start: scalar, end: scalar, steps: int, out: tensor)", doc="aclnnLinspace")
+def linspace(a):
+    dtype = FLOAT64 if a.out.dtype == FLOAT64 else FLOAT32
+    values = np.linspace(float(a.start), float(a.end), a.steps, dtype=FLOAT64).astype(dtype)
+    store(a.out, values.reshape(a.out.shape))
+
+
+@linspace.limits
+def _(a):
+    for name in ("start", "end"):
+        require_scalar_dtype(name, getattr(a, name), *NOT_COMPLEX)
+    require_dtype(a.out, INT8, INT16, INT32, UINT8, *REALS)
+    require_max_rank(a.out)
+    require(a.steps >= 0, f"steps: {a.steps}, allowed: 0 and more")
+    require(a.out.size == a.steps, f"out: {a.out.size} elements, expected {a.steps} (steps)")
+    require(a.out.size, "out: empty, which is not supported")
+
+
+def constant(name: str, value: int, dtypes: tuple[np.dtype, ...]) -> None:
+    @aclnn(f"aclnn{name}(selfRef: tensor)", doc=f"aclnn{name}")
+    def compute(a: Any) -> None:
+        a.selfRef.array[...] = value
+
+    @compute.limits
+    def _(a: Any) -> None:
+        require_dtype(a.selfRef, *dtypes)
+
+
+constant("InplaceZero", 0, (*COMMON, UNSIGNED[0]))
+constant("InplaceOne", 1, (*NOT_COMPLEX, UNSIGNED[0]))
+
+
+@aclnn("aclnnInplaceFillScalar(selfRef: tensor, value: scalar)", doc="aclnnInplaceFillScalar")
+def fill_scalar(a):
+    a.selfRef.array[...] = operand(a.value, a.selfRef.dtype).astype(a.selfRef.dtype)
+
+
+@fill_scalar.limits
+def _(a):
+    require_dtype(a.selfRef, *COMMON, *UNSIGNED)
+    require_scalar_dtype("value", a.value, *COMMON, *UNSIGNED)
+    require_max_rank(a.selfRef)
+
+
+@aclnn("aclnnInplaceFillTensor(selfRef: tensor, value: tensor)", doc="aclnnInplaceFillTensor")
+def fill_tensor(a):
+    a.selfRef.array[...] = operand(a.value, a.selfRef.dtype).astype(a.selfRef.dtype).reshape(())
+
+
+@fill_tensor.limits
+def _(a):
+    dtypes = (*INTEGERS, *UNSIGNED, BOOL, *FLOATS)
+    require_dtype(a.selfRef, *dtypes)
+    require_dtype(a.value, *dtypes)
+    require_max_rank(a.selfRef)
+    require(a.value.shape in ((), (1,)), f"value: shape {a.value.shape}, allowed: () or (1,)")
+    require(
+        is_convertible(a.value.dtype, a.selfRef.dtype),
+        f"value: dtype {a.value.dtype}, not convertible to that of selfRef, {a.selfRef.dtype}",
+    )
+
+
+@aclnn("aclnnEye(n: int, m: int, out: tensor)", doc="aclnnEye")
+def eye(a):
+    store(a.out, np.eye(a.n, a.m))
+
+
+@eye.limits
+def _(a):
+    require_dtype(a.out, *FLOATS, *INTEGERS, BOOL)
+    require(a.n >= 0 and a.m >= 0, f"n and m: {a.n} and {a.m}, allowed: 0 and more")
+    require_shape(a.out, (a.n, a.m))
+
+
+def triangle(name: str, formula: Any) -> None:
+    def check(source: DeviceTensor, out: DeviceTensor) -> None:
+        require_dtype(source, *NOT_COMPLEX, *UNSIGNED)
+        require_same_dtype(source, out)
+        require_shape(out, source.shape)
+        require_rank(source, 2, MAX_RANK)
+
+    aclnn(f"aclnn{name}(self: tensor, diagonal: int, out: tensor)", doc=f"aclnn{name}&aclnnInplace{name}")(
+        lambda a: store(a.out, formula(a.self.array, a.diagonal))
+    ).limits(lambda a: check(a.self, a.out))
+    aclnn(f"aclnnInplace{name}(selfRef: tensor, diagonal: int)", doc=f"aclnn{name}&aclnnInplace{name}")(
+        lambda a: store(a.selfRef, formula(a.selfRef.array, a.diagonal))
+    ).limits(lambda a: check(a.selfRef, a.selfRef))
+
+
+triangle("Triu", np.triu)
+triangle("Tril", np.tril)

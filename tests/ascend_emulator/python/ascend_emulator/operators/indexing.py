@@ -1,0 +1,336 @@
+"""Reading and writing at positions given by tensors. Positions outside a tensor fail where they are used: CANN leaves
+the result undefined or reports an error of the device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ascend_emulator.device_tensor import (
+    BFLOAT16,
+    BOOL,
+    INT32,
+    INT64,
+    DeviceTensor,
+    require_dtype,
+    require_rank,
+    require_same_dtype,
+    require_shape,
+)
+from ascend_emulator.promotion import (
+    COMMON,
+    COMPLEXES,
+    INTEGERS,
+    MAX_RANK,
+    REALS,
+    UNSIGNED,
+    axis_of,
+    is_convertible,
+    require_max_rank,
+    scalar_dtype,
+    store,
+)
+from ascend_emulator.refusal import RUNTIME_ERROR, require
+from ascend_emulator.table import aclnn
+
+NOT_COMPLEX = (*REALS, *INTEGERS, BOOL)
+
+
+def positions(tensor: DeviceTensor, size: int, lowest: int = 0) -> np.ndarray:
+    """A tensor's values as positions along a dimension of `size`. Raises Refused for one outside."""
+    values = tensor.array.astype(np.int64)
+    if values.size:
+        low, high = int(values.min()), int(values.max())
+        require(
+            lowest <= low and high < size,
+            f"{tensor.name}: values from {low} to {high}, allowed: {lowest} to {size - 1}",
+            RUNTIME_ERROR,
+        )
+    return values
+
+
+# ---- reading ---------------------------------------------------------------------------------------------------------
+@aclnn("aclnnEmbedding(weight: tensor, indices: tensor, out: tensor)", doc="aclnnEmbedding")
+def embedding(a):
+    store(a.out, a.weight.array[positions(a.indices, a.weight.shape[0])])
+
+
+@embedding.limits
+def _(a):
+    require_dtype(a.weight, *COMMON)
+    require_rank(a.weight, 2)
+    require_dtype(a.indices, INT32, INT64)
+    require_same_dtype(a.weight, a.out)
+    require_max_rank(a.indices, a.out)
+    require_shape(a.out, (*a.indices.shape, a.weight.shape[1]))
+
+
+def gather_rows(name: str, inputs: tuple[np.dtype, ...], max_index_rank: int) -> None:
+    @aclnn(f"aclnn{name}(self: tensor, dim: int, index: tensor, out: tensor)", doc=f"aclnn{name}")
+    def compute(a: Any) -> None:
+        axis = axis_of("dim", a.dim, a.self.ndim)
+        values = np.atleast_1d(a.self.array)
+        store(a.out, np.take(values, positions(a.index, values.shape[axis]), axis=axis).reshape(a.out.shape))
+
+    @compute.limits
+    def _(a: Any) -> None:
+        require_dtype(a.self, *inputs)
+        require_dtype(a.index, INT32, INT64)
+        require_same_dtype(a.self, a.out)
+        require_max_rank(a.self, a.out)
+        require_rank(a.index, 0, max_index_rank)
+        axis = axis_of("dim", a.dim, a.self.ndim)
+        if a.self.ndim:
+            index = a.index.shape or (1,)
+            expected = (*a.self.shape[:axis], *index, *a.self.shape[axis + 1 :])
+            squeezed = (*a.self.shape[:axis], *a.index.shape, *a.self.shape[axis + 1 :])
+            require(
+                a.out.shape in (expected, squeezed),
+                f"out: shape {a.out.shape}, expected {expected}: that of self, dimension {axis} replaced by index",
+            )
+
+
+gather_rows("GatherV2", COMMON, MAX_RANK)
+gather_rows("IndexSelect", (*COMMON, *UNSIGNED), 1)
+
+
+@aclnn("aclnnGather(self: tensor, dim: int, index: tensor, out: tensor)", doc="aclnnGather")
+def gather_elements(a):
+    values, index = np.atleast_1d(a.self.array), np.atleast_1d(a.index.array)
+    axis = axis_of("dim", a.dim, a.self.ndim)
+    if not index.size:
+        return
+    places = np.reshape(positions(a.index, values.shape[axis], -values.shape[axis]), index.shape)
+    corner = tuple(slice(None) if i == axis else slice(n) for i, n in enumerate(index.shape))
+    store(a.out, np.take_along_axis(values[corner], places, axis).reshape(a.out.shape))
+
+
+@gather_elements.limits
+def _(a):
+    require_dtype(a.self, *NOT_COMPLEX, *UNSIGNED)
+    require_dtype(a.index, INT32, INT64)
+    require_same_dtype(a.self, a.out)
+    require_max_rank(a.self)
+    require(a.index.ndim == a.self.ndim, f"index: shape {a.index.shape}, needs {a.self.ndim} dimensions like self")
+    require_shape(a.out, a.index.shape)
+    check_others_fit(a.index, a.self, axis_of("dim", a.dim, a.self.ndim))
+    axis = axis_of("dim", a.dim, a.self.ndim)
+    require(
+        not a.index.size or not a.self.ndim or a.self.shape[axis],
+        f"self: shape {a.self.shape}, dimension {axis} is empty",
+    )
+
+
+def check_others_fit(index: DeviceTensor, target: DeviceTensor, axis: int) -> None:
+    """Along every dimension but one, the index is no longer than the tensor that it reads or writes."""
+    for other in range(index.ndim):
+        require(
+            other == axis or index.shape[other] <= target.shape[other],
+            f"{index.name}: shape {index.shape}, dimension {other} is longer than in {target.name}, {target.shape}",
+        )
+
+
+@aclnn("aclnnIndex(self: tensor, indices: tensors, out: tensor)", doc="aclnnIndex")
+def index_tensors(a):
+    store(a.out, a.self.array[key_of(a.self, a.indices)].reshape(a.out.shape))
+
+
+@index_tensors.limits
+def _(a):
+    require_dtype(a.self, *NOT_COMPLEX)
+    require_same_dtype(a.self, a.out)
+    require_rank(a.self, 0, MAX_RANK)
+    check_indices(a.self, a.indices)
+
+
+def check_indices(target: DeviceTensor, indices: list[DeviceTensor]) -> None:
+    require(
+        1 <= len(indices) <= max(target.ndim, 1),
+        f"indices: {len(indices)} tensors, allowed: 1 to {max(target.ndim, 1)} for shape {target.shape}",
+    )
+    first = 0
+    for tensor in indices:
+        require_dtype(tensor, INT32, INT64, BOOL)
+        if tensor.dtype == BOOL:
+            require_shape(tensor, target.shape[first : first + tensor.ndim])
+            first += tensor.ndim
+        else:
+            first += 1
+
+
+def key_of(target: DeviceTensor, indices: list[DeviceTensor]) -> tuple[Any, ...]:
+    """What numpy indexes with. An empty integer tensor stands for a whole dimension."""
+    key, axis = [], 0
+    for tensor in indices:
+        if tensor.dtype == BOOL:
+            key.append(tensor.array)
+            axis += tensor.ndim
+            continue
+        size = target.shape[axis]
+        key.append(positions(tensor, size, -size) if tensor.size else slice(None))
+        axis += 1
+    return tuple(key)
+
+
+# ---- writing ---------------------------------------------------------------------------------------------------------
+@aclnn(
+    "aclnnIndexPutImpl(selfRef: tensor, indices: tensors, values: tensor, accumulate: bool, unsafe: bool)",
+    doc="aclnnIndexPutImpl",
+)
+def index_put(a):
+    key = key_of(a.selfRef, a.indices)
+    if not a.accumulate:
+        a.selfRef.array[key] = a.values.array
+        return
+    sums = np.array(a.selfRef.wide())
+    np.add.at(sums, key, a.values.wide())
+    store(a.selfRef, sums)
+
+
+@index_put.limits
+def _(a):
+    require_dtype(a.selfRef, *NOT_COMPLEX)
+    require_same_dtype(a.selfRef, a.values)
+    require_rank(a.selfRef, 1, MAX_RANK)
+    check_indices(a.selfRef, a.indices)
+
+
+REPLACE, ADD, MULTIPLY = range(3)
+COMBINE = {ADD: np.add, MULTIPLY: np.multiply}
+
+
+def scattered(target: DeviceTensor, dim: int, index: DeviceTensor, source: np.ndarray, reduce: int) -> np.ndarray:
+    """The target's values with the source's at the positions of the index along a dimension, in the order of the
+    index."""
+    axis = axis_of("dim", dim, target.ndim)
+    result = np.atleast_1d(np.array(target.wide()))
+    places = np.atleast_1d(positions(index, result.shape[axis]))
+    key = list(np.indices(places.shape, sparse=True))
+    key[axis] = places
+    source = np.broadcast_to(source, places.shape)
+    if reduce == REPLACE:
+        result[tuple(key)] = source
+    else:
+        COMBINE[reduce].at(result, tuple(np.broadcast_arrays(*key)), source)
+    return result.reshape(target.shape)
+
+
+def corner_of(source: DeviceTensor, index: DeviceTensor) -> np.ndarray:
+    return np.atleast_1d(source.wide())[tuple(slice(n) for n in index.shape or (1,))]
+
+
+def check_scatter(
+    target: DeviceTensor, dim: int, index: DeviceTensor, source: DeviceTensor | None, reduce: int
+) -> None:
+    require_dtype(target, *COMMON)
+    require_dtype(index, INT32, INT64)
+    require_max_rank(target)
+    axis = axis_of("dim", dim, target.ndim)
+    require(reduce in (REPLACE, ADD, MULTIPLY), f"reduce: {reduce}, allowed: 0 (none), 1 (add), 2 (multiply)")
+    require(index.ndim == target.ndim, f"{index.name}: shape {index.shape}, needs {target.ndim} dimensions")
+    check_others_fit(index, target, axis)
+    if source is not None:
+        require_same_dtype(target, source)
+        require(source.ndim == target.ndim, f"{source.name}: shape {source.shape}, needs {target.ndim} dimensions")
+        check_others_fit(index, source, -1)
+
+
+def scatter(name: str, names: tuple[str, str], is_in_place: bool) -> None:
+    """names: of the target and of the source, a tensor src or a scalar value."""
+    target, source = names
+    kind = "tensor" if source == "src" else "scalar"
+    out = "" if is_in_place else ", out: tensor"
+    signature = f"aclnn{name}({target}: tensor, dim: int, index: tensor, {source}: {kind}, reduce: int{out})"
+
+    @aclnn(signature, doc=f"aclnn{name}")
+    def compute(a: Any) -> None:
+        to, given = getattr(a, target), getattr(a, source)
+        values = corner_of(given, a.index) if kind == "tensor" else np.asarray(given).astype(to.wide().dtype)
+        store(to if is_in_place else a.out, scattered(to, a.dim, a.index, values, a.reduce))
+
+    @compute.limits
+    def _(a: Any) -> None:
+        to, given = getattr(a, target), getattr(a, source)
+        check_scatter(to, a.dim, a.index, given if kind == "tensor" else None, a.reduce)
+        if kind == "scalar":
+            is_complex = scalar_dtype(given) in COMPLEXES
+            require(not is_complex or to.dtype in COMPLEXES, f"value: complex, not allowed for {to.dtype}")
+        if not is_in_place:
+            require_same_dtype(to, a.out)
+            require_shape(a.out, to.shape)
+
+
+scatter("Scatter", ("self", "src"), False)
+scatter("InplaceScatter", ("selfRef", "src"), True)
+scatter("ScatterValue", ("self", "value"), False)
+scatter("InplaceScatterValue", ("selfRef", "value"), True)
+
+
+@aclnn("aclnnScatterAdd(self: tensor, dim: int, index: tensor, src: tensor, out: tensor)", doc="aclnnScatterAdd")
+def scatter_add(a):
+    store(a.out, scattered(a.self, a.dim, a.index, corner_of(a.src, a.index), ADD))
+
+
+@scatter_add.limits
+def _(a):
+    check_scatter(a.self, a.dim, a.index, a.src, ADD)
+    require_same_dtype(a.self, a.out)
+    require_shape(a.out, a.self.shape)
+    for tensor in (a.src, a.out):
+        require(tensor.is_contiguous, f"{tensor.name}: not contiguous, which is not supported")
+
+
+@aclnn(
+    "aclnnIndexAdd(self: tensor, dim: int, index: tensor, source: tensor, alpha: scalar, out: tensor)",
+    doc="aclnnIndexAdd",
+)
+def index_add(a):
+    axis = axis_of("dim", a.dim, a.self.ndim)
+    result, source = np.atleast_1d(np.array(a.self.wide())), np.atleast_1d(a.source.wide())
+    places = np.atleast_1d(positions(a.index, result.shape[axis]))
+    key = (slice(None),) * axis + (places,)
+    np.add.at(result, key, source * np.asarray(a.alpha).astype(source.dtype))
+    store(a.out, result.reshape(a.out.shape))
+
+
+@index_add.limits
+def _(a):
+    require_dtype(a.self, *NOT_COMPLEX)
+    require_same_dtype(a.self, a.source, a.out)
+    require_dtype(a.index, INT32, INT64)
+    require_max_rank(a.self)
+    require_rank(a.index, 0, 1)
+    require_shape(a.out, a.self.shape)
+    axis = axis_of("dim", a.dim, a.self.ndim)
+    if a.self.ndim:
+        require_shape(a.source, (*a.self.shape[:axis], a.index.size, *a.self.shape[axis + 1 :]))
+    alpha = scalar_dtype(a.alpha)
+    require(is_convertible(alpha, a.self.dtype), f"alpha: dtype {alpha}, not convertible to {a.self.dtype}")
+
+
+ONE_HOT = (*(dtype for dtype in REALS[:2] if dtype != BFLOAT16), INT32, INT64)
+
+
+@aclnn(
+    "aclnnOneHot(self: tensor, numClasses: int32, onValue: tensor, offValue: tensor, axis: int, out: tensor)",
+    doc="aclnnOneHot",
+)
+def one_hot(a):
+    axis = a.self.ndim if a.axis == -1 else a.axis
+    classes = np.arange(a.numClasses).reshape((-1,) + (1,) * (a.self.ndim - axis))
+    hits = np.expand_dims(a.self.array, axis) == classes
+    store(a.out, np.where(hits, a.onValue.array.reshape(-1)[0], a.offValue.array.reshape(-1)[0]))
+
+
+@one_hot.limits
+def _(a):
+    require_dtype(a.self, INT32, INT64)
+    require_dtype(a.out, *ONE_HOT)
+    require_same_dtype(a.out, a.onValue, a.offValue)
+    require_max_rank(a.self, a.onValue, a.offValue, a.out)
+    lowest = 0 if a.self.size else 1
+    require(a.numClasses >= lowest, f"numClasses: {a.numClasses}, allowed: at least {lowest}")
+    require(-1 <= a.axis <= a.self.ndim, f"axis: {a.axis}, allowed: -1 to {a.self.ndim}")
+    axis = a.self.ndim if a.axis == -1 else a.axis
+    require_shape(a.out, (*a.self.shape[:axis], a.numClasses, *a.self.shape[axis:]))
