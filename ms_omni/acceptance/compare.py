@@ -1,0 +1,78 @@
+"""How far two arrays are apart, in roundings of a dtype.
+
+One rounding to p bits of mantissa moves a value by at most 2^-p of it: 2^-8 in bfloat16, 2^-11 in float16, 2^-24 in
+float32. A difference is given in these, at the size of the value or of the whole result's root mean square, whichever
+is larger: what is summed before it is rounded leaves an error of the size of its addends. So a correct operator that
+computes in float32 and rounds once is off by one, and one that rounds what is between its parts by a few, on every
+card; a wrong operator is off by hundreds (2^8 in bfloat16 is a difference as large as the result).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ms_omni.acceptance.findings import Finding
+
+MANTISSA_BITS = {"bfloat16": 8, "float16": 11, "float32": 24}
+UNIT = "roundings"
+
+
+def rounding(dtype: str) -> float:
+    """By how much of a value one rounding moves it at most."""
+    return 2.0 ** -MANTISSA_BITS[dtype]
+
+
+def array_of(value: Any) -> np.ndarray:
+    """A tensor or an array in float64. MindSpore hands bfloat16 out as a numpy type of its own."""
+    array = value.asnumpy() if hasattr(value, "asnumpy") else np.asarray(value)
+    return array.astype(np.float32).astype(np.float64) if array.dtype.kind not in "fiub" else array.astype(np.float64)
+
+
+def in_roundings(actual: Any, expected: Any, dtype: str) -> float:
+    """The largest difference of one value; infinite for a shape or a value that is none."""
+    made, right = array_of(actual), array_of(expected)
+    if made.shape != right.shape or not np.isfinite(made).all():
+        return float("inf")
+    if not right.size:
+        return 0.0
+    size = np.maximum(np.abs(right), np.sqrt(np.mean(np.square(right))) + 1e-30)
+    return float(np.max(np.abs(made - right) / size) / rounding(dtype))
+
+
+def close(pairs: list[tuple[Any, Any]], dtype: str, allowed: float) -> Finding:
+    """pairs: what was made, and what is right. The largest of their differences."""
+    worst = max(in_roundings(made, right, dtype) for made, right in pairs)
+    return Finding(round(worst, 3), allowed, f"{UNIT} of {dtype}")
+
+
+def alike(pairs: list[tuple[Any, Any]], dtype: str, allowed: float) -> Finding:
+    """As `close`, of the root mean square of what differs: for many layers after each other, where single values say
+    little."""
+    worst = 0.0
+    for made, right in ((array_of(made), array_of(right)) for made, right in pairs):
+        if made.shape != right.shape or not np.isfinite(made).all():
+            return Finding(float("inf"), allowed, f"{UNIT} of {dtype} (root mean square)")
+        apart = np.sqrt(np.mean(np.square(made - right)) / (np.mean(np.square(right)) + 1e-60))
+        worst = max(worst, float(apart) / rounding(dtype))
+    return Finding(round(worst, 3), allowed, f"{UNIT} of {dtype} (root mean square)")
+
+
+def equal(pairs: list[tuple[Any, Any]], what: str = "values") -> Finding:
+    """How many values differ at all; none may."""
+    wrong = 0
+    for made, right in pairs:
+        one, other = array_of(made), array_of(right)
+        wrong += int(np.sum(one != other)) if one.shape == other.shape else max(1, other.size)
+    return Finding(float(wrong), 0.0, what)
+
+
+def together(findings: list[Finding]) -> Finding:
+    """The one that is furthest beyond what is allowed."""
+    return max(findings, key=lambda found: _excess(found))
+
+
+def _excess(found: Finding) -> float:
+    difference, allowed = found.difference or 0.0, found.allowed or 0.0
+    return difference / allowed if allowed else difference * 1e9

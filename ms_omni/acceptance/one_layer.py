@@ -1,0 +1,99 @@
+"""One decoder layer of the released sizes on the card: its prompt, its decoding graph, and what is right."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor
+
+from ms_omni.acceptance.bench import Bench, random
+from ms_omni.acceptance.compare import array_of
+from ms_omni.acceptance.released import DECODERS, RandomCheckpoint, decoder_configs, released_config
+from ms_omni.acceptance.whole_layer import LayerOutput, whole_layer
+from ms_omni.checkpoint.load import numpy_dtype
+from ms_omni.kernels.decoder_ops import decoder_ops
+from ms_omni.runtime.decoder import StackedDecoder
+from ms_omni.runtime.decoder_spec import DecoderSpec
+from ms_omni.runtime.graph_cache import compiled
+from ms_omni.runtime.kv_cache import KeyValueCache
+from ms_omni.runtime.token_step import TokenStep
+
+# Roundings of the dtype that a layer may be off by: some ten operators after each other, and the norm that scales all.
+ALLOWED = 32
+# A token whose last expert is less far above the next one is not compared: roundings may exchange the two.
+CLEAR_MARGIN = {"bfloat16": 8 * 2.0**-8, "float16": 8 * 2.0**-11}
+
+
+class OneLayer:
+    """`decoder`: of one layer. `x`: a prompt of `tokens` rows, and their positions, apart on three axes as a picture's
+    are. What takes long is made when it is first asked for."""
+
+    def __init__(self, bench: Bench, name: str, dtype: str, tokens: int):
+        """name: of DECODERS."""
+        self.name, self.dtype, self.tokens = name, dtype, tokens
+        self._config, self._device = released_config(bench.quick), bench.device
+        self.spec = DecoderSpec.from_config(decoder_configs(self._config)[name])
+        self.checkpoint = RandomCheckpoint(self._config, getattr(ms, dtype))
+        self.x = random(f"{name} prompt", tokens, self.spec.hidden_size, dtype=numpy_dtype(getattr(ms, dtype)))
+        self._num_caches = 0
+
+    @cached_property
+    def decoder(self) -> StackedDecoder:
+        operators = decoder_ops(self._device)
+        return StackedDecoder(self.checkpoint, DECODERS[self.name], self.spec, operators, getattr(ms, self.dtype))
+
+    @cached_property
+    def positions(self) -> np.ndarray:
+        """float32, (3, tokens), or (tokens,) for a decoder of one axis."""
+        time = np.arange(self.tokens, dtype=np.float32)
+        if self.spec.mrope_section is None:
+            return time
+        # As of a picture, but for the last quarter, which is text: its three are equal
+        text = np.arange(self.tokens) >= self.tokens - self.tokens // 4
+        return np.stack([time, np.where(text, time, time % 7), np.where(text, time, time % 5)]).astype(np.float32)
+
+    @cached_property
+    def right(self) -> LayerOutput:
+        """In float64, from numpy."""
+        return whole_layer(self.checkpoint, DECODERS[self.name], self.spec, self.x, self.positions)
+
+    @cached_property
+    def last_clear(self) -> int:
+        """The last token of text with a clear choice of experts."""
+        clear = np.flatnonzero(self.clear)
+        assert len(clear) and clear[-1] >= self.tokens - self.tokens // 4, "no token has a clear choice of experts"
+        return int(clear[-1])
+
+    @property
+    def clear(self) -> np.ndarray:
+        """bool, (tokens,): which are compared."""
+        return self.right.margin > CLEAR_MARGIN[self.dtype]
+
+    def cache(self, capacity: int = 256) -> KeyValueCache:
+        """A new one."""
+        self._num_caches += 1
+        return self.decoder.new_cache(capacity, f"accept.{self.name}.{self.dtype}.{self._num_caches}")
+
+    def prefill(self, cache: KeyValueCache, end: int) -> np.ndarray:
+        """The first `end` tokens of the prompt at once: normed, float64, (end, hidden)."""
+        x, positions = Tensor(self.x[:end]), self.positions[..., :end]
+        _, normed = self.decoder.prefill(x, positions, cache, [], accept_layer=self.spec.num_layers)
+        return array_of(normed)
+
+    def decoding(self, cache: KeyValueCache) -> Any:
+        """A graph of one token: (1, hidden), float32 () rotary position, int32 () row -> normed, (1, hidden)."""
+        step = TokenStep(self.decoder, cache, cache.name)
+
+        def decode(x: Tensor, rope_position: Tensor, position: Tensor) -> Tensor:
+            normed, _ = step.decode(x, rope_position, position)
+            return normed
+
+        return compiled(decode, self.decoder.ops.JIT_OPTIONS, None, cache.name)
+
+    def row(self, place: int) -> tuple[Tensor, Tensor, Tensor]:
+        """What a decoding graph is given for the token at `place`, which must be of text."""
+        rope = self.positions[..., place].reshape(-1)[0]
+        return Tensor(self.x[place : place + 1]), Tensor(float(rope), ms.float32), Tensor(place, ms.int32)

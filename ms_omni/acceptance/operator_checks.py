@@ -1,0 +1,245 @@
+"""Each decoder operator at the released model's sizes, as it is used: one token in a graph, several outside of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor
+
+from ms_omni.acceptance import formulas
+from ms_omni.acceptance.bench import Bench, random
+from ms_omni.acceptance.compare import array_of, close, equal, rounding
+from ms_omni.acceptance.encoder_attention import encoder_attention
+from ms_omni.acceptance.findings import Finding
+from ms_omni.acceptance.released import decoder_specs, inner_size
+from ms_omni.bounds import PREFILL_CHUNK
+from ms_omni.checkpoint.load import numpy_dtype
+from ms_omni.kernels.decoder_ops import decoder_ops
+from ms_omni.runtime.decoder_spec import DecoderSpec
+
+# Roundings that an operator may be off by (docs/accept.md): one where it computes in float32 and rounds once, and one
+# more for each intermediate result that a kernel may round, times two for what adds up.
+ALLOWED = {
+    "rms_norm": 4, "add_rms_norm": 6, "linear": 4, "rotary": 12, "swiglu": 4, "decode_attention": 8,
+    "prefill_attention": 8, "route": 8, "experts": 16,
+}  # fmt: skip
+FEW, SOME = 5, 192
+CAPACITY, FILLED = 512, 300
+LONG = PREFILL_CHUNK + 256  # beyond the 2048 of flash attention's compressed mask
+
+
+@dataclass(frozen=True)
+class Case:
+    """One decoder's sizes, a dtype, so many tokens."""
+
+    ops: Any
+    decoder: str
+    spec: DecoderSpec
+    dtype: str
+    tokens: int
+
+    def __str__(self) -> str:
+        return f"{self.decoder}, {self.dtype}, {self.tokens} token{'s' * (self.tokens > 1)}"
+
+    def make(self, seed: str, *shape: int) -> np.ndarray:
+        return random(f"{self.decoder} {seed}", *shape, dtype=numpy_dtype(getattr(ms, self.dtype)))
+
+    def call(self, operator: str, tensors: list[Any], *constants: Any) -> Any:
+        """One token in a graph, where `tensors` are its inputs; several outside of one."""
+        function = getattr(self.ops, operator)
+
+        def graph(*inputs: Any) -> Any:
+            return function(*inputs, *constants)
+
+        made = ms.jit(graph, **self.ops.JIT_OPTIONS) if self.tokens == 1 else graph
+        return made(*(Tensor(array) if isinstance(array, np.ndarray) else array for array in tensors))
+
+    def finding(self, operator: str, *pairs: tuple[Any, Any]) -> Finding:
+        return close(list(pairs), self.dtype, ALLOWED[operator])
+
+
+def run(bench: Bench) -> None:
+    """All operators of all decoders, and attention of the encoders."""
+    for case in _cases(bench):
+        for name, work in CHECKS.items():
+            if case.spec.num_experts or name not in ("route", "experts"):
+                bench.check(f"{name}, {case}", partial(work, case))
+    thinker = decoder_specs(bench.quick)["Thinker"]
+    ops = decoder_ops(bench.device)
+    for dtype in _dtypes(bench):
+        for before in (64,) if bench.quick else (64, LONG - 256):
+            case = Case(ops, "Thinker", thinker, dtype, 256 if before > 64 else 96)
+            bench.check(f"prefill_attention, {case} after {before}", partial(later_chunk, case, before))
+        for part, heads, dim in (("picture", 16, 72), ("sound", 20, 64)):
+            name = f"attention of the {part} encoder, {heads} heads of {dim}, {dtype}"
+            bench.check(name, partial(encoder_attention, heads, dim, dtype, ALLOWED["prefill_attention"]))
+    if not bench.quick:
+        case = Case(ops, "Thinker", thinker, "bfloat16", LONG)
+        bench.check(f"prefill_attention, {case}", partial(prefill_attention, case))
+
+
+def _dtypes(bench: Bench) -> tuple[str, ...]:
+    return ("bfloat16", "float16")
+
+
+def _cases(bench: Bench) -> list[Case]:
+    ops, specs = decoder_ops(bench.device), decoder_specs(bench.quick)
+    chosen = [("Thinker", dtype, tokens) for dtype in _dtypes(bench) for tokens in (1, FEW, SOME)]
+    chosen += [(name, "bfloat16", tokens) for name in ("Talker", "code predictor") for tokens in (1, FEW)]
+    if bench.quick:
+        chosen = [
+            ("Thinker", "bfloat16", 1), ("Thinker", "float16", FEW), ("Talker", "bfloat16", FEW),
+            ("code predictor", "bfloat16", 1),
+        ]  # fmt: skip
+    return [Case(ops, name, specs[name], dtype, tokens) for name, dtype, tokens in chosen]
+
+
+def rms_norm(case: Case) -> Finding:
+    x, weight = case.make("x", case.tokens, case.spec.hidden_size), case.make("norm", case.spec.hidden_size)
+    made = case.call("rms_norm", [x, weight], case.spec.rms_norm_eps)
+    heads, head = case.make("heads", case.tokens, case.spec.num_heads, case.spec.head_dim), case.spec.head_dim
+    small = case.make("head norm", head)
+    made_heads = case.call("rms_norm", [heads, small], case.spec.rms_norm_eps)
+    by_hidden, by_head = (
+        formulas.rms_norm(array_of(values), array_of(norm), case.spec.rms_norm_eps)
+        for values, norm in ((x, weight), (heads, small))
+    )
+    return case.finding("rms_norm", (made, by_hidden), (made_heads, by_head))
+
+
+def add_rms_norm(case: Case) -> Finding:
+    shape = (case.tokens, case.spec.hidden_size)
+    x, residual, weight = case.make("x", *shape), case.make("residual", *shape), case.make("norm", shape[1])
+    normed, total = case.call("add_rms_norm", [x, residual, weight], case.spec.rms_norm_eps)
+    right = array_of(x) + array_of(residual)
+    return case.finding(
+        "add_rms_norm", (total, right), (normed, formulas.rms_norm(right, array_of(weight), case.spec.rms_norm_eps))
+    )
+
+
+def linear(case: Case) -> Finding:
+    hidden, inner = case.spec.hidden_size, case.spec.num_heads * case.spec.head_dim
+    pairs = []
+    for width, out in ((hidden, inner + 2 * case.spec.num_kv_heads * case.spec.head_dim), (inner, hidden)):
+        x, weight = case.make("x", case.tokens, width), case.make("weight", out, width)
+        weight = (weight.astype(np.float32) / np.float32(width**0.5)).astype(weight.dtype)
+        pairs.append((case.call("linear", [x, weight]), array_of(x) @ array_of(weight).T))
+    return case.finding("linear", *pairs)
+
+
+def split_qkv(case: Case) -> Finding:
+    heads, kv_heads, dim = case.spec.num_heads, case.spec.num_kv_heads, case.spec.head_dim
+    qkv = case.make("qkv", case.tokens, (heads + 2 * kv_heads) * dim)
+    made = case.call("split_qkv", [qkv], heads, kv_heads)
+    by_head = qkv.reshape(case.tokens, -1, dim)
+    right = (by_head[:, :heads], by_head[:, heads : heads + kv_heads], by_head[:, heads + kv_heads :])
+    return equal(list(zip(made, right, strict=True)))
+
+
+def rotary(case: Case) -> Finding:
+    dim = case.spec.head_dim
+    q, k = (case.make(n, case.tokens, h, dim) for n, h in (("q", case.spec.num_heads), ("k", case.spec.num_kv_heads)))
+    half = random("angles", case.tokens, dim // 2, dtype=np.float32) * 3
+    angles = np.concatenate([half, half], axis=1)
+    made = case.call("rotary", [q, k, np.cos(angles), np.sin(angles)])
+    right = (formulas.rotate(array_of(x), angles.astype(np.float64)) for x in (q, k))
+    return case.finding("rotary", *zip(made, right, strict=True))
+
+
+def swiglu(case: Case) -> Finding:
+    x = case.make("gate and up", case.tokens, 2 * inner_size(case.decoder))
+    return case.finding("swiglu", (case.call("swiglu", [x]), formulas.swiglu(array_of(x))))
+
+
+def route(case: Case) -> Finding:
+    """A rounded logit may exchange experts that are nearly as likely: what was chosen must be likely enough, and the
+    weights must be theirs."""
+    hidden, count = case.spec.hidden_size, case.spec.num_experts
+    x, router = case.make("x", case.tokens, hidden), case.make("router", count, hidden)
+    router = (router.astype(np.float32) / np.float32(hidden**0.5)).astype(router.dtype)
+    weights, chosen = case.call("route", [x, router], case.spec.experts_per_token, case.spec.normalize_experts)
+    logits, ids = array_of(x) @ array_of(router).T, chosen.asnumpy()
+    if ids.shape != (case.tokens, case.spec.experts_per_token) or any(len(set(row)) < len(row) for row in ids.tolist()):
+        return Finding(float("inf"), ALLOWED["route"], "experts chosen twice or not at all")
+    picked = np.take_along_axis(logits, ids, axis=-1)
+    likely = np.sort(logits, axis=-1)[:, -case.spec.experts_per_token][:, None]
+    shortfall = float(np.max(np.maximum(likely - picked, 0)) / (np.abs(logits).max() * rounding(case.dtype)))
+    among = picked if case.spec.normalize_experts else logits
+    shares = np.exp(picked) / np.exp(among).sum(axis=-1, keepdims=True)
+    apart = np.abs(array_of(weights) - shares) / shares / np.maximum(1, np.abs(logits).max()) / rounding(case.dtype)
+    return Finding(round(max(shortfall, float(apart.max())), 3), ALLOWED["route"], f"roundings of {case.dtype}")
+
+
+def experts(case: Case) -> Finding:
+    """Half of the experts have no token in a short prompt; the first and the last one always have."""
+    hidden, inner, top_k = case.spec.hidden_size, inner_size(case.decoder), case.spec.experts_per_token
+    count = case.spec.num_experts
+    gate_up, down = expert_weights(case, count, hidden, inner)
+    choices = np.random.default_rng(7)
+    chosen = np.stack([choices.permutation(count)[:top_k] for _ in range(case.tokens)]).astype(np.int32)
+    chosen[0] = np.append(np.arange(top_k - 1), count - 1)[::-1]
+    shares = formulas.softmax(random("shares", case.tokens, top_k, dtype=np.float64)).astype(np.float32)
+    x = case.make("x", case.tokens, hidden)
+    packed = case.ops.pack_experts(gate_up, down)
+    made = case.call("experts", [x, shares, chosen, *packed])
+    return case.finding("experts", (made, formulas.experts(array_of(x), array_of(shares), chosen, gate_up, down)))
+
+
+def expert_weights(case: Case, count: int, hidden: int, inner: int) -> tuple[np.ndarray, np.ndarray]:
+    """(count, 2 * inner, hidden) and (count, hidden, inner): those of the first expert, its rows turned for each."""
+    both = []
+    for name, rows, columns in (("gate and up", 2 * inner, hidden), ("down", hidden, inner)):
+        first = case.make(name, rows, columns).astype(np.float32) / np.float32(columns**0.5)
+        first = first.astype(numpy_dtype(getattr(ms, case.dtype)))
+        both.append(np.stack([np.roll(first, 37 * i, axis=0) for i in range(count)]))
+    return both[0], both[1]
+
+
+def decode_attention(case: Case) -> Finding:
+    """FILLED rows of CAPACITY; what stands in the others must not be seen."""
+    heads, kv_heads, dim = case.spec.num_heads, case.spec.num_kv_heads, case.spec.head_dim
+    q = case.make("q", heads, dim)
+    keys, values = (case.make(name, kv_heads, CAPACITY, dim) for name in ("keys", "values"))
+    hidden = np.where(np.arange(CAPACITY) < FILLED, 0, -1e30).astype(np.float32)
+    one = Case(case.ops, case.decoder, case.spec, case.dtype, 1)
+
+    def attend(q: Tensor, keys: Tensor, values: Tensor, hidden: Tensor) -> Tensor:
+        mask = case.ops.prepare_mask(hidden)
+        return case.ops.decode_attention(q, keys, values, mask, kv_heads, dim**-0.5)
+
+    graph = ms.jit(attend, **case.ops.JIT_OPTIONS)
+    shape = case.ops.cache_shape(kv_heads, CAPACITY, dim)
+    made = graph(*(Tensor(array) for array in (q, keys.reshape(shape), values.reshape(shape), hidden)))
+    k, v = (array_of(rows)[:, :FILLED].swapaxes(0, 1) for rows in (keys, values))
+    right = formulas.attention(array_of(q)[None], k, v, dim**-0.5)
+    return one.finding("decode_attention", (made, right.reshape(-1)))
+
+
+def prefill_attention(case: Case) -> Finding:
+    """A whole prompt; of a long one only some queries are computed again."""
+    return later_chunk(case, 0)
+
+
+def later_chunk(case: Case, before: int) -> Finding:
+    """The queries are the last positions, after `before` others."""
+    heads, kv_heads, dim = case.spec.num_heads, case.spec.num_kv_heads, case.spec.head_dim
+    total = before + case.tokens
+    q = case.make("q", case.tokens, heads, dim)
+    k, v = (case.make(name, total, kv_heads, dim) for name in ("k", "v"))
+    made = case.ops.prefill_attention(Tensor(q), Tensor(k), Tensor(v), dim**-0.5)
+    edges = [0, 1, case.tokens // 2, 2047 - before, 2048 - before, 2049 - before, case.tokens - 1]
+    rows = np.array(sorted({row for row in edges if 0 <= row < case.tokens} | set(range(0, case.tokens, 61))))
+    right = formulas.attention(array_of(q), array_of(k), array_of(v), dim**-0.5, queries=rows)
+    return case.finding("prefill_attention", (array_of(made)[rows], right.reshape(len(rows), -1)))
+
+
+CHECKS: dict[str, Callable[[Case], Finding]] = {
+    "rms_norm": rms_norm, "add_rms_norm": add_rms_norm, "linear": linear, "split_qkv": split_qkv, "rotary": rotary,
+    "swiglu": swiglu, "route": route, "experts": experts, "decode_attention": decode_attention,
+    "prefill_attention": prefill_attention,
+}  # fmt: skip

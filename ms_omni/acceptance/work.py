@@ -1,0 +1,73 @@
+"""Does the steps in this process: the one of a single card, or every rank of a job.
+
+python -m ms_omni.acceptance.work JOURNAL QUICK STEPS
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from ms_omni.acceptance.bench import Bench
+from ms_omni.acceptance.findings import ERROR, Check
+from ms_omni.acceptance.journal import END, NO_CARD, STEP, Journal, checks_of, read_journal
+from ms_omni.acceptance.messages import message_of
+from ms_omni.acceptance.steps import STEPS
+from ms_omni.kernels.device import num_ascend_cards, setup_device
+from ms_omni.parallel.world import World, is_scheduler, is_under_msrun, start_world
+
+EXIT_NO_CARD = 2
+
+
+def main(argv: list[str]) -> int:
+    """The process of a single card, which another one watches and starts anew."""
+    from ms_omni.parallel.rank_program import die_with_parent
+
+    die_with_parent()
+    journal = Journal(Path(argv[0]))
+    return work(journal, quick=argv[1] == "quick", names=tuple(argv[2].split(",")), restarts=True)
+
+
+def work(journal: Journal, quick: bool, names: tuple[str, ...], restarts: bool = False) -> int:
+    """All steps of these names. EXIT_NO_CARD where there is no card, else 0, whatever was found."""
+    if num_ascend_cards() == 0:
+        journal.note(NO_CARD)
+        return EXIT_NO_CARD
+    device = setup_device("Ascend")
+    done = frozenset((check.step, check.name) for check in checks_of(read_journal(journal.path)))
+    bench = Bench(journal, device, quick, done=done, restarts=restarts)
+    bench = replace(bench, world=_meet(bench))
+    run_steps(bench, names)
+    journal.note(END)
+    return 0
+
+
+def run_steps(bench: Bench, names: tuple[str, ...]) -> None:
+    """Each writes its checks down; one that cannot begin is an error of its own."""
+    for step in STEPS:
+        if step.name not in names:
+            continue
+        bench.step = step.name
+        try:
+            step.load()(bench)
+        except Exception as error:
+            bench.journal.check(Check(step.name, "preparation", ERROR, 0.0, message=message_of(error)))
+        bench.journal.note(STEP, step=step.name)
+
+
+def _meet(bench: Bench) -> World:
+    """The ranks of the job; this card alone if they cannot meet."""
+    if not is_under_msrun():
+        return World(device=bench.device)
+    if is_scheduler():
+        return start_world(bench.device)  # which does not return
+    try:
+        return start_world(bench.device, group_size=None)
+    except Exception as error:
+        bench.journal.check(Check("collectives", "meeting of the ranks", ERROR, 0.0, message=message_of(error)))
+        return World(device=bench.device)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
