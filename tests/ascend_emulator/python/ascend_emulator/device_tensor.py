@@ -95,3 +95,9 @@ def require_same_dtype(*tensors: DeviceTensor) -> None:
             other.dtype == first.dtype,
             f"{other.name}: dtype {other.dtype}, expected that of {first.name}, {first.dtype}",
         )
+
+
+def require_contiguous(*tensors: DeviceTensor) -> None:
+    """For the tensors whose column "non-contiguous" in CANN's document says no."""
+    for tensor in tensors:
+        require(tensor.is_contiguous, f"{tensor.name}: not contiguous, which the operator does not support")
