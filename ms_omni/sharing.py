@@ -46,11 +46,10 @@ def _choose(settings: EngineConfig, cards: int, device: str, dtype: str, config:
         return "none", "one card a model"
     if settings.engine == "mindone":
         return "zero3", "the only way to share mindone's layers"
-    import mindspore as ms
-
     from ms_omni.planning.choose import choose_parallel
+    from ms_omni.runtime.card import card_hardware
 
-    hardware = "cpu" if device == "CPU" else ms.hal.get_device_name()
+    hardware = "cpu" if device == "CPU" else card_hardware()
     return choose_parallel(config, cards, hardware, dtype=dtype, speak=settings.with_talker)
 
 

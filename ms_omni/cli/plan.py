@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="G,G",
         help="cards that share one model (default: all of them)",
     )
-    parser.add_argument("--hardware", default="910b2", metavar="NAME", help="910b1 to 910b4, a3 or cpu (default 910b2)")
+    parser.add_argument("--hardware", default="910b2", metavar="NAME", help="910b1 to 910b4, 910b4-1, a3, cpu (910b2)")
     parser.add_argument(
         "--parallel", type=one_of(*PARALLEL), default="all", metavar="|".join(PARALLEL), help="ways to share (all)"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -125,14 +126,22 @@ _ASCEND = {
     "910b2": ("Atlas A2, 910B2", 64, 1.6),
     "910b3": ("Atlas A2, 910B3", 64, 1.6),
     "910b4": ("Atlas A2, 910B4", 32, 0.8),
+    "910b4-1": ("Atlas A2, 910B4-1", 64, 0.8),
     "a3": ("Atlas A3, one die of a 910C", 64, 1.6),
 }
 NAMES = (*_ASCEND, "cpu")
+# Names that CANN gives cards for what the table calls otherwise: variants with other cores or links, dies of an A3.
+_SAME_AS = ((re.compile(r"910_93[0-9a-z]*|910c"), "a3"), (re.compile(r"910b2c"), "910b2"))
+# What a card that nobody knows is taken for, but for its memory: the slowest.
+_UNKNOWN = "910b4"
+# 64 GB are 64e9 bytes in the table and 64 GiB on a card, less what the system keeps.
+_SAME_MEMORY = 0.15
 
 
 def find_hardware(name: str) -> Hardware:
-    """By name, in any case. Raises OmniError naming those that are known."""
-    key = name.lower().removeprefix("ascend")
+    """By name in any case, also as CANN writes it: Ascend910B2C, Ascend910_9392. Raises OmniError naming those that are
+    known."""
+    key = _key(name)
     if key == "cpu":
         return _cpu()
     if key not in _ASCEND:
@@ -140,6 +149,27 @@ def find_hardware(name: str) -> Hardware:
         guess = f", did you mean {close[0]}?" if close else ""
         raise OmniError(f"--hardware {name}: not known{guess}; expected one of {', '.join(NAMES)}")
     return _ascend(key, *_ASCEND[key])
+
+
+def measured_hardware(name: str, memory_bytes: int) -> tuple[Hardware, str]:
+    """The card that CANN calls `name`, with as much memory as it says (0: it does not), and what was taken instead of
+    what is known; "" where all is."""
+    try:
+        known, note = find_hardware(name), ""
+    except OmniError:
+        if memory_bytes == 0:
+            raise
+        known = replace(find_hardware(_UNKNOWN), name=name, title=f"a card called {name}")
+        note = f"{name}: not a known card; its memory is as measured, everything else that of a {_UNKNOWN.upper()}"
+    if memory_bytes and abs(memory_bytes / known.memory_bytes - 1) > _SAME_MEMORY:
+        note = note or f"{name}: {memory_bytes / GB:.1f} GB as measured, usual are {known.memory_bytes / GB:.0f} GB"
+        known = replace(known, memory_bytes=float(memory_bytes))
+    return (replace(known, sources=(*known.sources, note)) if note else known), note
+
+
+def _key(name: str) -> str:
+    key = name.lower().replace(" ", "").removeprefix("ascend")
+    return next((same for pattern, same in _SAME_AS if pattern.fullmatch(key)), key)
 
 
 def _machine_memory() -> float:

@@ -31,11 +31,10 @@ def device_bandwidth(engine: Any) -> tuple[float | None, str]:
     if engine.device == "CPU":
         rate = host_bandwidth()
         return rate, f"bandwidth_share: of {rate / 1e9:.1f} GB/s, measured with a matrix-vector product of numpy"
-    import mindspore as ms
-
     from ms_omni.planning.hardware import find_hardware
+    from ms_omni.runtime.card import card_name
 
-    name = ms.hal.get_device_name()
+    name = card_name()
     try:
         hardware = find_hardware(name)
     except OmniError:

@@ -62,10 +62,10 @@ def free_device_bytes(device: str) -> int | None:
 
 
 def _free_on_card() -> int | None:
-    """Of a card that no other process uses. What MindSpore calls free leaves out the pool that it has taken for itself,
-    and it says 0 before the card was used."""
+    """Of what MindSpore's pool may take: HCCL and CANN have the rest of the card."""
     import mindspore as ms
 
-    ms.mint.zeros(1).asnumpy()
-    total = int(ms.hal.get_device_properties(0).total_memory)
-    return total - int(ms.runtime.memory_allocated()) if total else None
+    from ms_omni.runtime.card import limit_pool
+
+    limit = limit_pool()
+    return None if limit is None else limit - int(ms.runtime.memory_allocated())

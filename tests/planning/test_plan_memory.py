@@ -8,7 +8,7 @@ import pytest
 
 from ms_omni.checkpoint.reader import CheckpointReader
 from ms_omni.errors import OmniError
-from ms_omni.planning.hardware import NAMES, find_hardware
+from ms_omni.planning.hardware import NAMES, find_hardware, measured_hardware
 from ms_omni.planning.memory import Planned, most_prompt_tokens, plan_memory
 from ms_omni.planning.model import RELEASED_DIR, plan_config, released_name
 from ms_omni.planning.published import compare_memory
@@ -68,9 +68,9 @@ def test_caches_by_hand(instruct):
     assert plan_memory(silent, work, "ep", 2).kv_cache == 1024 * 98_304
     assert plan_memory(silent, work, "tp", 2).kv_cache == 1024 * 98_304 // 2
     assert plan_memory(silent, work, "tp", 8).kv_cache == 1024 * 98_304 // 4  # one head on each card, twice
-    # The Talker: 20 * 2 * 2 * 128 * 2 B = 20,480 B a position; the code predictor: 17 rows of 5 * 2 * 8 * 128 * 2 B.
+    # The Talker: 20 * 2 * 2 * 128 * 2 B = 20,480 B a position; the code predictor: 32 rows of 5 * 2 * 8 * 128 * 2 B.
     speech = plan_memory(instruct, Workload(900, max_new_tokens=100, talker_max_new_tokens=100), "ep", 2)
-    assert speech.kv_cache == 1024 * (98_304 + 20_480) + 17 * 20_480
+    assert speech.kv_cache == 1024 * (98_304 + 20_480) + 32 * 20_480
 
 
 @pytest.mark.parametrize(
@@ -188,6 +188,34 @@ def test_names_of_models_and_hardware(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')
     with pytest.raises(OmniError, match="'llama'"):
         plan_config(str(tmp_path / "config.json"))
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "gigabytes"),
+    [
+        ("Ascend910B2C", "910b2", 64),
+        ("Ascend910B4-1", "910b4-1", 64),
+        ("Ascend910B4", "910b4", 32),
+        ("910B3", "910b3", 64),
+        *((f"Ascend910_93{digits}", "a3", 64) for digits in ("91", "92", "81", "82", "72", "62")),
+        ("Ascend 910C", "a3", 64),
+    ],
+)
+def test_names_that_cann_gives_cards(name, known, gigabytes):
+    found, note = measured_hardware(name, (gigabytes << 30) - (256 << 20))
+    assert (found.name, found.memory_bytes, note) == (known, gigabytes * 1e9, "")
+    assert measured_hardware(name, 0) == (find_hardware(name), "")
+
+
+def test_cards_are_what_they_measure():
+    found, note = measured_hardware("Ascend910B4", 64 << 30)
+    assert found.name == "910b4" and found.memory_bytes == 64 << 30
+    assert note == "Ascend910B4: 68.7 GB as measured, usual are 32 GB" == found.sources[-1]
+    found, note = measured_hardware("Ascend910X7", 48 << 30)
+    assert (found.name, found.memory_bytes, found.bandwidth) == ("Ascend910X7", 48 << 30, 0.8e12)
+    assert note == "Ascend910X7: not a known card; its memory is as measured, everything else that of a 910B4"
+    with pytest.raises(OmniError, match="--hardware Ascend910X7: not known"):
+        measured_hardware("Ascend910X7", 0)
 
 
 def test_every_ascend_figure_names_its_source():

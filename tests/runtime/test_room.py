@@ -95,13 +95,54 @@ def test_this_machine_says_how_much_is_free():
     assert free_device_bytes("CPU") > 1 << 20
 
 
-@pytest.mark.parametrize(("total", "free"), [(64 * GIB, 60 * GIB), (0, None)])
-def test_a_card_says_how_much_is_free(cpu, monkeypatch, total, free):
+def card(monkeypatch, free, allocated=0):
+    """A card of 64 GiB; (what MindSpore's pool is told, `limit_pool`)."""
     import mindspore as ms
 
-    monkeypatch.setattr(ms.hal, "get_device_properties", lambda index: SimpleNamespace(total_memory=total))
-    monkeypatch.setattr(ms.runtime, "memory_allocated", lambda: 4 * GIB)
-    assert free_device_bytes("Ascend") == free
+    from ms_omni.runtime import card
+
+    told = []
+    properties = SimpleNamespace(total_memory=64 * GIB, free_memory=free)
+    monkeypatch.setattr(ms.hal, "get_device_properties", lambda index: properties)
+    monkeypatch.setattr(ms.runtime, "memory_allocated", lambda: allocated)
+    monkeypatch.setattr(ms.runtime, "set_memory", lambda **sizes: told.append(sizes["max_size"]))
+    card.limit_pool.cache_clear()
+    return told, card.limit_pool
+
+
+@pytest.fixture
+def forget_limit():
+    yield
+    from ms_omni.runtime.card import limit_pool
+
+    limit_pool.cache_clear()
+
+
+@pytest.mark.usefixtures("cpu", "forget_limit")
+def test_a_card_has_free_what_its_pool_may_take(monkeypatch):
+    # 60 GiB * 15 / 16 = 56.25, and whole steps of the pool
+    told, limit_pool = card(monkeypatch, 60 * GIB, allocated=4 * GIB)
+    assert limit_pool() == 56 * GIB and told == ["56GB"]
+    assert free_device_bytes("Ascend") == 52 * GIB and told == ["56GB"]
+    told, _ = card(monkeypatch, 0)
+    assert free_device_bytes("Ascend") is None and told == []
+
+
+@pytest.mark.usefixtures("cpu", "forget_limit")
+def test_ranks_leave_room_for_the_buffers_of_two_communicators(monkeypatch):
+    monkeypatch.setenv("MS_ROLE", "MS_WORKER")
+    told, limit_pool = card(monkeypatch, 60 * GIB)
+    assert limit_pool() == 55 * GIB and told == ["55GB"]  # 56.25 - 4 * 200 MiB
+    monkeypatch.setenv("HCCL_BUFFSIZE", "1024")
+    _, limit_pool = card(monkeypatch, 60 * GIB)
+    assert limit_pool() == 52 * GIB
+
+
+@pytest.mark.usefixtures("cpu", "forget_limit")
+def test_a_card_that_others_have_filled(monkeypatch):
+    _, limit_pool = card(monkeypatch, GIB)
+    with pytest.raises(OmniError, match="--device Ascend: 1.0 GiB of the card are free"):
+        limit_pool()
 
 
 @pytest.mark.parametrize("name", ["fused", "baseline"])

@@ -1,0 +1,79 @@
+"""The card that this process runs on, as MindSpore and CANN describe it, and how much of it MindSpore may take."""
+
+from __future__ import annotations
+
+import logging
+import os
+from functools import cache
+
+from ms_omni.errors import OmniError
+from ms_omni.parallel.world import is_under_msrun
+from ms_omni.planning.hardware import Hardware, measured_hardware
+
+logger = logging.getLogger(__name__)
+
+GIB = 1 << 30
+MIB = 1 << 20
+# MindSpore's own rule: a sixteenth of what is free stays outside its pool, for CANN's contexts and streams.
+_POOL_SHARE = 15 / 16
+# Two buffers of HCCL_BUFFSIZE MiB for every communicator, allocated outside the pool: the job's, and the group's.
+_HCCL_BUFFERS = 2
+_HCCL_BUFFSIZE = 200
+_COMMUNICATORS = 2
+
+
+def card_name() -> str:
+    """As CANN calls it: Ascend910B2, Ascend910_9392."""
+    import mindspore as ms
+
+    return str(ms.hal.get_device_name(_index()))
+
+
+def card_hardware() -> Hardware:
+    """What a plan assumes of this card. A warning in the log says what is not known of it."""
+    import mindspore as ms
+
+    hardware, note = measured_hardware(card_name(), int(ms.hal.get_device_properties(_index()).total_memory))
+    if note:
+        logger.warning("%s", note)
+    return hardware
+
+
+@cache
+def limit_pool() -> int | None:
+    """Bytes that MindSpore's memory pool may hold at most on this card: from the first call on, which must come after
+    set_device and before anything is allocated, that is also where the pool stops. None where the card does not say
+    how much is free. Raises OmniError for a card that has less than the pool's smallest step free.
+
+    Without it the pool would grow into what HCCL needs, and nobody could say before loading what there is room for."""
+    import mindspore as ms
+
+    free = int(ms.hal.get_device_properties(_index()).free_memory)
+    if free == 0:
+        return None
+    whole_gib = pool_bytes(free, _communicators(), os.environ.get("HCCL_BUFFSIZE", "")) // GIB
+    if whole_gib == 0:
+        raise OmniError(f"--device Ascend: {free / GIB:.1f} GiB of the card are free: end what else runs on it")
+    try:
+        ms.runtime.set_memory(init_size="1GB", increase_size="1GB", max_size=f"{whole_gib}GB")
+    except RuntimeError:  # the program that uses this package has set it, and MindSpore does not tell to what
+        return int(free * _POOL_SHARE)
+    return whole_gib * GIB
+
+
+def pool_bytes(free_bytes: int, communicators: int, buffsize: str) -> int:
+    """What the pool may take of so many free bytes. buffsize: HCCL_BUFFSIZE in MiB, "" if it is not set."""
+    each = _HCCL_BUFFERS * (int(buffsize) if buffsize.isdigit() else _HCCL_BUFFSIZE) * MIB
+    return max(0, int(free_bytes * _POOL_SHARE) - communicators * each)
+
+
+def _communicators() -> int:
+    """At most, of a process; the groups are not known yet."""
+    return _COMMUNICATORS if is_under_msrun() else 0
+
+
+def _index() -> int:
+    """Of this process's card among those that it sees."""
+    import mindspore as ms
+
+    return int(ms.get_context("device_id"))
