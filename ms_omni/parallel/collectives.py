@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import mindspore as ms
-from mindspore import ops
+from mindspore import mint, ops
 from mindspore.common.api import _run_in_jit
 
 from ms_omni.kernels.host_kernel import give_number
@@ -131,7 +131,7 @@ def _note(kind: str, wire: Any, copies: int) -> None:
 
 def connect(world: World) -> World:
     """The world with its group's operators. Every process of the job calls this at the same time."""
-    if world.world_size == 1:
+    if world.group_size == 1:  # a communicator would cost its buffers
         return world
     if world.device != "CPU":
         return replace(world, ops=_hccl_ops(world))
@@ -146,26 +146,26 @@ def _hccl_ops(world: World) -> GroupOps:
     if world.group is not None:
         create_group(world.group, list(world.group_ranks))
     name = world.group or GlobalComm.WORLD_COMM_GROUP
-    # Broadcast counts its root over the whole world
-    broadcasts = tuple(_First(ops.Broadcast(root, name)) for root in world.group_ranks)
+    # MindSpore says that its roots are ranks of the world, and hands them to HCCL, which counts within the communicator
+    broadcasts = tuple(_First(ops.Broadcast(root, name), copies=True) for root in range(world.group_size))
     exchange = ops.AlltoAll(world.group_size, 0, 0, name)
     reduce, gather = ops.AllReduce("sum", name), ops.AllGather(name)
     return GroupOps(reduce, gather, broadcasts, widens=False, sums_integers=True, exchange=exchange)
 
 
 def _mccl_ops(world: World) -> GroupOps:
-    broadcasts = tuple(_First(ops.Broadcast(root)) for root in world.group_ranks)
+    broadcasts = tuple(_First(ops.Broadcast(root), copies=False) for root in world.group_ranks)
     return GroupOps(ops.AllReduce("sum"), ops.AllGather(), broadcasts, widens=True, sums_integers=False)
 
 
 class _First:
-    """ops.Broadcast takes and returns tuples."""
+    """ops.Broadcast takes and returns tuples. copies: HCCL's writes to its argument, which may be needed as it was."""
 
-    def __init__(self, operator: Any) -> None:
-        self.operator = operator
+    def __init__(self, operator: Any, copies: bool) -> None:
+        self.operator, self.copies = operator, copies
 
     def __call__(self, x: Any) -> Any:
-        return self.operator((x,))[0]
+        return self.operator((mint.clone(x) if self.copies else x,))[0]
 
 
 def _socket_ops(world: World) -> GroupOps:

@@ -20,12 +20,14 @@ _DRAWN_PORTS = (20_000, 32_000)  # Linux connects from 32768 on
 
 @dataclass(frozen=True)
 class Setting:
-    """A variable that a launched job gets unless the user has set it. `device` None: everywhere."""
+    """A variable that a launched job gets unless the user has set it. `device` None: everywhere. one_communicator: only
+    where all cards of one machine share one model."""
 
     name: str
     value: str
     device: str | None
     why: str
+    one_communicator: bool = False
 
 
 # docs/several-cards.md shows this table
@@ -33,6 +35,8 @@ SETTINGS = (
     Setting("PYTHONUNBUFFERED", "1", None, "output appears as it is written"),
     Setting("GLOG_v", "3", None, "MindSpore logs errors only (not with --debug)"),
     Setting("HCCL_CONNECT_TIMEOUT", "1800", "Ascend", "seconds; ranks load unevenly, and 120 is HCCL's default"),
+    # CANN 8.3.RC1, HCCL_OP_EXPANSION_MODE: not for several communicators at once; some collectives on one machine only
+    Setting("HCCL_OP_EXPANSION_MODE", "AIV", "Ascend", "collectives begun by the card, not by the host", True),
     Setting("OMP_NUM_THREADS", "cores / cards", "CPU", "ranks of one machine share its cores"),
 )
 
@@ -87,7 +91,9 @@ def job_settings(
 ) -> dict[str, str]:
     """Variables that the job gets beside the user's own; what the user has set is left out. PATH begins with this
     Python's directory, because msrun starts whatever `python` it finds there."""
-    values = {s.name: s.value for s in SETTINGS if s.device in (None, device)}
+    one_communicator = spec.nodes == 1 and spec.group_size in (None, spec.world_size)
+    fitting = (s for s in SETTINGS if s.device in (None, device) and (one_communicator or not s.one_communicator))
+    values = {s.name: s.value for s in fitting}
     if device == "CPU":
         values["OMP_NUM_THREADS"] = str(max(1, num_cores // spec.cards))
     if debug:

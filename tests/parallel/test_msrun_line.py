@@ -68,6 +68,15 @@ def test_settings_of_each_device():
     assert "GLOG_v" in cpu and "GLOG_v" not in job_settings(spec(), {}, "CPU", 8, debug=True)
 
 
+def test_collectives_begun_by_the_card_are_for_one_communicator_of_one_machine():
+    name = "HCCL_OP_EXPANSION_MODE"
+    for one in (spec(), spec(group_size=2)):
+        assert job_settings(one, {}, "Ascend", 8)[name] == "AIV" and name not in job_settings(one, {}, "CPU", 8)
+    several = spec(group_size=1), spec(cards=4, group_size=2), spec(nodes=2), spec(nodes=2, group_size=2)
+    assert all(name not in job_settings(job, {}, "Ascend", 8) for job in several)
+    assert name not in job_settings(spec(), {name: "HOST"}, "Ascend", 8)
+
+
 def test_the_user_wins_and_an_earlier_job_leaves_nothing():
     user = {"HCCL_CONNECT_TIMEOUT": "7", "RANK_ID": "3", "MS_ROLE": "MS_WORKER", "MS_COMPILER_CACHE_ENABLE": "1"}
     environment = job_environment(job_settings(spec(), user, "Ascend", 8), user)

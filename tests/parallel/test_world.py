@@ -3,6 +3,7 @@
 import pytest
 
 from ms_omni.errors import OmniError
+from ms_omni.parallel.collectives import connect
 from ms_omni.parallel.world import (
     RANK_VARIABLES,
     World,
@@ -72,3 +73,48 @@ def test_transport_must_be_known(monkeypatch):
     monkeypatch.setenv("MS_OMNI_CPU_TRANSPORT", "pigeons")
     with pytest.raises(OmniError, match="MS_OMNI_CPU_TRANSPORT=pigeons: expected one of mccl, sockets"):
         cpu_transport()
+
+
+class Recorded:
+    """In the place of an operator: what it was made with, and what it was called with."""
+
+    def __init__(self, *args):
+        self.args = args
+
+    def __call__(self, *args):
+        self.called = args
+        return args[0] if isinstance(args[0], tuple) else args
+
+
+@pytest.fixture
+def hccl(monkeypatch):
+    """Groups and operators as they would be made on cards."""
+    import mindspore.communication
+    from mindspore import ops
+
+    groups = {}
+    monkeypatch.setattr(mindspore.communication, "create_group", lambda name, ranks: groups.update({name: ranks}))
+    for name in ("Broadcast", "AllReduce", "AllGather", "AlltoAll"):
+        monkeypatch.setattr(ops, name, Recorded)
+    return groups
+
+
+@pytest.mark.parametrize(("rank", "size", "groups"), [(3, 2, {"ms_omni_1": [2, 3]}), (3, 4, {})])
+def test_hccl_counts_roots_within_the_group(hccl, rank, size, groups):
+    made = connect(World(rank, 4, size, "Ascend")).ops
+    assert hccl == groups
+    name = f"ms_omni_{rank // size}" if groups else "hccl_world_group"
+    assert [first.operator.args for first in made.broadcasts] == [(root, name) for root in range(size)]
+    assert made.exchange.args == (size, 0, 0, name) and made.reduce.args == ("sum", name)
+
+
+def test_groups_of_one_get_no_communicator(hccl):
+    assert connect(World(2, 4, 1, "Ascend")).ops is None and connect(World(2, 4, 1, "CPU")).ops is None
+    assert hccl == {}
+
+
+def test_what_hccl_broadcasts_is_a_copy(hccl, cpu):
+    import mindspore as ms
+
+    first, x = connect(World(0, 2, 2, "Ascend")).ops.broadcasts[1], ms.Tensor([1, 2])
+    assert first(x) is not x and first.operator.called[0][0] is not x
