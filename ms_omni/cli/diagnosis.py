@@ -12,10 +12,14 @@ from ms_omni.cli.npu_smi import Card, npu_smi_version, parse_npu_smi
 
 OK, WARN, MISS, NOT_NEEDED = "ok", "warn", "miss", "n/a"
 
-# The stack that mindone's Qwen3-Omni example names for its published figures.
-SUPPORTED_DRIVER = "24.1.RC3.b080"
-SUPPORTED_FIRMWARE = "7.5.T11.0.B088"
 SUPPORTED_CANN = "8.3.RC1"
+# Driver and firmware that MindFormers 1.7.0 pairs with MindSpore 2.7.1 and this CANN. Newer ones serve older CANN.
+PAIRED_DRIVER = "25.3.RC1"
+# mindone's Qwen3-Omni example names these for its published figures.
+MINDONE_DRIVER = "24.1.RC3.b080"
+MINDONE_FIRMWARE = "7.5.T11.0.B088"
+# What npu-smi calls the dies of an A3.
+_A3_IN_NPU_SMI = "Ascend910"
 # What the released 30B checkpoint weighs (bf16), and what the tiny checkpoint is comfortable with.
 RELEASED_CHECKPOINT_GB = 70.5
 TINY_MEMORY_GB = 4
@@ -112,10 +116,23 @@ def _card_check(card: Card) -> Check:
     if card.health.upper() != "OK":
         advice = f"npu-smi info -t health -i {card.index} names the fault"
         return Check("ascend", name, found, "health OK", WARN, advice)
+    if not _is_known(card.name):
+        advice = f"the operators are those of Atlas A2 and A3: not known to run on a {card.name}"
+        return Check("ascend", name, found, "an A2 or A3", WARN, advice)
     if card.free_mib is not None and card.total_mib is not None and card.free_mib < 0.5 * card.total_mib:
         advice = "over half of the memory is taken: npu-smi info lists the processes"
         return Check("ascend", name, found, "health OK, free", WARN, advice)
     return Check("ascend", name, found, "health OK, free", OK)
+
+
+def _is_known(name: str) -> bool:
+    from ms_omni.errors import OmniError
+    from ms_omni.planning.hardware import find_hardware
+
+    try:
+        return name == _A3_IN_NPU_SMI or bool(find_hardware(name))
+    except OmniError:
+        return False
 
 
 def _ascend_checks(machine: Machine, has_card: bool, driver: str | None) -> list[Check]:
@@ -123,10 +140,10 @@ def _ascend_checks(machine: Machine, has_card: bool, driver: str | None) -> list
     # Containers rarely see the firmware's files, and kernel packages have several names: absence proves less.
     unseen = WARN if has_card else NOT_NEEDED
     checks = [
-        _version_check("driver", driver, SUPPORTED_DRIVER, absent),
-        _version_check("firmware", machine.firmware_version(), SUPPORTED_FIRMWARE, unseen),
-        _version_check("CANN toolkit", machine.cann_version("toolkit"), SUPPORTED_CANN, absent),
-        _version_check("CANN kernels", machine.cann_version("kernels"), SUPPORTED_CANN, unseen),
+        _driver_check("driver", driver, PAIRED_DRIVER, MINDONE_DRIVER, absent),
+        _driver_check("firmware", machine.firmware_version(), MINDONE_FIRMWARE, MINDONE_FIRMWARE, unseen),
+        _cann_check("CANN toolkit", machine.cann_version("toolkit"), absent),
+        _cann_check("CANN kernels", machine.cann_version("kernels"), unseen),
     ]
     if has_card and machine.cann_home() is not None and not machine.has_cann_environment():
         source = f"source {machine.cann_home()}/set_env.sh"
@@ -134,16 +151,36 @@ def _ascend_checks(machine: Machine, has_card: bool, driver: str | None) -> list
     return checks
 
 
-def _version_check(name: str, found: str | None, supported: str, absent: str) -> Check:
-    """`absent`: the verdict when nothing was found."""
+def _driver_check(name: str, found: str | None, least: str, also: str, absent: str) -> Check:
+    """`least`: the version from which all are right. `also`: an older one that is known to serve. `absent`: the verdict
+    when nothing was found."""
+    supported = f"{least} or newer"
     if found is None:
-        needed = absent != NOT_NEEDED
-        advice = f"install {name} {supported}, or mount it into the container; {GUIDE}" if needed else ""
-        return Check("ascend", name, "not found", supported, absent, advice)
-    if _normal(found) == _normal(supported):
+        return _not_found(name, supported, absent)
+    if _order(found) >= _order(least) or _normal(found) == _normal(also):
         return Check("ascend", name, found, supported, OK)
-    advice = f"not the version of the published figures; if something fails, install {supported}"
+    advice = f"older than CANN {SUPPORTED_CANN}'s; if something fails, install {PAIRED_DRIVER} or newer"
     return Check("ascend", name, found, supported, WARN, advice)
+
+
+def _cann_check(name: str, found: str | None, absent: str) -> Check:
+    if found is None:
+        return _not_found(name, SUPPORTED_CANN, absent)
+    if _normal(found) == _normal(SUPPORTED_CANN):
+        return Check("ascend", name, found, SUPPORTED_CANN, OK)
+    advice = f"not the version that MindSpore 2.7.1 is paired with; if something fails, install {SUPPORTED_CANN}"
+    return Check("ascend", name, found, SUPPORTED_CANN, WARN, advice)
+
+
+def _not_found(name: str, supported: str, verdict: str) -> Check:
+    advice = "" if verdict == NOT_NEEDED else f"install {name} {supported}, or mount it into the container; {GUIDE}"
+    return Check("ascend", name, "not found", supported, verdict, advice)
+
+
+def _order(version: str) -> list[tuple[int, int]]:
+    """To compare by: 24.1.RC3 < 24.1.RC3.b080 < 24.1.0 < 25.3.RC1 < 25.3.0."""
+    parts = (re.fullmatch(r"([a-z]*)(\d+).*", part) for part in _normal(version).split("."))
+    return [(0 if match[1] == "rc" else 1, int(match[2])) for match in parts if match]
 
 
 def _normal(version: str) -> str:

@@ -90,7 +90,7 @@ class Machine:
         home = self.cann_home()
         if home is None:
             return None
-        pattern = "ascend_toolkit_install.info" if part == "toolkit" else "ascend_*[ko][ep]*_install.info"
+        pattern = "ascend_toolkit_install.info" if part == "toolkit" else "*_install.info"
         for file in sorted(self.path(home).glob(f"*-linux/{pattern}")):
             if part == "toolkit" or re.search("kernels|ops", file.name):
                 version = _value(file.read_text(encoding="utf-8", errors="replace"), "version")

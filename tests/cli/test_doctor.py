@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from npu_smi_samples import TWO_910B3
+from npu_smi_samples import ONE_310P, ONE_910C_WITH_TWO_CHIPS, TWO_910B3
 
 from ms_omni.cli import doctor
 from ms_omni.cli.diagnosis import diagnose, mindspore_run_check
@@ -88,7 +88,7 @@ def test_a_card_without_its_software(machine, capsys):
     code, out = run_doctor(machine({"/dev/davinci0": "", "/dev/davinci_manager": ""}), capsys, as_json=True)
     checks = {check["name"]: check for check in json.loads(out)["checks"]}
     assert code == 1 and checks["cards"]["found"] == "/dev/davinci0" and "npu-smi" in checks["cards"]["advice"]
-    for name, version in (("driver", "24.1.RC3.b080"), ("CANN toolkit", "8.3.RC1")):
+    for name, version in (("driver", "25.3.RC1 or newer"), ("CANN toolkit", "8.3.RC1")):
         assert checks[name]["verdict"] == "miss" and version in checks[name]["advice"]
     assert {checks[name]["verdict"] for name in ("firmware", "CANN kernels")} == {"warn"}
 
@@ -103,6 +103,45 @@ def test_other_versions_warn(machine):
     checks = by_name(machine(files, smi=TWO_910B3, version_of=lambda name: {"mindspore": "2.6.0"}.get(name, "99")))
     assert (checks["driver"].found, checks["driver"].verdict) == ("25.2.0", "warn")
     assert checks["mindspore"].verdict == "warn" and 'pip install "mindspore==2.7.1"' == checks["mindspore"].advice
+
+
+@pytest.mark.parametrize(
+    ("driver", "firmware", "verdicts"),
+    [
+        ("25.3.rc1", "7.8.0.2.212", ("ok", "ok")),
+        ("25.3.RC1.b010", "7.8.0.1.0", ("ok", "ok")),
+        ("25.5.0", "7.9.0.1.1", ("ok", "ok")),
+        ("24.1.RC3.b080", "7.5.T11.0.B088", ("ok", "ok")),
+        ("24.1.0", "7.5.0.3.220", ("warn", "warn")),
+        ("23.0.1", "7.1.0.3.220", ("warn", "warn")),
+    ],
+)
+def test_no_newer_driver_is_advised_against(machine, driver, firmware, verdicts):
+    files = {
+        **SUPPORTED_FILES,
+        "/opt/Ascend/driver/version.info": f"Version={driver}\n",
+        "/opt/Ascend/firmware/version.info": f"Version={firmware}\n",
+    }
+    checks = by_name(machine(files, smi=TWO_910B3))
+    assert (checks["driver"].verdict, checks["firmware"].verdict) == verdicts
+    for check in (checks["driver"], checks["firmware"]):
+        assert "24.1" not in check.advice and ("25.3.RC1 or newer" in check.advice) is (check.verdict == "warn")
+
+
+def test_cards_of_other_kinds(machine):
+    checks = by_name(machine(smi=ONE_910C_WITH_TWO_CHIPS))
+    assert [checks[f"card {index}"].verdict for index in (2, 3)] == ["ok", "ok"]
+    check = by_name(machine(smi=ONE_310P))["card 0"]
+    assert check.verdict == "warn" and "not known to run on a 310P3" in check.advice
+    for name in ("910B4  ", "910B4-1", "910B2C "):
+        known = by_name(machine(smi=TWO_910B3.replace("910B3  ", name)))["card 0"]
+        assert known.found.startswith(name.strip()) and "taken" in known.advice
+
+
+def test_operators_of_an_a3_have_another_package_name(machine):
+    home = "/usr/local/Ascend/ascend-toolkit/latest"
+    files = {f"{home}/aarch64-linux/atlas_a3_kernels_install.info": "version=8.3.RC1\n"}
+    assert by_name(machine(files, smi=ONE_910C_WITH_TWO_CHIPS))["CANN kernels"].found == "8.3.RC1"
 
 
 def test_cann_from_its_install_files_and_usual_place(machine):
