@@ -40,9 +40,7 @@ def whole_layer(checkpoint: Any, prefix: str, spec: DecoderSpec, x: np.ndarray, 
 
 
 def _attention(weight: Any, spec: DecoderSpec, normed: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    q, k, v = (
-        (normed @ weight(f"self_attn.{name}_proj").T).reshape(len(normed), -1, spec.head_dim) for name in "qkv"
-    )
+    q, k, v = ((normed @ weight(f"self_attn.{name}_proj").T).reshape(len(normed), -1, spec.head_dim) for name in "qkv")
     angles = formulas.rotary_angles(positions, spec.head_dim, spec.rope_theta, spec.mrope_section)
     q = formulas.rotate(formulas.rms_norm(q, weight("self_attn.q_norm"), spec.rms_norm_eps), angles)
     k = formulas.rotate(formulas.rms_norm(k, weight("self_attn.k_norm"), spec.rms_norm_eps), angles)

@@ -6,6 +6,7 @@ python -m ms_omni.acceptance.work JOURNAL QUICK STEPS
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,24 +27,32 @@ def main(argv: list[str]) -> int:
 
     die_with_parent()
     journal = Journal(Path(argv[0]))
-    return work(journal, quick=argv[1] == "quick", names=tuple(argv[2].split(",")), restarts=True)
+    world = work(journal, quick=argv[1] == "quick", names=tuple(argv[2].split(",")), restarts=True)
+    return EXIT_NO_CARD if world is None else 0
 
 
-def work(journal: Journal, quick: bool, names: tuple[str, ...], restarts: bool = False) -> int:
-    """All steps of these names. EXIT_NO_CARD where there is no card, else 0, whatever was found."""
+def work(
+    journal: Journal,
+    quick: bool,
+    names: tuple[str, ...],
+    restarts: bool = False,
+    after_step: Callable[[World], None] = lambda world: None,
+) -> World | None:
+    """All steps of these names. after_step: called after each. This process among the job's, whatever was found; None
+    where there is no card."""
     if num_ascend_cards() == 0:
         journal.note(NO_CARD)
-        return EXIT_NO_CARD
+        return None
     device = setup_device("Ascend")
     done = frozenset((check.step, check.name) for check in checks_of(read_journal(journal.path)))
     bench = Bench(journal, device, quick, done=done, restarts=restarts)
     bench = replace(bench, world=_meet(bench))
-    run_steps(bench, names)
+    run_steps(bench, names, after_step)
     journal.note(END)
-    return 0
+    return bench.world
 
 
-def run_steps(bench: Bench, names: tuple[str, ...]) -> None:
+def run_steps(bench: Bench, names: tuple[str, ...], after_step: Callable[[World], None] = lambda world: None) -> None:
     """Each writes its checks down; one that cannot begin is an error of its own."""
     for step in STEPS:
         if step.name not in names:
@@ -54,6 +63,7 @@ def run_steps(bench: Bench, names: tuple[str, ...]) -> None:
         except Exception as error:
             bench.journal.check(Check(step.name, "preparation", ERROR, 0.0, message=message_of(error)))
         bench.journal.note(STEP, step=step.name)
+        after_step(bench.world)
 
 
 def _meet(bench: Bench) -> World:

@@ -19,7 +19,7 @@ EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 # Each command is a module of this package with USAGE, HELP, add_arguments(parser) and
 # run(args) -> exit code.
-COMMANDS = ("understand", "batch", "tiny", "doctor", "launch", "plan", "profile", "report")
+COMMANDS = ("understand", "batch", "tiny", "doctor", "launch", "plan", "profile", "report", "accept")
 
 _EPILOG = """\
 first steps:
@@ -27,8 +27,10 @@ first steps:
   ms-omni understand --model ./tiny --text "Hello"      answer a conversation
   ms-omni doctor                                        check this machine
   ms-omni launch --cards 2 -- understand ...            the same on two cards
+  ms-omni accept                                        check that a card computes what it should
 
-exit codes: 0 done, 1 internal error (or doctor found a miss, batch a conversation that fails, report a regression),
+exit codes: 0 done, 1 internal error (or doctor found a miss, batch a conversation that fails, report a regression,
+            accept a difference),
             2 wrong input, 130 interrupted
 """
 

@@ -1,0 +1,125 @@
+"""The one file: what every rank found, readable, and without names of users, hosts and directories."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ms_omni.acceptance.findings import DIFFERS, ERROR, OK, SKIPPED, Check, worst
+from ms_omni.acceptance.journal import END, checks_of, unfinished
+from ms_omni.acceptance.steps import STEPS
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class RankResult:
+    """checks: that have ended. running: the check that had begun. complete: whether the rank came to its end."""
+
+    rank: int
+    checks: tuple[Check, ...] = ()
+    running: str = ""
+    complete: bool = False
+
+    def of_step(self, step: str) -> list[Check]:
+        return [check for check in self.checks if check.step == step]
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """header: when, by which versions, on what machine."""
+
+    header: dict[str, Any]
+    ranks: tuple[RankResult, ...]
+    names: tuple[str, ...]
+    quick: bool = False
+    interrupted: bool = field(default=False)
+
+    @property
+    def checks(self) -> list[tuple[int, Check]]:
+        """With their ranks."""
+        return [(result.rank, check) for result in self.ranks for check in result.checks]
+
+    @property
+    def failed(self) -> list[tuple[int, Check]]:
+        return [(rank, check) for rank, check in self.checks if check.verdict in (DIFFERS, ERROR)]
+
+    @property
+    def complete(self) -> bool:
+        return not self.interrupted and bool(self.ranks) and all(result.complete for result in self.ranks)
+
+    @property
+    def accepted(self) -> bool:
+        """Everything that was asked for has been checked, and is right."""
+        return self.complete and not self.failed
+
+    @property
+    def soc(self) -> str:
+        """The card's name, as the first rank that could say so has it."""
+        for _, check in self.checks:
+            if "soc" in check.figures:
+                return str(check.figures["soc"])
+        return "unknown"
+
+    def verdict(self) -> str:
+        """One line."""
+        right = sum(check.verdict == OK for _, check in self.checks)
+        skipped = sum(check.verdict == SKIPPED for _, check in self.checks)
+        where = self.soc + (f", {len(self.ranks)} ranks" if len(self.ranks) > 1 else "")
+        counts = f"{right} checks ok" + (f", {skipped} skipped" if skipped else "")
+        if self.accepted:
+            return f"accepted: {where}: {counts}"
+        if not self.failed:
+            return f"not complete: {where}: {counts}, and no more: it was interrupted"
+        steps = ", ".join(step.name for step in STEPS if any(check.step == step.name for _, check in self.failed))
+        return f"not accepted: {where}: {len(self.failed)} of {right + len(self.failed)} checks failed, in: {steps}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "what": "ms-omni accept",
+            "verdict": self.verdict(),
+            "accepted": self.accepted,
+            "complete": self.complete,
+            "quick": self.quick,
+            **self.header,
+            "soc": self.soc,
+            "ranks": [self._rank(result) for result in self.ranks],
+        }
+
+    def _rank(self, result: RankResult) -> dict[str, Any]:
+        """`running`, where there is one, is what the process was at when it ended."""
+        steps = [
+            {
+                "step": step.name,
+                "title": step.title,
+                "verdict": worst(check.verdict for check in result.of_step(step.name)),
+                "seconds": round(seconds_of(result.of_step(step.name)), 2),
+                "checks": [_without_step(check) for check in result.of_step(step.name)],
+            }
+            for step in STEPS
+            if step.name in self.names or result.of_step(step.name)
+        ]
+        running = {"running": result.running} if result.running else {}
+        return {"rank": result.rank, "complete": result.complete, **running, "steps": steps}
+
+
+def rank_result(rank: int, events: list[dict[str, Any]]) -> RankResult:
+    """Of a journal's events."""
+    at = unfinished(events)
+    ended = any(event["event"] == END for event in events)
+    return RankResult(rank, tuple(checks_of(events)), ": ".join(at) if at else "", ended)
+
+
+def seconds_of(checks: Sequence[Check]) -> float:
+    return sum(check.seconds for check in checks)
+
+
+def _without_step(check: Check) -> dict[str, Any]:
+    """JSON has no infinity."""
+    values = {key: value for key, value in check.to_json().items() if key != "step"}
+    if "difference" in values and not math.isfinite(values["difference"]):
+        values["difference"] = "infinite"
+    return values

@@ -1,0 +1,100 @@
+"""What this card takes for a launch, a layer, a token and a frame: measured here, and nothing compared."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor
+
+from ms_omni.acceptance.answer_checks import PICTURE, ask, load_engine
+from ms_omni.acceptance.bench import Bench
+from ms_omni.acceptance.findings import Finding
+from ms_omni.acceptance.one_layer import OneLayer
+from ms_omni.kernels.decoder_ops import decoder_ops
+
+FEW_LAUNCHES, MANY_LAUNCHES = 8, 136
+LARGE = 64 << 20  # values of a copy, two bytes each
+
+
+def run(bench: Bench) -> None:
+    """With --quick each is measured a few times only: good enough to see that it can be."""
+    repeats = 3 if bench.quick else 20
+    bench.check("a launch", partial(_launch, bench, repeats))
+    bench.check("memory", partial(_copy, repeats, LARGE >> 4 if bench.quick else LARGE))
+    for name in ("Thinker",) if bench.quick else ("Thinker", "Talker", "code predictor"):
+        layer = OneLayer(bench, name, "bfloat16", 64)
+        bench.check(f"one layer of the {name}, one token", partial(_layer, layer, repeats))
+    if not bench.quick:
+        bench.check("the tiny model", partial(_tiny, bench))
+
+
+def _least_seconds(work: Callable[[], Any], repeats: int) -> float:
+    """Of several times; the first, which compiles, is not counted."""
+    taken = []
+    for _ in range(repeats + 1):
+        ms.runtime.synchronize()
+        start = time.perf_counter()
+        work()
+        ms.runtime.synchronize()
+        taken.append(time.perf_counter() - start)
+    return min(taken[1:])
+
+
+def _launch(bench: Bench, repeats: int) -> Finding:
+    """From chains of two lengths of additions: what more of them take."""
+    options, x = decoder_ops(bench.device).JIT_OPTIONS, Tensor(np.ones((1, 2048), np.float32))
+
+    def chain(length: int) -> Callable[[Tensor], Tensor]:
+        def added(value: Tensor) -> Tensor:
+            for _ in range(length):
+                value = value + x
+            return value
+
+        return added
+
+    figures = {}
+    for name, wrap in (("graph", lambda function: ms.jit(function, **options)), ("eager", lambda function: function)):
+        few, many = (wrap(chain(length)) for length in (FEW_LAUNCHES, MANY_LAUNCHES))
+        extra = _least_seconds(lambda: many(x), repeats) - _least_seconds(lambda: few(x), repeats)
+        figures[f"{name}_launch_us"] = round(extra / (MANY_LAUNCHES - FEW_LAUNCHES) * 1e6, 2)
+        figures[f"{name}_call_us"] = round(_least_seconds(lambda: few(x), repeats) * 1e6, 1)
+    return Finding(figures=figures)
+
+
+def _copy(repeats: int, values: int) -> Finding:
+    """Reading and writing at once."""
+    x = ms.mint.zeros(values, dtype=ms.float16)
+    seconds = _least_seconds(lambda: x + 1, repeats)
+    return Finding(figures={"values": values, "gb_per_s": round(2 * 2 * values / seconds / 1e9, 2)})
+
+
+def _layer(layer: OneLayer, repeats: int) -> Finding:
+    """A decoding graph of one layer and the norm behind it, called and waited for."""
+    cache = layer.cache()
+    layer.prefill(cache, layer.tokens)
+    graph, inputs = layer.decoding(cache), layer.row(layer.tokens - 1)
+    seconds = _least_seconds(lambda: graph(*inputs), repeats)
+    prefill = _least_seconds(lambda: layer.prefill(cache, layer.tokens), min(repeats, 5))
+    return Finding(figures={"token_us": round(seconds * 1e6, 1), "prompt_of_64_us": round(prefill * 1e6, 1)})
+
+
+def _tiny(bench: Bench) -> Finding:
+    """The second answer, whose graphs are compiled."""
+    engine = load_engine(bench.device, "bfloat16")
+    for _ in range(2):
+        out = ask(engine, PICTURE, speak=True)
+    frames = out.audio.num_frames if out.audio is not None else 0
+    return Finding(
+        figures={
+            "thinker_tokens_per_s": round(out.usage.completion_tokens / out.stats["thinker_s"], 2),
+            "talker_frames_per_s": round(frames / out.stats["talker_s"], 2),
+            "tokens": out.usage.completion_tokens,
+            "frames": frames,
+            **{name: round(seconds, 3) for name, seconds in out.stats.items()},
+        }
+    )
