@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -29,13 +30,14 @@ FORMATS = {-1: "UNDEFINED", 0: "NCHW", 1: "NHWC", 2: "ND", 3: "NC1HWC0", 4: "FRA
 @dataclass(frozen=True)
 class DeviceTensor:
     """array: a writable view of device memory with the tensor's shape and strides. storage: elements behind the address
-    that the tensor was made with; offset: elements before its first one."""
+    that the tensor was made with; offset: elements before its first one. argument: the struct that it was read from."""
 
     name: str
     array: np.ndarray
     format: str = "ND"
     offset: int = 0
     storage: int = 0
+    argument: Any = None
 
     @property
     def dtype(self) -> np.dtype:
@@ -60,6 +62,13 @@ class DeviceTensor:
     def wide(self) -> np.ndarray:
         """The values to compute with: half precision as float32, everything else as it is."""
         return self.array.astype(np.float32) if self.dtype in HALVES else self.array
+
+    def put_first(self, values: np.ndarray) -> None:
+        """Write an output whose size depends on the data: the values at its beginning, and their shape as the tensor's
+        (aclGetViewShape). The tensor has room for the largest result and is contiguous."""
+        self.array.reshape(-1)[: values.size] = values.reshape(-1)
+        if self.argument is not None:
+            self.argument.dims[: values.ndim] = values.shape
 
     def put(self, values: object) -> None:
         """Write values of any dtype, rounded once to this tensor's. Their shape must be this tensor's, or broadcast to

@@ -380,3 +380,35 @@ def clamp(name: str, parameters: str) -> None:
 clamp("Clamp", "clipValueMin: scalar?, clipValueMax: scalar?")
 clamp("ClampMin", "clipValueMin: scalar")
 clamp("ClampMax", "clipValueMax: scalar")
+
+
+def clamp_to_tensors(name: str, bounds: dict[str, Formula]) -> None:
+    """bounds: the names of the tensors that bound the values, and how."""
+
+    def dtype_for(a: Any) -> np.dtype:
+        return promoted(a.self.dtype, *(getattr(a, key).dtype for key in bounds))
+
+    def compute(a: Any) -> None:
+        dtype = dtype_for(a)
+        values = operand(a.self, dtype)
+        for key, bound in bounds.items():
+            values = bound(values, operand(getattr(a, key), dtype))
+        store(a.out, values)
+
+    def limits(a: Any) -> None:
+        limit = [getattr(a, key) for key in bounds]
+        require_dtype(a.self, *REALS, *INTEGERS)
+        require_dtype(a.out, *REALS, *INTEGERS)
+        for tensor in limit:
+            require_dtype(tensor, *NOT_COMPLEX)
+        require_max_rank(a.self, *limit, a.out)
+        require_convertible(dtype_for(a), a.out)
+        require_broadcast(a.out, a.self, *limit)
+
+    parameters = ", ".join(f"{key}: tensor" for key in sorted(bounds, reverse=True))
+    aclnn(f"aclnn{name}(self: tensor, {parameters}, out: tensor)", doc=f"aclnn{name}")(compute).limits(limits)
+
+
+clamp_to_tensors("ClampTensor", {"clipValueMax": np.minimum, "clipValueMin": np.maximum})
+clamp_to_tensors("ClampMinTensor", {"clipValueMin": np.maximum})
+clamp_to_tensors("ClampMaxTensor", {"max": np.minimum})

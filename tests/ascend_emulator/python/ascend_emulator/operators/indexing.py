@@ -12,6 +12,7 @@ from ascend_emulator.device_tensor import (
     BOOL,
     INT32,
     INT64,
+    UINT8,
     DeviceTensor,
     require_dtype,
     require_rank,
@@ -26,6 +27,7 @@ from ascend_emulator.promotion import (
     REALS,
     UNSIGNED,
     axis_of,
+    broadcast_shape,
     is_convertible,
     require_max_rank,
     scalar_dtype,
@@ -171,6 +173,45 @@ def key_of(target: DeviceTensor, indices: list[DeviceTensor]) -> tuple[Any, ...]
         key.append(positions(tensor, size, -size) if tensor.size else slice(None))
         axis += 1
     return tuple(key)
+
+
+# ---- sizes that depend on the data -----------------------------------------------------------------------------------
+def nonzero(name: str, is_transposed: bool) -> None:
+    """is_transposed: one row for each dimension instead of one for each element found."""
+
+    @aclnn(f"aclnn{name}(self: tensor, out: tensor)", doc=f"aclnn{name}")
+    def compute(a: Any) -> None:
+        found = np.argwhere(a.self.wide() != 0)
+        a.out.put_first(np.ascontiguousarray(found.T) if is_transposed else found)
+
+    @compute.limits
+    def _(a: Any) -> None:
+        require_dtype(a.self, *NOT_COMPLEX)
+        require_dtype(a.out, INT64)
+        require_max_rank(a.self)
+        most = (a.self.ndim, a.self.size) if is_transposed else (a.self.size, a.self.ndim)
+        require_shape(a.out, most)
+        require(a.out.is_contiguous, "out: not contiguous, which is not supported")
+
+
+nonzero("Nonzero", False)
+nonzero("NonzeroV2", True)
+
+
+@aclnn("aclnnMaskedSelect(self: tensor, mask: tensor, out: tensor)", doc="aclnnMaskedSelect")
+def masked_select(a):
+    values, mask = np.broadcast_arrays(a.self.array, a.mask.array)
+    a.out.put_first(values[mask.astype(np.bool_)])
+
+
+@masked_select.limits
+def _(a):
+    require_dtype(a.self, *NOT_COMPLEX)
+    require_dtype(a.mask, UINT8, BOOL)
+    require_same_dtype(a.self, a.out)
+    require_max_rank(a.self, a.mask)
+    require_shape(a.out, (int(np.prod(broadcast_shape(a.self, a.mask))),))
+    require(a.out.is_contiguous, "out: not contiguous, which is not supported")
 
 
 # ---- writing ---------------------------------------------------------------------------------------------------------
