@@ -1,4 +1,4 @@
-"""How an emulated operator refuses a call: CANN's status, the limit that was broken, and the document that states it."""
+"""How an emulated operator refuses a call: CANN's status, the limit that was broken, and the document stating it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ NULL_POINTER = 161001  # ACLNN_ERR_PARAM_NULLPTR
 INVALID_PARAMETER = 161002  # ACLNN_ERR_PARAM_INVALID
 RUNTIME_ERROR = 361001  # ACLNN_ERR_RUNTIME_ERROR
 INNER_ERROR = 561000  # ACLNN_ERR_INNER
+TILING_ERROR = 561002  # ACLNN_ERR_INNER_TILING_ERROR
 NOT_EMULATED = 561003  # ACLNN_ERR_INNER_FIND_KERNEL_ERROR
 
 
