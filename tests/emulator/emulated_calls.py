@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 from ascend_emulator import dispatch, operators  # noqa: F401  operators fills the table
-from ascend_emulator.device_tensor import BFLOAT16, FLOAT16, FLOAT32, DeviceTensor
+from ascend_emulator.device_tensor import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, DeviceTensor
 from ascend_emulator.refusal import INVALID_PARAMETER, Refused
 from ascend_emulator.table import Operator, arguments, find
 
 HALVES = (FLOAT16, BFLOAT16)
 # Half of the distance between neighbours: what one rounding costs, relative
-ROUNDING = {FLOAT16: 2.0**-11, BFLOAT16: 2.0**-8, FLOAT32: 2.0**-20}
+ROUNDING = {FLOAT16: 2.0**-11, BFLOAT16: 2.0**-8, FLOAT32: 2.0**-20, FLOAT64: 2.0**-40}
 
 
 def tensor(values: Any, dtype: Any = None, name: str = "x") -> DeviceTensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,8 +66,19 @@ class DeviceTensor:
 
     def put_first(self, values: np.ndarray) -> None:
         """Write an output whose size depends on the data: the values at its beginning, and their shape as the tensor's
-        (aclGetViewShape). The tensor has room for the largest result and is contiguous."""
-        self.array.reshape(-1)[: values.size] = values.reshape(-1)
+        (aclGetViewShape). The tensor is contiguous and its storage has room for the largest result. An executor that
+        is run again still has the last result's shape, so it is the storage that counts."""
+        flat = self.array.reshape(-1)
+        if self.argument is not None and self.argument.data:
+            room = (ctypes.c_char * (values.size * self.dtype.itemsize)).from_address(
+                self.argument.data + self.offset * self.dtype.itemsize
+            )
+            flat = np.frombuffer(room, np.uint8).view(self.dtype)
+            require(
+                self.offset + values.size <= self.storage,
+                f"{self.name}: storage of {self.storage} elements, the result has {values.size}",
+            )
+        flat[: values.size] = values.reshape(-1)
         if self.argument is not None:
             self.argument.dims[: values.ndim] = values.shape
 

@@ -90,8 +90,8 @@ def unary(
             require_same_dtype(source, out)
             return
         require_dtype(out, *outputs)
-        result = FLOAT32 if is_real and source.dtype.kind in "iub" else source.dtype
-        require_convertible(result, out)
+        if BOOL not in outputs:
+            require_convertible(FLOAT32 if is_real and source.dtype.kind in "iub" else source.dtype, out)
         require(
             source.dtype not in COMPLEXES or out.dtype in COMPLEXES,
             f"{out.name}: dtype {out.dtype}, the result of complex values is complex",
