@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor
 
-from ms_omni.acceptance.bench import Bench, random
+from ms_omni.acceptance.bench import random
 from ms_omni.acceptance.compare import array_of
 from ms_omni.acceptance.released import DECODERS, RandomCheckpoint, decoder_configs, released_config
 from ms_omni.acceptance.whole_layer import LayerOutput, whole_layer
@@ -27,14 +27,18 @@ ALLOWED = 32
 CLEAR_MARGIN = {"bfloat16": 8 * 2.0**-8, "float16": 8 * 2.0**-11}
 
 
+# Of the prompt: enough that some have a clear choice of experts, and several chunks
+TOKENS = 96
+
+
 class OneLayer:
     """`decoder`: of one layer. `x`: a prompt of `tokens` rows, and their positions, apart on three axes as a picture's
     are. What takes long is made when it is first asked for."""
 
-    def __init__(self, bench: Bench, name: str, dtype: str, tokens: int):
+    def __init__(self, device: str, name: str, dtype: str, quick: bool, tokens: int = TOKENS):
         """name: of DECODERS."""
         self.name, self.dtype, self.tokens = name, dtype, tokens
-        self._config, self._device = released_config(bench.quick), bench.device
+        self._config, self._device = released_config(quick), device
         self.spec = DecoderSpec.from_config(decoder_configs(self._config)[name])
         self.checkpoint = RandomCheckpoint(self._config, getattr(ms, dtype))
         self.x = random(f"{name} prompt", tokens, self.spec.hidden_size, dtype=numpy_dtype(getattr(ms, dtype)))
@@ -77,11 +81,24 @@ class OneLayer:
         self._num_caches += 1
         return self.decoder.new_cache(capacity, f"accept.{self.name}.{self.dtype}.{self._num_caches}")
 
-    def prefill(self, cache: KeyValueCache, end: int) -> np.ndarray:
-        """The first `end` tokens of the prompt at once: normed, float64, (end, hidden)."""
+    def prefill(self, cache: KeyValueCache, end: int | None = None) -> np.ndarray:
+        """The prompt, or its first `end` tokens: normed, float64, (end, hidden)."""
         x, positions = Tensor(self.x[:end]), self.positions[..., :end]
         _, normed = self.decoder.prefill(x, positions, cache, [], accept_layer=self.spec.num_layers)
         return array_of(normed)
+
+    @cached_property
+    def whole(self) -> tuple[np.ndarray, KeyValueCache]:
+        """The prompt at once: normed, float64, (tokens, hidden), and what it leaves in its cache."""
+        cache = self.cache()
+        return self.prefill(cache), cache
+
+    @cached_property
+    def decoded(self) -> np.ndarray:
+        """The last clear token in its graph, after a prompt of those before it: normed, (1, hidden)."""
+        place, cache = self.last_clear, self.cache()
+        self.prefill(cache, place)
+        return array_of(self.decoding(cache)(*self.row(place)))
 
     def decoding(self, cache: KeyValueCache) -> Any:
         """A graph of one token: (1, hidden), float32 () rotary position, int32 () row -> normed, (1, hidden)."""
@@ -97,3 +114,9 @@ class OneLayer:
         """What a decoding graph is given for the token at `place`, which must be of text."""
         rope = self.positions[..., place].reshape(-1)[0]
         return Tensor(self.x[place : place + 1]), Tensor(float(rope), ms.float32), Tensor(place, ms.int32)
+
+
+@lru_cache(maxsize=1)
+def one_layer(device: str, name: str, dtype: str, quick: bool) -> OneLayer:
+    """The steps that need the same layer one after the other share it; the memory of one is held at a time."""
+    return OneLayer(device, name, dtype, quick)

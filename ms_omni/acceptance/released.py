@@ -21,7 +21,7 @@ DECODERS = {
     "code predictor": "talker.code_predictor.model.",
 }
 # With --quick. Each token still chooses as many as in the released model.
-FEW_EXPERTS = 16
+FEW_EXPERTS = 12
 _EXPERT = re.compile(r"experts\.(\d+)\.")
 _TURN = 37  # rows by which an expert's matrices are turned against those of the one before
 
