@@ -98,6 +98,8 @@ class Layers:
 
     thinker.embeds, thinker.1 ... thinker.L: what enters layer 0, 1, ... and, last, the final norm; deepstack added.
     thinker.normed, thinker.logits: behind the norm; of the last token. talker.*, predictor.* likewise.
+    thinker.route.0 ..., thinker.margin.0 ...: of every token, the experts that a layer chose, and by how much (in
+    logits) the last of them was before the next.
     audio.0 ..., vision.0 ...: behind each layer of the encoders. audio, vision, deepstack.0 ...: their features.
     Calls follow each other in one array: the prompt's rows, then each new token's (the predictor's: one frame)."""
 
@@ -139,9 +141,20 @@ class Layers:
 
         self._handles.append(module.register_forward_hook(hook))
 
+    def _routes(self, mixture: Any, name: str) -> None:
+        def hook(_: Any, args: Any, output: torch.Tensor) -> None:
+            scores, experts = torch.topk(output.reshape(-1, output.shape[-1]).float(), mixture.top_k + 1)
+            chosen = experts[:, :-1].sort().values
+            self.kept.setdefault(name.format("route"), []).append(chosen.numpy().astype(np.int8))
+            self.kept.setdefault(name.format("margin"), []).append((scores[:, -2] - scores[:, -1]).numpy())
+
+        self._handles.append(mixture.gate.register_forward_hook(hook))
+
     def _decoder(self, name: str, model: Any, head: Any) -> None:
         for index, layer in enumerate(model.layers):
             self._before(layer, f"{name}.{index}" if index else f"{name}.embeds")
+            if hasattr(layer.mlp, "gate"):
+                self._routes(layer.mlp, f"{name}.{{}}.{index}")
         self._before(model.norm, f"{name}.{len(model.layers)}")
         self._after(model.norm, f"{name}.normed")
         if head is not None:

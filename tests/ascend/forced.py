@@ -1,0 +1,56 @@
+"""Makes the fused engine say given ids and codes at given places; everywhere else it chooses greedily, as it would.
+
+The picks of its graphs take a random number each, which greedy picking does not look at. Here it says what to pick: -1
+the likeliest, any other number that id.
+"""
+
+from __future__ import annotations
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, ops
+
+from ms_omni.runtime import fused_talker, fused_thinker
+
+Forced = dict[int, int]
+_forced: dict[int, Forced] = {fused_thinker.RANDOM_STAGE: {}, fused_talker.RANDOM_STAGE: {}}
+
+
+def pick(logits: Tensor, uniform: Tensor, temperature: float, top_k: int, top_p: float) -> Tensor:
+    """logits: float32 (1, vocab). uniform: float32 (), -1 or an id. int32 (1,)."""
+    likeliest = ops.argmax(logits, -1).astype(ms.int32)
+    wanted = uniform.reshape(1).astype(ms.int32)
+    is_free = ops.less(wanted, 0).astype(ms.int32)
+    return likeliest * is_free + wanted * (1 - is_free)
+
+
+class Stream:
+    """Stands for UniformStream: numbers the picks of one stage of one answer in their order."""
+
+    def __init__(self, seed: int | None, stage: int):
+        self._ids, self._place = _forced[stage], 0
+
+    def draw(self, *shape: int) -> Tensor:
+        (count,) = shape
+        places = range(self._place, self._place + count)
+        self._place += count
+        return Tensor(np.array([self._ids.get(place, -1) for place in places], np.float32))
+
+
+def install() -> None:
+    """Before an engine makes its graphs."""
+    for module in (fused_thinker, fused_talker):
+        module.pick, module.UniformStream = pick, Stream
+
+
+def say(thinker: Forced, talker: Forced) -> None:
+    """From the next answer on. thinker: by the place of the new id. talker: by the place of the pick: first the first
+    code of frame 0, then of each frame the next frame's first code and this frame's residual ones."""
+    _forced[fused_thinker.RANDOM_STAGE], _forced[fused_talker.RANDOM_STAGE] = thinker, talker
+
+
+def talker_place(frame: int, code: int, num_groups: int) -> int:
+    """Of code number `code` of frame number `frame`."""
+    if code == 0:
+        return 0 if frame == 0 else 1 + (frame - 1) * num_groups
+    return 1 + frame * num_groups + code

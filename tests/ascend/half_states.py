@@ -1,0 +1,256 @@
+"""Run over emulated operators: the fused engine's hidden states in half precision, layer by layer, as record_half.py
+records torch's. Ids and codes are those of the recording, so that every state has the recording's past.
+
+    python tests/ascend/half_states.py DTYPE OUT.npz CHECKPOINT-CASE...
+
+Arrays of OUT are called "checkpoint-case/name"; names are those of `record_half.Layers`. States of new tokens come from
+the layers called one after the other; what a whole graph made of the same tokens is beside them as thinker.graph and
+talker.graph (behind the last norm).
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "reference"))
+import forced  # noqa: I001
+from half_cases import BUILT_IN, LAYER_CASES, kept_columns, kept_rows, layers, name_of
+from reference_cases import FOLDERS, Case, located
+from reference_checkpoints import build_checkpoint
+
+from ms_omni import OmniEngine
+from ms_omni.inputs.cast import cast_inputs
+from ms_omni.models.talker_prompt import TrailingText, build_talker_prompt
+from ms_omni.parallel.vocabulary import logits
+from ms_omni.runtime import fused_thinker
+from ms_omni.runtime.fused_talker import TalkerGraph, TalkerWarp
+from ms_omni.runtime.sampling import GREEDY
+from ms_omni.runtime.token_step import TokenStep
+
+
+class States:
+    """What is kept, by name."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, list[np.ndarray]] = {}
+        self.normed: dict[str, list[Tensor]] = {}
+
+    def keep(self, name: str, value: Tensor) -> None:
+        rows = value.astype(ms.float32).asnumpy().reshape(-1, value.shape[-1])
+        self.kept.setdefault(name, []).append(rows[kept_rows(len(rows))][:, kept_columns(rows.shape[1])])
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {name: np.concatenate(rows) for name, rows in self.kept.items()}
+
+    def operators(self, plain: Any, name: str, num_layers: int) -> Any:
+        """`plain` operators that keep what the norms between layers see: the hidden states that enter each layer."""
+        calls = 0
+
+        def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+            nonlocal calls
+            calls = 1
+            self.keep(f"{name}.embeds", x)
+            return plain.rms_norm(x, weight, eps)
+
+        def add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+            nonlocal calls
+            normed, total = plain.add_rms_norm(x, residual, weight, eps)
+            self.keep(f"{name}.{calls}", total)
+            if calls == num_layers:
+                self.keep(f"{name}.normed", normed)
+                self.normed.setdefault(name, []).append(normed)
+            calls += 1
+            return normed, total
+
+        return SimpleNamespace(**{**vars(plain), "rms_norm": rms_norm, "add_rms_norm": add_rms_norm})
+
+    @contextmanager
+    def watch(self, name: str, decoder: Any, at_work: Any) -> Iterator[None]:
+        """While a decoder's layers are called one after the other by `at_work`: itself, or a step of one token."""
+        plain = decoder.ops
+        at_work.ops = self.operators(plain, name, decoder.num_layers)
+        for index, layer in enumerate(decoder.layers):
+            layer.ops = SimpleNamespace(**{**vars(plain), "route": self._route(plain.route, f"{name}.route.{index}")})
+        try:
+            yield
+        finally:
+            at_work.ops = plain
+            for layer in decoder.layers:
+                layer.ops = plain
+
+    def _route(self, plain: Any, name: str) -> Any:
+        def route(*arguments: Any) -> Any:
+            weights, experts = plain(*arguments)
+            self.kept.setdefault(name, []).append(np.sort(experts.asnumpy()).astype(np.int8))
+            return weights, experts
+
+        return route
+
+    def watch_encoders(self, thinker: Any) -> list[Any]:
+        audio, vision = thinker.audio_tower, thinker.visual
+
+        def after(name: str) -> Any:
+            return lambda cell, inputs, output: self.keep(name, output[0] if isinstance(output, tuple) else output)
+
+        handles = [layer.register_forward_hook(after(f"audio.{i}")) for i, layer in enumerate(audio.layers)]
+        return handles + [block.register_forward_hook(after(f"vision.{i}")) for i, block in enumerate(vision.blocks)]
+
+
+class Answering:
+    """One conversation through the parts of a fused engine, with the ids and codes that were recorded."""
+
+    def __init__(self, engine: OmniEngine, case: Case) -> None:
+        self.engine, self.case, self.states = engine, case, States()
+        recorded = layers(case)["float32"]
+        self.ids, self.codes = recorded["ids"].tolist(), recorded["codes"]
+        self.thinker, self.talker = engine.runtime._thinker, engine.runtime.talker
+        self.arrays = engine.processor.prepare(
+            located(case.conversation), use_audio_in_video=case.use_audio_in_video, fps=case.fps
+        ).arrays
+        self.inputs = cast_inputs(self.arrays, engine.dtype)
+
+    def run(self) -> dict[str, np.ndarray]:
+        embeds, accepted, read = self.think()
+        self.speak(embeds, accepted, read)
+        return self.states.arrays()
+
+    def think(self) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """The prompt's embeddings and accepted hidden states, and the new tokens' embeddings."""
+        thinker, shell, ids = self.thinker, self.thinker.shell, self.arrays["input_ids"]
+        media = self.inputs.get
+        handles = self.states.watch_encoders(shell)
+        audio, image, video = shell.encode_media(
+            media("input_features"), media("feature_attention_mask"), media("pixel_values"), media("image_grid_thw"),
+            media("pixel_values_videos"), media("video_grid_thw"),
+        )  # fmt: skip
+        for handle in handles:
+            handle.remove()
+        if audio is not None:
+            self.states.keep("audio", audio)
+        for features, levels in (visual for visual in (image, video) if visual is not None):
+            self.states.keep("vision", features)
+            for index, level in enumerate(levels):
+                self.states.keep(f"deepstack.{index}", level)
+        words = shell.get_input_embeddings()(self.inputs["input_ids"])
+        embeds, deepstack = shell.merge_media(ids, words, audio, image, video)
+        mask = self.arrays.get("feature_attention_mask")
+        positions, delta = shell.host_rope_index(
+            ids, media("image_grid_thw"), media("video_grid_thw"), self.case.use_audio_in_video,
+            None if mask is None else mask.sum(-1), media("video_second_per_grid"),
+        )  # fmt: skip
+        decoder, levels = thinker.decoder, [level[0] for level in deepstack or []]
+        cache = decoder.new_cache(256, "states.thinker")
+        with self.states.watch("thinker", decoder, decoder):
+            hidden, accepted = decoder.prefill(embeds[0], positions, cache, levels, thinker.accept_layer)
+        self.thinker_logits(hidden)
+        start, read = ids.shape[1], list[Tensor]()
+        graph = fused_thinker.ThinkerGraph(decoder, shell, cache, GREEDY, decoder.num_layers, None)
+        step = TokenStep(decoder, cache, "states")
+        for place, token in enumerate(self.ids[:-1], start):
+            where = Tensor(place, ms.int32), Tensor(place + delta, ms.float32)
+            uniform = Tensor(np.zeros(1, np.float32))
+            _, x, normed = graph.run(Tensor(np.array([token], np.int32)), *where, uniform)
+            self.states.keep("thinker.graph", normed)
+            with self.states.watch("thinker", decoder, step):
+                state, _ = step.by_operator(x, where[1], where[0], ())
+            self.thinker_logits(state)
+            read.append(x)
+        return embeds[0], accepted, read
+
+    def thinker_logits(self, hidden: Tensor) -> None:
+        shell = self.thinker.shell
+        words = shell.config.text_config.vocab_size
+        scores = logits(hidden, shell.lm_head.weight, self.thinker.decoder.world, words)
+        self.states.keep("thinker.logits", scores)
+
+    def speak(self, embeds: Tensor, accepted: Tensor, read: list[Tensor]) -> None:
+        engine, talker = self.engine, self.talker
+        prompt = build_talker_prompt(
+            engine.model, self.arrays["input_ids"][0], embeds, accepted, read[0], engine._speaker_id(self.case.speaker)
+        )
+        text = TrailingText(prompt)
+        for x in read[1:]:
+            text.add(engine.model.talker.text_projection(x))
+        text.complete()
+        mask = self.arrays.get("feature_attention_mask")
+        media = self.inputs.get
+        positions, delta = talker.shell.host_rope_index(
+            prompt.input_ids.asnumpy(), media("image_grid_thw"), media("video_grid_thw"), False,
+            None if mask is None else mask.sum(-1), media("video_second_per_grid"),
+        )  # fmt: skip
+        decoder = talker.decoder
+        cache = decoder.new_cache(256, "states.talker")
+        with self.states.watch("talker", decoder, decoder):
+            hidden, _ = decoder.prefill(prompt.inputs_embeds[0], positions, cache, [], -1)
+        self.talker_logits(hidden)
+        graph = TalkerGraph(talker, cache, TalkerWarp(GREEDY, GREEDY, 1.0, False))
+        eager = TalkerGraph(talker, cache, TalkerWarp(GREEDY, GREEDY, 1.0, False))
+        num_prompt = prompt.inputs_embeds.shape[1]
+        seen = Tensor(np.zeros((1, talker.config.text_config.vocab_size), np.float32))
+        for frame in range(self.codes.shape[1]):
+            place = num_prompt + frame
+            where = Tensor(place, ms.int32), Tensor(place + delta, ms.float32)
+            token = Tensor(self.codes[:1, frame].astype(np.int32))
+            # pick() reads the codes to say from here: see forced_pick
+            uniform = Tensor(np.concatenate([[-1], self.codes[1:, frame]]).astype(np.float32))
+            _, normed, _, _ = graph.run(hidden, token, seen, text.at(frame), *where, uniform)
+            self.states.keep("talker.graph", normed)
+            nowhere = Tensor(0, ms.int32)
+            with self.states.watch("predictor", talker.predictor, eager.predictor):
+                total, _ = eager.predict(hidden, token, text.at(frame), nowhere, uniform)
+            for index in {0, len(talker.code_heads) - 1}:
+                self.predictor_logits(index, frame)
+            with self.states.watch("talker", decoder, eager.talker):
+                hidden, _ = eager.talker.by_operator(total, where[1], where[0], ())
+            self.talker_logits(hidden)
+        pieces = engine.model.code2wav.chunks(Tensor(self.codes[None].astype(np.int32)))
+        wave = np.concatenate([piece.astype(ms.float32).asnumpy().reshape(-1) for piece in pieces])
+        self.states.kept["wave"] = [wave[:1200]]
+
+    def predictor_logits(self, index: int, frame: int) -> None:
+        """Of residual code `index`. The first state of a frame is the Talker's and makes none."""
+        talker = self.talker
+        states_a_frame = len(talker.code_heads) + 1
+        state = self.states.normed["predictor"][frame * states_a_frame + index + 1]
+        codes = talker.config.code_predictor_config.vocab_size
+        scores = logits(state, talker.code_heads[index], talker.decoder.world, codes)
+        self.states.keep(f"predictor.logits.{index}", scores)
+
+    def talker_logits(self, hidden: Tensor) -> None:
+        talker = self.talker
+        codes = talker.config.text_config.vocab_size
+        scores = logits(hidden, talker.shell.codec_head.weight, talker.decoder.world, codes)
+        self.states.keep("talker.logits", scores)
+
+
+def main(dtype: str, out: str, names: list[str]) -> None:
+    forced.install()
+    fused_thinker.TOKENS_PER_CALL = 1
+    cases = [case for case in LAYER_CASES if name_of(case) in names]
+    assert len(cases) == len(names), f"{names}: known are {[name_of(case) for case in LAYER_CASES]}"
+    found: dict[str, np.ndarray] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for checkpoint in dict.fromkeys(case.checkpoint for case in cases):
+            directory = FOLDERS["assets"] / "tiny"
+            if checkpoint != BUILT_IN:
+                directory = build_checkpoint(checkpoint, Path(scratch) / checkpoint)
+            engine = OmniEngine.from_pretrained(directory, engine="fused", device="Ascend", dtype=dtype)
+            for case in (case for case in cases if case.checkpoint == checkpoint):
+                arrays = Answering(engine, case).run()
+                found |= {f"{name_of(case)}/{name}": rows for name, rows in arrays.items()}
+                print("states", name_of(case), len(arrays), flush=True)
+    np.savez_compressed(out, **found)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], sys.argv[3:])
