@@ -42,6 +42,11 @@ NOT_COMPLEX = (*REALS, *INTEGERS, BOOL)
 
 
 def steps_between(start: Any, end: Any, step: Any) -> int:
+    """How many numbers lie in [start, end), in steps."""
+    values = [np.asarray(value) for value in (start, end, step)]
+    if all(value.dtype.kind in "iub" for value in values):
+        start, end, step = (int(value) for value in values)
+        return max(0, -((start - end) // step))
     return max(0, math.ceil((float(end) - float(start)) / float(step)))
 
 
