@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from ms_omni.acceptance.bench import Bench
@@ -16,24 +17,27 @@ def run(bench: Bench) -> None:
     for dtype in ("bfloat16",) if bench.quick else ("float16", "bfloat16"):
         for name in reversed(DECODERS):
             layer = partial(one_layer, bench.device, name, dtype, bench.quick)
-            bench.check(f"{name}, {dtype}: a prompt", lambda layer=layer: _prompt(layer()))
-            bench.check(f"{name}, {dtype}: a token in its graph", lambda layer=layer: _token(layer()))
-            bench.check(f"{name}, {dtype}: graph and prompt alike", lambda layer=layer: _alike(layer()))
+            bench.check(f"{name}, {dtype}: a prompt", partial(_prompt, layer))
+            bench.check(f"{name}, {dtype}: a token in its graph", partial(_token, layer))
+            bench.check(f"{name}, {dtype}: graph and prompt alike", partial(_alike, layer))
 
 
-def _prompt(layer: OneLayer) -> Finding:
+def _prompt(make: Callable[[], OneLayer]) -> Finding:
+    layer = make()
     made, _ = layer.whole
     found = close([(made[layer.clear], layer.right.normed[layer.clear])], layer.dtype, ALLOWED)
     figures = {"tokens": layer.tokens, "tokens_compared": int(layer.clear.sum())}
     return Finding(found.difference, found.allowed, found.unit, figures=figures)
 
 
-def _token(layer: OneLayer) -> Finding:
+def _token(make: Callable[[], OneLayer]) -> Finding:
+    layer = make()
     place = layer.last_clear
     return close([(layer.decoded, layer.right.normed[place : place + 1])], layer.dtype, ALLOWED)
 
 
-def _alike(layer: OneLayer) -> Finding:
+def _alike(make: Callable[[], OneLayer]) -> Finding:
+    layer = make()
     made, _ = layer.whole
     place = layer.last_clear
     return close([(layer.decoded, made[place : place + 1])], layer.dtype, ALLOWED)

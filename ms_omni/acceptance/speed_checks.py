@@ -28,7 +28,7 @@ def run(bench: Bench) -> None:
     bench.check("memory", partial(_copy, repeats, LARGE >> 4 if bench.quick else LARGE))
     for name in ("Thinker",) if bench.quick else ("Thinker", "Talker", "code predictor"):
         layer = partial(one_layer, bench.device, name, "bfloat16", bench.quick)
-        bench.check(f"one layer of the {name}", lambda layer=layer: _layer(layer(), repeats))
+        bench.check(f"one layer of the {name}", partial(_layer, layer, repeats))
     if not bench.quick:
         bench.check("the tiny model", partial(_tiny, bench))
 
@@ -73,8 +73,9 @@ def _copy(repeats: int, values: int) -> Finding:
     return Finding(figures={"values": values, "gb_per_s": round(2 * 2 * values / seconds / 1e9, 2)})
 
 
-def _layer(layer: OneLayer, repeats: int) -> Finding:
+def _layer(make: Callable[[], OneLayer], repeats: int) -> Finding:
     """A decoding graph of one layer and the norm behind it, called and waited for."""
+    layer = make()
     cache = layer.cache()
     layer.prefill(cache)
     graph, inputs = layer.decoding(cache), layer.row(layer.tokens - 1)

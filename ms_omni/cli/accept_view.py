@@ -87,12 +87,8 @@ def print_results(acceptance: Acceptance, out: TextIO) -> None:
             table.add_row(step.name, step.title, str(len(checks)), marked, f"{seconds:.1f}")
     console = Console(file=out)
     console.print(table)
-    several = len(acceptance.ranks) > 1
-    for rank, check in acceptance.checks:
-        if check.verdict in (DIFFERS, ERROR, SKIPPED):
-            said = "\n    ".join(check.said().splitlines()[:_MESSAGE_LINES])
-            where = f"rank {rank}: " if several else ""
-            console.print(f"{where}{check.step}: {check.name}: {said}", markup=False, soft_wrap=True, highlight=False)
+    for line in _remarks(acceptance):
+        console.print(line, markup=False, soft_wrap=True, highlight=False)
     for rank, check in acceptance.checks:
         if check.step == "speed" and check.figures and rank == 0:
             figures = ", ".join(f"{name} {value}" for name, value in check.figures.items())
@@ -102,3 +98,17 @@ def print_results(acceptance: Acceptance, out: TextIO) -> None:
             at = f" in {result.running}" if result.running else ""
             console.print(f"rank {result.rank} did not come to its end{at}", markup=False, soft_wrap=True)
     console.print(f"\n{acceptance.verdict()}", markup=False, soft_wrap=True, highlight=False)
+
+
+def _remarks(acceptance: Acceptance) -> list[str]:
+    """What failed or was skipped; where several checks of a step say the same, it is said once."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for rank, check in acceptance.checks:
+        if check.verdict in (DIFFERS, ERROR, SKIPPED):
+            said = "\n    ".join(check.said().splitlines()[:_MESSAGE_LINES])
+            where = f"{check.name} (rank {rank})" if len(acceptance.ranks) > 1 else check.name
+            alike.setdefault((check.step, said), []).append(where)
+    return [
+        f"{step}: {names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {said}"
+        for (step, said), names in alike.items()
+    ]
