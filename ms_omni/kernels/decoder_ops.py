@@ -13,12 +13,15 @@ from types import ModuleType
 _MODULES = {"Ascend": "ms_omni.kernels.decoder_ops_ascend", "CPU": "ms_omni.kernels.decoder_ops_cpu"}
 
 # Once, at loading:     pack_experts
+# On the host:          cache_shape, cache_rows
 # zero3, in every layer: pack_gathered
 # Once a token or step: prepare_mask
 # In every layer:       the others
 OPERATORS = (
     "pack_experts",
     "pack_gathered",
+    "cache_shape",
+    "cache_rows",
     "prepare_mask",
     "rms_norm",
     "add_rms_norm",

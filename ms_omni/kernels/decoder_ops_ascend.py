@@ -1,5 +1,7 @@
 """Decoder operators on Ascend, of MindSpore 2.7.1's fused operators, in bfloat16 or float16. Never run on a card.
 
+Each is one that CANN documents for A2 and A3 and that MindSpore launches alike in graphs and outside, on hosts with few
+and many cores (docs/decode.md says what was passed over).
 Signatures, shapes and sources are those of `decoder_ops_cpu`, which says more about each. Where inference does not
 check shapes, the operator here does, before anything is launched.
 """
@@ -15,7 +17,7 @@ from mindspore import Tensor
 from ms_omni.kernels import decoder_ops_ascend_primitives as primitives
 from ms_omni.kernels.decoder_ops_launches import launches
 
-# ApplyRotaryPosEmb is one of the internal kernels, which graphs use with infer_boost
+# infer_boost: norms, products and casts of a graph are MindSpore's internal kernels
 JIT_OPTIONS = {"jit_level": "O0", "infer_boost": "on"}
 TOKENS_IN_NUMPY = False
 
@@ -30,6 +32,18 @@ def pack_experts(gate_up: np.ndarray, down: np.ndarray) -> tuple[np.ndarray, np.
 def pack_gathered(gate_up: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
     """`pack_experts` of tensors, in a graph."""
     return primitives.transpose(gate_up, (0, 2, 1)), primitives.transpose(down, (0, 2, 1))
+
+
+@launches()
+def cache_shape(kv_heads: int, capacity: int, dim: int) -> tuple[int, ...]:
+    """Head by head, with the batch in front that the operators want."""
+    return (1, kv_heads, capacity, dim)
+
+
+@launches()
+def cache_rows(kv_heads: int, capacity: int, start: int, end: int) -> np.ndarray:
+    """The first one: write_cache finds the others, and the heads."""
+    return np.array([start], np.int32)
 
 
 @launches("Less")
@@ -66,19 +80,18 @@ def split_qkv(qkv: Tensor, num_heads: int, num_kv_heads: int) -> tuple[Tensor, T
     return q.reshape(tokens, num_heads, dim), k.reshape(tokens, -1, dim), v.reshape(tokens, -1, dim)
 
 
-@launches("ApplyRotaryPosEmb")
+@launches("RotaryPositionEmbedding", "RotaryPositionEmbedding")
 def rotary(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
-    """q: (tokens, heads, dim), k: (tokens, kv_heads, dim), cos, sin: float32 (tokens, dim). Both in one operator.
-
-    float32 cos and sin with q and k of half precision are a registered combination: the products are float32's.
-    """
+    """q: (tokens, heads, dim), k: (tokens, kv_heads, dim), cos, sin: (tokens, dim) of their dtype, as transformers has
+    them; float32 ones will do, for two more operators in every layer."""
     expected = (q.shape[0], q.shape[2])
     if cos.shape != expected or sin.shape != expected or k.shape[0] != q.shape[0] or k.shape[2] != q.shape[2]:
         raise ValueError("rotary: expected q (tokens, heads, dim), k (tokens, kv_heads, dim), cos, sin (tokens, dim)")
-    flat_q, flat_k = primitives.apply_rotary_pos_emb(
-        q.reshape(q.shape[0], -1), k.reshape(k.shape[0], -1), _as(cos, ms.float32), _as(sin, ms.float32)
-    )
-    return flat_q.reshape(q.shape), flat_k.reshape(k.shape)
+    shape = (1, q.shape[0], 1, q.shape[2])
+    cos, sin = _as(cos, q.dtype).reshape(shape), _as(sin, q.dtype).reshape(shape)
+    rotated_q = primitives.rotary_position_embedding(q.reshape(1, *q.shape), cos, sin)
+    rotated_k = primitives.rotary_position_embedding(k.reshape(1, *k.shape), cos, sin)
+    return rotated_q.reshape(q.shape), rotated_k.reshape(k.shape)
 
 
 @launches("Swiglu")
@@ -87,48 +100,47 @@ def swiglu(gate_up: Tensor) -> Tensor:
     return primitives.swiglu(gate_up)
 
 
-@launches("ScatterUpdate")
+@launches("KVCacheScatterUpdate")
 def write_cache(cache: Tensor, values: Tensor, rows: Tensor) -> Tensor:
-    """cache: Parameter (kv_heads * capacity, dim), values: (n, dim) of its dtype, rows: int32 (n,). The cache.
+    """cache: Parameter of cache_shape, values: (kv_heads * n, dim) of its dtype, head by head, rows: int32 (1,) of
+    cache_rows. The cache, for a graph; outside, read the Parameter.
 
-    ScatterUpdate and not ReshapeAndCache, whose blocks hold all heads of a position: decode_attention reads the cache
-    head by head.
+    Not ReshapeAndCache, whose blocks hold all heads of a position: decode_attention reads the cache head by head.
     """
-    return primitives.scatter_update(cache, rows, values)
+    if len(cache.shape) != 4 or values.shape[1] != cache.shape[3] or values.shape[0] % cache.shape[1]:
+        raise ValueError("write_cache: expected a cache (1, kv_heads, capacity, dim) and values (kv_heads * n, dim)")
+    return primitives.scatter_update(cache, rows, values.reshape(1, cache.shape[1], -1, cache.shape[3]))
 
 
-@launches("IncreFlashAttention")
+@launches("PromptFlashAttention")
 def decode_attention(
     q: Tensor, key_cache: Tensor, value_cache: Tensor, mask: Tensor, num_kv_heads: int, scale: float
 ) -> Tensor:
-    """q: (heads, dim), caches: (num_kv_heads * capacity, dim), mask: of prepare_mask; the float32 mask will do, for one
-    more operator in every layer. (heads * dim,)."""
+    """q: (heads, dim), caches: of cache_shape, mask: of prepare_mask; the float32 mask will do, for one more operator
+    in every layer. (heads * dim,).
+
+    Not IncreFlashAttention nor FusedInferAttentionScore, which take lists of tensors.
+    """
     heads, dim = q.shape
-    shape = (1, num_kv_heads, mask.shape[0], dim)
-    if key_cache.shape != (num_kv_heads * mask.shape[0], dim) or value_cache.shape != key_cache.shape:
-        raise ValueError("decode_attention: expected caches (num_kv_heads * capacity, dim) and a mask (capacity,)")
-    masked = mask if mask.dtype == ms.bool_ else prepare_mask(mask)
-    out = primitives.incre_flash_attention(
-        q.reshape(1, heads, 1, dim),
-        key_cache.reshape(shape),
-        value_cache.reshape(shape),
-        masked.reshape(1, 1, 1, -1),
-        heads,
-        num_kv_heads,
-        scale,
+    if key_cache.shape != (1, num_kv_heads, mask.shape[0], dim) or value_cache.shape != key_cache.shape:
+        raise ValueError("decode_attention: expected caches (1, num_kv_heads, capacity, dim) and a mask (capacity,)")
+    hidden = mask if mask.dtype == ms.bool_ else prepare_mask(mask)
+    out = primitives.attention(
+        q.reshape(1, heads, 1, dim), key_cache, value_cache, hidden.reshape(1, 1, 1, -1), heads, num_kv_heads, scale
     )
     return out.reshape(heads * dim)
 
 
-@launches("FlashAttentionScore")
+@launches("PromptFlashAttention")
 def prefill_attention(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
     """q: (S, heads, dim), k, v: (N, kv_heads, dim), N >= S: the queries are the last positions. (S, heads * dim). No
     mask of the prompt's size."""
     tokens, heads, dim = q.shape
     if k.shape != v.shape or k.shape[0] < tokens or k.shape[2] != dim or heads % k.shape[1]:
         raise ValueError("prefill_attention: expected q (S, heads, dim), k and v (N, kv_heads, dim), N >= S")
-    batch_k, batch_v = k.reshape(1, *k.shape), v.reshape(1, *v.shape)
-    out = primitives.flash_attention_score(q.reshape(1, tokens, heads, dim), batch_k, batch_v, scale)
+    # Outside graphs they may be views, of the projection or of a cache, which the operator does not take
+    joined = [x.contiguous().reshape(1, x.shape[0], -1) for x in (q, k, v)]
+    out = primitives.causal_attention(joined[0], joined[1], joined[2], heads, k.shape[1], scale)
     return out.reshape(tokens, heads * dim)
 
 

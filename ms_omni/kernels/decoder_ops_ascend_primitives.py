@@ -9,26 +9,28 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-import mindspore as ms
 import numpy as np
 from mindspore import Tensor, ops
 from mindspore.ops import constexpr
 from mindspore.ops.auto_generate import (
     GroupedMatmulV4,
+    KVCacheScatterUpdate,
     MoeGatingTopKSoftmax,
     MoeInitRoutingV2,
     MoeTokenUnpermute,
+    RotaryPositionEmbedding,
     SplitWithSize,
 )
 from mindspore.ops.auto_generate import add_rms_norm as _add_rms_norm
 
 CAUSAL_MASK_SIZE = 2048  # the compressed mask of flash attention has this size for a prompt of any length
+NO_BAND = 2**31 - 1  # keys before and after a query's own place that it sees: as many as there are
 
 _matmul_t = ops.MatMul(transpose_b=True)
 _sum = ops.ReduceSum(keep_dims=True)
 _split = SplitWithSize()
-# cos and sin are (tokens, dim), not interleaved: format 2 of ApplyRotaryPosEmbParam in the internal kernels' op_param.h
-_rotary = ops.ApplyRotaryPosEmb(2)
+_rotary = RotaryPositionEmbedding()
+_write = KVCacheScatterUpdate()
 _gating = MoeGatingTopKSoftmax()
 _init_routing = MoeInitRoutingV2()
 _grouped_matmul = GroupedMatmulV4()
@@ -72,46 +74,31 @@ def div(x: Tensor, by: Tensor) -> Tensor:
     return ops.div(x, by)
 
 
-def apply_rotary_pos_emb(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
-    """q: (tokens, heads * dim), k: (tokens, kv_heads * dim), cos, sin: float32 (tokens, dim).
-
-    Its inference checks nothing. The operator's library registers bfloat16 and float16 q and k, each with cos and sin
-    of float32 or of their own dtype, and int32 lengths (libapply_rotary_pos_emb_op.so of 2.7.1).
-    """
-    return _rotary(q, k, cos, sin, _lengths(q.shape[0]))
+def rotary_position_embedding(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """x: (1, tokens, heads, dim), cos, sin: (1, tokens, 1, dim) of its dtype. Mode 0: the halves change places."""
+    return _rotary(x, cos, sin, 0)
 
 
 def swiglu(x: Tensor) -> Tensor:
     return ops.swiglu(x, -1)
 
 
-def scatter_update(cache: Tensor, rows: Tensor, values: Tensor) -> Tensor:
-    return ops.scatter_update(cache, rows, values)
+def scatter_update(cache: Tensor, place: Tensor, values: Tensor) -> Tensor:
+    """cache: Parameter (1, kv_heads, capacity, dim), place: int32 (1,), values: (1, kv_heads, n, dim): they go to the
+    rows from `place` on of each head, in place."""
+    return _write(cache, place, values, -2, "update")
 
 
-def incre_flash_attention(
-    q: Tensor, keys: Tensor, values: Tensor, masked: Tensor, heads: int, kv_heads: int, scale: float
-) -> Tensor:
-    """q: (1, heads, 1, dim), keys and values: (1, kv_heads, capacity, dim), masked: bool (1, 1, 1, capacity), True
-    where not to look."""
-    return ops.incre_flash_attention(
-        q,
-        [keys],
-        [values],
-        masked,
-        num_heads=heads,
-        input_layout="BNSD",
-        scale_value=scale,
-        num_key_value_heads=kv_heads,
-    )
+def attention(q: Tensor, k: Tensor, v: Tensor, hidden: Tensor, heads: int, kv_heads: int, scale: float) -> Tensor:
+    """q: (1, heads, n, dim), k and v: (1, kv_heads, N, dim), hidden: bool (1, 1, n, N), True where not to look. Mode 0
+    looks nowhere outside the band around the queries' own places either, so that must be wide."""
+    return _attention(q, k, v, hidden, heads, kv_heads, scale, "BNSD", 0)
 
 
-def flash_attention_score(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
-    """q: (1, S, heads, dim), k and v: (1, N, kv_heads, dim). Causal by sparse mode 3, which takes a fixed mask and lets
-    the last query see the last key (mode 2 lets the first query see the first key alone)."""
-    return ops.flash_attention_score(
-        q, k, v, q.shape[2], attn_mask=_causal_mask(), scalar_value=scale, input_layout="BSND", sparse_mode=3
-    )
+def causal_attention(q: Tensor, k: Tensor, v: Tensor, heads: int, kv_heads: int, scale: float) -> Tensor:
+    """q: (1, S, heads * dim), k and v: (1, N, kv_heads * dim). Mode 3 takes a fixed mask and lets the last query see
+    the last key (mode 2 lets the first query see the first key alone)."""
+    return _attention(q, k, v, _causal_mask(), heads, kv_heads, scale, "BSH", 3)
 
 
 def moe_gating_top_k_softmax(logits: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
@@ -142,9 +129,24 @@ def moe_token_unpermute(rows: Tensor, places: Tensor, weights: Tensor) -> Tensor
     return _unpermute(rows, places, weights, False, None)
 
 
-@constexpr
-def _lengths(tokens: int) -> Tensor:
-    return Tensor([tokens], ms.int32)
+def _attention(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor, heads: int, kv_heads: int, scale: float, layout: str, mode: int
+) -> Tensor:
+    """inner_precise 0: in float16 too, scores and sums are float32's."""
+    return ops.prompt_flash_attention(
+        q,
+        k,
+        v,
+        mask,
+        num_heads=heads,
+        scale_value=scale,
+        pre_tokens=NO_BAND,
+        next_tokens=NO_BAND,
+        input_layout=layout,
+        num_key_value_heads=kv_heads,
+        sparse_mode=mode,
+        inner_precise=0,
+    )
 
 
 @constexpr

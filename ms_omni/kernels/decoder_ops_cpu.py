@@ -39,6 +39,17 @@ def pack_gathered(gate_up: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
     return gate_up, down
 
 
+def cache_shape(kv_heads: int, capacity: int, dim: int) -> tuple[int, ...]:
+    """Of the Parameter that holds keys or values, head by head: here, a row for each head and position."""
+    return (kv_heads * capacity, dim)
+
+
+def cache_rows(kv_heads: int, capacity: int, start: int, end: int) -> np.ndarray:
+    """int32: where write_cache puts the positions from `start` to before `end`, and with n added, those from `start` +
+    n on. Here, (kv_heads * (end - start),), head by head."""
+    return (np.arange(kv_heads)[:, None] * capacity + np.arange(start, end)).reshape(-1).astype(np.int32)
+
+
 def prepare_mask(mask: Tensor) -> Tensor:
     """The mask as `decode_attention` reads it fastest: here, as it comes. float32 (capacity,)."""
     return mask
@@ -76,7 +87,7 @@ def split_qkv(qkv: Tensor, num_heads: int, num_kv_heads: int) -> tuple[Tensor, T
 
 
 def rotary(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
-    """q: (tokens, heads, dim), k: (tokens, kv_heads, dim); cos, sin: float32 (tokens, dim), the halves alike.
+    """q: (tokens, heads, dim), k: (tokens, kv_heads, dim); cos, sin: (tokens, dim), the halves alike.
 
     x * cos + rotate_half(x) * sin in float32; returns q's and k's shapes and dtypes. Source: RoFormer
     (arXiv:2104.09864) in the half-rotation form of `apply_rotary_pos_emb` of transformers 4.57.1.
@@ -93,15 +104,16 @@ def swiglu(gate_up: Tensor) -> Tensor:
 
 
 def write_cache(cache: Tensor, values: Tensor, rows: Tensor) -> Tensor:
-    """Write rows of a cache in place. cache: Parameter (kv_heads * capacity, dim), head by head; values: (n, dim) of
-    its dtype; rows: int32 (n,). Returns the cache: read that, and a graph reads after it has written."""
+    """Write rows of a cache in place. cache: Parameter of cache_shape; values: (kv_heads * n, dim) of its dtype, head
+    by head; rows: of cache_rows. Returns the cache: read that, and a graph reads after it has written. Outside graphs
+    read the Parameter: what an operator returns that writes in place need not share its memory there."""
     return ops.scatter_update(cache, rows, values)
 
 
 def decode_attention(
     q: Tensor, key_cache: Tensor, value_cache: Tensor, mask: Tensor, num_kv_heads: int, scale: float
 ) -> Tensor:
-    """Attention of one token. q: (heads, dim); caches: (num_kv_heads * capacity, dim); mask: float32 (capacity,), 0
+    """Attention of one token. q: (heads, dim); caches: of cache_shape; mask: float32 (capacity,), 0
     where a position is filled and below -1e4 where not, or what prepare_mask made of it. Returns (heads * dim,).
 
     Head h of q reads kv head h // (heads / num_kv_heads). Softmax in float32. Source: grouped-query attention,

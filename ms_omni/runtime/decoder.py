@@ -59,10 +59,11 @@ class StackedDecoder(nn.Cell):
         return KeyValueCache(self.spec, self.ops, capacity, self.dtype, name)
 
     def angle(self, position: Tensor) -> tuple[Tensor, Tensor]:
-        """cos and sin, float32 (1, head_dim), of one position, float32 ()."""
+        """cos and sin of one position, float32 (), taken in float32 and rounded to the decoder's dtype, as transformers
+        does: (1, head_dim) each."""
         half = (position * self.inv_freq).reshape(1, -1)
         both = mint.cat((half, half), dim=-1)
-        return mint.cos(both), mint.sin(both)
+        return mint.cos(both).astype(self.dtype), mint.sin(both).astype(self.dtype)
 
     def prefill(
         self, x: Tensor, positions: np.ndarray, cache: KeyValueCache, deepstack: list[Tensor], accept_layer: int
@@ -104,7 +105,7 @@ class StackedDecoder(nn.Cell):
     ) -> tuple[Tensor, Tensor]:
         """The tokens at cache rows from `start` on: normed and accepted, (tokens, hidden) each."""
         angles = self.spec.angles(positions)
-        angle = (Tensor(np.cos(angles)), Tensor(np.sin(angles)))
+        angle = (Tensor(np.cos(angles), self.dtype), Tensor(np.sin(angles), self.dtype))
         rows = cache.rows(start, start + x.shape[0])
         normed, residual = self.ops.rms_norm(x, self.norms[0], self.eps), x
         accepted = x

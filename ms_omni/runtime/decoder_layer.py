@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from mindspore import Parameter, Tensor, mint, nn, ops
+from mindspore import Tensor, mint, nn, ops
 
+from ms_omni.checkpoint.parameters import parameter
 from ms_omni.parallel.collectives import all_gather, all_reduce, all_to_all
 from ms_omni.runtime.decoder_spec import DecoderSpec
 from ms_omni.runtime.gathered_weights import GatheredLayer, expert_matrices
@@ -18,7 +19,7 @@ class DecoderLayer(nn.Cell):
 
     def __init__(
         self,
-        weights: dict[str, np.ndarray],
+        weights: dict[str, Any],
         spec: DecoderSpec,
         operators: Any,
         name: str,
@@ -30,7 +31,7 @@ class DecoderLayer(nn.Cell):
         super().__init__()
         self.spec, self.ops, self.world = spec, operators, share.world
         for key, value in (weights | (gathered.arrays if gathered else {})).items():
-            setattr(self, key, Parameter(Tensor(value), name=f"{name}{key}", requires_grad=False))
+            setattr(self, key, parameter(value, f"{name}{key}"))
         self.has_bias = spec.has_bias
         self.num_heads, self.num_kv_heads, self.head_dim = spec.num_heads, spec.num_kv_heads, spec.head_dim
         self.eps, self.scale = spec.rms_norm_eps, spec.head_dim**-0.5
@@ -77,8 +78,8 @@ class DecoderLayer(nn.Cell):
         mask: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """normed, residual: (1, hidden), the next token before this layer, with and without its first norm. angle: cos
-        and sin, float32 (1, head_dim). cache: this layer's keys and values, which are written; rows: int32 (kv_heads,),
-        the token's. Returns what the experts add, and what to add it to."""
+        and sin, (1, head_dim). cache: this layer's keys and values, which are written; rows: int32 of cache_rows, the
+        token's. Returns what the experts add, and what to add it to."""
         q, k, v = self.heads(normed, large[0], angle)
         keys = self.ops.write_cache(cache[0], k.reshape(-1, self.head_dim), rows)
         values = self.ops.write_cache(cache[1], v.reshape(-1, self.head_dim), rows)
@@ -96,13 +97,13 @@ class DecoderLayer(nn.Cell):
         rows: Tensor,
         start: int,
     ) -> tuple[Tensor, Tensor]:
-        """As `decode` for the tokens from position `start` on: (tokens, hidden) each; rows: int32 (kv_heads * tokens,),
-        head by head. They see what is in the cache before them."""
+        """As `decode` for the tokens from position `start` on: (tokens, hidden) each; rows: of cache_rows. They see
+        what is in the cache before them. Outside graphs: it reads the caches themselves after they were written."""
         q, k, v = self.heads(normed, large[0], angle)
-        keys = self.ops.write_cache(cache[0], k.swapaxes(0, 1).reshape(-1, self.head_dim), rows)
-        values = self.ops.write_cache(cache[1], v.swapaxes(0, 1).reshape(-1, self.head_dim), rows)
+        self.ops.write_cache(cache[0], k.swapaxes(0, 1).reshape(-1, self.head_dim), rows)
+        self.ops.write_cache(cache[1], v.swapaxes(0, 1).reshape(-1, self.head_dim), rows)
         if start:
-            k, v = (self.cached(written, start + normed.shape[0]) for written in (keys, values))
+            k, v = (self.cached(written, start + normed.shape[0]) for written in cache)
         return self.rest(residual, self.ops.prefill_attention(q, k, v, self.scale), large, False)
 
     def cached(self, cache: Tensor, end: int) -> Tensor:

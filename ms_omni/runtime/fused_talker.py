@@ -16,6 +16,7 @@ from ms_omni.models.thinker import host
 from ms_omni.parallel.collectives import agreed
 from ms_omni.parallel.vocabulary import logits, lookup
 from ms_omni.runtime.cache_pool import CachePool
+from ms_omni.runtime.capacities import predictor_capacity
 from ms_omni.runtime.decoder import StackedDecoder
 from ms_omni.runtime.graph_cache import GraphCache, compiled
 from ms_omni.runtime.kv_cache import KeyValueCache
@@ -84,7 +85,8 @@ class TalkerGraph(nn.Cell):
         (num_code_groups,). Returns this frame's codes and the next token, int32 (num_code_groups + 1,), to be read at
         once, and the next hidden, token, seen."""
         total, codes = self.predict(hidden, token, text, position - position, uniform)
-        total, gathered = self.talker.gather_before(total)
+        # The sum of the codes that all ranks are about to agree on, not of this one's, which may differ by a rounding
+        total, gathered = self.talker.gather_before(agreed(total, self.world))
         hidden, _ = self.talker.decode(total, rope_position, position, gathered)
         token, seen = self.choose(hidden, seen, uniform[0])
         made = agreed(ops.concat(codes + (token,), 0), self.world)
@@ -125,7 +127,7 @@ class FusedTalker:
         self.shell, self.decoder, self.predictor, self.config, self.graphs = shell, decoder, predictor, config, graphs
         self.code_embeds: list[Parameter] = [e.weight for e in shell.code_predictor.model.codec_embedding]
         self.code_heads: list[Parameter] = [head.weight for head in shell.code_predictor.lm_head]
-        self.predictor_cache = predictor.new_cache(config.num_code_groups + 1, "code_predictor")
+        self.predictor_cache = predictor.new_cache(predictor_capacity(config.num_code_groups), "code_predictor")
         self._graphs: dict[tuple[int, TalkerWarp], TalkerGraph] = {}
         self.last_graph: TalkerGraph | None = None
         self._pool = CachePool(decoder, "talker")

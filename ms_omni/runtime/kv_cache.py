@@ -13,21 +13,19 @@ HIDDEN_SCORE = -1e30  # added to the scores of cache rows that are not filled ye
 
 
 class KeyValueCache(nn.Cell):
-    """Rows for `capacity` positions of every layer: Parameters (kv_heads * capacity, head_dim), head by head."""
+    """Rows for `capacity` positions of every layer, in Parameters of the device's cache_shape, head by head."""
 
     def __init__(self, spec: DecoderSpec, operators: Any, capacity: int, dtype: Any, name: str):
         super().__init__()
         self.capacity, self.ops, self.name = capacity, operators, name
-        shape = (spec.num_kv_heads * capacity, spec.head_dim)
+        self.num_kv_heads = spec.num_kv_heads
+        shape = operators.cache_shape(spec.num_kv_heads, capacity, spec.head_dim)
 
         def rows(kind: str) -> ParameterTuple:
-            return ParameterTuple(
-                Parameter(mint.zeros(shape, dtype=dtype), name=f"{name}.{kind}.{i}", requires_grad=False)
-                for i in range(spec.num_layers)
-            )
+            return ParameterTuple(_zeros(shape, dtype, f"{name}.{kind}.{i}") for i in range(spec.num_layers))
 
         self.keys, self.values = rows("keys"), rows("values")
-        self.first_rows = Tensor((np.arange(spec.num_kv_heads) * capacity).astype(np.int32))
+        self.first_rows = self.rows(0, 1)
         self.places = Tensor(np.arange(capacity, dtype=np.int32))
 
     def mask(self, position: Tensor) -> Tensor:
@@ -35,12 +33,18 @@ class KeyValueCache(nn.Cell):
         return (self.places > position).astype("float32") * HIDDEN_SCORE
 
     def rows(self, start: int, end: int) -> Tensor:
-        """int32 (kv_heads * (end - start),): the rows of the positions from `start` to before `end`, head by head."""
-        heads = np.arange(self.first_rows.shape[0])[:, None] * self.capacity
-        return Tensor((heads + np.arange(start, end)).reshape(-1).astype(np.int32))
+        """Where write_cache puts the positions from `start` to before `end`, int32."""
+        return Tensor(self.ops.cache_rows(self.num_kv_heads, self.capacity, start, end))
 
     def take_over(self, smaller: KeyValueCache) -> None:
         """Copy the rows of a cache of less capacity. In place: kernels keep views of the memory."""
         rows = self.rows(0, smaller.capacity)
         for old, new in zip((*smaller.keys, *smaller.values), (*self.keys, *self.values), strict=True):
-            self.ops.write_cache(new, old, rows)
+            self.ops.write_cache(new, old.reshape(-1, old.shape[-1]), rows)
+
+
+def _zeros(shape: tuple[int, ...], dtype: Any, name: str) -> Parameter:
+    """Made on the device: what `Parameter(mint.zeros(...))` holds was fetched from there, and goes back at its first
+    use."""
+    parameter = Parameter(Tensor([0], dtype), name=name, requires_grad=False)
+    return parameter.set_data(mint.zeros(shape, dtype=dtype), slice_shape=True)

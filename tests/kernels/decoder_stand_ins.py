@@ -21,11 +21,11 @@ class StandIns:
             ("less", "Less", lambda x, bound: x < bound),
             ("reduce_sum", "ReduceSum", lambda x: x.sum(-1, keepdims=True)),
             ("div", "Div", lambda x, by: x / by),
-            ("apply_rotary_pos_emb", "ApplyRotaryPosEmb", rotary),
+            ("rotary_position_embedding", "RotaryPositionEmbedding", rotary),
             ("swiglu", "Swiglu", swiglu),
-            ("scatter_update", "ScatterUpdate", scatter_update),
-            ("incre_flash_attention", "IncreFlashAttention", incre_flash_attention),
-            ("flash_attention_score", "FlashAttentionScore", flash_attention_score),
+            ("scatter_update", "KVCacheScatterUpdate", scatter_update),
+            ("attention", "PromptFlashAttention", attention),
+            ("causal_attention", "PromptFlashAttention", causal_attention),
             ("moe_gating_top_k_softmax", "MoeGatingTopKSoftmax", gating),
             ("moe_init_routing", "MoeInitRoutingV2", init_routing),
             ("grouped_matmul", "GroupedMatmulV4", grouped_matmul),
@@ -54,13 +54,10 @@ def rms_norm(x, weight, eps):
     return x / np.sqrt((x**2).mean(-1, keepdims=True) + np.float32(eps)) * weight
 
 
-def rotary(q, k, cos, sin):
-    def rotated(x):
-        heads = x.reshape(len(x), -1, cos.shape[1])
-        first, second = np.split(heads, 2, -1)
-        return (heads * cos[:, None] + np.concatenate([-second, first], -1) * sin[:, None]).reshape(x.shape)
-
-    return rotated(q), rotated(k)
+def rotary(x, cos, sin):
+    """Mode 0. x: (1, tokens, heads, dim); cos, sin: (1, tokens, 1, dim)."""
+    first, second = np.split(x, 2, -1)
+    return x * cos + np.concatenate([-second, first], -1) * sin
 
 
 def swiglu(x):
@@ -68,26 +65,26 @@ def swiglu(x):
     return gate / (1 + np.exp(-gate)) * up
 
 
-def scatter_update(cache, rows, values):
+def scatter_update(cache, place, values):
+    """Along the third axis, from `place` on. cache: (1, kv_heads, capacity, dim)."""
     cache = cache.copy()
-    cache[rows] = values
+    cache[:, :, place[0] : place[0] + values.shape[2]] = values
     return cache
 
 
-def incre_flash_attention(q, keys, values, masked, heads, kv_heads, scale):
-    """BNSD: (1, heads, 1, dim) and (1, kv_heads, capacity, dim); masked: (1, 1, 1, capacity), True is left out."""
+def attention(q, keys, values, hidden, heads, kv_heads, scale):
+    """BNSD: (1, heads, n, dim) and (1, kv_heads, N, dim); hidden: (1, 1, n, N), True is left out."""
     keys, values = (np.repeat(x, heads // kv_heads, 1) for x in (keys, values))
-    scores = np.where(masked, -np.inf, q @ keys.swapaxes(-1, -2) * scale)
+    scores = np.where(hidden, -np.inf, q @ keys.swapaxes(-1, -2) * scale)
     return (softmax(scores) @ values).astype(q.dtype)
 
 
-def flash_attention_score(q, k, v, scale):
-    """BSND; sparse mode 2: a query sees the keys up to its own place."""
-    q, k, v = (x.swapaxes(1, 2) for x in (q, k, v))
-    tokens = q.shape[2]
-    return incre_flash_attention(
-        q, k, v, np.triu(np.ones((1, 1, tokens, tokens), bool), 1), q.shape[1], k.shape[1], scale
-    ).swapaxes(1, 2)
+def causal_attention(q, k, v, heads, kv_heads, scale):
+    """BSH; sparse mode 3: the last query sees up to the last key, each one before it one key fewer."""
+    q, k, v = (x.reshape(1, x.shape[1], n, -1).swapaxes(1, 2) for x, n in ((q, heads), (k, kv_heads), (v, kv_heads)))
+    queries, keys = q.shape[2], k.shape[2]
+    later = np.arange(keys) > np.arange(keys - queries, keys)[:, None]
+    return attention(q, k, v, later, heads, kv_heads, scale).swapaxes(1, 2).reshape(1, queries, -1)
 
 
 def gating(logits, top_k):

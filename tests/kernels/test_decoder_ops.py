@@ -10,7 +10,7 @@ import pytest
 ms = pytest.importorskip("mindspore")
 
 from decoder_stand_ins import StandIns  # noqa: E402
-from mindspore import Tensor  # noqa: E402
+from mindspore import Parameter, Tensor  # noqa: E402
 
 from ms_omni.kernels.decoder_ops import (  # noqa: E402
     OPERATORS,
@@ -19,7 +19,7 @@ from ms_omni.kernels.decoder_ops import (  # noqa: E402
     launched_operators,
 )
 
-MOST_LAUNCHES_PER_LAYER = 22
+MOST_LAUNCHES_PER_LAYER = 23
 HIDDEN, HEADS, KV_HEADS, DIM, CAPACITY, EXPERTS, TOP_K, INNER = 32, 4, 2, 8, 16, 8, 3, 12
 
 
@@ -66,7 +66,7 @@ def inputs_of(name, tokens):
     normed = (random(tokens, HIDDEN), random(HIDDEN, seed=1))
     qkv = (random(tokens, HEADS, DIM), random(tokens, KV_HEADS, DIM, seed=1), random(tokens, KV_HEADS, DIM, seed=2))
     angle = np.concatenate([random(tokens, DIM // 2, seed=3).asnumpy()] * 2, 1)
-    cache = (random(KV_HEADS * CAPACITY, DIM, seed=4), random(KV_HEADS * CAPACITY, DIM, seed=5))
+    cache = (random(1, KV_HEADS, CAPACITY, DIM, seed=4), random(1, KV_HEADS, CAPACITY, DIM, seed=5))
     mask = np.where(np.arange(CAPACITY) > 5, np.float32(-1e30), np.float32(0))
     chosen = np.stack([np.random.default_rng(i).permutation(EXPERTS)[:TOP_K] for i in range(tokens)]).astype(np.int32)
     return {
@@ -76,9 +76,12 @@ def inputs_of(name, tokens):
         "linear": (normed[0], random(24, HIDDEN)),
         "split_qkv": (random(tokens, (HEADS + 2 * KV_HEADS) * DIM), HEADS, KV_HEADS),
         "rotary": (*qkv[:2], Tensor(np.cos(angle)), Tensor(np.sin(angle))),
-        "write_cache": (cache[0], random(2, DIM), Tensor([3, 19], ms.int32)),
+        "write_cache": (cache[0], random(KV_HEADS, DIM), Tensor([3], ms.int32)),
+        "cache_shape": (KV_HEADS, CAPACITY, DIM),
+        "cache_rows": (KV_HEADS, CAPACITY, 3, 5),
         "decode_attention": (qkv[0][0], *cache, Tensor(mask), KV_HEADS, 0.3),
         "prefill_attention": (*qkv, 0.3),
+        "prefill_attention after others": (qkv[0], *(random(tokens + 4, KV_HEADS, DIM, seed=s) for s in (1, 2)), 0.3),
         "swiglu": (random(tokens, HIDDEN),),
         "route": (normed[0], random(EXPERTS, HIDDEN), TOP_K, True),
         "pack_gathered": (random(TOP_K, 2 * INNER, HIDDEN), random(TOP_K, HIDDEN, INNER)),
@@ -93,9 +96,10 @@ def inputs_of(name, tokens):
 
 
 def prepared(module, name, inputs):
-    """The inputs with what the device prepares once: mask and experts' weights."""
+    """The inputs with what the device prepares once: caches, mask and experts' weights."""
     inputs = list(inputs)
     if name == "decode_attention":
+        inputs[1:3] = [x.reshape(module.cache_shape(KV_HEADS, CAPACITY, DIM)) for x in inputs[1:3]]
         inputs[3] = module.prepare_mask(inputs[3])
     if name == "experts":
         inputs[3:] = [Tensor(array) for array in module.pack_experts(*inputs[3:])]
@@ -106,21 +110,36 @@ def arrays(result):
     return [part.asnumpy() for part in (result if isinstance(result, tuple) else (result,))]
 
 
-NOT_COMPARED = ("pack_experts", "pack_gathered", "prepare_mask", "write_cache")
-COMPARED = [name for name in OPERATORS if name not in NOT_COMPARED]
+NOT_COMPARED = ("pack_experts", "pack_gathered", "prepare_mask", "write_cache", "cache_shape", "cache_rows")
+COMPARED = [name for name in OPERATORS if name not in NOT_COMPARED] + ["prefill_attention after others"]
 
 
 @pytest.mark.parametrize("tokens", [1, 7])
 @pytest.mark.parametrize("name", COMPARED)
 def test_the_devices_agree(stand_ins, name, tokens):
-    """By the documented meaning of the fused operators. write_cache: there is one ScatterUpdate, tested on the CPU."""
+    """By the documented meaning of the fused operators."""
     results = []
     for device in ("Ascend", "CPU"):
         module = decoder_ops(device)
-        results.append(arrays(getattr(module, name)(*prepared(module, name, inputs_of(name, tokens)))))
+        operator = getattr(module, name.split()[0])
+        results.append(arrays(operator(*prepared(module, name, inputs_of(name, tokens)))))
     for ascend, cpu_result in zip(*results, strict=True):
         assert ascend.dtype == cpu_result.dtype and ascend.shape == cpu_result.shape
         np.testing.assert_allclose(ascend, cpu_result, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("start", "count"), [(0, 5), (3, 1), (9, 7)])
+def test_the_devices_caches_hold_the_same(stand_ins, start, count):
+    """Whatever their shape, and whatever rows are to the device."""
+    held = []
+    for device in ("Ascend", "CPU"):
+        module = decoder_ops(device)
+        shape = module.cache_shape(KV_HEADS, CAPACITY, DIM)
+        cache = Parameter(random(KV_HEADS * CAPACITY, DIM, seed=4).reshape(shape), name=f"{device}_{start}")
+        rows = Tensor(module.cache_rows(KV_HEADS, CAPACITY, 2, 2 + count) + np.int32(start - 2))
+        written = module.write_cache(cache, random(KV_HEADS * count, DIM), rows)
+        held.append(written.asnumpy().reshape(KV_HEADS, CAPACITY, DIM))
+    np.testing.assert_array_equal(*held)
 
 
 @pytest.mark.parametrize("device", ["Ascend", "CPU"])
@@ -142,11 +161,14 @@ def in_half_precision(inputs):
     return [x.astype(ms.float16) if isinstance(x, Tensor) and x.dtype == ms.float32 else x for x in inputs]
 
 
-@pytest.mark.parametrize("name", [name for name in OPERATORS if name != "pack_experts"])
+ON_THE_HOST = ("pack_experts", "cache_shape", "cache_rows")
+
+
+@pytest.mark.parametrize("name", [name for name in OPERATORS if name not in ON_THE_HOST])
 def test_a_wrapper_launches_what_it_declares(stand_ins, name):
     module = decoder_ops("Ascend")
     inputs = prepared(module, name, inputs_of(name, 1))
-    kept = {"rotary": (2, 3), "experts": (1,), "prepare_mask": (0,)}.get(name, ())
+    kept = {"experts": (1,), "prepare_mask": (0,)}.get(name, ())
     inputs = [x if i in kept else half for i, (x, half) in enumerate(zip(inputs, in_half_precision(inputs)))]
     stand_ins.launched.clear()
     getattr(module, name)(*inputs)
@@ -154,14 +176,13 @@ def test_a_wrapper_launches_what_it_declares(stand_ins, name):
 
 
 def test_a_mask_that_is_not_prepared_costs_a_launch(stand_ins):
-    module = decoder_ops("Ascend")
-    module.decode_attention(*inputs_of("decode_attention", 1))
-    assert stand_ins.launched == ["Less", "IncreFlashAttention"]
+    decoder_ops("Ascend").decode_attention(*inputs_of("decode_attention", 1))
+    assert stand_ins.launched == ["Less", "PromptFlashAttention"]
 
 
 def test_a_layer_launches_few_operators():
     assert len(launched_operators()) <= MOST_LAUNCHES_PER_LAYER
     assert launched_operators(("route", "linear")) == (*decoder_ops("Ascend").route.launches, "MatMul")
-    once = {"pack_experts", "pack_gathered", "prepare_mask", "prefill_attention"}
+    once = {*ON_THE_HOST, "pack_gathered", "prepare_mask", "prefill_attention"}
     shared = {"swiglu"}  # of dense and shared experts
     assert set(THINKER_DECODE_LAYER) == set(OPERATORS) - once - shared

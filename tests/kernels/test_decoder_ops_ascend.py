@@ -26,19 +26,20 @@ FUSED = {
     "rms_norm": "RmsNorm",
     "add_rms_norm": "AddRmsNorm",
     "split": "SplitWithSize",
-    "apply_rotary_pos_emb": "ApplyRotaryPosEmb",
+    "rotary_position_embedding": "RotaryPositionEmbedding",
     "swiglu": "Swiglu",
-    "incre_flash_attention": "IncreFlashAttention",
-    "flash_attention_score": "FlashAttentionScore",
+    "scatter_update": "KVCacheScatterUpdate",
+    "attention": "PromptFlashAttention",
+    "causal_attention": "PromptFlashAttention",
     "moe_gating_top_k_softmax": "MoeGatingTopKSoftmax",
     "moe_init_routing": "MoeInitRoutingV2",
     "grouped_matmul": "GroupedMatmulV4",
     "moe_token_unpermute": "InnerMoeTokenUnpermute",  # what MoeTokenUnpermute becomes when it is not padded
 }
 # Inference checks no shapes of these two; the wrappers do, see test_a_wrong_shape_is_caught_by_the_wrapper.
-UNCHECKED = {"apply_rotary_pos_emb", "flash_attention_score"}
+UNCHECKED = {"rotary_position_embedding", "scatter_update"}
 # These have CPU kernels. What they are called with is seen in test_decoder_ops.py, by stand-ins for all of them.
-WITH_CPU_KERNEL = {"matmul", "cast", "less", "reduce_sum", "div", "scatter_update", "transpose"}
+WITH_CPU_KERNEL = {"matmul", "cast", "less", "reduce_sum", "div", "transpose"}
 
 
 @pytest.fixture(autouse=True)
@@ -75,24 +76,26 @@ def calls(dtype):
     rows, counts = ones(TOKENS * TOP_K, HIDDEN, dtype=dtype), ones(EXPERTS, dtype=i64)
     places, shares = ones(TOKENS * TOP_K, dtype=i32), ones(TOKENS, TOP_K, dtype=ms.float32)
     chosen, stacked = ones(TOKENS, TOP_K, dtype=i32), ones(EXPERTS, HIDDEN, 2 * INNER, dtype=dtype)
-    logits, angle = ones(TOKENS, EXPERTS, dtype=ms.float32), ones(TOKENS, DIM, dtype=ms.float32)
-    q, k = ones(1, TOKENS, HEADS, DIM, dtype=dtype), ones(1, TOKENS, KV_HEADS, DIM, dtype=dtype)
-    flat_q, flat_k = ones(TOKENS, HEADS * DIM, dtype=dtype), ones(TOKENS, KV_HEADS * DIM, dtype=dtype)
+    logits, angle = ones(TOKENS, EXPERTS, dtype=ms.float32), ones(1, TOKENS, 1, DIM, dtype=dtype)
+    q, flat_q = ones(1, TOKENS, HEADS, DIM, dtype=dtype), ones(TOKENS, HEADS * DIM, dtype=dtype)
+    joined_q, joined_k = ones(1, TOKENS, HEADS * DIM, dtype=dtype), ones(1, CAPACITY, KV_HEADS * DIM, dtype=dtype)
     one, cache = ones(1, HEADS, 1, DIM, dtype=dtype), ones(1, KV_HEADS, CAPACITY, DIM, dtype=dtype)
+    new = ones(1, KV_HEADS, TOKENS, DIM, dtype=dtype)
     sizes = (HEADS, KV_HEADS, 0.125)
     masked, short = ones(1, 1, 1, CAPACITY, dtype=ms.bool_), ones(1, 1, 1, CAPACITY - 1, dtype=ms.bool_)
     return {
         "rms_norm": ((x, weight, 1e-6), (x, ones(9, dtype=dtype), 1e-6), "aligned to the corresponding dimension"),
         "add_rms_norm": ((x, x, weight, 1e-6), (x, flat_q, weight[:9], 1e-6), "[Ss]hape|aligned"),
         "split": ((x, (256, 128, 128)), (x, (256, 128, 120)), "split_size"),
-        "apply_rotary_pos_emb": ((flat_q, flat_k, angle, angle), None, None),
+        "rotary_position_embedding": ((q, angle, angle), None, None),
+        "scatter_update": ((Parameter(cache, name="written"), Tensor([3], i32), new), None, None),
         "swiglu": ((x,), (ones(TOKENS, 9, dtype=dtype),), "must be divisible by 2"),
-        "incre_flash_attention": (
-            (one, cache, cache, masked, *sizes),
-            (one, cache, cache, short, *sizes),
-            "The shape of atten_mask must be",
+        "attention": ((one, cache, cache, masked, *sizes), (one, cache, cache, short, *sizes), "atten_mask shape"),
+        "causal_attention": (
+            (joined_q, joined_k, joined_k, *sizes),
+            (joined_q, joined_k[..., 1:], joined_k, *sizes),
+            "KV_H should be equal",
         ),
-        "flash_attention_score": ((q, k, k, 0.125), None, None),
         "moe_gating_top_k_softmax": ((logits, TOP_K), (ones(EXPERTS, dtype=dtype), TOP_K), "must be 2D or 3D"),
         "moe_init_routing": (
             (x, chosen, EXPERTS),
@@ -144,23 +147,13 @@ def test_operators_with_a_cpu_kernel_infer_bfloat16():
         compiled(primitives.matmul, x, weight)
     with pytest.raises(ValueError, match="MatMul"):
         compiled(primitives.matmul, x, weight[:, 1:])
-    cache = Parameter(ones(8, DIM, dtype=ms.bfloat16), name="bfloat16_cache")
-    rows = Tensor([1, 2], ms.int32)
-
-    def write(values, where):
-        return primitives.scatter_update(cache, where, values)
-
-    with pytest.raises(TypeError, match=r"Select CPU operator\[ScatterUpdate\] fail! Unsupported data type"):
-        compiled(write, ones(2, DIM, dtype=ms.bfloat16), rows)
-    with pytest.raises(ValueError, match="ScatterUpdate"):
-        compiled(write, ones(2, DIM + 1, dtype=ms.bfloat16), rows)
 
 
 def wrapper_inputs(name, dtype):
     """Inputs of a decoder layer that takes one token."""
-    x, weight, angle = ones(1, HIDDEN, dtype=dtype), ones(HIDDEN, dtype=dtype), ones(1, DIM, dtype=ms.float32)
+    x, weight, angle = ones(1, HIDDEN, dtype=dtype), ones(HIDDEN, dtype=dtype), ones(1, DIM, dtype=dtype)
     q, k = ones(1, HEADS, DIM, dtype=dtype), ones(1, KV_HEADS, DIM, dtype=dtype)
-    cache, masked = ones(KV_HEADS * CAPACITY, DIM, dtype=dtype), ones(CAPACITY, dtype=ms.bool_)
+    cache, masked = ones(1, KV_HEADS, CAPACITY, DIM, dtype=dtype), ones(CAPACITY, dtype=ms.bool_)
     gate_up, down = ones(EXPERTS, HIDDEN, 2 * INNER, dtype=dtype), ones(EXPERTS, INNER, HIDDEN, dtype=dtype)
     shares, chosen = ones(1, TOP_K, dtype=ms.float32), ones(1, TOP_K, dtype=ms.int32)
     return {
@@ -169,6 +162,7 @@ def wrapper_inputs(name, dtype):
         "split_qkv": (x, 4, 2),
         "rotary": (q, k, angle, angle),
         "swiglu": (x,),
+        "write_cache": (Parameter(cache, name="wrapped"), ones(KV_HEADS, DIM, dtype=dtype), Tensor([3], ms.int32)),
         "decode_attention": (ones(HEADS, DIM, dtype=dtype), cache, cache, masked, KV_HEADS, 0.125),
         "prefill_attention": (q, k, k, 0.125),
         "experts": (x, shares, chosen, gate_up, down),
@@ -177,7 +171,10 @@ def wrapper_inputs(name, dtype):
 
 @pytest.mark.parametrize(
     "name",
-    ["rms_norm", "add_rms_norm", "split_qkv", "rotary", "swiglu", "decode_attention", "prefill_attention", "experts"],
+    [
+        "rms_norm", "add_rms_norm", "split_qkv", "rotary", "swiglu", "write_cache", "decode_attention",
+        "prefill_attention", "experts",
+    ],  # fmt: skip
 )
 def test_the_whole_wrapper_is_inferred(name):
     """A graph's operators are all inferred before the first kernel is looked for. In float16 only: the CPU build has no
@@ -198,7 +195,10 @@ def test_the_whole_route_is_inferred():
     [
         ("rotary", 2, (1, DIM // 2)),
         ("rotary", 1, (1, KV_HEADS, DIM // 2)),
-        ("decode_attention", 2, (KV_HEADS * CAPACITY, DIM // 2)),
+        ("write_cache", 0, (KV_HEADS * CAPACITY, DIM)),
+        ("write_cache", 1, (KV_HEADS, DIM // 2)),
+        ("write_cache", 1, (KV_HEADS + 1, DIM)),
+        ("decode_attention", 2, (1, KV_HEADS, CAPACITY, DIM // 2)),
         ("decode_attention", 3, (CAPACITY - 1,)),
         ("prefill_attention", 1, (1, KV_HEADS, DIM // 2)),
         ("prefill_attention", 1, (1, 3, DIM)),
