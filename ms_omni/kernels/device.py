@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import os
+
 from ms_omni.config import DEVICES
 from ms_omni.errors import OmniError
+
+# What MindSpore reads when it launches its first operator on Ascend, or compiles its first graph.
+# - Graphs with infer_boost take its internal kernels. Of these Swiglu does not compile in 2.7.1, and for attention
+#   there is CANN's operator.
+# - LCCL makes communicators beside HCCL's, of one machine only.
+# - A graph that writes a cache several times would copy it whole before each read.
+ASCEND_SETTINGS = {
+    "MS_DISABLE_INTERNAL_KERNELS_LIST": "Swiglu,FlashAttentionScore",
+    "MS_INTERNAL_DISABLE_CUSTOM_KERNEL_LIST": "FlashAttentionScore,PagedAttention",
+    "MS_ENABLE_LCCL": "off",
+    "MS_DEV_SIDE_EFFECT_LOAD_ELIM": "3",
+}
 
 
 def setup_device(device: str = "auto") -> str:
     """Point MindSpore at a device; call it before the first tensor operation and before mindone is imported.
 
     `auto` takes Ascend when MindSpore sees a card, else CPU. On CPU, execution becomes synchronous (faster on few
-    cores, and errors surface where they happen) and the operators that the CPU build lacks are filled in.
+    cores, and errors surface where they happen) and the operators that the CPU build lacks are filled in. On Ascend,
+    those of ASCEND_SETTINGS that the environment has not are set.
 
     Returns "Ascend" or "CPU". Calling it again with the same device changes nothing.
     Raises OmniError for an unknown device, an Ascend that is not there, or a process already bound to the other one.
@@ -21,6 +36,9 @@ def setup_device(device: str = "auto") -> str:
     if device == "Ascend" and cards == 0:
         raise OmniError("--device Ascend: no Ascend card is visible to MindSpore; allowed here: CPU")
     chosen = device if device != "auto" else ("Ascend" if cards else "CPU")
+    if chosen == "Ascend":
+        for name, value in ASCEND_SETTINGS.items():
+            os.environ.setdefault(name, value)
     _bind(chosen)
     if chosen == "CPU":
         _prepare_cpu()

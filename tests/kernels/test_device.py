@@ -1,5 +1,6 @@
 """Choosing the device, with and without an Ascend card in sight."""
 
+import os
 import subprocess
 import sys
 
@@ -15,6 +16,7 @@ def test_auto_is_cpu_where_no_card_is(cpu):
 
     assert setup_device() == setup_device("CPU") == "CPU"
     assert ms.get_context("device_target") == "CPU"
+    assert not set(device_module.ASCEND_SETTINGS) & set(os.environ)
 
 
 def test_ascend_asked_for_but_not_there(cpu):
@@ -34,12 +36,19 @@ def test_a_process_stays_on_its_device(cpu, monkeypatch):
 
 
 def test_a_visible_card_is_chosen_and_nothing_is_filled(monkeypatch):
+    """What the user has set of the settings stays, the others are there before MindSpore is bound to the card."""
+    for name in device_module.ASCEND_SETTINGS:
+        monkeypatch.setenv(name, "")  # so that it is restored
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("MS_ENABLE_LCCL", "on")
     bound = []
     monkeypatch.setattr(device_module, "num_ascend_cards", lambda: 2)
-    monkeypatch.setattr(device_module, "_bind", bound.append)
+    monkeypatch.setattr(device_module, "_bind", lambda device: bound.append((device, dict(os.environ))))
     monkeypatch.setattr(device_module, "_prepare_cpu", lambda: pytest.fail("CPU fills on Ascend"))
     assert setup_device() == "Ascend"
-    assert bound == ["Ascend"]
+    (device, environment), expected = bound[0], device_module.ASCEND_SETTINGS | {"MS_ENABLE_LCCL": "on"}
+    assert device == "Ascend" and len(bound) == 1
+    assert {name: environment.get(name) for name in expected} == expected
 
 
 def test_importing_the_package_imports_no_mindspore():
