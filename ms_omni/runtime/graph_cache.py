@@ -20,6 +20,7 @@ from typing import Any, TextIO
 from weakref import WeakSet
 
 import mindspore as ms
+from mindspore import mint
 
 from ms_omni.errors import OmniError
 from ms_omni.parallel.graph_counts import compiled_graphs
@@ -110,7 +111,8 @@ class CompiledGraph:
 
     def __call__(self, *arguments: Any) -> Any:
         self.calls += 1
-        return self._graph(*arguments) if self.calls > 1 else self._compile(*arguments)
+        whole = [_whole(argument) for argument in arguments]
+        return self._graph(*whole) if self.calls > 1 else self._compile(*whole)
 
     def _compile(self, *arguments: Any) -> Any:
         before = compiled_graphs()
@@ -124,6 +126,14 @@ def compiled(function: Callable[..., Any], options: dict[str, Any], cache: Graph
     """`function` as a graph, `ms.jit` with `options`, which its first call compiles, or takes from the cache. Its
     arguments have the same shapes in every call."""
     return CompiledGraph(function, options, cache, name)
+
+
+def _whole(argument: Any) -> Any:
+    """A view's values in memory of their own: on Ascend a graph of MindSpore 2.7.1 that is given part of another tensor
+    may read from its beginning, or read other tensors wrongly later."""
+    if isinstance(argument, ms.Tensor) and (argument.storage_offset() or not argument.is_contiguous()):
+        return mint.clone(argument)
+    return argument
 
 
 def _code_digest() -> str:
