@@ -83,7 +83,7 @@ def expected_collectives(config, mode):
     )
     predictor = config.talker_config.code_predictor_config.num_hidden_layers
     codes = config.talker_config.num_code_groups - 1
-    # The sampled id, or a frame's codes, from the first rank; a split embedding looked up, split logits joined. Under
+    # The sampled id, or a frame's codes and their sum, from the first rank; a split embedding looked up, split logits joined. Under
     # zero3 MindSpore joins equal gathers of one graph: attention travels once for the tokens of a call
     if mode == "ep":
         a_token, a_frame = {"all_reduce": thinker}, {"all_reduce": talker}
@@ -94,7 +94,7 @@ def expected_collectives(config, mode):
         a_frame = {"all_gather": 2 * talker + predictor + codes + 1, "all_reduce": codes + 1}
     return (
         {kind: TOKENS_PER_CALL * calls for kind, calls in (a_token | {"broadcast": 1}).items()},
-        a_frame | {"broadcast": 1},
+        a_frame | {"broadcast": 2},
     )
 
 
