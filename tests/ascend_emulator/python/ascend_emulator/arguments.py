@@ -43,10 +43,13 @@ Argument._fields_ = [
 ]
 
 
-def of_aclnn(signature: Signature, words: Any, num_words: int, reals: Any) -> SimpleNamespace:
+def of_aclnn(
+    signature: Signature, words: Any, num_words: int, reals: Any, may_lack_memory: bool = False
+) -> SimpleNamespace:
     """words: Argument array of the integer-class arguments, in order. reals: double pointer to the floating-point
-    registers, two doubles each. Raises Refused for another number of words than documented, a null pointer where none
-    is allowed, or an object of another kind."""
+    registers, two doubles each. may_lack_memory: tensors without an address are allowed, as they are where the workspace
+    is asked for; they read as zeros. Raises Refused for another number of words than documented, a null pointer where
+    none is allowed, or an object of another kind."""
     require(
         num_words == signature.num_words,
         f"called with {num_words} arguments in integer registers and on the stack, CANN's header has "
@@ -59,7 +62,7 @@ def of_aclnn(signature: Signature, words: Any, num_words: int, reals: Any) -> Si
             values[parameter.name] = _real(parameter, reals, real)
             real += 1
         else:
-            values[parameter.name] = _word(parameter, words[word])
+            values[parameter.name] = _word(parameter, words[word], may_lack_memory)
             word += 1
     return SimpleNamespace(**values)
 
@@ -80,37 +83,38 @@ def of_kernel(words: Any, num_words: int) -> SimpleNamespace:
     return SimpleNamespace(inputs=inputs, outputs=outputs, attributes=attributes)
 
 
-def tensor(argument: Argument, name: str) -> DeviceTensor:
+def tensor(argument: Argument, name: str, may_lack_memory: bool = False) -> DeviceTensor:
     dtype = ACL_DTYPES.get(argument.dtype)
     if dtype is None:
         raise Refused(f"{name}: aclDataType {argument.dtype} is not emulated")
     shape = tuple(argument.dims[: argument.ndim])
     strides = tuple(argument.strides[: argument.ndim])
     form = FORMATS.get(argument.format, str(argument.format))
-    if 0 in shape or not argument.data:
-        require(0 in shape, f"{name}: a tensor of shape {shape} without memory", NULL_POINTER)
-        return DeviceTensor(name, np.zeros(shape, dtype), form, argument.offset, argument.size)
+    if 0 in shape:
+        return DeviceTensor(name, np.zeros(shape, dtype), form, argument.offset, argument.size, argument)
+    require(argument.data or may_lack_memory, f"{name}: a tensor of shape {shape} without memory", NULL_POINTER)
     last = argument.offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
     require(
         last < max(argument.size, 1),
         f"{name}: shape {shape}, strides {strides} and offset {argument.offset} reach element {last}, the storage "
         f"has {argument.size}",
     )
-    memory = (ctypes.c_char * ((last + 1) * dtype.itemsize)).from_address(argument.data)
+    num_bytes = (last + 1) * dtype.itemsize
+    memory = (ctypes.c_char * num_bytes).from_address(argument.data) if argument.data else np.zeros(num_bytes, np.uint8)
     flat = np.frombuffer(memory, np.uint8).view(dtype)[argument.offset :]
     steps = tuple(step * dtype.itemsize for step in strides)
     view = np.lib.stride_tricks.as_strided(flat, shape, steps, writeable=True)
-    return DeviceTensor(name, view, form, argument.offset, argument.size)
+    return DeviceTensor(name, view, form, argument.offset, argument.size, argument)
 
 
-def _word(parameter: Parameter, argument: Argument) -> Any:
+def _word(parameter: Parameter, argument: Argument, may_lack_memory: bool) -> Any:
     name, kind = parameter.name, parameter.kind
     if kind in KINDS:
         if argument.tag == WORD and argument.integer == 0 or argument.tag == NONE:
             require(parameter.is_optional, f"{name}: null pointer", NULL_POINTER)
             return None
         require(argument.tag == KINDS[kind], f"{name}: not a {kind} (object of kind {argument.tag})", INNER_ERROR)
-        return _object(kind, argument, name)
+        return _object(kind, argument, name, may_lack_memory)
     require(argument.tag == WORD, f"{name}: an object of kind {argument.tag} where {kind} is documented", INNER_ERROR)
     word = argument.integer
     if kind == "string":
@@ -131,9 +135,9 @@ def _word(parameter: Parameter, argument: Argument) -> Any:
     return word
 
 
-def _object(kind: str, argument: Argument, name: str) -> Any:
+def _object(kind: str, argument: Argument, name: str, may_lack_memory: bool) -> Any:
     if kind == "tensor":
-        return tensor(argument, name)
+        return tensor(argument, name, may_lack_memory)
     if kind == "scalar":
         return scalar(argument, name)
     if kind == "ints":
@@ -142,8 +146,10 @@ def _object(kind: str, argument: Argument, name: str) -> Any:
         return np.frombuffer(ctypes.string_at(argument.data, argument.size * 4), np.float32).tolist()
     if kind == "bools":
         return [bool(byte) for byte in ctypes.string_at(argument.data, argument.size)]
-    make = tensor if kind == "tensors" else scalar
-    return [make(argument.items[i], f"{name}[{i}]") for i in range(argument.num_items)]
+    items = [(argument.items[i], f"{name}[{i}]") for i in range(argument.num_items)]
+    if kind == "tensors":
+        return [tensor(item, item_name, may_lack_memory) for item, item_name in items]
+    return [scalar(item, item_name) for item, item_name in items]
 
 
 def scalar(argument: Argument, name: str) -> Any:

@@ -6,12 +6,13 @@ import os
 import traceback
 from typing import Any
 
-from ascend_emulator import arguments, operators  # noqa: F401  operators fills the table
+from ascend_emulator import arguments, operators, trace  # noqa: F401  operators fills the table
 from ascend_emulator.cards import series
 from ascend_emulator.refusal import INNER_ERROR, NOT_EMULATED, Refused
 from ascend_emulator.table import Operator, find
 
-CHECK, RUN = 0, 1
+# the phases of src/python.h
+CHECK, RUN, NOTE, REPLAY = range(4)
 NOT_IN_TABLE = -1
 
 
@@ -22,20 +23,23 @@ def num_words(name: str) -> int:
 
 
 def call(phase: int, kind: str, name: str, words: Any, num: int, reals: Any) -> tuple[int, str]:
-    """phase: CHECK when an aclnn operator's workspace is asked for, RUN when it is launched. aclop and internal
-    operators are checked when they run. Returns (0, "") or CANN's status and a message."""
+    """phase: CHECK when an aclnn operator's workspace is asked for, or when a launch is kept for later; RUN when it is
+    launched, REPLAY when it runs again in a captured graph; NOTE writes a line of the trace. aclop and internal operators
+    are checked when they run. Returns (0, "") or CANN's status and a message."""
     operator = find(kind, name)
     if operator is None:
         return NOT_EMULATED, f"{kind} {name} is not emulated: add it to tests/ascend_emulator (docs/emulator.md)"
     try:
         given = (
-            arguments.of_aclnn(operator.signature, words, num, reals)
+            arguments.of_aclnn(operator.signature, words, num, reals, may_lack_memory=phase == CHECK)
             if operator.signature
             else arguments.of_kernel(words, num)
         )
-        if phase == CHECK or kind != "aclnn":
+        if phase == NOTE:
+            trace.note_launch(kind, name, given)
+        if phase == CHECK or (phase == RUN and kind != "aclnn"):
             check(operator, given)
-        if phase == RUN:
+        if phase in (RUN, REPLAY):
             operator.compute(given)
     except Refused as refusal:
         return refusal.status, f"{name}: {refusal} [{operator.doc}]"
