@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ms_omni.checkpoint.parameters import device_tensor
 from ms_omni.checkpoint.reader import CheckpointReader
 from ms_omni.errors import OmniError
 
@@ -105,12 +106,11 @@ def numpy_dtype(dtype: Any) -> np.dtype:
 
 
 def _assign(parameter: Any, values: np.ndarray, target: Any, dtype: Any) -> None:
-    """`from_numpy` takes the array over without a copy, ten times faster than Tensor(); so the array is first copied
-    out of the mapped file, which must not be written to."""
+    """The array is copied out of the mapped file, which must not be written to; MindSpore takes the copy over."""
     import mindspore as ms
 
     is_float = parameter.dtype in (ms.float32, ms.float16, ms.bfloat16)
     array = np.array(values, dtype=target if is_float else None, order="C")
     if is_float and parameter.dtype != dtype:
         parameter.set_dtype(dtype)
-    parameter.set_data(ms.Tensor.from_numpy(array))
+    parameter.set_data(device_tensor(array))

@@ -6,6 +6,7 @@ collectives a layer and token, or three where the ranks' tokens differ.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,6 @@ import numpy as np
 from mindspore import Tensor, ops
 
 from ms_omni.runtime.decoder_spec import DecoderSpec
-from ms_omni.runtime.stacked_weights import stacked
 
 ATTENTION = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj")
 NETWORK = ("gate_proj", "up_proj", "down_proj")
@@ -50,11 +50,11 @@ def gathered_layer(reader: Any, prefix: str, index: int, spec: DecoderSpec, dtyp
     is_dense = index in spec.dense_layers
     if is_dense or spec.shared_expert:
         names += [f"{layer}mlp.{'' if is_dense else 'shared_expert.'}{name}" for name in NETWORK]
-    arrays = {"flat": _joined(reader, names, dtype)}
+    arrays = {"flat": _joined(reader, [names], dtype)[0]}
     expert: tuple[Piece, ...] = ()
     if not is_dense:
         rows = [[f"{layer}mlp.experts.{e}.{name}" for name in NETWORK] for e in range(spec.num_experts)]
-        arrays["expert_rows"] = stacked(len(rows), lambda e: _joined(reader, rows[e], dtype))
+        arrays["expert_rows"] = _joined(reader, rows, dtype)
         expert = _pieces(reader, rows[0])
     return GatheredLayer(arrays, _pieces(reader, names), expert)
 
@@ -66,12 +66,17 @@ def expert_matrices(parts: Tensor, piece: Piece) -> Tensor:
     return by_expert.reshape(parts.shape[1], -1, piece.columns)[:, : piece.rows]
 
 
-def _joined(reader: Any, names: list[str], dtype: Any) -> np.ndarray:
-    parts = [reader.read(f"{name}.weight").reshape(-1).astype(dtype, copy=False) for name in names]
-    joined = np.concatenate(parts)
-    for name in names:
-        reader.release(f"{name}.weight")
-    return joined
+def _joined(reader: Any, items: Sequence[Sequence[str]], dtype: Any) -> np.ndarray:
+    """(len(items), n): the values of each item's weights, one weight after the other."""
+    sizes = [int(np.prod(reader.shape(f"{name}.weight"))) for name in items[0]]
+    out = np.empty((len(items), sum(sizes)), dtype)
+    for place, names in zip(out, items, strict=True):
+        start = 0
+        for name, size in zip(names, sizes, strict=True):
+            place[start : start + size] = reader.read(f"{name}.weight").reshape(-1)
+            reader.release(f"{name}.weight")
+            start += size
+    return out
 
 
 def _pieces(reader: Any, names: list[str]) -> tuple[Piece, ...]:

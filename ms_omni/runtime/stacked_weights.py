@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from ms_omni.checkpoint.parameters import device_tensor
 from ms_omni.runtime.decoder_spec import DecoderSpec
 
 
 def layer_weights(
     reader: Any, prefix: str, index: int, spec: DecoderSpec, operators: Any, dtype: Any, experts: range
-) -> dict[str, np.ndarray]:
-    """The arrays of layer `index` in numpy dtype `dtype`. reader: a CheckpointReader, or a ShardedReader, whose slices
-    then give the sizes; prefix: "thinker.model."; experts: those to read.
+) -> dict[str, Any]:
+    """The arrays of layer `index` in numpy dtype `dtype`, the experts' as tensors on the device. reader: a
+    CheckpointReader, or a ShardedReader, whose slices then give the sizes; prefix: "thinker.model."; experts: those to
+    read.
 
     norm_post: (hidden,). q_norm, k_norm: (head_dim,). qkv: ((heads + 2 kv_heads) * head_dim, hidden). o: (hidden,
     heads * head_dim), and with biases qkv_bias and o_bias of their first axes. Experts: router (experts, hidden),
-    gate_up (experts, 2 * intermediate, hidden) and down (experts, hidden, intermediate) as the device's `pack_experts`
-    wants them. A dense or shared one: dense_gate_up (2 * intermediate, hidden), dense_down (hidden, intermediate), and
+    gate_up (experts, 2 * intermediate, hidden) and down (experts, hidden, intermediate) as the device's `pack_gathered`
+    makes them. A dense or shared one: dense_gate_up (2 * intermediate, hidden), dense_down (hidden, intermediate), and
     shared_gate (1, hidden) for the latter."""
 
-    read = _reading(reader, f"{prefix}layers.{index}.", dtype)
-    weights = _small(read, spec, index) | {
+    read = Reading(reader, f"{prefix}layers.{index}.", dtype)
+    weights: dict[str, Any] = _small(read, spec, index) | {
         "qkv": read("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
         "o": read("self_attn.o_proj"),
     }
     if index in spec.dense_layers:
         return weights | _dense(read, "mlp.")
-    gate_up = stacked(
-        len(experts), lambda i: read(*(f"mlp.experts.{experts[i]}.{n}" for n in ("gate_proj", "up_proj")))
-    )
-    down = stacked(len(experts), lambda i: read(f"mlp.experts.{experts[i]}.down_proj"))
-    weights["gate_up"], weights["down"] = operators.pack_experts(gate_up, down)
+    gate_up = read.stacked([[f"mlp.experts.{i}.{name}" for name in ("gate_proj", "up_proj")] for i in experts])
+    down = read.stacked([[f"mlp.experts.{i}.down_proj"] for i in experts])
+    # Transposed, where it must be, by the device
+    packed = operators.pack_gathered(device_tensor(gate_up), device_tensor(down))
+    weights["gate_up"], weights["down"] = (tensor.contiguous() for tensor in packed)
     if spec.shared_expert:
         weights |= _dense(read, "mlp.shared_expert.")
     return weights
@@ -41,7 +43,7 @@ def layer_weights(
 
 def small_weights(reader: Any, prefix: str, index: int, spec: DecoderSpec, dtype: Any) -> dict[str, np.ndarray]:
     """Of `layer_weights`, those that every rank has whole: norms, router, biases, shared_gate."""
-    return _small(_reading(reader, f"{prefix}layers.{index}.", dtype), spec, index)
+    return _small(Reading(reader, f"{prefix}layers.{index}.", dtype), spec, index)
 
 
 def _small(read: Any, spec: DecoderSpec, index: int) -> dict[str, np.ndarray]:
@@ -60,25 +62,34 @@ def _small(read: Any, spec: DecoderSpec, index: int) -> dict[str, np.ndarray]:
     return weights
 
 
-def _reading(reader: Any, prefix: str, dtype: Any) -> Any:
-    def read(*names: str, kind: str = "weight") -> np.ndarray:
-        full_names = [f"{prefix}{name}.{kind}" for name in names]
-        joined = np.concatenate([reader.read(name) for name in full_names], axis=0).astype(dtype, copy=False)
-        for name in full_names:
-            reader.release(name)
-        return joined
+class Reading:
+    """Weights of a checkpoint below one prefix, in numpy dtype `dtype`, each copied once: from the mapped file to where
+    it is wanted."""
 
-    return read
+    def __init__(self, reader: Any, prefix: str, dtype: Any):
+        self.reader, self.prefix, self.dtype = reader, prefix, dtype
 
+    def __call__(self, *names: str, kind: str = "weight") -> np.ndarray:
+        """Those of `names`, joined along their first axis."""
+        return self._filled(None, [names], kind)
 
-def stacked(count: int, read: Callable[[int], np.ndarray]) -> np.ndarray:
-    """(count, ...) of what `read` gives for 0, 1, ...: one of them is held beside it, not all."""
-    first = read(0)
-    out = np.empty((count, *first.shape), first.dtype)
-    out[0] = first
-    for i in range(1, count):
-        out[i] = read(i)
-    return out
+    def stacked(self, items: Sequence[Sequence[str]]) -> np.ndarray:
+        """(len(items), ...): of each item what `read(*item)` gives; all are of one shape."""
+        return self._filled(len(items), items, "weight")
+
+    def _filled(self, count: int | None, items: Sequence[Sequence[str]], kind: str) -> np.ndarray:
+        shapes = [self.reader.shape(f"{self.prefix}{name}.{kind}") for name in items[0]]
+        shape = (sum(shape[0] for shape in shapes), *shapes[0][1:])
+        out = np.empty(shape if count is None else (count, *shape), self.dtype)
+        for place, names in zip(out[None] if count is None else out, items, strict=True):
+            start = 0
+            for name in names:
+                full_name = f"{self.prefix}{name}.{kind}"
+                values = self.reader.read(full_name)
+                place[start : start + len(values)] = values
+                self.reader.release(full_name)
+                start += len(values)
+        return out
 
 
 def _dense(read: Any, prefix: str) -> dict[str, np.ndarray]:

@@ -1,0 +1,114 @@
+"""Weights of a decoder layer are copied once, from the file to where they stay, and are what their names say."""
+
+import tracemalloc
+from types import SimpleNamespace
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from ms_omni.checkpoint.parameters import parameter
+from ms_omni.runtime.gathered_weights import gathered_layer
+from ms_omni.runtime.stacked_weights import layer_weights
+
+pytestmark = pytest.mark.usefixtures("cpu")
+
+EXPERTS, INNER, HIDDEN = 16, 96, 128
+PREFIX = "thinker.model."
+LAYER = PREFIX + "layers.3."
+SHAPES = {
+    "post_attention_layernorm": (HIDDEN,),
+    "self_attn.q_norm": (32,),
+    "self_attn.k_norm": (32,),
+    "self_attn.q_proj": (128, HIDDEN),
+    "self_attn.k_proj": (64, HIDDEN),
+    "self_attn.v_proj": (64, HIDDEN),
+    "self_attn.o_proj": (HIDDEN, 128),
+    "mlp.gate": (EXPERTS, HIDDEN),
+    **{f"mlp.experts.{e}.{name}": (INNER, HIDDEN) for e in range(EXPERTS) for name in ("gate_proj", "up_proj")},
+    **{f"mlp.experts.{e}.down_proj": (HIDDEN, INNER) for e in range(EXPERTS)},
+}
+SPEC = SimpleNamespace(has_bias=False, dense_layers=(), shared_expert=False, num_experts=EXPERTS)
+
+
+class Memory:
+    """A reader of weights that are in memory; it says which were read and released."""
+
+    def __init__(self, dtype):
+        rng = np.random.default_rng(1)
+        self.values = {f"{LAYER}{name}.weight": rng.standard_normal(s).astype(dtype) for name, s in SHAPES.items()}
+        self.was_read, self.released = [], []
+        self.reader = self
+
+    def shape(self, name):
+        return self.values[name].shape
+
+    def read(self, name):
+        self.was_read.append(name)
+        return self.values[name]
+
+    def release(self, name):
+        self.released.append(name)
+
+    def __getitem__(self, name):
+        return self.values[f"{LAYER}{name}.weight"]
+
+
+def the_device(name):
+    from ms_omni.kernels.decoder_ops import decoder_ops
+
+    return decoder_ops(name)
+
+
+@pytest.mark.parametrize("wanted", [np.float32, ml_dtypes.bfloat16])
+@pytest.mark.parametrize("stored", [np.float32, ml_dtypes.bfloat16])
+def test_stacked(stored, wanted):
+    reader, experts = Memory(stored), range(4, 12)
+    found = layer_weights(reader, PREFIX, 3, SPEC, the_device("CPU"), wanted, experts)
+    joined = np.concatenate([reader[f"self_attn.{name}_proj"] for name in "qkv"])
+    np.testing.assert_array_equal(found["qkv"], joined.astype(wanted))
+    gate_up = [np.concatenate([reader[f"mlp.experts.{e}.{n}_proj"] for n in ("gate", "up")]) for e in experts]
+    down = [reader[f"mlp.experts.{e}.down_proj"] for e in experts]
+    for name, expected in (("gate_up", gate_up), ("down", down)):
+        got = found[name].float().asnumpy()
+        np.testing.assert_array_equal(got, np.stack(expected).astype(wanted).astype(np.float32))
+    assert sorted(reader.was_read) == sorted(set(reader.was_read)) == sorted(reader.released)
+
+
+def test_transposed_where_the_device_wants_it_so():
+    """Ascend's transposition is an operator of the device, here the CPU's."""
+    plain = layer_weights(Memory(np.float32), PREFIX, 3, SPEC, the_device("CPU"), np.float32, range(EXPERTS))
+    packed = layer_weights(Memory(np.float32), PREFIX, 3, SPEC, the_device("Ascend"), np.float32, range(EXPERTS))
+    for name in ("gate_up", "down"):
+        assert packed[name].is_contiguous()
+        np.testing.assert_array_equal(packed[name].asnumpy(), plain[name].asnumpy().swapaxes(1, 2))
+
+
+@pytest.mark.parametrize("kind", ["stacked", "gathered"])
+def test_memory_is_that_of_the_result(kind):
+    """And of no more than the largest weight beside it: no array of all experts is ever made twice."""
+    reader = Memory(np.float32)
+    largest = max(values.nbytes for values in reader.values.values())
+    total = sum(values.nbytes for values in reader.values.values())
+    tracemalloc.start()
+    if kind == "stacked":
+        kept = layer_weights(reader, PREFIX, 3, SPEC, the_device("CPU"), np.float32, range(EXPERTS))
+    else:
+        kept = gathered_layer(reader, PREFIX, 3, SPEC, np.float32).arrays
+    kept = [parameter(values, name) for name, values in kept.items()]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(kept) >= 2 and peak < total + largest + (64 << 10)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16])
+def test_a_parameter_is_the_array(dtype):
+    import mindspore as ms
+
+    values = np.arange(6).reshape(2, 3).astype(dtype)
+    made = parameter(values, "thinker.a")
+    assert isinstance(made, ms.Parameter) and made.name == "thinker.a" and not made.requires_grad
+    assert made.shape == (2, 3) and made.dtype == ms.Tensor.from_numpy(values).dtype
+    values[0, 0] = 7  # no copy was made
+    assert made.float().asnumpy()[0, 0] == 7
+    np.testing.assert_array_equal(ms.ops.transpose(made, (1, 0)).float().asnumpy(), values.T.astype(np.float32))
