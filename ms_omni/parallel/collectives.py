@@ -29,7 +29,8 @@ class GroupOps:
     """The collectives of one group as operators of MindSpore, which serve eagerly and in graphs.
 
     `widens`: bfloat16 travels as float32, and integers under 32 bits as int32; bool does always. `sums_integers` says
-    whether `reduce` takes integers. `exchange` is all_to_all; None where there is no such operator."""
+    whether `reduce` takes integers, `sends_int64` whether `broadcasts` do. `exchange` is all_to_all; None where there
+    is no such operator."""
 
     reduce: Any
     gather: Any
@@ -37,6 +38,7 @@ class GroupOps:
     widens: bool
     sums_integers: bool
     exchange: Any = None
+    sends_int64: bool = True
 
 
 _counts = {kind: Count(kind) for kind in KINDS}
@@ -80,6 +82,8 @@ def broadcast(x: Any, world: World, root: int = 0) -> Any:
     """The tensor of the process with group rank `root`; the others give one of the same shape and dtype."""
     if world.group_size == 1:
         return x
+    if x.dtype == ms.int64 and not world.ops.sends_int64:
+        return all_gather(x.reshape((1, *x.shape)), world)[root]
     wire = _wire(x, world)
     if not _run_in_jit():  # @jit.cond: False
         _note("broadcast", wire, 1)
@@ -150,7 +154,8 @@ def _hccl_ops(world: World) -> GroupOps:
     broadcasts = tuple(_First(ops.Broadcast(root, name), copies=True) for root in range(world.group_size))
     exchange = ops.AlltoAll(world.group_size, 0, 0, name)
     reduce, gather = ops.AllReduce("sum", name), ops.AllGather(name)
-    return GroupOps(reduce, gather, broadcasts, widens=False, sums_integers=True, exchange=exchange)
+    # MindSpore's AllReduce and Broadcast refuse int64 on Ascend, and AllReduce some smaller ones
+    return GroupOps(reduce, gather, broadcasts, False, sums_integers=False, exchange=exchange, sends_int64=False)
 
 
 def _mccl_ops(world: World) -> GroupOps:
