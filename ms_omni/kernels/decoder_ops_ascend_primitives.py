@@ -89,15 +89,17 @@ def scatter_update(cache: Tensor, place: Tensor, values: Tensor) -> Tensor:
     return _write(cache, place, values, -2, "update")
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, hidden: Tensor, heads: int, kv_heads: int, scale: float) -> Tensor:
-    """q: (1, heads, n, dim), k and v: (1, kv_heads, N, dim), hidden: bool (1, 1, n, N), True where not to look. Mode 0
-    looks nowhere outside the band around the queries' own places either, so that must be wide."""
+def attention(
+    q: Tensor, k: Tensor, v: Tensor, hidden: Tensor | None, heads: int, kv_heads: int, scale: float
+) -> Tensor:
+    """q: (batch, heads, n, dim), k and v: (batch, kv_heads, N, dim), hidden: bool (batch, 1, n, N), True where not to
+    look. Mode 0 looks nowhere outside the band around the queries' own places either, so that must be wide."""
     return _attention(q, k, v, hidden, heads, kv_heads, scale, "BNSD", 0)
 
 
 def causal_attention(q: Tensor, k: Tensor, v: Tensor, heads: int, kv_heads: int, scale: float) -> Tensor:
-    """q: (1, S, heads * dim), k and v: (1, N, kv_heads * dim). Mode 3 takes a fixed mask and lets the last query see
-    the last key (mode 2 lets the first query see the first key alone)."""
+    """q: (batch, S, heads * dim), k and v: (batch, N, kv_heads * dim). Mode 3 takes a fixed mask and lets the last
+    query see the last key (mode 2 lets the first query see the first key alone)."""
     return _attention(q, k, v, _causal_mask(), heads, kv_heads, scale, "BSH", 3)
 
 
@@ -130,7 +132,7 @@ def moe_token_unpermute(rows: Tensor, places: Tensor, weights: Tensor) -> Tensor
 
 
 def _attention(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor, heads: int, kv_heads: int, scale: float, layout: str, mode: int
+    q: Tensor, k: Tensor, v: Tensor, mask: Any, heads: int, kv_heads: int, scale: float, layout: str, mode: int
 ) -> Tensor:
     """inner_precise 0: in float16 too, scores and sums are float32's."""
     return ops.prompt_flash_attention(

@@ -38,6 +38,7 @@ def load_model(
     from ms_omni.checkpoint.reader import CheckpointReader
     from ms_omni.checkpoint.resolve import resolve_checkpoint
     from ms_omni.models.build import build_model, without_decoders
+    from ms_omni.models.flash import use_inference_attention
     from ms_omni.models.masks import use_broadcast_masks
     from ms_omni.parallel.shard_model import shard_model
     from ms_omni.parallel.shards import ShardedReader
@@ -55,6 +56,7 @@ def load_model(
     dtype = ms.float32 if dtype is None else dtype
     reader: Any = CheckpointReader(directory)
     use_broadcast_masks()
+    use_inference_attention()
     with skip_init(dtype):
         model = build_model(config, with_talker=with_talker, dtype=dtype, attn_implementation=attn_implementation)
     if not model.has_talker:

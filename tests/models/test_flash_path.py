@@ -1,27 +1,39 @@
 """The whole model with flash attention asked for, on a stand-in for the one operator that the CPU lacks."""
 
-from math import sqrt
-
 import numpy as np
 import pytest
 
 
-def flash_attention_score(query, key, value, head_num, attn_mask=None, scalar_value=1.0, input_layout="BSND", **kwargs):
-    """MindSpore's operator as its documentation has it: (batch, seq, heads, dim), float16 or bfloat16, key heads shared
-    by groups of query heads, a mask that is True where a position is left out."""
+def prompt_flash_attention(
+    query, key, value, attn_mask, *, num_heads, scale_value, pre_tokens, next_tokens, input_layout,
+    num_key_value_heads, sparse_mode, inner_precise,
+):  # fmt: skip
+    """MindSpore's operator as CANN's documentation has it: float16 or bfloat16, contiguous, key heads shared by groups
+    of query heads, a mask that is True where a position is left out, or the fixed one of causal attention."""
     import mindspore as ms
     from mindspore import mint
 
-    assert (
-        input_layout == "BSND" and str(query.dtype) in ("Float16", "BFloat16") and kwargs.get("keep_prob", 1.0) == 1.0
-    )
-    q, k, v = (x.astype(ms.float32).swapaxes(1, 2) for x in (query, key, value))
-    groups = q.shape[1] // k.shape[1]
-    k, v = (mint.repeat_interleave(x, groups, dim=1) for x in (k, v))
-    scores = mint.matmul(q, k.swapaxes(2, 3)) * scalar_value
+    assert str(query.dtype) in ("Float16", "BFloat16") and all(x.is_contiguous() for x in (query, key, value))
+    assert pre_tokens == next_tokens == 2**31 - 1 and inner_precise == 0
+    q, k, v = (x.astype(ms.float32) for x in (query, key, value))
+    if input_layout == "BSH":
+        counts = (num_heads, num_key_value_heads, num_key_value_heads)
+        q, k, v = (x.reshape(*x.shape[:2], n, -1).swapaxes(1, 2) for x, n in zip((q, k, v), counts))
+    assert (q.shape[1], k.shape[1]) == (num_heads, num_key_value_heads) and q.shape[3] % 16 == 0
+    k, v = (mint.repeat_interleave(x, num_heads // num_key_value_heads, dim=1) for x in (k, v))
+    scores = mint.matmul(q, k.swapaxes(2, 3)) * scale_value
+    if sparse_mode == 3:
+        assert attn_mask.shape == (2048, 2048)
+        queries, keys = scores.shape[2:]
+        attn_mask = ms.Tensor(np.triu(np.ones((queries, keys), bool), keys - queries + 1))
+    elif attn_mask is not None:
+        assert sparse_mode == 0 and attn_mask.shape == (q.shape[0], 1, *scores.shape[2:])
     if attn_mask is not None:
-        scores = scores.masked_fill(attn_mask.astype(ms.bool_), -1e30)
-    return mint.matmul(mint.nn.functional.softmax(scores, dim=-1), v).swapaxes(1, 2).astype(query.dtype)
+        scores = scores.masked_fill(attn_mask, -1e30)
+    out = mint.matmul(mint.nn.functional.softmax(scores, dim=-1), v)
+    if input_layout == "BSH":
+        out = out.swapaxes(1, 2).reshape(query.shape)
+    return out.astype(query.dtype)
 
 
 class Silent:
@@ -37,11 +49,10 @@ class Silent:
 @pytest.fixture
 def flash_runtimes(tiny_dir, engine, monkeypatch):
     import mindspore as ms
-    from mindone.transformers import modeling_flash_attention_utils as utils
 
     from ms_omni.runtime.mindone_runtime import MindoneRuntime
 
-    monkeypatch.setattr(utils.ops, "flash_attention_score", flash_attention_score)
+    monkeypatch.setattr(ms.ops, "prompt_flash_attention", prompt_flash_attention)
     return MindoneRuntime(tiny_dir, ms.float32, "flash_attention_2", True), engine.runtime
 
 
@@ -73,12 +84,33 @@ def test_answers_in_text_and_speech_as_eager_does(flash_runtimes, engine):
     assert codes[0].shape == codes[1].shape == (16, 2)
 
 
-def test_stand_in_masks_and_shares_heads(cpu):
+class Layer:
+    def __init__(self, is_causal):
+        self.is_causal = is_causal
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("is_causal", [False, True])
+@pytest.mark.parametrize("dim", [8, 16, 72])
+def test_masks_heads_and_head_sizes(cpu, monkeypatch, dim, is_causal, masked):
+    """Two sequences whose queries are the last three of five positions; one key of the second is hidden."""
     import mindspore as ms
 
+    from ms_omni.models.flash import inference_attention
+
+    monkeypatch.setattr(ms.ops, "prompt_flash_attention", prompt_flash_attention)
     rng = np.random.default_rng(0)
-    q = rng.standard_normal((1, 3, 4, 8)).astype(np.float16)
-    k, v = rng.standard_normal((2, 1, 3, 2, 8)).astype(np.float16)
-    mask = np.triu(np.ones((3, 3), bool), 1)
-    got = flash_attention_score(*(ms.Tensor(x) for x in (q, k, v)), 4, ms.Tensor(mask), 1 / sqrt(8)).asnumpy()
-    np.testing.assert_allclose(got[0, 0], np.repeat(v[0, 0], 2, axis=0), atol=1e-3)  # the first sees itself only
+    q = rng.standard_normal((2, 4, 3, dim)).astype(np.float16)
+    k, v = rng.standard_normal((2, 2, 2, 5, dim)).astype(np.float16)
+    seen = np.ones((2, 1, 3, 5), bool)
+    seen[1, :, :, 1] = not masked
+    mask = ms.Tensor(seen) if masked else None
+    out, _ = inference_attention(Layer(is_causal), *(ms.Tensor(x) for x in (q, k, v)), mask, scaling=0.3)
+    if is_causal:
+        seen &= np.tril(np.ones((3, 5), bool), 2)
+    for sequence, head, query in np.ndindex(2, 4, 3):
+        keys = np.flatnonzero(seen[sequence, 0, query])
+        scores = k[sequence, head // 2, keys].astype(np.float64) @ q[sequence, head, query] * 0.3
+        shares = np.exp(scores - scores.max())
+        expected = shares @ v[sequence, head // 2, keys] / shares.sum()
+        np.testing.assert_allclose(out.asnumpy()[sequence, query, head], expected, atol=4e-3)
