@@ -41,9 +41,10 @@ def test_comparison(name):
         out = empty((2, 3), BOOL)
         call(f"aclnn{name}Tensor", self=tensor(LEFT, dtype), other=tensor(RIGHT, dtype), out=out)
         assert out.array.tolist() == wanted
-        out = empty((2, 3), BOOL)
-        call(f"aclnn{name}Scalar", self=tensor(LEFT, dtype), other=2, out=out)
-        assert out.array.tolist() == wanted
+        if name in ("Eq", "Ne", "Ge"):
+            out = empty((2, 3), BOOL)
+            call(f"aclnn{name}Scalar", self=tensor(LEFT, dtype), other=2, out=out)
+            assert out.array.tolist() == wanted
         out = empty((3, 2), FLOAT16)  # True is 1 in another dtype
         call(f"aclnn{name}Tensor", self=tensor(np.array(LEFT, dtype).T), other=tensor(2, dtype), out=out)
         assert exact(out).T.tolist() == [[float(x) for x in row] for row in wanted]
@@ -91,7 +92,7 @@ def test_limits_of_comparisons():
     with refused("expected the broadcast shape"):
         call("aclnnGeTensor", self=one, other=one, out=empty((1, 1), BOOL))
     with refused("at most 8 dimensions"):
-        call("aclnnGtScalar", self=tensor(np.ones((1,) * 9), FLOAT32), other=0, out=empty((1,) * 9, BOOL))
+        call("aclnnGeScalar", self=tensor(np.ones((1,) * 9), FLOAT32), other=0, out=empty((1,) * 9, BOOL))
 
 
 def test_where():

@@ -274,8 +274,6 @@ def test_slice(start, end, step):
         out = empty((2, len(wanted[0])), dtype)
         call("aclnnSlice", self=given, dim=1, start=start, end=end, step=step, out=out)
         assert exact(out).tolist() == wanted
-        call("aclnnSliceV2", self=given, starts=[start], ends=[end], axes=[-1], steps=[step], out=out)
-        assert exact(out).tolist() == wanted
 
 
 def test_limits_of_slices():
@@ -290,10 +288,6 @@ def test_limits_of_slices():
         call("aclnnSlice", self=counted((2, 5), INT16), dim=1, start=0, end=2, step=1, out=empty((2, 2), INT16))
     with refused("allowed: 1 to 8 dimensions"):
         call("aclnnSlice", self=tensor(1.0, FLOAT32), dim=0, start=0, end=1, step=1, out=empty((), FLOAT32))
-    with refused("different lengths"):
-        call("aclnnSliceV2", self=given, starts=[0], ends=[1, 2], axes=[0], steps=[1], out=out)
-    with refused("named twice"):
-        call("aclnnSliceV2", self=given, starts=[0, 0], ends=[1, 1], axes=[0, -2], steps=[1, 1], out=out)
 
 
 @pytest.mark.parametrize("pad", [[], [1, 2], [0, 1, 2, 0], [-1, 1], [-2, -1, 1, 0]])

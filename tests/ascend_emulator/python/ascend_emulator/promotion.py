@@ -167,6 +167,16 @@ def _truncated(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return result
 
 
+def operand(values: Any, dtype: np.dtype) -> np.ndarray:
+    """A tensor's values or a scalar, converted to the promoted dtype and widened to compute with."""
+    values = values.array if isinstance(values, DeviceTensor) else values
+    return converted(values, dtype).astype(compute_dtype(dtype))
+
+
+def dtype_of(value: Any) -> np.dtype:
+    return value.dtype if isinstance(value, DeviceTensor) else scalar_dtype(value)
+
+
 def store(out: DeviceTensor, values: Any) -> None:
     """Write results, rounded or converted once to the output's dtype."""
     out.put(converted(values, out.dtype))

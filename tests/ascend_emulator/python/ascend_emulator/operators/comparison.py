@@ -16,14 +16,15 @@ from ascend_emulator.device_tensor import (
     require_dtype,
     require_rank,
 )
-from ascend_emulator.operators.elementwise import dtype_of, operand
 from ascend_emulator.promotion import (
     COMMON,
     COMPLEXES,
     INTEGERS,
     REALS,
     UNSIGNED,
+    dtype_of,
     is_convertible,
+    operand,
     promoted,
     require_broadcast,
     require_max_rank,
@@ -62,14 +63,15 @@ def compare(name: str, formula: Any, inputs: tuple[np.dtype, ...], outputs: tupl
     aclnn(f"aclnn{name}(self: tensor, other: {kind}, out: tensor)", doc=f"aclnn{name}")(compute).limits(limits)
 
 
-for kind in ("tensor", "scalar"):
-    suffix = kind.capitalize()
-    compare(f"Eq{suffix}", np.equal, COMMON, COMMON, kind)
-    compare(f"Ne{suffix}", np.not_equal, COMMON, COMMON, kind)
-    compare(f"Gt{suffix}", np.greater, ORDERED, ORDERED_OUTPUTS, kind)
-    compare(f"Ge{suffix}", np.greater_equal, ORDERED, ORDERED_OUTPUTS, kind)
-    compare(f"Lt{suffix}", np.less, ORDERED, ORDERED_OUTPUTS, kind)
-    compare(f"Le{suffix}", np.less_equal, LESS_EQUAL, ORDERED_OUTPUTS, kind)
+compare("EqTensor", np.equal, COMMON, COMMON, "tensor")
+compare("NeTensor", np.not_equal, COMMON, COMMON, "tensor")
+compare("GtTensor", np.greater, ORDERED, ORDERED_OUTPUTS, "tensor")
+compare("GeTensor", np.greater_equal, ORDERED, ORDERED_OUTPUTS, "tensor")
+compare("LtTensor", np.less, ORDERED, ORDERED_OUTPUTS, "tensor")
+compare("LeTensor", np.less_equal, LESS_EQUAL, ORDERED_OUTPUTS, "tensor")
+compare("EqScalar", np.equal, COMMON, COMMON, "scalar")
+compare("NeScalar", np.not_equal, COMMON, COMMON, "scalar")
+compare("GeScalar", np.greater_equal, ORDERED, ORDERED_OUTPUTS, "scalar")
 compare("LogicalAnd", np.logical_and, COMMON, COMMON, "tensor")
 compare("LogicalOr", np.logical_or, COMMON, COMMON, "tensor")
 compare("LogicalXor", np.logical_xor, COMMON, COMMON, "tensor")

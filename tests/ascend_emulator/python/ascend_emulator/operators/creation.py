@@ -17,13 +17,11 @@ from ascend_emulator.device_tensor import (
     INT32,
     INT64,
     UINT8,
-    DeviceTensor,
     require_dtype,
     require_rank,
     require_same_dtype,
     require_shape,
 )
-from ascend_emulator.operators.elementwise import operand
 from ascend_emulator.promotion import (
     COMMON,
     INTEGERS,
@@ -31,6 +29,7 @@ from ascend_emulator.promotion import (
     REALS,
     UNSIGNED,
     is_convertible,
+    operand,
     require_max_rank,
     require_scalar_dtype,
     store,
@@ -144,18 +143,16 @@ def _(a):
 
 
 def triangle(name: str, formula: Any) -> None:
-    def check(source: DeviceTensor, out: DeviceTensor) -> None:
-        require_dtype(source, *NOT_COMPLEX, *UNSIGNED)
-        require_same_dtype(source, out)
-        require_shape(out, source.shape)
-        require_rank(source, 2, MAX_RANK)
+    @aclnn(f"aclnn{name}(self: tensor, diagonal: int, out: tensor)", doc=f"aclnn{name}&aclnnInplace{name}")
+    def compute(a: Any) -> None:
+        store(a.out, formula(a.self.array, a.diagonal))
 
-    aclnn(f"aclnn{name}(self: tensor, diagonal: int, out: tensor)", doc=f"aclnn{name}&aclnnInplace{name}")(
-        lambda a: store(a.out, formula(a.self.array, a.diagonal))
-    ).limits(lambda a: check(a.self, a.out))
-    aclnn(f"aclnnInplace{name}(selfRef: tensor, diagonal: int)", doc=f"aclnn{name}&aclnnInplace{name}")(
-        lambda a: store(a.selfRef, formula(a.selfRef.array, a.diagonal))
-    ).limits(lambda a: check(a.selfRef, a.selfRef))
+    @compute.limits
+    def _(a: Any) -> None:
+        require_dtype(a.self, *NOT_COMPLEX, *UNSIGNED)
+        require_same_dtype(a.self, a.out)
+        require_shape(a.out, a.self.shape)
+        require_rank(a.self, 2, MAX_RANK)
 
 
 triangle("Triu", np.triu)

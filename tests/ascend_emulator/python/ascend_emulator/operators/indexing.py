@@ -68,33 +68,23 @@ def _(a):
     require_shape(a.out, (*a.indices.shape, a.weight.shape[1]))
 
 
-def gather_rows(name: str, inputs: tuple[np.dtype, ...], max_index_rank: int) -> None:
-    @aclnn(f"aclnn{name}(self: tensor, dim: int, index: tensor, out: tensor)", doc=f"aclnn{name}")
-    def compute(a: Any) -> None:
-        axis = axis_of("dim", a.dim, a.self.ndim)
-        values = np.atleast_1d(a.self.array)
-        store(a.out, np.take(values, positions(a.index, values.shape[axis]), axis=axis).reshape(a.out.shape))
-
-    @compute.limits
-    def _(a: Any) -> None:
-        require_dtype(a.self, *inputs)
-        require_dtype(a.index, INT32, INT64)
-        require_same_dtype(a.self, a.out)
-        require_max_rank(a.self, a.out)
-        require_rank(a.index, 0, max_index_rank)
-        axis = axis_of("dim", a.dim, a.self.ndim)
-        if a.self.ndim:
-            index = a.index.shape or (1,)
-            expected = (*a.self.shape[:axis], *index, *a.self.shape[axis + 1 :])
-            squeezed = (*a.self.shape[:axis], *a.index.shape, *a.self.shape[axis + 1 :])
-            require(
-                a.out.shape in (expected, squeezed),
-                f"out: shape {a.out.shape}, expected {expected}: that of self, dimension {axis} replaced by index",
-            )
+@aclnn("aclnnIndexSelect(self: tensor, dim: int, index: tensor, out: tensor)", doc="aclnnIndexSelect")
+def index_select(a):
+    axis = axis_of("dim", a.dim, a.self.ndim)
+    values = np.atleast_1d(a.self.array)
+    store(a.out, np.take(values, positions(a.index, values.shape[axis]), axis=axis).reshape(a.out.shape))
 
 
-gather_rows("GatherV2", COMMON, MAX_RANK)
-gather_rows("IndexSelect", (*COMMON, *UNSIGNED), 1)
+@index_select.limits
+def _(a):
+    require_dtype(a.self, *COMMON, *UNSIGNED)
+    require_dtype(a.index, INT32, INT64)
+    require_same_dtype(a.self, a.out)
+    require_max_rank(a.self)
+    require_rank(a.index, 0, 1)
+    axis = axis_of("dim", a.dim, a.self.ndim)
+    if a.self.ndim:  # an index of no dimensions counts as one position
+        require_shape(a.out, (*a.self.shape[:axis], a.index.size, *a.self.shape[axis + 1 :]))
 
 
 @aclnn("aclnnGather(self: tensor, dim: int, index: tensor, out: tensor)", doc="aclnnGather")
@@ -144,6 +134,10 @@ def _(a):
     require_same_dtype(a.self, a.out)
     require_rank(a.self, 0, MAX_RANK)
     check_indices(a.self, a.indices)
+    if all(tensor.dtype != BOOL for tensor in a.indices):  # what a mask selects is known when it runs
+        key = tuple(np.zeros(tensor.shape, np.int64) if tensor.size else slice(None) for tensor in a.indices)
+        if a.self.size:
+            require_shape(a.out, np.broadcast_to(np.False_, a.self.shape)[key].shape)
 
 
 def check_indices(target: DeviceTensor, indices: list[DeviceTensor]) -> None:

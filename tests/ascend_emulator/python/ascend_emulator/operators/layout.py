@@ -26,7 +26,6 @@ from ascend_emulator.device_tensor import (
     require_same_dtype,
     require_shape,
 )
-from ascend_emulator.operators.elementwise import operand
 from ascend_emulator.promotion import (
     COMMON,
     COMPLEXES,
@@ -36,6 +35,7 @@ from ascend_emulator.promotion import (
     UNSIGNED,
     axes_of,
     axis_of,
+    operand,
     promoted,
     require_broadcast,
     require_convertible,
@@ -357,30 +357,6 @@ def _(a):
     axis = axis_of("dim", a.dim, a.self.ndim)
     taken = len(range(*slice_of(a.self.shape[axis], a.start, a.end, a.step).indices(a.self.shape[axis])))
     require_shape(a.out, (*a.self.shape[:axis], taken, *a.self.shape[axis + 1 :]))
-
-
-def slices(a: Any) -> tuple[slice, ...]:
-    key = [slice(None)] * a.self.ndim
-    for start, end, axis, step in zip(a.starts, a.ends, a.axes, a.steps, strict=True):
-        key[axis] = slice_of(a.self.shape[axis], start, end, step)
-    return tuple(key)
-
-
-@aclnn("aclnnSliceV2(self: tensor, starts: ints, ends: ints, axes: ints, steps: ints, out: tensor)", doc="aclnnSliceV2")
-def slice_axes(a):
-    store(a.out, a.self.array[slices(a)])
-
-
-@slice_axes.limits
-def _(a):
-    require_dtype(a.self, *SLICED)
-    require_same_dtype(a.self, a.out)
-    require_rank(a.self, 1, MAX_RANK)
-    counts = {len(numbers) for numbers in (a.starts, a.ends, a.axes, a.steps)}
-    require(len(counts) == 1, "starts, ends, axes and steps: of different lengths")
-    axes_of("axes", a.axes, a.self.ndim)
-    require(min(a.steps, default=1) > 0, f"steps: {a.steps}, allowed: 1 and more")
-    require_shape(a.out, np.empty(a.self.shape, np.bool_)[slices(a)].shape)
 
 
 def pad_widths(pad: Sequence[int], ndim: int) -> list[tuple[int, int]]:

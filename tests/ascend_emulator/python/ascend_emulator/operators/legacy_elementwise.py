@@ -9,7 +9,7 @@ import numpy as np
 
 from ascend_emulator.device_tensor import BOOL, FLOATS, INT8, INT16, INT32, INT64, UINT8
 from ascend_emulator.legacy import REAL_NUMBERS, further, legacy, require_output
-from ascend_emulator.operators.elementwise import divide, floor_divide, power, real, remainder
+from ascend_emulator.operators.arithmetic import divide, floor_divide, power, real, remainder
 from ascend_emulator.promotion import COMMON, COMPLEXES, INTEGERS, REALS, UNSIGNED, broadcast_shape, store
 from ascend_emulator.refusal import require
 

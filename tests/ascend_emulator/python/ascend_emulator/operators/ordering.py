@@ -115,25 +115,6 @@ def _(a):
     require(is_convertible(a.self.dtype, a.out.dtype), f"self: dtype {a.self.dtype}, not convertible to {a.out.dtype}")
 
 
-@aclnn("aclnnCumsumV2(self: tensor, dim: int, exclusive: bool, reverse: bool, out: tensor)", doc="aclnnCumsumV2")
-def cumsum_v2(a):
-    values, axis = np.atleast_1d(a.self.wide()), axis_of("dim", a.dim, a.self.ndim)
-    turned = np.flip(values, axis) if a.reverse else values
-    sums = np.cumsum(turned, axis=axis, dtype=values.dtype)
-    if a.exclusive:
-        sums = sums - turned
-    store(a.out, (np.flip(sums, axis) if a.reverse else sums).reshape(a.out.shape))
-
-
-@cumsum_v2.limits
-def _(a):
-    require_dtype(a.self, *SUMMED)
-    require_same_dtype(a.self, a.out)
-    require_max_rank(a.self)
-    require_shape(a.out, a.self.shape)
-    axis_of("dim", a.dim, a.self.ndim)
-
-
 SEARCHED = (*(dtype for dtype in REALS if dtype != BFLOAT16), *INTEGERS)
 
 

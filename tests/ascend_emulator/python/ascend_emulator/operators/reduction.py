@@ -109,24 +109,6 @@ def _(a):
     check_empty(a.self, a.out)
 
 
-@aclnn("aclnnMeanV2(self: tensor, dim: ints, keepDim: bool, noopWithEmptyAxes: bool, out: tensor)", doc="aclnnMeanV2")
-def mean_v2(a):
-    store(a.out, a.self.wide() if keeps_all(a) else mean_of(a.self, axes_of("dim", a.dim, a.self.ndim), a.keepDim))
-
-
-def keeps_all(a: Any) -> bool:
-    return bool(a.noopWithEmptyAxes and not a.dim)
-
-
-@mean_v2.limits
-def _(a):
-    require_same_dtype(a.self, a.out)
-    if keeps_all(a):
-        require_shape(a.out, a.self.shape)
-    else:
-        check_reduction(a, "dim", a.dim, a.keepDim, NOT_BOOL, NOT_BOOL)
-
-
 # ---- largest and smallest --------------------------------------------------------------------------------------------
 def extreme(name: str, formula: Callable[..., Any], signature: str) -> None:
     @aclnn(f"aclnn{name}({signature})", doc=f"aclnn{name}")
@@ -259,20 +241,15 @@ def _(a):
 
 
 # ---- spread ----------------------------------------------------------------------------------------------------------
-def spread(name: str, signature: str, correction: Callable[[Any], int], is_root: bool) -> None:
-    @aclnn(f"aclnn{name}({signature})", doc=f"aclnn{name}")
-    def compute(a: Any) -> None:
-        values, axes = a.self.wide(), axes_of("dim", a.dim, a.self.ndim)
-        count = max(0, int(np.prod([values.shape[axis] for axis in axes])) - correction(a))
-        centred = values - np.mean(values, axis=axes, keepdims=True)
-        with np.errstate(all="ignore"):
-            result = np.sum(centred * centred, axis=axes, keepdims=a.keepdim) / np.float32(count)
-            store(a.out, np.sqrt(result) if is_root else result)
-
-    @compute.limits
-    def _(a: Any) -> None:
-        check_reduction(a, "dim", a.dim, a.keepdim, FLOATS, FLOATS)
+@aclnn("aclnnStd(self: tensor, dim: ints?, correction: int, keepdim: bool, out: tensor)", doc="aclnnStd")
+def standard_deviation(a):
+    values, axes = a.self.wide(), axes_of("dim", a.dim, a.self.ndim)
+    count = max(0, int(np.prod([values.shape[axis] for axis in axes])) - a.correction)
+    centred = values - np.mean(values, axis=axes, keepdims=True)
+    with np.errstate(all="ignore"):
+        store(a.out, np.sqrt(np.sum(centred * centred, axis=axes, keepdims=a.keepdim) / np.float32(count)))
 
 
-spread("Var", "self: tensor, dim: ints?, unbiased: bool, keepdim: bool, out: tensor", lambda a: int(a.unbiased), False)
-spread("Std", "self: tensor, dim: ints?, correction: int, keepdim: bool, out: tensor", lambda a: a.correction, True)
+@standard_deviation.limits
+def _(a):
+    check_reduction(a, "dim", a.dim, a.keepdim, FLOATS, FLOATS)
