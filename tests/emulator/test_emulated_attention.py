@@ -187,3 +187,13 @@ def test_head_size_and_number_of_heads_are_bounded():
         given, *_ = training(rows=1, keys=1, heads=heads, kv=heads, dim=dim)
         with refused(message):
             call("aclnnFlashAttentionScore", **given)
+
+
+def test_documented_for_a2_only(monkeypatch):
+    given, *_ = training()
+    for soc in ("Ascend910B4", "Ascend910B2C"):
+        monkeypatch.setenv("EMULATED_SOC", soc)
+        call("aclnnFlashAttentionScore", **given)
+    monkeypatch.setenv("EMULATED_SOC", "Ascend910_9392")
+    with refused("not documented for A3 cards, only for A2"):
+        call("aclnnFlashAttentionScore", **given)

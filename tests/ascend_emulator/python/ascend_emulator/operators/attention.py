@@ -28,15 +28,16 @@ from ascend_emulator.table import aclnn
 LAYOUTS = {"BSH": 3, "SBH": 3, "BSND": 4, "BNSD": 4}  # and their number of dimensions
 
 
-# A3: CANN 8.5 lists A3 training cards; 8.3.RC1.alpha003 (aclnnFlashAttentionScoreV2) does not, while the definition of
-# the operator registered ascend910_93 already then.
+# A3: the pages of 8.3.RC1.alpha003 (aclnnFlashAttentionScoreV2) and of the operator's repository in 2025 say no, CANN 8.5
+# says yes for A3 training cards; the definition of the operator registered ascend910_93 all the time.
 @aclnn(
     "aclnnFlashAttentionScore(query: tensor, key: tensor, value: tensor, realShiftOptional: tensor?, "
     "dropMaskOptional: tensor?, paddingMaskOptional: tensor?, attenMaskOptional: tensor?, prefixOptional: ints?, "
     "scaleValue: double, keepProb: double, preTokens: int, nextTokens: int, headNum: int, inputLayout: string, "
     "innerPrecise: int, sparseMode: int, softmaxMaxOut: tensor, softmaxSumOut: tensor, softmaxOutOut: tensor?, "
     "attentionOutOut: tensor)",
-    doc="CANN 8.3.RC1, aclnnFlashAttentionScore; A3: CANN 8.5",
+    doc="CANN 8.3.RC1, aclnnFlashAttentionScore",
+    socs=("A2",),
 )
 def flash_attention_score(a):
     if a.query.size == 0:
@@ -103,9 +104,7 @@ def _check_sizes(a):
         require(a.key.shape[2] % dim == 0, f"key: shape {a.key.shape}, H must be a multiple of the query's D {dim}")
     else:
         given = a.query.shape[{"BSND": 2, "BNSD": 1}[layout]]
-        require(
-            given == heads, f"query: shape {a.query.shape} has {given} heads, headNum is {heads}"
-        )
+        require(given == heads, f"query: shape {a.query.shape} has {given} heads, headNum is {heads}")
         dim = a.query.shape[3]
         require(a.key.shape[3] == dim, f"key: D {a.key.shape[3]}, expected the query's, {dim}")
         require(a.value.shape[3] <= dim, f"value: D {a.value.shape[3]}, allowed: at most the key's, {dim}")
