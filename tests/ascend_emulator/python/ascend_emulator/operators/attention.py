@@ -28,8 +28,8 @@ from ascend_emulator.table import aclnn
 LAYOUTS = {"BSH": 3, "SBH": 3, "BSND": 4, "BNSD": 4}  # and their number of dimensions
 
 
-# A3: the pages of 8.3.RC1.alpha003 (aclnnFlashAttentionScoreV2) and of the operator's repository in 2025 say no, CANN 8.5
-# says yes for A3 training cards; the definition of the operator registered ascend910_93 all the time.
+# A3: the pages of 8.3.RC1.alpha003 (aclnnFlashAttentionScoreV2) and of the operator's repository in 2025 say no; CANN
+# 8.5 says yes for A3 training cards. The definition of the operator registered ascend910_93 all the time.
 @aclnn(
     "aclnnFlashAttentionScore(query: tensor, key: tensor, value: tensor, realShiftOptional: tensor?, "
     "dropMaskOptional: tensor?, paddingMaskOptional: tensor?, attenMaskOptional: tensor?, prefixOptional: ints?, "
