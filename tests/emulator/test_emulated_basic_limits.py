@@ -8,7 +8,7 @@ from ascend_emulator import dispatch
 from ascend_emulator.device_tensor import ACL_DTYPES, DeviceTensor
 from ascend_emulator.refusal import INVALID_PARAMETER, Refused
 from ascend_emulator.table import OPERATORS
-from emulated_calls import call, operator
+from emulated_calls import call, operator, tensor
 from emulated_cases import CASES
 
 MODULES = "arithmetic clamping comparison creation elementwise indexing layout ordering random reduction"
@@ -94,11 +94,30 @@ def test_a_wrong_dtype_is_refused(name, parameter, place):
     assert statuses[original.dtype] == 0
 
 
+SCALARS = [
+    (name, parameter.name)
+    for name in CASES
+    for parameter in operator("aclnn", name).signature.parameters
+    if parameter.kind == "scalar"
+]
+
+
+@pytest.mark.parametrize("name, parameter", SCALARS)
+def test_a_scalar_of_a_wrong_dtype_is_refused(name, parameter):
+    statuses = set()
+    for dtype in ACL_DTYPES.values():
+        values = CASES[name]()
+        values[parameter] = np.asarray(values[parameter]).astype(dtype)[()]
+        statuses.add(status_of(name, values))
+    # the document of InplaceFillScalar lists every dtype
+    assert statuses == ({0} if name == "aclnnInplaceFillScalar" else {0, INVALID_PARAMETER})
+
+
 @pytest.mark.parametrize("name", [name for name in CASES if name not in WITHOUT_MAX_RANK])
 def test_nine_dimensions_are_refused(name):
     values = CASES[name]()
-    for parameter, place, tensor in list(tensors_of(values)):
-        deep = dataclasses.replace(tensor, array=tensor.array.reshape((1,) * (9 - tensor.ndim) + tensor.shape))
+    for parameter, place, given in list(tensors_of(values)):
+        deep = dataclasses.replace(given, array=given.array.reshape((1,) * (9 - given.ndim) + given.shape))
         values[parameter] = (
             deep if place is None else [*values[parameter][:place], deep, *values[parameter][place + 1 :]]
         )
@@ -115,3 +134,35 @@ def test_another_shape_of_the_output_is_refused(name, parameter, place):
     for shape in ((*original.shape, 2), (7, 5), (0,)):
         other = dataclasses.replace(original, array=np.zeros(shape, original.dtype))
         assert status_of(name, changed(name, parameter, place, other)) == INVALID_PARAMETER, shape
+
+
+def refuses(name, **values):
+    return status_of(name, CASES[name]() | values) == INVALID_PARAMETER
+
+
+def test_limits_that_few_operators_have():
+    flat = tensor(np.ones((2, 3)), np.float32)
+    turned = tensor(np.zeros((2, 6), np.int64).T, None, "out")
+    assert refuses("aclnnNonzero", out=turned)
+    assert refuses("aclnnMaskedSelect", out=tensor(np.zeros(12, np.float32)[::2], None, "out"))
+    assert refuses("aclnnIndexAdd", index=tensor([[0, 1]], np.int64))
+    assert refuses("aclnnScatter", src=tensor(np.ones((1, 2, 3)), np.float32))
+    assert refuses("aclnnCat", tensors=[])
+    assert refuses("aclnnRepeatInterleaveInt", repeats=-1, outputSize=-6)
+    assert refuses("aclnnRepeatInterleave", repeats=tensor([[1]], np.int32))
+    assert refuses("aclnnSearchSorted", sorter=tensor(np.zeros((2, 2)), np.int64))
+    assert refuses("aclnnSearchSorted", self=tensor(np.ones((3, 4)), np.float32), out=tensor(np.ones((3, 4)), np.int64))
+    assert refuses("aclnnInplaceUniform", selfRef=tensor([1], np.uint8), from_=-1.0, to=1.0)
+    assert refuses("aclnnInplaceRandom", selfRef=tensor([1], np.uint8), from_=-1, to=1)
+    assert refuses("aclnnMean", dtype=np.dtype(np.bool_))
+    empty = tensor(np.ones((2, 0)), np.float32)
+    complex_out = tensor([[0], [0]], np.complex64, "out")
+    complex64 = np.dtype(np.complex64)
+    assert refuses("aclnnMean", self=empty, dtype=complex64, out=complex_out)
+    assert refuses("aclnnProdDim", self=empty, dtype=complex64, out=complex_out)
+    assert refuses("aclnnArgMax", self=empty)
+    assert refuses("aclnnMax", self=tensor([1], np.complex64), out=tensor([1], np.complex64))
+    assert refuses(
+        "aclnnEmbedding", indices=tensor(np.ones((1,) * 8), np.int64), out=tensor(np.ones((1,) * 8 + (3,)), np.float32)
+    )
+    assert not refuses("aclnnScatter", src=flat)

@@ -407,3 +407,11 @@ def test_limits_of_values():
         run("Cumsum", FLOAT_ROWS, tensor(2), out=empty((2, 3), FLOAT32))
     with refused("allowed: 1 to 8 dimensions", GE_FAILURE):
         run("ScatterUpdate", tensor(1.0, FLOAT32), whole(0), tensor([1], FLOAT32), out=empty((), FLOAT32))
+    with refused("expected that of input 0, float32", GE_FAILURE):
+        run("ScatterUpdate", counted((4, 2)), whole(0), counted((1, 2), FLOAT16), out=empty((4, 2), FLOAT32))
+    with refused("last dimension is allowed up to 2", GE_FAILURE):
+        run("TensorScatterUpdate", FLOAT_ROWS, tensor([[0, 0, 0]]), counted((1,)), out=empty((2, 3), FLOAT32))
+    with refused("expected int64", GE_FAILURE):
+        run("Range", tensor(0), tensor(3, FLOAT32), tensor(1), out=empty((3,), INT64))
+    with refused("expected float32", GE_FAILURE):
+        run("ConcatD", FLOAT_ROWS, counted((2, 3), INT64), out=empty((4, 3), FLOAT32), concat_dim=0)

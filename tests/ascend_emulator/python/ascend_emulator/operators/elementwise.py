@@ -67,10 +67,6 @@ def unary(
         require_dtype(out, *outputs)
         if BOOL not in outputs:
             require_convertible(FLOAT32 if is_real and source.dtype.kind in "iub" else source.dtype, out)
-        require(
-            source.dtype not in COMPLEXES or out.dtype in COMPLEXES,
-            f"{out.name}: dtype {out.dtype}, the result of complex values is complex",
-        )
 
     doc = f"aclnn{name}"
     aclnn(f"aclnn{name}(self: tensor, out: tensor)", doc=doc)(lambda a: compute(a.self, a.out)).limits(
