@@ -35,6 +35,7 @@ class Supervisor:
     listener: Callable[[list[dict[str, Any]]], None]
     log: Path | None = None
     longest_check_s: float = LONGEST_CHECK_S
+    program: tuple[str, ...] = (sys.executable, "-m", "ms_omni.acceptance.work")
 
     def run(self) -> int:
         """The exit code of the last process: 0, or that of a machine without a card."""
@@ -53,7 +54,7 @@ class Supervisor:
 
     def _one_process(self, names: tuple[str, ...]) -> int:
         words = [str(self.journal.path), "quick" if self.quick else "full", ",".join(names)]
-        command = [sys.executable, "-m", "ms_omni.acceptance.work", *words]
+        command = [*self.program, *words]
         with open(self.log, "wb") if self.log is not None else nullcontext(sys.stderr) as output:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
             try:
