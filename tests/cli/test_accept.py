@@ -148,8 +148,8 @@ def test_names_of_user_and_host_are_left_out(monkeypatch):
 
 def test_only_listed_variables_are_told():
     environ = {
-        "HCCL_BUFFSIZE": "200", "MS_ALLOC_CONF": "enable_vmm:False", "AWS_SECRET_ACCESS_KEY": "s3cr3t", "HOME": "/home/x",
-        "ASCEND_HOME_PATH": "/home/x/cann", "EMULATED_SOC": "/home/x/Ascend910B2",
+        "HCCL_BUFFSIZE": "200", "MS_ALLOC_CONF": "enable_vmm:False", "AWS_SECRET_ACCESS_KEY": "s3cr3t",
+        "HOME": "/home/x", "ASCEND_HOME_PATH": "/home/x/cann", "EMULATED_SOC": "/home/x/Ascend910B2",
     }  # fmt: skip
     told = variables(environ)
     assert told == {"HCCL_BUFFSIZE": "200", "MS_ALLOC_CONF": "enable_vmm:False", "EMULATED_SOC": "Ascend910B2"}

@@ -1,0 +1,110 @@
+"""`ms-omni accept` over emulated operators: all is right; planted faults are found and named, and the run goes on."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+LIMIT_S = 900
+
+
+@pytest.fixture(scope="module", autouse=True)
+def emulator(ascend):
+    """Skips where there is none."""
+
+
+@pytest.fixture
+def accept(tmp_path):
+    """accept(*flags, planted=names, launch=words) -> the process, and {(step, check): its entry of the file} of rank 0
+    unless another `rank` is given."""
+
+    def run(*flags, planted="", launch=(), rank=0, **variables):
+        words = [*launch, "accept"] if not launch or launch[-1] == "--" else list(launch)
+        command = [sys.executable, "-m", "ms_omni", *words, "--quick", "--out", str(tmp_path), *flags]
+        paths = [str(HERE / "planted"), str(ROOT), os.environ.get("PYTHONPATH", "")]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PLANTED": planted, **variables}
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
+        )
+        files = list(tmp_path.glob("accept-*.json"))
+        assert len(files) == 1, done.stderr
+        document = json.loads(files[0].read_text())
+        assert document["soc"].startswith("Ascend") and str(tmp_path) not in files[0].read_text()
+        steps = document["ranks"][rank]["steps"]
+        return done, {(step["step"], check["name"]): check for step in steps for check in step["checks"]}
+
+    return run
+
+
+def failed(checks):
+    return {name for _, name in checks if checks[_, name]["verdict"] in ("differs", "error")}
+
+
+def test_a_quick_run_is_accepted(accept):
+    done, checks = accept()
+    assert failed(checks) == set(), done.stdout
+    assert done.returncode == 0 and done.stdout.splitlines()[-1].startswith("accepted: Ascend910B2: ")
+    assert checks["collectives", "between cards"]["verdict"] == "skipped"
+    assert "graph_launch_us" in checks["speed", "a launch"]["figures"]
+    assert {step for step, _ in checks} == {
+        "machine", "operators", "layer", "chunks", "sampling", "memory", "collectives", "encoders", "answers", "speed"
+    }  # fmt: skip
+
+
+def test_wrong_operators_are_named_and_no_others(accept):
+    faults = "swapped_halves,wrong_sparse_mode,wrong_groups"
+    done, checks = accept("--only", "operators", planted=faults)
+    assert done.returncode == 1 and "not accepted" in done.stdout
+    wrong = failed(checks)
+    assert {name.split(",")[0] for name in wrong} == {"rotary", "prefill_attention", "experts"}
+    assert all(" after 64" in name for name in wrong if name.startswith("prefill_attention"))
+    assert all(check["verdict"] == "differs" for (_, name), check in checks.items() if name in wrong)
+    named = [name for _, name in checks if name.startswith(("rotary,", "experts,"))]
+    assert named and set(named) <= wrong
+
+
+def test_a_refusal_is_told_in_canns_words(accept):
+    done, checks = accept("--only", "operators", planted="refuses,wrong_list_type")
+    assert done.returncode == 1
+    refused = {name: check for (_, name), check in checks.items() if name.startswith(("swiglu", "experts"))}
+    assert refused and all(check["verdict"] == "error" for check in refused.values())
+    assert all("EZ1001" in check["message"] for name, check in refused.items() if name.startswith("swiglu"))
+    assert failed(checks) == set(refused)
+    assert "EZ1001" in done.stdout
+
+
+def test_a_crash_within_cann_leaves_the_rest(accept, tmp_path):
+    mark = tmp_path / "mark"
+    done, checks = accept("--only", "machine", "--only", "memory", planted="dies_once", PLANTED_MARK=str(mark))
+    assert mark.exists() and done.returncode == 1
+    crashed = failed(checks)
+    assert len(crashed) == 1
+    assert "SIGSEGV" in checks["memory", crashed.pop()]["message"]
+    assert len([name for step, name in checks if step == "memory"]) == 10
+
+
+@pytest.mark.parametrize("cards", [2])
+def test_every_rank_takes_part(accept, cards):
+    launch = ("launch", "--cards", str(cards), "--bind-core", "off", "--")
+    done, checks = accept(
+        "--only", "machine", "--only", "collectives", launch=launch, rank=1, EMULATED_CARDS=str(cards)
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"accepted: Ascend910B2, {cards} ranks" in done.stdout
+    assert failed(checks) == set() and checks["machine", "the card"]["figures"]["rank"] == 1
+    assert any(name.startswith("all ranks: broadcast from rank 1") for _, name in checks)
+
+
+def test_a_wrong_root_is_named(accept):
+    program = str(HERE / "planted_rank.py")
+    launch = ("launch", "--cards", "2", "--bind-core", "off", "--", program)
+    done, checks = accept("--only", "collectives", launch=launch, EMULATED_CARDS="2")
+    assert done.returncode == 1
+    wrong = failed(checks)
+    assert wrong and all("broadcast from rank" in name for name in wrong)
+    assert len(wrong) == len([name for _, name in checks if "broadcast" in name])
