@@ -1,0 +1,16 @@
+"""Tests on an emulated card: collected only inside `launch/emulated.sh python -m pytest tests/ascend`."""
+
+import os
+
+import pytest
+
+if os.environ.get("EMULATED") != "1":
+    collect_ignore_glob = ["test_*.py"]
+
+
+@pytest.fixture(scope="session")
+def ascend():
+    """MindSpore on the emulated card. It launches asynchronously, as it does unless somebody asks for blocking."""
+    from ms_omni.kernels import setup_device
+
+    assert setup_device("Ascend") == "Ascend"
