@@ -1,8 +1,13 @@
 """Tests on an emulated card: collected only inside `launch/emulated.sh python -m pytest tests/ascend`."""
 
 import os
+import sys
+from pathlib import Path
 
 import pytest
+
+TESTS = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS / "reference"), str(TESTS.parent / "docs" / "tiny")]
 
 if os.environ.get("EMULATED") != "1":
     collect_ignore_glob = ["test_*.py"]

@@ -1,11 +1,11 @@
 """Run over emulated operators: answers of the fused engine in half precision.
 
-    python half_answers.py DTYPE OUT.json references NAME...   conversations of the random checkpoints, "checkpoint-case"
-    python half_answers.py DTYPE OUT.json held_out NUMBER...   of tests/tiny/held_out.json, text
-    python half_answers.py DTYPE OUT.json speech NUMBER...     of the same, spoken, and what the model hears of it
+    python half_answers.py DTYPE OUT.json references NAME...  of the random checkpoints: "checkpoint-case"
+    python half_answers.py DTYPE OUT.json held_out NUMBER...  of tests/tiny/held_out.json, text
+    python half_answers.py DTYPE OUT.json speech NUMBER...    of the same, spoken, and what the model hears of it
 
-references: whenever a choice differs from the recorded one, the conversation is answered again with all choices up to it
-forced (`forced.py`). So every choice is made with the CPU's past, and all that differ are found. OUT gets, by name,
+references: whenever a choice differs from the recorded one, the conversation is answered again with all choices up to
+it forced (`forced.py`). So every choice is made with the CPU's past, and all that differ are found. OUT gets, by name,
 "different": [stage, place, recorded id, id] and "finish" reasons.
 OUT is written after every conversation: what was interrupted goes on where it stopped.
 """
@@ -137,8 +137,14 @@ def speak(engine: OmniEngine, case: Document, speaker: str, scratch: Path) -> Do
     heard = engine.generate([{"role": "user", "content": parts}], return_audio=False, sampling=greedy())
     words = spoken_form(said.text).split()
     errors = word_errors(words, spoken_form(heard.text).removeprefix(PREFIX).split())
-    return {"said": said.text, "heard": heard.text, "words": len(words), "errors": errors,
-            "frames": int(said.audio.codes.shape[1]), "rms": float(np.sqrt(np.mean(np.square(said.audio.samples))))}  # fmt: skip
+    return {
+        "said": said.text,
+        "heard": heard.text,
+        "words": len(words),
+        "errors": errors,
+        "frames": int(said.audio.codes.shape[1]),
+        "rms": float(np.sqrt(np.mean(np.square(said.audio.samples)))),
+    }
 
 
 def main(dtype: str, out: str, what: str, names: list[str]) -> None:

@@ -33,6 +33,7 @@ from ms_omni.inputs.cast import cast_inputs
 from ms_omni.models.talker_prompt import TrailingText, build_talker_prompt
 from ms_omni.parallel.vocabulary import logits
 from ms_omni.runtime import fused_thinker
+from ms_omni.runtime.capacities import capacity
 from ms_omni.runtime.fused_talker import TalkerGraph, TalkerWarp
 from ms_omni.runtime.sampling import GREEDY
 from ms_omni.runtime.token_step import TokenStep
@@ -149,7 +150,7 @@ class Answering:
             None if mask is None else mask.sum(-1), media("video_second_per_grid"),
         )  # fmt: skip
         decoder, levels = thinker.decoder, [level[0] for level in deepstack or []]
-        cache = decoder.new_cache(256, "states.thinker")
+        cache = decoder.new_cache(capacity(ids.shape[1] + len(self.ids)), "states.thinker")
         with self.states.watch("thinker", decoder, decoder):
             hidden, accepted = decoder.prefill(embeds[0], positions, cache, levels, thinker.accept_layer)
         self.thinker_logits(hidden)
@@ -189,13 +190,13 @@ class Answering:
             None if mask is None else mask.sum(-1), media("video_second_per_grid"),
         )  # fmt: skip
         decoder = talker.decoder
-        cache = decoder.new_cache(256, "states.talker")
+        num_prompt = prompt.inputs_embeds.shape[1]
+        cache = decoder.new_cache(capacity(num_prompt + self.codes.shape[1]), "states.talker")
         with self.states.watch("talker", decoder, decoder):
             hidden, _ = decoder.prefill(prompt.inputs_embeds[0], positions, cache, [], -1)
         self.talker_logits(hidden)
         graph = TalkerGraph(talker, cache, TalkerWarp(GREEDY, GREEDY, 1.0, False))
         eager = TalkerGraph(talker, cache, TalkerWarp(GREEDY, GREEDY, 1.0, False))
-        num_prompt = prompt.inputs_embeds.shape[1]
         seen = Tensor(np.zeros((1, talker.config.text_config.vocab_size), np.float32))
         for frame in range(self.codes.shape[1]):
             place = num_prompt + frame
