@@ -1,0 +1,266 @@
+"""Every decoder operator of a card over emulated operators: in a graph and outside, in both dtypes, for one token and
+for three, against formulas in float64 that share nothing with the stand-ins of tests/kernels."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from card_ranks import needs_emulator
+
+pytestmark = needs_emulator
+HIDDEN, HEADS, KV_HEADS, DIM, CAPACITY, EXPERTS, TOP_K, INNER = 64, 4, 2, 32, 64, 8, 2, 48
+EPS, SCALE = 1e-6, DIM**-0.5
+# Half of the distance between neighbouring numbers, as a part of them: what one rounding may change
+ROUNDING = {"bfloat16": 2.0**-9, "float16": 2.0**-12}
+
+
+@pytest.fixture(scope="module")
+def ops():
+    from ms_omni.kernels import setup_device
+    from ms_omni.kernels.decoder_ops import decoder_ops
+
+    return decoder_ops(setup_device("Ascend"))
+
+
+@pytest.fixture(params=["bfloat16", "float16"])
+def dtype(request):
+    return request.param
+
+
+@pytest.fixture(params=["eager", "graph"])
+def call(request, ops):
+    """call(function, arrays...): the function of tensors, outside a graph or compiled as the product does."""
+    import mindspore as ms
+
+    def run(function, *tensors):
+        return (ms.jit(function, **ops.JIT_OPTIONS) if request.param == "graph" else function)(*tensors)
+
+    return run
+
+
+@pytest.fixture(params=[1, 3])
+def tokens(request):
+    return request.param
+
+
+def tensor(dtype, *shape, seed=0):
+    """Random values that the dtype can hold."""
+    import mindspore as ms
+
+    values = np.random.default_rng([seed, *shape]).standard_normal(shape)
+    return ms.Tensor(values.astype(np.float32)).astype(getattr(ms, dtype))
+
+
+def wide(x):
+    import mindspore as ms
+
+    return (x.astype(ms.float32) if "Float" in str(x.dtype) else x).asnumpy().astype(np.float64)
+
+
+def close(got, expected, dtype, roundings):
+    """To so many roundings of the largest value of a row."""
+    got, expected = wide(got), np.asarray(expected)
+    assert got.shape == expected.shape
+    allowed = roundings * ROUNDING[dtype] * np.abs(expected).max(-1, keepdims=True)
+    assert np.all(np.abs(got - expected) <= allowed), np.max(np.abs(got - expected) / allowed)
+
+
+def normed(x, weight):
+    return x / np.sqrt(np.square(x).mean(-1, keepdims=True) + EPS) * weight
+
+
+def silu(x):
+    return x / (1 + np.exp(-x))
+
+
+def attend(q, keys, values):
+    """q: (dim,), keys and values: (n, dim)."""
+    shares = np.exp(keys @ q * SCALE)
+    return shares / shares.sum() @ values
+
+
+def test_norms(ops, call, dtype, tokens):
+    x, residual = tensor(dtype, tokens, HIDDEN), tensor(dtype, tokens, HIDDEN, seed=1)
+    heads, weight, small = tensor(dtype, tokens, HEADS, DIM), tensor(dtype, HIDDEN, seed=2), tensor(dtype, DIM, seed=3)
+
+    def norms(x, residual, weight, heads, small):
+        both = ops.add_rms_norm(x, residual, weight, EPS)
+        return ops.rms_norm(x, weight, EPS), both[0], both[1], ops.rms_norm(heads, small, EPS)
+
+    alone, normed_sum, total, by_head = call(norms, x, residual, weight, heads, small)
+    close(alone, normed(wide(x), wide(weight)), dtype, 4)
+    close(total, wide(x) + wide(residual), dtype, 2)
+    close(normed_sum, normed(wide(x) + wide(residual), wide(weight)), dtype, 8)
+    close(by_head, normed(wide(heads), wide(small)), dtype, 4)
+
+
+def test_linear_and_split(ops, call, dtype, tokens):
+    """Together as in a layer, where the graph makes one operator of the two."""
+    x, weight = tensor(dtype, tokens, HIDDEN), tensor(dtype, (HEADS + 2 * KV_HEADS) * DIM, HIDDEN, seed=1)
+
+    def project(x, weight):
+        qkv = ops.linear(x, weight)
+        q, k, v = ops.split_qkv(qkv, HEADS, KV_HEADS)
+        return qkv, q + 0, k + 0, v + 0
+
+    qkv, *parts = call(project, x, weight)
+    expected = wide(x) @ wide(weight).T
+    close(qkv, expected, dtype, 4)
+    by_head = expected.reshape(tokens, -1, DIM)
+    for part, rows in zip(parts, (slice(0, HEADS), slice(HEADS, -KV_HEADS), slice(-KV_HEADS, None)), strict=True):
+        assert part.shape == by_head[:, rows].shape
+        np.testing.assert_allclose(wide(part), by_head[:, rows], atol=4 * ROUNDING[dtype] * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("angle_dtype", ["own", "float32"])
+def test_rotary(ops, call, dtype, tokens, angle_dtype):
+    """At positions up to the Thinker's limit. What rounding does to cos and sin is not held against it."""
+    import mindspore as ms
+
+    q, k = tensor(dtype, tokens, HEADS, DIM), tensor(dtype, tokens, KV_HEADS, DIM, seed=1)
+    positions = np.array([40000, 7, 0])[:tokens, None]
+    half = positions / 1e4 ** (np.arange(DIM // 2) / (DIM // 2))
+    angles = np.concatenate([half, half], 1)
+    kept = getattr(ms, dtype) if angle_dtype == "own" else ms.float32
+    cos, sin = (ms.Tensor(f(angles).astype(np.float32)).astype(kept) for f in (np.cos, np.sin))
+    got = call(lambda_of(ops.rotary), q, k, cos, sin)
+    cos, sin = (wide(x.astype(getattr(ms, dtype)))[:, None] for x in (cos, sin))
+    for x, rotated in zip((wide(q), wide(k)), got, strict=True):
+        first, second = x[..., : DIM // 2], x[..., DIM // 2 :]
+        expected = x * cos + np.concatenate([-second, first], -1) * sin
+        close(rotated, expected, dtype, 4)
+
+
+def lambda_of(operator):
+    """A graph is compiled anew from it, whatever was compiled from the operator before."""
+
+    def run(*tensors):
+        return operator(*tensors)
+
+    return run
+
+
+def test_swiglu(ops, call, dtype, tokens):
+    x = tensor(dtype, tokens, 2 * INNER)
+    close(call(lambda_of(ops.swiglu), x), silu(wide(x)[:, :INNER]) * wide(x)[:, INNER:], dtype, 8)
+
+
+def test_mask(ops, call):
+    import mindspore as ms
+
+    mask = np.where(np.arange(CAPACITY) > 5, np.float32(-1e30), np.float32(0))
+    hidden = call(lambda_of(ops.prepare_mask), ms.Tensor(mask))
+    np.testing.assert_array_equal(hidden.asnumpy(), np.arange(CAPACITY) > 5)
+
+
+def cache_of(ops, dtype, name, seed):
+    from mindspore import Parameter
+
+    shape = ops.cache_shape(KV_HEADS, CAPACITY, DIM)
+    return Parameter(tensor(dtype, *shape, seed=seed), name=name, requires_grad=False)
+
+
+def test_written_rows_and_attention_to_them(ops, call, dtype, request):
+    """Twice in one graph, as for two tokens: the second sees what the first has written, and nobody the rows behind."""
+    import mindspore as ms
+
+    keys = cache_of(ops, dtype, f"keys {request.node.name}", 1)
+    values = cache_of(ops, dtype, f"values {request.node.name}", 2)
+    before = [wide(cache).reshape(KV_HEADS, CAPACITY, DIM) for cache in (keys, values)]
+    start = 9
+    new = tensor(dtype, 2, 2, KV_HEADS, DIM, seed=3)
+    q = tensor(dtype, 2, HEADS, DIM, seed=4)
+    first_rows = ms.Tensor(ops.cache_rows(KV_HEADS, CAPACITY, 0, 1))
+    hidden = [ms.Tensor(np.where(np.arange(CAPACITY) > start + i, np.float32(-1e30), np.float32(0))) for i in (0, 1)]
+
+    def steps(q, new, position, first_hidden, second_hidden):
+        made = ()
+        for i, mask in ((0, first_hidden), (1, second_hidden)):
+            rows = first_rows + (position + i)
+            k, v = ops.write_cache(keys, new[i, 0], rows), ops.write_cache(values, new[i, 1], rows)
+            made = made + (ops.decode_attention(q[i], k, v, ops.prepare_mask(mask), KV_HEADS, SCALE),)
+        return made
+
+    got = call(steps, q, new, ms.Tensor(start, ms.int32), *hidden)
+    after = [wide(cache).reshape(KV_HEADS, CAPACITY, DIM) for cache in (keys, values)]
+    for i in (0, 1):
+        for kind in (0, 1):
+            before[kind][:, start + i] = wide(new)[i, kind]
+        expected = [
+            attend(wide(q)[i, head], *(rows[head // (HEADS // KV_HEADS), : start + i + 1] for rows in before))
+            for head in range(HEADS)
+        ]
+        np.testing.assert_allclose(wide(got[i]).reshape(HEADS, DIM), expected, atol=16 * ROUNDING[dtype])
+    np.testing.assert_array_equal(after, before)
+
+
+@pytest.mark.parametrize("before", [0, 6])
+def test_attention_of_a_prompt(ops, call, dtype, tokens, before):
+    """The queries are the last of all positions."""
+    q = tensor(dtype, tokens, HEADS, DIM)
+    k, v = (tensor(dtype, before + tokens, KV_HEADS, DIM, seed=seed) for seed in (1, 2))
+
+    def attention(q, k, v):
+        return ops.prefill_attention(q, k, v, SCALE)
+
+    got = wide(call(attention, q, k, v)).reshape(tokens, HEADS, DIM)
+    for i, head in np.ndindex(tokens, HEADS):
+        kv, seen = head // (HEADS // KV_HEADS), before + i + 1
+        expected = attend(wide(q)[i, head], wide(k)[:seen, kv], wide(v)[:seen, kv])
+        np.testing.assert_allclose(got[i, head], expected, atol=16 * ROUNDING[dtype])
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_route(ops, call, dtype, tokens, normalize):
+    import mindspore as ms
+
+    x, router = tensor(dtype, tokens, HIDDEN), tensor(dtype, EXPERTS, HIDDEN, seed=1)
+
+    def route(x, router):
+        return ops.route(x, router, TOP_K, normalize)
+
+    shares, chosen = call(route, x, router)
+    assert (shares.dtype, chosen.dtype, chosen.shape) == (ms.float32, ms.int32, (tokens, TOP_K))
+    logits = wide(x) @ wide(router).T
+    chances = np.exp(logits - logits.max(-1, keepdims=True))
+    chances /= chances.sum(-1, keepdims=True)
+    expected = np.argsort(-logits, -1)[:, :TOP_K]
+    np.testing.assert_array_equal(chosen.asnumpy(), expected)
+    picked = np.take_along_axis(chances, expected, -1)
+    picked = picked / picked.sum(-1, keepdims=True) if normalize else picked
+    np.testing.assert_allclose(shares.asnumpy(), picked, atol=ROUNDING[dtype] * 2 * np.abs(logits).max())
+
+
+def test_experts(ops, call, dtype, tokens):
+    import mindspore as ms
+
+    x = tensor(dtype, tokens, HIDDEN)
+    gate_up, down = tensor(dtype, EXPERTS, 2 * INNER, HIDDEN, seed=1), tensor(dtype, EXPERTS, HIDDEN, INNER, seed=2)
+    shares = np.random.default_rng(3).uniform(0.1, 1, (tokens, TOP_K)).astype(np.float32)
+    chosen = np.array([[7, 0], [3, 7], [0, 3]], np.int32)[:tokens]
+    packed = call(lambda_of(ops.pack_gathered), gate_up, down)
+    for made, given in zip(packed, (gate_up, down), strict=True):
+        np.testing.assert_array_equal(wide(made), wide(given).swapaxes(1, 2))
+        loaded = ops.pack_experts(wide(gate_up), wide(down))
+        np.testing.assert_array_equal(wide(made), loaded[0] if given is gate_up else loaded[1])
+    got = call(lambda_of(ops.experts), x, ms.Tensor(shares), ms.Tensor(chosen), *packed)
+    expected = np.zeros((tokens, HIDDEN))
+    for i, choice in np.ndindex(tokens, TOP_K):
+        both = wide(gate_up)[chosen[i, choice]] @ wide(x)[i]
+        expected[i] += shares[i, choice] * (wide(down)[chosen[i, choice]] @ (silu(both[:INNER]) * both[INNER:]))
+    close(got, expected, dtype, 16)
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{"EMULATED_CORES": "2"}, {"EMULATED_SOC": "Ascend910_9392"}, {"EMULATED_SOC": "Ascend910B4"}],
+    ids=["few cores", "A3", "910B4"],
+)
+def test_other_machines(environment, tmp_path):
+    """All of the above in a process of its own: on a host with few cores MindSpore runs graphs in another way, and CANN
+    documents fewer operators for A3 and for A2's inference cards."""
+    line = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", __file__, "-k", "not other_machines"]
+    result = subprocess.run(line, env={**os.environ, **environment}, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout[-3000:]
