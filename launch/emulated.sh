@@ -27,7 +27,7 @@ python=$(cd "$(dirname "$python")" && pwd)/$(basename "$python")
 home=$(env -u LD_PRELOAD "$python" "$root/tests/ascend_emulator/build.py")
 
 export EMULATED=1
-export PATH=$(dirname "$python"):$PATH
+export PATH=$(dirname "$python"):$PATH:$home/cann/latest/compiler/ccec_compiler/bin
 export ASCEND_HOME_PATH=$home/cann/latest
 export ASCEND_OPP_PATH=$home/cann/latest/opp/
 export ASCEND_AICPU_PATH=$home/cann/latest

@@ -2,9 +2,9 @@
 
     python tests/ascend_emulator/build.py
 
-Needs g++ and binutils, and an interpreter that has MindSpore 2.7.1 for x86-64 (which is not imported). The folder is under
-EMULATED_HOME (default: ms_omni/ascend_emulator of the user's cache); its name is a digest of the sources and of the
-wheel's version, so that nothing is built twice.
+Needs g++ and binutils, and an interpreter that has MindSpore 2.7.1 for x86-64 (which is not imported). The folder is
+under EMULATED_HOME (default: ms_omni/ascend_emulator of the user's cache); its name is a digest of the sources and of
+the wheel's version, so that nothing is built twice.
 """
 
 from __future__ import annotations
@@ -84,7 +84,9 @@ def find_mindspore() -> tuple[Path, str]:
         )
     version = importlib.metadata.version("mindspore")
     if version != MINDSPORE:
-        raise CannotBuild(f"is made for MindSpore {MINDSPORE}, {sys.executable} has {version}: install mindspore=={MINDSPORE}")
+        raise CannotBuild(
+            f"is made for MindSpore {MINDSPORE}, {sys.executable} has {version}: install mindspore=={MINDSPORE}"
+        )
     folder = Path(found.submodule_search_locations[0])
     if not (folder / "lib/plugin/libmindspore_ascend.so.2").exists():
         raise CannotBuild(f"{folder} has no Ascend plugin: install the wheel of PyPI (mindspore=={MINDSPORE})")
@@ -99,8 +101,8 @@ def digest(version: str) -> str:
 
 
 def make(mindspore: Path, folder: Path) -> None:
-    """What MindSpore looks for of an installation of CANN: libraries, a version file, a Python package. It finds the rest
-    of the installation by the word latest in the path."""
+    """What MindSpore looks for of an installation of CANN: libraries, version file, Python packages. It finds the rest of
+    the installation by the word latest in the path."""
     sys.path.insert(0, str(HERE))
     from wheel_names import read_wheel
 
@@ -111,9 +113,10 @@ def make(mindspore: Path, folder: Path) -> None:
     for name in names.libraries:
         if name != "libascendcl.so":
             (libraries / name).symlink_to("libascendcl.so")
-    for name in ("compiler", "opp", "opp_kernel"):
-        (folder / "cann/latest" / name).mkdir()
+    for name in ("compiler/ccec_compiler/bin", "opp", "opp_kernel", "runtime/data/platform_config"):
+        (folder / "cann/latest" / name).mkdir(parents=True)
     (folder / "cann/latest/compiler/version.info").write_text(f"Version={CANN}.1\n")
+    # It also looks for a package te, but with one it would compile operators of its own with it.
     (folder / "python/hccl").mkdir(parents=True)
     (folder / "python/hccl/__init__.py").touch()
     (folder / "python/hccl/sys_version.py").write_text(f'__sys_version__ = "{CANN}"\n')

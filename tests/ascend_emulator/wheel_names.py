@@ -20,8 +20,8 @@ POOLS = ("AbstractDynamicMemPool", "DynamicMemPoolBestFit")
 @dataclass(frozen=True)
 class WheelNames:
     """operators: names of the aclnn interface. functions: C functions looked up by name. undefined: symbols that the
-    plugin's libraries leave undefined and neither the wheel nor the system defines. libraries: the shared libraries that
-    these are in. pool_thunks: mangled names of the thunks of the memory pools' virtual functions."""
+    plugin's libraries leave undefined and neither the wheel nor the system defines. libraries: the shared libraries
+    that these are in. pool_thunks: mangled names of the thunks of the memory pools' virtual functions."""
 
     operators: list[str]
     functions: list[str]

@@ -47,9 +47,9 @@ def of_aclnn(
     signature: Signature, words: Any, num_words: int, reals: Any, may_lack_memory: bool = False
 ) -> SimpleNamespace:
     """words: Argument array of the integer-class arguments, in order. reals: double pointer to the floating-point
-    registers, two doubles each. may_lack_memory: tensors without an address are allowed, as they are where the workspace
-    is asked for; they read as zeros. Raises Refused for another number of words than documented, a null pointer where
-    none is allowed, or an object of another kind."""
+    registers, two doubles each. may_lack_memory: tensors without an address are allowed, as they are where the
+    workspace is asked for; they read as zeros. Raises Refused for another number of words than documented, a null
+    pointer where none is allowed, or an object of another kind."""
     require(
         num_words == signature.num_words,
         f"called with {num_words} arguments in integer registers and on the stack, CANN's header has "
@@ -73,11 +73,8 @@ def of_kernel(words: Any, num_words: int) -> SimpleNamespace:
     for i in range(num_words):
         argument = words[i]
         if argument.tag in (TENSOR, WORD, NONE):
-            (outputs if argument.integer else inputs).append(
-                tensor(argument, f"{'output' if argument.integer else 'input'} {len(outputs if argument.integer else inputs)}")
-                if argument.tag == TENSOR
-                else None
-            )
+            group, what = (outputs, "output") if argument.integer else (inputs, "input")
+            group.append(tensor(argument, f"{what} {len(group)}") if argument.tag == TENSOR else None)
         else:
             attributes[argument.name.decode()] = _attribute(argument)
     return SimpleNamespace(inputs=inputs, outputs=outputs, attributes=attributes)

@@ -1,4 +1,4 @@
-"""Registers the operators with the emulator's libraries, which import this module when they are first used (src/python.cc).
+"""Registers the operators with the emulator's libraries, which import this module at their first use (src/python.cc).
 
 The libraries are preloaded (launch/emulated.sh), so their functions are found in the process itself.
 """

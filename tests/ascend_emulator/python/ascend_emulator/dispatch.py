@@ -24,8 +24,8 @@ def num_words(name: str) -> int:
 
 def call(phase: int, kind: str, name: str, words: Any, num: int, reals: Any) -> tuple[int, str]:
     """phase: CHECK when an aclnn operator's workspace is asked for, or when a launch is kept for later; RUN when it is
-    launched, REPLAY when it runs again in a captured graph; NOTE writes a line of the trace. aclop and internal operators
-    are checked when they run. Returns (0, "") or CANN's status and a message."""
+    launched, REPLAY when it runs again in a captured graph; NOTE writes a line of the trace. aclop and internal
+    operators are checked when they run. Returns (0, "") or CANN's status and a message."""
     operator = find(kind, name)
     if operator is None:
         return NOT_EMULATED, f"{kind} {name} is not emulated: add it to tests/ascend_emulator (docs/emulator.md)"
