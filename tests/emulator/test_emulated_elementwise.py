@@ -224,6 +224,28 @@ def test_promotion(one, other, result):
         assert out.array.tolist() == [1]
 
 
+def test_promotion_keeps_what_the_wider_dtype_holds():
+    fine, coarse = 1 + 2.0**-10, 1 + 2.0**-7  # no bfloat16 holds the first; their product takes float32
+    out = empty((1,), FLOAT32)
+    call("aclnnMul", self=tensor([fine], FLOAT16), other=tensor([coarse], BFLOAT16), out=out)
+    assert out.array.tolist() == [fine * coarse]
+    out = empty((1,), np.dtype(np.int16))
+    call("aclnnMul", self=tensor([-1], INT8), other=tensor([200], UINT8), out=out)
+    assert out.array.tolist() == [-200]
+
+
+def test_halves_are_rounded_once_though_two_steps_are_taken():
+    """1 + 3 x in bfloat16 with x = 0.33: 3 x is no bfloat16, and rounding it first gives another result."""
+    for dtype in (FLOAT16, BFLOAT16):
+        values = tensor(np.linspace(0.3, 0.4, 50), dtype)
+        out = empty((50,), dtype)
+        call("aclnnAdd", self=tensor(-1, dtype), other=values, alpha=3, out=out)
+        wanted = (3 * exact(values) - 1).astype(np.float32).astype(dtype)
+        assert exact(out).tolist() == wanted.astype(np.float64).tolist()
+        rounded_twice = (3 * values.array.astype(np.float32)).astype(dtype).astype(np.float32) - 1
+        assert rounded_twice.astype(dtype).tolist() != wanted.tolist()
+
+
 def test_promotion_rounds_an_integer_before_a_half_multiplies_it():
     out = empty((1,), FLOAT32)
     call("aclnnMul", self=tensor([2049], INT64), other=tensor([1], FLOAT16), out=out)
@@ -231,8 +253,8 @@ def test_promotion_rounds_an_integer_before_a_half_multiplies_it():
 
 
 def test_quotients_by_mode():
-    left, right = [7, -7, 7, -7, 0], [2, 2, -2, -2, 3]
-    wanted = {0: [3.5, -3.5, -3.5, 3.5, 0], 1: [3, -3, -3, 3, 0], 2: [3, -4, -4, 3, 0]}
+    left, right = [7, -7, 7, -7, 1], [2, 2, -2, -2, 2]
+    wanted = {0: [3.5, -3.5, -3.5, 3.5, 0.5], 1: [3, -3, -3, 3, 0], 2: [3, -4, -4, 3, 0]}
     for mode, result in wanted.items():
         for dtype in (FLOAT32, FLOAT16, BFLOAT16, INT32):
             out = empty((5,), FLOAT32 if dtype == INT32 else dtype)

@@ -23,6 +23,16 @@ def test_sort_is_stable(dtype, descending):
         assert turned[0].tolist() == [[row[i] for i in order] for row, order in zip(ROWS, places, strict=True)]
 
 
+@pytest.mark.parametrize("descending", [False, True])
+def test_long_rows_of_equal_values_keep_their_order(descending):
+    values = [i % 3 for i in range(200)]
+    out, indices = empty((200,), FLOAT32), empty((200,), INT64)
+    given = tensor(values, FLOAT32)
+    call("aclnnSort", self=given, stable=True, dim=0, descending=descending, valuesOut=out, indicesOut=indices)
+    wanted = sorted(range(200), key=lambda i: -values[i] if descending else values[i])
+    assert indices.array.tolist() == wanted
+
+
 def test_sort_puts_nan_after_everything_and_takes_an_empty_tensor():
     given, out, indices = tensor([math.nan, 1, math.inf], FLOAT32), empty((3,), FLOAT32), empty((3,), INT64)
     call("aclnnSort", self=given, stable=True, dim=0, valuesOut=out, indicesOut=indices)
