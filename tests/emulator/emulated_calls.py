@@ -47,15 +47,24 @@ def operator(kind: str, name: str) -> Operator:
 
 def call(name: str, **values: Any) -> None:
     """An aclnn operator, as a card would: limits, then the work. Parameters left out are null pointers, or 0."""
-    found = operator("aclnn", name)
+    found, a = _prepared(name, values)
+    dispatch.check(found, a)
+    found.compute(a)
+
+
+def check(name: str, **values: Any) -> None:
+    """The limits of an aclnn operator alone."""
+    dispatch.check(*_prepared(name, values))
+
+
+def _prepared(name: str, values: dict[str, Any]) -> tuple[Operator, Any]:
+    found, values = operator("aclnn", name), dict(values)
     assert found.signature is not None
     given: dict[str, Any] = {}
     for parameter in found.signature.parameters:
         given[parameter.name] = values.pop(parameter.name, None if parameter.is_optional else 0)
     assert not values, f"{name} has no parameters {', '.join(values)}"
-    a = arguments(**given)
-    dispatch.check(found, a)
-    found.compute(a)
+    return found, arguments(**given)
 
 
 def call_kernel(kind: str, name: str, inputs: list[Any], outputs: list[Any], **attributes: Any) -> None:
