@@ -12,7 +12,7 @@ from ascend_emulator.device_tensor import BFLOAT16, FLOAT16, FLOAT32, FLOATS, De
 from ascend_emulator.refusal import require
 
 KEEP_DTYPE, ALLOW_FP32_DOWN_PRECISION, USE_FP16, USE_HF32 = range(4)
-HF32_MANTISSA_BITS = 11
+HF32_MANTISSA_BITS = 11  # not given by these documents; what is generally said of the format
 PLAIN_FORMATS = ("ND", "NCHW", "NHWC", "NCDHW", "NCL")
 
 
