@@ -1,0 +1,53 @@
+"""Ranks of one conversation go on from the same codes, also where one of them would have picked others."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from ms_omni.kernels import decoder_ops_cpu
+from ms_omni.parallel.collectives import GroupOps
+from ms_omni.parallel.world import World
+
+
+def rank(number, broadcast):
+    """Of two, which call nothing but `broadcast`."""
+    ops = GroupOps(None, None, (broadcast,), widens=False, sums_integers=True)
+    return replace(World(number, 2, 2), ops=ops)
+
+
+def test_the_talker_reads_the_codes_that_are_agreed_on(fused, monkeypatch):
+    import mindspore as ms
+
+    from ms_omni.runtime import fused_talker
+    from ms_omni.runtime.sampling import GREEDY, pick
+
+    monkeypatch.setattr(decoder_ops_cpu, "TOKENS_IN_NUMPY", False)
+    talker = fused.runtime.talker
+    sent = []
+
+    def frame(world, other_codes):
+        """What a rank makes of one frame. It picks codes that are `other_codes` lower."""
+        cache = talker.decoder.new_cache(32, f"agreement_{world.rank}_{other_codes}")
+        graph = fused_talker.TalkerGraph(talker, cache, fused_talker.TalkerWarp(GREEDY, GREEDY, 1.0, False))
+        graph.world = world
+        monkeypatch.setattr(fused_talker, "pick", lambda *arguments: ms.ops.abs(pick(*arguments) - other_codes))
+        rng = np.random.default_rng(5)
+        hidden, text = (ms.Tensor(rng.standard_normal((1, talker.decoder.spec.hidden_size), np.float32)) for _ in "ht")
+        seen = ms.Tensor(np.zeros((1, talker.config.text_config.vocab_size), np.float32))
+        uniform = ms.Tensor(np.zeros(talker.config.num_code_groups, np.float32))
+        places = ms.Tensor(0, ms.int32), ms.Tensor(0, ms.float32)
+        made, state, _, _ = graph.step(hidden, ms.Tensor([3], ms.int32), seen, text, *places, uniform)
+        return made.asnumpy(), state.asnumpy()
+
+    def send(x):
+        sent.append(x)
+        return x
+
+    codes, state = frame(rank(0, send), 0)
+    received = iter(sent)
+    others_codes, others_state = frame(rank(1, lambda x: next(received)), 1)
+    np.testing.assert_array_equal(others_codes, codes)
+    np.testing.assert_array_equal(others_state, state)
+    assert next(received, None) is None
+    own_codes, own_state = frame(World(), 1)
+    assert (own_codes[1:-1] != codes[1:-1]).any() and np.abs(own_state - state).max() > 1e-3
