@@ -66,6 +66,8 @@ int compare_calls(const Group *group) {
 template <class Write, class Read>
 int exchange(const Collective &c, Write write, Read read) {
   write();
+  char *call = c.group->shared->ranks[c.group->rank].call;  // the others read it between the two meetings
+  snprintf(call, sizeof SharedRank::call, "%s", c.text().c_str());
   int status = meet(c.group, c.text());
   if (!status) status = compare_calls(c.group);
   if (status) return status;

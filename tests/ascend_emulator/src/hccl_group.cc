@@ -2,9 +2,11 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -82,8 +84,6 @@ void leave_group(Group *group) {
 
 int meet(Group *group, const std::string &call) {
   SharedRank *ranks = group->shared->ranks;
-  // Another rank may be reading it, and snprintf begins by making it empty
-  if (call != ranks[group->rank].call) snprintf(ranks[group->rank].call, sizeof ranks->call, "%s", call.c_str());
   const uint64_t wanted = ++group->arrived;
   ranks[group->rank].arrived = wanted;
   const auto missing = [ranks, group, wanted] {

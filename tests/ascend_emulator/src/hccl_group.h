@@ -46,7 +46,7 @@ struct Group {
 int join_group(const std::string &name, uint32_t rank, uint32_t size, Group **group);
 void leave_group(Group *group);
 
-// Waits until all ranks are here. call: what this rank does, which must be what every other does.
+// Waits until all ranks are here. call: for messages.
 int meet(Group *group, const std::string &call);
 
 // Waits with growing patience. step(): 0 to go on waiting, else done. Fails when time is over or a process is gone;
