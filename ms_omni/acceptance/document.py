@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ms_omni.acceptance.findings import DIFFERS, ERROR, OK, SKIPPED, Check, worst
-from ms_omni.acceptance.journal import END, checks_of, unfinished
+from ms_omni.acceptance.journal import CARD, END, checks_of, unfinished
 from ms_omni.acceptance.steps import STEPS
 
 SCHEMA_VERSION = 1
@@ -16,12 +16,14 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class RankResult:
-    """checks: that have ended. running: the check that had begun. complete: whether the rank came to its end."""
+    """checks: that have ended. running: the check that had begun. complete: whether the rank came to its end. soc: the
+    card's name, if the rank could say so."""
 
     rank: int
     checks: tuple[Check, ...] = ()
     running: str = ""
     complete: bool = False
+    soc: str = ""
 
     def of_step(self, step: str) -> list[Check]:
         return [check for check in self.checks if check.step == step]
@@ -58,10 +60,7 @@ class Acceptance:
     @property
     def soc(self) -> str:
         """The card's name, as the first rank that could say so has it."""
-        for _, check in self.checks:
-            if "soc" in check.figures:
-                return str(check.figures["soc"])
-        return "unknown"
+        return next((result.soc for result in self.ranks if result.soc), "unknown")
 
     def verdict(self) -> str:
         """One line."""
@@ -110,7 +109,8 @@ def rank_result(rank: int, events: list[dict[str, Any]]) -> RankResult:
     """Of a journal's events."""
     at = unfinished(events)
     ended = any(event["event"] == END for event in events)
-    return RankResult(rank, tuple(checks_of(events)), ": ".join(at) if at else "", ended)
+    soc = next((event["soc"] for event in events if event["event"] == CARD), "")
+    return RankResult(rank, tuple(checks_of(events)), ": ".join(at) if at else "", ended, soc)
 
 
 def seconds_of(checks: Sequence[Check]) -> float:

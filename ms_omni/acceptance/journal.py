@@ -9,7 +9,7 @@ from typing import Any
 
 from ms_omni.acceptance.findings import Check
 
-BEGIN, CHECK, STEP, NO_CARD, END = "begin", "check", "step", "no card", "end"
+CARD, BEGIN, CHECK, STEP, NO_CARD, END = "card", "begin", "check", "step", "no card", "end"
 
 
 class Journal:

@@ -19,20 +19,13 @@ def run(bench: Bench) -> None:
     bench.check("one sum", _one_sum)
 
 
-def soc_name() -> str:
-    """As MindSpore names this process's card: Ascend910B2, Ascend910_9392."""
-    import mindspore as ms
-
-    return str(ms.hal.get_device_name(0))
-
-
 def _card(bench: Bench) -> dict[str, Any]:
     import mindspore as ms
 
     ms.Tensor(np.zeros(1, np.float32)) + 1  # a card says 0 bytes free before its first use
     properties = ms.hal.get_device_properties(0)
     return {
-        "soc": soc_name(),
+        "soc": str(properties.name),
         "total_memory_bytes": int(properties.total_memory),
         "free_memory_bytes": int(properties.free_memory),
         "rank": bench.world.rank,

@@ -32,9 +32,9 @@ def run(bench: Bench) -> None:
     """Every way of picking that the defaults have, and those that users ask for."""
     options = decoder_ops(bench.device).JIT_OPTIONS
     for part, size in VOCABULARIES.items():
-        if bench.quick and part == "Talker":
-            continue
         for name, warp in WARPS.items():
+            if bench.quick and part != "Thinker" and name != "top-k and top-p":
+                continue
             bench.check(f"{part}, {size} tokens: {name}", partial(_pick, options, size, warp))
     bench.check("penalty of repeated tokens", partial(_penalty, options))
 

@@ -24,7 +24,7 @@ NOT_HERE = Check("collectives", "between cards", SKIPPED, 0.0, message="one card
 
 
 def acceptance(*checks, **changes):
-    ranks = (RankResult(0, (CARD, *checks), complete=True),)
+    ranks = (RankResult(0, (CARD, *checks), complete=True, soc="Ascend910B4"),)
     return Acceptance(**{"header": HEADER, "ranks": ranks, "names": NAMES, **changes})
 
 
@@ -79,7 +79,10 @@ def test_checks_that_say_the_same_are_named_once():
 
 
 def test_several_ranks():
-    ranks = (RankResult(0, (CARD, RIGHT), complete=True), RankResult(1, (CARD, WRONG), "layer: a prompt"))
+    ranks = (
+        RankResult(0, (CARD, RIGHT), complete=True, soc="Ascend910B4"),
+        RankResult(1, (CARD, WRONG), "layer: a prompt"),
+    )
     found = acceptance(ranks=ranks)
     assert not found.accepted and "2 ranks" in found.verdict()
     assert "experts, Thinker (rank 1)" in printed(found)
@@ -93,9 +96,14 @@ def test_what_is_interrupted_is_not_accepted():
 
 
 def test_a_journal_that_ends_in_a_check():
-    events = [{"event": "check", **CARD.to_json()}, {"event": "begin", "step": "layer", "name": "a prompt"}]
+    events = [
+        {"event": "card", "soc": "Ascend910B1"},
+        {"event": "check", **CARD.to_json()},
+        {"event": "begin", "step": "layer", "name": "a prompt"},
+    ]
     result = rank_result(3, events)
     assert (result.rank, result.running, result.complete) == (3, "layer: a prompt", False)
+    assert (result.soc, result.checks) == ("Ascend910B1", (CARD,))
     assert rank_result(0, [{"event": "end"}]).complete
 
 
