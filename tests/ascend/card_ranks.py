@@ -5,8 +5,12 @@ import json
 import os
 from pathlib import Path
 
+import pytest
+
 from ms_omni.parallel.job import Job
 from ms_omni.parallel.msrun import JobSpec, find_msrun, free_port, job_environment, job_settings, msrun_line
+
+needs_emulator = pytest.mark.skipif("EMULATED" not in os.environ, reason="run under launch/emulated.sh")
 
 
 def run_card_ranks(program, out_dir, *arguments, cards):
@@ -19,7 +23,7 @@ def run_card_ranks(program, out_dir, *arguments, cards):
     # what a launch on cards sets, with as many cards as ranks
     environment = job_environment(job_settings(spec, os.environ, "Ascend", 1), os.environ)
     paths = [str(here), str(here.parents[1]), environment.get("PYTHONPATH", "")]
-    environment |= {"EMULATED_CARDS": str(cards), "EMUL_DEVICES": str(cards), "PYTHONPATH": os.pathsep.join(paths)}
+    environment |= {"EMULATED_CARDS": str(cards), "PYTHONPATH": os.pathsep.join(paths)}
     messages = io.StringIO()
     before = os.getcwd()
     os.chdir(out_dir)
