@@ -7,7 +7,7 @@
 references: whenever a choice differs from the recorded one, the conversation is answered again with all choices up to
 it forced (`forced.py`). So every choice is made with the CPU's past, and all that differ are found. OUT gets, by name,
 "different": [stage, place, recorded id, id] and "finish" reasons.
-OUT is written after every conversation: what was interrupted goes on where it stopped.
+OUT is written after every conversation: what was interrupted goes on where it stopped. DTYPE float32 runs on the CPU.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ Document = dict[str, Any]
 
 
 def engine_of(directory: Path, dtype: str, **pixels: int) -> OmniEngine:
-    return OmniEngine.from_pretrained(directory, engine="fused", device="Ascend", dtype=dtype, **pixels)
+    device = "CPU" if dtype == "float32" else "Ascend"
+    return OmniEngine.from_pretrained(directory, engine="fused", device=device, dtype=dtype, **pixels)
 
 
 def recorded_choices(name: str, num_groups: int) -> tuple[list[int], dict[int, int]]:

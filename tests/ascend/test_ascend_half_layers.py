@@ -7,9 +7,9 @@ compared and where the two differ in kind.
 from math import sqrt
 
 import pytest
-from half_runs import states
-from half_cases import DTYPES, LAYER_CASES, layers, name_of  # noqa: I001
+from half_cases import DTYPES, LAYER_CASES, layers, name_of
 from half_compare import DECODERS, compare, first_flips
+from half_runs import states
 
 # The greatest margin, in float32 logits, of an expert that may fall the other way by rounding: about four steps of the
 # dtype at the routers' logits, which are below 8.
@@ -56,11 +56,8 @@ def test_all_conversations_together_are_nearer(dtype, names):
             ours, torch, rows = parts.get(name.split(".")[0], (0.0, 0.0, 0))
             parts[name.split(".")[0]] = ours + errors.ours, torch + errors.torch, rows + errors.rows
     assert {"thinker", "talker", "predictor", "wave"} <= set(parts)
-    far = {
-        part: round(sqrt(ours / torch), 3)
-        for part, (ours, torch, rows) in parts.items()
-        if rows and ours > MOST_OF_ALL**2 * torch
-    }
+    ratios = {part: round(sqrt(ours / torch), 3) for part, (ours, torch, rows) in parts.items() if rows}
+    far = {part: ratio for part, ratio in ratios.items() if ratio > MOST_OF_ALL}
     assert not far, f"error relative to torch's in {dtype}: {far}"
     assert parts["thinker"][2] > 20  # rows that were compared
 

@@ -1,13 +1,13 @@
-"""The random checkpoints' reference conversations in float16 over emulated operators: every choice of an id or code with
-the CPU's past, equal wherever the CPU's margin is above the rounding that torch's float16 shows.
+"""The random checkpoints' reference conversations in float16 over emulated operators: every choice of an id or code
+with the CPU's past, equal wherever the CPU's margin is above the rounding that torch's float16 shows.
 
 Each choice that differs is found (half_answers.py); none is left out. The bounds are those of docs/half-precision.md.
 """
 
 import pytest
 from forced import talker_place
+from half_cases import decisions, name_of
 from half_runs import answers
-from half_cases import decisions, name_of  # noqa: I001
 from reference_cases import CASES
 
 # Logits. Of the margins of the recorded choices in torch's float16, the largest difference from float32's:
