@@ -20,7 +20,7 @@ from ascend_emulator.device_tensor import (
     UINT16,
     DeviceTensor,
 )
-from ascend_emulator.operators.layout import INNER_NULLPTR
+from ascend_emulator.operators.repeating import INNER_NULLPTR
 from emulated_calls import call, empty, exact, refused, tensor
 
 DTYPES = (FLOAT32, FLOAT16, BFLOAT16, INT32, INT64, BOOL)

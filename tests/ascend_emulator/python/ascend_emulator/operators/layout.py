@@ -1,18 +1,14 @@
-"""Moving values without changing them: permuting, joining, splitting, repeating, copying, casting, slicing, padding."""
+"""Moving values without changing them: permuting, copying, casting, joining, splitting."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from ascend_emulator.device_tensor import (
-    BFLOAT16,
     BOOL,
     COMPLEX64,
-    FLOAT16,
-    FLOAT32,
     FLOAT64,
     FLOATS,
     INT8,
@@ -40,15 +36,12 @@ from ascend_emulator.promotion import (
     require_broadcast,
     require_convertible,
     require_max_rank,
-    scalar_dtype,
     store,
 )
 from ascend_emulator.refusal import require
 from ascend_emulator.table import aclnn
 
-INNER_NULLPTR = 561103  # ACLNN_ERR_INNER_NULLPTR
 EVERY = (*COMMON, *UNSIGNED)
-NOT_COMPLEX = (*REALS, *INTEGERS, BOOL)
 
 
 # ---- one to one ------------------------------------------------------------------------------------------------------
@@ -263,128 +256,3 @@ def _(a):
     total, size = a.self.shape[axis], a.splitSections
     require((total == 0) == (size == 0), f"splitSections: {size}, dimension {axis} has {total}: both 0 or neither")
     check_split(a.self, equal_parts(total, size), axis, a.out)
-
-
-# ---- repeating -------------------------------------------------------------------------------------------------------
-@aclnn("aclnnRepeat(self: tensor, repeats: ints, out: tensor)", doc="aclnnRepeat")
-def repeat(a):
-    store(a.out, np.tile(a.self.array, a.repeats))
-
-
-@repeat.limits
-def _(a):
-    require_dtype(a.self, *EVERY)
-    require_same_dtype(a.self, a.out)
-    require_max_rank(a.self)
-    count = len(a.repeats)
-    require(a.self.ndim <= count <= MAX_RANK, f"repeats: {a.repeats}, allowed: {a.self.ndim} to {MAX_RANK} numbers")
-    require(min(a.repeats, default=0) >= 0, f"repeats: {a.repeats}, allowed: 0 and more")
-    own = (1,) * (count - a.self.ndim) + a.self.shape
-    require_shape(a.out, tuple(n * times for n, times in zip(own, a.repeats, strict=True)))
-    repeated = sum(times != 1 for times in a.repeats)
-    most = 4 if count and a.repeats[0] != 1 else 3
-    require(
-        repeated <= most, f"repeats: {a.repeats}, {repeated} dimensions are repeated, allowed: {most}", INNER_NULLPTR
-    )
-
-
-REPEATED = (*FLOATS, *INTEGERS, BOOL)
-
-
-def repeat_each(name: str, repeats: str, has_axis: bool) -> None:
-    """repeats: int, the same for all elements; or tensor, one number for each."""
-    axis = "dim: int, " if has_axis else ""
-    signature = f"aclnn{name}(self: tensor, repeats: {repeats}, {axis}outputSize: int, out: tensor)"
-
-    def laid_out(a: Any) -> tuple[np.ndarray, int]:
-        return (a.self.array, a.dim % a.self.ndim) if has_axis else (a.self.array.reshape(-1), 0)
-
-    @aclnn(signature, doc=f"aclnn{name}")
-    def compute(a: Any) -> None:
-        values, axis = laid_out(a)
-        times = a.repeats.array.reshape(-1) if repeats == "tensor" else a.repeats
-        result = np.repeat(values, times, axis)
-        require_shape(a.out, result.shape)
-        store(a.out, result)
-
-    @compute.limits
-    def _(a: Any) -> None:
-        require_dtype(a.self, *REPEATED)
-        require_same_dtype(a.self, a.out)
-        require_rank(a.self, 1 if has_axis else 0, MAX_RANK)
-        if has_axis:
-            axis_of("dim", a.dim, a.self.ndim)
-        values, axis = laid_out(a)
-        size = values.shape[axis]
-        if repeats == "tensor":
-            require_dtype(a.repeats, INT32, INT64)
-            require_rank(a.repeats, 0, 1)
-            require(a.repeats.size in (1, size), f"repeats: {a.repeats.size} numbers, allowed: 1 or {size}")
-        else:
-            require(a.repeats >= 0, f"repeats: {a.repeats}, allowed: 0 and more")
-            require(a.outputSize == size * a.repeats, f"outputSize: {a.outputSize}, expected {size * a.repeats}")
-        require_shape(a.out, (*values.shape[:axis], a.outputSize, *values.shape[axis + 1 :]))
-
-
-repeat_each("RepeatInterleave", "tensor", False)
-repeat_each("RepeatInterleaveInt", "int", False)
-repeat_each("RepeatInterleaveWithDim", "tensor", True)
-repeat_each("RepeatInterleaveIntWithDim", "int", True)
-
-
-# ---- slicing and padding ---------------------------------------------------------------------------------------------
-SLICED = (FLOAT32, FLOAT16, BFLOAT16, INT32, INT64, INT8, UINT8, BOOL)
-
-
-def slice_of(size: int, start: int, end: int, step: int) -> slice:
-    start = 0 if start < -size else size if start >= size else start % size
-    end = start if end < -size else size if end >= size else max(start, end % size)
-    return slice(start, end, step)
-
-
-@aclnn("aclnnSlice(self: tensor, dim: int, start: int, end: int, step: int, out: tensor)", doc="aclnnSlice")
-def slice_tensor(a):
-    axis = a.dim % a.self.ndim
-    store(a.out, a.self.array[(slice(None),) * axis + (slice_of(a.self.shape[axis], a.start, a.end, a.step),)])
-
-
-@slice_tensor.limits
-def _(a):
-    require_dtype(a.self, *SLICED)
-    require_same_dtype(a.self, a.out)
-    require_rank(a.self, 1, MAX_RANK)
-    require(a.step > 0, f"step: {a.step}, allowed: 1 and more")
-    axis = axis_of("dim", a.dim, a.self.ndim)
-    taken = len(range(*slice_of(a.self.shape[axis], a.start, a.end, a.step).indices(a.self.shape[axis])))
-    require_shape(a.out, (*a.self.shape[:axis], taken, *a.self.shape[axis + 1 :]))
-
-
-def pad_widths(pad: Sequence[int], ndim: int) -> list[tuple[int, int]]:
-    """Values before and after, by dimension from the first; the argument begins with the last."""
-    pairs = list(zip(pad[::2], pad[1::2], strict=True))[::-1]
-    return [(0, 0)] * (ndim - len(pairs)) + pairs
-
-
-@aclnn("aclnnConstantPadNd(self: tensor, pad: ints, value: scalar, out: tensor)", doc="aclnnConstantPadNd")
-def constant_pad(a):
-    widths = pad_widths(a.pad, a.self.ndim)
-    kept = tuple(slice(max(0, -low), n - max(0, -high)) for n, (low, high) in zip(a.self.shape, widths, strict=True))
-    grown = [(max(0, low), max(0, high)) for low, high in widths]
-    value = operand(a.value, a.self.dtype).astype(a.self.dtype)
-    result = np.full(a.out.shape, value, a.self.dtype)
-    inside = tuple(slice(low, n - high) for n, (low, high) in zip(a.out.shape, grown, strict=True))
-    result[inside] = a.self.array[kept]
-    store(a.out, result)
-
-
-@constant_pad.limits
-def _(a):
-    require_dtype(a.self, *EVERY)
-    require_same_dtype(a.self, a.out)
-    require_max_rank(a.self)
-    longest = 2 * a.self.ndim
-    require(len(a.pad) % 2 == 0 and len(a.pad) <= longest, f"pad: {a.pad}, allowed: an even count of at most {longest}")
-    promoted(a.self.dtype, scalar_dtype(a.value))
-    sizes = [n + low + high for n, (low, high) in zip(a.self.shape, pad_widths(a.pad, a.self.ndim), strict=True)]
-    require(min(sizes, default=0) >= 0, f"pad: {a.pad}, the output's shape would be {sizes}")
-    require_shape(a.out, tuple(sizes))
