@@ -12,9 +12,8 @@ from types import ModuleType
 
 _MODULES = {"Ascend": "ms_omni.kernels.decoder_ops_ascend", "CPU": "ms_omni.kernels.decoder_ops_cpu"}
 
-# Once, at loading:     pack_experts
+# Once, at loading:     pack_gathered; under zero3 in every layer. pack_experts is the same on the host
 # On the host:          cache_shape, cache_rows
-# zero3, in every layer: pack_gathered
 # Once a token or step: prepare_mask
 # In every layer:       the others
 OPERATORS = (

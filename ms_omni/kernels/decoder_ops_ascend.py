@@ -30,7 +30,7 @@ def pack_experts(gate_up: np.ndarray, down: np.ndarray) -> tuple[np.ndarray, np.
 
 @launches("Transpose", "Transpose")
 def pack_gathered(gate_up: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
-    """`pack_experts` of tensors, in a graph."""
+    """`pack_experts` of tensors, in a graph and outside."""
     return primitives.transpose(gate_up, (0, 2, 1)), primitives.transpose(down, (0, 2, 1))
 
 

@@ -35,7 +35,7 @@ def pack_experts(gate_up: np.ndarray, down: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def pack_gathered(gate_up: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
-    """`pack_experts` of tensors, in a graph."""
+    """`pack_experts` of tensors, in a graph and outside."""
     return gate_up, down
 
 
