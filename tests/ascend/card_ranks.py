@@ -23,6 +23,7 @@ def run_card_ranks(program, out_dir, *arguments, cards):
     # what a launch on cards sets, with as many cards as ranks
     environment = job_environment(job_settings(spec, os.environ, "Ascend", 1), os.environ)
     paths = [str(here), str(here.parents[1]), environment.get("PYTHONPATH", "")]
+    environment.setdefault("HCCL_EXEC_TIMEOUT", "900")  # ranks compile unevenly on a busy machine
     environment |= {"EMULATED_CARDS": str(cards), "PYTHONPATH": os.pathsep.join(paths)}
     messages = io.StringIO()
     before = os.getcwd()
