@@ -4,9 +4,12 @@ import itertools
 
 import numpy as np
 import pytest
+from ascend_emulator.arguments import TENSOR, Argument
+from ascend_emulator.arguments import tensor as argument_tensor
 from ascend_emulator.device_tensor import BFLOAT16, BOOL, FLOAT16, FLOAT32, FLOAT64, INT8, INT32, INT64, UINT8, UINT16
 from ascend_emulator.refusal import RUNTIME_ERROR
-from emulated_calls import call, empty, exact, refused, tensor
+from ascend_emulator.table import arguments
+from emulated_calls import call, empty, exact, operator, refused, tensor
 
 DTYPES = (FLOAT32, FLOAT16, BFLOAT16, INT32, INT64, BOOL)
 
@@ -241,6 +244,27 @@ def test_places_of_what_is_not_zero():
         call("aclnnNonzero", self=given, out=empty((6, 2), INT32))
     with refused(r"expected \(6,\)"):
         call("aclnnMaskedSelect", self=given, mask=tensor([True]), out=empty((3,), BOOL))
+
+
+def struct_of(array, dims):
+    """The C++ side's view of a tensor: dims as the last run left them, storage as it was made."""
+    made = Argument(tag=TENSOR, dtype=9, ndim=2, format=2, offset=0, data=array.ctypes.data, size=array.size)
+    made.dims[:2], made.strides[:2] = dims, (array.shape[1], 1)
+    return made
+
+
+def test_an_executor_that_runs_again_writes_more_than_the_last_time():
+    memory = np.full((6, 2), 77, INT64)
+    struct = struct_of(memory, (1, 2))
+    given = tensor([[0, 1, 0], [1, 0, 1]], INT64)
+    operator("aclnn", "aclnnNonzero").compute(arguments(self=given, out=argument_tensor(struct, "out")))
+    assert memory.tolist() == [[0, 1], [1, 0], [1, 2], [77, 77], [77, 77], [77, 77]]
+    assert struct.dims[:2] == [3, 2]
+    small = np.full((2, 2), 77, INT64)
+    with refused("storage of 4 elements, the result has 6"):
+        out = argument_tensor(struct_of(small, (1, 2)), "out")
+        operator("aclnn", "aclnnNonzero").compute(arguments(self=given, out=out))
+    assert (small == 77).all()
 
 
 @pytest.mark.parametrize("axis", [0, 1, -1])
