@@ -249,8 +249,8 @@ def main(dtype: str, out: str, names: list[str]) -> None:
             for case in (case for case in cases if case.checkpoint == checkpoint):
                 arrays = Answering(engine, case).run()
                 found |= {f"{name_of(case)}/{name}": rows for name, rows in arrays.items()}
+                np.savez_compressed(out, **found)
                 print("states", name_of(case), len(arrays), flush=True)
-    np.savez_compressed(out, **found)
 
 
 if __name__ == "__main__":
