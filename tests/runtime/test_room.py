@@ -139,6 +139,16 @@ def test_ranks_leave_room_for_the_buffers_of_two_communicators(monkeypatch):
 
 
 @pytest.mark.usefixtures("cpu", "forget_limit")
+def test_the_scheduler_of_a_job_has_no_card(monkeypatch):
+    import mindspore as ms
+
+    monkeypatch.setenv("MS_ROLE", "MS_SCHED")
+    told, limit_pool = card(monkeypatch, 60 * GIB)
+    monkeypatch.setattr(ms.hal, "get_device_properties", lambda index: None)
+    assert limit_pool() is None and told == []
+
+
+@pytest.mark.usefixtures("cpu", "forget_limit")
 def test_a_card_that_others_have_filled(monkeypatch):
     _, limit_pool = card(monkeypatch, GIB)
     with pytest.raises(OmniError, match="--device Ascend: 1.0 GiB of the card are free"):
