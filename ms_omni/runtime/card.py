@@ -43,7 +43,8 @@ def card_hardware() -> Hardware:
 def limit_pool() -> int | None:
     """Bytes that MindSpore's memory pool may hold at most on this card: from the first call on, which must come after
     set_device and before anything is allocated, that is also where the pool stops. None where the card does not say
-    how much is free, and in msrun's scheduler, which has none. Raises OmniError for a card that has less than the pool's smallest step free.
+    how much is free, and in msrun's scheduler, which has none. Raises OmniError for a card that has less than the
+    pool's smallest step free.
 
     Without it the pool would grow into what HCCL needs, and nobody could say before loading what there is room for."""
     import mindspore as ms
