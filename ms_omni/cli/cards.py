@@ -50,13 +50,6 @@ def card_power(machine: Machine, count: int) -> list[float] | None:
     return power or None
 
 
-def card_name(machine: Machine) -> str | None:
-    """What npu-smi calls the first card that a job takes; None where there is none."""
-    cards = {card.index: card for card in parse_npu_smi(machine.run(["npu-smi", "info"]) or "")}
-    chosen = _visible(machine, sorted(cards))
-    return cards[chosen[0]].name if chosen else None
-
-
 def _asks_for_cpu(words: list[str]) -> bool:
     return "--device=CPU" in words or ("--device", "CPU") in zip(words, words[1:], strict=False)
 

@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from ms_omni.cli.cards import card_name, card_power
+from ms_omni.cli.cards import card_power
 from ms_omni.cli.machine import Machine
 from ms_omni.cli.parser import print_note
 from ms_omni.cli.profile_job import ProfileJob
@@ -151,9 +151,9 @@ def _header(job: ProfileJob, sides: list[Side]) -> Profile:
     versions = environment.versions()
     for side in sides:
         versions |= side.versions if isinstance(side, TransformersSide) else {}
+    device = environment.device_name(device)
     if device != "CPU":
         machine = Machine()
-        device = card_name(machine) or device
         known = {"driver": machine.driver_version(), "cann": machine.cann_version("toolkit")}
         versions |= {name: version for name, version in known.items() if version}
     model = environment.model(job.model)

@@ -109,19 +109,20 @@ def _document(
     complete: bool,
 ) -> Profile:
     model = environment.model(engine.directory)
+    device = environment.device_name(engine.device)
     sampling = {name: value for name, value in asdict(settings.sampling).items() if "max_new_tokens" not in name}
     return Profile(
         made_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         command=list(sys.argv),
         commit=environment.commit(),
         versions=environment.versions(),
-        machine=environment.machine(engine.device, engine.world.world_size),
+        machine=environment.machine(device, engine.world.world_size),
         model=model,
         sampling=sampling,
         repeats=numbers[0],
         warm_up=numbers[1],
         complete=complete,
-        caveats=environment.caveats(engine.device, model) + ([] if complete else ["interrupted"]),
+        caveats=environment.caveats(device, model) + ([] if complete else ["interrupted"]),
         cases=cases,
         skipped=skipped,
     )

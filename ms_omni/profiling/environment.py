@@ -57,6 +57,15 @@ def _git(directory: Path, *words: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
+def device_name(device: str) -> str:
+    """device: "CPU", or "Ascend", which has been set. "CPU", or the card's name as CANN has it."""
+    if device == "CPU":
+        return device
+    from ms_omni.runtime.card import card_name
+
+    return card_name()
+
+
 def machine(device: str, cards: int, root: Path = Path("/")) -> Machine:
     """device: "CPU" or the card's name. Reads /proc below `root`."""
     return Machine(
@@ -125,6 +134,8 @@ def caveats(device: str, model: Model) -> list[str]:
     said = []
     if device == "CPU":
         said.append("CPU")
+    elif os.environ.get("EMULATED"):  # launch/emulated.sh
+        said.append("emulated operators, no card")
     if model.weights == "random":
         said.append("random weights")
     if model.weights == "built in":

