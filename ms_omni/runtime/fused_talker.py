@@ -98,7 +98,7 @@ class TalkerGraph(nn.Cell):
         gathered = self.predictor.gather()
         self.predictor.decode(hidden, place.astype(ms.float32), place, gathered)
         x = lookup(self.embed, token, self.world, self.num_first)
-        total = x + text
+        summands: Any = (text, x)
         codes: Any = (token,)
         for i in range(self.num_residuals):
             place = place + 1
@@ -106,8 +106,10 @@ class TalkerGraph(nn.Cell):
             scores = logits(state, self.code_heads[i], self.world, self.num_codes).astype(ms.float32)
             code = pick(scores, uniform[i + 1], self.code_warp[0], self.code_warp[1], self.code_warp[2])
             x = lookup(self.code_embeds[i], code, self.world, self.num_codes)
-            total, codes = total + x, codes + (code,)
-        return total, codes
+            summands, codes = summands + (x,), codes + (code,)
+        # Rounded once; sums of two would each be rounded in half precision
+        total = mint.sum(ops.concat(summands, 0), 0, True, dtype=ms.float32)
+        return total.astype(text.dtype), codes
 
 
 class FusedTalker:
