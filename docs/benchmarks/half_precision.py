@@ -110,7 +110,8 @@ def _states(path: Path, dtype: str) -> list[str]:
     lines += ["| state | error, ours | torch's | ratio | rows | behind another expert |", "|---|---|---|---|---|---|"]
     for name, (ours, torch, rows, others) in sorted(sums.items()):
         if rows:
-            errors = f"{sqrt(ours / rows):.2g} | {sqrt(torch / rows):.2g} | {sqrt(ours / torch):.2f}"
+            ratio = f"{sqrt(ours / torch):.2f}" if torch else "-"
+            errors = f"{sqrt(ours / rows):.2g} | {sqrt(torch / rows):.2g} | {ratio}"
             lines.append(f"| {name} | {errors} | {rows:.0f} | {others:.0f} |")
     most = f", float32's margin {max(flips):.4f} at most" if flips else ""
     return [*lines, "", f"Experts that fell otherwise with no other behind them: {len(flips)}{most}."]

@@ -52,6 +52,7 @@ def test_its_own_speech_is_understood_as_on_the_cpu(dtype):
     assert word_error_rate(dtype) <= word_error_rate("float32") + MOST_WORSE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_spoken_word_is_understood(dtype):
     said = answers(dtype, "speech", ("12",))["12"]
