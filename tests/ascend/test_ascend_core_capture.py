@@ -114,3 +114,20 @@ def test_memory_that_was_freed_after_the_capture_is_found_at_the_execution(card)
     acl.free(gone)
     assert C.aclmdlRIExecuteAsync(model, stream) != 0
     assert "aclnnNeg: argument 1" in (message := acl.message()) and "use after free" in message
+
+
+def test_mindspore_captures_a_graph_and_replays_it():
+    import json
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    program = Path(__file__).with_name("captured_graph.py")
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr[-3000:]
+    calls = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert all(call["error"] < 0.01 for call in calls)  # float16
+    assert "capture begin" not in calls[0] and calls[0]["internal Matmul"] == 1
+    assert calls[1]["capture begin"] == calls[1]["capture end"] == calls[1]["capture execute"] == 1
+    for call in calls[2:]:
+        assert call["capture execute"] == call["replayed internal Matmul"] == 1 and "internal Matmul" not in call

@@ -23,6 +23,7 @@ struct Maps {
   std::map<Address, Region> regions;
   Ranges blocks;      // live
   Ranges freed;       // blocks and regions, until the addresses are used again
+  Ranges captured;  // tensors of captured launches
   Ranges just_freed;  // blocks, since the host waited, whether or not the addresses are used again
 };
 
@@ -62,8 +63,9 @@ void forget_block(Ranges::iterator block) {
   maps().blocks.erase(block);
 }
 
-bool is_just_freed(Address address, size_t bytes) {
-  for (auto next = maps().just_freed.upper_bound(address); next != maps().just_freed.begin();) {
+// Whether one of the ranges, which may overlap, holds all the bytes.
+bool holds(Ranges &ranges, Address address, size_t bytes) {
+  for (auto next = ranges.upper_bound(address); next != ranges.begin();) {
     --next;
     if (address + bytes <= next->first + next->second) return true;
   }
@@ -85,7 +87,8 @@ bool remove_region(void *start, size_t *bytes) {
   auto found = maps().regions.find(address);
   if (found == maps().regions.end()) return false;
   *bytes = found->second.bytes;
-  for (Ranges *ranges : {&maps().blocks, &maps().freed, &maps().just_freed}) erase_overlapping(*ranges, address, *bytes);
+  for (Ranges *ranges : {&maps().blocks, &maps().freed, &maps().just_freed, &maps().captured})
+    erase_overlapping(*ranges, address, *bytes);
   maps().freed[address] = *bytes;
   maps().regions.erase(found);
   return true;
@@ -119,7 +122,10 @@ void host_has_waited() {
   std::lock_guard<std::mutex> lock(mutex);
   for (auto &range : maps().just_freed) {
     auto found = maps().freed.find(range.first);
-    if (found != maps().freed.end()) poison(reinterpret_cast<void *>(found->first), found->second);
+    if (found == maps().freed.end()) continue;
+    const auto captured = maps().captured.lower_bound(found->first);
+    if (captured == maps().captured.end() || captured->first >= found->first + found->second) 
+      poison(reinterpret_cast<void *>(found->first), found->second);
   }
   maps().just_freed.clear();
 }
@@ -143,20 +149,32 @@ std::string fault(const void *start, size_t bytes) {
     what = past_end(block->first, block->second, "a block");
   else if (covers(maps().freed, freed, address))
     what = "use after free";
-  return !what.empty() && is_just_freed(address, bytes) ? "" : what;
+  if (what.empty() || holds(maps().just_freed, address, bytes) || holds(maps().captured, address, bytes)) return "";
+  return what;
 }
 
 namespace {
 
-std::string fault_of_tensor(const Argument &tensor) {
+struct Extent {
+  char *start = nullptr;
+  size_t bytes = 0;
+};
+
+// From the first to the last element; nothing for a tensor without elements or memory.
+Extent extent_of(const Argument &tensor) {
   int64_t first = tensor.offset, last = tensor.offset;
   for (int i = 0; i < tensor.ndim; i++) {
-    if (tensor.dims[i] == 0) return "";
+    if (tensor.dims[i] == 0) return {};
     (tensor.strides[i] < 0 ? first : last) += (tensor.dims[i] - 1) * tensor.strides[i];
   }
-  if (!tensor.data) return "";  // the operator says whether it may be missing
+  if (!tensor.data) return {};  // the operator says whether it may be missing
   const auto bytes = static_cast<int64_t>(bytes_of(tensor.dtype));
-  const std::string what = fault(static_cast<char *>(tensor.data) + first * bytes, (last - first + 1) * bytes);
+  return {static_cast<char *>(tensor.data) + first * bytes, static_cast<size_t>((last - first + 1) * bytes)};
+}
+
+std::string fault_of_tensor(const Argument &tensor) {
+  const Extent extent = extent_of(tensor);
+  const std::string what = extent.bytes ? fault(extent.start, extent.bytes) : "";
   if (what.empty()) return "";
   std::string shape;
   for (int i = 0; i < tensor.ndim; i++) shape += (i ? ", " : "") + std::to_string(tensor.dims[i]);
@@ -180,6 +198,21 @@ std::string fault_of(const Argument *arguments, int count) {
     }
   }
   return "";
+}
+
+void keep_captured(const Argument *arguments, int count) {
+  for (int i = 0; i < count; i++) {
+    const bool is_list = arguments[i].tag == kTensors;
+    const int64_t tensors = is_list ? arguments[i].num_items : arguments[i].tag == kTensor;
+    for (int64_t k = 0; k < tensors; k++) {
+      const Argument &tensor = is_list ? arguments[i].items[k] : arguments[i];
+      const Extent extent = extent_of(tensor);
+      if (!extent.bytes) continue;
+      std::lock_guard<std::mutex> lock(mutex);
+      size_t &bytes = maps().captured[reinterpret_cast<Address>(extent.start)];
+      bytes = std::max(bytes, extent.bytes);
+    }
+  }
 }
 
 }  // namespace guard

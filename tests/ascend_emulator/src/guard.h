@@ -24,6 +24,10 @@ std::string fault(const void *start, size_t bytes);
 // The first fault of the tensors among the arguments, with the tensor's place and shape; "" if there is none.
 std::string fault_of(const Argument *arguments, int count);
 
+// MindSpore gives the memory of a captured graph back to its pool and still uses it at every replay: the tensors of a
+// captured launch are valid from now on, and not poisoned, as long as they are device memory at all.
+void keep_captured(const Argument *arguments, int count);
+
 // The host has waited for the card. MindSpore gives memory back before the last work that uses it is launched (by another
 // of its threads, in the order of the stream), so that blocks freed since the last waiting may still be used; what was
 // freed before may not, and is poisoned now.

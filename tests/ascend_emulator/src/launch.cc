@@ -55,7 +55,7 @@ void own_argument(Launch &launch, Argument &argument) {
 
 int check_memory(const Launch &launch) {
   std::string what = guard::fault_of(launch.arguments.data(), static_cast<int>(launch.arguments.size()));
-  if (what.empty() && launch.workspace_bytes) {
+  if (what.empty() && launch.workspace_bytes && !launch.is_captured) {
     what = guard::fault(launch.workspace, launch.workspace_bytes);
     if (!what.empty()) what = "workspace of " + std::to_string(launch.workspace_bytes) + " bytes: " + what;
   }
@@ -63,7 +63,7 @@ int check_memory(const Launch &launch) {
 }
 
 int run(Launch &launch, Phase phase) {
-  if (launch.workspace_bytes) poison(launch.workspace, launch.workspace_bytes);  // it is the operator's to overwrite
+  if (launch.workspace_bytes && !launch.is_captured) poison(launch.workspace, launch.workspace_bytes);  // it is the operator's to overwrite
   auto arguments = launch.arguments;  // a record is run more than once
   const int status = call_python(phase, launch.kind, launch.name.c_str(), arguments.data(),
                                  static_cast<int>(arguments.size()), launch.reals);
@@ -96,6 +96,8 @@ int launch(std::unique_ptr<Launch> made, void *stream) {
   std::shared_ptr<Launch> kept = std::move(made);
   for (Argument &argument : kept->arguments) own_argument(*kept, argument);
   if (!capture_of(stream)) return submit(stream, [kept] { return run(*kept, kRun); });
+  kept->is_captured = true;  // its workspace too has been given back by the time of a replay
+  guard::keep_captured(kept->arguments.data(), num_arguments);
   return submit(stream, [kept] {
     count("replayed " + std::string(kept->kind) + " " + kept->name);
     const int status = check_memory(*kept);

@@ -20,6 +20,7 @@ struct Launch {
   std::vector<Object *> objects;
   void *workspace = nullptr;
   size_t workspace_bytes = 0;
+  bool is_captured = false;
   std::map<size_t, std::vector<char>> constants;  // values of the host, by the place of their argument
   std::deque<std::vector<char>> owned;            // copies of host arrays, strings, lists
 
