@@ -82,10 +82,8 @@ def tensor(address: int, shape: tuple[int, ...], dtype: str = "float32", offset:
     steps = [int(np.prod(shape[i + 1 :])) for i in range(len(shape))]
     strides = (c_int64 * len(shape))(*steps)
     storage = (c_int64 * 1)(int(np.prod(shape)) + offset)
-    made = C.aclCreateTensor(
-        dims, c_uint64(len(shape)), ACL_DTYPES[dtype], strides, c_int64(offset), 2, storage, c_uint64(1), c_void_p(address)
-    )
-    return c_void_p(made)
+    view = dims, c_uint64(len(shape)), ACL_DTYPES[dtype], strides, c_int64(offset), 2
+    return c_void_p(C.aclCreateTensor(*view, storage, c_uint64(1), c_void_p(address)))
 
 
 def scalar(value: float) -> c_void_p:

@@ -101,8 +101,8 @@ def digest(version: str) -> str:
 
 
 def make(mindspore: Path, folder: Path) -> None:
-    """What MindSpore looks for of an installation of CANN: libraries, version file, Python packages. It finds the rest of
-    the installation by the word latest in the path."""
+    """What MindSpore looks for of an installation of CANN: libraries, a version file, a Python package. It finds the
+    rest of the installation by the word latest in the path."""
     sys.path.insert(0, str(HERE))
     from wheel_names import read_wheel
 
