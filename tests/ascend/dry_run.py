@@ -1,0 +1,227 @@
+"""MindSpore's dry run of a released model's full sizes: what its allocator is asked for, stage by stage.
+
+    MS_SIMULATION_LEVEL=1 RANK_SIZE=4 RANK_ID=0 python dry_run.py OUT_JSON MODE [--layers 1] [--tokens 3] [--frames 2]
+
+One process stands for rank 0 of RANK_SIZE (absent: of one). No operator computes and no weight is read
+(absent_weights.py). The process ends itself when it holds more than RSS_LIMIT_GB (5) of the host's memory all the same.
+Run it on the emulator (launch/emulated.sh): its operators want next to no workspace, so that peaks are lower bounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absent_weights import without_values, world_of_rank_0
+
+LIMIT_GB = float(os.environ.get("RSS_LIMIT_GB", "5"))
+# Three chunks of a prompt, a picture and a minute of sound, and speech enough for a whole piece of Code2Wav. The caches
+# are as large for this answer as for the few tokens and frames that are decoded.
+WORK = {
+    "prompt_tokens": 4096,
+    "images": ((1024, 1024),),
+    "audio_seconds": 60.0,
+    "max_new_tokens": 64,
+    "talker_max_new_tokens": 300,
+}
+
+
+def guard_memory() -> None:
+    """Ends the process, with a line that says so, when it holds more than LIMIT_GB."""
+
+    def watch() -> None:
+        while True:
+            with open("/proc/self/statm") as file:
+                if int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") > LIMIT_GB * 2**30:
+                    os.write(1, f"dry run: more than {LIMIT_GB:g} GB of host memory, ended\n".encode())
+                    os._exit(3)
+            time.sleep(0.02)
+
+    threading.Thread(target=watch, daemon=True).start()
+    Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+class Peaks:
+    """The most that MindSpore's allocator had given out in each stage of the engine (ms_omni.stages), bytes."""
+
+    def __init__(self) -> None:
+        self.most: dict[str, int] = {}
+        self._open: list[str] = []
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        self._close_period()
+        self._open.append(name)
+        try:
+            yield
+        finally:
+            self._close_period()
+            self._open.pop()
+
+    def mark(self, name: str, count: int) -> None:
+        """Not wanted."""
+
+    def _close_period(self) -> None:
+        """The time since the last begin or end of a stage belongs to the innermost one."""
+        import mindspore as ms
+
+        ms.runtime.synchronize()
+        name = self._open[-1] if self._open else "other"
+        self.most[name] = max(self.most.get(name, 0), int(ms.runtime.max_memory_allocated()))
+        ms.runtime.reset_max_memory_allocated()
+
+
+def prompt_ids(config: Any, image_tokens: int, audio_tokens: int, num_tokens: int) -> np.ndarray:
+    """A user's turn with a picture and a sound, and the beginning of the answer; as many tokens in all."""
+    thinker, newline = config.thinker_config, 198
+    media = []
+    if image_tokens:
+        media += [thinker.vision_start_token_id, *[thinker.image_token_id] * image_tokens, thinker.vision_end_token_id]
+    if audio_tokens:
+        media += [thinker.audio_start_token_id, *[thinker.audio_token_id] * audio_tokens, thinker.audio_end_token_id]
+    start = [config.im_start_token_id, config.user_token_id, newline, *media]
+    end = [config.im_end_token_id, newline, config.im_start_token_id, config.assistant_token_id, newline]
+    words = [1000] * (num_tokens - len(start) - len(end))
+    return np.array([*start, *words, *end], np.int32)
+
+
+def question_of(config: Any, workload: Any, speak: bool, tokens: int, frames: int) -> Any:
+    """As the processor would make it, of nothing but zeros."""
+    import mindspore as ms
+    from mindspore import Tensor
+
+    from ms_omni.config import SamplingParams
+    from ms_omni.planning.workload import media_sizes
+    from ms_omni.runtime.results import Question
+
+    media, vision = media_sizes(workload, config), config.thinker_config.vision_config
+    ids = prompt_ids(config, media.image_tokens, media.audio_tokens, workload.prompt_tokens + media.prompt_tokens)
+    inputs: dict[str, Any] = {"input_ids": Tensor(ids[None])}
+    if media.image_patches:
+        (patches,) = media.image_patches
+        side = int(patches**0.5)
+        assert side * side == patches, "a square picture"
+        values = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
+        inputs["pixel_values"] = ms.mint.zeros((patches, values), dtype=ms.bfloat16)
+        inputs["image_grid_thw"] = np.array([[1, side, side]], np.int64)
+    if media.mel_frames:
+        (frames,) = media.mel_frames
+        bins = config.thinker_config.audio_config.num_mel_bins
+        inputs["input_features"] = ms.mint.zeros((1, bins, frames), dtype=ms.bfloat16)
+        inputs["feature_attention_mask"] = np.ones((1, frames), np.int32)
+    sampling = SamplingParams(
+        thinker_max_new_tokens=tokens,
+        talker_max_new_tokens=frames,
+        thinker_temperature=0.0,
+        talker_temperature=0.0,
+        seed=1,
+        ignore_eos=True,
+    ).resolved({})
+    speaker = next(iter(config.talker_config.speaker_id.values())) if speak else None
+    return Question(inputs, ids, sampling, [], speaker_id=speaker)
+
+
+class NobodyListens:
+    def tokens(self, ids: list[int]) -> None: ...
+
+    def talker_token(self) -> None: ...
+
+    def frames(self, codes: np.ndarray) -> None: ...
+
+
+def host_gb() -> float:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e9
+
+
+def dry_run(directory: Path, mode: str, workload: Any, tokens: int, frames: int) -> dict[str, Any]:
+    """tokens, frames: that are decoded; the first comes with the prompt, so that 1 compiles no graph."""
+    import mindspore as ms
+
+    from ms_omni import bounds
+    from ms_omni.checkpoint.config import read_config
+    from ms_omni.kernels import device as devices
+    from ms_omni.stages import stage, watched_by
+
+    start, cards = time.perf_counter(), int(os.environ.get("RANK_SIZE", "1"))
+
+    def say(what: str) -> int:
+        held = int(ms.runtime.memory_allocated())
+        seconds = f"{time.perf_counter() - start:.0f} s, {time.process_time():.0f} of CPU"
+        print(f"{what}: {held / 1e9:.2f} GB; host {host_gb():.2f} GB; {seconds}", flush=True)
+        return held
+
+    bounds.TOKENS_PER_CALL = 1  # a fourth of the compilation; a call's tokens follow each other in the same memory
+    devices.num_ascend_cards = lambda: 1  # a dry run sees none
+    devices.setup_device("Ascend")
+    world = world_of_rank_0(cards)
+    without_values()
+    config = read_config(directory)
+    speak = bool(config.enable_audio_output)
+    from ms_omni.runtime.fused_runtime import FusedRuntime
+    from ms_omni.runtime.streaming_code2wav import StreamingCode2Wav
+
+    peaks = Peaks()
+    with watched_by(peaks):
+        with stage("load"):
+            runtime = FusedRuntime(
+                directory, "Ascend", dtype=ms.bfloat16, attn_implementation="flash_attention_2", with_talker=speak,
+                parallel=mode, world=world,
+            )  # fmt: skip
+        loaded = say("loaded")
+        runtime.answer(question_of(config, workload, speak, tokens, frames), NobodyListens())
+        answered = say("answered")
+        if speak:
+            with stage("code2wav"):
+                codes = np.zeros((config.talker_config.num_code_groups, bounds.CHUNK_FRAMES), np.int32)
+                StreamingCode2Wav(runtime.model.code2wav, bounds.CHUNK_FRAMES, bounds.CHUNK_FRAMES).push(codes)
+            say("sounded")
+    return {
+        "mode": mode,
+        "cards": cards,
+        "loaded": loaded,
+        "answered": answered,
+        "peaks": peaks.most,
+        "host_gb": host_gb(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out")
+    parser.add_argument("mode")
+    parser.add_argument("--model", default="instruct")
+    parser.add_argument("--layers", type=int, help="of each decoder, instead of the released number")
+    parser.add_argument("--tokens", type=int, default=3)
+    parser.add_argument("--frames", type=int, default=2)
+    arguments = parser.parse_args()
+    guard_memory()
+    from ms_omni.planning.model import RELEASED_DIR
+    from ms_omni.planning.workload import Workload
+
+    with tempfile.TemporaryDirectory() as folder:
+        content = json.loads((RELEASED_DIR / f"{arguments.model}.json").read_text(encoding="utf-8"))
+        if arguments.layers:
+            talker = content["talker_config"]
+            for part in (
+                content["thinker_config"]["text_config"],
+                talker["text_config"],
+                talker["code_predictor_config"],
+            ):
+                part["num_hidden_layers"] = arguments.layers
+        (Path(folder) / "config.json").write_text(json.dumps(content), encoding="utf-8")
+        found = dry_run(Path(folder), arguments.mode, Workload(**WORK), arguments.tokens, arguments.frames)
+    Path(arguments.out).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
