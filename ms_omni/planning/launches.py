@@ -1,19 +1,10 @@
-"""How many operators, collectives and synchronisations decoding takes: the fused engine's from its kernel table,
-mindone's counted in the source of its 0.5.0 release."""
+"""How many operators, collectives and synchronisations mindone's own generate takes, counted in the source of its 0.5.0
+release. (Those of the fused engine: counted.py.)"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
-
-# Of the fused engine on Ascend, repeated here because the table imports MindSpore; a test counts them there.
-LAUNCHES_PER_LAYER = 22
-# A shared expert: its gate and up, swiglu, down, its own gate with a sigmoid, a product and a sum.
-LAUNCHES_OF_SHARED_EXPERT = 7
-# A dense layer has 3 (gate and up, swiglu, down) in the place of 5 for routing and 6 for the experts.
-LAUNCHES_PER_DENSE_LAYER = LAUNCHES_PER_LAYER - 11 + 3
-# Around the layers of one token: embedding, angles, mask, rows; then head, cast and a greedy choice.
-LAUNCHES_PER_TOKEN = 16
 
 
 @dataclass(frozen=True)
@@ -60,16 +51,3 @@ def eager_talker(talker: Any) -> EagerCounts:
         gathers=layers * (4 + 1 + 3 * top_k + 4) + 1 + steps * (7 * predictor.num_hidden_layers + 1),
         syncs=layers * top_k * _SYNCS_PER_EXPERT + steps,
     )
-
-
-def thinker_launches(text: Any) -> int:
-    """Of the fused engine, for one token."""
-    return text.num_hidden_layers * LAUNCHES_PER_LAYER + LAUNCHES_PER_TOKEN
-
-
-def talker_launches(talker: Any) -> int:
-    """Of the fused engine, for one frame: the Talker's step and 16 of the code predictor."""
-    text, predictor = talker.text_config, talker.code_predictor_config
-    per_layer = LAUNCHES_PER_LAYER + LAUNCHES_OF_SHARED_EXPERT
-    codes = talker.num_code_groups * (predictor.num_hidden_layers * LAUNCHES_PER_DENSE_LAYER + LAUNCHES_PER_TOKEN)
-    return text.num_hidden_layers * per_layer + LAUNCHES_PER_TOKEN + codes

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TextIO
 
+from ms_omni.planning.counted import launch_counts, talker_frame, thinker_token
 from ms_omni.planning.hardware import CPU, GB
 from ms_omni.planning.model import released_name
 from ms_omni.planning.plan import Plan, Row
@@ -27,14 +28,15 @@ class Table:
 
 
 def write_report(plan: Plan, markdown: bool, out: TextIO) -> None:
-    """All tables, then choices and assumptions."""
+    """All tables, then choices, what is counted and what is assumed."""
     tables = [_memory(plan), _weights(plan), _speed(plan)]
     if any(row.replicas > 1 for row in plan.rows):
         tables.append(_together(plan))
     tables.append(_mindone(plan))
     if released_name(plan.model):
         tables.append(_published())
-    notes = [*_choices(plan), "", "Assumptions:", *(f"- {line}" for line in _assumptions(plan))]
+    notes = [*_choices(plan), "", "Counted:", *(f"- {line}" for line in _counted(plan))]
+    notes += ["", "Assumed:", *(f"- {line}" for line in _assumptions(plan))]
     if markdown:
         out.write(f"# Projected: {_heading(plan)}\n\n")
         for table in tables:
@@ -108,8 +110,8 @@ def _speed(plan: Plan) -> Table:
         step, talker = row.speed.thinker, row.speed.talker
         rows.append((*_groups(row), *_step(step), f"{row.speed.limit:.0f}", *_talker(talker)))
     columns = (
-        "cards", "groups", "parallel", "Thinker tokens/s", "ms: weights", "launches", "collectives", "(number)",
-        "limit tokens/s", "Talker frames/s", "of real time",
+        "cards", "groups", "parallel", "Thinker tokens/s", "ms: weights", "launches", "(number)", "collectives",
+        "(number)", "limit tokens/s", "Talker frames/s", "of real time",
     )  # fmt: skip
     title = "Decoding of one group, projected, not measured (limit: weights at the full bandwidth, and nothing else)"
     return Table(title, columns, tuple(rows))
@@ -131,8 +133,8 @@ def _together(plan: Plan) -> Table:
 
 
 def _step(step: StepTime) -> tuple[str, ...]:
-    times = (step.read_s, step.launch_s, step.collective_s)
-    return (_rate(step.per_second), *(f"{1e3 * seconds:.1f}" for seconds in times), str(step.collectives))
+    read, launch, collective = (f"{1e3 * seconds:.1f}" for seconds in (step.read_s, step.launch_s, step.collective_s))
+    return (_rate(step.per_second), read, launch, f"{step.launches:.0f}", collective, f"{step.collectives:.0f}")
 
 
 def _talker(step: StepTime | None) -> tuple[str, str]:
@@ -145,7 +147,7 @@ def _mindone(plan: Plan) -> Table:
     rows = [("Thinker tokens/s", *_step(thinker), f"{MINDONE_THINKER}" if is_released else "-")]
     if talker is not None:
         rows.append(("Talker frames/s", *_step(talker), f"{MINDONE_TALKER}" if is_released else "-"))
-    columns = ("mindone 0.5.0", "projected", "ms: weights", "launches", "gathers", "(number)", "published")
+    columns = ("mindone 0.5.0", "projected", "ms: weights", "launches", "(number)", "gathers", "(number)", "published")
     return Table("For comparison: mindone's generate with ZeRO-3 on 2 cards, projected", columns, tuple(rows))
 
 
@@ -173,8 +175,34 @@ def _choices(plan: Plan) -> Iterator[str]:
     yield from plan.refused
 
 
+def _counted(plan: Plan) -> Iterator[str]:
+    """What of the projected speed rests on counts."""
+    counts = launch_counts()
+    yield f"launches, synchronisations and collectives of the fused engine: {counts.source}, two ranks where they share"
+    for mode in dict.fromkeys("none" if row.memory.cards == 1 else row.memory.mode for row in plan.rows):
+        if not counts.is_counted(mode):
+            continue
+        works = [("a greedy Thinker token", thinker_token(plan.planned.text_config, mode))]
+        if plan.planned.speak:
+            works.append(("a sampled Talker frame", talker_frame(plan.planned.config.talker_config, mode)))
+        for what, work in works:
+            yield (
+                f"{mode}, {what}: {work.launches:.0f} launches ({work.legacy:.0f} of them legacy operators), "
+                f"{work.synchronisations:g} synchronisations, {work.copies:g} copies from or to the host, "
+                f"{work.collectives:g} collectives"
+            )
+    yield "those of mindone's generate: counted in its source"
+
+
 def _assumptions(plan: Plan) -> Iterator[str]:
+    for mode in dict.fromkeys(row.memory.mode for row in plan.rows):
+        if not launch_counts().is_counted(mode):
+            yield f"{mode}: launches as on one card, and the collectives that its code names; not counted yet"
     yield from plan.planned.hardware.sources
+    if plan.planned.hardware.device == CPU:
+        yield "as many launches on a CPU as on a card"
+    else:
+        yield "a legacy operator costs no more than others; more than two ranks launch as much as two"
     yield "GB are 1e9 bytes; a card is the one of the group that stores most; a group's cards answer one conversation"
     if plan.planned.hardware.device == CPU:
         yield "groups on a CPU share its memory and bandwidth"

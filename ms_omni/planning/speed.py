@@ -7,20 +7,12 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from ms_omni.bounds import TOKENS_PER_CALL
 from ms_omni.parallel.table import check_world, shares_talker
+from ms_omni.planning.counted import Work, talker_frame, thinker_token
 from ms_omni.planning.hardware import Hardware
-from ms_omni.planning.launches import (
-    EagerCounts,
-    eager_talker,
-    eager_thinker,
-    talker_launches,
-    thinker_launches,
-)
+from ms_omni.planning.launches import EagerCounts, eager_talker, eager_thinker
 from ms_omni.planning.memory import Planned
 
-# Everything of a layer but the experts in one, the chosen experts in another (runtime.gathered_weights).
-ZERO3_GATHERS_PER_LAYER = 2
 # Speech in real time: 24000 Hz / 1920 samples a frame.
 REAL_TIME_FRAMES = 12.5
 
@@ -28,12 +20,15 @@ REAL_TIME_FRAMES = 12.5
 @dataclass(frozen=True)
 class StepTime:
     """Seconds of one Thinker token or one Talker frame, and what they are spent on. Weights and launches overlap in no
-    way here, which is pessimistic; collectives wait for neither, which is not."""
+    way here, which is pessimistic; collectives wait for neither, which is not. launch_s: of launches and
+    synchronisations. What a call does for several tokens is shared out among them."""
 
     read_s: float
     launch_s: float
     collective_s: float
-    collectives: int
+    launches: float
+    synchronisations: float
+    collectives: float
     collective_bytes: float
 
     @property
@@ -106,45 +101,43 @@ def _eager(hardware: Hardware, counts: EagerCounts, read: float, cards: int) -> 
         read_s=read / (hardware.bandwidth * hardware.efficiency),
         launch_s=counts.launches * hardware.eager_launch_s + counts.syncs * hardware.call_s,
         collective_s=counts.gathers * each + gathered / hardware.gather_rate(cards),
+        launches=counts.launches,
+        synchronisations=counts.syncs,
         collectives=counts.gathers,
         collective_bytes=gathered,
     )
 
 
 def _thinker(planned: Planned, read: float, mode: str, cards: int) -> StepTime:
-    hardware, text = planned.hardware, planned.text_config
-    count, moved = 0, 0.0
+    text = planned.text_config
+    mode, moved = mode if cards > 1 else "none", 0.0
     row = text.hidden_size * planned.itemsize
-    if cards > 1 and mode == "ep":  # one AllReduce a layer, one for the sampled id
-        count, moved = text.num_hidden_layers + 1, text.num_hidden_layers * row
-    elif cards > 1 and mode == "tp":  # two a layer, the embedding, the logits
-        count = 2 * text.num_hidden_layers + 2
+    if mode == "ep":  # what the experts of a layer add
+        moved = text.num_hidden_layers * row
+    elif mode == "tp":  # what attention and experts add, the embedding, the logits
         moved = (2 * text.num_hidden_layers + 1) * row + text.vocab_size * planned.itemsize
-    elif cards > 1 and mode == "zero3":
-        count = ZERO3_GATHERS_PER_LAYER * text.num_hidden_layers + 2
+    elif mode == "zero3":
         expert = 3 * text.hidden_size * text.moe_intermediate_size
         layer = _attention(text) + text.num_experts_per_tok * expert
         moved = text.num_hidden_layers * layer * planned.itemsize * (cards - 1) / cards
         read += 2 * moved  # what is gathered is written to memory, and read when it is laid in place
-    return _step(hardware, read, thinker_launches(text), 1 / TOKENS_PER_CALL, count, moved, cards)
+    return _step(planned.hardware, read, thinker_token(text, mode), moved, cards)
 
 
 def _talker(planned: Planned, context: int, mode: str, cards: int) -> StepTime:
     talker = planned.config.talker_config
     text = talker.text_config
-    is_shared = shares_talker(mode, cards, planned.sizes)
+    is_shared = cards > 1 and shares_talker(mode, cards, planned.sizes)
     ep, tp = (cards if is_shared and mode == m else 1 for m in ("ep", "tp"))
-    read = _talker_read(planned, context, ep, tp)
-    count, moved = 0, 0.0
-    if is_shared and cards > 1:
-        count = (1 if mode == "ep" else 2) * text.num_hidden_layers + 1
-        moved = count * text.hidden_size * planned.itemsize
-    if mode == "zero3" and cards > 1:
-        # A code predictor's layer is dense: one gather, in each of its 16 steps.
-        count = ZERO3_GATHERS_PER_LAYER * text.num_hidden_layers + _predictor_layers(talker)
+    read, moved = _talker_read(planned, context, ep, tp), 0.0
+    if cards == 1 or (mode != "zero3" and not is_shared):
+        mode = "none"
+    if mode in ("ep", "tp"):
+        moved = (1 if mode == "ep" else 2) * text.num_hidden_layers * text.hidden_size * planned.itemsize
+    elif mode == "zero3":
         moved = _talker_read(planned, 0, 1, 1) * (cards - 1) / cards
         read += 2 * moved
-    return _step(planned.hardware, read, talker_launches(talker), 1, count, moved, cards)
+    return _step(planned.hardware, read, talker_frame(talker, mode), moved, cards)
 
 
 def _predictor_layers(talker: Any) -> int:
@@ -164,14 +157,15 @@ def _talker_read(planned: Planned, context: int, ep: int, tp: int) -> float:
     return (text.num_hidden_layers * layer + _predictor_layers(talker) * dense + heads) * planned.itemsize
 
 
-def _step(
-    hardware: Hardware, read: float, launches: int, calls: float, count: int, moved: float, cards: int
-) -> StepTime:
+def _step(hardware: Hardware, read: float, work: Work, moved: float, cards: int) -> StepTime:
+    collective_s = work.collectives * hardware.collective_s
     return StepTime(
         read_s=read / (hardware.bandwidth * hardware.efficiency),
-        launch_s=launches * hardware.launch_s + calls * hardware.call_s,
-        collective_s=count * hardware.collective_s + (moved / hardware.gather_rate(cards) if count else 0),
-        collectives=count,
+        launch_s=work.launches * hardware.launch_s + work.synchronisations * hardware.call_s,
+        collective_s=collective_s + (moved / hardware.gather_rate(cards) if moved else 0.0),
+        launches=work.launches,
+        synchronisations=work.synchronisations,
+        collectives=work.collectives,
         collective_bytes=moved,
     )
 

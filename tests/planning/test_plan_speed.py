@@ -1,4 +1,4 @@
-"""Projected speed: hand-computed terms, the kernel table's launches, and mindone's published figures."""
+"""Projected speed: hand-computed terms, counted launches, and mindone's published figures."""
 
 import math
 from dataclasses import replace
@@ -7,13 +7,9 @@ import pytest
 
 from ms_omni.errors import OmniError
 from ms_omni.planning.choose import choose_parallel
+from ms_omni.planning.counted import LAUNCHES, RELEASED_LAYERS, launch_counts
 from ms_omni.planning.hardware import find_hardware
-from ms_omni.planning.launches import (
-    LAUNCHES_OF_SHARED_EXPERT,
-    LAUNCHES_PER_DENSE_LAYER,
-    LAUNCHES_PER_LAYER,
-    eager_thinker,
-)
+from ms_omni.planning.launches import eager_thinker
 from ms_omni.planning.memory import Planned
 from ms_omni.planning.model import plan_config
 from ms_omni.planning.published import MINDONE_TALKER, MINDONE_THINKER
@@ -56,18 +52,42 @@ def test_the_limit_of_one_die(instruct):
     assert 1e3 / plan_speed(instruct, 0, "none", 1).limit == pytest.approx(3.8, abs=0.05)
 
 
+def counted(mode, unit, *gauges):
+    return sum(launch_counts().gauge(mode, unit, gauge, RELEASED_LAYERS) for gauge in gauges)
+
+
 def test_terms_add_up(instruct):
     step = plan_speed(instruct, 1000, "ep", 2).thinker
-    assert step.collectives == 48 + 1
     assert step.collective_bytes == 48 * 2048 * 2
-    assert step.collective_s == pytest.approx(49 * 50e-6 + 48 * 4096 / 38e9)
-    assert step.launch_s == pytest.approx((48 * 22 + 16) * 25e-6 + 100e-6 / 4)
+    # A call makes four tokens.
+    launches = counted("ep", "thinker_call_greedy", *LAUNCHES) / 4
+    waits = counted("ep", "thinker_call_greedy", "synchronisations") / 4
+    collectives = counted("ep", "thinker_call_greedy", "collectives") / 4
+    assert (step.launches, step.synchronisations, step.collectives) == (launches, waits, collectives)
+    assert step.collective_s == pytest.approx(collectives * 50e-6 + 48 * 4096 / 38e9)
+    assert step.launch_s == pytest.approx(launches * 25e-6 + waits * 100e-6)
     assert step.total_s == step.read_s + step.launch_s + step.collective_s == 1 / step.per_second
     zero3 = plan_speed(instruct, 0, "zero3", 2).thinker
-    assert zero3.collectives == 2 * 48 + 2
     # Half of the attention, 18.9 million values a layer, and of 8 experts of 4.7 million.
     assert zero3.collective_bytes == 48 * (2 * 2048 * 128 * 36 + 8 * 3 * 2048 * 768) * 2 / 2
-    assert plan_speed(instruct, 0, "tp", 2).thinker.collectives == 2 * 48 + 2
+
+
+def test_collectives_are_those_of_the_code(instruct):
+    """ep: one a layer. tp: two, the embedding and the logits. zero3: two gathers a layer. Then the token."""
+    found = {mode: plan_speed(instruct, 0, mode, 2) for mode in ("ep", "tp", "zero3")}
+    assert found["ep"].thinker.collectives == 48 + 1
+    assert 2 * 48 + 2 <= found["tp"].thinker.collectives <= 2 * 48 + 4
+    assert 2 * 48 + 1 <= found["zero3"].thinker.collectives <= 2 * 48 + 4
+    assert plan_speed(instruct, 0, "none", 1).thinker.collectives == 0
+    assert found["tp"].talker.collectives > found["ep"].talker.collectives > 20
+
+
+def test_a_frame_is_sampled_and_a_talker_that_is_not_shared_launches_as_on_one_card(instruct):
+    frame = plan_speed(instruct, 0, "none", 1).talker
+    assert frame.launches == counted("none", "talker_frame_sampled", *LAUNCHES)
+    assert frame.launches > counted("none", "talker_frame_greedy", *LAUNCHES)
+    whole = plan_speed(instruct, 0, "tp", 32).talker  # 16 heads are not shared by 32 ranks
+    assert (whole.launches, whole.collectives) == (frame.launches, 0)
 
 
 def test_the_busiest_card():
@@ -77,18 +97,6 @@ def test_the_busiest_card():
     heads = [math.comb(8, k) / 2**8 for k in range(9)]
     assert busiest_share(8, 2) == pytest.approx(sum(max(k, 8 - k) * p for k, p in enumerate(heads)))
     assert 1 < busiest_share(8, 64) < busiest_share(8, 8) < busiest_share(8, 4)
-
-
-def test_launches_are_those_of_the_kernel_table():
-    from ms_omni.kernels.decoder_ops import decoder_ops, launched_operators
-
-    ascend = decoder_ops("Ascend")
-    assert len(launched_operators()) == LAUNCHES_PER_LAYER
-    sparse = len(ascend.route.launches) + len(ascend.experts.launches)
-    dense = 2 * len(ascend.linear.launches) + len(ascend.swiglu.launches)
-    assert LAUNCHES_PER_DENSE_LAYER == LAUNCHES_PER_LAYER - sparse + dense
-    # its own gate, a sigmoid, a product, a sum
-    assert LAUNCHES_OF_SHARED_EXPERT == dense + len(ascend.linear.launches) + 3
 
 
 def test_less_memory_traffic_is_faster(instruct):

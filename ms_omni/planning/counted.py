@@ -1,0 +1,121 @@
+"""What decoding takes on a card beside bytes: launches, synchronisations, copies and collectives, as counted on the
+emulator of Ascend cards (assets/launch_counts.json, written by tests/ascend/count_launches.py)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ms_omni.bounds import TOKENS_PER_CALL
+
+COUNTS_FILE = Path(__file__).parents[1] / "assets" / "launch_counts.json"
+# Of the released model; "predictor" is each of the code predictor's steps in a frame.
+RELEASED_LAYERS = {"thinker": 48, "talker": 20, "predictor": 5, "code2wav": 8, "vision": 27, "audio": 32}
+# What is counted, and on whose number of layers it depends.
+UNITS = {
+    "thinker_call_greedy": ("thinker",),
+    "thinker_call_sampled": ("thinker",),
+    "thinker_chunk_first": ("thinker",),
+    "thinker_chunk_later": ("thinker",),
+    "talker_words": (),
+    "talker_frame_greedy": ("talker", "predictor"),
+    "talker_frame_sampled": ("talker", "predictor"),
+    "talker_chunk_first": ("talker",),
+    "talker_chunk_later": ("talker",),
+    "code2wav_piece_first": ("code2wav",),
+    "code2wav_piece_later": ("code2wav",),
+    "audio_encoder_1s": ("audio",),
+    "audio_encoder_10s": ("audio",),
+    "vision_encoder_picture": ("vision",),
+}
+LAUNCHES = ("aclnn", "internal", "aclop")
+GAUGES = (
+    *LAUNCHES, "synchronisations", "copies_to_card", "copies_from_card", "copies_on_card", "collectives",
+)  # fmt: skip
+_GAUGE_OF_BEGINNING = {
+    "aclnn": "aclnn",
+    "internal": "internal",
+    "aclop": "aclop",
+    "synchronize": "synchronisations",
+    "copy host to device": "copies_to_card",
+    "copy device to host": "copies_from_card",
+    "copy device to device": "copies_on_card",
+    "hccl": "collectives",
+}
+
+
+def gauge_of(name: str) -> str | None:
+    """The gauge that a name of the emulator's counts belongs to, such as "aclnn aclnnAdd"; None for other counts."""
+    for beginning, gauge in _GAUGE_OF_BEGINNING.items():
+        if name == beginning or name.startswith(beginning + " "):
+            return gauge
+    return None
+
+
+@dataclass(frozen=True)
+class Work:
+    """Of one token or frame. legacy: those of the launches that go through operators compiled for their shapes
+    (aclop)."""
+
+    launches: float
+    legacy: float
+    synchronisations: float
+    copies: float
+    collectives: float
+
+
+@dataclass(frozen=True)
+class LaunchCounts:
+    """A document of counts. A way to share a model is counted with two ranks: more take the same."""
+
+    document: Mapping[str, Any]
+
+    def gauge(self, mode: str, unit: str, gauge: str, layers: Mapping[str, int]) -> int:
+        """layers: by the parts that UNITS names for `unit`."""
+        row = self.document["ways"][mode]["units"][unit].get(gauge, {"fixed": 0})
+        return sum(each * (1 if part == "fixed" else layers[part]) for part, each in row.items())
+
+    def work(self, mode: str, unit: str, layers: Mapping[str, int], pieces: int = 1) -> Work:
+        """A unit's, divided by the `pieces` that it makes."""
+        found = {gauge: self.gauge(mode, unit, gauge, layers) / pieces for gauge in GAUGES}
+        return Work(
+            launches=sum(found[kind] for kind in LAUNCHES),
+            legacy=found["aclop"],
+            synchronisations=found["synchronisations"],
+            copies=found["copies_to_card"] + found["copies_from_card"],
+            collectives=found["collectives"],
+        )
+
+    def is_counted(self, mode: str) -> bool:
+        """False where the figures of one card, with the collectives that the code names, stand in."""
+        return bool(self.document["ways"][mode]["counted"])
+
+    @property
+    def source(self) -> str:
+        """One line: on what was counted."""
+        return f"counted on {self.document['counted_on']}, MindSpore {self.document['mindspore']}"
+
+
+@cache
+def launch_counts() -> LaunchCounts:
+    """Those that the package has."""
+    return LaunchCounts(json.loads(COUNTS_FILE.read_text(encoding="utf-8")))
+
+
+def thinker_token(text: Any, mode: str) -> Work:
+    """A greedy one; a call of the graph makes TOKENS_PER_CALL. text: the Thinker's text_config."""
+    layers = {"thinker": text.num_hidden_layers}
+    return launch_counts().work(mode, "thinker_call_greedy", layers, TOKENS_PER_CALL)
+
+
+def talker_frame(talker: Any, mode: str) -> Work:
+    """A sampled one, as released: a step of the Talker and 16 of the code predictor. talker: talker_config."""
+    layers = {
+        "talker": talker.text_config.num_hidden_layers,
+        "predictor": talker.code_predictor_config.num_hidden_layers,
+    }
+    return launch_counts().work(mode, "talker_frame_sampled", layers)

@@ -1,0 +1,92 @@
+"""The counts of ms_omni/assets/launch_counts.json as a page of tables: docs/benchmarks/launch-counts.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ms_omni.bounds import TOKENS_PER_CALL
+from ms_omni.planning.counted import GAUGES, RELEASED_LAYERS, UNITS, LaunchCounts
+
+HEAD = """\
+# What a token, a frame and a piece take on a card: counts
+
+Made by `python tests/ascend/count_launches.py`; `ms-omni plan` reads the same figures
+(`ms_omni/assets/launch_counts.json`).
+
+{source}, {dtype}. Counts are of the host's calls; no time was measured, and CANN itself may do more for one of them.
+Ways that share a model: rank 0 of two.
+
+Each count is `fixed + layers x per layer`, the same for any number of layers: three checkpoints of one to four layers
+with small widths tell both, and the released number of layers was counted as a check with: {whole}. Widths matter only
+where an operator is chosen by them: head sizes and the number of chosen experts are the released ones.
+
+| unit | what it is |
+|---|---|
+| thinker call | {tokens} tokens by one call of the decoding graph, with copies; greedy, or temperature, top-k, top-p |
+| talker frame | one call of the Talker's graph: its step and 16 of the code predictor; greedy, or sampled as released |
+| talker words | the Talker's view of what one thinker call has said |
+| chunk | one chunk of a prompt through all layers, eagerly; later: with chunks before it |
+| code2wav piece | frames to sound, eagerly; the first has no context |
+| audio encoder | a sound of 1 s or 10 s (two attention windows) |
+| vision encoder | one picture, three deepstack levels |
+
+aclnn: CANN's operators with a call of their own. internal: MindSpore's internal kernels, in graphs only. legacy:
+operators that are compiled for their shapes (aclop), which cost more than the others and stop launch capture.
+"""
+COLUMNS = ("aclnn", "internal", "legacy", "waits", "host to card", "card to host", "on the card", "collectives")
+TITLES = {"none": "One card", "ep": "`--parallel ep`", "tp": "`--parallel tp`", "zero3": "`--parallel zero3`"}
+
+
+def as_markdown(document: Mapping[str, Any]) -> str:
+    counts = LaunchCounts(document)
+    whole = [mode for mode, way in document["ways"].items() if way["whole"]]
+    source = counts.source[0].upper() + counts.source[1:]
+    head = HEAD.format(
+        source=source, dtype=document["dtype"], tokens=TOKENS_PER_CALL, whole=", ".join(whole) or "none so far"
+    )
+    blocks = [head, *(_way(counts, mode) for mode in TITLES if mode in document["ways"] and counts.is_counted(mode))]
+    if missing := [mode for mode in TITLES if mode in document["ways"] and not counts.is_counted(mode)]:
+        blocks.append(f"Not counted yet: {', '.join(missing)}.\n")
+    if "none" in document["ways"]:
+        blocks.append(_operators(document["ways"]["none"]["thinker_layer"]))
+    return "\n".join(blocks)
+
+
+def _way(counts: LaunchCounts, mode: str) -> str:
+    layers = ", ".join(f"{part} {count}" for part, count in RELEASED_LAYERS.items())
+    lines = [f"## {TITLES[mode]}", "", f"Together, with the released number of layers ({layers}):", ""]
+    lines += _table(("unit", *COLUMNS), _totals(counts, mode))
+    lines += ["", "Of these, fixed and for each layer:", ""]
+    lines += _table(("unit", "part", *COLUMNS), _parts(counts, mode))
+    return "\n".join(lines) + "\n"
+
+
+def _totals(counts: LaunchCounts, mode: str) -> Iterator[tuple[str, ...]]:
+    for unit in UNITS:
+        yield (unit.replace("_", " "), *(str(counts.gauge(mode, unit, gauge, RELEASED_LAYERS)) for gauge in GAUGES))
+
+
+def _parts(counts: LaunchCounts, mode: str) -> Iterator[tuple[str, ...]]:
+    for unit, parts in UNITS.items():
+        rows = counts.document["ways"][mode]["units"][unit]
+        for part in ("fixed", *parts):
+            name = "fixed" if part == "fixed" else f"{part} layer"
+            yield (unit.replace("_", " "), name, *(str(rows.get(gauge, {}).get(part, 0)) for gauge in GAUGES))
+
+
+def _operators(added: Mapping[str, int]) -> str:
+    """What a Thinker layer launches for one token, one card."""
+    rows = [(*name.split(" ", 1), f"{times / TOKENS_PER_CALL:g}") for name, times in added.items()]
+    total = sum(added.values()) / TOKENS_PER_CALL
+    lines = [f"## A Thinker layer, one token, one card: {total:g} launches", ""]
+    lines += _table(("kind", "operator", "launches"), rows)
+    return "\n".join(lines) + "\n"
+
+
+def _table(columns: tuple[str, ...], rows: Any) -> list[str]:
+    return [_line(columns), _line(("---",) * len(columns)), *(_line(row) for row in rows)]
+
+
+def _line(cells: tuple[str, ...]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,107 @@
+"""The table of launches that `plan` reads: complete, shown as it is, and what MindSpore does for another number of
+layers than those that it was made from."""
+
+import copy
+
+import pytest
+from count_launches import FEW, GAUGES, MORE, MORE_PREDICTOR, PAGE, RANKS, count, differences, fitted, gauge_of
+from count_page import as_markdown
+
+from ms_omni.bounds import TOKENS_PER_CALL
+from ms_omni.planning.counted import RELEASED_LAYERS, UNITS, LaunchCounts, launch_counts, talker_frame, thinker_token
+from ms_omni.planning.model import plan_config
+
+# Layers that none of the runs had from which the table comes
+OTHER = {"thinker": 3, "talker": 2, "predictor": 3, "code2wav": 3, "vision": 5, "audio": 2}
+
+
+def made_up(layers):
+    """Counts that follow a formula, as a run reports them."""
+    unit = {
+        part: {"aclnn aclnnAdd": 7 * layers[part] + 2, "aclop Fill": 3, "malloc": layers[part]}
+        for part in ("thinker", "code2wav", "audio", "vision")
+    }
+    frame = {"internal Gather": 5 * layers["talker"] + 11 * layers["predictor"], "hccl AllReduce": 1}
+    counts = {name: unit[parts[0]] for name, parts in UNITS.items() if parts and parts[0] in unit}
+    counts |= {name: frame for name in UNITS if name not in counts}
+    return {"mode": "none", "layers": layers, "counts": counts}
+
+
+def test_a_formula_is_found_and_foretells_other_layers():
+    runs = [made_up(layers) for layers in (FEW, MORE, MORE_PREDICTOR)]
+    table = fitted(runs)
+    assert table["thinker_call_sampled"]["aclnn"] == {"fixed": 2, "thinker": 7}
+    assert table["talker_frame_greedy"]["internal"] == {"fixed": 0, "talker": 5, "predictor": 11}
+    assert "synchronisations" not in table["thinker_chunk_first"]
+    counts = LaunchCounts({"ways": {"none": {"units": table, "counted": True}}})
+    other = made_up(RELEASED_LAYERS)
+    del other["counts"]["talker_words"], other["counts"]["talker_chunk_first"], other["counts"]["talker_chunk_later"]
+    assert differences(counts, other) == []
+    shared = [{**run, "counts": {k: v for k, v in run["counts"].items() if "sampled" not in k}} for run in runs]
+    table["thinker_call_sampled"]["aclop"]["fixed"] += 4  # sampling on one card
+    assert fitted(shared, table)["thinker_call_sampled"]["aclop"] == {"fixed": 3 + 4, "thinker": 0}
+    table["thinker_call_sampled"]["aclop"]["fixed"] -= 4
+    other["counts"]["vision_encoder_picture"] = {"aclnn aclnnAdd": 1, "aclop Fill": 3}
+    assert differences(counts, other) == [f"none vision_encoder_picture aclnn: 1 counted, {7 * 27 + 2} by the table"]
+
+
+@pytest.mark.parametrize(
+    ("name", "gauge"),
+    [
+        ("aclnn aclnnAdd", "aclnn"),
+        ("aclop Cast", "aclop"),
+        ("copy host to device", "copies_to_card"),
+        ("synchronize event", "synchronisations"),
+        ("hccl AllGather", "collectives"),
+        ("bytes copy host to device", None),
+        ("malloc", None),
+        ("replayed aclnn aclnnAdd", None),
+    ],
+)
+def test_gauges_of_the_emulators_names(name, gauge):
+    assert gauge_of(name) == gauge
+
+
+def test_the_table_has_every_way_and_unit():
+    document = launch_counts().document
+    assert set(document["ways"]) == set(RANKS)
+    for mode, way in document["ways"].items():
+        assert set(way["units"]) == set(UNITS)
+        for unit, parts in UNITS.items():
+            for gauge, row in way["units"][unit].items():
+                assert gauge in GAUGES and set(row) == {"fixed", *parts}, (mode, unit, gauge)
+                assert all(each >= 0 for part, each in row.items() if part != "fixed"), (mode, unit, gauge)
+    for mode in ("ep", "tp", "zero3"):
+        assert launch_counts().gauge(mode, "thinker_call_greedy", "collectives", RELEASED_LAYERS) > 0
+    assert launch_counts().gauge("none", "thinker_call_greedy", "collectives", RELEASED_LAYERS) == 0
+
+
+def test_the_page_shows_the_table():
+    assert PAGE.read_text(encoding="utf-8") == as_markdown(launch_counts().document)
+
+
+def test_a_token_and_a_frame_of_the_released_model():
+    config = plan_config("instruct")
+    text, talker = config.thinker_config.text_config, config.talker_config
+    layers = [getattr(part, "num_hidden_layers") for part in (text, talker.text_config, talker.code_predictor_config)]
+    assert layers == [RELEASED_LAYERS[part] for part in ("thinker", "talker", "predictor")]
+    kinds = ("aclnn", "internal", "aclop")
+    for mode in RANKS:
+        token = thinker_token(text, mode)
+        call = [launch_counts().gauge(mode, "thinker_call_greedy", kind, RELEASED_LAYERS) for kind in kinds]
+        assert token.launches * TOKENS_PER_CALL == sum(call) and token.legacy * TOKENS_PER_CALL == call[2]
+        half = copy.deepcopy(text)
+        half.num_hidden_layers = 24
+        assert token.launches / 2 < thinker_token(half, mode).launches < token.launches
+        frame = [launch_counts().gauge(mode, "talker_frame_sampled", kind, RELEASED_LAYERS) for kind in kinds]
+        assert talker_frame(talker, mode).launches == sum(frame)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["none", "ep", "zero3"])
+def test_the_backend_does_what_the_table_says(mode):
+    if not launch_counts().is_counted(mode):
+        pytest.skip(f"{mode} is not counted yet")
+    (run,) = count([{"mode": mode, "layers": OTHER, "ways": ["greedy", "sampled"]}], RANKS[mode])
+    assert set(run["counts"]) == set(UNITS)
+    assert differences(launch_counts(), run) == []
