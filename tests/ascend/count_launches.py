@@ -158,8 +158,11 @@ def main() -> None:
             runs = [run for run in found if run["mode"] == mode]
             one_card = None if mode == "none" else document["ways"]["none"]["units"]
             document["ways"][mode] = {
-                "units": fitted(runs, one_card), "thinker_layer": layer_operators(runs), "whole": False, "counted": True,
-            }  # fmt: skip
+                "units": fitted(runs, one_card),
+                "thinker_layer": layer_operators(runs),
+                "whole": False,
+                "counted": True,
+            }
             write(document)
             print(f"{mode}: counted", flush=True)
     for mode in RANKS.keys() - document["ways"].keys():
