@@ -83,8 +83,8 @@ def expected_collectives(config, mode):
     )
     predictor = config.talker_config.code_predictor_config.num_hidden_layers
     codes = config.talker_config.num_code_groups - 1
-    # The sampled id, or a frame's codes and their sum, from the first rank; a split embedding looked up, split logits joined. Under
-    # zero3 MindSpore joins equal gathers of one graph: attention travels once for the tokens of a call
+    # The sampled id, or a frame's codes and their sum, from the first rank; a split embedding looked up, split logits
+    # joined. Under zero3 MindSpore joins equal gathers of one graph: attention travels once for the tokens of a call
     if mode == "ep":
         a_token, a_frame = {"all_reduce": thinker}, {"all_reduce": talker}
     elif mode == "tp":

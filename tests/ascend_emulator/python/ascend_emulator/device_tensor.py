@@ -25,7 +25,10 @@ ACL_DTYPES = {
     11: FLOAT64, 12: BOOL, 16: COMPLEX64, 17: COMPLEX128, 27: BFLOAT16,
 }  # fmt: skip
 # aclFormat of acl_base.h
-FORMATS = {-1: "UNDEFINED", 0: "NCHW", 1: "NHWC", 2: "ND", 3: "NC1HWC0", 4: "FRACTAL_Z", 29: "FRACTAL_NZ", 30: "NCDHW", 47: "NCL"}
+FORMATS = {
+    -1: "UNDEFINED", 0: "NCHW", 1: "NHWC", 2: "ND", 3: "NC1HWC0", 4: "FRACTAL_Z", 29: "FRACTAL_NZ", 30: "NCDHW",
+    47: "NCL",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
