@@ -66,8 +66,8 @@ class Code2Wav(Qwen3OmniMoeCode2Wav):
     """
 
     def construct(self, codes: Tensor) -> Tensor:
-        """codes: int32, (1, num_quantizers, frames). Returns float (1, 1, samples) in [-1, 1], the single shot. (Without
-        a cache mindone looks for packed sequences by a cumsum of booleans, which CANN does not have.)"""
+        """codes: int32, (1, num_quantizers, frames). Returns float (1, 1, samples) in [-1, 1], the single shot."""
+        # Without a cache mindone looks for packed sequences by a cumsum of booleans, which CANN does not have
         return self.to_wave(self.transform(codes, DynamicCache(config=self.config)))
 
     def chunked_decode(
