@@ -182,6 +182,7 @@ class OmniEngine:
         from ms_omni.runtime.results import Question
 
         start = time.perf_counter()
+        _check_chunks(first_chunk_frames, chunk_frames)
         speak = self.has_talker if return_audio is None else return_audio
         speaker_id = self._speaker_id(speaker) if speak else None
         sampling = (sampling or SamplingParams()).resolved(self.generation_config)
@@ -294,3 +295,11 @@ def _choose_attention(asked: str, device: str) -> str:
     if device == "CPU" and asked == "flash_attention_2":
         raise OmniError(f"--attn-implementation {asked}: needs an Ascend card; allowed here: eager, auto")
     return asked
+
+
+def _check_chunks(first_chunk_frames: int, chunk_frames: int) -> None:
+    """A convolution of CANN takes at most 1,000,000 values along an axis: with 1920 a frame, and 72 frames of context,
+    some 450 frames are too many. Raises OmniError."""
+    for name, frames in (("first_chunk_frames", first_chunk_frames), ("chunk_frames", chunk_frames)):
+        if not 1 <= frames <= WHOLE_CHUNK_FRAMES:
+            raise OmniError(f"{name} {frames}: expected 1 to {WHOLE_CHUNK_FRAMES}")

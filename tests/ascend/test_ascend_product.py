@@ -69,8 +69,8 @@ def test_a_stream_is_the_whole_answer_in_parts(engines):
     assert isinstance(parts[-1], StreamEnd)
     assert "".join(part.text for part in parts if isinstance(part, TextDelta)) == whole.text
     wave = np.concatenate([part.samples for part in parts if isinstance(part, AudioChunk)])
-    # Pieces are summed in another order than the whole: two float16 steps of the loudest sample
-    np.testing.assert_allclose(wave, whole.audio.samples, atol=2 * 2.0**-11)
+    # Some fifty convolutions and activations, rounded to float16 at other places: eight of its steps below 1
+    np.testing.assert_allclose(wave, whole.audio.samples, atol=8 * 2.0**-11)
     assert whole.audio.num_frames == len(wave) // 1920 + 1 == 7 and np.abs(wave).max() > 0.01
 
 

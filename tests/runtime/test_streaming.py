@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ms_omni import AudioChunk, SamplingParams, StreamEnd, TextDelta
+from ms_omni import AudioChunk, OmniError, SamplingParams, StreamEnd, TextDelta
 
 HELLO = [{"role": "user", "content": "Tell me a story."}]
 LONG = SamplingParams(thinker_max_new_tokens=40, talker_max_new_tokens=31, talker_temperature=0.0, ignore_eos=True)
@@ -51,3 +51,10 @@ def test_cache_grows_without_a_trace(fused, monkeypatch):
     grown = fused.generate(HELLO, sampling=LONG)
     assert grown.token_ids == expected.token_ids
     np.testing.assert_array_equal(grown.audio.codes, expected.audio.codes)
+
+
+@pytest.mark.parametrize("frames", [0, 301])
+@pytest.mark.parametrize("name", ["first_chunk_frames", "chunk_frames"])
+def test_pieces_that_no_convolution_takes_are_refused(fused, name, frames):
+    with pytest.raises(OmniError, match=f"^{name} {frames}: expected 1 to 300$"):
+        list(fused.stream(HELLO, sampling=LONG, **{name: frames}))
