@@ -20,7 +20,6 @@ from typing import Any, TextIO
 from weakref import WeakSet
 
 import mindspore as ms
-from mindspore import mint
 
 from ms_omni.errors import OmniError
 from ms_omni.parallel.graph_counts import compiled_graphs
@@ -132,7 +131,7 @@ def _whole(argument: Any) -> Any:
     """A view's values in memory of their own: on Ascend a graph of MindSpore 2.7.1 that is given part of another tensor
     may read from its beginning, or read other tensors wrongly later."""
     if isinstance(argument, ms.Tensor) and (argument.storage_offset() or not argument.is_contiguous()):
-        return mint.clone(argument)
+        return argument + 0  # mint.clone reads its values on the host on a CPU
     return argument
 
 

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from ms_omni.cli import batch, doctor, launch, plan, profile, report, settings, tiny, understand
+from ms_omni.cli import accept, batch, doctor, launch, plan, profile, report, settings, tiny, understand
 from ms_omni.cli.parser import LineParser
 from ms_omni.config import ATTN_IMPLEMENTATIONS, DEVICES, DTYPES, ENGINES, MEDIA_READERS, PARALLEL_MODES
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS = {
+    "accept": accept,
     "understand": understand,
     "batch": batch,
     "tiny": tiny,
@@ -34,12 +35,13 @@ def parser_of(command):
 def shell_lines():
     for page in PAGES:
         for block in re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL):
-            yield from (line.split("  #")[0].strip() for line in block.splitlines())
+            joined = block.replace("\\\n", " ")
+            yield from (line.split("  #")[0].strip() for line in joined.splitlines())
 
 
 @pytest.mark.parametrize("line", [line for line in shell_lines() if "ms-omni " in line])
 def test_commands_parse_and_name_files_that_exist(line):
-    words = shlex.split(line.split("| ")[-1])
+    words = shlex.split(line.split("| ")[-1].removeprefix("bash launch/emulated.sh "))
     assert words[0] == "ms-omni"
     args = vars(parser_of(words[1]).parse_args(words[2:]))
     files = [args[key] for key in ("conversation", "config") if key in args] + args.get("image", [])

@@ -66,7 +66,8 @@ def test_a_chunk_bounds_the_rows_of_every_operator(thinker, monkeypatch):
 
     names = ("linear", "rms_norm", "add_rms_norm", "split_qkv", "rotary", "prefill_attention", "route", "experts")
     spies = {name: watched(name, getattr(thinker.decoder.ops, name)) for name in names}
-    operators = SimpleNamespace(**spies, write_cache=thinker.decoder.ops.write_cache)
+    plain = {name: getattr(thinker.decoder.ops, name) for name in ("write_cache", "cache_shape", "cache_rows")}
+    operators = SimpleNamespace(**spies, **plain)
     for cell in (thinker.decoder, *thinker.decoder.layers):
         monkeypatch.setattr(cell, "ops", operators)
     prefill(thinker.decoder, 70, chunk=16, monkeypatch=monkeypatch)
