@@ -23,7 +23,7 @@ FEW = {"bfloat16": ("tiny-red",), "float16": ("built_in-shapes",)}
 ALL = tuple(name_of(case) for case in LAYER_CASES)
 SETS = [
     *(pytest.param(dtype, FEW[dtype], id=f"{dtype}-few") for dtype in DTYPES),
-    *(pytest.param(dtype, ALL, id=f"{dtype}-all", marks=pytest.mark.slow) for dtype in DTYPES),
+    *(pytest.param(dtype, ALL, id=f"{dtype}-all", marks=pytest.mark.long) for dtype in DTYPES),
 ]
 
 

@@ -32,7 +32,7 @@ def test_some_answers_are_the_cpus(dtype):
     assert different(dtype, FEW[dtype]) == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_all_but_a_fiftieth_are_the_cpus(dtype):
     wrong = different(dtype, tuple(str(number) for number in range(len(CASES))))
@@ -46,7 +46,7 @@ def word_error_rate(dtype):
     return sum(said["errors"] for said in made.values()) / words
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_its_own_speech_is_understood_as_on_the_cpu(dtype):
     assert word_error_rate(dtype) <= word_error_rate("float32") + MOST_WORSE

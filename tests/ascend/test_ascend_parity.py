@@ -15,7 +15,7 @@ from reference_cases import CASES
 ROUNDING = {"thinker": 0.93, "talker": 2.4, "predictor": 2.9}
 FEW = ("deep-text",)
 ALL = tuple(name_of(case) for case in CASES if name_of(case) in decisions())
-SETS = [pytest.param(FEW, id="few"), pytest.param(ALL, id="all", marks=pytest.mark.slow)]
+SETS = [pytest.param(FEW, id="few"), pytest.param(ALL, id="all", marks=pytest.mark.long)]
 
 
 def choices(name):

@@ -27,7 +27,7 @@ def test_the_page_shows_what_plan_says_now():
     assert PAGE.read_text(encoding="utf-8") == as_markdown(FOUND)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_dry_run_of_the_released_sizes_as_it_was():
     before = next(result for result in FOUND if (result["mode"], result["cards"]) == ("zero3", 2))
     again = run("zero3", 2, tokens=1, frames=1)
