@@ -35,24 +35,6 @@ OPERATORS = (
     "experts",
 )
 
-# What a layer of the Thinker (attention and experts) calls for one token. The sum with the residual that ends a layer
-# is done by the add_rms_norm that begins the next one.
-THINKER_DECODE_LAYER = (
-    "add_rms_norm",
-    "linear",  # q, k and v in one
-    "split_qkv",
-    "rms_norm",  # q
-    "rms_norm",  # k
-    "rotary",
-    "write_cache",  # keys
-    "write_cache",  # values
-    "decode_attention",
-    "linear",  # output projection
-    "add_rms_norm",
-    "route",
-    "experts",
-)
-
 
 def decoder_ops(device: str) -> ModuleType:
     """The module that implements OPERATORS on `device`, "Ascend" or "CPU" (what `setup_device` returns).
@@ -62,12 +44,3 @@ def decoder_ops(device: str) -> ModuleType:
     if device not in _MODULES:
         raise ValueError(f"decoder operators for device {device!r}: expected one of {', '.join(_MODULES)}")
     return import_module(_MODULES[device])
-
-
-def launched_operators(layer: tuple[str, ...] = THINKER_DECODE_LAYER) -> tuple[str, ...]:
-    """The Ascend operators that a layer launches, in order, from what each wrapper declares that it launches.
-
-    Reshapes are not among them: they only rename a buffer.
-    """
-    module = decoder_ops("Ascend")
-    return tuple(name for operator in layer for name in getattr(module, operator).launches)

@@ -15,62 +15,52 @@ import numpy as np
 from mindspore import Tensor
 
 from ms_omni.kernels import decoder_ops_ascend_primitives as primitives
-from ms_omni.kernels.decoder_ops_launches import launches
 
 # infer_boost: norms, products and casts of a graph are MindSpore's internal kernels
 JIT_OPTIONS = {"jit_level": "O0", "infer_boost": "on"}
 TOKENS_IN_NUMPY = False
 
 
-@launches()
 def pack_experts(gate_up: np.ndarray, down: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """gate_up: (E, 2I, H), down: (E, H, I). GroupedMatmulV4 cannot transpose: (E, H, 2I) and (E, I, H), contiguous."""
     return np.ascontiguousarray(gate_up.swapaxes(1, 2)), np.ascontiguousarray(down.swapaxes(1, 2))
 
 
-@launches("Transpose", "Transpose")
 def pack_gathered(gate_up: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
     """`pack_experts` of tensors, in a graph and outside."""
     return primitives.transpose(gate_up, (0, 2, 1)), primitives.transpose(down, (0, 2, 1))
 
 
-@launches()
 def cache_shape(kv_heads: int, capacity: int, dim: int) -> tuple[int, ...]:
     """Head by head, with the batch in front that the operators want."""
     return (1, kv_heads, capacity, dim)
 
 
-@launches()
 def cache_rows(kv_heads: int, capacity: int, start: int, end: int) -> np.ndarray:
     """The first one: write_cache finds the others, and the heads."""
     return np.array([start], np.int32)
 
 
-@launches("Less")
 def prepare_mask(mask: Tensor) -> Tensor:
     """mask: float32 (capacity,), 0 or very negative. bool (capacity,), True where not to look."""
     return primitives.less(mask, 0.0)
 
 
-@launches("RmsNorm")
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """x: (..., H), weight: (H,) of x's dtype. The operator takes the variance in float32."""
     return primitives.rms_norm(x, weight, eps)
 
 
-@launches("AddRmsNorm")
 def add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """x, residual: (..., H), weight: (H,). (normed, sum)."""
     return primitives.add_rms_norm(x, residual, weight, eps)
 
 
-@launches("MatMul")
 def linear(x: Tensor, weight: Tensor) -> Tensor:
     """x: (tokens, in), weight: (out, in). (tokens, out)."""
     return primitives.matmul(x, weight)
 
 
-@launches("SplitWithSize")
 def split_qkv(qkv: Tensor, num_heads: int, num_kv_heads: int) -> tuple[Tensor, Tensor, Tensor]:
     """qkv: (tokens, (num_heads + 2 num_kv_heads) * dim). q: (tokens, num_heads, dim), k, v: (tokens, num_kv_heads,
     dim)."""
@@ -80,7 +70,6 @@ def split_qkv(qkv: Tensor, num_heads: int, num_kv_heads: int) -> tuple[Tensor, T
     return q.reshape(tokens, num_heads, dim), k.reshape(tokens, -1, dim), v.reshape(tokens, -1, dim)
 
 
-@launches("RotaryPositionEmbedding", "RotaryPositionEmbedding")
 def rotary(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
     """q: (tokens, heads, dim), k: (tokens, kv_heads, dim), cos, sin: (tokens, dim) of their dtype, as transformers has
     them; float32 ones will do, for two more operators in every layer."""
@@ -94,13 +83,11 @@ def rotary(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tens
     return rotated_q.reshape(q.shape), rotated_k.reshape(k.shape)
 
 
-@launches("Swiglu")
 def swiglu(gate_up: Tensor) -> Tensor:
     """gate_up: (..., 2I). (..., I)."""
     return primitives.swiglu(gate_up)
 
 
-@launches("KVCacheScatterUpdate")
 def write_cache(cache: Tensor, values: Tensor, rows: Tensor) -> Tensor:
     """cache: Parameter of cache_shape, values: (kv_heads * n, dim) of its dtype, head by head, rows: int32 (1,) of
     cache_rows. The cache, for a graph; outside, read the Parameter.
@@ -112,7 +99,6 @@ def write_cache(cache: Tensor, values: Tensor, rows: Tensor) -> Tensor:
     return primitives.scatter_update(cache, rows, values.reshape(1, cache.shape[1], -1, cache.shape[3]))
 
 
-@launches("PromptFlashAttention")
 def decode_attention(
     q: Tensor, key_cache: Tensor, value_cache: Tensor, mask: Tensor, num_kv_heads: int, scale: float
 ) -> Tensor:
@@ -131,7 +117,6 @@ def decode_attention(
     return out.reshape(heads * dim)
 
 
-@launches("PromptFlashAttention")
 def prefill_attention(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
     """q: (S, heads, dim), k, v: (N, kv_heads, dim), N >= S: the queries are the last positions. (S, heads * dim). No
     mask of the prompt's size."""
@@ -144,7 +129,6 @@ def prefill_attention(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
     return out.reshape(tokens, heads * dim)
 
 
-@launches("MatMul", "Cast", "MoeGatingTopKSoftmax", "ReduceSum", "Div")
 def route(x: Tensor, router_weight: Tensor, top_k: int, normalize: bool) -> tuple[Tensor, Tensor]:
     """x: (tokens, H), router_weight: (E, H). float32 weights and int32 experts, (tokens, top_k)."""
     logits = _as(primitives.matmul(x, router_weight), ms.float32)
@@ -154,7 +138,6 @@ def route(x: Tensor, router_weight: Tensor, top_k: int, normalize: bool) -> tupl
     return weights, experts
 
 
-@launches("MoeInitRoutingV2", "Cast", "GroupedMatmulV4", "Swiglu", "GroupedMatmulV4", "MoeTokenUnpermute")
 def experts(x: Tensor, weights: Tensor, experts: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
     """x: (tokens, H), weights: float32, experts: int32 (tokens, top_k), gate_up and down of pack_experts. (tokens, H).
 

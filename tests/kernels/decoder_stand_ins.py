@@ -1,4 +1,4 @@
-"""Stand-ins in numpy for the fused Ascend operators, after their documentation, that note what was launched."""
+"""Stand-ins in numpy for the fused Ascend operators, after their documentation."""
 
 import numpy as np
 from mindspore import Tensor
@@ -7,35 +7,33 @@ from ms_omni.kernels import decoder_ops_ascend_primitives as primitives
 
 
 class StandIns:
-    """Replaces every function of the primitives' module; `launched` lists the operators called, in order."""
+    """Replaces every function of the primitives' module."""
 
     def __init__(self, monkeypatch):
-        self.launched = []
-        for name, operator, function in (
-            ("rms_norm", "RmsNorm", rms_norm),
-            ("add_rms_norm", "AddRmsNorm", lambda x, r, w, eps: (rms_norm(x + r, w, eps), x + r)),
-            ("matmul", "MatMul", lambda x, weight: x @ weight.T),
-            ("split", "SplitWithSize", lambda x, sizes: np.split(x, np.cumsum(sizes)[:-1], -1)),
-            ("transpose", "Transpose", lambda x, axes: x.transpose(axes)),
-            ("cast", "Cast", lambda x, dtype: x.astype(str(dtype).lower())),
-            ("less", "Less", lambda x, bound: x < bound),
-            ("reduce_sum", "ReduceSum", lambda x: x.sum(-1, keepdims=True)),
-            ("div", "Div", lambda x, by: x / by),
-            ("rotary_position_embedding", "RotaryPositionEmbedding", rotary),
-            ("swiglu", "Swiglu", swiglu),
-            ("scatter_update", "KVCacheScatterUpdate", scatter_update),
-            ("attention", "PromptFlashAttention", attention),
-            ("causal_attention", "PromptFlashAttention", causal_attention),
-            ("moe_gating_top_k_softmax", "MoeGatingTopKSoftmax", gating),
-            ("moe_init_routing", "MoeInitRoutingV2", init_routing),
-            ("grouped_matmul", "GroupedMatmulV4", grouped_matmul),
-            ("moe_token_unpermute", "MoeTokenUnpermute", unpermute),
+        for name, function in (
+            ("rms_norm", rms_norm),
+            ("add_rms_norm", lambda x, r, w, eps: (rms_norm(x + r, w, eps), x + r)),
+            ("matmul", lambda x, weight: x @ weight.T),
+            ("split", lambda x, sizes: np.split(x, np.cumsum(sizes)[:-1], -1)),
+            ("transpose", lambda x, axes: x.transpose(axes)),
+            ("cast", lambda x, dtype: x.astype(str(dtype).lower())),
+            ("less", lambda x, bound: x < bound),
+            ("reduce_sum", lambda x: x.sum(-1, keepdims=True)),
+            ("div", lambda x, by: x / by),
+            ("rotary_position_embedding", rotary),
+            ("swiglu", swiglu),
+            ("scatter_update", scatter_update),
+            ("attention", attention),
+            ("causal_attention", causal_attention),
+            ("moe_gating_top_k_softmax", gating),
+            ("moe_init_routing", init_routing),
+            ("grouped_matmul", grouped_matmul),
+            ("moe_token_unpermute", unpermute),
         ):
-            monkeypatch.setattr(primitives, name, self.noting(operator, function))
+            monkeypatch.setattr(primitives, name, self.on_arrays(function))
 
-    def noting(self, operator, function):
+    def on_arrays(self, function):
         def call(*arguments):
-            self.launched.append(operator)
             arrays = [value.asnumpy() if isinstance(value, Tensor) else value for value in arguments]
             result = function(*arrays)
             if isinstance(result, tuple | list):

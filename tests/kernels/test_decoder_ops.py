@@ -1,4 +1,4 @@
-"""Both devices' decoder operators: the same names and signatures, the same results, and few launches a layer."""
+"""Both devices' decoder operators: the same names and signatures, and the same results."""
 
 import inspect
 import subprocess
@@ -12,14 +12,8 @@ ms = pytest.importorskip("mindspore")
 from decoder_stand_ins import StandIns  # noqa: E402
 from mindspore import Parameter, Tensor  # noqa: E402
 
-from ms_omni.kernels.decoder_ops import (  # noqa: E402
-    OPERATORS,
-    THINKER_DECODE_LAYER,
-    decoder_ops,
-    launched_operators,
-)
+from ms_omni.kernels.decoder_ops import OPERATORS, decoder_ops  # noqa: E402
 
-MOST_LAUNCHES_PER_LAYER = 23
 HIDDEN, HEADS, KV_HEADS, DIM, CAPACITY, EXPERTS, TOP_K, INNER = 32, 4, 2, 8, 16, 8, 3, 12
 
 
@@ -162,27 +156,3 @@ def in_half_precision(inputs):
 
 
 ON_THE_HOST = ("pack_experts", "cache_shape", "cache_rows")
-
-
-@pytest.mark.parametrize("name", [name for name in OPERATORS if name not in ON_THE_HOST])
-def test_a_wrapper_launches_what_it_declares(stand_ins, name):
-    module = decoder_ops("Ascend")
-    inputs = prepared(module, name, inputs_of(name, 1))
-    kept = {"experts": (1,), "prepare_mask": (0,)}.get(name, ())
-    inputs = [x if i in kept else half for i, (x, half) in enumerate(zip(inputs, in_half_precision(inputs)))]
-    stand_ins.launched.clear()
-    getattr(module, name)(*inputs)
-    assert tuple(stand_ins.launched) == getattr(module, name).launches
-
-
-def test_a_mask_that_is_not_prepared_costs_a_launch(stand_ins):
-    decoder_ops("Ascend").decode_attention(*inputs_of("decode_attention", 1))
-    assert stand_ins.launched == ["Less", "PromptFlashAttention"]
-
-
-def test_a_layer_launches_few_operators():
-    assert len(launched_operators()) <= MOST_LAUNCHES_PER_LAYER
-    assert launched_operators(("route", "linear")) == (*decoder_ops("Ascend").route.launches, "MatMul")
-    once = {*ON_THE_HOST, "pack_gathered", "prepare_mask", "prefill_attention"}
-    shared = {"swiglu"}  # of dense and shared experts
-    assert set(THINKER_DECODE_LAYER) == set(OPERATORS) - once - shared
