@@ -54,3 +54,15 @@ def test_a_visible_card_is_chosen_and_nothing_is_filled(monkeypatch):
 def test_importing_the_package_imports_no_mindspore():
     check = "import sys, ms_omni.kernels, ms_omni.kernels.cpu; sys.exit('mindspore' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check]).returncode == 0
+
+
+def test_a_rank_without_a_card_says_how_many_there_are(monkeypatch):
+    import mindspore as ms
+
+    def no_such_card(device):
+        raise ValueError("The argument 'device_id' must be less than device count: 1, but got 1.")
+
+    monkeypatch.setattr(device_module, "num_ascend_cards", lambda: 1)
+    monkeypatch.setattr(ms, "set_device", no_such_card)
+    with pytest.raises(OmniError, match="^--device Ascend: no card for this rank, 1 are visible to MindSpore: start 1 "):
+        setup_device("Ascend")
