@@ -27,7 +27,8 @@ python=$(cd "$(dirname "$python")" && pwd)/$(basename "$python")
 home=$(env -u LD_PRELOAD "$python" "$root/tests/ascend_emulator/build.py")
 
 export EMULATED=1
-export PATH=$(dirname "$python"):$PATH:$home/cann/latest/compiler/ccec_compiler/bin
+PATH=$(dirname "$python"):$PATH:$home/cann/latest/compiler/ccec_compiler/bin
+export PATH
 export ASCEND_HOME_PATH=$home/cann/latest
 export ASCEND_OPP_PATH=$home/cann/latest/opp/
 export ASCEND_AICPU_PATH=$home/cann/latest
