@@ -62,7 +62,7 @@ def _bind(device: str) -> None:
         ms.set_device(device)
     except ValueError as error:  # a rank of msrun whose card is not there
         cards = num_ascend_cards()
-        message = f"--device {device}: no card for this rank, {cards} are visible to MindSpore: start {cards} ranks at most"
+        message = f"--device {device}: no card for this rank, MindSpore sees {cards}: start {cards} ranks at most"
         raise OmniError(message) from error
     except RuntimeError as error:
         current = ms.get_context("device_target")

@@ -90,10 +90,6 @@ class LaunchCounts:
             collectives=found["collectives"],
         )
 
-    def is_counted(self, mode: str) -> bool:
-        """False where the figures of one card, with the collectives that the code names, stand in."""
-        return bool(self.document["ways"][mode]["counted"])
-
     @property
     def source(self) -> str:
         """One line: on what was counted."""

@@ -180,8 +180,6 @@ def _counted(plan: Plan) -> Iterator[str]:
     counts = launch_counts()
     yield f"launches, synchronisations and collectives of the fused engine: {counts.source}, two ranks where they share"
     for mode in dict.fromkeys("none" if row.memory.cards == 1 else row.memory.mode for row in plan.rows):
-        if not counts.is_counted(mode):
-            continue
         works = [("a greedy Thinker token", thinker_token(plan.planned.text_config, mode))]
         if plan.planned.speak:
             works.append(("a sampled Talker frame", talker_frame(plan.planned.config.talker_config, mode)))
@@ -195,9 +193,6 @@ def _counted(plan: Plan) -> Iterator[str]:
 
 
 def _assumptions(plan: Plan) -> Iterator[str]:
-    for mode in dict.fromkeys(row.memory.mode for row in plan.rows):
-        if not launch_counts().is_counted(mode):
-            yield f"{mode}: launches as on one card, and the collectives that its code names; not counted yet"
     yield from plan.planned.hardware.sources
     if plan.planned.hardware.device == CPU:
         yield "as many launches on a CPU as on a card"

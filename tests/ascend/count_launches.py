@@ -105,18 +105,6 @@ def _fixed(table: Mapping[str, Any], unit: str, gauge: str) -> int:
     return table[unit].get(gauge, {}).get("fixed", 0)
 
 
-def assumed(mode: str, one_card: Mapping[str, Any]) -> dict[str, Any]:
-    """In the place of a way that is not counted yet: what one card does, and the collectives that its code names."""
-    units = json.loads(json.dumps(one_card))
-    for way in WAYS:
-        units[f"thinker_call_{way}"]["collectives"] = {"thinker": 8, "fixed": 8}
-        frame = (
-            {"talker": 2, "predictor": 0, "fixed": 2} if mode == "tp" else {"talker": 2, "predictor": 16, "fixed": 0}
-        )
-        units[f"talker_frame_{way}"]["collectives"] = frame
-    return {"units": units, "thinker_layer": {}, "whole": False, "counted": False}
-
-
 def layer_operators(runs: Sequence[Run]) -> dict[str, int]:
     """The launches that a Thinker layer adds to a call, by kind and name."""
     few, more, _ = (run["counts"]["thinker_call_greedy"] for run in runs)
@@ -161,13 +149,9 @@ def main() -> None:
                 "units": fitted(runs, one_card),
                 "thinker_layer": layer_operators(runs),
                 "whole": False,
-                "counted": True,
             }
             write(document)
             print(f"{mode}: counted", flush=True)
-    for mode in RANKS.keys() - document["ways"].keys():
-        document["ways"][mode] = assumed(mode, document["ways"]["none"]["units"])
-        write(document)
     for mode in filter(None, arguments.whole.split(",")):
         (run,) = count([{"mode": mode, "layers": RELEASED_LAYERS, "ways": WAYS[:1]}], RANKS[mode])
         if wrong := differences(LaunchCounts(document), run):

@@ -45,9 +45,7 @@ def as_markdown(document: Mapping[str, Any]) -> str:
     head = HEAD.format(
         source=source, dtype=document["dtype"], tokens=TOKENS_PER_CALL, whole=", ".join(whole) or "none so far"
     )
-    blocks = [head, *(_way(counts, mode) for mode in TITLES if mode in document["ways"] and counts.is_counted(mode))]
-    if missing := [mode for mode in TITLES if mode in document["ways"] and not counts.is_counted(mode)]:
-        blocks.append(f"Not counted yet: {', '.join(missing)}.\n")
+    blocks = [head, *(_way(counts, mode) for mode in TITLES if mode in document["ways"])]
     if "none" in document["ways"]:
         blocks.append(_operators(document["ways"]["none"]["thinker_layer"]))
     return "\n".join(blocks)

@@ -64,5 +64,5 @@ def test_a_rank_without_a_card_says_how_many_there_are(monkeypatch):
 
     monkeypatch.setattr(device_module, "num_ascend_cards", lambda: 1)
     monkeypatch.setattr(ms, "set_device", no_such_card)
-    with pytest.raises(OmniError, match="^--device Ascend: no card for this rank, 1 are visible to MindSpore: start 1 "):
+    with pytest.raises(OmniError, match="^--device Ascend: no card for this rank, MindSpore sees 1: start 1 "):
         setup_device("Ascend")
