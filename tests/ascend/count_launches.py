@@ -4,7 +4,7 @@ ms_omni/assets/launch_counts.json, which `plan` reads, and docs/benchmarks/launc
     python tests/ascend/count_launches.py [--modes none,ep,tp,zero3] [--whole none]
 
 Three small checkpoints of few layers tell what is fixed and what each layer adds, exactly: nothing else depends on the
-number of layers. --whole counts the released number of layers too, and fails where it is not what these foretell. Needs
+number of layers. --whole counts the released number of layers too, and notes what is not as these foretell. Needs
 what launch/emulated.sh needs; some minutes a way, and some more for each of --whole.
 """
 
@@ -148,17 +148,15 @@ def main() -> None:
             document["ways"][mode] = {
                 "units": fitted(runs, one_card),
                 "thinker_layer": layer_operators(runs),
-                "whole": False,
+                "whole": None,  # or the differences that were found with the released number of layers
             }
             write(document)
             print(f"{mode}: counted", flush=True)
     for mode in filter(None, arguments.whole.split(",")):
         (run,) = count([{"mode": mode, "layers": RELEASED_LAYERS, "ways": WAYS[:1]}], RANKS[mode])
-        if wrong := differences(LaunchCounts(document), run):
-            raise SystemExit("\n".join(wrong))
-        document["ways"][mode]["whole"] = True
+        document["ways"][mode]["whole"] = differences(LaunchCounts(document), run)
         write(document)
-        print(f"{mode}: the released number of layers as foretold", flush=True)
+        print(f"{mode}: the released number of layers counted; not as foretold:", document["ways"][mode]["whole"])
 
 
 def write(document: dict[str, Any]) -> None:

@@ -17,9 +17,8 @@ Made by `python tests/ascend/count_launches.py`; `ms-omni plan` reads the same f
 {source}, {dtype}. Counts are of the host's calls; no time was measured, and CANN itself may do more for one of them.
 Ways that share a model: rank 0 of two.
 
-Each count is `fixed + layers x per layer`, the same for any number of layers: three checkpoints of one to four layers
-with small widths tell both, and the released number of layers was counted as a check with: {whole}. Widths matter only
-where an operator is chosen by them: head sizes and the number of chosen experts are the released ones.
+Each count is `fixed + layers x per layer`: three checkpoints of one to four layers with small widths tell both. {whole}
+Widths matter only where an operator is chosen by them: head sizes and the number of chosen experts are the released ones.
 
 | unit | what it is |
 |---|---|
@@ -40,15 +39,23 @@ TITLES = {"none": "One card", "ep": "`--parallel ep`", "tp": "`--parallel tp`", 
 
 def as_markdown(document: Mapping[str, Any]) -> str:
     counts = LaunchCounts(document)
-    whole = [mode for mode, way in document["ways"].items() if way["whole"]]
     source = counts.source[0].upper() + counts.source[1:]
     head = HEAD.format(
-        source=source, dtype=document["dtype"], tokens=TOKENS_PER_CALL, whole=", ".join(whole) or "none so far"
+        source=source, dtype=document["dtype"], tokens=TOKENS_PER_CALL, whole=_checks(document["ways"])
     )
     blocks = [head, *(_way(counts, mode) for mode in TITLES if mode in document["ways"])]
     if "none" in document["ways"]:
         blocks.append(_operators(document["ways"]["none"]["thinker_layer"]))
     return "\n".join(blocks)
+
+
+def _checks(ways: Mapping[str, Any]) -> str:
+    """What was counted with the released number of layers, in sentences."""
+    checked = {mode: way["whole"] for mode, way in ways.items() if way["whole"] is not None}
+    if not checked:
+        return "The released number of layers was not counted."
+    found = [f"{mode}: {'; '.join(wrong) or 'all as foretold'}." for mode, wrong in checked.items()]
+    return "With the released number of layers, greedy, the counts are these but for: " + " ".join(found)
 
 
 def _way(counts: LaunchCounts, mode: str) -> str:
