@@ -18,7 +18,7 @@ Made by `python tests/ascend/count_launches.py`; `ms-omni plan` reads the same f
 Ways that share a model: rank 0 of two.
 
 Each count is `fixed + layers x per layer`: three checkpoints of one to four layers with small widths tell both. {whole}
-Widths matter only where an operator is chosen by them: head sizes and the number of chosen experts are the released ones.
+Widths matter only where an operator is chosen by them: head sizes and the numbers of chosen experts are as released.
 
 | unit | what it is |
 |---|---|
