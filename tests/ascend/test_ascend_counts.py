@@ -97,10 +97,8 @@ def test_a_token_and_a_frame_of_the_released_model():
         assert talker_frame(talker, mode).launches == sum(frame)
 
 
-WAYS = [pytest.param(mode, marks=pytest.mark.slow if size == 1 else pytest.mark.long) for mode, size in RANKS.items()]
-
-
-@pytest.mark.parametrize("mode", WAYS)
+@pytest.mark.long
+@pytest.mark.parametrize("mode", RANKS)
 def test_the_backend_does_what_the_table_says(mode):
     (run,) = count([{"mode": mode, "layers": OTHER, "ways": ["greedy", "sampled"]}], RANKS[mode])
     assert set(run["counts"]) == set(UNITS)
