@@ -10,6 +10,7 @@ from typing import Any
 from ms_omni.acceptance.findings import DIFFERS, ERROR, OK, SKIPPED, Check, worst
 from ms_omni.acceptance.journal import CARD, END, checks_of, unfinished
 from ms_omni.acceptance.steps import STEPS
+from ms_omni.profiling.environment import EMULATED
 
 SCHEMA_VERSION = 1
 
@@ -63,7 +64,10 @@ class Acceptance:
         return next((result.soc for result in self.ranks if result.soc), "unknown")
 
     def verdict(self) -> str:
-        """One line."""
+        """One line, which says so where the card is emulated."""
+        return self._verdict() + (f" ({EMULATED})" if self.header.get("emulated") else "")
+
+    def _verdict(self) -> str:
         right = sum(check.verdict == OK for _, check in self.checks)
         skipped = sum(check.verdict == SKIPPED for _, check in self.checks)
         where = self.soc + (f", {len(self.ranks)} ranks" if len(self.ranks) > 1 else "")

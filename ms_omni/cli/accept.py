@@ -153,7 +153,7 @@ def _wait_for_ranks(job: Path, world_size: int) -> None:
 def _header() -> dict[str, Any]:
     from ms_omni.acceptance.privacy import redact
     from ms_omni.cli.machine import Machine
-    from ms_omni.profiling.environment import commit, versions
+    from ms_omni.profiling.environment import commit, is_emulated, versions
 
     machine = Machine()
     known = {
@@ -164,6 +164,7 @@ def _header() -> dict[str, Any]:
     }
     return {
         "made_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "emulated": is_emulated(),
         "commit": commit(),
         "versions": versions() | {name: redact(version) for name, version in known.items() if version},
     }

@@ -16,6 +16,7 @@ from ms_omni.checkpoint.reader import CheckpointReader
 from ms_omni.profiling.document import Machine, Model
 
 PACKAGES = ("mindspore", "mindone", "transformers", "numpy")
+EMULATED = "emulated operators, no card"
 # What `ms-omni tiny` writes beside the random weights.
 RANDOM_MARK = "ms_omni_tiny.json"
 _SIZES = (
@@ -55,6 +56,11 @@ def _git(directory: Path, *words: str) -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def is_emulated() -> bool:
+    """Whether a card here is one of launch/emulated.sh: no figure of it may pass for a card's."""
+    return bool(os.environ.get("EMULATED"))
 
 
 def device_name(device: str) -> str:
@@ -134,8 +140,8 @@ def caveats(device: str, model: Model) -> list[str]:
     said = []
     if device == "CPU":
         said.append("CPU")
-    elif os.environ.get("EMULATED"):  # launch/emulated.sh
-        said.append("emulated operators, no card")
+    elif is_emulated():
+        said.append(EMULATED)
     if model.weights == "random":
         said.append("random weights")
     if model.weights == "built in":

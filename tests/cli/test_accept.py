@@ -173,3 +173,12 @@ def test_long_messages_are_cut():
     said = message_of(RuntimeError("x" * 10_000))
     assert len(said) <= LONGEST + 2 and said.startswith("RuntimeError: x")
     assert message_of(ValueError()) == "ValueError"
+
+
+def test_an_emulated_card_is_called_one(monkeypatch):
+    monkeypatch.setenv("EMULATED", "1")
+    found = acceptance(RIGHT, header=_header())
+    assert found.verdict() == "accepted: Ascend910B4: 2 checks ok (emulated operators, no card)"
+    assert found.to_json()["emulated"] is True and found.verdict() in printed(found)
+    monkeypatch.delenv("EMULATED")
+    assert acceptance(RIGHT, header=_header()).verdict() == "accepted: Ascend910B4: 2 checks ok"
