@@ -17,6 +17,7 @@ from ms_omni.acceptance.messages import message_of
 from ms_omni.acceptance.steps import STEPS
 from ms_omni.kernels.device import num_ascend_cards, setup_device
 from ms_omni.parallel.world import World, is_scheduler, is_under_msrun, start_world
+from ms_omni.runtime.card import card_name
 
 EXIT_NO_CARD = 2
 
@@ -44,7 +45,7 @@ def work(
         journal.note(NO_CARD)
         return None
     device = setup_device("Ascend")
-    journal.note(CARD, soc=soc_name())
+    journal.note(CARD, soc=card_name())
     done = frozenset((check.step, check.name) for check in checks_of(read_journal(journal.path)))
     bench = Bench(journal, device, quick, done=done, restarts=restarts)
     bench = replace(bench, world=_meet(bench))
@@ -65,13 +66,6 @@ def run_steps(bench: Bench, names: tuple[str, ...], after_step: Callable[[World]
             bench.journal.check(Check(step.name, "preparation", ERROR, 0.0, message=message_of(error)))
         bench.journal.note(STEP, step=step.name)
         after_step(bench.world)
-
-
-def soc_name() -> str:
-    """As MindSpore names this process's card: Ascend910B2, Ascend910_9392."""
-    import mindspore as ms
-
-    return str(ms.hal.get_device_name(0))
 
 
 def _meet(bench: Bench) -> World:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from mindspore import Parameter, ParameterTuple, Tensor, mint, nn
+from mindspore import ParameterTuple, Tensor, mint, nn
 
+from ms_omni.checkpoint.parameters import parameter
 from ms_omni.runtime.decoder_spec import DecoderSpec
 
 HIDDEN_SCORE = -1e30  # added to the scores of cache rows that are not filled yet
@@ -22,7 +23,11 @@ class KeyValueCache(nn.Cell):
         shape = operators.cache_shape(spec.num_kv_heads, capacity, spec.head_dim)
 
         def rows(kind: str) -> ParameterTuple:
-            return ParameterTuple(_zeros(shape, dtype, f"{name}.{kind}.{i}") for i in range(spec.num_layers))
+            return ParameterTuple(
+                # Made on the device: `Parameter(mint.zeros(...))` would fetch them and send them back
+                parameter(mint.zeros(shape, dtype=dtype), f"{name}.{kind}.{i}")
+                for i in range(spec.num_layers)
+            )
 
         self.keys, self.values = rows("keys"), rows("values")
         self.first_rows = self.rows(0, 1)
@@ -41,10 +46,3 @@ class KeyValueCache(nn.Cell):
         rows = self.rows(0, smaller.capacity)
         for old, new in zip((*smaller.keys, *smaller.values), (*self.keys, *self.values), strict=True):
             self.ops.write_cache(new, old.reshape(-1, old.shape[-1]), rows)
-
-
-def _zeros(shape: tuple[int, ...], dtype: Any, name: str) -> Parameter:
-    """Made on the device: what `Parameter(mint.zeros(...))` holds was fetched from there, and goes back at its first
-    use."""
-    parameter = Parameter(Tensor([0], dtype), name=name, requires_grad=False)
-    return parameter.set_data(mint.zeros(shape, dtype=dtype), slice_shape=True)
