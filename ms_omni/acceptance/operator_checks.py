@@ -185,7 +185,7 @@ def experts(case: Case) -> Finding:
     chosen[0] = np.append(np.arange(top_k - 1), count - 1)[::-1]
     shares = formulas.softmax(random("shares", case.tokens, top_k, dtype=np.float64)).astype(np.float32)
     x = case.make("x", case.tokens, hidden)
-    packed = case.ops.pack_experts(gate_up, down)
+    packed = [tensor.contiguous() for tensor in case.call("pack_experts", [gate_up, down])]  # as loading does
     made = case.call("experts", [x, shares, chosen, *packed])
     return case.finding("experts", (made, formulas.experts(array_of(x), array_of(shares), chosen, gate_up, down)))
 

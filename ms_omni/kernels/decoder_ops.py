@@ -12,13 +12,12 @@ from types import ModuleType
 
 _MODULES = {"Ascend": "ms_omni.kernels.decoder_ops_ascend", "CPU": "ms_omni.kernels.decoder_ops_cpu"}
 
-# Once, at loading:     pack_gathered; under zero3 in every layer. pack_experts is the same on the host
+# Once, at loading:     pack_experts; under zero3 in every layer
 # On the host:          cache_shape, cache_rows
 # Once a token or step: prepare_mask
 # In every layer:       the others
 OPERATORS = (
     "pack_experts",
-    "pack_gathered",
     "cache_shape",
     "cache_rows",
     "prepare_mask",

@@ -21,13 +21,9 @@ JIT_OPTIONS = {"jit_level": "O0", "infer_boost": "on"}
 TOKENS_IN_NUMPY = False
 
 
-def pack_experts(gate_up: np.ndarray, down: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """gate_up: (E, 2I, H), down: (E, H, I). GroupedMatmulV4 cannot transpose: (E, H, 2I) and (E, I, H), contiguous."""
-    return np.ascontiguousarray(gate_up.swapaxes(1, 2)), np.ascontiguousarray(down.swapaxes(1, 2))
-
-
-def pack_gathered(gate_up: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
-    """`pack_experts` of tensors, in a graph and outside."""
+def pack_experts(gate_up: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
+    """gate_up: (E, 2I, H), down: (E, H, I). GroupedMatmulV4 cannot transpose: (E, H, 2I) and (E, I, H), outside graphs
+    as views."""
     return primitives.transpose(gate_up, (0, 2, 1)), primitives.transpose(down, (0, 2, 1))
 
 

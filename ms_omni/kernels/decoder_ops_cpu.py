@@ -29,13 +29,9 @@ _bmm_t = ops.BatchMatMul(transpose_b=True)
 _bmm = ops.BatchMatMul()
 
 
-def pack_experts(gate_up: np.ndarray, down: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The experts' weights as `experts` reads them: here, as they come. (E, 2I, H) and (E, H, I), any dtype."""
-    return gate_up, down
-
-
-def pack_gathered(gate_up: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
-    """`pack_experts` of tensors, in a graph and outside."""
+def pack_experts(gate_up: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
+    """The experts' weights as `experts` reads them, in a graph and outside: here, as they come. (E, 2I, H) and (E, H,
+    I), any dtype."""
     return gate_up, down
 
 

@@ -160,7 +160,7 @@ class DecoderLayer(nn.Cell):
         else:
             parts = self.all_experts()
         gate, up, down = [expert_matrices(parts, piece) for piece in self.expert]
-        gate_up, down = self.ops.pack_gathered(ops.concat((gate, up), 1), down)
+        gate_up, down = self.ops.pack_experts(ops.concat((gate, up), 1), down)
         return self.ops.experts(x, weights, chosen, gate_up, down)
 
     def chosen_experts(self, chosen: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ def layer_weights(
 
     norm_post: (hidden,). q_norm, k_norm: (head_dim,). qkv: ((heads + 2 kv_heads) * head_dim, hidden). o: (hidden,
     heads * head_dim), and with biases qkv_bias and o_bias of their first axes. Experts: router (experts, hidden),
-    gate_up (experts, 2 * intermediate, hidden) and down (experts, hidden, intermediate) as the device's `pack_gathered`
+    gate_up (experts, 2 * intermediate, hidden) and down (experts, hidden, intermediate) as the device's `pack_experts`
     makes them. A dense or shared one: dense_gate_up (2 * intermediate, hidden), dense_down (hidden, intermediate), and
     shared_gate (1, hidden) for the latter."""
 
@@ -34,7 +34,7 @@ def layer_weights(
     gate_up = read.stacked([[f"mlp.experts.{i}.{name}" for name in ("gate_proj", "up_proj")] for i in experts])
     down = read.stacked([[f"mlp.experts.{i}.down_proj"] for i in experts])
     # Transposed, where it must be, by the device
-    packed = operators.pack_gathered(device_tensor(gate_up), device_tensor(down))
+    packed = operators.pack_experts(device_tensor(gate_up), device_tensor(down))
     weights["gate_up"], weights["down"] = (tensor.contiguous() for tensor in packed)
     if spec.shared_expert:
         weights |= _dense(read, "mlp.shared_expert.")

@@ -204,7 +204,7 @@ def test_experts(run, tokens, num_experts, top_k, size, inner):
     gate_up, down = gate_up / size**0.5, down / inner**0.5
     weights, chosen = routing(x, random(num_experts, size, seed=1), top_k, True)
     weights, chosen = weights.astype(np.float32), chosen.astype(np.int32)
-    inputs = tensors(x, weights, chosen, *cpu_ops.pack_experts(gate_up, down))
+    inputs = tensors(x, weights, chosen, gate_up, down)
     close(run(cpu_ops.experts, inputs), mixture(x, weights, chosen, gate_up, down))
 
 
