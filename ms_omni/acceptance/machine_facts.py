@@ -10,6 +10,7 @@ import numpy as np
 from ms_omni.acceptance.bench import Bench
 from ms_omni.acceptance.findings import Finding
 from ms_omni.acceptance.privacy import variables
+from ms_omni.runtime.card import card_properties
 
 
 def run(bench: Bench) -> None:
@@ -23,7 +24,7 @@ def _card(bench: Bench) -> dict[str, Any]:
     import mindspore as ms
 
     ms.Tensor(np.zeros(1, np.float32)) + 1  # a card says 0 bytes free before its first use
-    properties = ms.hal.get_device_properties(0)
+    properties = card_properties()
     return {
         "soc": str(properties.name),
         "total_memory_bytes": int(properties.total_memory),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from functools import cache
+from typing import Any
 
 from ms_omni.errors import OmniError
 from ms_omni.parallel.world import is_scheduler, is_under_msrun
@@ -29,11 +30,16 @@ def card_name() -> str:
     return str(ms.hal.get_device_name(_index()))
 
 
-def card_hardware() -> Hardware:
-    """What a plan assumes of this card. A warning in the log says what is not known of it."""
+def card_properties() -> Any:
+    """What MindSpore says of this card: name, total_memory, free_memory in bytes (0 where it does not know)."""
     import mindspore as ms
 
-    hardware, note = measured_hardware(card_name(), int(ms.hal.get_device_properties(_index()).total_memory))
+    return ms.hal.get_device_properties(_index())
+
+
+def card_hardware() -> Hardware:
+    """What a plan assumes of this card. A warning in the log says what is not known of it."""
+    hardware, note = measured_hardware(card_name(), int(card_properties().total_memory))
     if note:
         logger.warning("%s", note)
     return hardware
@@ -51,7 +57,7 @@ def limit_pool() -> int | None:
 
     if is_scheduler():
         return None
-    free = int(ms.hal.get_device_properties(_index()).free_memory)
+    free = int(card_properties().free_memory)
     if free == 0:
         return None
     whole_gib = pool_bytes(free, _communicators(), os.environ.get("HCCL_BUFFSIZE", "")) // GIB
