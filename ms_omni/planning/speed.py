@@ -137,13 +137,23 @@ def _talker(planned: Planned, context: int, mode: str, cards: int) -> StepTime:
     if mode in ("ep", "tp"):
         moved = (1 if mode == "ep" else 2) * text.num_hidden_layers * text.hidden_size * planned.itemsize
     elif mode == "zero3":
-        moved = _talker_read(planned, 0, 1, 1) * (cards - 1) / cards
+        moved = _talker_weights(talker) * planned.itemsize * (cards - 1) / cards
         read += 2 * moved
     return _step(planned.hardware, read, talker_frame(talker, mode), moved, cards)
 
 
-def _predictor_layers(talker: Any) -> int:
-    return talker.num_code_groups * talker.code_predictor_config.num_hidden_layers
+def _talker_weights(talker: Any) -> float:
+    """Values of the layers of a frame: the Talker's with the chosen experts, the code predictor's once, though it
+    takes 16 steps (equal gathers of a graph are joined)."""
+    text, predictor = talker.text_config, talker.code_predictor_config
+    expert = 3 * text.hidden_size * text.moe_intermediate_size
+    shared = 3 * text.hidden_size * text.shared_expert_intermediate_size
+    layer = _attention(text) + text.num_experts_per_tok * expert + shared
+    return text.num_hidden_layers * layer + predictor.num_hidden_layers * _dense_layer(predictor)
+
+
+def _dense_layer(predictor: Any) -> float:
+    return _attention(predictor) + 3 * predictor.hidden_size * predictor.intermediate_size
 
 
 def _talker_read(planned: Planned, context: int, ep: int, tp: int) -> float:
@@ -154,9 +164,9 @@ def _talker_read(planned: Planned, context: int, ep: int, tp: int) -> float:
     layer = _attention(text) / tp + text.num_experts * hidden + busiest_share(text.num_experts_per_tok, ep) * expert
     layer += 3 * hidden * text.shared_expert_intermediate_size / tp
     layer += 2 * context * max(text.num_key_value_heads / tp, 1) * text.head_dim
-    dense = _attention(predictor) + 3 * predictor.hidden_size * predictor.intermediate_size
+    dense = talker.num_code_groups * predictor.num_hidden_layers * _dense_layer(predictor)
     heads = text.vocab_size * hidden + (talker.num_code_groups - 1) * predictor.vocab_size * predictor.hidden_size
-    return (text.num_hidden_layers * layer + _predictor_layers(talker) * dense + heads) * planned.itemsize
+    return (text.num_hidden_layers * layer + dense + heads) * planned.itemsize
 
 
 def _step(hardware: Hardware, read: float, work: Work, moved: float, cards: int) -> StepTime:

@@ -72,6 +72,15 @@ def test_terms_add_up(instruct):
     assert zero3.collective_bytes == 48 * (2 * 2048 * 128 * 36 / 4 + 8 * 3 * 2048 * 768) * 2 / 2
 
 
+def test_a_frames_gathers_bring_the_code_predictor_once(instruct):
+    """Counted: two for each of 20 layers, one for each of the predictor's 5, and those of ids and codes."""
+    frame = plan_speed(instruct, 0, "zero3", 2).talker
+    talker_layer = 2 * 1024 * 128 * 18 + 6 * 3 * 1024 * 384 + 3 * 1024 * 768
+    predictor_layer = 2 * 1024 * 128 * 24 + 3 * 1024 * 3072
+    assert frame.collective_bytes == (20 * talker_layer + 5 * predictor_layer) * 2 / 2
+    assert 2 * 20 + 5 < frame.collectives < 2 * 20 + 16 * 5
+
+
 def test_collectives_are_those_of_the_code(instruct):
     """ep: one a layer. tp: two, the embedding and the logits. zero3: a gather a layer, and one a
     call of four tokens. Then the token."""
