@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import Any
 
+from ms_omni.mindone_import import import_few_models
+
 __version__ = "0.1.0"
 
 _EXPORTS = {
@@ -22,6 +24,8 @@ _EXPORTS = {
 }
 
 __all__ = [*_EXPORTS, "__version__"]
+
+import_few_models()
 
 
 def __getattr__(name: str) -> Any:

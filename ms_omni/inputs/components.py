@@ -38,7 +38,7 @@ def image_processor(directory: Path, min_pixels: int | None, max_pixels: int | N
 
     min_pixels and max_pixels replace the checkpoint's, as keywords of transformers' from_pretrained do. It ignores
     `size`, so a file that limits the area by `size` alone is translated (transformers' fast processor reads it)."""
-    from mindone.transformers import Qwen2VLImageProcessor
+    from mindone.transformers.models.qwen2_vl.image_processing_qwen2_vl import Qwen2VLImageProcessor
 
     settings = _image_settings(directory)
     size = settings.pop("size", None) or {}
@@ -64,7 +64,7 @@ def _image_settings(directory: Path) -> dict[str, Any]:
 
 def feature_extractor(directory: Path) -> Any:
     """mindone's `WhisperFeatureExtractor`: log-mel spectrograms in numpy (float64 inside), some frames at a time."""
-    from mindone.transformers import WhisperFeatureExtractor
+    from mindone.transformers.models.whisper.feature_extraction_whisper import WhisperFeatureExtractor
 
     class FeatureExtractor(WhisperFeatureExtractor):
         def _np_extract_fbank_features(self, waveform_batch: np.ndarray) -> np.ndarray:
@@ -79,7 +79,7 @@ def video_processor(directory: Path) -> Any:
     Its own call needs operators that MindSpore's CPU lacks, rounds resized frames to bytes (through Pillow) where
     transformers keeps floats, and reshapes videos of different lengths by the last one's. Like transformers, a
     checkpoint without video_preprocessor_config.json uses preprocessor_config.json."""
-    from mindone.transformers import Qwen2VLVideoProcessor
+    from mindone.transformers.models.qwen2_vl.video_processing_qwen2_vl import Qwen2VLVideoProcessor
 
     class VideoProcessor(Qwen2VLVideoProcessor):
         def __call__(self, videos: Any, images: Any = None, **kwargs: Any) -> dict[str, np.ndarray]:
