@@ -54,7 +54,7 @@ def _plain(a, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
             for p, d, n, s in zip(place, a.dilation, sizes, a.stride, strict=True)
         )
         part = x[(slice(None), slice(None), slice(None), *at)].reshape(batch, groups, x.shape[2], -1)
-        one = weight[(slice(None), slice(None), slice(None), *place)]
+        one = _at(weight, place)
         made += one[..., 0, None] * part if x.shape[2] == 1 else one @ part
     return made.reshape(a.output.shape)
 
@@ -87,11 +87,16 @@ def _transposed(a, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
             slice(p * d, p * d + (n - 1) * s + 1, s)
             for p, d, n, s in zip(place, a.dilation, sizes, a.stride, strict=True)
         )
-        one = weight[(slice(None), slice(None), slice(None), *place)].swapaxes(1, 2)
+        one = _at(weight, place).swapaxes(1, 2)
         part = (one @ flat).reshape(batch, groups, per_group, *sizes)
         made[(slice(None), slice(None), slice(None), *at)] += part
     kept = tuple(slice(before, before + n) for (before, _), n in zip(pads, a.output.shape[2:], strict=True))
     return made[(slice(None), slice(None), slice(None), *kept)].reshape(a.output.shape)
+
+
+def _at(weight: np.ndarray, place: tuple[int, ...]) -> np.ndarray:
+    """The kernel's values at one place, without gaps: numpy multiplies matrices with gaps twenty times slower."""
+    return np.ascontiguousarray(weight[(slice(None), slice(None), slice(None), *place)])
 
 
 def _pads(a) -> list[tuple[int, int]]:
