@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from ms_omni.checkpoint import built_in
 from ms_omni.errors import OmniError
 
 # auto is fused, and mindone for decoder layers that the compiled runtime does not know.
@@ -60,7 +61,7 @@ class SamplingParams:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 flag = "--" + name.replace("_", "-")
-                raise OmniError(f"{flag} {value}: expected a value from {low:g} to {high:g}")
+                raise OmniError(f"{flag} {value}: expected a value from {low} to {high}")
 
     def resolved(self, generation_config: Mapping[str, Any]) -> SamplingParams:
         """Every None replaced. `generation_config` is the content of generation_config.json: `thinker_*` and
@@ -81,14 +82,14 @@ class SamplingParams:
 
 _RANGES = (
     ("thinker_max_new_tokens", 1, 1 << 20),
-    ("thinker_temperature", 0.0, 100.0),
-    ("thinker_top_p", 0.0, 1.0),
+    ("thinker_temperature", 0, 100),
+    ("thinker_top_p", 0, 1),
     ("thinker_top_k", 0, 1 << 20),
     ("talker_max_new_tokens", 2, 1 << 20),
-    ("talker_temperature", 0.0, 100.0),
-    ("talker_top_p", 0.0, 1.0),
+    ("talker_temperature", 0, 100),
+    ("talker_top_p", 0, 1),
     ("talker_top_k", 0, 1 << 20),
-    ("talker_repetition_penalty", 0.01, 100.0),
+    ("talker_repetition_penalty", 0.01, 100),
     ("seed", 0, 2**31 - 1),
 )
 
@@ -97,7 +98,7 @@ _RANGES = (
 class EngineConfig:
     """What OmniEngine.from_pretrained takes. `auto` picks what the device can do."""
 
-    model: str
+    model: str = built_in.NAME
     engine: str = "auto"
     parallel: str = "none"
     device: str = "auto"

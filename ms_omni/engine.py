@@ -6,13 +6,14 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ms_omni.checkpoint import built_in
 from ms_omni.config import EngineConfig, SamplingParams
 from ms_omni.errors import OmniError, UnknownDecoderError
 from ms_omni.outputs import AudioOutput, OmniOutput, StreamChunk, StreamEnd, Usage
@@ -49,8 +50,10 @@ class OmniEngine:
         self.load_s = time.perf_counter() - start
 
     @classmethod
-    def from_pretrained(cls, model: str | Path, *, progress: Progress | None = None, **settings: Any) -> OmniEngine:
-        """Loads a checkpoint directory, or a hub name that is in the local hub cache.
+    def from_pretrained(
+        cls, model: str | Path = built_in.NAME, *, progress: Progress | None = None, **settings: Any
+    ) -> OmniEngine:
+        """Loads a checkpoint directory, a hub name that is in the local hub cache, or the built-in tiny model.
 
         settings: the fields of EngineConfig (engine, parallel, device, dtype, attn_implementation, with_talker,
         min_pixels, max_pixels, media_reader, compile_cache, data_parallel). progress: called with (stage, done,
@@ -132,7 +135,7 @@ class OmniEngine:
         group with theirs, until they have called it too. Otherwise returns at once."""
         self.runtime.take_part()
 
-    def stream(self, conversation: list[dict[str, Any]], **options: Any) -> Iterator[StreamChunk]:
+    def stream(self, conversation: list[dict[str, Any]], **options: Any) -> Generator[StreamChunk, None, None]:
         """As `generate`, in pieces as they come: TextDelta and AudioChunk, then a StreamEnd. Closing the iterator ends
         the work at its next token or chunk."""
         chunks: queue.Queue[StreamChunk | BaseException] = queue.Queue()

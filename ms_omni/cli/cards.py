@@ -19,13 +19,13 @@ def check_cards(machine: Machine, wanted: int, words: list[str]) -> str:
 
     Raises OmniError when there are fewer cards (ASCEND_RT_VISIBLE_DEVICES counts), or one of them is in use.
     """
-    if _asks_for_cpu(words):
+    if device_of(words) == "CPU":
+        return "CPU"
+    if device_here(machine) == "CPU":
         return "CPU"
     table = machine.run(["npu-smi", "info"]) or ""
     cards = {card.index: card for card in parse_npu_smi(table)}
     present = sorted(cards) or machine.device_nodes()
-    if not present:
-        return "CPU"
     visible = _visible(machine, present)
     if wanted > len(visible):
         where = f"{VISIBLE_VARIABLE} names {len(visible)}" if len(visible) < len(present) else "this machine has"
@@ -41,6 +41,11 @@ def check_cards(machine: Machine, wanted: int, words: list[str]) -> str:
     return "Ascend"
 
 
+def device_here(machine: Machine) -> str:
+    """Ascend where there are cards, busy or not; else CPU."""
+    return "Ascend" if parse_npu_smi(machine.run(["npu-smi", "info"]) or "") or machine.device_nodes() else "CPU"
+
+
 def card_power(machine: Machine, count: int) -> list[float] | None:
     """Watts of the `count` cards that a job on this machine takes, where npu-smi gives them; None where it gives none.
     Of a card with two chips npu-smi gives one figure for both."""
@@ -50,8 +55,11 @@ def card_power(machine: Machine, count: int) -> list[float] | None:
     return power or None
 
 
-def _asks_for_cpu(words: list[str]) -> bool:
-    return "--device=CPU" in words or ("--device", "CPU") in zip(words, words[1:], strict=False)
+def device_of(words: list[str]) -> str | None:
+    """What a command says of `--device`: CPU or Ascend; None for nothing or auto."""
+    given = [word.removeprefix("--device=") for word in words if word.startswith("--device=")]
+    given += [value for flag, value in zip(words, words[1:], strict=False) if flag == "--device"]
+    return given[-1] if given and given[-1] != "auto" else None
 
 
 def _visible(machine: Machine, present: list[int]) -> list[int]:

@@ -9,7 +9,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ms_omni.cli.parser import LineParser, did_you_mean, one_of, print_note, whole_number
+from ms_omni.cli.parser import LineParser, did_you_mean, is_terminal, one_of, print_note, whole_number
+from ms_omni.cli.progress import INTERVAL_VARIABLE
 from ms_omni.errors import OmniError
 
 if TYPE_CHECKING:
@@ -33,13 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--log-dir", metavar="DIR", type=Path, help="logs of all ranks; default msrun_log/PORT")
     add("--time-out", metavar="S", type=at_least_1, default=300, help="seconds for the ranks to meet; default 300")
     add("--bind-core", type=one_of("auto", "on", "off"), default="auto", help="pin ranks to cores; auto: on Ascend")
-    add("--dry-run", action="store_true", help="print the environment and the msrun line, and run nothing")
+    add("--dry-run", action="store_true", help="print the environment and the msrun line; nothing needs to be here")
     add("words", metavar="-- COMMAND ...", nargs=argparse.REMAINDER, help="what every rank runs")
 
 
 def run(args: argparse.Namespace) -> int:
     """Check everything on this machine, then run the job. Exit code 0; 1 when a rank failed; 2 for wrong input."""
-    from ms_omni.cli.cards import check_cards
+    from ms_omni.cli.cards import check_cards, device_here, device_of
     from ms_omni.cli.machine import Machine
     from ms_omni.cli.quiet import results_only_on_stdout
     from ms_omni.parallel.job import Job
@@ -47,9 +48,13 @@ def run(args: argparse.Namespace) -> int:
 
     words = args.words[1:] if args.words[:1] == ["--"] else args.words
     user = dict(os.environ)  # before libraries are kept quiet here
-    with results_only_on_stdout(args.debug):
-        _check_words(words, args.group_size or args.cards * args.nodes)
-    device = check_cards(Machine(), args.cards, words)
+    if args.dry_run:  # perhaps of another machine: its model and cards need not be here
+        _check_command(words)
+        device = device_of(words) or device_here(Machine())
+    else:
+        with results_only_on_stdout(args.debug):
+            _check_words(words, args.group_size or args.cards * args.nodes)
+        device = check_cards(Machine(), args.cards, words)
     spec = _spec(args, words, binds_cores=args.bind_core == "on" or (args.bind_core == "auto" and device == "Ascend"))
     line = msrun_line(spec, find_msrun())
     num_cores = len(os.sched_getaffinity(0))
@@ -58,6 +63,9 @@ def run(args: argparse.Namespace) -> int:
         print(shell_text(line, settings))
         return 0
     _make_directory(spec.log_dir)
+    print_note(f"starting {args.cards} {'ranks' if args.cards > 1 else 'rank'}; logs: {spec.log_dir}")
+    if is_terminal(sys.stderr):
+        settings.setdefault(INTERVAL_VARIABLE, "1")
     if spec.node_rank > 0:
         print_note(f"ranks {spec.local_ranks[0]} to {spec.local_ranks[-1]} run here; the result appears on machine 0")
     return Job(spec, line, job_environment(settings, user), sys.stdout, sys.stderr).run()
@@ -89,17 +97,17 @@ def _spec(args: argparse.Namespace, words: list[str], binds_cores: bool) -> JobS
     )
 
 
-def _check_words(words: list[str], group_size: int) -> None:
-    """Find what is wrong with the command here, once, and not in every rank. group_size: cards that share a model."""
+def _check_command(words: list[str]) -> argparse.Namespace | None:
+    """What the command's own parser makes of its flags; None for a script."""
     from ms_omni.cli.main import COMMANDS
 
     allowed = [command for command in COMMANDS if command != "launch"]
     if not words:
-        raise OmniError("nothing to launch: expected -- and a command, such as -- understand --model DIR --text Hello")
+        raise OmniError("nothing to launch: expected -- and a command, such as -- understand --text Hello")
     if words[0].endswith(".py"):
         if not Path(words[0]).is_file():
             raise OmniError(f"{words[0]}: no such script")
-        return
+        return None
     if words[0] not in allowed:
         guess = did_you_mean(words[0], allowed)
         raise OmniError(f"launch cannot run {words[0]!r}{guess}; expected one of {', '.join(allowed)}, or a script.py")
@@ -109,7 +117,14 @@ def _check_words(words: list[str], group_size: int) -> None:
     parser = LineParser(prog=f"ms-omni {words[0]}", usage=module.USAGE)
     module.add_arguments(parser)
     parser.add_argument("--debug", action="store_true")
-    args = parser.parse_args(words[1:])
+    return parser.parse_args(words[1:])
+
+
+def _check_words(words: list[str], group_size: int) -> None:
+    """Find what is wrong with the command here, once, and not in every rank. group_size: cards that share a model."""
+    args = _check_command(words)
+    if args is None:
+        return
     if words[0] == "understand":
         from ms_omni.cli.request import check_request
         from ms_omni.cli.settings import merge_settings

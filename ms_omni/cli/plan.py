@@ -7,7 +7,7 @@ import re
 
 from ms_omni.cli.parser import decimal_number, one_of, whole_number
 
-USAGE = "ms-omni plan --model DIR|instruct|thinking|captioner [--cards 1,2,4,8] [--hardware NAME] [flags]"
+USAGE = "ms-omni plan [--model instruct|thinking|captioner|DIR] [--cards 1,2,4,8] [--hardware NAME] [flags]"
 HELP = "memory and projected speed on so many cards, without loading the model"
 FORMATS = ("table", "markdown", "json")
 PARALLEL = ("all", "auto", "none", "zero3", "ep", "tp")
@@ -16,7 +16,10 @@ DTYPES = ("auto", "float32", "float16", "bfloat16")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--model", metavar="DIR", help="checkpoint directory, config.json, or a released model by name; required"
+        "--model",
+        metavar="DIR",
+        default="instruct",
+        help="a released model by name (default instruct), a checkpoint directory, config.json, or built-in",
     )
     parser.add_argument(
         "--cards", type=_counts, default=(1, 2, 4, 8), metavar="N,N", help="cards of a job (default 1,2,4,8)"
@@ -53,7 +56,8 @@ def _add_workload(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--video-pixels", type=_size, default=(1280, 720), metavar="WxH", help="default 1280x720")
     parser.add_argument("--fps", type=number, default=2.0, metavar="F", help="frames a second that are used (2)")
     parser.add_argument("--use-audio-in-video", action="store_true", help="the video's sound as well")
-    parser.add_argument("--max-new-tokens", type=count, default=1024, metavar="N", help="of the answer (1024)")
+    answer = ("--max-new-tokens", "--thinker-max-new-tokens")
+    parser.add_argument(*answer, type=count, default=1024, metavar="N", help="of the answer (1024)")
     parser.add_argument("--talker-max-new-tokens", type=count, default=4096, metavar="N", help="of its speech (4096)")
 
 
@@ -63,10 +67,7 @@ def run(args: argparse.Namespace) -> int:
     import sys
 
     from ms_omni.cli.quiet import results_only_on_stdout
-    from ms_omni.errors import OmniError
 
-    if not args.model:
-        raise OmniError("--model is missing: give a checkpoint directory, or instruct, thinking or captioner")
     with results_only_on_stdout(args.debug):
         from ms_omni.planning.plan import as_json
 

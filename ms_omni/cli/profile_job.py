@@ -48,7 +48,7 @@ def check_profile(settings: dict[str, Any]) -> ProfileJob:
     """`settings` (flag names with underscores, unset ones absent) as a job; its directories exist afterwards.
 
     Raises OmniError for every mistake that can be seen without reading weights or decoding media."""
-    settings = {"model": str(built_in.DIRECTORY), **_GREEDY, **settings}
+    settings = {"model": built_in.NAME, **_GREEDY, **settings}
     sampling = sampling_params(settings)
     check_pixels(settings)
     if sampling.ignore_eos is False and "ignore_eos" in settings:

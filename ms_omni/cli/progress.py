@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -18,23 +19,27 @@ STAGES = {
 }
 # In a log a stage that is over within this time says nothing at all.
 LOG_INTERVAL_S = 30.0
+# Seconds between a rank's lines. `ms-omni launch` sets it on a terminal, where it shows the last line in one place.
+INTERVAL_VARIABLE = "MS_OMNI_PROGRESS_S"
 
 
 class LogProgress:
     """`progress(stage, done, total)` as sparse lines for a log file."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, interval_s: float = LOG_INTERVAL_S) -> None:
         self._clock = clock
+        self._interval_s = interval_s
         self._next_line_s: dict[str, float] = {}
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         now = self._clock()
-        due = self._next_line_s.setdefault(stage, now + LOG_INTERVAL_S)
+        due = self._next_line_s.setdefault(stage, now + self._interval_s)
         if now < due:
             return
-        self._next_line_s[stage] = now + LOG_INTERVAL_S
+        self._next_line_s[stage] = now + self._interval_s
         label, unit = STAGES.get(stage, (stage, ""))
-        print(f"ms-omni: {label}: {done} of {total} {unit}".rstrip(), file=sys.stderr, flush=True)
+        count = f"{done} of {total}" if total else str(done)
+        print(f"ms-omni: {label}: {count} {unit}".rstrip(), file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Nothing to clear."""
@@ -86,4 +91,11 @@ class AfterTextProgress:
 
 def make_progress() -> LogProgress | BarProgress:
     """Bars when stderr is a terminal."""
-    return BarProgress() if is_terminal(sys.stderr) else LogProgress()
+    if is_terminal(sys.stderr):
+        return BarProgress()
+    return LogProgress(interval_s=float(os.environ.get(INTERVAL_VARIABLE, LOG_INTERVAL_S)))
+
+
+def is_shown_live() -> bool:
+    """Whether somebody watches this rank of a job on a terminal."""
+    return INTERVAL_VARIABLE in os.environ

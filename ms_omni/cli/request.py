@@ -40,7 +40,7 @@ def check_request(settings: dict[str, Any]) -> Request:
     """`settings` (flag names with underscores, unset ones absent) as a Request.
 
     Raises OmniError for every mistake that can be seen without reading weights or media."""
-    settings = {"model": str(built_in.DIRECTORY), **settings}
+    settings = {"model": built_in.NAME, "parallel": "auto", **settings}
     if settings.get("stream") and settings.get("json"):
         raise OmniError("--stream and --json exclude each other: --json prints one document at the end")
     sampling = sampling_params(settings)

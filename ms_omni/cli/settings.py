@@ -70,7 +70,8 @@ def add_media_flags(group: Any) -> None:
     add("--use-audio-in-video", "also listen to the sound of videos", action=argparse.BooleanOptionalAction)
     add("--min-pixels", "smallest picture, in pixels, after resizing", type=whole_number(1), metavar="N")
     add("--max-pixels", "largest picture, in pixels, after resizing", type=whole_number(1), metavar="N")
-    add("--fps", "video frames a second shown to the model", type=decimal_number(0), metavar="F")
+    fps = "frames a second that the model takes a video for (1); fps in a conversation says how many are read"
+    add("--fps", fps, type=decimal_number(0), metavar="F")
 
 
 def _add_wave_flag(group: Any) -> None:
@@ -93,7 +94,14 @@ def _add_sampling_flags(group: Any) -> None:
         group.add_argument(flag, type=kind, metavar="N", default=argparse.SUPPRESS, help=help)
 
     whole, decimal = whole_number(), decimal_number()
-    add("--thinker-max-new-tokens", whole, "most text tokens")
+    group.add_argument(
+        "--thinker-max-new-tokens",
+        "--max-new-tokens",
+        type=whole,
+        metavar="N",
+        default=argparse.SUPPRESS,
+        help="most text tokens",
+    )
     add("--thinker-temperature", decimal, "0 is greedy")
     add("--thinker-top-p", decimal, "nucleus sampling, 0 to 1")
     add("--thinker-top-k", whole, "0 keeps every token")
@@ -119,10 +127,10 @@ def _add_engine_flags(group: Any) -> None:
         "--model",
         metavar="DIR",
         default=argparse.SUPPRESS,
-        help="checkpoint directory, or a hub name in the local hub cache; understand has a tiny one built in",
+        help="checkpoint directory, or a hub name in the local hub cache; default: built-in, a tiny one",
     )
     add("--engine", ENGINES, "which decoding engine")
-    add("--parallel", PARALLEL_MODES, "how to spread over cards")
+    add("--parallel", PARALLEL_MODES, "how to spread over cards; understand: auto")
     add("--device", DEVICES, "auto: Ascend where MindSpore sees one")
     add("--dtype", DTYPES, "auto: what the device can do")
     add("--attn-implementation", ATTN_IMPLEMENTATIONS, "auto: what the device can do")

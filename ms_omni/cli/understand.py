@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import io
 import json
+from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ms_omni.checkpoint.built_in import WHAT_IT_IS
+from ms_omni.checkpoint import built_in
 from ms_omni.cli.parser import is_terminal, print_note
-from ms_omni.cli.progress import AfterTextProgress, BarProgress, LogProgress, make_progress
+from ms_omni.cli.progress import AfterTextProgress, BarProgress, LogProgress, is_shown_live, make_progress
 from ms_omni.cli.settings import add_flags, merge_settings
 
 if TYPE_CHECKING:  # these import numpy, which --help need not wait for
@@ -33,8 +34,8 @@ def run(args: argparse.Namespace) -> int:
     with results_only_on_stdout(args.debug) as results:
         settings = merge_settings(args)
         request = check_request(settings)
-        if "model" not in settings:
-            print_note(WHAT_IT_IS)
+        if settings.get("model", built_in.NAME) == built_in.NAME:
+            print_note(built_in.WHAT_IT_IS)
         output, is_writer = _answer(request, results)
         if is_writer:
             _deliver(request, output, results)
@@ -52,7 +53,7 @@ def _answer(request: Request, results: TextIO) -> tuple[OmniOutput, bool]:
         settings = asdict(request.engine)
         engine = OmniEngine.from_pretrained(settings.pop("model"), **settings, progress=progress)
         text = TextPrinter(results if engine.world.is_writer else io.StringIO())
-        if request.stream and is_terminal(results):
+        if request.stream and (is_terminal(results) or is_shown_live()):
             progress.close()
             progress = AfterTextProgress(make_progress(), text.end)
         options = {
@@ -64,7 +65,9 @@ def _answer(request: Request, results: TextIO) -> tuple[OmniOutput, bool]:
             "progress": progress,
         }
         if request.stream:
-            output = _print_stream(engine.stream(request.conversation, **options), text)
+            # closed on a broken pipe too: the engine's thread must not outlive the interpreter
+            with closing(engine.stream(request.conversation, **options)) as chunks:
+                output = _print_stream(chunks, text)
         else:
             output = engine.generate(request.conversation, **options)
         return output, engine.world.is_writer

@@ -28,6 +28,7 @@ _LAST_LINES = 15
 # traceback that follows may never be written, since it is not waited for.
 _FAILURE = re.compile(r"Worker process (\d+) exit with exception\. Error code: (-?\d+)")
 _LOST = re.compile(r"The node: (\d+) is timed out")
+_PROGRESS = re.compile(r"ms-omni: [a-z]+: \d+ (of \d+ )?\w+$")
 _NOISE = re.compile(r"\[(INFO|WARNING|DEBUG)\] [A-Z_]+\(")
 
 
@@ -75,6 +76,7 @@ class Job:
         self._msrun_log = Follower(spec.log_dir / "msrun.log")
         self._partial_line = ""
         self._msrun_text = ""
+        self._progress = False
 
     def run(self) -> int:
         """0, 2 when a rank ended with 2 (wrong input), else 1. Afterwards no process of the job is left."""
@@ -131,15 +133,28 @@ class Job:
     def _relay(self, last: bool = False) -> None:
         """The first machine's results and messages; on the others only messages, since rank 0 is not there."""
         if text := self._stdout.read():
+            self._clear_progress()
             self.out.write(text)
             self.out.flush()
         *lines, self._partial_line = (self._partial_line + self._stderr.read()).split("\n")
         if last and self._partial_line:
             lines.append(self._partial_line)
         for line in lines:
-            if not _NOISE.match(line):
-                self.err.write(line + "\n")
+            if _NOISE.match(line):
+                continue
+            self._clear_progress()
+            self._progress = _PROGRESS.match(line) is not None and self.err.isatty()
+            self.err.write(line if self._progress else line + "\n")
+        if last:
+            self._clear_progress()
         self.err.flush()
+
+    def _clear_progress(self) -> None:
+        """On a terminal a line of progress stays until something else is said."""
+        if self._progress:
+            self.err.write("\r\x1b[K")
+            self.err.flush()
+            self._progress = False
 
     def _report(self, failure: Failure) -> int:
         rank, log_dir = failure.rank, self.spec.log_dir

@@ -72,7 +72,7 @@ _ASCEND_SOURCES = (
 _CPU_SOURCES = (
     "weights read at 20 GB/s, 5 us a launch, 300 us a graph call, AllGather 45 MB/s, 4 ms a small collective: "
     "measured on 2 x86-64 cores",
-    "memory: of this machine, shared by all processes; 340 MiB a process with a compiled Thinker graph, 75 MiB for a "
+    "memory: of this machine, shared by all processes; 250 MiB a process with a compiled Thinker graph, 75 MiB for a "
     "Talker graph: measured",
 )
 
@@ -114,7 +114,7 @@ def _cpu() -> Hardware:
         eager_launch_s=100e-6,
         eager_collective_s=4e-3,
         usable=0.9,
-        reserved_bytes=340 * MIB,
+        reserved_bytes=250 * MIB,
         speech_bytes=75 * MIB,
         collective_bytes=0,
         sources=_CPU_SOURCES,

@@ -1,6 +1,6 @@
 """MindSpore's dry run of a released model's full sizes: what its allocator is asked for, stage by stage.
 
-    MS_SIMULATION_LEVEL=1 RANK_SIZE=4 RANK_ID=0 python dry_run.py OUT_JSON MODE [--layers 1] [--tokens 3] [--frames 2]
+    MS_SIMULATION_LEVEL=1 RANK_SIZE=4 RANK_ID=0 python dry_run.py OUT_JSON MODE [--layers 1] [--tokens 3] [--frames 1]
 
 One process stands for rank 0 of RANK_SIZE (absent: of one). No operator computes and no weight is read
 (absent_weights.py). The process ends itself when it holds more than RSS_LIMIT_GB (5) of the host's memory all the same.
@@ -114,13 +114,13 @@ def question_of(config: Any, workload: Any, speak: bool, tokens: int, frames: in
         inputs["pixel_values"] = ms.mint.zeros((patches, values), dtype=ms.bfloat16)
         inputs["image_grid_thw"] = np.array([[1, side, side]], np.int64)
     if media.mel_frames:
-        (frames,) = media.mel_frames
+        (mel_frames,) = media.mel_frames
         bins = config.thinker_config.audio_config.num_mel_bins
-        inputs["input_features"] = ms.mint.zeros((1, bins, frames), dtype=ms.bfloat16)
-        inputs["feature_attention_mask"] = np.ones((1, frames), np.int32)
+        inputs["input_features"] = ms.mint.zeros((1, bins, mel_frames), dtype=ms.bfloat16)
+        inputs["feature_attention_mask"] = np.ones((1, mel_frames), np.int32)
     sampling = SamplingParams(
         thinker_max_new_tokens=tokens,
-        talker_max_new_tokens=frames,
+        talker_max_new_tokens=frames + 1,  # the last one would end the speech
         thinker_temperature=0.0,
         talker_temperature=0.0,
         seed=1,
@@ -144,7 +144,7 @@ def host_gb() -> float:
 
 
 def dry_run(directory: Path, mode: str, workload: Any, tokens: int, frames: int) -> dict[str, Any]:
-    """tokens, frames: that are decoded; the first comes with the prompt, so that 1 compiles no graph."""
+    """tokens, frames: that are decoded; the first token comes with the prompt, so that 1 compiles no Thinker graph."""
     import mindspore as ms
 
     from ms_omni import bounds
@@ -202,7 +202,7 @@ def main() -> None:
     parser.add_argument("--model", default="instruct")
     parser.add_argument("--layers", type=int, help="of each decoder, instead of the released number")
     parser.add_argument("--tokens", type=int, default=3)
-    parser.add_argument("--frames", type=int, default=2)
+    parser.add_argument("--frames", type=int, default=1)
     arguments = parser.parse_args()
     guard_memory()
     from ms_omni.planning.model import RELEASED_DIR

@@ -4,7 +4,7 @@ model on the emulator, kept in docs/benchmarks/plan-memory.json, and the table d
     python tests/ascend/plan_memory.py [--run none:1,ep:2,zero3:8] [--tokens 2] [--frames 1]
 
 Without --run only the table is made anew, with what `plan` says now. A dry run takes a minute of CPU, 0.9 GB of the
-host's memory, and a minute more for each kind of graph (tokens or frames above 1).
+host's memory, and some minutes more where a graph is compiled (tokens above 1, frames above 0).
 """
 
 from __future__ import annotations

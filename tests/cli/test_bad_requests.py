@@ -90,7 +90,7 @@ def test_no_picture_at_all(answer, tmp_path):
 @pytest.mark.parametrize(
     ("flag", "value", "allowed"),
     [
-        ("--thinker-max-new-tokens", "0", "from 1"),
+        ("--thinker-max-new-tokens", "0", "from 1 to 1048576"),
         ("--thinker-top-p", "1.5", "from 0 to 1"),
         ("--talker-temperature", "-0.5", "from 0"),
         ("--seed", "-1", "from 0"),

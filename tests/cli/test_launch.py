@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from npu_smi_samples import TWO_910B3
@@ -12,6 +13,7 @@ from ms_omni.cli import cards
 from ms_omni.cli.machine import Machine
 from ms_omni.errors import OmniError
 
+ROOT = Path(__file__).parents[2]
 IDLE_910B3 = TWO_910B3.replace("53984", " 3200").replace("| 0       0                 | 1712733 ", "| x ")
 
 
@@ -76,15 +78,46 @@ def test_dry_run_prints_what_would_run(cli, tmp_path, monkeypatch):
     assert result.out.endswith("python -m ms_omni.parallel.rank_program msrun_log/23456 doctor --json\n")
 
 
-def test_a_check_leaves_the_jobs_environment_alone(tiny_dir):
+def test_dry_run_previews_another_machine(cli, user_error):
+    """Neither its cards nor its model are here; flags are checked all the same."""
+    words = ["launch", "--cards", "16", "--master-port", "23456", "--dry-run", "--", "understand"]
+    result = cli(*words, "--model", "/data/instruct", "--device", "Ascend", "--text", "Hello")
+    assert result.code == 0 and "HCCL_CONNECT_TIMEOUT" in result.out and "/data/instruct" in result.out
+    assert "HCCL" not in cli(*words, "--model", "/data/instruct", "--device=CPU", "--text", "Hello").out
+    assert "did you mean --model?" in user_error(*words, "--modl", "x")
+
+
+JOB_IS_SHOWN = """\
+import sys
+from ms_omni.parallel import job
+
+
+class Shown:
+    def __init__(self, spec, line, environment, out, err):
+        print("TRANSFORMERS_VERBOSITY" in environment, "MS_OMNI_PROGRESS_S" in environment)
+
+    def run(self):
+        return 0
+
+
+job.Job = Shown
+from ms_omni.cli.main import main
+
+raise SystemExit(main(sys.argv[1:]))
+"""
+
+
+def test_a_check_leaves_the_jobs_environment_alone(tmp_path):
     """In a process of its own: libraries that the check imports are quiet, and their settings are not the job's."""
-    words = ["launch", "--cards", "2", "--master-port", "23456", "--dry-run", "--", "understand", "--parallel", "ep"]
-    environment = {name: value for name, value in os.environ.items() if name != "GLOG_v"}
+    words = ["launch", "--cards", "2", "--", "understand", "--parallel", "ep", "--text", "Hello"]
+    environment = {name: value for name, value in os.environ.items() if name != "TRANSFORMERS_VERBOSITY"}
+    environment["PYTHONPATH"] = str(ROOT)
     done = subprocess.run(
-        [sys.executable, "-m", "ms_omni", *words, "--model", tiny_dir, "--text", "Hello"],
-        capture_output=True, text=True, env=environment, timeout=600,
+        [sys.executable, "-c", JOB_IS_SHOWN, *words],
+        capture_output=True, text=True, env=environment, timeout=600, cwd=tmp_path,
     )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "") and "export GLOG_v=3\n" in done.stdout
+    assert (done.returncode, done.stdout) == (0, "False False\n"), done.stderr
+    assert done.stderr.startswith("ms-omni: starting 2 ranks; logs: msrun_log/")
 
 
 def test_without_a_card_everything_runs_on_the_cpu():

@@ -192,6 +192,40 @@ def test_only_rank_0_prints_and_writes(cli, fake_engine, tiny_dir, tmp_path, fla
 
 
 def test_without_a_model_the_built_in_one_answers(cli, fake_engine):
-    result = cli("understand", "--text", "Hi")
-    assert result.code == 0 and fake_engine.loaded["model"] == str(built_in.DIRECTORY)
-    assert f"ms-omni: {built_in.WHAT_IT_IS}\n" in result.err
+    for words in ((), ("--model", "built-in")):
+        result = cli("understand", "--text", "Hi", *words)
+        assert result.code == 0 and fake_engine.loaded["model"] == str(built_in.DIRECTORY)
+        assert f"ms-omni: {built_in.WHAT_IT_IS}\n" in result.err
+
+
+def test_the_cards_of_a_job_share_the_model_by_default(cli, fake_engine):
+    assert cli("understand", "--text", "Hi").code == 0 and fake_engine.loaded["parallel"] == "auto"
+    assert cli("understand", "--text", "Hi", "--parallel", "none").code == 0
+    assert fake_engine.loaded["parallel"] == "none"
+
+
+def test_the_usual_name_of_the_maximum_is_the_thinkers(cli, fake_engine):
+    assert cli("understand", "--text", "Hi", "--max-new-tokens", "5").code == 0
+    assert fake_engine.asked["sampling"].thinker_max_new_tokens == 5
+
+
+def test_a_closed_pipe_closes_the_stream(cli, fake_engine, monkeypatch):
+    """Else the thread that answers would outlive the interpreter, which aborts."""
+    streams = []
+
+    def text():
+        yield TextDelta("Hello", (1,))
+
+    def stream(self, conversation, **options):
+        streams.append(text())
+        return streams[0]
+
+    def refuse(text):
+        raise BrokenPipeError
+
+    fake_engine.stream = stream
+    stdout = io.StringIO()
+    stdout.write = refuse
+    monkeypatch.setattr(sys, "stdout", stdout)
+    assert cli("understand", "--text", "Hi", "--stream").code == 141
+    assert streams[0].gi_frame is None

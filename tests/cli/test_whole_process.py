@@ -45,6 +45,14 @@ def test_the_demos_answer_is_right(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_reader_that_goes_away_ends_a_stream(tmp_path):
+    command = [sys.executable, "-m", "ms_omni", "understand", "--text", "What is your name?", "--stream"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert process.stderr.read().count("\n") <= 1 and process.wait(timeout=600) == 141
+
+
+@pytest.mark.slow
 def test_python_of_the_readme_runs(tiny_dir, tmp_path):
     program = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
     (tmp_path / "tiny").symlink_to(tiny_dir)

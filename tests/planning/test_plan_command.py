@@ -116,7 +116,6 @@ def test_a_way_that_is_impossible_for_a_card_count_is_named_beside_the_others(pl
 @pytest.mark.parametrize(
     ("flags", "parts"),
     [
-        ([], ["--model is missing"]),
         (["--model", "gone"], ["--model gone", "instruct, thinking, captioner"]),
         (["--model", "instruct", "--hardware", "h100"], ["--hardware h100", "910b2", "cpu"]),
         (["--model", "instruct", "--cards", "0"], ["--cards: 0", "at least 1"]),
