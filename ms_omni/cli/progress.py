@@ -24,22 +24,27 @@ INTERVAL_VARIABLE = "MS_OMNI_PROGRESS_S"
 
 
 class LogProgress:
-    """`progress(stage, done, total)` as sparse lines for a log file."""
+    """`progress(stage, done, total)` as a line every `interval_s` for a log file; the first one after that time, or
+    at once."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, interval_s: float = LOG_INTERVAL_S) -> None:
-        self._clock = clock
-        self._interval_s = interval_s
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        interval_s: float = LOG_INTERVAL_S,
+        at_once: bool = False,
+    ) -> None:
+        self._clock, self._interval_s, self._at_once = clock, interval_s, at_once
         self._next_line_s: dict[str, float] = {}
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         now = self._clock()
-        due = self._next_line_s.setdefault(stage, now + self._interval_s)
+        due = self._next_line_s.setdefault(stage, now if self._at_once else now + self._interval_s)
         if now < due:
             return
         self._next_line_s[stage] = now + self._interval_s
         label, unit = STAGES.get(stage, (stage, ""))
-        count = f"{done} of {total}" if total else str(done)
-        print(f"ms-omni: {label}: {count} {unit}".rstrip(), file=sys.stderr, flush=True)
+        count = f": {done} of {total} {unit}" if total else f": {done} {unit}" if done else " ..."
+        print(f"ms-omni: {label}{count}".rstrip(), file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Nothing to clear."""
@@ -93,7 +98,9 @@ def make_progress() -> LogProgress | BarProgress:
     """Bars when stderr is a terminal."""
     if is_terminal(sys.stderr):
         return BarProgress()
-    return LogProgress(interval_s=float(os.environ.get(INTERVAL_VARIABLE, LOG_INTERVAL_S)))
+    if is_shown_live():
+        return LogProgress(interval_s=float(os.environ[INTERVAL_VARIABLE]), at_once=True)
+    return LogProgress()
 
 
 def is_shown_live() -> bool:

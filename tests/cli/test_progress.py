@@ -43,3 +43,12 @@ def test_lines_elsewhere():
 
 def test_closing_unused_bars_is_allowed():
     BarProgress().close()
+
+
+def test_a_rank_that_is_watched_says_at_once_what_it_does(monkeypatch, capsys):
+    monkeypatch.setenv("MS_OMNI_PROGRESS_S", "60")
+    progress = make_progress()
+    for done, total in ((0, 0), (1, 9)):
+        progress("load", done, total)
+    progress("thinker", 1, 0)
+    assert capsys.readouterr().err == "ms-omni: loading ...\nms-omni: thinking: 1 tokens\n"
