@@ -347,8 +347,6 @@ def test_progress_counts_all_and_prints_now_and_then(capsys):
         ({"text": "a", "id": "ü" * 101}, ["202 bytes", "200"]),
         ({"text": "a", "id": "first"}, ["'first'", "another line"]),
         ({"text": "a", "id": "000001"}, None),
-        ({"image": "gone.png"}, ["image gone.png: no such file"]),
-        ({"conversation": [{"role": "user", "content": [{"type": "video", "video": ["gone.png"]}]}]}, ["gone.png"]),
     ],
 )
 def test_wrong_lines(user_error, no_engine, manifest, tiny_dir, tmp_path, line, parts):
@@ -359,6 +357,28 @@ def test_wrong_lines(user_error, no_engine, manifest, tiny_dir, tmp_path, line, 
     message = user_error("batch", "--model", tiny_dir, "--manifest", path, "--out", tmp_path / "out")
     assert f"--manifest {path} line {where}" in message and all(part in message for part in parts), message
     assert not (tmp_path / "out").exists()
+
+
+def test_all_wrong_lines_are_said_at_once(cli, no_engine, manifest, silent_dir, tiny_dir, tmp_path):
+    path = manifest(
+        "{", {"id": "a", "text": "a"}, {"txt": "b"}, "", {"id": "a", "text": "c"}, {"text": "d", "speak": 1}
+    )
+    done = cli("batch", "--model", tiny_dir, "--manifest", path, "--out", tmp_path / "out")
+    said = done.err.splitlines()
+    assert (done.code, done.out, len(said)) == (2, "", 5) and not (tmp_path / "out").exists()
+    for line, (number, part) in zip(said, [(1, "not valid JSON"), (3, "'txt'"), (5, "'a'"), (6, "'speak' is 1")]):
+        assert line.startswith(f"ms-omni: --manifest {path} line {number}: ") and part in line
+    assert said[4] == f"ms-omni: --manifest {path}: 4 of 5 lines are wrong; nothing was answered"
+    path = manifest({"text": "a", "speak": True}, {"text": "a", "id": 3}, {"text": "a", "speak": True})
+    said = cli("batch", "--model", silent_dir, "--manifest", path, "--out", tmp_path / "out").err
+    assert said.count("'speak': the checkpoint") == 2 and "'id' is 3" in said and "3 of 3 lines" in said
+
+
+def test_of_many_wrong_lines_the_first_are_shown(cli, no_engine, manifest, tiny_dir, tmp_path):
+    path = manifest(*lines("a"), *[{"txt": "a"}] * 30)
+    said = cli("batch", "--model", tiny_dir, "--manifest", path, "--out", tmp_path / "out").err.splitlines()
+    assert len(said) == 21 and "line 21: " in said[19]
+    assert "30 of 31 lines are wrong (the first 20 are shown); nothing was answered" in said[20]
 
 
 def test_wrong_files_and_flags(user_error, no_engine, manifest, tiny_dir, silent_dir, tmp_path):
@@ -394,10 +414,16 @@ def test_media_beside_the_manifest(batch, fake_engine, asked, manifest, tmp_path
 def test_answers_are_those_of_understand(batch, cli, manifest, tiny_dir, tmp_path):
     words = ["--thinker-max-new-tokens", "4", "--talker-max-new-tokens", "3", "--seed", "1"]
     (tmp_path / "broken.png").write_text("no picture")
-    path = manifest(*lines("Hello"), {"image": "broken.png"}, {"id": "b", "text": "Hello", "speak": True})
+    gone = {"conversation": [{"role": "user", "content": [{"type": "video", "video": ["gone.png"]}]}]}
+    spoken = {"id": "b", "text": "Hello", "speak": True}
+    path = manifest(*lines("Hello"), {"image": "broken.png"}, {"image": "gone.png"}, gone, spoken)
     done = batch(path, *words)
     assert done.code == 1 and "000002: image" in done.err
-    first, broken, spoken = results(tmp_path)
+    early = f"ms-omni: --manifest {path} line 3: image gone.png: no such file; this and 1 more such line will fail"
+    assert done.err.startswith(early) and "5 of 5 done, 3 failed" in done.err
+    first, broken, missing, missing_frame, spoken = results(tmp_path)
+    assert missing == {"id": "000003", "error": "image gone.png: no such file"}
+    assert "gone.png: no such file" in missing_frame["error"]
     alone = cli(
         "understand", "--model", tiny_dir, "--text", "Hello", *words, "--json", "--audio-out", tmp_path / "c.wav"
     )
