@@ -50,8 +50,8 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         _abandon_stdout()
         return EXIT_BROKEN_PIPE
-    except KeyboardInterrupt:
-        return _fail("interrupted", EXIT_INTERRUPTED, debug)
+    except KeyboardInterrupt as stop:
+        return _fail(f"interrupted; {stop}" if str(stop) else "interrupted", EXIT_INTERRUPTED, debug)
     except OmniErrors as errors:
         for line in errors.lines[:-1]:
             print(f"ms-omni: {' '.join(line.split())}", file=sys.stderr)

@@ -1,5 +1,6 @@
 """`batch`: what a manifest may hold, what is answered by whom, what is kept, and what ends up where."""
 
+import io
 import json
 import os
 import subprocess
@@ -18,6 +19,7 @@ from ms_omni.cli.settings import yaml_keys
 from ms_omni.config import EngineConfig, SamplingParams
 from ms_omni.errors import OmniError
 from ms_omni.outputs import OmniOutput, Usage
+from ms_omni.parallel.job import Job
 from ms_omni.parallel.world import RANK_VARIABLES, World
 
 DEFAULTS = {"use_audio_in_video": False, "speak": False, "speaker": None}
@@ -153,12 +155,26 @@ def test_in_a_group_an_internal_error_ends_the_job(batch, fake_engine, asked, ma
 
 
 def test_an_interrupted_batch_goes_on_where_it_ended(batch, asked, manifest, tmp_path):
-    assert batch(manifest(*lines("a", "b", "KeyboardInterrupt", "c"))).code == 130
+    done = batch(manifest(*lines("a", "b", "KeyboardInterrupt", "c")))
+    assert (done.code, done.err) == (130, "ms-omni: interrupted; the same command goes on where this one stopped\n")
     assert not (tmp_path / "out" / "results.jsonl").exists()
     asked.clear()
     done = batch(manifest(*lines("a", "b", "x", "c")))
     assert done.code == 0 and "2 of 4 are answered already" in done.err and asked == ["x", "c"]
     assert [doc["text"] for doc in results(tmp_path)] == ["to a", "to b", "to x", "to c"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "hint"), [((), "; the same command goes on where this one stopped"), (("--restart",), "")]
+)
+def test_an_interrupted_job_of_several_cards_goes_on_too(cli, manifest, tiny_dir, tmp_path, monkeypatch, flags, hint):
+    def interrupt(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Job, "run", interrupt)
+    words = ["batch", "--model", tiny_dir, "--manifest", manifest(*lines("a")), "--out", tmp_path / "out", *flags]
+    done = cli("launch", "--cards", "1", "--log-dir", tmp_path / "logs", "--", *words, "--device", "CPU")
+    assert done.code == 130 and done.err.splitlines()[-1] == f"ms-omni: interrupted{hint}"
 
 
 def test_nothing_is_loaded_when_all_is_answered(batch, fake_engine, asked, manifest, tmp_path):
@@ -211,7 +227,8 @@ def test_an_interrupted_restart_keeps_no_old_answer(batch, asked, manifest, tmp_
     batch(manifest(*lines("a", "b", "c")))
     asked.clear()
     broken = {"id": "a", "text": "KeyboardInterrupt"}
-    assert batch(manifest(broken, *lines("b", "c")), "--restart").code == 130
+    done = batch(manifest(broken, *lines("b", "c")), "--restart")
+    assert done.code == 130 and "the same command without --restart goes on where this one stopped" in done.err
     assert not (tmp_path / "out" / "results.jsonl").exists()
     batch(manifest(*lines("a", "b", "c")))
     assert asked == ["KeyboardInterrupt", "a", "b", "c"]
@@ -320,6 +337,41 @@ def test_progress_counts_all_and_prints_now_and_then(capsys):
         "ms-omni: y: is broken",
     ]
     assert progress.summary() == "8 of 9 done, 1 failed, 2.4 tokens/s, 155 tokens in 65.0 s"
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_bar_with_the_time_left_on_a_terminal(monkeypatch):
+    now, screen = [100.0], Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "90")
+    progress = BatchProgress(total=90, kept=10, clock=lambda: now[0])
+    progress.start(shows=True)
+    assert progress.left_s() is None
+    now[0] = 180.0
+    progress.add({"id": "x", "usage": {"completion_tokens": 400}})
+    assert progress.left_s() == 79 * 80
+    now[0] = 190.0
+    assert progress.left_s() == 79 * 80 - 10  # counts down between answers
+    progress.add({"id": "y", "error": "is broken"})
+    progress.close()
+    drawn = screen.getvalue()
+    assert "ms-omni: y: is broken\n" in drawn and sys.stderr is screen
+    assert "12 of 90 done, 1 failed, 4.4 tokens/s, 58:30 left" in drawn and drawn.endswith("\x1b[2K")
+    assert progress.summary().startswith("12 of 90 done, 1 failed, 4.4 tokens/s, 400 tokens in 90.0 s")
+
+
+def test_no_bar_in_a_process_that_does_not_print(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", screen := Terminal())
+    progress = BatchProgress(total=9, kept=2)
+    progress.start(shows=False)
+    progress.add({"id": "y", "error": "is broken"})
+    progress.close()
+    assert screen.getvalue() == ""
 
 
 # wrong input
