@@ -9,6 +9,7 @@ from typing import Any
 
 from ms_omni.checkpoint import built_in
 from ms_omni.errors import OmniError
+from ms_omni.yaml_file import closest, read_yaml
 
 # auto is fused, and mindone for decoder layers that the compiled runtime does not know.
 ENGINES = ("auto", "fused", "mindone")
@@ -135,22 +136,17 @@ class EngineConfig:
 def load_yaml(path: str | Path, allowed_keys: set[str]) -> dict[str, Any]:
     """Settings of a YAML file: a mapping whose keys are flag names with underscores.
 
-    Raises OmniError naming the file for: no file, no YAML, no mapping, an unknown key (with the allowed ones)."""
-    import yaml
-
-    try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise OmniError(f"--config {path}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise OmniError(f"--config {path}: not valid YAML ({str(error).splitlines()[0]})") from error
+    Raises OmniError naming the file for: no file, no YAML, no mapping, an unknown key (with the closest, and all that
+    are allowed)."""
+    data = read_yaml(path, f"--config {path}")
     if data is None:
         return {}
     if not isinstance(data, dict):
         raise OmniError(f"--config {path}: expected a mapping of settings, got {type(data).__name__}")
     unknown = sorted(str(key) for key in data if key not in allowed_keys)
     if unknown:
-        raise OmniError(f"--config {path}: unknown key {unknown[0]!r}; allowed: {', '.join(sorted(allowed_keys))}")
+        guess, allowed = closest(unknown[0], sorted(allowed_keys)), ", ".join(sorted(allowed_keys))
+        raise OmniError(f"--config {path}: unknown key {unknown[0]!r}{guess}; allowed: {allowed}")
     return data
 
 

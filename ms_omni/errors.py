@@ -1,9 +1,21 @@
 """The one exception that a user's mistake raises."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 
 class OmniError(Exception):
     """What the user gave cannot be used. The message is one line: what failed, the value, what is allowed, the flag
     or key to change. The command line prints it and exits with 2."""
+
+
+class OmniErrors(OmniError):
+    """Several mistakes that were found at once. `lines`: one each; the command line prints them all."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        super().__init__("; ".join(lines))
+        self.lines = tuple(lines)
 
 
 class UnknownDecoderError(OmniError):

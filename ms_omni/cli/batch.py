@@ -77,14 +77,32 @@ def run(args: argparse.Namespace) -> int:
         job = check_batch(merge_settings(args, FLAGS), args.restart)
         if not job.todo:
             return _finish(job, {}, _writes_without_engine(), f"all {len(job.items)} are answered already")
+        if job.missing_media and _writes_without_engine():
+            print_note(_missing(job))
         progress = BatchProgress(len(job.items), len(job.kept))
         waiter = Waiter(job.store, job.todo, progress.add)
         engine = _load(job)
         progress.start(shows=engine.world.is_writer)
-        _answer_share(job, engine, waiter, args.debug)
-        # All ranks stay until the last answer: one that leaves early takes collectives with it, or ends the job.
-        waiter.wait(job.time_out_s)
+        try:
+            _answer_share(job, engine, waiter, args.debug)
+            # All ranks stay until the last answer: one that leaves early takes collectives with it, or ends the job.
+            waiter.wait(job.time_out_s)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(goes_on(args.restart)) from None
+        finally:
+            progress.close()
         return _finish(job, waiter.results, engine.world.is_writer, progress.summary())
+
+
+def _missing(job: BatchJob) -> str:
+    count = len(job.missing_media)
+    what = "this line" if count == 1 else f"this and {count - 1} more such {'line' if count == 2 else 'lines'}"
+    return f"{job.missing_media[0]}; {what} will fail, the others are answered"
+
+
+def goes_on(restarted: bool) -> str:
+    """What to do after an interrupt."""
+    return f"the same command{' without --restart' if restarted else ''} goes on where this one stopped"
 
 
 def _load(job: BatchJob) -> OmniEngine:

@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ms_omni.checkpoint.resolve import resolve_checkpoint
 from ms_omni.cli.answers import AnswerStore
-from ms_omni.cli.manifest import Item, check_media, read_manifest
+from ms_omni.cli.manifest import Item, missing_media, read_manifest
 from ms_omni.cli.request import (
     check_pixels,
     check_speaker,
@@ -26,7 +27,7 @@ _FREE_SETTINGS = {"parallel", "data_parallel", "compile_cache", "with_talker"}
 @dataclass(frozen=True)
 class BatchJob:
     """One checked run. `kept`: results of an earlier run by id; `todo`: the other items. The same on all ranks, since
-    all of them look before the first one can write."""
+    all of them look before the first one can write. `missing_media`: of `todo`, a line for each that will fail."""
 
     engine: EngineConfig
     sampling: SamplingParams
@@ -36,6 +37,7 @@ class BatchJob:
     items: tuple[Item, ...]
     kept: dict[str, dict[str, Any]]
     todo: list[Item]
+    missing_media: list[str]
 
 
 def check_batch(settings: dict[str, Any], restart: bool) -> BatchJob:
@@ -49,6 +51,10 @@ def check_batch(settings: dict[str, Any], restart: bool) -> BatchJob:
             raise OmniError(f"--{key} is missing: expected {wanted}")
     sampling = sampling_params(settings)
     check_pixels(settings)
+    checkpoint = resolve_checkpoint(settings["model"])
+    speakers = known_speakers(checkpoint)
+    if speakers is not None and "speaker" in settings:
+        check_speaker(settings["speaker"], speakers, "--speaker")
     items = read_manifest(
         Path(settings["manifest"]),
         {
@@ -56,16 +62,18 @@ def check_batch(settings: dict[str, Any], restart: bool) -> BatchJob:
             "speak": settings.get("speak", False),
             "speaker": settings.get("speaker"),
         },
+        lambda item: _check_voice(item, checkpoint, speakers, settings.get("speak", False)),
     )
+    if speakers is None and any(item.speak for item in items):
+        raise _cannot_speak("--speak", checkpoint)
     engine = engine_config(settings, with_talker=any(item.speak for item in items))
-    _check_voices(items, Path(engine.model), settings)
     fps = settings.get("fps")
     store = AnswerStore(Path(settings["out"]), _common_settings(engine, sampling, fps))
     kept = {} if restart else store.kept(items)
     todo = [item for item in items if item.id not in kept]
-    check_media(todo)
+    missing = missing_media(todo)
     store.make()
-    return BatchJob(engine, sampling, fps, settings.get("time_out", TIME_OUT_S), store, items, kept, todo)
+    return BatchJob(engine, sampling, fps, settings.get("time_out", TIME_OUT_S), store, items, kept, todo, missing)
 
 
 def _common_settings(engine: EngineConfig, sampling: SamplingParams, fps: float | None) -> dict[str, Any]:
@@ -74,17 +82,16 @@ def _common_settings(engine: EngineConfig, sampling: SamplingParams, fps: float 
     return {**known, **asdict(sampling), "fps": fps}
 
 
-def _check_voices(items: tuple[Item, ...], checkpoint: Path, settings: dict[str, Any]) -> None:
-    """Speakers that exist, and a Talker where speech is asked for."""
-    speakers = known_speakers(checkpoint)
-    if speakers is not None and "speaker" in settings:
-        check_speaker(settings["speaker"], speakers, "--speaker")
-    for item in items:
-        if item.speak and speakers is None:
-            flag = "--speak" if settings.get("speak") else f"{item.where}: 'speak'"
-            raise OmniError(
-                f"{flag}: the checkpoint {checkpoint} has no Talker and cannot speak; ask for text alone or use an "
-                "Instruct checkpoint"
-            )
-        if speakers is not None and item.speaker is not None:
-            check_speaker(item.speaker, speakers, f"{item.where}: 'speaker'")
+def _check_voice(item: Item, checkpoint: Path, speakers: list[str] | None, all_speak: bool) -> None:
+    """A speaker that exists, and a Talker where the line itself asks for speech; all_speak: `--speak` does."""
+    if item.speak and speakers is None and not all_speak:
+        raise _cannot_speak(f"{item.where}: 'speak'", checkpoint)
+    if speakers is not None and item.speaker is not None:
+        check_speaker(item.speaker, speakers, f"{item.where}: 'speaker'")
+
+
+def _cannot_speak(what: str, checkpoint: Path) -> OmniError:
+    return OmniError(
+        f"{what}: the checkpoint {checkpoint} has no Talker and cannot speak; ask for text alone or use an "
+        "Instruct checkpoint"
+    )

@@ -1,16 +1,17 @@
-"""How far a batch has come, on stderr: counts and speed now and then, and every failure."""
+"""How far a batch has come, on stderr: a bar on a terminal, else counts and speed now and then; and every failure."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ms_omni.cli.parser import is_terminal, print_note
 
-# A terminal is watched, a log is read later.
-_TERMINAL_INTERVAL_S = 2.0
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
 _LOG_INTERVAL_S = 30.0
 
 
@@ -19,35 +20,82 @@ class BatchProgress:
 
     def __init__(self, total: int, kept: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._total, self._kept, self._clock = total, kept, clock
-        self._interval_s = _TERMINAL_INTERVAL_S if is_terminal(sys.stderr) else _LOG_INTERVAL_S
         self._new = self._failed = self._tokens = 0
         self._shows = False
-        self._start_s = self._next_line_s = 0.0
+        self._start_s = self._last_s = self._next_line_s = 0.0
+        self._bar: Progress | None = None
 
     def start(self, shows: bool) -> None:
         """The clock of tokens/s begins: the model is loaded. `shows`: whether this process prints."""
         self._shows = shows
-        self._start_s = self._clock()
-        self._next_line_s = self._start_s + self._interval_s
+        self._start_s = self._last_s = self._clock()
+        self._next_line_s = self._start_s + _LOG_INTERVAL_S
         if shows and self._kept:
             print_note(f"{self._kept} of {self._total} are answered already")
+        if shows and is_terminal(sys.stderr):
+            self._bar = _bar(self._total, self._kept, self._line_of_bar)
 
     def add(self, result: dict[str, Any]) -> None:
         self._new += 1
+        self._last_s = self._clock()
         if "error" in result:
             self._failed += 1
             if self._shows:
                 print_note(f"{result['id']}: {result['error']}")
         else:
             self._tokens += result["usage"]["completion_tokens"]
-        if self._shows and self._clock() >= self._next_line_s:
-            self._next_line_s = self._clock() + self._interval_s
+        if self._bar is not None:
+            self._bar.advance(self._bar.task_ids[0])
+        elif self._shows and self._last_s >= self._next_line_s:
+            self._next_line_s = self._last_s + _LOG_INTERVAL_S
             print_note(self._line())
+
+    def close(self) -> None:
+        """The bar vanishes."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
 
     def summary(self) -> str:
         return f"{self._line()}, {self._tokens} tokens in {self._clock() - self._start_s:.1f} s"
+
+    def left_s(self) -> float | None:
+        """Seconds until all are answered, if the rest takes as long as what this run has answered; None before that."""
+        if not self._new:
+            return None
+        each_s = (self._last_s - self._start_s) / self._new
+        left = self._total - self._kept - self._new
+        return max(0.0, left * each_s - (self._clock() - self._last_s))
 
     def _line(self) -> str:
         failed = f", {self._failed} failed" if self._failed else ""
         speed = self._tokens / max(self._clock() - self._start_s, 1e-9)
         return f"{self._kept + self._new} of {self._total} done{failed}, {speed:.1f} tokens/s"
+
+    def _line_of_bar(self) -> str:
+        left_s = self.left_s()
+        return self._line() if left_s is None else f"{self._line()}, {_clock_text(left_s)} left"
+
+
+def _bar(total: int, done: int, line: Callable[[], str]) -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task
+    from rich.text import Text
+
+    class Line(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(line(), no_wrap=True, overflow="ellipsis")
+
+    columns = (BarColumn(bar_width=20), Line())
+    # notes, which go to stderr, appear above the bar
+    bar = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False, refresh_per_second=2)
+    bar.add_task("answering", total=total, completed=done)
+    bar.start()
+    return bar
+
+
+def _clock_text(seconds: float) -> str:
+    """0:05, 12:34, 1:02:03."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"

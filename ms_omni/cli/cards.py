@@ -79,3 +79,9 @@ def _is_busy(card: Card, table: str) -> bool:
     ):
         return True
     return bool(card.used_mib and card.total_mib and card.used_mib > _IDLE_SHARE * card.total_mib)
+
+
+def visible_cards(machine: Machine) -> list[Card]:
+    """The cards that npu-smi lists and ASCEND_RT_VISIBLE_DEVICES leaves."""
+    cards = {card.index: card for card in parse_npu_smi(machine.run(["npu-smi", "info"]) or "")}
+    return [cards[index] for index in _visible(machine, sorted(cards))]

@@ -13,17 +13,20 @@ from ms_omni.cli.npu_smi import Card, npu_smi_version, parse_npu_smi
 OK, WARN, MISS, NOT_NEEDED = "ok", "warn", "miss", "n/a"
 
 SUPPORTED_CANN = "8.3.RC1"
-# Driver and firmware that MindFormers 1.7.0 pairs with MindSpore 2.7.1 and this CANN. Newer ones serve older CANN.
+# MindFormers 1.7.0 pairs MindSpore 2.7.1 with this CANN, and with driver and firmware of this release, whose firmware
+# has a number of its own (Ascend-hdk-910b-npu-firmware_7.8.0.2.212.run; the same for A3). Newer ones serve older CANN.
 PAIRED_DRIVER = "25.3.RC1"
+PAIRED_FIRMWARE = "7.8.0.2.212"
 # mindone's Qwen3-Omni example names these for its published figures.
 MINDONE_DRIVER = "24.1.RC3.b080"
 MINDONE_FIRMWARE = "7.5.T11.0.B088"
 # What npu-smi calls the dies of an A3.
-_A3_IN_NPU_SMI = "Ascend910"
+A3_IN_NPU_SMI = "Ascend910"
 # What the released 30B checkpoint weighs (bf16), and what the tiny checkpoint is comfortable with.
 RELEASED_CHECKPOINT_GB = 70.5
 TINY_MEMORY_GB = 4
 TINY_DISK_GB = 1
+_OWN_ENVIRONMENT = "a virtual environment of its own for ms-omni gets what it needs and leaves this one as it is"
 GUIDE = "hiascend.com has the installers and guides"
 
 
@@ -88,8 +91,18 @@ def _package_check(machine: Machine, name: str, specifier: str) -> Check:
     if found is None:
         return Check("python", name, "not installed", specifier, MISS, install)
     if not SpecifierSet(specifier).contains(found, prereleases=True):
-        return Check("python", name, found, specifier, WARN, install)
+        advice = f"newer than is supported: {_OWN_ENVIRONMENT}" if _is_newer(found, specifier) else install
+        return Check("python", name, found, specifier, WARN, advice)
     return Check("python", name, found, specifier, OK)
+
+
+def _is_newer(found: str, specifier: str) -> bool:
+    """Of a version that `specifier` does not contain: whether it is above its upper bound."""
+    from packaging.specifiers import SpecifierSet
+    from packaging.version import Version
+
+    bounds = [Version(spec.version) for spec in SpecifierSet(specifier) if spec.operator in ("==", "<", "<=")]
+    return any(Version(found) >= bound for bound in bounds)
 
 
 def _card_checks(machine: Machine, cards: list[Card]) -> list[Check]:
@@ -130,7 +143,7 @@ def _is_known(name: str) -> bool:
     from ms_omni.planning.hardware import find_hardware
 
     try:
-        return name == _A3_IN_NPU_SMI or bool(find_hardware(name))
+        return name == A3_IN_NPU_SMI or bool(find_hardware(name))
     except OmniError:
         return False
 
@@ -141,7 +154,7 @@ def _ascend_checks(machine: Machine, has_card: bool, driver: str | None) -> list
     unseen = WARN if has_card else NOT_NEEDED
     checks = [
         _driver_check("driver", driver, PAIRED_DRIVER, MINDONE_DRIVER, absent),
-        _driver_check("firmware", machine.firmware_version(), MINDONE_FIRMWARE, MINDONE_FIRMWARE, unseen),
+        _driver_check("firmware", machine.firmware_version(), PAIRED_FIRMWARE, MINDONE_FIRMWARE, unseen),
         _cann_check("CANN toolkit", machine.cann_version("toolkit"), absent),
         _cann_check("CANN kernels", machine.cann_version("kernels"), unseen),
     ]
@@ -159,7 +172,9 @@ def _driver_check(name: str, found: str | None, least: str, also: str, absent: s
         return _not_found(name, supported, absent)
     if _order(found) >= _order(least) or _normal(found) == _normal(also):
         return Check("ascend", name, found, supported, OK)
-    advice = f"older than CANN {SUPPORTED_CANN}'s; if something fails, install {PAIRED_DRIVER} or newer"
+    advice = (
+        f"older than what CANN {SUPPORTED_CANN} is paired with; if something fails, install {PAIRED_DRIVER} or newer"
+    )
     return Check("ascend", name, found, supported, WARN, advice)
 
 
@@ -168,7 +183,13 @@ def _cann_check(name: str, found: str | None, absent: str) -> Check:
         return _not_found(name, SUPPORTED_CANN, absent)
     if _normal(found) == _normal(SUPPORTED_CANN):
         return Check("ascend", name, found, SUPPORTED_CANN, OK)
-    advice = f"not the version that MindSpore 2.7.1 is paired with; if something fails, install {SUPPORTED_CANN}"
+    if _order(found) < _order(SUPPORTED_CANN):
+        advice = f"older than what MindSpore 2.7.1 is paired with; if something fails, install {SUPPORTED_CANN}"
+    else:  # no reason to take a working one away
+        advice = (
+            f"newer than the {SUPPORTED_CANN} that MindSpore 2.7.1 is paired with: ms-omni accept shows whether it "
+            f"serves; if not, a container with {SUPPORTED_CANN} leaves this one as it is (docs/doctor.md)"
+        )
     return Check("ascend", name, found, SUPPORTED_CANN, WARN, advice)
 
 

@@ -26,21 +26,25 @@ def run(args: argparse.Namespace, machine: Machine | None = None) -> int:
     """Print the report. Exit code 1 when something that is needed is missing, else 0 (also without a card)."""
     from ms_omni.cli.diagnosis import MISS, diagnose, mindspore_run_check
     from ms_omni.cli.machine import Machine
+    from ms_omni.cli.quiet import results_only_on_stdout
+    from ms_omni.cli.readiness import readiness
 
     machine = machine or Machine()
     checks = diagnose(machine)
     if args.run_check:
         checks.append(mindspore_run_check(machine))
     misses = sum(check.verdict == MISS for check in checks)
+    with results_only_on_stdout(args.debug):
+        ready_for = readiness(machine, checks)
     if args.json:
-        document = {"ready": misses == 0, "checks": [asdict(check) for check in checks]}
+        document = {"ready": misses == 0, "ready_for": ready_for, "checks": [asdict(check) for check in checks]}
         print(json.dumps(document, ensure_ascii=False))
     else:
-        _print_table(checks, sys.stdout)
+        _print_table(checks, ready_for, sys.stdout)
     return 1 if misses else 0
 
 
-def _print_table(checks: list[Check], out: TextIO) -> None:
+def _print_table(checks: list[Check], ready_for: list[str], out: TextIO) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -56,5 +60,6 @@ def _print_table(checks: list[Check], out: TextIO) -> None:
         if check.advice:
             console.print(f"{check.verdict:<5}{check.name}: {check.advice}", markup=False, soft_wrap=True)
     misses = [check.name for check in checks if check.verdict == "miss"]
-    verdict = f"missing: {', '.join(misses)}" if misses else "ready"
-    console.print(f"\n{verdict}", markup=False, soft_wrap=True)
+    console.print()
+    for line in [f"missing: {', '.join(misses)}"] * bool(misses) + ready_for:
+        console.print(line, markup=False, soft_wrap=True)

@@ -68,7 +68,19 @@ def run(args: argparse.Namespace) -> int:
         settings.setdefault(INTERVAL_VARIABLE, "1")
     if spec.node_rank > 0:
         print_note(f"ranks {spec.local_ranks[0]} to {spec.local_ranks[-1]} run here; the result appears on machine 0")
-    return Job(spec, line, job_environment(settings, user), sys.stdout, sys.stderr).run()
+    try:
+        return Job(spec, line, job_environment(settings, user), sys.stdout, sys.stderr).run()
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_goes_on(words)) from None
+
+
+def _goes_on(words: list[str]) -> str:
+    """What to do after an interrupt. Of a batch with --restart nobody knows here whether it had begun anew."""
+    if words[0] != "batch" or "--restart" in words:
+        return ""
+    from ms_omni.cli.batch import goes_on
+
+    return goes_on(restarted=False)
 
 
 def _spec(args: argparse.Namespace, words: list[str], binds_cores: bool) -> JobSpec:

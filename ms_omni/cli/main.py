@@ -9,7 +9,7 @@ from importlib import import_module
 
 from ms_omni.cli.interrupt import interrupts_raise
 from ms_omni.cli.parser import LineParser, did_you_mean
-from ms_omni.errors import OmniError
+from ms_omni.errors import OmniError, OmniErrors
 
 EXIT_OK = 0
 EXIT_INTERNAL = 1
@@ -50,8 +50,12 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         _abandon_stdout()
         return EXIT_BROKEN_PIPE
-    except KeyboardInterrupt:
-        return _fail("interrupted", EXIT_INTERRUPTED, debug)
+    except KeyboardInterrupt as stop:
+        return _fail(f"interrupted; {stop}" if str(stop) else "interrupted", EXIT_INTERRUPTED, debug)
+    except OmniErrors as errors:
+        for line in errors.lines[:-1]:
+            print(f"ms-omni: {' '.join(line.split())}", file=sys.stderr)
+        return _fail(errors.lines[-1], EXIT_USER_ERROR, debug)
     except OmniError as error:
         return _fail(_one_line(error), EXIT_USER_ERROR, debug)
     except ImportError as error:

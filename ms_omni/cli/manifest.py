@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ms_omni.errors import OmniError
+from ms_omni.errors import OmniError, OmniErrors
 from ms_omni.inputs.conversation import build_conversation, media_parts, validate_conversation, with_local_paths
 
 MEDIA_KEYS = ("image", "audio", "video")
@@ -17,6 +18,8 @@ OPTION_KEYS = ("use_audio_in_video", "speak", "speaker")
 KEYS = ("id", "conversation", *TURN_KEYS, *OPTION_KEYS)
 # The longest file name is 255 bytes almost everywhere; a temporary file's name is an id with 40 bytes around it.
 MAX_ID_BYTES = 200
+# Where everything is wrong, the first lines say why.
+MAX_SHOWN_ERRORS = 20
 
 
 @dataclass(frozen=True)
@@ -37,42 +40,72 @@ class Item:
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
-def read_manifest(path: Path, defaults: dict[str, Any]) -> tuple[Item, ...]:
+def read_manifest(
+    path: Path, defaults: dict[str, Any], check: Callable[[Item], None] = lambda item: None
+) -> tuple[Item, ...]:
     """The items in the order of the lines; empty lines are skipped.
 
     defaults: of the OPTION_KEYS that a line may set itself. A line without id gets its number, in six digits. A
     relative media path counts from the current directory and, where nothing is there, from the manifest's. Media are
-    not opened. Raises OmniError naming the line."""
+    not opened. check: raises OmniError for what else is wrong with an item. Raises OmniError naming the line, or
+    OmniErrors naming all that are wrong."""
     items: dict[str, Item] = {}
+    errors: list[str] = []
+    count = 0
     # not splitlines(): JSON strings may hold the line ends of Unicode
     for number, line in enumerate(_read_text(path).split("\n"), 1):
         if not line.strip():
             continue
-        item = _read_line(line, number, path, defaults)
-        if item.id in items:
-            raise OmniError(f"{item.where}: the id {item.id!r} is that of another line; ids must differ")
-        items[item.id] = item
+        count += 1
+        try:
+            item = _read_line(line, number, path, defaults)
+            if item.id in items:
+                raise OmniError(f"{item.where}: the id {item.id!r} is that of another line; ids must differ")
+            items[item.id] = item
+            check(item)
+        except OmniError as error:
+            errors.append(str(error))
+    if len(errors) == 1:
+        raise OmniError(errors[0])
+    if errors:
+        raise OmniErrors([*errors[:MAX_SHOWN_ERRORS], _count_errors(path, len(errors), count)])
     if not items:
         raise OmniError(f"--manifest {path}: holds no conversation; expected a JSON object on each line")
     return tuple(items.values())
 
 
-def check_media(items: list[Item]) -> None:
-    """Raises OmniError, naming the line, for a local medium that is missing or empty. Decoding all of them would take
-    longer than some answers do: what is broken inside shows when its turn comes."""
+def _count_errors(path: Path, wrong: int, count: int) -> str:
+    shown = f" (the first {MAX_SHOWN_ERRORS} are shown)" if wrong > MAX_SHOWN_ERRORS else ""
+    return f"--manifest {path}: {wrong} of {count} lines are wrong{shown}; nothing was answered"
+
+
+def missing_media(items: list[Item]) -> list[str]:
+    """Of every item with a local medium that is missing or empty, its line and the first such medium. Decoding all of
+    them would take longer than some answers do: what is broken inside shows when its turn comes."""
     from ms_omni.inputs.source import open_source
 
-    seen = set()
+    faults: dict[tuple[str, str], str] = {}
+
+    def fault(kind: str, name: str) -> str:
+        if (kind, name) not in faults:
+            faults[kind, name] = ""
+            try:
+                open_source(name, kind)
+            except OmniError as error:
+                faults[kind, name] = str(error)
+        return faults[kind, name]
+
+    missing = []
     for item in items:
-        for kind, medium, _ in media_parts(item.conversation):
-            for name in medium if isinstance(medium, list) else [medium]:
-                if name in seen or name.startswith(("http://", "https://")):
-                    continue
-                seen.add(name)
-                try:
-                    open_source(name, kind)
-                except OmniError as error:
-                    raise OmniError(f"{item.where}: {error}") from error
+        names = (
+            (kind, name)
+            for kind, medium, _ in media_parts(item.conversation)
+            for name in (medium if isinstance(medium, list) else [medium])
+            if not name.startswith(("http://", "https://"))
+        )
+        if first := next(filter(None, (fault(kind, name) for kind, name in names)), ""):
+            missing.append(f"{item.where}: {first}")
+    return missing
 
 
 def _read_text(path: Path) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ms_omni.errors import OmniError
+from ms_omni.inputs import openai_parts
 from ms_omni.inputs.schema import CONTENT_TYPES, OPTION_KEYS, ROLES, SOURCE_KEYS, part_type
 from ms_omni.inputs.schema import media_parts as media_parts
 
@@ -18,6 +19,7 @@ _WANTED = {
     "rate": "a number above 0",
     "seconds": "a number of seconds from 0",
 }
+_ALL_TYPES = (*CONTENT_TYPES, *openai_parts.TYPES)
 _REMOTE = ("http://", "https://", "file://", "data:")
 _MESSAGE_KEYS = ("role", "content", "reasoning_content")
 
@@ -72,7 +74,8 @@ def build_conversation(
 
 
 def validate_conversation(obj: Any, where: str = "conversation") -> list[dict[str, Any]]:
-    """`obj` itself when it is a conversation: a list of {"role", "content"}, content a string or a list of parts.
+    """`obj` when it is a conversation: a list of {"role", "content"}, content a string or a list of parts. Where it has
+    parts as OpenAI's API writes them (`openai_parts`), a copy with ours in their place; else `obj` itself.
 
     Raises OmniError, one line naming `where`, the message and the part (both counted from 0), for anything else.
     Media are not opened here."""
@@ -80,14 +83,13 @@ def validate_conversation(obj: Any, where: str = "conversation") -> list[dict[st
         raise OmniError(f"{where}: expected a list of messages, got {_kind(obj)}")
     if not obj:
         raise OmniError(f"{where}: expected at least one message, got an empty list")
-    for index, message in enumerate(obj):
-        _check_message(message, f"{where}: message {index}")
-    if not any(message["role"] == "user" for message in obj):
+    messages = [_checked_message(message, f"{where}: message {index}") for index, message in enumerate(obj)]
+    if not any(message["role"] == "user" for message in messages):
         raise OmniError(f"{where}: no message with role 'user'")
-    return obj
+    return messages if any(new is not old for new, old in zip(messages, obj, strict=True)) else obj
 
 
-def _check_message(message: Any, where: str) -> None:
+def _checked_message(message: Any, where: str) -> dict[str, Any]:
     if not isinstance(message, dict):
         raise OmniError(f"{where}: expected an object with role and content, got {_kind(message)}")
     for key in ("role", "content"):
@@ -100,22 +102,24 @@ def _check_message(message: Any, where: str) -> None:
     if not isinstance(message.get("reasoning_content", ""), str):
         raise OmniError(f"{where}: 'reasoning_content' must be a string, got {_kind(message['reasoning_content'])}")
     if isinstance(content, str):
-        return
+        return message
     if not isinstance(content, list):
         raise OmniError(f"{where}: 'content' must be a string or a list of parts, got {_kind(content)}")
     if not content:
         raise OmniError(f"{where}: 'content' is an empty list")
-    for index, part in enumerate(content):
+    parts = [openai_parts.translated(part, f"{where}, part {index}") for index, part in enumerate(content)]
+    for index, part in enumerate(parts):
         _check_part(part, f"{where}, part {index}")
+    return {**message, "content": parts} if any(a is not b for a, b in zip(parts, content, strict=True)) else message
 
 
 def _check_part(part: Any, where: str) -> None:
     if not isinstance(part, dict):
         raise OmniError(f"{where}: expected an object with a type, got {_kind(part)}")
     if "type" not in part:
-        raise OmniError(f"{where}: 'type' is missing; allowed: {', '.join(CONTENT_TYPES)}")
+        raise OmniError(f"{where}: 'type' is missing; allowed: {', '.join(_ALL_TYPES)}")
     if not isinstance(part["type"], str) or part_type(part) not in CONTENT_TYPES:
-        raise OmniError(f"{where}: unknown content type {_short(part['type'])}; allowed: {', '.join(CONTENT_TYPES)}")
+        raise OmniError(f"{where}: unknown content type {_short(part['type'])}; allowed: {', '.join(_ALL_TYPES)}")
     kind = part_type(part)
     sources, options = SOURCE_KEYS[kind], OPTION_KEYS[kind]
     _refuse_unknown(part, ("type", *sources, *options), where)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ms_omni.errors import OmniError
+from ms_omni.yaml_file import closest, read_yaml
 
 DIRECTORY = Path(__file__).parents[1] / "assets" / "workloads"  # a link to configs/workloads
 DEFAULT = "text"
@@ -71,30 +71,18 @@ def read_workload(name: str) -> list[Recipe]:
 def _unknown(name: str) -> str:
     known = names()
     return (
-        f"--workload {name}: unknown workload{_closest(name, known)}; expected a file that ends with .yaml, or one of "
+        f"--workload {name}: unknown workload{closest(name, known)}; expected a file that ends with .yaml, or one of "
         f"{', '.join(known)}"
     )
 
 
-def _closest(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f", did you mean {close[0]}?" if close else ""
-
-
 def _read(path: Path, origin: str) -> dict[str, Any]:
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise OmniError(f"{origin}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise OmniError(f"{origin}: not valid YAML ({str(error).splitlines()[0]})") from error
+    content = read_yaml(path, origin)
     if not isinstance(content, dict) or not content:
         raise OmniError(f"{origin}: expected a mapping of settings; allowed: {', '.join(sorted(_ALLOWED))}")
     for key in content:
         if key not in _ALLOWED:
-            guess = _closest(str(key), _ALLOWED)
+            guess = closest(key, _ALLOWED)
             raise OmniError(f"{origin}: unknown key {str(key)!r}{guess}; allowed: {', '.join(sorted(_ALLOWED))}")
     return content
 

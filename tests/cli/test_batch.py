@@ -1,5 +1,6 @@
 """`batch`: what a manifest may hold, what is answered by whom, what is kept, and what ends up where."""
 
+import io
 import json
 import os
 import subprocess
@@ -18,6 +19,7 @@ from ms_omni.cli.settings import yaml_keys
 from ms_omni.config import EngineConfig, SamplingParams
 from ms_omni.errors import OmniError
 from ms_omni.outputs import OmniOutput, Usage
+from ms_omni.parallel.job import Job
 from ms_omni.parallel.world import RANK_VARIABLES, World
 
 DEFAULTS = {"use_audio_in_video": False, "speak": False, "speaker": None}
@@ -153,12 +155,26 @@ def test_in_a_group_an_internal_error_ends_the_job(batch, fake_engine, asked, ma
 
 
 def test_an_interrupted_batch_goes_on_where_it_ended(batch, asked, manifest, tmp_path):
-    assert batch(manifest(*lines("a", "b", "KeyboardInterrupt", "c"))).code == 130
+    done = batch(manifest(*lines("a", "b", "KeyboardInterrupt", "c")))
+    assert (done.code, done.err) == (130, "ms-omni: interrupted; the same command goes on where this one stopped\n")
     assert not (tmp_path / "out" / "results.jsonl").exists()
     asked.clear()
     done = batch(manifest(*lines("a", "b", "x", "c")))
     assert done.code == 0 and "2 of 4 are answered already" in done.err and asked == ["x", "c"]
     assert [doc["text"] for doc in results(tmp_path)] == ["to a", "to b", "to x", "to c"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "hint"), [((), "; the same command goes on where this one stopped"), (("--restart",), "")]
+)
+def test_an_interrupted_job_of_several_cards_goes_on_too(cli, manifest, tiny_dir, tmp_path, monkeypatch, flags, hint):
+    def interrupt(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Job, "run", interrupt)
+    words = ["batch", "--model", tiny_dir, "--manifest", manifest(*lines("a")), "--out", tmp_path / "out", *flags]
+    done = cli("launch", "--cards", "1", "--log-dir", tmp_path / "logs", "--", *words, "--device", "CPU")
+    assert done.code == 130 and done.err.splitlines()[-1] == f"ms-omni: interrupted{hint}"
 
 
 def test_nothing_is_loaded_when_all_is_answered(batch, fake_engine, asked, manifest, tmp_path):
@@ -211,7 +227,8 @@ def test_an_interrupted_restart_keeps_no_old_answer(batch, asked, manifest, tmp_
     batch(manifest(*lines("a", "b", "c")))
     asked.clear()
     broken = {"id": "a", "text": "KeyboardInterrupt"}
-    assert batch(manifest(broken, *lines("b", "c")), "--restart").code == 130
+    done = batch(manifest(broken, *lines("b", "c")), "--restart")
+    assert done.code == 130 and "the same command without --restart goes on where this one stopped" in done.err
     assert not (tmp_path / "out" / "results.jsonl").exists()
     batch(manifest(*lines("a", "b", "c")))
     assert asked == ["KeyboardInterrupt", "a", "b", "c"]
@@ -322,6 +339,41 @@ def test_progress_counts_all_and_prints_now_and_then(capsys):
     assert progress.summary() == "8 of 9 done, 1 failed, 2.4 tokens/s, 155 tokens in 65.0 s"
 
 
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_bar_with_the_time_left_on_a_terminal(monkeypatch):
+    now, screen = [100.0], Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "90")
+    progress = BatchProgress(total=90, kept=10, clock=lambda: now[0])
+    progress.start(shows=True)
+    assert progress.left_s() is None
+    now[0] = 180.0
+    progress.add({"id": "x", "usage": {"completion_tokens": 400}})
+    assert progress.left_s() == 79 * 80
+    now[0] = 190.0
+    assert progress.left_s() == 79 * 80 - 10  # counts down between answers
+    progress.add({"id": "y", "error": "is broken"})
+    progress.close()
+    drawn = screen.getvalue()
+    assert "ms-omni: y: is broken\n" in drawn and sys.stderr is screen
+    assert "12 of 90 done, 1 failed, 4.4 tokens/s, 58:30 left" in drawn and drawn.endswith("\x1b[2K")
+    assert progress.summary().startswith("12 of 90 done, 1 failed, 4.4 tokens/s, 400 tokens in 90.0 s")
+
+
+def test_no_bar_in_a_process_that_does_not_print(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", screen := Terminal())
+    progress = BatchProgress(total=9, kept=2)
+    progress.start(shows=False)
+    progress.add({"id": "y", "error": "is broken"})
+    progress.close()
+    assert screen.getvalue() == ""
+
+
 # wrong input
 
 
@@ -347,8 +399,6 @@ def test_progress_counts_all_and_prints_now_and_then(capsys):
         ({"text": "a", "id": "ü" * 101}, ["202 bytes", "200"]),
         ({"text": "a", "id": "first"}, ["'first'", "another line"]),
         ({"text": "a", "id": "000001"}, None),
-        ({"image": "gone.png"}, ["image gone.png: no such file"]),
-        ({"conversation": [{"role": "user", "content": [{"type": "video", "video": ["gone.png"]}]}]}, ["gone.png"]),
     ],
 )
 def test_wrong_lines(user_error, no_engine, manifest, tiny_dir, tmp_path, line, parts):
@@ -359,6 +409,28 @@ def test_wrong_lines(user_error, no_engine, manifest, tiny_dir, tmp_path, line, 
     message = user_error("batch", "--model", tiny_dir, "--manifest", path, "--out", tmp_path / "out")
     assert f"--manifest {path} line {where}" in message and all(part in message for part in parts), message
     assert not (tmp_path / "out").exists()
+
+
+def test_all_wrong_lines_are_said_at_once(cli, no_engine, manifest, silent_dir, tiny_dir, tmp_path):
+    path = manifest(
+        "{", {"id": "a", "text": "a"}, {"txt": "b"}, "", {"id": "a", "text": "c"}, {"text": "d", "speak": 1}
+    )
+    done = cli("batch", "--model", tiny_dir, "--manifest", path, "--out", tmp_path / "out")
+    said = done.err.splitlines()
+    assert (done.code, done.out, len(said)) == (2, "", 5) and not (tmp_path / "out").exists()
+    for line, (number, part) in zip(said, [(1, "not valid JSON"), (3, "'txt'"), (5, "'a'"), (6, "'speak' is 1")]):
+        assert line.startswith(f"ms-omni: --manifest {path} line {number}: ") and part in line
+    assert said[4] == f"ms-omni: --manifest {path}: 4 of 5 lines are wrong; nothing was answered"
+    path = manifest({"text": "a", "speak": True}, {"text": "a", "id": 3}, {"text": "a", "speak": True})
+    said = cli("batch", "--model", silent_dir, "--manifest", path, "--out", tmp_path / "out").err
+    assert said.count("'speak': the checkpoint") == 2 and "'id' is 3" in said and "3 of 3 lines" in said
+
+
+def test_of_many_wrong_lines_the_first_are_shown(cli, no_engine, manifest, tiny_dir, tmp_path):
+    path = manifest(*lines("a"), *[{"txt": "a"}] * 30)
+    said = cli("batch", "--model", tiny_dir, "--manifest", path, "--out", tmp_path / "out").err.splitlines()
+    assert len(said) == 21 and "line 21: " in said[19]
+    assert "30 of 31 lines are wrong (the first 20 are shown); nothing was answered" in said[20]
 
 
 def test_wrong_files_and_flags(user_error, no_engine, manifest, tiny_dir, silent_dir, tmp_path):
@@ -394,10 +466,16 @@ def test_media_beside_the_manifest(batch, fake_engine, asked, manifest, tmp_path
 def test_answers_are_those_of_understand(batch, cli, manifest, tiny_dir, tmp_path):
     words = ["--thinker-max-new-tokens", "4", "--talker-max-new-tokens", "3", "--seed", "1"]
     (tmp_path / "broken.png").write_text("no picture")
-    path = manifest(*lines("Hello"), {"image": "broken.png"}, {"id": "b", "text": "Hello", "speak": True})
+    gone = {"conversation": [{"role": "user", "content": [{"type": "video", "video": ["gone.png"]}]}]}
+    spoken = {"id": "b", "text": "Hello", "speak": True}
+    path = manifest(*lines("Hello"), {"image": "broken.png"}, {"image": "gone.png"}, gone, spoken)
     done = batch(path, *words)
     assert done.code == 1 and "000002: image" in done.err
-    first, broken, spoken = results(tmp_path)
+    early = f"ms-omni: --manifest {path} line 3: image gone.png: no such file; this and 1 more such line will fail"
+    assert done.err.startswith(early) and "5 of 5 done, 3 failed" in done.err
+    first, broken, missing, missing_frame, spoken = results(tmp_path)
+    assert missing == {"id": "000003", "error": "image gone.png: no such file"}
+    assert "gone.png: no such file" in missing_frame["error"]
     alone = cli(
         "understand", "--model", tiny_dir, "--text", "Hello", *words, "--json", "--audio-out", tmp_path / "c.wav"
     )

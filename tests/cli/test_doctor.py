@@ -9,9 +9,15 @@ from npu_smi_samples import ONE_310P, ONE_910C_WITH_TWO_CHIPS, TWO_910B3
 
 from ms_omni.cli import doctor
 from ms_omni.cli.diagnosis import diagnose, mindspore_run_check
-from ms_omni.cli.machine import Machine, run_command
+from ms_omni.cli.machine import Machine, installed_version, run_command
 
 VERSIONS = {"mindspore": "2.7.1", "mindone": "0.5.0", "transformers": "4.57.1", "numpy": "1.26.4", "jinja2": "3.1.6"}
+IDLE_910B3 = TWO_910B3.replace("Warning", "OK     ").replace("53984", " 3200")
+EIGHT_910B3 = "".join(
+    f"| {index}     910B3               | OK            | 90.7        37                0    / 0             |\n"
+    f"| 0                         | 0000:C{index}:00.0  | 7           0    / 0          3200 / 65536         |\n"
+    for index in range(8)
+)
 SUPPORTED_FILES = {
     "/etc/ascend_install.info": "UserName=HwHiAiUser\nDriver_Install_Path_Param=/opt/Ascend\n"
     "Firmware_Install_Path_Param=/opt/Ascend\n",
@@ -51,7 +57,7 @@ def by_name(machine):
 
 
 def run_doctor(machine, capsys, as_json):
-    code = doctor.run(argparse.Namespace(json=as_json, run_check=False), machine)
+    code = doctor.run(argparse.Namespace(json=as_json, run_check=False, debug=False), machine)
     return code, capsys.readouterr().out
 
 
@@ -60,7 +66,7 @@ def test_no_card_is_no_fault(machine, capsys):
     code, out = run_doctor(bare, capsys, as_json=True)
     report = json.loads(out)
     verdicts = {check["name"]: check["verdict"] for check in report["checks"]}
-    assert code == 0 and report["ready"] is True
+    assert code == 0 and report["ready"] is True and len(report["ready_for"]) == 1
     assert verdicts["cards"] == "ok" and verdicts["mindspore"] == "ok"
     assert {verdicts[name] for name in ("driver", "firmware", "CANN toolkit", "CANN kernels")} == {"n/a"}
     assert "CPU" in by_name(bare)["cards"].advice
@@ -109,8 +115,9 @@ def test_other_versions_warn(machine):
     ("driver", "firmware", "verdicts"),
     [
         ("25.3.rc1", "7.8.0.2.212", ("ok", "ok")),
-        ("25.3.RC1.b010", "7.8.0.1.0", ("ok", "ok")),
-        ("25.5.0", "7.9.0.1.1", ("ok", "ok")),
+        ("25.3.rc1.2", "7.8.0.2.212", ("ok", "ok")),
+        ("25.5.0", "7.8.0.5.216", ("ok", "ok")),
+        ("25.2.0", "7.7.0.6.236", ("warn", "warn")),
         ("24.1.RC3.b080", "7.5.T11.0.B088", ("ok", "ok")),
         ("24.1.0", "7.5.0.3.220", ("warn", "warn")),
         ("23.0.1", "7.1.0.3.220", ("warn", "warn")),
@@ -126,6 +133,64 @@ def test_no_newer_driver_is_advised_against(machine, driver, firmware, verdicts)
     assert (checks["driver"].verdict, checks["firmware"].verdict) == verdicts
     for check in (checks["driver"], checks["firmware"]):
         assert "24.1" not in check.advice and ("25.3.RC1 or newer" in check.advice) is (check.verdict == "warn")
+
+
+@pytest.mark.parametrize(
+    ("cann", "verdict", "advice"),
+    [
+        ("8.3.RC1", "ok", ""),
+        ("8.2.RC1", "warn", "if something fails, install 8.3.RC1"),
+        ("8.5.0", "warn", "newer than the 8.3.RC1 that MindSpore 2.7.1 is paired with: ms-omni accept shows whether"),
+    ],
+)
+def test_no_older_cann_is_advised(machine, cann, verdict, advice):
+    files = {**SUPPORTED_FILES, "/cann/version.cfg": SUPPORTED_FILES["/cann/version.cfg"].replace("8.3.RC1", cann)}
+    checks = by_name(machine(files, smi=IDLE_910B3, environ={"ASCEND_HOME_PATH": "/cann"}))
+    for name in ("CANN toolkit", "CANN kernels"):
+        assert checks[name].verdict == verdict and advice in checks[name].advice
+        assert ("install 8.3.RC1" in checks[name].advice) is (cann == "8.2.RC1")
+
+
+@pytest.mark.parametrize(
+    ("name", "found", "newer"),
+    [("mindspore", "2.8.0", True), ("mindspore", "2.6.0", False), ("numpy", "2.1.0", True), ("numpy", "1.24.0", False)],
+)
+def test_no_older_package_is_advised(machine, name, found, newer):
+    check = by_name(machine(version_of=lambda other: found if other == name else VERSIONS.get(other, "99")))[name]
+    assert check.verdict == "warn" and ("pip install" in check.advice) is not newer
+    assert ("newer than is supported: a virtual environment of its own" in check.advice) is newer
+
+
+ON_A_CARD = {"smi": IDLE_910B3, "environ": {"ASCEND_HOME_PATH": "/cann"}, "version_of": installed_version}
+SMALL_CARDS = IDLE_910B3.replace("910B3", "910B4").replace("65536", "32768")
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({}, "ready for the released model on 2 cards in bfloat16"),
+        ({"smi": SMALL_CARDS}, "ready for small models on 2 cards; the released one needs 4 such cards in bfloat16"),
+        ({"smi": ONE_910C_WITH_TWO_CHIPS}, "ready for the released model on 2 cards in bfloat16"),
+        (
+            {"environ": {"ASCEND_HOME_PATH": "/cann", "ASCEND_RT_VISIBLE_DEVICES": "1"}},
+            "ready for small models on 1 card; the released one needs 2 such cards in bfloat16",
+        ),
+        (
+            {"smi": TWO_910B3.replace("Warning", "OK     ")},
+            "ready for small models on 1 card, but for the warnings above; the released one needs 2 such cards in "
+            "bfloat16",
+        ),
+        ({"smi": EIGHT_910B3}, "ready for the released model on 8 cards in bfloat16 (2 are enough)"),
+        ({"smi": TWO_910B3}, None),  # one is busy, one is ill
+        ({"smi": ONE_310P}, None),
+        ({"smi": None}, None),
+        ({"files": {"/proc/meminfo": SUPPORTED_FILES["/proc/meminfo"]}}, None),  # no CANN
+    ],
+)
+def test_what_the_machine_is_ready_for(machine, capsys, changed, expected):
+    _, out = run_doctor(machine(**{**ON_A_CARD, **changed}), capsys, as_json=False)
+    said = [line for line in out.splitlines() if line.startswith("ready")]
+    assert said == ["ready to try on a CPU", expected][: 1 if expected is None else 2]
 
 
 def test_cards_of_other_kinds(machine):
@@ -159,7 +224,7 @@ def test_cann_from_its_install_files_and_usual_place(machine):
 def test_a_missing_package_is_a_miss(machine, capsys):
     broken = machine(version_of=lambda name: None if name == "soxr" else VERSIONS.get(name, "99"))
     code, out = run_doctor(broken, capsys, as_json=False)
-    assert code == 1 and "missing: soxr" in out and 'pip install "soxr' in out
+    assert code == 1 and "missing: soxr" in out and "\nready" not in out and 'pip install "soxr' in out
 
 
 def test_missing_openmp_wrong_python_little_space(machine):
@@ -167,6 +232,11 @@ def test_missing_openmp_wrong_python_little_space(machine):
     checks = by_name(machine(files, can_load=lambda name: False, python="3.12.1", free_disk=lambda path: 10**8))
     assert checks["libgomp.so.1"].verdict == "miss" and "libgomp1" in checks["libgomp.so.1"].advice
     assert [checks[name].verdict for name in ("python", "free memory", "free disk here")] == ["warn"] * 3
+
+
+def test_readiness_does_not_hide_warnings(machine, capsys):
+    _, out = run_doctor(machine({"/proc/meminfo": "MemAvailable:   1000000 kB\n"}), capsys, as_json=False)
+    assert out.splitlines()[-1] == "ready to try on a CPU, but for the warnings above"
 
 
 def test_mindspore_run_check(machine):

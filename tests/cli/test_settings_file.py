@@ -51,6 +51,8 @@ def test_a_prompt_on_the_command_line_replaces_that_of_the_file(cli, fake_engine
     ("text", "parts"),
     [
         ("sede: 1", ["'sede'", "allowed:", "seed"]),
+        ("thinker-temperature: 0", ["'thinker-temperature', did you mean thinker_temperature?", "allowed:"]),
+        ("1: 2", ["unknown key '1'; allowed:"]),
         ("config: other.yaml", ["'config'"]),
         ("debug: true", ["'debug'"]),
         ("seed: many", ["--seed: 'many'", "whole number"]),
@@ -60,7 +62,13 @@ def test_a_prompt_on_the_command_line_replaces_that_of_the_file(cli, fake_engine
         ("image: {a: b}", ["image:", "list of texts"]),
         ("device: cpu", ["--device: 'cpu'", "auto, CPU, Ascend"]),
         ("- seed", ["mapping"]),
-        ("seed: [", ["not valid YAML"]),
+        ("seed: [", ["not valid YAML (line 1 column 8: "]),
+        ("seed: 1\n\ntext: a: b\n", ["not valid YAML (line 3 column 8: mapping values are not allowed here)"]),
+        ("seed: 1\n\tfps: 2\n", ["not valid YAML (line 2 column 1: "]),
+        ("seed: !!python/none x", ["not valid YAML (line 1 column 7: "]),
+        ("text: \x07", ["not valid YAML (unacceptable character #x0007"]),
+        ("seed: 2026-99-99", ["not valid YAML (month must be in 1..12)"]),
+        ("seed: " + "[" * 5000, ["nested too deeply"]),
     ],
 )
 def test_bad_files(user_error, no_engine, tiny_dir, yaml_file, text, parts):

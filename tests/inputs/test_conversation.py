@@ -1,15 +1,19 @@
 """What counts as a conversation, and the line that says why something does not."""
 
+import base64
+import io
 import json
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
 from ms_omni.errors import OmniError
 from ms_omni.inputs.conversation import build_conversation, load_conversation, validate_conversation
+from ms_omni.inputs.mm_info import process_mm_info
 from ms_omni.inputs.schema import media_parts
 
 
@@ -124,6 +128,79 @@ def test_a_turn_is_built_with_media_before_text():
 def test_a_turn_with_nothing_in_it_is_refused():
     with pytest.raises(OmniError, match="nothing to answer: give --conversation, --text"):
         build_conversation(system="be")
+
+
+WAVE = base64.b64encode(b"RIFF and so on").decode()
+OPENAI = [
+    ({"type": "image_url", "image_url": {"url": "a.png"}}, {"type": "image", "image": "a.png"}),
+    (
+        {"type": "image_url", "image_url": {"url": "https://x/y.png", "detail": "auto"}, "max_pixels": 9999},
+        {"type": "image", "image": "https://x/y.png", "max_pixels": 9999},
+    ),
+    ({"type": "video_url", "video_url": {"url": "v.mp4"}, "fps": 1}, {"type": "video", "video": "v.mp4", "fps": 1}),
+    ({"type": "audio_url", "audio_url": {"url": f"data:audio/wav;base64,{WAVE}"}}, f"data:audio/wav;base64,{WAVE}"),
+    ({"type": "audio_url", "audio_url": "a.wav"}, "a.wav"),
+    ({"type": "input_audio", "input_audio": {"data": WAVE, "format": "mp3"}}, f"data:audio/mp3;base64,{WAVE}"),
+    ({"type": "input_audio", "input_audio": {"data": f"{WAVE[:8]}\n{WAVE[8:]}\n"}}, f"data:audio/wav;base64,{WAVE}"),
+    ({"type": "input_audio", "input_audio": {"data": "data:audio/ogg;base64,AA==", "format": "ogg"}},
+     "data:audio/ogg;base64,AA=="),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "expected"), OPENAI)
+def test_parts_of_openai_become_ours(given, expected):
+    expected = expected if isinstance(expected, dict) else {"type": "audio", "audio": expected}
+    before = json.dumps(conversation := user(TEXT, given))
+    assert validate_conversation(conversation) == user(TEXT, expected)
+    assert json.dumps(conversation) == before  # that of the caller is as it was
+
+
+BAD_OPENAI = [
+    ({"type": "image_url"}, "image part without 'image' or 'image_url'"),
+    ({"type": "image_url", "image_url": {}}, "'image_url' without 'url'"),
+    ({"type": "image_url", "image_url": {"url": ""}}, "'url' of 'image_url' must be a text, got an empty string"),
+    ({"type": "image_url", "image_url": {"url": 3}}, "'url' of 'image_url' must be a text, got int"),
+    ({"type": "image_url", "image_url": {"uri": "a"}}, "unknown key 'uri' in 'image_url'; allowed: url, detail"),
+    ({"type": "image_url", "image_url": {"url": "a", "detail": "low"}}, "'detail' can only be 'auto'; 'max_pixels'"),
+    ({"type": "image_url", "image_url": {"url": "a"}, "image": "b"}, "both 'image_url' and 'image'; give one"),
+    ({"type": "image_url", "image_url": {"url": "a"}, "fps": 1}, "unknown key 'fps'; allowed: type, image"),
+    ({"type": "video_url", "video_url": ["a"]}, "'video_url' must be an object {\"url\": \"...\"}, got list"),
+    ({"type": "audio_url", "audio": "a"}, "audio_url part without 'audio_url'"),
+    ({"type": "input_audio", "input_audio": "AA=="}, "'input_audio' must be an object {\"data\": \"...\""),
+    ({"type": "input_audio", "input_audio": {"format": "wav"}}, "'input_audio' without 'data'"),
+    ({"type": "input_audio", "input_audio": {"data": "AA=="[:3]}}, "is not valid base64 (Incorrect padding)"),
+    ({"type": "input_audio", "input_audio": {"data": "https://x/y.wav"}}, "goes into an audio_url part"),
+    ({"type": "input_audio", "input_audio": {"data": "AA==", "format": "a;b"}}, "must be a word such as wav or mp3"),
+    ({"type": "smell"}, "allowed: text, image, audio, video, image_url, audio_url, video_url, input_audio"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("part", "message"), BAD_OPENAI, ids=[message for _, message in BAD_OPENAI])
+def test_what_is_wrong_with_a_part_of_openai_is_said_in_one_line(part, message):
+    with pytest.raises(OmniError) as caught:
+        validate_conversation(user(TEXT, part))
+    assert "message 0, part 1: " in str(caught.value) and message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_media_within_parts_of_openai_are_read():
+    picture, wave = io.BytesIO(), io.BytesIO()
+    Image.new("RGB", (56, 56), "red").save(picture, "PNG")
+    soundfile.write(wave, np.zeros(1600), 16000, format="WAV")
+    sent = [base64.b64encode(stream.getvalue()).decode() for stream in (picture, wave)]
+    parts = [
+        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{sent[0]}"}},
+        {"type": "input_audio", "input_audio": {"data": sent[1], "format": "wav"}},
+        {"type": "audio_url", "audio_url": {"url": f"data:audio/wav;base64,{sent[1]}"}},
+    ]
+    audios, images, videos = process_mm_info(user(*parts), use_audio_in_video=False)
+    assert [len(audio) for audio in audios] == [1600, 1600] and images[0].getpixel((3, 3)) == (255, 0, 0)
+
+
+def test_paths_of_openai_count_from_the_file_too(tmp_path):
+    (tmp_path / "beside.png").touch()
+    path = write(tmp_path / "chat.json", user({"type": "image_url", "image_url": {"url": "beside.png"}}))
+    assert load_conversation(path)[0]["content"] == [{"type": "image", "image": str(tmp_path / "beside.png")}]
 
 
 def write(path, content):

@@ -53,7 +53,7 @@ def test_lists_are_cases(tmp_path):
     [
         ("", "expected a mapping"),
         ("- 1", "expected a mapping"),
-        ("a: [", "not valid YAML"),
+        ("a: [", "not valid YAML (line 1 column 5: "),
         ("audio_second: 3", "unknown key 'audio_second', did you mean audio_seconds?"),
         ("audio_seconds: -3", "audio_seconds: -3 is not allowed; expected a number of seconds above 0"),
         ("audio_seconds: .inf", "audio_seconds: inf is not allowed"),
