@@ -78,8 +78,9 @@ def test_dry_run_prints_what_would_run(cli, tmp_path, monkeypatch):
     assert result.out.endswith("python -m ms_omni.parallel.rank_program msrun_log/23456 doctor --json\n")
 
 
-def test_dry_run_previews_another_machine(cli, user_error):
+def test_dry_run_previews_another_machine(cli, user_error, monkeypatch):
     """Neither its cards nor its model are here; flags are checked all the same."""
+    monkeypatch.delenv("HCCL_CONNECT_TIMEOUT", raising=False)  # MindSpore sets it when it is imported
     words = ["launch", "--cards", "16", "--master-port", "23456", "--dry-run", "--", "understand"]
     result = cli(*words, "--model", "/data/instruct", "--device", "Ascend", "--text", "Hello")
     assert result.code == 0 and "HCCL_CONNECT_TIMEOUT" in result.out and "/data/instruct" in result.out
