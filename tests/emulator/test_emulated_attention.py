@@ -145,9 +145,12 @@ def test_views_and_a_batch():
         ({"key": random((1, 5, 2, 16), BFLOAT16, name="key")}, "key: dtype bfloat16, expected that of query"),
         ({"query": random((1, 5, 4, 16), np.float64, name="query")}, "query: dtype float64"),
         ({"headNum": 8}, "has 4 heads, headNum is 8"),
+        ({"query": random((5, 4, 16), FLOAT16, name="query")}, "query: shape .*allowed: 4 dimensions"),
+        ({"headNum": 0}, "headNum: 0, allowed: more than 0"),
         ({"key": random((1, 5, 2, 8), FLOAT16, name="key")}, "key: D 8, expected the query's, 16"),
         ({"key": random((2, 5, 2, 16), FLOAT16, name="key")}, "key: batch 2"),
         ({"value": random((1, 4, 2, 16), FLOAT16, name="value")}, "value: shape"),
+        ({"value": random((1, 5, 2, 17), FLOAT16, name="value")}, "value: D 17, allowed: at most the key's, 16"),
         (
             {"key": random((1, 5, 3, 16), FLOAT16), "value": random((1, 5, 3, 16), FLOAT16)},
             "multiple of the key's heads, 3",
@@ -164,14 +167,32 @@ def test_views_and_a_batch():
         ({"innerPrecise": 3}, "innerPrecise: 3"),
         ({"softmaxMaxOut": empty((1, 4, 5), FLOAT32, "m")}, r"m: shape \(1, 4, 5\), expected \(1, 4, 5, 8\)"),
         ({"attentionOutOut": empty((1, 5, 4, 16), FLOAT32, "o")}, "o: dtype float32"),
+        ({"attentionOutOut": empty((1, 5, 4, 8), FLOAT16, "o")}, "o: shape"),
+        ({"softmaxSumOut": empty((1, 4, 5, 8), FLOAT16, "s")}, "s: dtype float16"),
+        ({"paddingMaskOptional": tensor(np.zeros((5, 5), bool))}, "paddingMaskOptional: reserved"),
+        (
+            {"sparseMode": 4, "attenMaskOptional": tensor(TRIANGLE), "preTokens": 1, "nextTokens": -2},
+            "preTokens 1 and nextTokens -2 have nothing in common",
+        ),
         ({"nextTokens": 0, "attenMaskOptional": tensor(np.zeros((5, 5), bool))}, "must agree"),
         ({"realShiftOptional": random((1, 4, 5, 5), FLOAT32, name="p")}, "p: dtype float32"),
+        ({"realShiftOptional": random((4, 5, 5), FLOAT16, name="p")}, "p: shape .*allowed: 4 dimensions"),
     ],
 )
 def test_limits_of_flash_attention_score(change, message):
     given, *_ = training()
     with refused(message):
         call("aclnnFlashAttentionScore", **(given | change))
+
+
+def test_the_last_dimension_without_heads_is_a_multiple_of_their_size():
+    given, *_ = training(layout="BSH")
+    for change, message in (
+        ({"headNum": 3}, "query: shape .1, 5, 64., H must be a multiple of headNum 3"),
+        ({"key": random((1, 5, 30), FLOAT16)}, "key: shape .1, 5, 30., H must be a multiple of the query's D 16"),
+    ):
+        with refused(message):
+            call("aclnnFlashAttentionScore", **(given | change))
 
 
 def test_what_is_not_emulated_is_refused_by_name():

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import ml_dtypes
 import numpy as np
 import pytest
 from ascend_emulator import dispatch
@@ -97,6 +98,17 @@ def test_a_wrong_dtype_is_refused(name, parameter, place):
     assert statuses[original.dtype] == 0
 
 
+# aclDataType has it; no document here lists it for A2 and A3 cards
+FLOAT8 = np.dtype(ml_dtypes.float8_e4m3fn)
+
+
+@pytest.mark.parametrize("name, parameter, place", PARAMETERS)
+def test_a_dtype_of_newer_cards_is_refused(name, parameter, place):
+    original = {(p, i): tensor for p, i, tensor in tensors_of(CASES[name]())}[parameter, place]
+    other = dataclasses.replace(original, array=original.array.astype(FLOAT8))
+    assert status_of(name, changed(name, parameter, place, other)) == INVALID_PARAMETER
+
+
 SCALARS = [
     (name, parameter.name)
     for name in CASES
@@ -158,6 +170,7 @@ def test_limits_that_few_operators_have():
     assert refuses("aclnnInplaceUniform", selfRef=tensor([1], np.uint8), from_=-1.0, to=1.0)
     assert refuses("aclnnInplaceRandom", selfRef=tensor([1], np.uint8), from_=-1, to=1)
     assert refuses("aclnnMean", dtype=np.dtype(np.bool_))
+    assert refuses("aclnnInplaceFillScalar", value=FLOAT8.type(1))
     empty = tensor(np.ones((2, 0)), np.float32)
     complex_out = tensor([[0], [0]], np.complex64, "out")
     complex64 = np.dtype(np.complex64)

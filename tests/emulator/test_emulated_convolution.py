@@ -138,6 +138,8 @@ def ones(*shape, dtype=FLOAT16, name="x"):
     [
         ({"input": random((1, 4, 9), FLOAT16, name="input")}, "input: format ND, expected NCL"),
         ({"input": ones(4, 9, name="input")}, "input: shape .4, 9., allowed: 3 to 5 dimensions"),
+        ({"weight": ones(6, 2, 3, 1, name="weight")}, "weight: shape .6, 2, 3, 1., allowed: 3 dimensions"),
+        ({"weight": ones(5, 2, 3)}, "weight: shape .5, 2, 3., the first dimension must be a multiple of 2"),
         ({"input": ones(1, 4, 9, dtype=np.float64, name="input")}, "input: dtype float64"),
         ({"input": ones(1, 4, 9, dtype=BFLOAT16)}, "bfloat16 is not promoted"),
         ({"input": ones(1, 3, 9)}, "input: 3 channels, weight .6, 2, 3. with 2 groups expects 4"),
@@ -151,8 +153,10 @@ def ones(*shape, dtype=FLOAT16, name="x"):
         ({"dilation": [0]}, "dilation: .0."),
         ({"dilation": [5]}, "less than the kernel's span 11"),
         ({"bias": random((5,), FLOAT16, name="b")}, "b: shape"),
+        ({"bias": random((1, 6), FLOAT16, name="b")}, "b: shape .1, 6., allowed: 1 dimensions"),
         ({"bias": random((6,), FLOAT32, name="b")}, "b: dtype float32"),
         ({"output": ones(1, 6, 8, name="o")}, "o: shape .1, 6, 8., expected .1, 6, 7."),
+        ({"output": ones(1, 6, 7, dtype=np.float64, name="o")}, "o: dtype float64"),
         ({"cubeMathType": 4}, "cubeMathType: 4"),
         ({"input": ones(1, 4, 1000001)}, "at most 1000000"),
     ],
@@ -176,6 +180,10 @@ def test_limits_of_bfloat16_of_transposed_and_of_three_dimensions():
         call("aclnnConvolution", **(given | {"outputPadding": [1]}))
     with refused("padding: .0, 0., allowed: 1 numbers"):
         call("aclnnConvolution", **(given | {"padding": [0, 0]}))
+    with refused("outputPadding: .0, 0., allowed: 1 numbers"):
+        call("aclnnConvolution", **(given | {"outputPadding": [0, 0]}))
+    with refused("o: dtype float32, expected that of input"):
+        call("aclnnConvolution", **(given | {"output": ones(1, 2, 5, dtype=FLOAT32, name="o")}))
     given, _ = made((1, 1, 1, 1, 64), (1, 1, 1, 1, 1), FLOAT16, stride=[1, 1, 64])
     with refused("stride: .1, 64., allowed: 1 to 63"):
         call("aclnnConvolution", **given)

@@ -47,6 +47,9 @@ def test_equal_weights_go_to_the_first_expert_and_finished_rows_to_none():
         ({"yOut": empty((5, 3), FLOAT16, "y")}, "y: dtype float16", None),
         ({"expertIdxOut": empty((5, 3), np.int64, "e")}, "e: dtype int64", None),
         ({"rowIdxOut": empty((5, 2), np.int32, "r")}, "r: shape", None),
+        ({"rowIdxOut": empty((5, 3), np.int64, "r")}, "r: dtype int64", None),
+        ({"rowIdxOut": tensor(np.zeros((3, 5), np.int32).T, name="r")}, "r: not contiguous", None),
+        ({"x": random((8,), FLOAT32, name="x")}, "x: shape .8,., allowed: 2 to 3 dimensions", None),
         ({"finishedOptional": tensor(np.zeros(5, np.int32), name="f")}, "f: dtype int32", None),
         ({"finishedOptional": tensor(np.zeros(4, bool), name="f")}, "f: shape", None),
     ],
@@ -118,6 +121,7 @@ def test_routing_with_ends_with_a_limit_and_with_a_capacity():
     "change, message, status",
     [
         ({"expertIdx": tensor([[3, 1], [1, 0]], np.int64, "e")}, "e: dtype int64", None),
+        ({"x": random((2, 6), np.float64, name="x")}, "x: dtype float64", None),
         ({"expertIdx": tensor([[3, 1], [1, 4]], np.int32)}, "expertIdx: values from 1 to 4, allowed: 0 to 3", None),
         ({"expertIdx": tensor([[3, -1], [1, 0]], np.int32)}, "expertIdx: values from -1", None),
         ({"expertIdx": tensor([3, 1], np.int32, "e")}, "e: shape .2,., allowed: 2 dimensions", TILING_ERROR),
@@ -131,8 +135,11 @@ def test_routing_with_ends_with_a_limit_and_with_a_capacity():
         ({"expandedXOut": empty((4, 6), FLOAT32, "o")}, "o: dtype float32", None),
         ({"expandedXOut": empty((3, 6), FLOAT16, "o")}, "o: shape", None),
         ({"expandedRowIdxOut": empty((4,), np.int64, "o")}, "o: dtype int64", None),
+        ({"expandedRowIdxOut": empty((3,), np.int32, "o")}, "o: shape", None),
+        ({"expandedRowIdxOut": tensor(np.zeros(8, np.int32)[::2], name="o")}, "o: not contiguous", None),
         ({"expertTokensCountOrCumsumOut": None}, "expertTokensCountOrCumsumOut: a null pointer", None),
         ({"expertTokensCountOrCumsumOut": empty((5,), np.int32, "c")}, "c: shape", None),
+        ({"expertTokensCountOrCumsumOut": empty((4,), np.int64, "c")}, "c: dtype int64", None),
     ],
 )
 def test_limits_of_routing(change, message, status):
@@ -165,11 +172,14 @@ def test_summing_up(dtype, probabilities, rows, k):
     [
         ({"permutedTokens": random((4, 6), np.float64, name="t")}, "t: dtype float64"),
         ({"sortedIndices": tensor([0, 1, 2, 3], np.int64, "i")}, "i: dtype int64"),
+        ({"permutedTokens": random((4, 6, 1), FLOAT16, name="t")}, "t: shape .*allowed: 2 dimensions"),
+        ({"sortedIndices": tensor([[0, 1], [2, 3]], np.int32, "i")}, "i: shape .*allowed: 1 dimensions"),
         ({"sortedIndices": tensor([0, 1, 2, 2], np.int32)}, "an index occurs twice"),
         ({"sortedIndices": tensor([0, 1, 2, 4], np.int32)}, "sortedIndices: values from 0 to 4"),
         ({"sortedIndices": tensor([0, 1], np.int32)}, "permutedTokens: 4 rows"),
         ({"probsOptional": random((2, 3), FLOAT32)}, "probsOptional: shape"),
         ({"probsOptional": tensor(np.ones((2, 2), np.int32), name="p")}, "p: dtype int32"),
+        ({"probsOptional": random((4,), FLOAT32, name="p")}, "p: shape .*allowed: 2 dimensions"),
         ({"paddedMode": True}, "paddedMode: true"),
         ({"out": empty((2, 6), FLOAT32, "o")}, "o: dtype float32"),
         ({"out": empty((4, 6), FLOAT16, "o")}, "o: shape"),
@@ -199,6 +209,33 @@ def test_permute(kept):
         call("aclnnMoeTokenPermute", **given, numOutTokens=kept, permuteTokensOut=out, sortedIndicesOut=places)
     with refused("paddedMode"):
         call("aclnnMoeTokenPermute", **given, paddedMode=True, permuteTokensOut=out, sortedIndicesOut=places)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"tokens": random((3, 2), np.float64, name="t")}, "t: dtype float64"),
+        ({"tokens": random((3,), FLOAT16, name="t")}, "t: shape .*allowed: 2 to 8 dimensions"),
+        ({"tokens": random((4, 2), FLOAT16)}, "indices: 3 rows, expected those of tokens, 4"),
+        ({"indices": tensor(np.zeros((3, 2), np.int16), name="i")}, "i: dtype int16"),
+        ({"indices": tensor(np.zeros((3, 2, 1), np.int32), name="i")}, "i: shape .*allowed: 1 to 2 dimensions"),
+        ({"indices": tensor(np.zeros((3, 513), np.int32))}, "indices: topK 513, allowed: at most 512"),
+        (
+            {"indices": tensor(np.broadcast_to(np.int32(0), (32768, 512)))},
+            "indices: 16777216 values, allowed: less than 16777215",
+        ),
+        ({"permuteTokensOut": empty((6, 2), FLOAT32, "o")}, "o: dtype float32"),
+        ({"permuteTokensOut": empty((5, 2), FLOAT16, "o")}, "o: shape"),
+        ({"permuteTokensOut": tensor(np.zeros((2, 6), FLOAT16).T, name="o")}, "o: not contiguous"),
+        ({"sortedIndicesOut": empty((6,), np.int64, "s")}, "s: dtype int64"),
+        ({"sortedIndicesOut": empty((3,), np.int32, "s")}, "s: shape"),
+    ],
+)
+def test_limits_of_permute(change, message):
+    given = {"tokens": random((3, 2), FLOAT16), "indices": tensor(np.zeros((3, 2), np.int32))}
+    given |= {"permuteTokensOut": empty((6, 2), FLOAT16), "sortedIndicesOut": empty((6,), np.int32)}
+    with refused(message):
+        call("aclnnMoeTokenPermute", **(given | change))
 
 
 def grouped(counts=(2, 0, 3), inner=8, width=6, dtype=FLOAT16, **change):
@@ -250,6 +287,10 @@ def test_grouped_products(dtype, counts, transposed, kind):
         ({"groupListType": 3}, "groupListType: 3"),
         ({"actType": 5}, "actType: 5"),
         ({"x": [random((5, 8), BFLOAT16, name="x")]}, "dtype float16, expected that of x, bfloat16"),
+        ({"x": [tensor(np.zeros((5, 8), np.int32), name="x")]}, "x: dtype int32"),
+        ({"x": [random((5, 8, 1), FLOAT16, name="x")]}, "x: shape .*allowed: 2 dimensions"),
+        ({"weight": []}, "weight: 0 tensors, allowed: 1 to 128"),
+        ({"groupListOptional": tensor([[2, 0, 3]], np.int64, "g")}, "g: shape .*allowed: 1 dimensions"),
         ({"x": [random((5, 7), FLOAT16)]}, "x: K 7, expected that of weight, 8"),
         ({"x": [tensor(np.zeros((8, 5), FLOAT16).T, name="x[0]")]}, "x.0.: not contiguous"),
         ({"weight": [random((8, 6), FLOAT16, name="weight[0]")]}, "weight.0.: shape .*allowed: 3 dimensions"),
@@ -260,6 +301,8 @@ def test_grouped_products(dtype, counts, transposed, kind):
         ({"out": [empty((5, 6), FLOAT16)] * 2}, "out: 2 tensors"),
         ({"out": [empty((4, 6), FLOAT16, "o")]}, "o: shape"),
         ({"biasOptional": [random((3, 6), FLOAT32, name="b")]}, "b: dtype float32"),
+        ({"biasOptional": [random((3, 5), FLOAT16, name="b")]}, "b: shape"),
+        ({"biasOptional": [random((3, 6), FLOAT16)] * 2}, "biasOptional: 2 tensors, expected as many as weight, 1"),
         ({"scaleOptional": [random((3, 6), FLOAT32)]}, "scaleOptional: given, allowed only for quantised"),
         ({"dynQuantScaleOutOptional": [random((3, 6), FLOAT32)]}, "dynQuantScaleOutOptional: must be a null pointer"),
     ],

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from ascend_emulator.device_tensor import BFLOAT16, FLOAT16, FLOAT32
-from ascend_emulator.refusal import NOT_EMULATED
+from ascend_emulator.refusal import INVALID_PARAMETER, NOT_EMULATED
 from emulated_calls import HALVES, assert_near, call, empty, exact, operator, random, refused, tensor
 from test_emulated_attention import SCALE, TRIANGLE, by_loops, laid_out
 
@@ -129,6 +129,22 @@ BLOCKS = tensor(np.zeros((1, 2), np.int32), name="t")
             "query: S 2, allowed: 1",
         ),
         ({"query": random((1, 4, 1, 16), FLOAT32, name="query")}, "query: dtype float32"),
+        ({"query": random((4, 1, 16), FLOAT16, name="query")}, "query: shape .*allowed: 4 dimensions"),
+        ({"attentionOut": empty((4, 1, 16), FLOAT16, "o")}, "o: shape .*allowed: 4 dimensions"),
+        ({"attentionOut": empty((1, 4, 1, 16), BFLOAT16, "o")}, "o: dtype bfloat16, expected that of query"),
+        (
+            {"query": random((0, 4, 1, 16), FLOAT16), "attentionOut": empty((0, 4, 1, 16), FLOAT16)},
+            "query: B 0, allowed: 1 to 65536",
+        ),
+        (
+            {"query": random((2, 4, 1, 16), FLOAT16), "attentionOut": empty((2, 4, 1, 16), FLOAT16)},
+            "key.0.: batch 1, expected the query's, 2",
+        ),
+        ({"key": [random((1, 2, 17, 16), FLOAT32, name="key[0]")]}, "key.0.: dtype float32"),
+        ({"key": [random((1, 17, 32), FLOAT16, name="key[0]")]}, "key.0.: shape .*allowed: 4 dimensions"),
+        ({"key": [random((2, 2, 17, 16), FLOAT16, name="key[0]")]}, "key.0.: batch 2, must be 1 in a list"),
+        ({"key": [random((1, 2, 17, 16), FLOAT16)] * 2}, "value: 1 tensors, expected as many as key has, 2"),
+        ({name: [random((1, 2, 17, 16), FLOAT16)] * 2 for name in ("key", "value")}, "key: 2 tensors, allowed: 1, or"),
         ({"key": [random((1, 2, 17, 16), BFLOAT16, name="key[0]")]}, "key.0.: dtype bfloat16, expected that of query"),
         ({"key": [random((1, 2, 17, 32), FLOAT16)], "value": [random((1, 2, 17, 32), FLOAT16)]}, "D 32, expected"),
         ({"value": [random((1, 2, 16, 16), FLOAT16, name="value[0]")]}, "value.0.: shape"),
@@ -140,12 +156,17 @@ BLOCKS = tensor(np.zeros((1, 2), np.int32), name="t")
         ({"attenMask": tensor(np.zeros((1, 1, 1, 16), bool))}, r"attenMask: shape \(1, 1, 1, 16\)"),
         ({"attenMask": tensor(np.zeros((1, 1, 1, 17), np.float16), name="m")}, "m: dtype float16"),
         ({"attenMask": tensor(np.full((1, 17), 2, np.int8), name="m")}, "m: int8 values must be 0 and 1"),
+        ({"attenMask": tensor(np.zeros(17, bool), name="m")}, "m: shape .*allowed: 2 to 4 dimensions"),
+        ({"attenMask": tensor(np.zeros((1, 34), bool)[:, ::2], name="m")}, "m: not contiguous"),
         ({"actualSeqLengths": [18]}, "actualSeqLengths: 18, allowed: 0 to S = 17"),
         ({"key": [tensor(np.zeros((1, 2, 16, 17), FLOAT16).swapaxes(2, 3), name="key[0]")]}, "key.0.: not contiguous"),
         ({"pseShift": random((1, 4, 1, 17), FLOAT32, name="p")}, "p: dtype float32"),
         ({"pseShift": random((1, 2, 1, 17), FLOAT16, name="p")}, "pseShift: shape"),
+        ({"pseShift": random((4, 1, 17), FLOAT16, name="p")}, "p: shape .*allowed: 4 dimensions"),
         ({"quantScale1": tensor(np.ones(1, np.float32))}, "quantScale1: given, allowed only for int8"),
         ({"blocktable": BLOCKS, "blockSize": 17, "actualSeqLengths": [17]}, "blockSize: 17"),
+        ({"blocktable": tensor([[0, 1]], np.int64, "t")}, "t: dtype int64, allowed: int32"),
+        ({"blocktable": tensor([0, 1], np.int32, "t")}, "t: shape .*allowed: 2 dimensions"),
         ({"blocktable": BLOCKS, "blockSize": 1024, "actualSeqLengths": [17]}, "blockSize: 1024, allowed: 16 to 512"),
         ({"blocktable": BLOCKS, "blockSize": 16}, "must be given for a paged cache"),
         ({"blocktable": BLOCKS, "blockSize": 16, "actualSeqLengths": [33]}, "actualSeqLengths: 33"),
@@ -156,6 +177,35 @@ def test_limits_of_one_query(change, message):
     given, *_ = one_query()
     with refused(message):
         call("aclnnIncreFlashAttentionV4", **(given | change))
+
+
+def test_limits_of_a_batch_of_one_query_each():
+    given, *_ = one_query(keys=1, heads=1, kv=1)
+    given |= {name: random((257, 1, 1, 16), FLOAT16) for name in ("query", "attentionOut")}
+    given |= {name: [random((1, 1, 1, 16), FLOAT16)] * 257 for name in ("key", "value")}
+    with refused("key: 257 tensors, allowed: at most 256"):
+        call("aclnnIncreFlashAttentionV4", **given)
+    given |= {name: [random((257, 1, 1, 16), FLOAT16)] for name in ("key", "value")}
+    with refused("actualSeqLengths: 2 given, allowed: 1 or >= 257"):
+        call("aclnnIncreFlashAttentionV4", **given, actualSeqLengths=[1, 1])
+
+
+def test_limits_of_pages():
+    for kv, dim, blocks, table, message in (
+        (2, 16, 2, BLOCKS, None),
+        (2, 16, 1, BLOCKS, "key.0.: 1 blocks, the lengths need 2"),
+        (2, 16, 2, tensor(np.zeros((2, 2), np.int32), name="t"), r"t: shape \(2, 2\), expected \(1, at least 2\)"),
+        (2, 16, 2, tensor(np.zeros((1, 1), np.int32), name="t"), "actualSeqLengths: 17, allowed: 0 to S = 16"),
+        (128, 512, 2, BLOCKS, r"key.0.: numKeyValueHeads \* D = 65536, at most 65535"),
+    ):
+        given, *_ = one_query(heads=kv, kv=kv, dim=dim)
+        given |= {name: [random((blocks, 16, kv * dim), FLOAT16, name=f"{name}[0]")] for name in ("key", "value")}
+        given |= {"blocktable": table, "blockSize": 16, "actualSeqLengths": [17]}
+        if message is None:
+            call("aclnnIncreFlashAttentionV4", **given)
+        else:
+            with refused(message):
+                call("aclnnIncreFlashAttentionV4", **given)
 
 
 def test_head_size_and_groups_are_bounded():
@@ -229,6 +279,35 @@ def test_the_operator_for_both_takes_many_queries(name):
 
 
 @pytest.mark.parametrize(
+    "change, message, status",
+    [
+        ({"softmaxLse": None}, "softmaxLse: a null pointer, although softmaxLseFlag is true", INVALID_PARAMETER),
+        ({"softmaxLse": empty((1, 4, 3, 1), FLOAT16, "s")}, "s: dtype float16", INVALID_PARAMETER),
+        ({"softmaxLse": empty((1, 4, 3), FLOAT32, "s")}, "s: shape", INVALID_PARAMETER),
+        ({"innerPrecise": 4}, "innerPrecise: 4, allowed: 0 to 3", INVALID_PARAMETER),
+        ({"blockTableOptional": BLOCKS}, "paged prefill is not emulated", NOT_EMULATED),
+        ({"attentionOut": empty((1, 3, 4, 16), np.int8)}, "int8 output .* is not emulated", NOT_EMULATED),
+    ],
+)
+def test_limits_of_the_operator_for_both(change, message, status):
+    given, *_ = many_queries()
+    given = fused(given, softmaxLseFlag=True, softmaxLse=empty((1, 4, 3, 1), FLOAT32))
+    with refused(message, status):
+        call("aclnnFusedInferAttentionScoreV3", **(given | change))
+
+
+def test_heads_without_an_axis_divide_the_last_dimension():
+    for change, message in (
+        ({"query": random((1, 1, 66), FLOAT16)}, "query: H 66, must be a multiple of numHeads 4"),
+        ({name: [random((1, 17, 30), FLOAT16, name="k")] for name in ("key", "value")}, "k: H 30, expected .* 2 . 16"),
+    ):
+        given, *_ = one_query(layout="BSH")
+        given |= change
+        with refused(message):
+            call("aclnnIncreFlashAttentionV4", **(given | {"attentionOut": empty(given["query"].shape, FLOAT16)}))
+
+
+@pytest.mark.parametrize(
     "change, message",
     [
         ({"inputLayout": "TND"}, "inputLayout: TND"),
@@ -240,6 +319,8 @@ def test_the_operator_for_both_takes_many_queries(name):
         ({"attenMask": tensor(np.ones((1, 4, 3, 8), bool))}, r"attenMask: shape \(1, 4, 3, 8\)"),
         ({"attenMask": tensor(np.ones((8, 6), bool)[::2, :])}, "not contiguous"),
         ({"attenMask": tensor(np.ones((3, 8), FLOAT16), name="m")}, "m: dtype float16"),
+        ({"attenMask": tensor(np.ones(8, bool), name="m")}, "m: shape .*allowed: 2 to 4 dimensions"),
+        ({"attenMask": tensor(np.full((3, 8), 2, np.int8), name="m")}, "m: int8 values must be 0 and 1"),
         ({"innerPrecise": 4}, "innerPrecise: 4"),
         ({"key": random((1, 8, 2, 16), BFLOAT16, name="key")}, "key: dtype bfloat16"),
         ({"query": tensor(np.zeros((1, 3, 8, 16), FLOAT16)[:, :, ::2], name="query")}, "query: not contiguous"),
@@ -259,6 +340,13 @@ def test_sizes_of_many_queries_are_bounded():
     given, *_ = many_queries(rows=1, keys=1, heads=128, kv=128, dim=512)
     with refused(r"N \* D = 65536, allowed in layout BSND"):
         call("aclnnPromptFlashAttentionV3", **given)
+    given, *_ = many_queries(dim=513)
+    with refused("query: D 513, allowed: at most 512"):
+        call("aclnnPromptFlashAttentionV3", **given)
+    given, *_ = many_queries(keys=1, heads=1, kv=1, dim=1)
+    long = tensor(np.zeros((1, (20 << 20) + 1, 1, 1), FLOAT16))
+    with refused("key: S 20971521, allowed: at most 20971520"):
+        call("aclnnPromptFlashAttentionV3", **(given | {"key": long, "value": long}))
     given, *_ = many_queries(rows=1, keys=1, heads=1, kv=1, dim=8)
     given |= {n: random((129, 1, 1, 8), FLOAT16) for n in ("query", "key", "value")}
     with refused("B 129, allowed with D 8: at most 128"):

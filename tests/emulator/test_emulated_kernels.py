@@ -52,6 +52,12 @@ def test_product_split_into_outputs(widths):
         run("MultiWeightMatmul", [x, w], outs, **PLAIN, **(sizes | {"silu_position": 0}))
     with refused("input 1: shape .*allowed: 2 dimensions"):
         run("MultiWeightMatmul", [x, tensor(w.array[None])], outs, **PLAIN, **sizes)
+    with refused("input 0: shape .*allowed: 2 or 3 dimensions"):
+        run("MultiWeightMatmul", [tensor(x.array[None, None]), w], outs, **PLAIN, **sizes)
+    with refused("dtypes bh -> "):
+        run("MultiWeightMatmul", [x, random(w.shape, FLOAT16)], outs, **PLAIN, **sizes)
+    with refused(f"last: shape .*, expected {widths[-1]} columns"):
+        run("MultiWeightMatmul", [x, w], [*outs[:-1], empty((3, 9), BFLOAT16, "last")], **PLAIN, **sizes)
 
 
 @pytest.mark.parametrize(
@@ -94,6 +100,8 @@ def test_norms(dtype):
     with refused("input 1: shape"):
         run("AddRmsNorm", [x, random((3, 1, 16), dtype), w], [out, reciprocal, total], eps=1e-6)
     with refused("dtypes .* registered"):
+        run("AddRmsNorm", [x, random((3, 4, 16), FLOAT32), w], [out, reciprocal, total], eps=1e-6)
+    with refused("dtypes .* registered"):
         run("RmsNorm", [x, random((16,), FLOAT32)], [out, reciprocal], eps=1e-6)
 
 
@@ -126,6 +134,12 @@ def test_limits_of_rotary():
     ):
         with refused(message, *([status] if status else [])):
             run("ApplyRotaryPosEmb", given, outs, cos_format=form, rotary_coeff=-1)
+    with refused("o: shape .2, 32., expected .2, 64."):
+        outs = [empty((2, 32), FLOAT16, "o"), outs[1]]
+        run("ApplyRotaryPosEmb", [q, k, cos, sin, length], outs, cos_format=2, rotary_coeff=-1)
+    odd = random((2, 3), FLOAT32, name="cos")
+    with refused("cos: D 3 must be even"):
+        run("ApplyRotaryPosEmb", [q, k, odd, odd, length], outs, cos_format=2, rotary_coeff=-1)
 
 
 @pytest.mark.parametrize("dtype", [*HALVES, FLOAT32])
@@ -164,6 +178,8 @@ def test_activations(name, formula):
     assert_near(out, np.vectorize(formula)(exact(x)), 1.2, 1e-5)
     with refused("output 0: shape"):
         run(name, [x], [empty((15,), FLOAT16)])
+    with refused("dtypes h -> f"):
+        run(name, [x], [empty((3, 5), FLOAT32)])
 
 
 def test_comparison_and_cast():
@@ -212,10 +228,22 @@ def test_limits_of_the_moves():
         run("ReduceSum", [random((2, 6), BFLOAT16)], [empty((2, 1), BFLOAT16)], axes=[1])
     with refused("must be even"):
         run("SwiGLU", [random((2, 5), FLOAT16)], [empty((2, 2), FLOAT16)], axis=-1)
+    with refused("dtypes h -> f"):
+        run("SwiGLU", [x], [empty((2, 3), FLOAT32)], axis=-1)
+    with refused("axis: 2, the input has shape .2, 6."):
+        run("SwiGLU", [x], [empty((2, 3), FLOAT16)], axis=2)
+    with refused("output 0: shape .2, 6., expected half of .2, 6."):
+        run("SwiGLU", [x], [out], axis=-1)
+    with refused("dtypes f -> f"):
+        run("Transpose", [random((2, 6), FLOAT32)], [empty((6, 2), FLOAT32)], axes=[1, 0])
     with refused("no order of 2 dimensions"):
         run("Transpose", [x], [out], axes=[0, 0])
     with refused("sizes: .2, 3., expected the sum 6"):
         run("Split", [x], [out, out], dim=1, sizes=[2, 3])
+    with refused("sizes: .2, 4., there are 3 outputs"):
+        run("Split", [x], [out, out, out], dim=1, sizes=[2, 4])
+    with refused("dim: -3, the input has shape .2, 6."):
+        run("Split", [x], [out, out], dim=-3, sizes=[2, 4])
     with refused("output 1: dtype float32"):
         run("Split", [x], [out, empty((2, 4), FLOAT32, "output 1")], dim=1, sizes=[2, 4])
     for index in (6, -1):
@@ -223,6 +251,10 @@ def test_limits_of_the_moves():
             run("Gather", [x, tensor([index], np.int32)], [empty((2, 1), FLOAT16)], axes=[1], batch_dims=0)
     with refused("batch_dims", NOT_EMULATED):
         run("Gather", [x, tensor([0], np.int32)], [empty((2, 1), FLOAT16)], axes=[1], batch_dims=1)
+    with refused("dtypes hh -> h"):
+        run("Gather", [x, tensor([0], FLOAT16)], [empty((2, 1), FLOAT16)], axes=[1], batch_dims=0)
+    with refused("axes: .0, 1., allowed: one axis"):
+        run("Gather", [x, tensor([0], np.int32)], [empty((2, 1), FLOAT16)], axes=[0, 1], batch_dims=0)
 
 
 @pytest.mark.parametrize("dtype", HALVES)
@@ -250,10 +282,11 @@ def paged(**change):
     inputs = [
         random((1, 32), FLOAT16, name="input 0"),
         cache,
-        cache,
+        change.pop("value_cache", cache),
         tensor(change.get("table", [[2, 0]]), np.int32, "input 3"),
     ]
-    more = {name: value for name, value in more.items() if name not in ("cache", "table", "lengths", "extra")}
+    tensors = ("cache", "value_cache", "table", "lengths", "extra")
+    more = {name: value for name, value in more.items() if name not in tensors}
     inputs += [tensor(change.get("lengths", [18]), np.int32), *change.get("extra", [])]
     run("PagedAttention", inputs, [empty((1, 32), FLOAT16)], **more)
 
@@ -262,6 +295,8 @@ def paged(**change):
     "change, message, status",
     [
         ({"kv_seq_len": []}, "kv_seq_len: empty; MindSpore takes it", None),
+        ({"kv_seq_len": [18, 18]}, "input 0: shape .1, 32., expected 2 tokens of 4 heads of 8", None),
+        ({"value_cache": random((2, 16, 2, 8), FLOAT16, name="v")}, "v: shape .*expected .3, 16, 2, 8.", None),
         ({"lengths": [17]}, "the lengths on the device are .17.", None),
         ({"table": [[2, 3]]}, "input 3: blocks .2, 3., the cache has 3", None),
         ({"table": [[2]]}, "input 3: shape .1, 1., expected .1, at least 2.", None),
@@ -285,6 +320,8 @@ def test_limits_of_writing_paged_caches():
     for given, message in (
         ([x, x, cache, cache, tensor([0, 16], np.int32)], "slot 16, the cache has 16"),
         ([x, x, cache, cache, tensor([0, 1], np.int64)], "dtypes hhhhl"),
+        ([x, None, cache, None, tensor([0, 1], np.int64)], "dtypes hhhhl"),
+        ([x, x, tensor(np.zeros((2, 16), FLOAT16), name="c"), cache, tensor([0, 1], np.int32)], "c: shape .2, 16."),
         ([x, None, cache, cache, tensor([0, 1], np.int32)], "both or none"),
         (
             [random((2, 8), FLOAT16, name="input 0"), x, cache, cache, tensor([0, 1], np.int32)],
@@ -313,3 +350,7 @@ def test_flash_attention_without_a_mask(layout):
     for change in ({"sparse_mode": 3}, {"layout": 3}):
         with refused("MS_DISABLE_INTERNAL_KERNELS_LIST", NOT_EMULATED):
             run("FlashAttentionScore", [*map(tensor, laid), None, None], [out], **(more | change))
+    with refused("dtypes bbb-- -> f"):
+        run("FlashAttentionScore", [*map(tensor, laid), None, None], [empty(out.shape, FLOAT32)], **more)
+    with refused("output 0: shape .1, 2."):
+        run("FlashAttentionScore", [*map(tensor, laid), None, None], [empty((1, 2), BFLOAT16)], **more)

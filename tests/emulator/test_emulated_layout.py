@@ -218,6 +218,9 @@ def test_splitting():
         call("aclnnSplitWithSize", self=given, splitSize=[3, 2, 1], dim=1, out=outs)
     with refused("dim: 2"):
         call("aclnnSplitWithSize", self=given, splitSize=[3, 3], dim=2, out=outs)
+    deep = tensor(np.ones((1,) * 9), FLOAT32, "self")
+    with refused("self: shape .*allowed: at most 8 dimensions"):
+        call("aclnnSplitWithSize", self=deep, splitSize=[1], dim=0, out=[deep])
     with refused("splitSections: 0, dimension 1 has 6"):
         call("aclnnSplitTensor", self=given, splitSections=0, dim=1, out=outs)
     for dtype, count in ((FLOAT64, 32), (FLOAT32, 33)):
@@ -262,6 +265,9 @@ def test_repeating_each_value():
         call("aclnnRepeatInterleaveInt", self=given, repeats=2, outputSize=7, out=empty((7,), UINT8))
     with refused("repeats: 3 numbers, allowed: 1 or 4"):
         call("aclnnRepeatInterleave", self=given, repeats=tensor([1, 1, 1]), outputSize=3, out=empty((3,), UINT8))
+    with refused("out: shape .5,., expected .4,."):  # the numbers are on the device: asked when it runs
+        numbers = tensor([2, 0, 0, 2], INT64)
+        call("aclnnRepeatInterleave", self=given, repeats=numbers, outputSize=5, out=empty((5,), UINT8))
     with refused("dim: 2"):
         call("aclnnRepeatInterleaveIntWithDim", self=given, repeats=2, dim=2, outputSize=4, out=empty((4, 2), UINT8))
 

@@ -119,6 +119,7 @@ def matrices(**change):
         ({"self": random((2, 3), BFLOAT16, name="self")}, "bfloat16 is not promoted"),
         ({"self": random((1, 2, 3), FLOAT16, name="self")}, "self: shape .1, 2, 3., allowed: 2 dimensions"),
         ({"mat2": random((4, 3), FLOAT16, name="mat2")}, "inner sizes 3, 4 differ"),
+        ({"mat2": random((3, 4, 1), FLOAT16, name="mat2")}, "mat2: shape .3, 4, 1., allowed: 2 dimensions"),
         ({"out": empty((4, 2), FLOAT16)}, "out: shape"),
         ({"out": empty((2, 4), FLOAT32)}, "out: dtype float32, allowed: float16"),
         ({"cubeMathType": 4}, "cubeMathType: 4"),
@@ -142,9 +143,27 @@ def test_limits_of_the_others():
         )
     with refused("allowed: 1 to 6 dimensions"):
         call("aclnnMatmul", self=random((1,) * 7, FLOAT16), mat2=random((1, 1), FLOAT16), out=empty((1,), FLOAT16))
+    with refused("m: shape .., allowed: 1 to 6 dimensions"):
+        call("aclnnMatmul", **matrices(mat2=random((), FLOAT16, name="m")))
+    with refused("mat2: format FRACTAL_NZ"):
+        call("aclnnMatmul", **matrices(mat2=DeviceTensor("mat2", np.zeros((3, 4), FLOAT16), "FRACTAL_NZ")))
+    with refused("out: dtype int32"):
+        call("aclnnMatmul", **matrices(out=empty((2, 4), np.int32)))
     with refused("allowed: 3 dimensions"):
         call("aclnnBatchMatMul", **matrices())
+    with refused("mat2: shape .3, 4., allowed: 3 dimensions"):
+        call("aclnnBatchMatMul", **matrices(self=random((1, 2, 3), FLOAT16)))
     added = {"mat1": random((2, 3), FLOAT16), "mat2": random((3, 4), FLOAT16), "beta": 1, "alpha": 1}
+    for change, message in (
+        ({"self": random((), FLOAT16, name="x")}, "x: shape .., allowed: 1 to 2 dimensions"),
+        ({"mat1": random((1, 2, 3), FLOAT16, name="m")}, "m: shape .1, 2, 3., allowed: 2 dimensions"),
+        ({"mat1": random((2, 2), FLOAT16)}, "inner sizes 2, 3 differ"),
+        ({"mat2": DeviceTensor("m", np.zeros((3, 4), FLOAT16), "FRACTAL_NZ")}, "m: format FRACTAL_NZ"),
+        ({"out": empty((2, 4), FLOAT32)}, "out: dtype float32, allowed: float16"),
+        ({"out": empty((4,), FLOAT16)}, "out: shape"),
+    ):
+        with refused(message):
+            call("aclnnAddmm", **({"self": random((4,), FLOAT16), "out": empty((2, 4), FLOAT16)} | added | change))
     with refused("does not broadcast to that of the product"):
         call("aclnnAddmm", self=random((3,), FLOAT16), **added, out=empty((2, 4), FLOAT16))
     with refused("does not broadcast"):
@@ -157,3 +176,6 @@ def test_limits_of_the_others():
     }
     with refused("b: batch 1, expected 2"):
         call("aclnnBaddbmm", self=random((4,), FLOAT16), **batches, out=empty((2, 2, 4), FLOAT16))
+    batches["batch1"] = random((1, 2, 3), FLOAT16)
+    with refused("x: shape .., allowed: 1 to 3 dimensions"):
+        call("aclnnBaddbmm", self=random((), FLOAT16, name="x"), **batches, out=empty((1, 2, 4), FLOAT16))

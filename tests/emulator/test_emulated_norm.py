@@ -51,6 +51,8 @@ def rms(**change):
         ({"yOut": empty((2, 8), FLOAT32, "y")}, "y: dtype float32", None),
         ({"rstdOut": empty((2, 1), FLOAT16, "r")}, "r: dtype float16", None),
         ({"gamma": random((4,), FLOAT16, name="gamma")}, "gamma: shape", TILING_ERROR),
+        ({"x": random((1,) * 9, FLOAT16, name="x"), "yOut": empty((1,) * 9, FLOAT16)}, "x: .*1 to 8 dimensions", None),
+        ({"x": random((2, 0), FLOAT16), "gamma": random((0,), FLOAT16)}, "gamma: .*empty tensor", TILING_ERROR),
         ({"yOut": empty((2, 4), FLOAT16, "y")}, "y: shape", TILING_ERROR),
         ({"rstdOut": empty((2,), FLOAT32, "r")}, "r: shape", TILING_ERROR),
     ],
@@ -85,6 +87,15 @@ def test_limits_of_add_rms_norm():
     given |= {"rstdOut": reciprocal, "xOut": empty((2, 8), FLOAT16, "s")}
     for change, message, status in (
         ({"gamma": random((8,), FLOAT32, name="gamma")}, "gamma: dtype float32, expected that of x", None),
+        ({"x1": random((2, 8), np.float64, name="x1")}, "x1: dtype float64", None),
+        ({"x1": random((), FLOAT16, name="x1")}, "x1: shape .., allowed: 1 to 8 dimensions", None),
+        (
+            {name: random((2, 8), FLOAT32) for name in ("x1", "x2", "gamma", "yOut")} | {"rstdOut": None},
+            "rstdOut: a null pointer, which is not allowed for float32",
+            None,
+        ),
+        ({"rstdOut": empty((2, 1), FLOAT16, "r")}, "r: dtype float16", None),
+        ({"xOut": empty((8,), FLOAT16, "s")}, "s: shape", None),
         ({"x2": random((2, 4), FLOAT16, name="x2")}, "x2: shape", None),
         ({"epsilon": -1.0}, "epsilon: -1.0", None),
         ({"xOut": None}, "xOut: a null pointer", NULL_POINTER),
@@ -126,6 +137,8 @@ def test_limits_of_layer_norm():
     for change, message in (
         ({"input": random((2, 8), np.float64, name="x")}, "x: dtype float64"),
         ({"normalizedShape": []}, "normalizedShape: empty"),
+        ({"input": random((), FLOAT16, name="x")}, "x: shape .., allowed: 1 to 8 dimensions"),
+        ({"out": empty((8,), FLOAT16, "o")}, "o: shape"),
         ({"normalizedShape": [4]}, "normalizedShape: .4,., expected the last dimensions"),
         ({"weightOptional": random((8,), BFLOAT16, name="w")}, "w: dtype bfloat16, allowed: float16, float32"),
         ({"weightOptional": random((4,), FLOAT16, name="w")}, "w: shape"),
@@ -171,6 +184,9 @@ def test_group_norm():
     [
         ({"group": 4}, "group: 4, must be more than 0 and divide C = 6"),
         ({"group": 0}, "group: 0"),
+        ({"self": random((2, 6, 5), np.float64, name="x")}, "x: dtype float64"),
+        ({"self": random((6,), FLOAT16, name="x")}, "x: shape .6,., allowed: 2 to 8 dimensions"),
+        ({"out": empty((2, 6), FLOAT16, "o")}, "o: shape"),
         ({"eps": 0.0}, "eps: 0.0"),
         ({"HxW": 4}, "N, C, HxW: 2, 6, 4"),
         ({"gamma": random((5,), FLOAT16, name="g")}, "g: shape"),
@@ -208,12 +224,12 @@ def test_activations(dtype, name, shape):
     assert_near(out, wanted, 1.2, 1e-5)
 
 
-@pytest.mark.parametrize("name", ["aclnnSilu", "aclnnSigmoid", "aclnnGelu"])
+@pytest.mark.parametrize("name", FORMULAS)
 def test_limits_of_activations(name):
     x = random((2, 3), FLOAT16, name="x")
     for change, message in (
         ({"self": random((2, 3), np.float64, name="x")}, "x: dtype float64"),
-        ({"out": empty((2, 3), FLOAT32)}, "out: dtype float32"),
+        ({"out": empty((2, 3), np.float64)}, "out: dtype float64"),
         ({"out": empty((3,), FLOAT16)}, "out: shape"),
         ({"self": random((1,) * 9, FLOAT16, name="x")}, "allowed: 0 to 8 dimensions"),
     ):
@@ -247,6 +263,8 @@ def test_sigmoid_in_place_and_leaky_outputs_of_another_dtype():
     assert_near(x, wanted, 1.1)
     with refused("selfRef: shape"):
         call("aclnnInplaceSigmoid", selfRef=tensor(np.float32(1), name="selfRef"))
+    with refused("selfRef: dtype int32"):
+        call("aclnnInplaceSigmoid", selfRef=tensor([1], np.int32, "selfRef"))
 
 
 @pytest.mark.parametrize("dtype", ALL)
@@ -274,6 +292,8 @@ def test_limits_of_swiglu_and_softmax():
         ({"x": tensor(random((6, 2), FLOAT16).array.T, name="x")}, "x: not contiguous"),
         ({"out": empty((2, 6), FLOAT16)}, "out: shape"),
         ({"x": random((2, 6), np.float64, name="x")}, "x: dtype float64"),
+        ({"out": empty((2, 3), FLOAT32)}, "out: dtype float32"),
+        ({"x": random((), FLOAT16, name="x")}, "x: shape .., allowed: 1 to 8 dimensions"),
     ):
         with refused(message):
             call("aclnnSwiGlu", **({"x": x, "dimOptional": -1, "out": empty((2, 3), FLOAT16)} | change))
@@ -282,5 +302,9 @@ def test_limits_of_swiglu_and_softmax():
             call(name, self=x, dim=2, out=empty((2, 6), FLOAT16))
         with refused("x: dtype int32"):
             call(name, self=tensor([1], np.int32), dim=0, out=empty((1,), FLOAT16))
+        with refused("out: dtype int32"):
+            call(name, self=x, dim=0, out=empty((2, 6), np.int32))
+        with refused("out: shape"):
+            call(name, self=x, dim=0, out=empty((6,), FLOAT16))
     with refused("allowed: 1 to 8 dimensions"):
         call("aclnnLogSoftmax", self=tensor(np.float32(1)), dim=0, out=empty((), FLOAT32))

@@ -111,6 +111,7 @@ def in_place(**change):
     [
         ({"layout": 2}, "layout: 2, allowed: 1"),
         ({"cos": random((1, 2, 1, 128), FLOAT32, name="cos")}, "cos: dtype float32"),
+        ({"queryRef": random((1, 2, 8, 128), np.float64, name="queryRef")}, "queryRef: dtype float64"),
         ({"cos": random((1, 2, 8, 128), FLOAT16, name="cos")}, "cos: shape .*N must be 1"),
         ({"keyRef": random((1, 2, 1, 64), FLOAT16, name="keyRef")}, "keyRef: D 64, must be 128"),
         ({"keyRef": random((1, 3, 1, 128), FLOAT16, name="keyRef")}, "keyRef: shape .*B and S"),
@@ -164,6 +165,8 @@ def test_scatter_update_of_one_place_of_pairs_and_of_a_view():
     [
         ({"data": random((2, 3, 8, 4), np.float64, name="data")}, "data: dtype float64"),
         ({"indices": tensor([1.0, 2.0], FLOAT32, "indices")}, "indices: dtype float32"),
+        ({"data": random((2,), FLOAT16, name="data")}, "data: shape .2,., allowed: 2 to 8 dimensions"),
+        ({"indices": tensor([[[1]], [[2]]], np.int64, "indices")}, "indices: shape .*allowed: 0 to 2 dimensions"),
         ({"updates": random((2, 3, 1, 4), FLOAT32, name="updates")}, "updates: dtype float32"),
         ({"updates": random((2, 3, 4), FLOAT16, name="updates")}, "updates: shape"),
         ({"axis": 0}, "axis: 0"),
@@ -172,6 +175,11 @@ def test_scatter_update_of_one_place_of_pairs_and_of_a_view():
         ({"indices": tensor([1], np.int64)}, "first dimension 2, expected that of indices, 1"),
         ({"indices": tensor([[1, 2, 3], [1, 2, 3]], np.int64)}, "second dimension must be 2"),
         ({"updates": random((2, 2, 1, 4), FLOAT16)}, "but on axes 0 and 2"),
+        ({"updates": random((2, 3, 9, 4), FLOAT16)}, "updates: 9 on axis 2, allowed: at most that of data, 8"),
+        (
+            {"updates": random((3, 3, 1, 4), FLOAT16), "indices": tensor([1, 2, 3], np.int64)},
+            "updates: first dimension 3, allowed: at most that of data, 2",
+        ),
         ({"updates": random((2, 3, 0, 4), FLOAT16, name="updates")}, "updates: .* empty"),
         ({"indices": tensor([0, 8], np.int64)}, "indices: 8, allowed on axis 2: 0 to 8 - 1"),
         ({"indices": tensor([-1, 0], np.int64)}, "indices: -1"),

@@ -56,8 +56,7 @@ def promoted_with_scalar(dtype: np.dtype, scalar: np.dtype) -> np.dtype:
     if scalar in COMPLEXES and dtype not in COMPLEXES:
         return promoted(dtype, scalar) if dtype not in UNSIGNED else COMPLEX64
     if scalar in REALS and dtype not in (*REALS, *COMPLEXES):
-        require(dtype not in UNSIGNED, f"dtypes {dtype} and {scalar} (scalar) have no common dtype")
-        return FLOAT32
+        return promoted(dtype, scalar) if dtype in UNSIGNED else FLOAT32
     if dtype == BOOL:
         return scalar
     return dtype

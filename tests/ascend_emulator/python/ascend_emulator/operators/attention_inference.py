@@ -114,7 +114,6 @@ def _fused_limits(a):
             a, a.blockTableOptional, a.blockSize, a.actualSeqLengthsKvOptional, a.attenMaskOptional, a.pseShiftOptional
         )
     else:
-        require(a.innerPrecise in range(4), f"innerPrecise: {a.innerPrecise}, allowed: 0 to 3")
         dim = query_sizes(a.query, a.inputLayout, heads)[2]
         require(dim % 16 == 0, f"query: D {dim}, must be a multiple of 16 where S is more than 1")
         check_prefill(a, a.key, a.value, a.attenMaskOptional, a.pseShiftOptional)
