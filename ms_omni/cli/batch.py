@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # these import numpy, which --help need not wait for
     from ms_omni.engine import OmniEngine
     from ms_omni.parallel.world import World
 
-USAGE = "ms-omni batch --model DIR --manifest FILE.jsonl --out DIR [flags]"
+USAGE = "ms-omni batch [--model DIR] --manifest FILE.jsonl --out DIR [flags]"
 HELP = "answer a file of conversations with one loaded model"
 EXIT_SOME_FAILED = 1
 

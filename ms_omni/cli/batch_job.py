@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ms_omni.checkpoint import built_in
 from ms_omni.checkpoint.resolve import resolve_checkpoint
 from ms_omni.cli.answers import AnswerStore
 from ms_omni.cli.manifest import Item, missing_media, read_manifest
@@ -44,8 +45,7 @@ def check_batch(settings: dict[str, Any], restart: bool) -> BatchJob:
     """`settings` (flag names with underscores, unset ones absent) as a job; the directory `--out` exists afterwards.
 
     Raises OmniError for every mistake that can be seen without reading weights or decoding media."""
-    if "model" not in settings:
-        raise OmniError("--model is missing: expected a checkpoint directory (ms-omni tiny DIR writes one to try)")
+    settings = {"model": built_in.NAME, **settings}
     for key, wanted in (("manifest", "a file of JSON lines"), ("out", "a directory for the results")):
         if key not in settings:
             raise OmniError(f"--{key} is missing: expected {wanted}")

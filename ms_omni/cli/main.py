@@ -23,10 +23,10 @@ COMMANDS = ("understand", "batch", "tiny", "doctor", "launch", "plan", "profile"
 
 _EPILOG = """\
 first steps:
-  ms-omni tiny ./tiny                                   write a random-weight checkpoint
-  ms-omni understand --model ./tiny --text "Hello"      answer a conversation
+  ms-omni understand --text "What is your name?"        answer a conversation, here with the built-in tiny model
   ms-omni doctor                                        check this machine
-  ms-omni launch --cards 2 -- understand ...            the same on two cards
+  ms-omni plan --cards 2                                what the released model needs on two cards
+  ms-omni launch --cards 2 -- understand --model ...    answer on two cards that share the model
   ms-omni accept                                        check that a card computes what it should
 
 exit codes: 0 done, 1 internal error (or doctor found a miss, batch a conversation that fails, report a regression,

@@ -436,7 +436,6 @@ def test_of_many_wrong_lines_the_first_are_shown(cli, no_engine, manifest, tiny_
 def test_wrong_files_and_flags(user_error, no_engine, manifest, tiny_dir, silent_dir, tmp_path):
     model, good = ["batch", "--model", tiny_dir], manifest(*lines("a"))
     out = ["--out", tmp_path / "out"]
-    assert "--model is missing" in user_error("batch", "--manifest", good, *out)
     assert "--manifest is missing" in user_error(*model, *out)
     assert "--out is missing" in user_error(*model, "--manifest", good)
     assert "gone.jsonl: cannot be read" in user_error(*model, *out, "--manifest", "gone.jsonl")
