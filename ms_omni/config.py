@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ms_omni.checkpoint import built_in
-from ms_omni.errors import OmniError
-from ms_omni.yaml_file import closest, read_yaml
+from ms_omni.errors import OmniError, did_you_mean
+from ms_omni.yaml_file import read_yaml
 
 # auto is fused, and mindone for decoder layers that the compiled runtime does not know.
 ENGINES = ("auto", "fused", "mindone")
@@ -145,7 +145,7 @@ def load_yaml(path: str | Path, allowed_keys: set[str]) -> dict[str, Any]:
         raise OmniError(f"--config {path}: expected a mapping of settings, got {type(data).__name__}")
     unknown = sorted(str(key) for key in data if key not in allowed_keys)
     if unknown:
-        guess, allowed = closest(unknown[0], sorted(allowed_keys)), ", ".join(sorted(allowed_keys))
+        guess, allowed = did_you_mean(unknown[0], sorted(allowed_keys)), ", ".join(sorted(allowed_keys))
         raise OmniError(f"--config {path}: unknown key {unknown[0]!r}{guess}; allowed: {allowed}")
     return data
 

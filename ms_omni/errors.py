@@ -1,8 +1,9 @@
-"""The one exception that a user's mistake raises."""
+"""What a user's mistake raises, and the guess at what was meant."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 
 
 class OmniError(Exception):
@@ -20,3 +21,9 @@ class OmniErrors(OmniError):
 
 class UnknownDecoderError(OmniError):
     """The checkpoint's decoder has something that the compiled runtime does not know."""
+
+
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """`, did you mean X?` for the closest of `known`, or nothing."""
+    close = difflib.get_close_matches(str(word), list(known), n=1)
+    return f", did you mean {close[0]}?" if close else ""

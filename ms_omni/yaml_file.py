@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +27,3 @@ def read_yaml(path: str | Path, origin: str) -> Any:
         raise OmniError(f"{origin}: not valid YAML ({' '.join(str(error).split())})") from error
     except RecursionError as error:
         raise OmniError(f"{origin}: nested too deeply") from error
-
-
-def closest(key: Any, known: Iterable[str]) -> str:
-    """`, did you mean X?` for the closest of `known`, or nothing."""
-    close = difflib.get_close_matches(str(key), list(known), n=1)
-    return f", did you mean {close[0]}?" if close else ""

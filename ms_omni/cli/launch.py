@@ -9,9 +9,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ms_omni.cli.parser import LineParser, did_you_mean, is_terminal, one_of, print_note, whole_number
+from ms_omni.cli.parser import LineParser, is_terminal, one_of, print_note, whole_number
 from ms_omni.cli.progress import INTERVAL_VARIABLE
-from ms_omni.errors import OmniError
+from ms_omni.errors import OmniError, did_you_mean
 
 if TYPE_CHECKING:
     from ms_omni.config import EngineConfig

@@ -8,8 +8,8 @@ import traceback
 from importlib import import_module
 
 from ms_omni.cli.interrupt import interrupts_raise
-from ms_omni.cli.parser import LineParser, did_you_mean
-from ms_omni.errors import OmniError, OmniErrors
+from ms_omni.cli.parser import LineParser
+from ms_omni.errors import OmniError, OmniErrors, did_you_mean
 
 EXIT_OK = 0
 EXIT_INTERNAL = 1

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import math
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NoReturn
 
-from ms_omni.errors import OmniError
+from ms_omni.errors import OmniError, did_you_mean
 
 
 class LineParser(argparse.ArgumentParser):
@@ -48,12 +47,6 @@ class LineParser(argparse.ArgumentParser):
         known = [option for option in self._option_string_actions if option.startswith("--")]
         guess = did_you_mean(flag, known) or f"; allowed: {', '.join(known)}"
         return f"unknown flag {flag}{guess}; see {self.prog} --help"
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`, did you mean X?` for the closest of `known`, or nothing."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f", did you mean {close[0]}?" if close else ""
 
 
 def whole_number(low: int | None = None) -> Callable[[str], int]:

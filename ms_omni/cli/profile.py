@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ms_omni.cli.parser import did_you_mean, print_note, whole_number
+from ms_omni.cli.parser import print_note, whole_number
 from ms_omni.cli.settings import (
     CommandFlags,
     add_config_flag,
@@ -15,6 +15,7 @@ from ms_omni.cli.settings import (
     add_speaker_flag,
     merge_settings,
 )
+from ms_omni.errors import did_you_mean
 from ms_omni.profiling.report import FORMATS, SUFFIXES
 
 if TYPE_CHECKING:  # these import numpy or pydantic, which --help need not wait for

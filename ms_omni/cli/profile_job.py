@@ -12,10 +12,10 @@ from typing import Any
 from ms_omni.checkpoint import built_in
 from ms_omni.checkpoint.config import read_generation_config
 from ms_omni.cli.media_check import check_local_media
-from ms_omni.cli.parser import did_you_mean, print_note
+from ms_omni.cli.parser import print_note
 from ms_omni.cli.request import check_pixels, check_speaker, engine_config, known_speakers, sampling_params
 from ms_omni.config import ENGINES, PARALLEL_MODES, EngineConfig, SamplingParams
-from ms_omni.errors import OmniError
+from ms_omni.errors import OmniError, did_you_mean
 from ms_omni.inputs.conversation import load_conversation
 from ms_omni.profiling.task import TaskSettings
 from ms_omni.profiling.workload import DEFAULT, Recipe, read_workload

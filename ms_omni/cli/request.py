@@ -13,11 +13,10 @@ from ms_omni.checkpoint.config import read_json
 from ms_omni.checkpoint.reader import CheckpointReader
 from ms_omni.checkpoint.resolve import resolve_checkpoint
 from ms_omni.cli.media_check import check_local_media
-from ms_omni.cli.parser import did_you_mean
 from ms_omni.cli.settings import TURN_KEYS
 from ms_omni.cli.wave import check_wave_path
 from ms_omni.config import SAMPLING_KEYS, EngineConfig, SamplingParams
-from ms_omni.errors import OmniError
+from ms_omni.errors import OmniError, did_you_mean
 from ms_omni.inputs.conversation import build_conversation, load_conversation, validate_conversation
 
 

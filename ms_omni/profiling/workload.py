@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ms_omni.errors import OmniError
-from ms_omni.yaml_file import closest, read_yaml
+from ms_omni.errors import OmniError, did_you_mean
+from ms_omni.yaml_file import read_yaml
 
 DIRECTORY = Path(__file__).parents[1] / "assets" / "workloads"  # a link to configs/workloads
 DEFAULT = "text"
@@ -71,8 +71,8 @@ def read_workload(name: str) -> list[Recipe]:
 def _unknown(name: str) -> str:
     known = names()
     return (
-        f"--workload {name}: unknown workload{closest(name, known)}; expected a file that ends with .yaml, or one of "
-        f"{', '.join(known)}"
+        f"--workload {name}: unknown workload{did_you_mean(name, known)}; expected a file that ends with .yaml, or one "
+        f"of {', '.join(known)}"
     )
 
 
@@ -82,7 +82,7 @@ def _read(path: Path, origin: str) -> dict[str, Any]:
         raise OmniError(f"{origin}: expected a mapping of settings; allowed: {', '.join(sorted(_ALLOWED))}")
     for key in content:
         if key not in _ALLOWED:
-            guess = closest(key, _ALLOWED)
+            guess = did_you_mean(key, _ALLOWED)
             raise OmniError(f"{origin}: unknown key {str(key)!r}{guess}; allowed: {', '.join(sorted(_ALLOWED))}")
     return content
 
