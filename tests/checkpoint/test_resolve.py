@@ -70,9 +70,9 @@ def test_local_directory_comes_before_the_cache(tmp_path):
     ("name", "message"),
     [
         (NAME, f"{NAME}: no such directory, and not in the local hub cache; download it with 'hf download {NAME}'"),
-        ("/nowhere/at/all", "--model /nowhere/at/all: no such directory$"),
-        ("./Qwen/absent", "--model ./Qwen/absent: no such directory$"),
-        ("typo", "--model typo: no such directory$"),
+        ("/nowhere/at/all", "--model /nowhere/at/all: no such directory; built-in is the tiny model of this package$"),
+        ("./Qwen/absent", "--model ./Qwen/absent: no such directory; built-in is the tiny model of this package$"),
+        ("typo", "--model typo: no such directory; built-in is the tiny model of this package$"),
     ],
 )
 def test_nothing_there(name, message):
