@@ -88,6 +88,7 @@ def test_a_crash_within_cann_leaves_the_rest(accept, tmp_path):
     assert len([name for step, name in checks if step == "memory"]) == 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cards", [2])
 def test_every_rank_takes_part(accept, cards):
     launch = ("launch", "--cards", str(cards), "--bind-core", "off", "--")

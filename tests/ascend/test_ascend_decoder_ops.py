@@ -253,8 +253,11 @@ def test_experts(ops, call, dtype, tokens):
 
 @pytest.mark.parametrize(
     "environment",
-    [{"EMULATED_CORES": "2"}, {"EMULATED_SOC": "Ascend910_9392"}, {"EMULATED_SOC": "Ascend910B4"}],
-    ids=["few cores", "A3", "910B4"],
+    [
+        pytest.param({"EMULATED_CORES": "2"}, id="few cores"),
+        pytest.param({"EMULATED_SOC": "Ascend910_9392"}, id="A3"),
+        pytest.param({"EMULATED_SOC": "Ascend910B4"}, id="910B4", marks=pytest.mark.slow),
+    ],
 )
 def test_other_machines(environment, tmp_path):
     """All of the above in a process of its own: on a host with few cores MindSpore runs graphs in another way, and CANN

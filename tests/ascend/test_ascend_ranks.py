@@ -14,12 +14,14 @@ QUESTIONS = [
     {"conversation": [{"role": "user", "content": words}], "sampling": GREEDY, "return_audio": speak}
     for words, speak in (("What do you know?", True), ("Hello seven", False))
 ]
-# By the number of cards, how they share the model: mode, cards of a group, whether these answer questions of their own.
-# All ways of four cards compile some minutes on two cores.
-WAYS = {
-    2: [("ep", 2, False), ("zero3", 2, False)],
-    4: [("ep", 4, False), ("tp", 4, False), ("zero3", 4, False), ("tp", 2, False), ("zero3", 2, True)],
-}
+# Cards, and how they share the model: mode, cards of a group, whether these answer questions of their own. Each way
+# compiles a minute or more on two cores.
+JOBS = [
+    pytest.param(2, [("ep", 2, False)], id="2"),
+    pytest.param(2, [("zero3", 2, False)], id="2 zero3", marks=pytest.mark.slow),
+    pytest.param(4, [("ep", 4, False), ("tp", 2, False), ("zero3", 2, True)], id="4", marks=pytest.mark.slow),
+    pytest.param(4, [("tp", 4, False), ("zero3", 4, False)], id="4 in one group", marks=pytest.mark.long),
+]
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +37,13 @@ def one_card():
     return answers
 
 
-@pytest.mark.parametrize("cards", [2, pytest.param(4, marks=pytest.mark.slow)])
-def test_answers(cards, one_card, tmp_path):
+@pytest.mark.parametrize(("cards", "ways"), JOBS)
+def test_answers(cards, ways, one_card, tmp_path):
     (tmp_path / "questions.json").write_text(json.dumps(QUESTIONS))
-    (tmp_path / "ways.json").write_text(json.dumps(WAYS[cards]))
+    (tmp_path / "ways.json").write_text(json.dumps(ways))
     arguments = MODEL, tmp_path / "questions.json", tmp_path / "ways.json"
     reports = run_card_ranks("rank_answers_on_cards.py", tmp_path, *arguments, cards=cards)
-    for mode, size, data_parallel in WAYS[cards]:
+    for mode, size, data_parallel in ways:
         for rank, report in enumerate(reports):
             expected = [one_card[rank % size]] if data_parallel else one_card
             assert report[f"{mode} {size} {data_parallel}"] == expected, f"{mode}, rank {rank} of {cards}"
