@@ -54,3 +54,10 @@ def talker_place(frame: int, code: int, num_groups: int) -> int:
     if code == 0:
         return 0 if frame == 0 else 1 + (frame - 1) * num_groups
     return 1 + frame * num_groups + code
+
+
+def talker_turn(place: int, num_groups: int) -> tuple[int, int]:
+    """Sorts places by time: a frame's residual codes are chosen before the first code of the next frame, whose place
+    is lower."""
+    call, code = divmod(place - 1, num_groups)
+    return call, code or num_groups

@@ -73,6 +73,7 @@ def answer_reference(engine: OmniEngine, case: Case) -> Document:
         thinker_max_new_tokens=case.thinker_max_new_tokens, talker_max_new_tokens=case.talker_max_new_tokens,
     )  # fmt: skip
     different: list[list[Any]] = []
+    turns = {"thinker": lambda place: place, "talker": lambda place: forced.talker_turn(place, num_groups)}
     say: dict[str, dict[int, int]] = {"thinker": {}, "talker": {}}
     for _ in range(MOST_ANSWERS):
         forced.say(say["thinker"], say["talker"])
@@ -81,15 +82,17 @@ def answer_reference(engine: OmniEngine, case: Case) -> Document:
             use_audio_in_video=case.use_audio_in_video, fps=case.fps, sampling=sampling,
         )  # fmt: skip
         ids, codes = made_choices(out, engine.config.talker_config.codec_eos_token_id)
-        found = first_difference("thinker", dict(enumerate(thinker)), dict(enumerate(ids)))
-        found = found or first_difference("talker", {place: talker[place] for place in codes if place in talker}, codes)
+        found = first_difference("thinker", dict(enumerate(thinker)), dict(enumerate(ids)), turns["thinker"])
+        known = {place: talker[place] for place in codes if place in talker}
+        found = found or first_difference("talker", known, codes, turns["talker"])
         if found is None:
             break
         different.append(found)
         stage, place = found[0], found[1]
         recorded = dict(enumerate(thinker)) if stage == "thinker" else talker
         # A choice that was the same stays so only while nothing before it changes: all up to here are forced
-        say[stage] |= {i: token for i, token in recorded.items() if i <= place}
+        turn = turns[stage]
+        say[stage] |= {i: token for i, token in recorded.items() if turn(i) <= turn(place)}
     reasons = [out.finish_reason, *([out.audio.finish_reason] if out.audio else [])]
     frames = 0 if out.audio is None else int(out.audio.codes.shape[1])
     return {
@@ -101,8 +104,11 @@ def answer_reference(engine: OmniEngine, case: Case) -> Document:
     }
 
 
-def first_difference(stage: str, recorded: dict[int, int], made: dict[int, int]) -> list[Any] | None:
-    for place in sorted(recorded):
+def first_difference(
+    stage: str, recorded: dict[int, int], made: dict[int, int], turn: Callable[[int], Any]
+) -> list[Any] | None:
+    """The first in time, by `turn` of a place: what is chosen later has it behind it."""
+    for place in sorted(recorded, key=turn):
         if made.get(place) != recorded[place]:
             return [stage, place, recorded[place], made.get(place)]
     return None
