@@ -62,7 +62,7 @@ GB are 1e9 bytes. planned: weights, caches, gathered layers and the largest stag
 """
 TAIL = """\
 What a stage holds beside weights and caches, GB, planned and asked for. encoders: the larger of both. Under `zero3` the
-plan's gathered layers are part of the Thinker's prefill.
+plan's gathered layers, the Thinker's, are part of both prefills.
 """
 
 
@@ -94,7 +94,7 @@ def stage_pairs(result: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
         if stage not in result["peaks"]:
             continue
         own = max(plan.stages[name] for name in names)
-        if stage == "thinker_prefill":
+        if stage.endswith("_prefill"):
             own += plan.buffers - _outside(plan)
         caches = silent.kv_cache if stage in ("encoders", "thinker_prefill") else result["answered"] - result["loaded"]
         found[stage] = (own, result["peaks"][stage] - result["loaded"] - caches)
