@@ -4,5 +4,4 @@
 # GROUP_SIZE: cards that share one model (default all). COMMAND: another command than understand. PYTHON: which Python.
 set -euo pipefail
 
-[[ -n ${COMMAND:-} ]] || set -- --parallel auto "$@" # a later --parallel counts
 exec "${PYTHON:-python}" -m ms_omni launch --cards 8 --group-size "${GROUP_SIZE:-8}" -- "${COMMAND:-understand}" "$@"

@@ -8,7 +8,6 @@ set -euo pipefail
 cards=${CARDS:-8}
 : "${NODES:?number of machines}" "${NODE_RANK:?number of this machine, from 0}" "${MASTER_ADDR:?address of machine 0}"
 
-[[ -n ${COMMAND:-} ]] || set -- --parallel auto "$@" # a later --parallel counts
 exec "${PYTHON:-python}" -m ms_omni launch --cards "$cards" --group-size "${GROUP_SIZE:-$cards}" \
     --nodes "$NODES" --node-rank "$NODE_RANK" --master-addr "$MASTER_ADDR" --master-port "${MASTER_PORT:-8118}" \
     -- "${COMMAND:-understand}" "$@"

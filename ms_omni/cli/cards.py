@@ -21,11 +21,10 @@ def check_cards(machine: Machine, wanted: int, words: list[str]) -> str:
     """
     if device_of(words) == "CPU":
         return "CPU"
-    if device_here(machine) == "CPU":
-        return "CPU"
-    table = machine.run(["npu-smi", "info"]) or ""
-    cards = {card.index: card for card in parse_npu_smi(table)}
+    table, cards = _table(machine)
     present = sorted(cards) or machine.device_nodes()
+    if not present:
+        return "CPU"
     visible = _visible(machine, present)
     if wanted > len(visible):
         where = f"{VISIBLE_VARIABLE} names {len(visible)}" if len(visible) < len(present) else "this machine has"
@@ -43,16 +42,26 @@ def check_cards(machine: Machine, wanted: int, words: list[str]) -> str:
 
 def device_here(machine: Machine) -> str:
     """Ascend where there are cards, busy or not; else CPU."""
-    return "Ascend" if parse_npu_smi(machine.run(["npu-smi", "info"]) or "") or machine.device_nodes() else "CPU"
+    return "Ascend" if _table(machine)[1] or machine.device_nodes() else "CPU"
 
 
 def card_power(machine: Machine, count: int) -> list[float] | None:
     """Watts of the `count` cards that a job on this machine takes, where npu-smi gives them; None where it gives none.
     Of a card with two chips npu-smi gives one figure for both."""
-    cards = {card.index: card for card in parse_npu_smi(machine.run(["npu-smi", "info"]) or "")}
-    chosen = _visible(machine, sorted(cards))[:count]
-    power = [watts for index in chosen if (watts := cards[index].power_w) is not None]
+    power = [watts for card in visible_cards(machine)[:count] if (watts := card.power_w) is not None]
     return power or None
+
+
+def visible_cards(machine: Machine) -> list[Card]:
+    """The cards that npu-smi lists and ASCEND_RT_VISIBLE_DEVICES leaves."""
+    _, cards = _table(machine)
+    return [cards[index] for index in _visible(machine, sorted(cards))]
+
+
+def _table(machine: Machine) -> tuple[str, dict[int, Card]]:
+    """What npu-smi prints, and the cards in it by their number."""
+    table = machine.run(["npu-smi", "info"]) or ""
+    return table, {card.index: card for card in parse_npu_smi(table)}
 
 
 def device_of(words: list[str]) -> str | None:
@@ -79,9 +88,3 @@ def _is_busy(card: Card, table: str) -> bool:
     ):
         return True
     return bool(card.used_mib and card.total_mib and card.used_mib > _IDLE_SHARE * card.total_mib)
-
-
-def visible_cards(machine: Machine) -> list[Card]:
-    """The cards that npu-smi lists and ASCEND_RT_VISIBLE_DEVICES leaves."""
-    cards = {card.index: card for card in parse_npu_smi(machine.run(["npu-smi", "info"]) or "")}
-    return [cards[index] for index in _visible(machine, sorted(cards))]

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--log-dir", metavar="DIR", type=Path, help="logs of all ranks; default msrun_log/PORT")
     add("--time-out", metavar="S", type=at_least_1, default=300, help="seconds for the ranks to meet; default 300")
     add("--bind-core", type=one_of("auto", "on", "off"), default="auto", help="pin ranks to cores; auto: on Ascend")
-    add("--dry-run", action="store_true", help="print the environment and the msrun line; nothing needs to be here")
+    add("--dry-run", action="store_true", help="print environment and msrun line; cards and model may be elsewhere")
     add("words", metavar="-- COMMAND ...", nargs=argparse.REMAINDER, help="what every rank runs")
 
 

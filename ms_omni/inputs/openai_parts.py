@@ -25,7 +25,7 @@ def translated(part: Any, where: str) -> Any:
 
     Further keys are kept, so `max_pixels` and the like work beside a URL. Raises OmniError, one line naming `where`."""
     kind = part.get("type") if isinstance(part, dict) else None
-    if not isinstance(kind, str) or kind not in _TYPES or not (kind == "input_audio" or _is_openai(part, kind)):
+    if not isinstance(kind, str) or kind not in _TYPES or not _is_openai(part, kind):
         return part
     if kind not in part:
         raise OmniError(f"{where}: {kind} part without {kind!r}")

@@ -5,12 +5,8 @@ import json
 import os
 from pathlib import Path
 
-import pytest
-
 from ms_omni.parallel.job import Job
 from ms_omni.parallel.msrun import JobSpec, find_msrun, free_port, job_environment, job_settings, msrun_line
-
-needs_emulator = pytest.mark.skipif("EMULATED" not in os.environ, reason="run under launch/emulated.sh")
 
 
 def run_card_ranks(program, out_dir, *arguments, cards):

@@ -8,9 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from card_ranks import needs_emulator
 
-pytestmark = needs_emulator
 names = (f"test_ascend_caches_{i}" for i in itertools.count())
 
 

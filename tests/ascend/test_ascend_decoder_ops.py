@@ -7,9 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from card_ranks import needs_emulator
 
-pytestmark = needs_emulator
 HIDDEN, HEADS, KV_HEADS, DIM, CAPACITY, EXPERTS, TOP_K, INNER = 64, 4, 2, 32, 64, 8, 2, 48
 EPS, SCALE = 1e-6, DIM**-0.5
 # Half of the distance between neighbouring numbers, as a part of them: what one rounding may change

@@ -4,9 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from card_ranks import needs_emulator, run_card_ranks
+from card_ranks import run_card_ranks
 
-pytestmark = needs_emulator
 MODEL = Path(__file__).resolve().parents[2] / "ms_omni" / "assets" / "tiny"
 LENGTHS = {"thinker_max_new_tokens": 8, "talker_max_new_tokens": 4}
 GREEDY = {**LENGTHS, "thinker_temperature": 0.0, "talker_temperature": 0.0}

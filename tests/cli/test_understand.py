@@ -126,6 +126,20 @@ def test_stream_on_a_terminal_keeps_bars_out_of_the_text(cli, fake_engine, tiny_
     assert "Hello world\n" in screen.getvalue() and "speaking" in screen.getvalue().split("world\n")[1]
 
 
+def test_a_rank_that_is_watched_keeps_progress_out_of_the_text(cli, fake_engine, monkeypatch):
+    monkeypatch.setenv("MS_OMNI_PROGRESS_S", "0")
+
+    def stream(self, conversation, progress, **options):
+        yield TextDelta("Hello", (1,))
+        progress("thinker", 1, 2)
+        progress("talker", 1, 2)
+        yield StreamEnd(self._output(False))
+
+    fake_engine.stream = stream
+    result = cli("understand", "--text", "Hi", "--stream")
+    assert result.code == 0 and "thinking" not in result.err and "speaking: 1 of 2" in result.err
+
+
 def test_stream_with_speech_writes_the_wave(cli, fake_engine, tiny_dir, tmp_path):
     result = cli("understand", "--model", tiny_dir, "--text", "Hi", "--stream", "--audio-out", tmp_path / "a.wav")
     assert (result.code, result.out) == (0, "Hello wörld\n") and (tmp_path / "a.wav").is_file()
