@@ -1,5 +1,6 @@
 """Qwen3-Omni on Ascend NPUs with MindSpore, and on a CPU to try it. Importing this imports no MindSpore."""
 
+import os
 from importlib import import_module
 from typing import Any
 
@@ -19,13 +20,16 @@ _EXPORTS = {
     "OmniError": "ms_omni.errors",
     "cast_inputs": "ms_omni.inputs.cast",
     "process_mm_info": "ms_omni.inputs.mm_info",
-    "load_model": "ms_omni.models.load",
+    "load_model": "ms_omni.mindone_model",
+    "load_processor": "ms_omni.mindone_model",
     "shard_model": "ms_omni.parallel.shard_model",
 }
 
 __all__ = [*_EXPORTS, "__version__"]
 
 import_few_models()
+# "None of PyTorch, TensorFlow ... have been found": here none is needed
+os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,11 @@ from ms_omni.sharing import agreed_seed, join_job, raise_together
 from ms_omni.stages import stage
 
 if TYPE_CHECKING:
+    from ms_omni.inputs.processor import PreparedInputs
     from ms_omni.runtime.results import Runtime
+
+# Messages, or a processor's arrays of one prompt
+Conversation = list[dict[str, Any]] | Mapping[str, Any]
 
 logger = logging.getLogger(__name__)
 
@@ -117,10 +121,16 @@ class OmniEngine:
         """Names for `speaker`, as the checkpoint writes them."""
         return list(self.config.talker_config.speaker_id) if self.has_talker else []
 
-    def generate(self, conversation: list[dict[str, Any]], **options: Any) -> OmniOutput:
+    @property
+    def is_writer(self) -> bool:
+        """Whether this process prints and writes for its job: one of those that msrun starts, or the only one."""
+        return self.world.is_writer
+
+    def generate(self, conversation: Conversation, **options: Any) -> OmniOutput:
         """Answers a conversation.
 
-        conversation: messages as in the seed (role, content parts of text, image, audio, video).
+        conversation: messages (role, content parts of text, image, audio, video; docs/inputs.md), or what the
+        processor made of one: arrays or tensors by name, of one prompt.
         return_audio: speak (default: if the Talker is loaded). speaker: a name of `speakers` (default Ethan).
         use_audio_in_video: hear the videos' sound. fps: what the processor takes the videos' frame rate for.
         sampling: a SamplingParams. progress: called with (stage, done, total); stages thinker, talker, code2wav.
@@ -135,7 +145,7 @@ class OmniEngine:
         group with theirs, until they have called it too. Otherwise returns at once."""
         self.runtime.take_part()
 
-    def stream(self, conversation: list[dict[str, Any]], **options: Any) -> Generator[StreamChunk, None, None]:
+    def stream(self, conversation: Conversation, **options: Any) -> Generator[StreamChunk, None, None]:
         """As `generate`, in pieces as they come: TextDelta and AudioChunk, then a StreamEnd. Closing the iterator ends
         the work at its next token or chunk."""
         chunks: queue.Queue[StreamChunk | BaseException] = queue.Queue()
@@ -169,7 +179,7 @@ class OmniEngine:
 
     def _answer(
         self,
-        conversation: list[dict[str, Any]],
+        conversation: Conversation,
         emit: Emit,
         *,
         return_audio: bool | None = None,
@@ -228,20 +238,24 @@ class OmniEngine:
 
     def _prepare(
         self,
-        conversation: list[dict[str, Any]],
+        conversation: Conversation,
         use_audio_in_video: bool,
         fps: float | None,
         sampling: SamplingParams,
         speak: bool,
-    ) -> Any:
+    ) -> PreparedInputs:
         """The processor's inputs. A mistake that one rank of a group finds ends the answer of all: what it would not
         compute, the others would wait for."""
-        prepared, failure = None, None
+        prepared: Any = None
+        failure = None
         try:
             with stage("processor"):
-                prepared = self.processor.prepare(
-                    conversation, use_audio_in_video=use_audio_in_video, fps=fps, reader=self.settings.media_reader
-                )
+                if isinstance(conversation, Mapping):
+                    prepared = self.processor.accept(conversation)
+                else:
+                    prepared = self.processor.prepare(
+                        conversation, use_audio_in_video=use_audio_in_video, fps=fps, reader=self.settings.media_reader
+                    )
             self._check_room(prepared.usage_counts["prompt_tokens"], sampling, speak)
         except OmniError as error:
             failure = error

@@ -13,7 +13,7 @@ from ms_omni.acceptance.compare import array_of
 from ms_omni.checkpoint.built_in import DIRECTORY
 from ms_omni.inputs.cast import cast_inputs
 from ms_omni.inputs.processor import InputProcessor
-from ms_omni.models.load import load_model
+from ms_omni.models.load import load_network
 
 ASSETS = DIRECTORY.parent
 RECORDED = Path(__file__).with_name("recorded.npz")
@@ -38,7 +38,7 @@ class TinyParts:
     def __init__(self, dtype: str, attention: str):
         """attention: eager or flash_attention_2."""
         self.dtype = dtype
-        self._model = load_model(
+        self._model = load_network(
             DIRECTORY, dtype=getattr(ms, dtype), attn_implementation=attention, with_decoders=False
         )
 

@@ -45,7 +45,12 @@ def _add_workload_flags(group: Any) -> None:
     add("--workload", "NAME|FILE.yaml", "of configs/workloads, or your own file; may repeat (default text)",
         action="append")  # fmt: skip
     add("--conversation", "FILE", "your own conversation, a JSON list of messages; may repeat", action="append")
-    add("--compare", "SIDE,SIDE", "mindone, fused, transformers in turn; fused:ep is --parallel ep", type=_sides)
+    add(
+        "--compare",
+        "SIDE,SIDE",
+        "mindone, fused, transformers in turn, which takes minutes; fused:ep is --parallel ep",
+        type=_sides,
+    )
     add("--repeats", "N", "measured answers of each side (default 3)", type=whole_number(1))
     add("--warm-up", "N", "answers before them, not counted (default 1)", type=whole_number(0))
     group.add_argument(

@@ -42,9 +42,8 @@ class LogProgress:
         if now < due:
             return
         self._next_line_s[stage] = now + self._interval_s
-        label, unit = STAGES.get(stage, (stage, ""))
-        count = f": {done} of {total} {unit}" if total else f": {done} {unit}" if done else " ..."
-        print(f"ms-omni: {label}{count}".rstrip(), file=sys.stderr, flush=True)
+        label, count = STAGES.get(stage, (stage, ""))[0], _count(stage, done, total)
+        print(f"ms-omni: {label}{f': {count}' if count else ' ...'}", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Nothing to clear."""
@@ -56,13 +55,12 @@ class BarProgress:
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
         columns = (
             TextColumn("{task.description:<10}"),
             BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[unit]}"),
+            TextColumn("{task.fields[count]}"),
             TimeElapsedColumn(),
         )
         self._bars = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
@@ -70,10 +68,9 @@ class BarProgress:
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         if stage not in self._tasks:
-            label, unit = STAGES.get(stage, (stage, ""))
             self._bars.start()
-            self._tasks[stage] = self._bars.add_task(label, total=None, unit=unit)
-        self._bars.update(self._tasks[stage], completed=done, total=total or None)
+            self._tasks[stage] = self._bars.add_task(STAGES.get(stage, (stage, ""))[0], total=None, count="")
+        self._bars.update(self._tasks[stage], completed=done, total=total or None, count=_count(stage, done, total))
 
     def close(self) -> None:
         self._bars.stop()
@@ -92,6 +89,12 @@ class AfterTextProgress:
 
     def close(self) -> None:
         self._progress.close()
+
+
+def _count(stage: str, done: int, total: int) -> str:
+    """12 of 99 tokens; nothing before the first where nobody knows how many there will be."""
+    unit = STAGES.get(stage, ("", ""))[1]
+    return (f"{done} of {total} {unit}" if total else f"{done} {unit}" if done else "").rstrip()
 
 
 def make_progress() -> LogProgress | BarProgress:

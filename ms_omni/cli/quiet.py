@@ -14,7 +14,6 @@ from typing import TextIO
 # Read by the libraries when they are imported. A value that the user has set stays.
 _QUIET_ENVIRONMENT = {
     "TRANSFORMERS_VERBOSITY": "error",
-    "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",  # "None of PyTorch, TensorFlow ... have been found"
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "GLOG_v": "3",  # MindSpore: errors only

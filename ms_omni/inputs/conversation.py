@@ -59,6 +59,8 @@ def build_conversation(
     """One turn: the media in the order image, audio, video, then the text, after an optional system prompt.
 
     Raises OmniError when there is nothing to say."""
+    if text is not None and not text.strip():
+        raise OmniError("--text: is empty; expected a question, or leave it out to ask with media alone")
     parts = [{"type": "image", "image": image} for image in images]
     parts += [{"type": "audio", "audio": audio} for audio in audios]
     parts += [{"type": "video", "video": video} for video in videos]

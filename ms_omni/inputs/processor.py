@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,6 @@ class InputProcessor:
                 videos=videos,
                 return_tensors="np",
                 padding=True,
-                truncation=False,  # of sound: transformers 4.57.1 drops all after chunk_length (newer ones do not)
                 use_audio_in_video=use_audio_in_video,
                 **options,
             )
@@ -107,6 +107,17 @@ class InputProcessor:
             raise OmniError(f"conversation: {' '.join(str(error).split())}") from error
         arrays = {key: np.asarray(value) for key, value in batch.items()}
         return PreparedInputs(arrays, text, self._count(arrays["input_ids"]))
+
+    def accept(self, inputs: Mapping[str, Any]) -> PreparedInputs:
+        """Inputs that this processor has made, as arrays or cast to tensors. Raises OmniError for several prompts."""
+        if "input_ids" not in inputs:
+            raise OmniError(f"inputs: no input_ids in {', '.join(inputs) or '{}'}: expected what a processor makes")
+        arrays = dict(inputs)
+        ids = arrays["input_ids"]
+        arrays["input_ids"] = ids = np.asarray(ids.asnumpy() if hasattr(ids, "asnumpy") else ids)
+        if ids.ndim != 2 or ids.shape[0] != 1 or ids.shape[1] == 0:
+            raise OmniError(f"inputs: input_ids of shape {ids.shape}: expected those of one prompt, (1, tokens)")
+        return PreparedInputs(arrays, "", self._count(ids))
 
     def render(self, conversation: list[dict[str, Any]]) -> str:
         """The prompt of the checkpoint's chat template, with the opening of the assistant's turn.
@@ -152,6 +163,10 @@ def _assemble(directory: Path, min_pixels: int | None, max_pixels: int | None) -
     from mindone.transformers.models.qwen3_omni_moe.processing_qwen3_omni_moe import Qwen3OmniMoeProcessor
 
     class Processor(Qwen3OmniMoeProcessor):
+        def __call__(self, *args: Any, **options: Any) -> Any:
+            """Sound is not cut: transformers 4.57.1 drops all after chunk_length, newer ones do not."""
+            return super().__call__(*args, **{"truncation": False, **options})
+
         def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> type:
             """The parts below are of the right classes. mindone's check would import all of its models."""
             return type(argument)

@@ -9,7 +9,7 @@ TALKER_PREFIXES = ("talker.", "code2wav.")
 DECODER_PREFIXES = ("thinker.model.layers.", "talker.model.layers.", "talker.code_predictor.model.layers.")
 
 
-def load_model(
+def load_network(
     path: str | Path,
     *,
     dtype: Any = None,

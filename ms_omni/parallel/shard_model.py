@@ -28,9 +28,9 @@ def shard_model(
     `prepare_network` does for its zero_stage 3, by the shard table, and for embeddings and heads without gathering.
 
     model: mindone's Qwen3OmniMoeForConditionalGeneration, as `build_model` or mindone makes it. mode: "zero3" for any;
-    "ep" and "tp" for one without decoder layers (`load_model(with_decoders=False)`); "none" changes nothing. world:
+    "ep" and "tp" for one without decoder layers (`load_network(with_decoders=False)`); "none" changes nothing. world:
     by default that of the job, which is then started. sizes: by default those of model.config. keep_values False: the
-    weights are yet to be loaded, by `load_weights` from a ShardedReader. Raises OmniError."""
+    weights are yet to be loaded, by `load_weights` from a ShardedReader. Sets model.world. Raises OmniError."""
     import mindspore as ms
 
     rule("", mode)
@@ -55,6 +55,7 @@ def shard_model(
                 _keep_part(parameter, full_name, mode, world, sizes, keep_values)
             num_rows[name] = shape[0]
         _teach(cell, prefix, num_rows, mode, world)
+    model.world = world
     return model
 
 

@@ -206,7 +206,7 @@ def _notes(record: _Record) -> list[str]:
     notes = []
     if record.share is not None:
         share = f"{100 * record.share:.0f} %"
-        notes.append(f"code_predictor: {share} of a frame, probed: both parts of the graph timed alone")
+        notes.append(f"code predictor: {share} of a frame, probed: both parts of the graph timed alone")
     if len(set(record.digests)) > 1:
         notes.append("the repeats did not all give the same answer")
     return notes

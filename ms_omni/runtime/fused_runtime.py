@@ -15,7 +15,7 @@ from ms_omni.checkpoint.reader import CheckpointReader
 from ms_omni.config import SamplingParams
 from ms_omni.errors import UnknownDecoderError
 from ms_omni.kernels.decoder_ops import decoder_ops
-from ms_omni.models.load import load_model
+from ms_omni.models.load import load_network
 from ms_omni.models.talker import CODE_PREDICTOR_SAMPLING
 from ms_omni.models.talker_prompt import TrailingText, build_talker_prompt
 from ms_omni.parallel.shards import ShardedReader
@@ -58,7 +58,7 @@ class FusedRuntime:
         parallel = ZERO3_LAYERS if world.data_parallel else parallel
         self._mode, self._world, self._sizes = parallel, world, ModelSizes.from_config(config)
         check_world(parallel, self._world.group_size, self._sizes)
-        self.model = load_model(
+        self.model = load_network(
             directory,
             dtype=dtype,
             attn_implementation=attn_implementation,

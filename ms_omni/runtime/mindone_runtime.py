@@ -11,7 +11,7 @@ import numpy as np
 from mindspore import Tensor, mint, ops
 
 from ms_omni.checkpoint.load import numpy_dtype
-from ms_omni.models.load import load_model
+from ms_omni.models.load import load_network
 from ms_omni.models.talker_prompt import TalkerPrompt, TrailingText, build_talker_prompt
 from ms_omni.runtime.capacities import config_row_bytes
 from ms_omni.runtime.results import NUM_TALKER_SPECIALS, Answer, Listener, Question, Stopwatch
@@ -61,10 +61,10 @@ class MindoneRuntime:
         parallel: str = "none",
         world: Any = None,
     ):
-        """directory: a checkpoint. dtype: a MindSpore float type. parallel, world: as `load_model` takes them."""
+        """directory: a checkpoint. dtype: a MindSpore float type. parallel, world: as `load_network` takes them."""
         silence_step_reports()
         self._itemsize = numpy_dtype(dtype).itemsize
-        self.model = load_model(
+        self.model = load_network(
             directory,
             dtype=dtype,
             attn_implementation=attn_implementation,

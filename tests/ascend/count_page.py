@@ -40,9 +40,7 @@ TITLES = {"none": "One card", "ep": "`--parallel ep`", "tp": "`--parallel tp`", 
 def as_markdown(document: Mapping[str, Any]) -> str:
     counts = LaunchCounts(document)
     source = counts.source[0].upper() + counts.source[1:]
-    head = HEAD.format(
-        source=source, dtype=document["dtype"], tokens=TOKENS_PER_CALL, whole=_checks(document["ways"])
-    )
+    head = HEAD.format(source=source, dtype=document["dtype"], tokens=TOKENS_PER_CALL, whole=_checks(document["ways"]))
     blocks = [head, *(_way(counts, mode) for mode in TITLES if mode in document["ways"])]
     if "none" in document["ways"]:
         blocks.append(_operators(document["ways"]["none"]["thinker_layer"]))

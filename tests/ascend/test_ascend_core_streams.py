@@ -121,7 +121,7 @@ print(acl.call("aclnnIndexSelect", acl.tensor(ones, (2, 3)), acl.c_int64(0), acl
                acl.tensor(out, (1, 3)), stream=stream) if not needs else "")
 print(C.aclrtSynchronizeStream(stream) != 0, C.aclrtSynchronizeStream(stream))
 """
-    code = code.replace("acl.call(", "launched(").replace(" if not needs else \"\"", "")
+    code = code.replace("acl.call(", "launched(").replace(' if not needs else ""', "")
     launched = """
 def launched(name, *arguments, stream):
     prepared = acl.Prepared(name, *arguments)

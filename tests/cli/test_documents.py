@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ms_omni.cli import accept, batch, doctor, launch, plan, profile, report, settings, tiny, understand
+from ms_omni.cli import accept, batch, doctor, example, launch, plan, profile, report, settings, tiny, understand
 from ms_omni.cli.parser import LineParser
 from ms_omni.config import ATTN_IMPLEMENTATIONS, DEVICES, DTYPES, ENGINES, MEDIA_READERS, PARALLEL_MODES
 
@@ -16,6 +16,7 @@ COMMANDS = {
     "accept": accept,
     "understand": understand,
     "batch": batch,
+    "example": example,
     "tiny": tiny,
     "doctor": doctor,
     "launch": launch,
@@ -45,7 +46,8 @@ def test_commands_parse_and_name_files_that_exist(line):
     assert words[0] == "ms-omni"
     args = vars(parser_of(words[1]).parse_args(words[2:]))
     files = [args[key] for key in ("conversation", "config") if key in args] + args.get("image", [])
-    assert all(name == "-" or (ROOT / name).is_file() for name in files)
+    examples = ("example/conversation.json", *(f"example/{name}" for name in example.MEDIA.values()))
+    assert all(name == "-" or name in examples or (ROOT / name).is_file() for name in files)
 
 
 @pytest.mark.parametrize("line", [line for line in shell_lines() if line.startswith("bash ")])

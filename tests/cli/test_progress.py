@@ -33,7 +33,7 @@ def test_bars_on_a_terminal(monkeypatch, capsys):
     progress("talker", 7, 90)
     progress.close()
     drawn = sys.stderr.getvalue()
-    assert all(part in drawn for part in ("loading", "3/4", "speaking", "7/90", "frames"))
+    assert all(part in drawn for part in ("loading", "3 of 4 weights", "speaking", "7 of 90 frames"))
     assert capsys.readouterr().out == ""
 
 

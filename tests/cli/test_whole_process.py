@@ -1,7 +1,6 @@
 """The real command in a process of its own: what reaches stdout and stderr when the libraries load for real."""
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -50,13 +49,3 @@ def test_a_reader_that_goes_away_ends_a_stream(tmp_path):
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         process.stdout.close()
         assert process.stderr.read().count("\n") <= 1 and process.wait(timeout=600) == 141
-
-
-@pytest.mark.slow
-def test_python_of_the_readme_runs(tiny_dir, tmp_path):
-    program = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
-    (tmp_path / "tiny").symlink_to(tiny_dir)
-    (tmp_path / "ms_omni").mkdir()
-    (tmp_path / "ms_omni" / "assets").symlink_to(ROOT / "ms_omni" / "assets")
-    done = run("-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{program}", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr

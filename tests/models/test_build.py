@@ -20,9 +20,9 @@ def test_every_correction_says_why():
 
 
 def test_without_talker_its_weights_are_not_loaded(tiny_dir, cpu):
-    from ms_omni import load_model
+    from ms_omni.models.load import load_network
 
-    model = load_model(tiny_dir, with_talker=False)
+    model = load_network(tiny_dir, with_talker=False)
     names = [parameter.name for parameter in model.get_parameters()]
     assert names and not any(name.startswith(("talker.", "code2wav.")) for name in names)
     assert not model.has_talker

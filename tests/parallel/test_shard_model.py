@@ -9,9 +9,10 @@ import pytest
 from fake_group import run_as_group
 from ranks import run_ranks
 
-from ms_omni import OmniError, SamplingParams, load_model, shard_model
+from ms_omni import OmniError, SamplingParams, shard_model
 from ms_omni.checkpoint.load import named_parameters, numpy_dtype
 from ms_omni.checkpoint.reader import CheckpointReader
+from ms_omni.models.load import load_network
 from ms_omni.parallel.shards import ShardedReader
 from ms_omni.parallel.sizes import ModelSizes
 from ms_omni.parallel.world import World
@@ -42,7 +43,7 @@ def reader_of(tiny_dir, mode, world, sizes):
 
 @pytest.mark.parametrize(("rank", "size"), [(1, 2), (2, 3), (0, 4)])
 def test_a_rank_loads_its_slices_and_no_more(tiny_dir, sizes, rank, size):
-    model = load_model(tiny_dir, parallel="zero3", world=rank_of(rank, size))
+    model = load_network(tiny_dir, parallel="zero3", world=rank_of(rank, size))
     reader, loaded = reader_of(tiny_dir, "zero3", rank_of(rank, size), sizes), values(model)
     assert set(loaded) == set(reader.names())
     for name, array in loaded.items():
@@ -56,7 +57,7 @@ def test_a_loaded_model_is_cut(tiny_dir, sizes, dtype):
     """As the seed's script does it: whole first, then shared out."""
     import mindspore as ms
 
-    model = load_model(tiny_dir, with_talker=False, dtype=getattr(ms, dtype))
+    model = load_network(tiny_dir, with_talker=False, dtype=getattr(ms, dtype))
     assert shard_model(model, "zero3", rank_of(2, 3)) is model
     reader, wanted = reader_of(tiny_dir, "zero3", rank_of(2, 3), sizes), numpy_dtype(getattr(ms, dtype))
     for name, parameter in named_parameters(model).items():
@@ -67,7 +68,7 @@ def test_a_loaded_model_is_cut(tiny_dir, sizes, dtype):
 
 @pytest.mark.parametrize(("mode", "split"), [("ep", ()), ("tp", ("thinker.lm_head", "thinker.model.embed_tokens"))])
 def test_a_shell_shares_its_vocabulary_under_tp(tiny_dir, sizes, mode, split):
-    model = load_model(tiny_dir, with_decoders=False, parallel=mode, world=rank_of(1, 2))
+    model = load_network(tiny_dir, with_decoders=False, parallel=mode, world=rank_of(1, 2))
     reader, whole = reader_of(tiny_dir, mode, rank_of(1, 2), sizes), CheckpointReader(tiny_dir)
     loaded = values(model)
     for name, array in loaded.items():
@@ -83,10 +84,10 @@ def test_tied_embeddings_stay_tied(tiny_dir, tmp_path):
     directory = copy_without(tiny_dir, tmp_path, "thinker.lm_head.weight")
     (directory / "config.json").write_text(json.dumps(content))
     whole = CheckpointReader(tiny_dir).read("thinker.model.embed_tokens.weight")
-    thinker = load_model(directory, with_talker=False, parallel="zero3", world=rank_of(1, 2)).thinker
+    thinker = load_network(directory, with_talker=False, parallel="zero3", world=rank_of(1, 2)).thinker
     assert thinker.lm_head.weight is thinker.model.embed_tokens.weight
     EXACT(thinker.lm_head.weight.asnumpy(), whole[len(whole) // 2 :])
-    cut = shard_model(load_model(directory, with_talker=False), "zero3", rank_of(1, 2)).thinker
+    cut = shard_model(load_network(directory, with_talker=False), "zero3", rank_of(1, 2)).thinker
     assert cut.lm_head.weight is cut.model.embed_tokens.weight
     EXACT(cut.lm_head.weight.asnumpy(), whole[len(whole) // 2 :])
 
@@ -105,7 +106,7 @@ def copy_without(tiny_dir, tmp_path, *names):
 def test_a_missing_weight_is_named(tiny_dir, tmp_path):
     directory = copy_without(tiny_dir, tmp_path, "thinker.visual.blocks.0.attn.qkv.weight")
     with pytest.raises(OmniError, match=r"1 weight has no value in the checkpoint: thinker\.visual\.blocks\.0\.attn"):
-        load_model(directory, with_talker=False, parallel="zero3", world=rank_of(0, 2))
+        load_network(directory, with_talker=False, parallel="zero3", world=rank_of(0, 2))
 
 
 def test_an_unread_weight_is_named(tiny_dir, tmp_path, caplog):
@@ -115,12 +116,12 @@ def test_an_unread_weight_is_named(tiny_dir, tmp_path, caplog):
     file = directory / "model.safetensors"
     save_file({**load_file(file), "thinker.extra.weight": np.zeros((4, 4), np.float32)}, file)
     with caplog.at_level(logging.WARNING):
-        load_model(directory, with_talker=False, parallel="zero3", world=rank_of(0, 2))
+        load_network(directory, with_talker=False, parallel="zero3", world=rank_of(0, 2))
     assert "1 weight has no place in the model: thinker.extra.weight" in caplog.text
 
 
 def test_what_cannot_be_shared_says_what_can(tiny_dir):
-    model = load_model(tiny_dir, with_talker=False)
+    model = load_network(tiny_dir, with_talker=False)
     for mode in ("ep", "tp"):
         with pytest.raises(
             OmniError, match=rf"--parallel {mode} with --engine mindone: .*--engine fused, or --parallel z"
@@ -133,7 +134,7 @@ def test_what_cannot_be_shared_says_what_can(tiny_dir):
 
 
 def test_alone_nothing_changes(tiny_dir):
-    model = load_model(tiny_dir, with_talker=False, parallel="zero3", world=World())
+    model = load_network(tiny_dir, with_talker=False, parallel="zero3", world=World())
     types = {type(cell).__name__ for _, cell in model.cells_and_names()}
     assert not any(name.startswith(("Gathering", "Split", "Agreed")) for name in types)
     assert shard_model(model, "none", rank_of(0, 2)) is model

@@ -96,7 +96,7 @@ def test_sides_take_turns_after_warming_up():
     assert baseline.per_token["host_syncs"] == 0.5
     assert baseline.ranks == []
     assert fused.stages_s["code_predictor"].max == 2 / 2 * 0.25
-    assert "code_predictor: 25 % of a frame" in fused.notes[-1]
+    assert "code predictor: 25 % of a frame" in fused.notes[-1]
     assert baseline.notes == ["a note", SHARED_PROCESS]
     [ratio] = [ratio for ratio in measurement.ratios if ratio.figure == "wall_s"]
     assert (ratio.side, ratio.baseline, ratio.ratio.min, ratio.ratio.max) == ("fused", "mindone", 2, 3)

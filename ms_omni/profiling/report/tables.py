@@ -124,7 +124,7 @@ def _notes(case: Case, missing: list[str], has_ratios: bool) -> Iterator[str]:
     if has_ratios:
         yield "Ratios are taken within each round; above 1 the first side is better."
     if missing:
-        yield f"Not measured: {', '.join(missing)}."
+        yield f"Not measured: {'; '.join(FIGURES[name][0] for name in missing)}."
     for run in case.runs:
         if len(run.repeats) == 1:
             yield f"{run_label(run)}: one repeat, so no spread is known."
