@@ -24,6 +24,11 @@ def test_nothing_to_answer(answer):
     assert "--conversation" in answer() and "--text" in answer()
 
 
+@pytest.mark.parametrize("text", ["", "  "])
+def test_an_empty_text(answer, text):
+    assert "--text: is empty; expected a question" in answer("--text", text)
+
+
 def test_two_prompts(answer):
     line = answer("--conversation", "c.json", "--image", "a.png")
     assert "--conversation and --image exclude each other" in line

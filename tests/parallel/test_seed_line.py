@@ -29,9 +29,14 @@ LINE = (
 LENGTHS = {"thinker_max_new_tokens": 8, "talker_max_new_tokens": 6, "thinker_temperature": 0, "talker_temperature": 0}
 
 
-def msrun(directory, *words):
-    """The seed's line in a directory with this project's launch/ -> the ranks' logs."""
-    (directory / "launch").symlink_to(ROOT / "launch")
+SCRIPT = (ROOT / "launch" / "omni_understanding.py").read_text()
+WORDS = "['I see a red circle, a blue square and a yellow triangle and the voice says hello seven.']"
+
+
+def msrun(directory, script, *words):
+    """The seed's line in a directory with `script` -> the ranks' logs."""
+    (directory / "launch").mkdir()
+    (directory / "launch" / "omni_understanding.py").write_text(script)
     environment = {name: value for name, value in os.environ.items() if name not in RANK_VARIABLES}
     environment |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     line = [*LINE.format(port=free_port()).split(), *map(str, words)]
@@ -41,14 +46,42 @@ def msrun(directory, *words):
     return logs
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """Directory of the port's answer in one process."""
+    directory = tmp_path_factory.mktemp("alone")
+    script = ROOT / "launch" / "omni_understanding.py"
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=600, cwd=directory)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, WORDS, "")
+    return directory
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("mode", "media"), [("ep", MEDIA), ("zero3", [])])
-def test_the_seeds_line(fused, tiny_dir, tmp_path, mode, media):
-    conversation = [{"role": "user", "content": [*media, TEXT]}]
+@pytest.mark.parametrize("mode", ["zero3", "ep"])
+def test_the_port_of_mindones_example(alone, tmp_path, mode):
+    edited = SCRIPT.replace('PARALLEL = "auto"', f'PARALLEL = "{mode}"')
+    assert edited != SCRIPT
+    first, second = msrun(tmp_path, edited)
+    assert first.splitlines().count(WORDS) == 1 and WORDS not in second  # one rank prints
+    wave, rate = soundfile.read(tmp_path / "output.wav", dtype="float32")
+    expected, _ = soundfile.read(alone / "output.wav", dtype="float32")
+    assert rate == 24_000 and len(expected) > 24_000
+    np.testing.assert_allclose(wave, expected, atol=1e-4)
+
+
+def test_the_port_is_shorter_than_mindones():
+    """Lines that are not empty; those of mindone's README are 75, 69 of them code."""
+    code = SCRIPT.split('"""', 2)[2]
+    assert sum(1 for line in code.splitlines() if line.strip()) <= 40
+
+
+@pytest.mark.slow
+def test_the_seeds_line(fused, tiny_dir, tmp_path):
+    conversation = [{"role": "user", "content": [*MEDIA, TEXT]}]
     (tmp_path / "asked.json").write_text(json.dumps(conversation))
     words = ["--model", tiny_dir, "--conversation", "asked.json", "--audio-out", "answer.wav", "--json"]
     flags = [word for name, value in LENGTHS.items() for word in (f"--{name.replace('_', '-')}", value)]
-    first, second = msrun(tmp_path, *words, *flags, "--ignore-eos", "--use-audio-in-video", "--parallel", mode)
+    first, second = msrun(tmp_path, SCRIPT, *words, *flags, "--ignore-eos", "--use-audio-in-video", "--parallel", "ep")
     answer = json.loads(next(line for line in first.splitlines() if line.startswith("{")))
     expected = fused.generate(
         conversation, use_audio_in_video=True, sampling=SamplingParams(**LENGTHS, ignore_eos=True), return_audio=True
