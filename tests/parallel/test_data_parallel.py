@@ -86,9 +86,16 @@ def test_two_ranks_answer_their_own(fused, tiny_dir, tmp_path):
     check_ranks(ranks, read_config(tiny_dir), fused)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("transport", ["mccl", "sockets"])
-@pytest.mark.parametrize("how", ["", "operators"])
+@pytest.mark.parametrize(
+    ("how", "transport"),
+    [
+        pytest.param("operators", "mccl", marks=pytest.mark.slow),
+        *(
+            pytest.param(how, transport, marks=pytest.mark.long)
+            for how, transport in (("", "mccl"), ("", "sockets"), ("operators", "sockets"))
+        ),
+    ],
+)
 def test_both_speak(fused, tiny_dir, tmp_path, monkeypatch, transport, how):
     """In numpy and by operator, as an NPU does; gathered and exchanged."""
     monkeypatch.setenv("MS_OMNI_CPU_TRANSPORT", transport)
@@ -101,7 +108,7 @@ def test_both_speak(fused, tiny_dir, tmp_path, monkeypatch, transport, how):
         assert max(exchanged) == layers * TOKENS_PER_CALL
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_four_ranks_with_everything(fused, tiny_dir, tmp_path):
     with_sound = question(
         media("video", "silent.mp4"), media("audio", "one_second.wav"), text("Both?"), return_audio=True

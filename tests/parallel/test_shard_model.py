@@ -281,9 +281,13 @@ def test_two_processes_answer_as_one(baseline, tiny_dir, tmp_path, conversation)
     assert reports[0]["calls"] == reports[1]["calls"] and reports[0]["calls"]["all_gather"] > 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("engine", "mode", "most"), [("mindone", "zero3", 0.55), ("fused", "zero3", 0.55), ("fused", "ep", 0.85)]
+    ("engine", "mode", "most"),
+    [
+        pytest.param("mindone", "zero3", 0.55, marks=pytest.mark.slow),
+        pytest.param("fused", "zero3", 0.55, marks=pytest.mark.slow),
+        pytest.param("fused", "ep", 0.85, marks=pytest.mark.long),
+    ],
 )
 def test_loading_takes_little_more_than_the_share(tmp_path, engine, mode, most):
     from ms_omni.checkpoint.tiny import write_tiny

@@ -59,30 +59,28 @@ def test_a_picture_a_sound_and_speech_on_tiny(tiny_dir):
     check(tiny_dir, 500, True, images=((800, 600),), audio_seconds=12.0)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "settings"),
     [
-        (20, {}),
-        (6000, {}),
-        (20, {"images": ((900, 1100),)}),
-        (20, {"audio_seconds": 45.0}),
-        (20, {"video_seconds": 12.0}),
+        pytest.param(6000, {}, marks=pytest.mark.slow),
+        pytest.param(20, {}, marks=pytest.mark.long),
+        pytest.param(20, {"images": ((900, 1100),)}, marks=pytest.mark.long),
+        pytest.param(20, {"audio_seconds": 45.0}, marks=pytest.mark.long),
+        pytest.param(20, {"video_seconds": 12.0}, marks=pytest.mark.long),
     ],
 )
 def test_text_answers_on_tiny(tiny_dir, words, settings):
     check(tiny_dir, words, False, **settings)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "speak", "settings"),
     [
-        (20, False, {}),
-        (4000, False, {}),
-        (20, False, {"images": ((900, 700),)}),
-        (20, False, {"audio_seconds": 45.0}),
-        (300, True, {"video_seconds": 6.0, "images": ((640, 480),)}),
+        pytest.param(20, False, {}, marks=pytest.mark.long),
+        pytest.param(4000, False, {}, marks=pytest.mark.long),
+        pytest.param(20, False, {"images": ((900, 700),)}, marks=pytest.mark.long),
+        pytest.param(20, False, {"audio_seconds": 45.0}, marks=pytest.mark.long),
+        pytest.param(300, True, {"video_seconds": 6.0, "images": ((640, 480),)}, marks=pytest.mark.slow),
     ],
 )
 def test_answers_on_bench(bench_dir, words, speak, settings):
