@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Generator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from ms_omni.inputs.processor import PreparedInputs
     from ms_omni.runtime.results import Runtime
 
-# Messages, or a processor's arrays of one prompt
-Conversation = list[dict[str, Any]] | Mapping[str, Any]
+# A question, messages, or a processor's arrays of one prompt
+Conversation = str | list[dict[str, Any]] | Mapping[str, Any]
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +36,20 @@ FIRST_CHUNK_FRAMES = 4
 CHUNK_FRAMES = 25
 # When nobody listens before the end: fewer, larger pieces cost less, 300 frames still bound the memory.
 WHOLE_CHUNK_FRAMES = 300
+
+
+@dataclass(frozen=True)
+class _Options:
+    """The arguments of `generate` and `stream`."""
+
+    return_audio: bool | None
+    speaker: str | None
+    use_audio_in_video: bool
+    fps: float | None
+    sampling: SamplingParams | None
+    progress: Progress | None
+    first_chunk_frames: int
+    chunk_frames: int
 
 
 class OmniEngine:
@@ -126,28 +140,59 @@ class OmniEngine:
         """Whether this process prints and writes for its job: one of those that msrun starts, or the only one."""
         return self.world.is_writer
 
-    def generate(self, conversation: Conversation, **options: Any) -> OmniOutput:
+    def generate(
+        self,
+        conversation: Conversation,
+        *,
+        return_audio: bool | None = None,
+        speaker: str | None = None,
+        use_audio_in_video: bool = False,
+        fps: float | None = None,
+        sampling: SamplingParams | None = None,
+        progress: Progress | None = None,
+        first_chunk_frames: int = WHOLE_CHUNK_FRAMES,
+        chunk_frames: int = WHOLE_CHUNK_FRAMES,
+    ) -> OmniOutput:
         """Answers a conversation.
 
-        conversation: messages (role, content parts of text, image, audio, video; docs/inputs.md), or what the
-        processor made of one: arrays or tensors by name, of one prompt.
+        conversation: a question as a plain text; messages (role, content parts of text, image, audio, video;
+        docs/inputs.md); or what the processor made of one: arrays or tensors by name, of one prompt.
         return_audio: speak (default: if the Talker is loaded). speaker: a name of `speakers` (default Ethan).
         use_audio_in_video: hear the videos' sound. fps: what the processor takes the videos' frame rate for.
         sampling: a SamplingParams. progress: called with (stage, done, total); stages thinker, talker, code2wav.
         first_chunk_frames, chunk_frames: of how many codec frames the pieces of the wave are made.
         Raises OmniError for a conversation or a medium that cannot be used."""
-        options.setdefault("first_chunk_frames", WHOLE_CHUNK_FRAMES)
-        options.setdefault("chunk_frames", WHOLE_CHUNK_FRAMES)
-        return self._answer(conversation, lambda chunk: None, **options)
+        options = _Options(
+            return_audio, speaker, use_audio_in_video, fps, sampling, progress, first_chunk_frames, chunk_frames
+        )
+        return self._answer(conversation, lambda chunk: None, options)
 
     def take_part(self) -> None:
         """With `data_parallel`, to be called once this rank has no more conversations: helps the other ranks of its
         group with theirs, until they have called it too. Otherwise returns at once."""
         self.runtime.take_part()
 
-    def stream(self, conversation: Conversation, **options: Any) -> Generator[StreamChunk, None, None]:
+    def stream(
+        self,
+        conversation: Conversation,
+        *,
+        return_audio: bool | None = None,
+        speaker: str | None = None,
+        use_audio_in_video: bool = False,
+        fps: float | None = None,
+        sampling: SamplingParams | None = None,
+        progress: Progress | None = None,
+        first_chunk_frames: int = FIRST_CHUNK_FRAMES,
+        chunk_frames: int = CHUNK_FRAMES,
+    ) -> Generator[StreamChunk, None, None]:
         """As `generate`, in pieces as they come: TextDelta and AudioChunk, then a StreamEnd. Closing the iterator ends
         the work at its next token or chunk."""
+        options = _Options(
+            return_audio, speaker, use_audio_in_video, fps, sampling, progress, first_chunk_frames, chunk_frames
+        )
+        return self._stream(conversation, options)
+
+    def _stream(self, conversation: Conversation, options: _Options) -> Generator[StreamChunk, None, None]:
         chunks: queue.Queue[StreamChunk | BaseException] = queue.Queue()
         closed = threading.Event()
 
@@ -159,7 +204,7 @@ class OmniEngine:
 
         def work() -> None:
             try:
-                emit(StreamEnd(self._answer(conversation, emit, **options)))
+                emit(StreamEnd(self._answer(conversation, emit, options)))
             except BaseException as error:
                 chunks.put(error)
 
@@ -177,31 +222,18 @@ class OmniEngine:
             closed.set()
             thread.join()
 
-    def _answer(
-        self,
-        conversation: Conversation,
-        emit: Emit,
-        *,
-        return_audio: bool | None = None,
-        speaker: str | None = None,
-        use_audio_in_video: bool = False,
-        fps: float | None = None,
-        sampling: SamplingParams | None = None,
-        progress: Progress | None = None,
-        first_chunk_frames: int = FIRST_CHUNK_FRAMES,
-        chunk_frames: int = CHUNK_FRAMES,
-    ) -> OmniOutput:
+    def _answer(self, conversation: Conversation, emit: Emit, options: _Options) -> OmniOutput:
         from ms_omni.inputs.cast import cast_inputs
         from ms_omni.runtime.results import Question
 
         start = time.perf_counter()
-        _check_chunks(first_chunk_frames, chunk_frames)
-        speak = self.has_talker if return_audio is None else return_audio
-        speaker_id = self._speaker_id(speaker) if speak else None
-        sampling = (sampling or SamplingParams()).resolved(self.generation_config)
+        _check_chunks(options.first_chunk_frames, options.chunk_frames)
+        speak = self.has_talker if options.return_audio is None else options.return_audio
+        speaker_id = self._speaker_id(options.speaker) if speak else None
+        sampling = (options.sampling or SamplingParams()).resolved(self.generation_config)
         sampling = replace(sampling, seed=agreed_seed(sampling.seed, self.world))
         self._seed(sampling)
-        prepared = self._prepare(conversation, use_audio_in_video, fps, sampling, speak)
+        prepared = self._prepare(conversation, options, sampling, speak)
         with stage("processor"):
             inputs = cast_inputs(prepared.arrays, self.dtype)
         question = Question(
@@ -209,13 +241,13 @@ class OmniEngine:
             prompt_ids=prepared.arrays["input_ids"][0],
             sampling=sampling,
             stop_ids=self.eos_token_ids,
-            use_audio_in_video=use_audio_in_video,
+            use_audio_in_video=options.use_audio_in_video,
             speaker_id=speaker_id,
         )
         prepare_s = time.perf_counter() - start
-        reporter = AnswerReporter(self.processor.decode, emit, progress, sampling, start)
+        reporter = AnswerReporter(self.processor.decode, emit, options.progress, sampling, start)
         if speak:
-            reporter.voice(self.model.code2wav, first_chunk_frames, chunk_frames)
+            reporter.voice(self.model.code2wav, options.first_chunk_frames, options.chunk_frames)
         answer = self.runtime.answer(question, reporter)
         reporter.finish()
         audio = None
@@ -237,12 +269,7 @@ class OmniEngine:
         )
 
     def _prepare(
-        self,
-        conversation: Conversation,
-        use_audio_in_video: bool,
-        fps: float | None,
-        sampling: SamplingParams,
-        speak: bool,
+        self, conversation: Conversation, options: _Options, sampling: SamplingParams, speak: bool
     ) -> PreparedInputs:
         """The processor's inputs. A mistake that one rank of a group finds ends the answer of all: what it would not
         compute, the others would wait for."""
@@ -253,8 +280,10 @@ class OmniEngine:
                 if isinstance(conversation, Mapping):
                     prepared = self.processor.accept(conversation)
                 else:
+                    if isinstance(conversation, str):
+                        conversation = [{"role": "user", "content": conversation}]
                     prepared = self.processor.prepare(
-                        conversation, use_audio_in_video=use_audio_in_video, fps=fps, reader=self.settings.media_reader
+                        conversation, options.use_audio_in_video, options.fps, self.settings.media_reader
                     )
             self._check_room(prepared.usage_counts["prompt_tokens"], sampling, speak)
         except OmniError as error:

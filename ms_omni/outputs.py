@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ms_omni.errors import OmniError
+
 # One codec frame is 80 ms of speech: 24 000 Hz / 12.5 Hz = 1920 samples (Qwen3-Omni's Code2Wav upsampling 8*5*4*3*2*2).
 SAMPLE_RATE = 24_000
+# Half a step of 24 bits is 6e-8, so a reader gets the samples back within 1e-6; 16 bits would lose 1.5e-5.
+WAVE_SUBTYPE = "PCM_24"
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,20 @@ class AudioOutput:
     codes: np.ndarray
     finish_reason: str
     sample_rate: int = SAMPLE_RATE
+
+    def save(self, path: str | Path) -> None:
+        """Writes a mono WAV file of 24-bit integers, which appears whole or not at all. Raises OmniError."""
+        import soundfile
+
+        path = Path(path)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            soundfile.write(temporary, self.samples, self.sample_rate, format="WAV", subtype=WAVE_SUBTYPE)
+            os.replace(temporary, path)
+        except (OSError, soundfile.SoundFileError) as error:
+            raise OmniError(f"{path}: could not be written ({error})") from error
+        finally:
+            temporary.unlink(missing_ok=True)
 
     @property
     def num_samples(self) -> int:

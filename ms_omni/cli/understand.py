@@ -56,7 +56,7 @@ def _answer(request: Request, results: TextIO) -> tuple[OmniOutput, bool]:
         if request.stream and (is_terminal(results) or is_shown_live()):
             progress.close()
             progress = AfterTextProgress(make_progress(), text.end)
-        options = {
+        options: dict[str, Any] = {
             "return_audio": request.audio_out is not None,
             "speaker": request.speaker,
             "use_audio_in_video": request.use_audio_in_video,

@@ -1,16 +1,12 @@
-"""Speech to a WAV file: the path is checked before any work, the file appears whole or not at all."""
+"""Speech to a WAV file whose path is checked before any work."""
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
 from ms_omni.errors import OmniError
 from ms_omni.outputs import AudioOutput
-
-# 24 bit integers: half a step is 6e-8, so a reader gets the samples back within 1e-6; 16 bit would lose 1.5e-5.
-SUBTYPE = "PCM_24"
 
 
 def check_wave_path(name: str) -> Path:
@@ -32,16 +28,8 @@ def check_wave_path(name: str) -> Path:
 
 
 def write_wave(path: Path, audio: AudioOutput, flag: str = "--audio-out") -> None:
-    """Write mono PCM_24 at `audio.sample_rate`, first under a temporary name in the same directory.
-
-    Raises OmniError naming `flag` when the disk refuses; nothing partial is left, also after an interrupt."""
-    import soundfile
-
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """As AudioOutput.save, with `flag` before what it raises."""
     try:
-        soundfile.write(temporary, audio.samples, audio.sample_rate, format="WAV", subtype=SUBTYPE)
-        os.replace(temporary, path)
-    except (OSError, soundfile.SoundFileError) as error:
-        raise OmniError(f"{flag} {path}: could not be written ({error})") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        audio.save(path)
+    except OmniError as error:
+        raise OmniError(f"{flag} {error}") from error

@@ -49,6 +49,22 @@ def test_closed_stream_ends_its_work(engine):
     assert engine.generate(HELLO, return_audio=False, sampling=GREEDY).usage.completion_tokens == 5
 
 
+def test_a_text_is_a_question(engine):
+    asked = [engine.generate(question, return_audio=False, sampling=GREEDY) for question in ("Hello there", HELLO)]
+    assert asked[0].token_ids == asked[1].token_ids
+
+
+def test_speech_is_saved_whole(spoken, tmp_path):
+    import soundfile
+
+    spoken.audio.save(tmp_path / "a.wav")
+    samples, rate = soundfile.read(tmp_path / "a.wav", dtype="float32")
+    np.testing.assert_allclose(samples, spoken.audio.samples, atol=1e-6)
+    assert rate == 24_000 and [file.name for file in tmp_path.iterdir()] == ["a.wav"]
+    with pytest.raises(OmniError, match="gone/a.wav: could not be written"):
+        spoken.audio.save(tmp_path / "gone" / "a.wav")
+
+
 def test_errors_of_a_stream_reach_its_reader(engine):
     with pytest.raises(OmniError, match="--speaker Nobody"):
         list(engine.stream(HELLO, speaker="Nobody"))

@@ -11,8 +11,6 @@ import pytest
 SCRIPT = Path(__file__).parent / "long_input_script.py"
 ROOT = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.slow
-
 
 def run(kind, model, directory):
     command = [sys.executable, str(SCRIPT), kind, str(model), str(directory)]
@@ -27,7 +25,12 @@ def run(kind, model, directory):
 # Measured (docs/long-inputs.md) and half as much again. A matrix of 32,768 x 32,768 float32 would be 4096 MiB.
 @pytest.mark.parametrize(
     ("kind", "tokens", "limit_mib"),
-    [("text", 32_768, 450), ("audio", 31_200, 1300), ("video", 26_400, 3000), ("image", 4096, 1000)],
+    [
+        pytest.param("text", 32_768, 450, marks=pytest.mark.slow),
+        pytest.param("audio", 31_200, 1300, marks=pytest.mark.long),
+        pytest.param("video", 26_400, 3000, marks=pytest.mark.long),
+        pytest.param("image", 4096, 1000, marks=pytest.mark.long),
+    ],
 )
 def test_a_long_prompt(tiny_dir, tmp_path, kind, tokens, limit_mib):
     result = run(kind, tiny_dir, tmp_path)
@@ -35,6 +38,7 @@ def test_a_long_prompt(tiny_dir, tmp_path, kind, tokens, limit_mib):
     assert result["grown_mib"] < limit_mib
 
 
+@pytest.mark.long
 def test_half_an_hour_of_speech(tiny_dir, tmp_path):
     result = run("speech", tiny_dir, tmp_path)
     assert result["samples"] == 22_500 * 1920 - 555
