@@ -69,6 +69,18 @@ def test_the_port_of_mindones_example(alone, tmp_path, mode):
     np.testing.assert_allclose(wave, expected, atol=1e-4)
 
 
+@pytest.mark.long
+def test_mindones_own_model_spread_after_loading(alone, tmp_path):
+    """As in mindone's example: a whole model, then its shards; mindone's generate."""
+    line = 'model = load_model(MODEL_PATH, engine="fused", parallel=PARALLEL)\n'
+    edited = SCRIPT.replace(line, 'model = ms_omni.shard_model(load_model(MODEL_PATH), "zero3")\n')
+    assert edited != SCRIPT
+    first, second = msrun(tmp_path, edited.replace("**inputs,", "**inputs, thinker_return_dict_in_generate=True,"))
+    assert first.splitlines().count(WORDS) == 1 and WORDS not in second
+    wave, _ = soundfile.read(tmp_path / "output.wav", dtype="float32")
+    np.testing.assert_allclose(wave, soundfile.read(alone / "output.wav", dtype="float32")[0], atol=1e-4)
+
+
 def test_the_port_is_shorter_than_mindones():
     """Lines that are not empty; those of mindone's README are 75, 69 of them code."""
     code = SCRIPT.split('"""', 2)[2]
