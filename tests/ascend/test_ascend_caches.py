@@ -164,6 +164,7 @@ def test_views_as_inputs_of_graphs(ops, boost):
     np.testing.assert_array_equal(columns(square[:, 1:3]).asnumpy(), square.asnumpy()[:, 1:3] + 1)
 
 
+@pytest.mark.slow
 def test_on_a_host_with_few_cores(tmp_path):
     """All of the above where MindSpore runs graphs in another way."""
     line = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", __file__, "-k", "not few_cores"]

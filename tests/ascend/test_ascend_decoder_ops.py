@@ -252,7 +252,7 @@ def test_experts(ops, call, dtype, tokens):
 @pytest.mark.parametrize(
     "environment",
     [
-        pytest.param({"EMULATED_CORES": "2"}, id="few cores"),
+        pytest.param({"EMULATED_CORES": "2"}, id="few cores", marks=pytest.mark.slow),
         pytest.param({"EMULATED_SOC": "Ascend910_9392"}, id="A3"),
         pytest.param({"EMULATED_SOC": "Ascend910B4"}, id="910B4", marks=pytest.mark.slow),
     ],

@@ -104,7 +104,7 @@ def command(ascend, capsys):
     return run
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("dtype", [pytest.param("float16", marks=pytest.mark.slow), "bfloat16"])
 def test_the_conversation_of_the_demo(command, dtype, tmp_path):
     out, _ = command(
         "understand", "--device", "Ascend", "--dtype", dtype, "--json",

@@ -40,6 +40,7 @@ def test_without_a_card(user_error, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_ranks_without_cards_say_so_too(tmp_path, monkeypatch, cli):
     monkeypatch.chdir(tmp_path)
     result = cli("launch", "--cards", "2", "--", "accept", "--quick")

@@ -483,7 +483,7 @@ def test_answers_are_those_of_understand(batch, cli, manifest, tiny_dir, tmp_pat
     assert (tmp_path / "out" / "b.wav").read_bytes() == (tmp_path / "c.wav").read_bytes()
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_two_processes_are_two_replicas(manifest, tiny_dir, tmp_path):
     path = manifest(*lines("One", "Two", "Three"), {"id": "said", "text": "Four", "speak": True})
     words = ["batch", "--model", tiny_dir, "--manifest", path, "--out", tmp_path / "out", "--parallel", "none"]
@@ -513,7 +513,7 @@ def test_two_processes_are_two_replicas(manifest, tiny_dir, tmp_path):
     assert results(tmp_path) == first
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ranks_of_two_groups_answer_their_own(manifest, cli, tiny_dir, tmp_path):
     """Four processes, two to a model: each answers some of the lines, one of which is broken, as one process does."""
     (tmp_path / "broken.png").write_text("no picture")

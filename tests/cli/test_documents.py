@@ -89,3 +89,10 @@ def test_demo_conversation_is_valid():
     conversation = load_conversation(ROOT / "launch" / "conversation.json")
     assert [kind for kind, _, _ in media_parts(conversation)] == ["image", "audio", "video"]
     assert all(Path(medium).is_file() for _, medium, _ in media_parts(conversation))
+
+
+def test_every_public_name_is_documented():
+    import ms_omni
+
+    page = (ROOT / "docs/python.md").read_text().split("## All public names")[1]
+    assert set(re.findall(r"`(\w+)`", re.sub(r"\|[^|]*\|$", "|", page, flags=re.MULTILINE))) >= set(ms_omni.__all__)

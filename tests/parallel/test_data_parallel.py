@@ -80,22 +80,16 @@ def check_ranks(ranks, config, engine):
         assert report["parameter_bytes"] <= most
 
 
+@pytest.mark.slow
 def test_two_ranks_answer_their_own(fused, tiny_dir, tmp_path):
     """One speaks and fails in between, the other has longer and shorter texts and is done first."""
     ranks = check(tmp_path, fused, tiny_dir, [[SPOKEN, None, SHORT], [LONG]])
     check_ranks(ranks, read_config(tiny_dir), fused)
 
 
-@pytest.mark.parametrize(
-    ("how", "transport"),
-    [
-        pytest.param("operators", "mccl", marks=pytest.mark.slow),
-        *(
-            pytest.param(how, transport, marks=pytest.mark.long)
-            for how, transport in (("", "mccl"), ("", "sockets"), ("operators", "sockets"))
-        ),
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("transport", ["mccl", "sockets"])
+@pytest.mark.parametrize("how", ["", "operators"])
 def test_both_speak(fused, tiny_dir, tmp_path, monkeypatch, transport, how):
     """In numpy and by operator, as an NPU does; gathered and exchanged."""
     monkeypatch.setenv("MS_OMNI_CPU_TRANSPORT", transport)

@@ -62,7 +62,11 @@ STEP_COUNTS = [["all_reduce", 3, 3 * 8 * 4], ["all_gather", 1, 2 * 8 * 4], ["bro
 
 @pytest.mark.parametrize(
     ("cards", "group_size", "transport"),
-    [(2, 2, "mccl"), (4, 2, "mccl"), pytest.param(2, 2, "sockets", marks=pytest.mark.slow)],
+    [
+        (2, 2, "mccl"),
+        pytest.param(4, 2, "mccl", marks=pytest.mark.slow),
+        pytest.param(2, 2, "sockets", marks=pytest.mark.slow),
+    ],
 )
 def test_collectives(tmp_path, cards, group_size, transport):
     words = ["--cards", cards, "--group-size", group_size, "--", HERE / "rank_battery.py", tmp_path]
@@ -126,8 +130,14 @@ def test_a_failing_rank_shows_its_last_lines(start_loop, tmp_path):
     assert processes_of(tmp_path) == []
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 130), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+        pytest.param(signal.SIGKILL, -9, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 130, marks=pytest.mark.long),
+    ],
+)
 def test_the_launchers_end_is_everybodys(start_loop, tmp_path, number, code):
     job = start_loop()
     job.send_signal(number)
@@ -197,7 +207,7 @@ def test_two_machines(tmp_path):
         assert report["results"]["all_reduce float32 graph"] == expected("all_reduce", "float32", range(2))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_rank_lost_on_another_machine_ends_the_job(tmp_path):
     start = time.monotonic()
     (first, second), codes = two_machines(tmp_path, HERE / "rank_loop.py", fail="1")

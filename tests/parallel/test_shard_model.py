@@ -265,6 +265,7 @@ def conversation():
     return [{"role": "user", "content": parts}]
 
 
+@pytest.mark.slow
 def test_two_processes_answer_as_one(baseline, tiny_dir, tmp_path, conversation):
     (tmp_path / "conversation.json").write_text(json.dumps(conversation))
     reports = run_ranks("rank_sharded.py", tmp_path, tiny_dir, tmp_path / "conversation.json")
@@ -285,7 +286,7 @@ def test_two_processes_answer_as_one(baseline, tiny_dir, tmp_path, conversation)
     ("engine", "mode", "most"),
     [
         pytest.param("mindone", "zero3", 0.55, marks=pytest.mark.slow),
-        pytest.param("fused", "zero3", 0.55, marks=pytest.mark.slow),
+        pytest.param("fused", "zero3", 0.55, marks=pytest.mark.long),
         pytest.param("fused", "ep", 0.85, marks=pytest.mark.long),
     ],
 )

@@ -125,8 +125,8 @@ def test_experts_on_two_ranks(fused, tiny_dir, tmp_path):
 @pytest.mark.parametrize(
     ("mode", "cards"),
     [
-        *(pytest.param(mode, 2, marks=pytest.mark.slow) for mode in ("tp", "zero3")),
-        pytest.param("ep", 2, marks=pytest.mark.long),
+        pytest.param("zero3", 2, marks=pytest.mark.slow),
+        *(pytest.param(mode, 2, marks=pytest.mark.long) for mode in ("ep", "tp")),
         *(pytest.param(mode, 4, marks=pytest.mark.long) for mode in ("ep", "tp", "zero3")),
     ],
 )
@@ -135,13 +135,8 @@ def test_all_modalities(fused, tiny_dir, tmp_path, mode, cards):
     check_ranks(ranks, read_config(tiny_dir), fused, mode)
 
 
-@pytest.mark.parametrize(
-    "mode",
-    [
-        pytest.param("tp", marks=pytest.mark.slow),
-        *(pytest.param(mode, marks=pytest.mark.long) for mode in ("ep", "zero3")),
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("mode", ["ep", "tp", "zero3"])
 def test_operator_by_operator(fused, tiny_dir, tmp_path, mode):
     """The form that an NPU runs."""
     ranks = check(tmp_path, fused, tiny_dir, [SPOKEN], mode, 2, how="operators")
@@ -153,9 +148,8 @@ def test_all_modalities_of_mindones_engine(baseline, tiny_dir, tmp_path):
     check(tmp_path, baseline, tiny_dir, EVERYTHING[1:], "zero3", 2, "mindone")
 
 
-@pytest.mark.parametrize(
-    "transport", [pytest.param("mccl", marks=pytest.mark.slow), pytest.param("sockets", marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("transport", ["mccl", "sockets"])
 def test_graphs_from_an_earlier_job(fused, tiny_dir, tmp_path, monkeypatch, transport):
     """Every rank finds its own graphs again, with the collectives in them: nothing is compiled, nothing differs."""
     monkeypatch.setenv("MS_OMNI_CPU_TRANSPORT", transport)

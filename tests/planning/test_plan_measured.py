@@ -62,7 +62,7 @@ def test_a_picture_a_sound_and_speech_on_tiny(tiny_dir):
 @pytest.mark.parametrize(
     ("words", "settings"),
     [
-        pytest.param(6000, {}, marks=pytest.mark.slow),
+        pytest.param(6000, {}, marks=pytest.mark.long),
         pytest.param(20, {}, marks=pytest.mark.long),
         pytest.param(20, {"images": ((900, 1100),)}, marks=pytest.mark.long),
         pytest.param(20, {"audio_seconds": 45.0}, marks=pytest.mark.long),

@@ -12,7 +12,7 @@ from ranks import run_ranks
 THINKER_LAYERS, TALKER_LAYERS = 4, 2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_rank_measures_and_the_slowest_counts(tiny_dir, tmp_path):
     program = Path(__file__).with_name("rank_measure.py")
     reports = run_ranks(program, tmp_path, tiny_dir, "fused:ep", "fused:zero3")

@@ -45,6 +45,7 @@ def test_ratios_are_taken_within_a_round(decode):
     assert document["compile_s"] == {"thinker": 2.0, "talker": 2.0}
 
 
+@pytest.mark.slow
 def test_quick_run(tiny_dir):
     environment = {key: value for key, value in os.environ.items() if key != "MS_OMNI_REFERENCE_PYTHON"}
     command = [sys.executable, str(SCRIPT), "--quick", "--model", str(tiny_dir)]

@@ -29,6 +29,7 @@ def test_same_answer(engine, fused, kinds):
     np.testing.assert_allclose(mine.audio.samples, theirs.audio.samples, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_stops_where_mindone_stops(engine, fused, monkeypatch):
     """In the middle of a call of several tokens, and at its end."""
     free = fused.generate(conversation(), return_audio=False, sampling=GREEDY).token_ids

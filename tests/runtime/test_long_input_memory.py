@@ -26,10 +26,10 @@ def run(kind, model, directory):
 @pytest.mark.parametrize(
     ("kind", "tokens", "limit_mib"),
     [
-        pytest.param("text", 32_768, 450, marks=pytest.mark.slow),
+        pytest.param("text", 32_768, 450, marks=pytest.mark.long),
         pytest.param("audio", 31_200, 1300, marks=pytest.mark.long),
         pytest.param("video", 26_400, 3000, marks=pytest.mark.long),
-        pytest.param("image", 4096, 1000, marks=pytest.mark.long),
+        pytest.param("image", 4096, 1000, marks=pytest.mark.slow),
     ],
 )
 def test_a_long_prompt(tiny_dir, tmp_path, kind, tokens, limit_mib):

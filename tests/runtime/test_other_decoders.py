@@ -62,7 +62,7 @@ def _parts(config):
     yield "talker.code_predictor.model.", talker.code_predictor_config, []
 
 
-@pytest.mark.parametrize("in_numpy", [True, False])
+@pytest.mark.parametrize("in_numpy", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_same_answer_as_mindone(unusual, monkeypatch, in_numpy):
     monkeypatch.setattr(decoder_ops_cpu, "TOKENS_IN_NUMPY", in_numpy)
     outs = [
