@@ -7,6 +7,7 @@ import traceback
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from ms_omni.cli.interrupt import raise_interrupt_again
 from ms_omni.cli.parser import print_note, whole_number
 from ms_omni.cli.progress import make_progress
 from ms_omni.cli.settings import (
@@ -172,6 +173,7 @@ def _answer(job: BatchJob, engine: OmniEngine, item: Item, debug: bool) -> dict[
 
 def _no_progress(stage: str, done: int, total: int) -> None:
     """A batch counts conversations, not tokens."""
+    raise_interrupt_again()
 
 
 def _one_line(error: Exception) -> str:

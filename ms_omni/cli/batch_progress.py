@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ms_omni.cli.parser import is_terminal, print_note
+from ms_omni.cli.progress import stderr_console
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -78,7 +79,6 @@ class BatchProgress:
 
 
 def _bar(total: int, done: int, line: Callable[[], str]) -> Progress:
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, ProgressColumn, Task
     from rich.text import Text
 
@@ -88,7 +88,7 @@ def _bar(total: int, done: int, line: Callable[[], str]) -> Progress:
 
     columns = (BarColumn(bar_width=20), Line())
     # notes, which go to stderr, appear above the bar
-    bar = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False, refresh_per_second=2)
+    bar = Progress(*columns, console=stderr_console(), transient=True, redirect_stdout=False, refresh_per_second=2)
     bar.add_task("answering", total=total, completed=done)
     bar.start()
     return bar

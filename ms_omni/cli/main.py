@@ -77,7 +77,7 @@ def _dispatch(argv: list[str], debug: bool) -> int:
     parser.add_argument("--debug", action="store_true", help="show tracebacks and the libraries' own messages")
     args = parser.parse_args(argv[argv.index(command) + 1 :])
     args.debug = debug  # also when --debug stands before the command
-    with interrupts_raise():
+    with interrupts_raise(debug):
         return module.run(args)
 
 

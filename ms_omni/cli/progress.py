@@ -6,9 +6,13 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ms_omni.cli.interrupt import raise_interrupt_again
 from ms_omni.cli.parser import is_terminal
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 # Label and unit of each stage that the engine reports.
 STAGES = {
@@ -37,6 +41,7 @@ class LogProgress:
         self._next_line_s: dict[str, float] = {}
 
     def __call__(self, stage: str, done: int, total: int) -> None:
+        raise_interrupt_again()
         now = self._clock()
         due = self._next_line_s.setdefault(stage, now if self._at_once else now + self._interval_s)
         if now < due:
@@ -54,7 +59,6 @@ class BarProgress:
     it is not known yet."""
 
     def __init__(self) -> None:
-        from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
         columns = (
@@ -63,10 +67,11 @@ class BarProgress:
             TextColumn("{task.fields[count]}"),
             TimeElapsedColumn(),
         )
-        self._bars = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
+        self._bars = Progress(*columns, console=stderr_console(), transient=True, redirect_stdout=False)
         self._tasks: dict[str, Any] = {}
 
     def __call__(self, stage: str, done: int, total: int) -> None:
+        raise_interrupt_again()
         if stage not in self._tasks:
             self._bars.start()
             self._tasks[stage] = self._bars.add_task(STAGES.get(stage, (stage, ""))[0], total=None, count="")
@@ -74,6 +79,17 @@ class BarProgress:
 
     def close(self) -> None:
         self._bars.stop()
+
+
+def stderr_console() -> Console:
+    """For bars on stderr: with a descriptor of its own, which stays when an interrupt silences descriptor 2."""
+    from rich.console import Console
+
+    try:
+        descriptor = os.dup(sys.stderr.fileno())
+    except (AttributeError, OSError, ValueError):
+        return Console(stderr=True)
+    return Console(file=open(descriptor, "w", encoding=sys.stderr.encoding, errors=sys.stderr.errors))
 
 
 class AfterTextProgress:

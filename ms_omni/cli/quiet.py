@@ -6,9 +6,11 @@ import io
 import logging
 import os
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
+from pathlib import Path
 from typing import TextIO
 
 # Read by the libraries when they are imported. A value that the user has set stays.
@@ -17,6 +19,8 @@ _QUIET_ENVIRONMENT = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "GLOG_v": "3",  # MindSpore: errors only
+    # Where its compiler leaves a file when it is interrupted or fails; otherwise in the current directory
+    "MS_OM_PATH": str(Path(tempfile.gettempdir()) / "ms_omni_graphs"),
 }
 
 

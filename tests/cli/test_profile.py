@@ -1,16 +1,12 @@
 """`profile`: what may be asked, what is measured by whom, what is kept, and what ends up where."""
 
 import json
-import signal
-import subprocess
-import sys
 import time
 from types import SimpleNamespace
 
 import pytest
 
 from ms_omni.cli import profile_run
-from ms_omni.cli.interrupt import interrupts_raise
 from ms_omni.cli.main import main
 from ms_omni.cli.profile import FLAGS
 from ms_omni.cli.settings import yaml_keys
@@ -261,32 +257,6 @@ class _Loaded(EngineSide):
 
     def __init__(self, name, config, progress=None):
         self._set_up(name, self.loaded, time.perf_counter)
-
-
-def test_ctrl_c_ends_in_order_after_mindspore_has_taken_the_signal_over():
-    program = (
-        "import os, signal, sys, time\n"
-        "from ms_omni.cli.interrupt import interrupts_raise\n"
-        "import mindspore as ms\n"
-        "with interrupts_raise():\n"
-        "    try:\n"
-        "        print(ms.Tensor([1.0]) + 1)\n"
-        "        os.kill(os.getpid(), signal.SIGINT)\n"
-        "        time.sleep(20)\n"
-        "    except KeyboardInterrupt:\n"
-        "        sys.exit(7)\n"
-    )
-    assert subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=120).returncode == 7
-
-
-def test_the_signals_handler_is_given_back_and_ranks_keep_theirs(monkeypatch):
-    before = signal.getsignal(signal.SIGTERM)
-    with interrupts_raise():
-        assert signal.getsignal(signal.SIGTERM) is not before
-    assert signal.getsignal(signal.SIGTERM) is before
-    monkeypatch.setenv("MS_ROLE", "MS_WORKER")
-    with interrupts_raise():
-        assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_help_is_quick(capsys):
