@@ -4,7 +4,4 @@ from pathlib import Path
 
 NAME = "built-in"  # as --model takes it
 DIRECTORY = Path(__file__).parents[1] / "assets" / "tiny"
-WHAT_IT_IS = (
-    "the built-in tiny model answers: 7.7 M parameters, which know generated shapes, spoken words and tones, "
-    "and little else; --model DIR names another"
-)
+WHAT_IT_IS = "the built-in tiny model answers (shapes, spoken words, tones, little else); --model DIR names another"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ms_omni.cli.parser import is_terminal, print_note
-from ms_omni.cli.progress import stderr_console
+from ms_omni.cli.progress import is_shown_live, stderr_console
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -35,6 +35,8 @@ class BatchProgress:
             print_note(f"{self._kept} of {self._total} are answered already")
         if shows and is_terminal(sys.stderr):
             self._bar = _bar(self._total, self._kept, self._line_of_bar)
+        elif shows and is_shown_live():
+            self._show_live()
 
     def add(self, result: dict[str, Any]) -> None:
         self._new += 1
@@ -47,6 +49,8 @@ class BatchProgress:
             self._tokens += result["usage"]["completion_tokens"]
         if self._bar is not None:
             self._bar.advance(self._bar.task_ids[0])
+        elif self._shows and is_shown_live():
+            self._show_live()
         elif self._shows and self._last_s >= self._next_line_s:
             self._next_line_s = self._last_s + _LOG_INTERVAL_S
             print_note(self._line())
@@ -67,6 +71,12 @@ class BatchProgress:
         each_s = (self._last_s - self._start_s) / self._new
         left = self._total - self._kept - self._new
         return max(0.0, left * each_s - (self._clock() - self._last_s))
+
+    def _show_live(self) -> None:
+        """In the words that `ms-omni launch` keeps in one line of its terminal."""
+        left_s = self.left_s()
+        left = "" if left_s is None else f", {_clock_text(left_s)} left"
+        print_note(f"answered: {self._kept + self._new} of {self._total} conversations{left}")
 
     def _line(self) -> str:
         failed = f", {self._failed} failed" if self._failed else ""

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ms_omni.errors import OmniError, OmniErrors
+from ms_omni.errors import OmniError, OmniErrors, did_you_mean
 from ms_omni.inputs.conversation import build_conversation, media_parts, validate_conversation, with_local_paths
 
 MEDIA_KEYS = ("image", "audio", "video")
@@ -122,7 +122,7 @@ def _read_line(line: str, number: int, path: Path, defaults: dict[str, Any]) -> 
     data = _parse(line, where)
     for key in data:
         if key not in KEYS:
-            raise OmniError(f"{where}: unknown key {key!r}; allowed: {', '.join(KEYS)}")
+            raise OmniError(f"{where}: unknown key {key!r}{did_you_mean(key, KEYS)}; allowed: {', '.join(KEYS)}")
     options = {key: data.get(key, defaults[key]) for key in OPTION_KEYS}
     for key, kind, wanted in (("use_audio_in_video", bool, "true or false"), ("speak", bool, "true or false"),
                               ("speaker", str, "a name")):  # fmt: skip

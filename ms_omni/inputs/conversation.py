@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ms_omni.errors import OmniError
+from ms_omni.errors import OmniError, did_you_mean
 from ms_omni.inputs import openai_parts
 from ms_omni.inputs.schema import CONTENT_TYPES, OPTION_KEYS, ROLES, SOURCE_KEYS, part_type
 from ms_omni.inputs.schema import media_parts as media_parts
@@ -172,7 +172,8 @@ def _check_combinations(part: dict[str, Any], where: str) -> None:
 def _refuse_unknown(obj: dict[Any, Any], allowed: Sequence[str], where: str) -> None:
     for key in obj:
         if key not in allowed:
-            raise OmniError(f"{where}: unknown key {_short(key)}; allowed: {', '.join(allowed)}")
+            guess = did_you_mean(key, allowed)
+            raise OmniError(f"{where}: unknown key {_short(key)}{guess}; allowed: {', '.join(allowed)}")
 
 
 def _fits(value: Any, wanted: str) -> bool:

@@ -28,7 +28,7 @@ _LAST_LINES = 15
 # traceback that follows may never be written, since it is not waited for.
 _FAILURE = re.compile(r"Worker process (\d+) exit with exception\. Error code: (-?\d+)")
 _LOST = re.compile(r"The node: (\d+) is timed out")
-_PROGRESS = re.compile(r"ms-omni: [a-z]+(: \d+ (of \d+ )?\w+| \.\.\.)$")
+_PROGRESS = re.compile(r"ms-omni: [a-z]+(: \d+ (of \d+ )?\w+(, [\d:]+ left)?| \.\.\.)$")
 _NOISE = re.compile(r"\[(INFO|WARNING|DEBUG)\] [A-Z_]+\(")
 
 

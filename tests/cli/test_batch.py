@@ -15,11 +15,12 @@ from ms_omni.cli.answers import AnswerStore, Waiter
 from ms_omni.cli.batch import FLAGS, share
 from ms_omni.cli.batch_progress import BatchProgress
 from ms_omni.cli.manifest import read_manifest
+from ms_omni.cli.progress import INTERVAL_VARIABLE
 from ms_omni.cli.settings import yaml_keys
 from ms_omni.config import EngineConfig, SamplingParams
 from ms_omni.errors import OmniError
 from ms_omni.outputs import OmniOutput, Usage
-from ms_omni.parallel.job import Job
+from ms_omni.parallel.job import _PROGRESS, Job
 from ms_omni.parallel.world import RANK_VARIABLES, World
 
 DEFAULTS = {"use_audio_in_video": False, "speak": False, "speaker": None}
@@ -363,6 +364,19 @@ def test_a_bar_with_the_time_left_on_a_terminal(monkeypatch):
     assert "ms-omni: y: is broken\n" in drawn and sys.stderr is screen
     assert "12 of 90 done, 1 failed, 4.4 tokens/s, 58:30 left" in drawn and drawn.endswith("\x1b[2K")
     assert progress.summary().startswith("12 of 90 done, 1 failed, 4.4 tokens/s, 400 tokens in 90.0 s")
+
+
+def test_a_watched_rank_says_how_far_it_is_in_words_that_launch_keeps_in_one_line(monkeypatch, capsys):
+    monkeypatch.setenv(INTERVAL_VARIABLE, "2")
+    now = [100.0]
+    progress = BatchProgress(total=9, kept=2, clock=lambda: now[0])
+    progress.start(shows=True)
+    now[0] = 110.0
+    progress.add({"id": "x", "usage": {"completion_tokens": 31}})
+    said = capsys.readouterr().err.splitlines()
+    assert said[1:] == ["ms-omni: answered: 2 of 9 conversations", "ms-omni: answered: 3 of 9 conversations, 1:00 left"]
+    assert [bool(_PROGRESS.match(line)) for line in said] == [False, True, True]
+    assert not _PROGRESS.match(f"ms-omni: {progress.summary()}")
 
 
 def test_no_bar_in_a_process_that_does_not_print(monkeypatch):

@@ -3,6 +3,7 @@ checkout."""
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -26,7 +27,10 @@ def shell(tmp_path_factory):
     """Runs a command line in a directory of its own -> CompletedProcess; only the wheel's files are there."""
     home = tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", home, ROOT], check=True)
+    # Of a copy: setuptools builds beside the sources, and takes what an older build has left there
+    left_out = shutil.ignore_patterns(".*", "build", "*.egg-info", "msrun_log", "demo_output", "__pycache__")
+    shutil.copytree(ROOT, home / "source", symlinks=True, ignore=left_out)
+    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", home, home / "source"], check=True)
     (wheel,) = home.glob("ms_omni-*.whl")
     subprocess.run([*pip, "install", "--no-deps", "--target", home / "site", wheel], check=True)
     place = tmp_path_factory.mktemp("elsewhere")
