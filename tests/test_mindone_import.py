@@ -20,7 +20,7 @@ PROGRAMS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", ["the engine", pytest.param("a name of mindone's", marks=pytest.mark.slow)])
 def test_models_that_are_imported(name):
     program, expected = PROGRAMS[name]
     done = subprocess.run([sys.executable, "-c", f"{program}\n{COUNT}"], capture_output=True, text=True, check=False)
