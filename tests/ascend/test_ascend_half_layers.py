@@ -22,7 +22,8 @@ ACCEPT_LAYERS = {"tiny": 3, "wide": 2, "deep": 5, "built_in": 4}
 FEW = {"bfloat16": ("tiny-red",), "float16": ("built_in-shapes",)}
 ALL = tuple(name_of(case) for case in LAYER_CASES)
 SETS = [
-    *(pytest.param(dtype, FEW[dtype], id=f"{dtype}-few") for dtype in DTYPES),
+    pytest.param("bfloat16", FEW["bfloat16"], id="bfloat16-few"),
+    pytest.param("float16", FEW["float16"], id="float16-few", marks=pytest.mark.slow),
     *(pytest.param(dtype, ALL, id=f"{dtype}-all", marks=pytest.mark.long) for dtype in DTYPES),
 ]
 

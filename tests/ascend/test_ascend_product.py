@@ -74,6 +74,7 @@ def test_a_stream_is_the_whole_answer_in_parts(engines):
     assert whole.audio.num_frames == len(wave) // 1920 + 1 == 7 and np.abs(wave).max() > 0.01
 
 
+@pytest.mark.slow
 def test_sampling_follows_its_seed(engines):
     def ids(seed):
         sampling = greedy(
@@ -127,6 +128,7 @@ def test_a_batch(command, tmp_path):
     assert answers[0]["text"] == "I see a red circle, a blue square and a yellow triangle."
 
 
+@pytest.mark.slow
 def test_a_profile_names_the_card_that_is_emulated(command, tmp_path):
     command(
         "profile", "--workload", "smoke", "--device", "Ascend", "--dtype", "float16", "--repeats", "1",
