@@ -23,7 +23,7 @@ FEW = {"bfloat16": ("tiny-red",), "float16": ("built_in-shapes",)}
 ALL = tuple(name_of(case) for case in LAYER_CASES)
 SETS = [
     pytest.param("bfloat16", FEW["bfloat16"], id="bfloat16-few"),
-    pytest.param("float16", FEW["float16"], id="float16-few", marks=pytest.mark.slow),
+    pytest.param("float16", FEW["float16"], id="float16-few", marks=pytest.mark.long),
     *(pytest.param(dtype, ALL, id=f"{dtype}-all", marks=pytest.mark.long) for dtype in DTYPES),
 ]
 

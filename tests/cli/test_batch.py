@@ -497,7 +497,7 @@ def test_answers_are_those_of_understand(batch, cli, manifest, tiny_dir, tmp_pat
     assert (tmp_path / "out" / "b.wav").read_bytes() == (tmp_path / "c.wav").read_bytes()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_are_two_replicas(manifest, tiny_dir, tmp_path):
     path = manifest(*lines("One", "Two", "Three"), {"id": "said", "text": "Four", "speak": True})
     words = ["batch", "--model", tiny_dir, "--manifest", path, "--out", tmp_path / "out", "--parallel", "none"]
