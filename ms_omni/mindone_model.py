@@ -5,7 +5,7 @@ The source of names and results: mindone 0.5.0, Qwen3OmniMoeForConditionalGenera
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from ms_omni.sharing import agreed_seed
 
 # Of `generate`: what is no sampling setting. The result is always an object with `sequences`.
 _OWN_OPTIONS = ("speaker", "return_audio", "use_audio_in_video", "thinker_return_dict_in_generate", "progress")
-_SAMPLES = ("thinker_do_sample", "talker_do_sample")
+# The temperature that transformers takes where none is given
+_SAMPLES = {"thinker_do_sample": 1.0, "talker_do_sample": 0.9}
 _INPUTS = (
     "attention_mask", "pixel_values", "image_grid_thw", "pixel_values_videos", "video_grid_thw",
     "video_second_per_grid", "input_features", "feature_attention_mask",
@@ -58,7 +59,7 @@ def load_model(
     )
     model = omni.model
     model.is_writer = omni.is_writer
-    model.generate = _MindoneGenerate(omni) if engine == "mindone" else FusedGenerate(omni)
+    model.generate = MindoneGenerate(omni) if engine == "mindone" else FusedGenerate(omni)
     return model
 
 
@@ -103,7 +104,7 @@ class FusedGenerate:
         if input_ids is None:
             raise OmniError("generate: input_ids is missing: give what the processor makes, generate(**inputs)")
         inputs = {"input_ids": input_ids, **{name: options.pop(name) for name in _INPUTS if name in options}}
-        settings = _sampling(options)
+        settings = _sampling(options, self._omni.generation_config)
         omni_options = {name: options.pop(name) for name in _OWN_OPTIONS if name in options}
         if omni_options.pop("thinker_return_dict_in_generate", True) is False:
             raise OmniError("thinker_return_dict_in_generate False: expected True, the result has its `sequences`")
@@ -116,7 +117,7 @@ class FusedGenerate:
         return Generated(sequences), wave
 
 
-class _MindoneGenerate:
+class MindoneGenerate:
     """mindone's own `generate`, given what the checkpoint says and the caller leaves out; prints nothing."""
 
     def __init__(self, omni: OmniEngine):
@@ -154,13 +155,18 @@ def _mindone_defaults(omni: OmniEngine) -> dict[str, Any]:
     return defaults
 
 
-def _sampling(options: dict[str, Any]) -> SamplingParams:
-    """Takes its own out of `options`."""
+def _sampling(options: dict[str, Any], generation_config: Mapping[str, Any]) -> SamplingParams:
+    """Takes its own out of `options`. do_sample True without a temperature, where the checkpoint says greedy, means
+    that of transformers."""
     names = [field.name for field in fields(SamplingParams)]
     values = {name: options.pop(name) for name in names if name in options}
-    for name in _SAMPLES:
-        if options.pop(name, None) is False:
-            values[name.replace("do_sample", "temperature")] = 0.0
+    defaults = SamplingParams().resolved(generation_config)
+    for name, temperature in _SAMPLES.items():
+        samples, setting = options.pop(name, None), name.replace("do_sample", "temperature")
+        if samples is False:
+            values[setting] = 0.0
+        elif samples and not values.get(setting, getattr(defaults, setting)):
+            values[setting] = temperature
     return SamplingParams(**values)
 
 

@@ -60,6 +60,18 @@ def test_the_engine_of_mindone_says_the_same(engines):
     assert out.text == engines("float16").generate(question, sampling=greedy(), return_audio=False).text
 
 
+def test_mindones_generate_says_the_same(engines):
+    from ms_omni import cast_inputs
+    from ms_omni.mindone_model import FusedGenerate, MindoneGenerate
+
+    for kind, generate in (("fused", FusedGenerate), ("mindone", MindoneGenerate)):
+        engine = engines("float16", kind)
+        inputs = cast_inputs(engine.processor.prepare(picture("What do you see?")).arrays, "float16")
+        options = {"return_audio": False, "thinker_return_dict_in_generate": True}
+        ids = generate(engine)(**inputs, **options)[0].sequences.asnumpy()[0, inputs["input_ids"].shape[1] :]
+        assert engine.processor.decode(ids) == "I see a red circle, a blue square and a yellow triangle.", kind
+
+
 def test_a_stream_is_the_whole_answer_in_parts(engines):
     from ms_omni import AudioChunk, StreamEnd, TextDelta
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ms_omni import OmniError, SamplingParams, cast_inputs, load_model, load_processor, process_mm_info
+from ms_omni.mindone_model import _sampling
 
 pytestmark = pytest.mark.usefixtures("cpu")
 CONVERSATION = [{"role": "user", "content": [{"type": "text", "text": "What is your name?"}]}]
@@ -61,6 +62,21 @@ def test_a_seed_repeats_the_speech(fused_model, inputs):
     waves = [fused_model.generate(**inputs, **hot, seed=seed)[1].asnumpy() for seed in (1, 1, 2)]
     np.testing.assert_array_equal(waves[0], waves[1])
     assert not np.array_equal(waves[0], waves[2])
+
+
+@pytest.mark.parametrize(
+    ("options", "thinker", "talker"),
+    [
+        ({}, None, None),
+        ({"thinker_do_sample": True, "talker_do_sample": True}, 1.0, 0.9),
+        ({"thinker_do_sample": True, "thinker_temperature": 0.5}, 0.5, None),
+        ({"talker_do_sample": False, "talker_temperature": 0.5}, None, 0.0),
+    ],
+)
+def test_whether_to_sample_means_a_temperature(options, thinker, talker):
+    """Of a checkpoint that says greedy, as the built-in one does."""
+    sampling = _sampling(options, {"thinker_temperature": 0.0, "talker_do_sample": False})
+    assert (sampling.thinker_temperature, sampling.talker_temperature) == (thinker, talker) and not options
 
 
 def test_one_process_is_the_writer(fused_model, mindone_model):
