@@ -30,7 +30,7 @@ def device_bandwidth(engine: Any) -> tuple[float | None, str]:
     """Bytes a second, and where the figure comes from; None for a card that nobody knows."""
     if engine.device == "CPU":
         rate = host_bandwidth()
-        return rate, f"memory bandwidth: share of {rate / 1e9:.1f} GB/s, measured with a matrix-vector product of numpy"
+        return rate, f"memory bandwidth: {rate / 1e9:.1f} GB/s, measured with a matrix-vector product of numpy"
     from ms_omni.planning.hardware import find_hardware
     from ms_omni.runtime.card import card_name
 
@@ -38,8 +38,8 @@ def device_bandwidth(engine: Any) -> tuple[float | None, str]:
     try:
         hardware = find_hardware(name)
     except OmniError:
-        return None, f"memory bandwidth: no share, the bandwidth of {name} is not known"
-    return hardware.bandwidth, f"memory bandwidth: share of {hardware.bandwidth / 1e12:.1f} TB/s, as documented"
+        return None, f"memory bandwidth: that of {name} is not known, and no share of it"
+    return hardware.bandwidth, f"memory bandwidth: {hardware.bandwidth / 1e12:.1f} TB/s, as documented"
 
 
 @cache
