@@ -27,7 +27,8 @@ def test_torch_in_half_precision_answers_as_in_float32(dtype):
     assert held_out_answers()[dtype] == [case["transformers"] for case in CASES]
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", pytest.param("float16", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_some_answers_are_the_cpus(dtype):
     assert different(dtype, FEW[dtype]) == []
 
