@@ -7,12 +7,12 @@ import json
 import shutil
 from pathlib import Path
 
+from ms_omni.checkpoint import built_in
 from ms_omni.errors import OmniError
 
 USAGE = "ms-omni example [DIR]"
 HELP = "write a picture, a sound, a video and a conversation about them, to try everything with"
 
-_ASSETS = Path(__file__).parents[1] / "assets"
 MEDIA = {"image": "shapes.png", "audio": "words.wav", "video": "ball.mp4"}
 _QUESTION = "What do you see and hear?"
 
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for name in MEDIA.values():
-            shutil.copyfile(_ASSETS / f"tiny_{name}", directory / name)
+            shutil.copyfile(built_in.DIRECTORY.parent / f"tiny_{name}", directory / name)
         text = json.dumps([{"role": "user", "content": parts}], indent=2)
         (directory / "conversation.json").write_text(text + "\n", encoding="utf-8")
     except OSError as error:

@@ -60,14 +60,15 @@ def test_a_picture_a_sound_and_speech_on_tiny(tiny_dir):
     check(tiny_dir, 500, True, images=((800, 600),), audio_seconds=12.0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("words", "settings"),
     [
-        pytest.param(6000, {}, marks=pytest.mark.long),
-        pytest.param(20, {}, marks=pytest.mark.long),
-        pytest.param(20, {"images": ((900, 1100),)}, marks=pytest.mark.long),
-        pytest.param(20, {"audio_seconds": 45.0}, marks=pytest.mark.long),
-        pytest.param(20, {"video_seconds": 12.0}, marks=pytest.mark.long),
+        (6000, {}),
+        (20, {}),
+        (20, {"images": ((900, 1100),)}),
+        (20, {"audio_seconds": 45.0}),
+        (20, {"video_seconds": 12.0}),
     ],
 )
 def test_text_answers_on_tiny(tiny_dir, words, settings):
