@@ -28,7 +28,8 @@ def run(case, size, folder, **settings):
         for rank in range(size)
     ]
     outputs = [rank.communicate(timeout=100) for rank in ranks]
-    assert all(rank.returncode == 0 for rank in ranks), outputs
+    errors = "\n".join(f"rank {rank}: {err}" for rank, (_, err) in enumerate(outputs))
+    assert all(rank.returncode == 0 for rank in ranks), errors
     return [json.loads(out) if out else None for out, _ in outputs]
 
 

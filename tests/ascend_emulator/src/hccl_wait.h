@@ -1,9 +1,10 @@
 // How ranks wait for each other: never for ever, and with the name of the one that is missing.
 #pragma once
 #include <sched.h>
-#include <time.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <chrono>
 #include <cstdio>
 
 #include "hccl_group.h"
@@ -17,9 +18,10 @@ inline bool has_ended(const SharedRank &rank) {
   const int process = rank.process;
   if (process <= 0) return false;
   FILE *file = fopen(("/proc/" + std::to_string(process) + "/stat").c_str(), "r");
-  char state = 'X';
-  if (file && fscanf(file, "%*d (%*[^)]) %c", &state) != 1) state = 'R';
-  if (file) fclose(file);
+  if (!file) return errno == ENOENT;  // without a free descriptor nothing is known
+  char state = 'R';
+  if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1) state = 'X';  // it ended while the file was open
+  fclose(file);
   return state == 'Z' || state == 'X';
 }
 
@@ -35,13 +37,14 @@ int wait_until(Group *group, const std::string &call, int seconds, Done done, Mi
     sched_yield();
   }
   WithoutInterpreter without;
-  const time_t end = time(nullptr) + seconds;
+  // not the time of day, which jumps when a virtual machine goes on after a pause
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
   for (int i = 0; !done(); i++) {
     usleep(i < 200 ? 50 : 500);
     if (i % 256 != 255) continue;  // a rank that has done its part may leave: look whether it is done once more
     const uint32_t rank = missing();
     if (has_ended(group->shared->ranks[rank]) && !done()) return give_up(group, call, rank, "has ended");
-    if (time(nullptr) >= end)
+    if (std::chrono::steady_clock::now() >= end)
       return give_up(group, call, rank, "did not take part within " + std::to_string(seconds) + " s");
   }
   return 0;
