@@ -18,7 +18,7 @@ from ms_omni.kernels import decoder_ops_ascend_primitives as primitives
 
 # infer_boost: norms, products and casts of a graph are MindSpore's internal kernels
 JIT_OPTIONS = {"jit_level": "O0", "infer_boost": "on"}
-TOKENS_IN_NUMPY = False
+IN_NUMPY = False
 
 
 def pack_experts(gate_up: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,7 @@ from ms_omni.kernels.decoder_ops_cpu_experts import experts as experts
 from ms_omni.kernels.decoder_ops_cpu_prefill import causal_attention as _causal_attention
 
 JIT_OPTIONS = {"jit_level": "O0"}
-TOKENS_IN_NUMPY = True  # one token goes through whole layers in `numpy_blocks`, in float32
+IN_NUMPY = True  # decoders run in `numpy_blocks`, in float32, with weights (in, out)
 
 SCORES_PER_CHUNK = 1 << 24  # attention scores of a prompt kept at once: 64 MB in float32
 MIN_CHUNK = 16

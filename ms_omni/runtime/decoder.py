@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import mindspore as ms
 import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, mint, nn
 
-from ms_omni.bounds import PREFILL_CHUNK
+from ms_omni.bounds import BLOCK_SIZE, PREFILL_CHUNK
 from ms_omni.checkpoint.load import numpy_dtype
+from ms_omni.kernels.numpy_cache import Rows
 from ms_omni.parallel.table import ZERO3
+from ms_omni.runtime import numpy_layers
 from ms_omni.runtime.decoder_layer import DecoderLayer
 from ms_omni.runtime.decoder_spec import DecoderSpec
 from ms_omni.runtime.gathered_weights import gathered_layer
-from ms_omni.runtime.kv_cache import KeyValueCache
+from ms_omni.runtime.kv_cache import PagedKVCache
 from ms_omni.runtime.share import Share
 from ms_omni.runtime.stacked_weights import layer_weights, small_weights
 
@@ -25,12 +29,15 @@ class StackedDecoder(nn.Cell):
         self, reader: Any, prefix: str, spec: DecoderSpec, operators: Any, dtype: Any, share: Share | None = None
     ):
         """reader: a CheckpointReader, or a ShardedReader that reads what `share` says. prefix: of the weight names,
-        "thinker.model.". dtype: a MindSpore float type."""
+        "thinker.model.". dtype: of hidden states, a MindSpore float type; weights and caches have it too, or are
+        float32 where `operators` are numpy's."""
         super().__init__()
         share = share or Share()
         experts, spec = share.experts(spec), share.local(spec)
         self.spec, self.ops, self.world = spec, operators, share.world
-        target = numpy_dtype(dtype)
+        self.in_numpy = operators.IN_NUMPY
+        self.stored_dtype = ms.float32 if self.in_numpy else dtype
+        target = numpy_dtype(self.stored_dtype)
         self.is_gathered = share.mode in ZERO3
 
         def layer(index: int) -> DecoderLayer:
@@ -38,7 +45,7 @@ class StackedDecoder(nn.Cell):
             if not self.is_gathered:
                 weights = layer_weights(reader, prefix, index, spec, operators, target, experts)
                 return DecoderLayer(weights, spec, operators, name, share)
-            weights = small_weights(reader, prefix, index, spec, target)
+            weights = small_weights(reader, prefix, index, spec, operators, target)
             gathered = gathered_layer(reader, prefix, index, spec, target)
             return DecoderLayer(weights, spec, operators, name, share, gathered)
 
@@ -54,31 +61,39 @@ class StackedDecoder(nn.Cell):
         self.inv_freq = Tensor(spec.inv_freq)
         self.eps, self.num_layers, self.dtype = spec.rms_norm_eps, spec.num_layers, dtype
 
-    def new_cache(self, capacity: int, name: str) -> KeyValueCache:
+    def new_cache(self, num_blocks: int, name: str, block_size: int = BLOCK_SIZE) -> PagedKVCache:
         """An empty one. name: what its Parameters' names begin with."""
-        return KeyValueCache(self.spec, self.ops, capacity, self.dtype, name)
+        return PagedKVCache(self.spec, num_blocks, self.stored_dtype, name, block_size)
 
-    def angle(self, position: Tensor) -> tuple[Tensor, Tensor]:
-        """cos and sin of one position, float32 (), taken in float32 and rounded to the decoder's dtype, as transformers
-        does: (1, head_dim) each."""
-        half = (position * self.inv_freq).reshape(1, -1)
+    def angles(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """cos and sin of positions, float32 (rows,), taken in float32 and rounded to the decoder's dtype, as
+        transformers does: (rows, head_dim) each."""
+        half = positions.reshape(-1, 1) * self.inv_freq
         both = mint.cat((half, half), dim=-1)
         return mint.cos(both).astype(self.dtype), mint.sin(both).astype(self.dtype)
 
     def prefill(
-        self, x: Tensor, positions: np.ndarray, cache: KeyValueCache, deepstack: list[Tensor], accept_layer: int
+        self,
+        x: Tensor,
+        positions: np.ndarray,
+        cache: PagedKVCache,
+        blocks: Sequence[int],
+        deepstack: list[Tensor],
+        accept_layer: int,
     ) -> tuple[Tensor, Tensor | None]:
-        """x: (tokens, hidden), a prompt. positions: float32 (tokens,) or (3, tokens). deepstack: (tokens, hidden) for
-        each of the first layers, added to what it puts out. Returns the normed hidden state of the last token, (1,
-        hidden), and, unless `accept_layer` is negative, what `TokenStep.decode` accepts of every token.
+        """x: (tokens, hidden), a prompt. positions: float32 (tokens,) or (3, tokens). blocks: those of `cache` that
+        hold it. deepstack: (tokens, hidden) for each of the first layers, added to what it puts out. Returns the normed
+        hidden state of the last token, (1, hidden), and, unless `accept_layer` is negative, what `TokenStep.decode`
+        accepts of every token.
 
         PREFILL_CHUNK tokens at a time: each chunk goes through all layers and finds those before it in the cache."""
         last, accepted = x[-1:], []
         for start in range(0, x.shape[0], PREFILL_CHUNK):
             chunk = slice(start, start + PREFILL_CHUNK)
-            normed, kept = self._prefill_chunk(
-                x[chunk], positions[..., chunk], cache, start, [level[chunk] for level in deepstack], accept_layer
-            )
+            normed, kept = self.prefill_chunk(
+                x[chunk], positions[..., chunk], cache, blocks, start, [level[chunk] for level in deepstack],
+                accept_layer,
+            )  # fmt: skip
             last = normed[-1:]
             if accept_layer >= 0:
                 accepted.append(kept)
@@ -94,25 +109,36 @@ class StackedDecoder(nn.Cell):
                 if layer.has_experts:
                     layer.all_experts()
 
-    def _prefill_chunk(
+    def prefill_chunk(
         self,
         x: Tensor,
         positions: np.ndarray,
-        cache: KeyValueCache,
+        cache: PagedKVCache,
+        blocks: Sequence[int],
         start: int,
         deepstack: list[Tensor],
         accept_layer: int,
     ) -> tuple[Tensor, Tensor]:
-        """The tokens at cache rows from `start` on: normed and accepted, (tokens, hidden) each."""
-        angles = self.spec.angles(positions)
+        """The tokens of a prompt from position `start` on, of which those before are in the cache: normed and accepted,
+        (tokens, hidden) each."""
+        angles, table = self.spec.angles(positions), np.asarray(blocks, np.int32)
+        if self.in_numpy:
+            rows = Rows.of_chunk(angles[:, : self.spec.head_dim // 2], start, table, cache.block_size)
+            arrays = [tensor.float().asnumpy() for tensor in (x, *deepstack)]
+            made = numpy_layers.prefill_chunk(self, arrays[0], rows, cache, arrays[1:], accept_layer)
+            normed, accepted = (Tensor.from_numpy(array).astype(self.dtype) for array in made)
+            return normed, accepted
         angle = (Tensor(np.cos(angles), self.dtype), Tensor(np.sin(angles), self.dtype))
-        rows = cache.rows(start, start + x.shape[0])
+        places = np.arange(start, start + x.shape[0])
+        slots = Tensor(table[places // cache.block_size] * cache.block_size + places % cache.block_size)
         normed, residual = self.ops.rms_norm(x, self.norms[0], self.eps), x
         accepted = x
         for i in range(self.num_layers):
             layer_cache = (cache.keys[i], cache.values[i])
             large = self.layers[i].large()
-            added, residual = self.layers[i].prefill(normed, residual, large, angle, layer_cache, rows, start)
+            added, residual = self.layers[i].prefill(
+                normed, residual, large, angle, layer_cache, slots, Tensor(table), start
+            )
             if i < len(deepstack):
                 added = added + deepstack[i]
             normed, residual = self.ops.add_rms_norm(added, residual, self.norms[i + 1], self.eps)

@@ -74,18 +74,18 @@ class DecoderLayer(nn.Cell):
         large: tuple[Any, ...],
         angle: tuple[Tensor, Tensor],
         cache: tuple[Any, Any],
-        rows: Tensor,
-        mask: Tensor,
+        slots: Tensor,
+        block_tables: Tensor,
+        context_lens: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """normed, residual: (1, hidden), the next token before this layer, with and without its first norm. angle: cos
-        and sin, (1, head_dim). cache: this layer's keys and values, which are written; rows: int32 of cache_rows, the
-        token's. Returns what the experts add, and what to add it to."""
+        """normed, residual: (rows, hidden), the next token of each row before this layer, with and without its first
+        norm. angle: cos and sin, (rows, head_dim). cache: this layer's keys and values, which are written at `slots`,
+        int32 (rows,). block_tables: int32 (rows, max_blocks), context_lens: int32 (rows,), these tokens included.
+        Returns what the experts add, and what to add it to."""
         q, k, v = self.heads(normed, large[0], angle)
-        keys = self.ops.write_cache(cache[0], k.reshape(-1, self.head_dim), rows)
-        values = self.ops.write_cache(cache[1], v.reshape(-1, self.head_dim), rows)
-        q = q.reshape(self.num_heads, self.head_dim)
-        attended = self.ops.decode_attention(q, keys, values, mask, self.num_kv_heads, self.scale)
-        return self.rest(residual, attended.reshape(1, -1), large, True)
+        keys, values = self.ops.write_cache(cache[0], cache[1], k, v, slots)
+        attended = self.ops.decode_attention(q, keys, values, block_tables, context_lens, self.scale)
+        return self.rest(residual, attended, large, True)
 
     def prefill(
         self,
@@ -94,21 +94,18 @@ class DecoderLayer(nn.Cell):
         large: tuple[Any, ...],
         angle: tuple[Tensor, Tensor],
         cache: tuple[Any, Any],
-        rows: Tensor,
+        slots: Tensor,
+        block_table: Tensor,
         start: int,
     ) -> tuple[Tensor, Tensor]:
-        """As `decode` for the tokens from position `start` on: (tokens, hidden) each; rows: of cache_rows. They see
-        what is in the cache before them. Outside graphs: it reads the caches themselves after they were written."""
+        """As `decode` for the tokens of one sequence from position `start` on: (tokens, hidden) each; block_table:
+        int32 (max_blocks,). They see what is in the cache before them. Outside graphs: it reads the caches themselves
+        after they were written."""
         q, k, v = self.heads(normed, large[0], angle)
-        self.ops.write_cache(cache[0], k.swapaxes(0, 1).reshape(-1, self.head_dim), rows)
-        self.ops.write_cache(cache[1], v.swapaxes(0, 1).reshape(-1, self.head_dim), rows)
+        self.ops.write_cache(cache[0], cache[1], k, v, slots)
         if start:
-            k, v = (self.cached(written, start + normed.shape[0]) for written in cache)
+            k, v = (self.ops.read_cache(written, block_table, start + normed.shape[0]) for written in cache)
         return self.rest(residual, self.ops.prefill_attention(q, k, v, self.scale), large, False)
-
-    def cached(self, cache: Tensor, end: int) -> Tensor:
-        """(end, kv_heads, head_dim) of a cache: the positions before `end`."""
-        return cache.reshape(self.num_kv_heads, -1, self.head_dim)[:, :end].swapaxes(0, 1)
 
     def heads(self, normed: Tensor, qkv_weight: Any, angle: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """q (tokens, heads, head_dim) and k, rotated, and v (tokens, kv_heads, head_dim)."""
@@ -164,14 +161,14 @@ class DecoderLayer(nn.Cell):
         return self.ops.experts(x, weights, chosen, gate_up, down)
 
     def chosen_experts(self, chosen: Tensor) -> Tensor:
-        """chosen: int32 (1, top_k), of this rank's token. (ranks, top_k, m): every rank's part of those experts. Where
-        the ranks' tokens differ, they first tell each other which experts they want."""
+        """chosen: int32 (rows, top_k), of this rank's tokens. (ranks, rows * top_k, m): every rank's part of those
+        experts. Where the ranks' tokens differ, they first tell each other which experts they want."""
         if self.world.data_parallel:
             wanted = all_gather(chosen, self.world)
             parts = all_to_all(ops.gather(self.expert_rows, wanted.reshape(-1), 0), self.world)
         else:
-            parts = all_gather(ops.gather(self.expert_rows, chosen[0], 0), self.world)
-        return parts.reshape(self.world.group_size, self.top_k, -1)
+            parts = all_gather(ops.gather(self.expert_rows, chosen.reshape(-1), 0), self.world)
+        return parts.reshape(self.world.group_size, chosen.shape[0] * self.top_k, -1)
 
     def all_experts(self) -> Tensor:
         """(ranks, experts, m): every rank's part of all experts."""

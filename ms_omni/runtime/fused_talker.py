@@ -10,16 +10,15 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, mint, nn, ops
 
-from ms_omni.bounds import SMALLEST_CACHE
 from ms_omni.models.talker_prompt import TalkerPrompt, TrailingText
 from ms_omni.models.thinker import host
 from ms_omni.parallel.collectives import agreed
 from ms_omni.parallel.vocabulary import logits, lookup
-from ms_omni.runtime.cache_pool import CachePool
+from ms_omni.runtime.cache_pool import CachePool, places, sequence_blocks
 from ms_omni.runtime.capacities import predictor_capacity
 from ms_omni.runtime.decoder import StackedDecoder
 from ms_omni.runtime.graph_cache import GraphCache, compiled
-from ms_omni.runtime.kv_cache import KeyValueCache
+from ms_omni.runtime.kv_cache import PagedKVCache
 from ms_omni.runtime.lockstep import Lockstep, Work
 from ms_omni.runtime.results import NUM_TALKER_SPECIALS
 from ms_omni.runtime.sampling import GREEDY, UniformStream, Warp, penalize_repeated, pick
@@ -43,12 +42,13 @@ class TalkerWarp:
 class TalkerGraph(nn.Cell):
     """From one frame's first code to the next frame's."""
 
-    def __init__(self, parts: FusedTalker, cache: KeyValueCache, warp: TalkerWarp) -> None:
+    def __init__(self, parts: FusedTalker, cache: PagedKVCache, warp: TalkerWarp) -> None:
         super().__init__()
         self.ops, self.world = parts.decoder.ops, parts.decoder.world
         name = f"{cache.name} {warp}"
-        self.talker = TokenStep(parts.decoder, cache, name)
-        self.predictor = TokenStep(parts.predictor, parts.predictor_cache, name)
+        self.talker = TokenStep(parts.decoder, cache, name, 1, cache.num_blocks - 1)
+        self.predictor = TokenStep(parts.predictor, parts.predictor_cache, name, 1, 1)
+        self.code_blocks = Tensor(np.arange(1, parts.predictor_cache.num_blocks, dtype=np.int32)[:, None])
         self.embed, self.head = parts.shell.model.codec_embedding.weight, parts.shell.codec_head.weight
         # Tuples, not lists: MindSpore's compile cache gives a graph only the Parameters that its cell has registered
         self.code_embeds, self.code_heads = ParameterTuple(parts.code_embeds), ParameterTuple(parts.code_heads)
@@ -78,31 +78,36 @@ class TalkerGraph(nn.Cell):
         text: Tensor,
         position: Tensor,
         rope_position: Tensor,
+        table: Tensor,
         uniform: Tensor,
     ) -> Any:
         """hidden: (1, hidden), what `token`, int32 (1,), was picked from. seen: float32 (1, vocab). text: (1, hidden),
-        to add to this frame. position: int32 (), the next cache row; rope_position: float32 (). uniform: float32
+        to add to this frame. position: int32 (1,), the next place in the sequence; rope_position: float32
+        (1,). table: int32 (1, max_blocks), the sequence's blocks. uniform: float32
         (num_code_groups,). Returns this frame's codes and the next token, int32 (num_code_groups + 1,), to be read at
         once, and the next hidden, token, seen."""
-        total, codes = self.predict(hidden, token, text, position - position, uniform)
+        total, codes = self.predict(hidden, token, text, table, uniform)
         # The sum of the codes that all ranks are about to agree on, not of this one's, which may differ by a rounding
         total, gathered = self.talker.gather_before(agreed(total, self.world))
-        hidden, _ = self.talker.decode(total, rope_position, position, gathered)
+        hidden, _ = self.talker.decode(total, rope_position, position, table, gathered)
         token, seen = self.choose(hidden, seen, uniform[0])
         made = agreed(ops.concat(codes + (token,), 0), self.world)
         return made, hidden, made[self.num_residuals + 1 :], seen
 
-    def predict(self, hidden: Tensor, token: Tensor, text: Tensor, place: Tensor, uniform: Tensor) -> Any:
-        """The code predictor's part of `step`. place: int32 (), 0. Returns what the Talker reads next, (1, hidden), and
+    def predict(self, hidden: Tensor, token: Tensor, text: Tensor, table: Tensor, uniform: Tensor) -> Any:
+        """The code predictor's part of `step`. Returns what the Talker reads next, (1, hidden), and
         the frame's codes, int32 (1,) each."""
         gathered = self.predictor.gather()
-        self.predictor.decode(hidden, place.astype(ms.float32), place, gathered)
+        # Each row has a block of its own, unless it is nobody's
+        first = table[:, 0]
+        table, place = self.code_blocks * ops.minimum(first, 1).reshape(-1, 1), first - first
+        self.predictor.decode(hidden, place.astype(ms.float32), place, table, gathered)
         x = lookup(self.embed, token, self.world, self.num_first)
         summands: Any = (text, x)
         codes: Any = (token,)
         for i in range(self.num_residuals):
             place = place + 1
-            state, _ = self.predictor.decode(x, place.astype(ms.float32), place, gathered)
+            state, _ = self.predictor.decode(x, place.astype(ms.float32), place, table, gathered)
             scores = logits(state, self.code_heads[i], self.world, self.num_codes).astype(ms.float32)
             code = pick(scores, uniform[i + 1], self.code_warp[0], self.code_warp[1], self.code_warp[2])
             x = lookup(self.code_embeds[i], code, self.world, self.num_codes)
@@ -129,7 +134,7 @@ class FusedTalker:
         self.shell, self.decoder, self.predictor, self.config, self.graphs = shell, decoder, predictor, config, graphs
         self.code_embeds: list[Parameter] = [e.weight for e in shell.code_predictor.model.codec_embedding]
         self.code_heads: list[Parameter] = [head.weight for head in shell.code_predictor.lm_head]
-        self.predictor_cache = predictor.new_cache(predictor_capacity(config.num_code_groups), "code_predictor")
+        self.predictor_cache = predictor.new_cache(2, "code_predictor", predictor_capacity(config.num_code_groups))
         self._graphs: dict[tuple[int, TalkerWarp], TalkerGraph] = {}
         self.last_graph: TalkerGraph | None = None
         self._pool = CachePool(decoder, "talker")
@@ -173,8 +178,9 @@ class FusedTalker:
         with stage("talker_prefill"):
             graph = self._graph(cache, warp)
             hidden, _ = self._lockstep.prefill(
-                Work.TALKER_PREFILL, self.decoder, prompt.inputs_embeds[0], positions, cache, [], -1
-            )
+                Work.TALKER_PREFILL, self.decoder, prompt.inputs_embeds[0], positions, cache,
+                sequence_blocks(cache), [], -1,
+            )  # fmt: skip
             hidden = hidden[-1:]
             seen = mint.zeros((1, self.config.text_config.vocab_size), dtype=ms.float32)
             token, seen = graph.choose(hidden, seen, uniforms.draw(1)[0])
@@ -189,7 +195,7 @@ class FusedTalker:
             with stage("talker_decode"):
                 cache = self._pool.reaching(cache, position)
                 arguments = (
-                    hidden, token, seen, row, Tensor(position, ms.int32), Tensor(position + delta, ms.float32),
+                    hidden, token, seen, row, *places(position, delta, sequence_blocks(cache)),
                     uniforms.draw(num_groups),
                 )  # fmt: skip
                 made, hidden, token, seen = self._run(self._graph(cache, warp), arguments)
@@ -204,16 +210,15 @@ class FusedTalker:
     def _accompany(self, _: int) -> None:
         """A frame of another rank's Talker: one of our own, of no conversation."""
         if self._spare is None:
-            cache = self.decoder.new_cache(SMALLEST_CACHE, "talker.spare")
+            cache = self.decoder.new_cache(2, "talker.spare")
             self._spare = TalkerGraph(self, cache, TalkerWarp(GREEDY, GREEDY, 1.0, False))
         nothing = mint.zeros((1, self.decoder.spec.hidden_size), dtype=self.decoder.dtype)
         seen = mint.zeros((1, self.config.text_config.vocab_size), dtype=ms.float32)
-        place = Tensor(0, ms.int32), Tensor(0, ms.float32)
         uniform = Tensor(np.zeros(self.config.num_code_groups, np.float32))
-        self._spare.run(nothing, Tensor(np.zeros(1, np.int32)), seen, nothing, *place, uniform)
+        self._spare.run(nothing, Tensor(np.zeros(1, np.int32)), seen, nothing, *places(0, 0, [0]), uniform)
 
-    def _graph(self, cache: KeyValueCache, warp: TalkerWarp) -> TalkerGraph:
-        key = (cache.capacity, warp)
+    def _graph(self, cache: PagedKVCache, warp: TalkerWarp) -> TalkerGraph:
+        key = (cache.num_blocks, warp)
         if key not in self._graphs:
             self._graphs[key] = TalkerGraph(self, cache, warp)
         self.last_graph = self._graphs[key]

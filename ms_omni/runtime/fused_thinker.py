@@ -10,14 +10,14 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from ms_omni.bounds import SMALLEST_CACHE, TOKENS_PER_CALL
+from ms_omni.bounds import TOKENS_PER_CALL
 from ms_omni.models.thinker import host
 from ms_omni.parallel.collectives import agreed
 from ms_omni.parallel.vocabulary import logits, lookup
-from ms_omni.runtime.cache_pool import CachePool
+from ms_omni.runtime.cache_pool import CachePool, places, sequence_blocks
 from ms_omni.runtime.decoder import StackedDecoder
 from ms_omni.runtime.graph_cache import GraphCache, compiled
-from ms_omni.runtime.kv_cache import KeyValueCache
+from ms_omni.runtime.kv_cache import PagedKVCache
 from ms_omni.runtime.lockstep import Lockstep, Work
 from ms_omni.runtime.sampling import GREEDY, UniformStream, Warp, pick
 from ms_omni.runtime.token_step import TokenStep
@@ -33,14 +33,14 @@ class ThinkerGraph(nn.Cell):
         self,
         decoder: StackedDecoder,
         shell: Any,
-        cache: KeyValueCache,
+        cache: PagedKVCache,
         warp: Warp,
         accept_layer: int,
         graphs: GraphCache | None,
     ) -> None:
         super().__init__()
         name = f"{cache.name} {warp} {TOKENS_PER_CALL} {accept_layer}"
-        self.ops, self.token_step = decoder.ops, TokenStep(decoder, cache, name, accept_layer)
+        self.ops, self.token_step = decoder.ops, TokenStep(decoder, cache, name, 1, cache.num_blocks - 1, accept_layer)
         self.embed, self.head = shell.model.embed_tokens.weight, shell.lm_head.weight
         self.temperature, self.top_k, self.top_p = warp.temperature, warp.top_k, warp.top_p
         self.num_steps, self.world = TOKENS_PER_CALL, decoder.world
@@ -48,17 +48,18 @@ class ThinkerGraph(nn.Cell):
         numbered = f"{name} {self.token_step.kernel_numbers}"
         self.run = compiled(self.step, decoder.ops.JIT_OPTIONS, graphs, numbered)
 
-    def step(self, token: Tensor, position: Tensor, rope_position: Tensor, uniform: Tensor) -> Any:
-        """token: int32 (1,), the last one. position: int32 (), its cache row; rope_position: float32 (). uniform:
-        float32 (steps,). Returns the next ones, int32 (steps,), and of the tokens read the embeddings and the hidden
-        states at the accepted layer, (steps, hidden) each."""
+    def step(self, token: Tensor, position: Tensor, rope_position: Tensor, table: Tensor, uniform: Tensor) -> Any:
+        """token: int32 (1,), the last one. position: int32 (1,), its place in the sequence; rope_position: float32
+        (1,). table: int32 (1, max_blocks), the sequence's blocks. uniform: float32 (steps,). Returns the next ones,
+        int32 (steps,), and of the tokens read the embeddings and the hidden states at the accepted layer, (steps,
+        hidden) each."""
         tokens: Any = ()
         embeds: Any = ()
         kept: Any = ()
         token, gathered = self.token_step.gather_before(token)
         for ahead in range(self.num_steps):
             x = lookup(self.embed, token, self.world, self.num_words)
-            hidden, accepted = self.token_step.decode(x, rope_position + ahead, position + ahead, gathered)
+            hidden, accepted = self.token_step.decode(x, rope_position + ahead, position + ahead, table, gathered)
             scores = logits(hidden, self.head, self.world, self.num_words).astype(ms.float32)
             token = agreed(pick(scores, uniform[ahead], self.temperature, self.top_k, self.top_p), self.world)
             tokens, embeds, kept = tokens + (token,), embeds + (x,), kept + (accepted,)
@@ -124,8 +125,8 @@ class FusedThinker:
             position = num_prompt + count - 1
             with stage("thinker_decode"):
                 cache = self._pool.reaching(cache, position + TOKENS_PER_CALL - 1)
-                places = Tensor(position, ms.int32), Tensor(position + delta, ms.float32)
-                arguments = (token, *places, uniforms.draw(TOKENS_PER_CALL))
+                where = places(position, delta, sequence_blocks(cache))
+                arguments = (token, *where, uniforms.draw(TOKENS_PER_CALL))
                 made, embeds, accepted = self._run(self._graph(cache, warp), arguments)
                 token = made[-1:]
                 fresh = _until_stop(made.asnumpy().tolist()[: max_new_tokens - count], stop_ids)
@@ -133,7 +134,7 @@ class FusedThinker:
             yield ThinkerStep(fresh, *((embeds[: len(fresh)], accepted[: len(fresh)]) if keep_hidden else ()))
 
     def _prefill(
-        self, inputs: Mapping[str, Any], ids: np.ndarray, cache: KeyValueCache, use_audio_in_video: bool, keep: bool
+        self, inputs: Mapping[str, Any], ids: np.ndarray, cache: PagedKVCache, use_audio_in_video: bool, keep: bool
     ) -> tuple[Tensor, Tensor | None, Tensor | None, float]:
         """The last token's normed hidden state, (1, hidden); if they are to be kept, all embeddings and accepted hidden
         states; by how much the next position differs from its index."""
@@ -151,8 +152,9 @@ class FusedThinker:
         levels = [level[0] for level in deepstack or []]
         accept_layer = self.accept_layer if keep else -1
         hidden, accepted = self._lockstep.prefill(
-            Work.THINKER_PREFILL, self.decoder, embeds[0], positions, cache, levels, accept_layer
-        )
+            Work.THINKER_PREFILL, self.decoder, embeds[0], positions, cache, sequence_blocks(cache), levels,
+            accept_layer,
+        )  # fmt: skip
         return hidden, embeds[0] if keep else None, accepted, delta
 
     def _run(self, graph: ThinkerGraph, arguments: tuple[Tensor, ...]) -> Any:
@@ -161,14 +163,13 @@ class FusedThinker:
     def _accompany(self, _: int) -> None:
         """A step of another rank's Thinker: one of our own, of no conversation."""
         if self._spare is None:
-            cache = self.decoder.new_cache(SMALLEST_CACHE, "thinker.spare")
+            cache = self.decoder.new_cache(2, "thinker.spare")
             self._spare = ThinkerGraph(self.decoder, self.shell, cache, GREEDY, self.accept_layer, self._kept)
-        place = Tensor(0, ms.int32), Tensor(0, ms.float32)
         uniform = Tensor(np.zeros(TOKENS_PER_CALL, np.float32))
-        self._spare.run(Tensor(np.zeros(1, np.int32)), *place, uniform)
+        self._spare.run(Tensor(np.zeros(1, np.int32)), *places(0, 0, [0]), uniform)
 
-    def _graph(self, cache: KeyValueCache, warp: Warp) -> ThinkerGraph:
-        key = (cache.capacity, warp)
+    def _graph(self, cache: PagedKVCache, warp: Warp) -> ThinkerGraph:
+        key = (cache.num_blocks, warp)
         if key not in self._graphs:
             self._graphs[key] = ThinkerGraph(self.decoder, self.shell, cache, warp, self.accept_layer, self._kept)
         return self._graphs[key]

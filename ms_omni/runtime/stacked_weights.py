@@ -18,13 +18,15 @@ def layer_weights(
     CheckpointReader, or a ShardedReader, whose slices then give the sizes; prefix: "thinker.model."; experts: those to
     read.
 
+    Matrices are (out, in) as in the checkpoint, or (in, out) where `operators` are numpy's (kernels/numpy_math.py).
+
     norm_post: (hidden,). q_norm, k_norm: (head_dim,). qkv: ((heads + 2 kv_heads) * head_dim, hidden). o: (hidden,
     heads * head_dim), and with biases qkv_bias and o_bias of their first axes. Experts: router (experts, hidden),
     gate_up (experts, 2 * intermediate, hidden) and down (experts, hidden, intermediate) as the device's `pack_experts`
     makes them. A dense or shared one: dense_gate_up (2 * intermediate, hidden), dense_down (hidden, intermediate), and
     shared_gate (1, hidden) for the latter."""
 
-    read = Reading(reader, f"{prefix}layers.{index}.", dtype)
+    read = Reading(reader, f"{prefix}layers.{index}.", dtype, operators.IN_NUMPY)
     weights: dict[str, Any] = _small(read, spec, index) | {
         "qkv": read("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
         "o": read("self_attn.o_proj"),
@@ -41,9 +43,11 @@ def layer_weights(
     return weights
 
 
-def small_weights(reader: Any, prefix: str, index: int, spec: DecoderSpec, dtype: Any) -> dict[str, np.ndarray]:
+def small_weights(
+    reader: Any, prefix: str, index: int, spec: DecoderSpec, operators: Any, dtype: Any
+) -> dict[str, np.ndarray]:
     """Of `layer_weights`, those that every rank has whole: norms, router, biases, shared_gate."""
-    return _small(Reading(reader, f"{prefix}layers.{index}.", dtype), spec, index)
+    return _small(Reading(reader, f"{prefix}layers.{index}.", dtype, operators.IN_NUMPY), spec, index)
 
 
 def _small(read: Any, spec: DecoderSpec, index: int) -> dict[str, np.ndarray]:
@@ -64,13 +68,13 @@ def _small(read: Any, spec: DecoderSpec, index: int) -> dict[str, np.ndarray]:
 
 class Reading:
     """Weights of a checkpoint below one prefix, in numpy dtype `dtype`, each copied once: from the mapped file to where
-    it is wanted."""
+    it is wanted. transposed: matrices are (in, out) there."""
 
-    def __init__(self, reader: Any, prefix: str, dtype: Any):
-        self.reader, self.prefix, self.dtype = reader, prefix, dtype
+    def __init__(self, reader: Any, prefix: str, dtype: Any, transposed: bool):
+        self.reader, self.prefix, self.dtype, self.transposed = reader, prefix, dtype, transposed
 
     def __call__(self, *names: str, kind: str = "weight") -> np.ndarray:
-        """Those of `names`, joined along their first axis."""
+        """Those of `names`, joined along their first axis in the checkpoint."""
         return self._filled(None, [names], kind)
 
     def stacked(self, items: Sequence[Sequence[str]]) -> np.ndarray:
@@ -80,8 +84,10 @@ class Reading:
     def _filled(self, count: int | None, items: Sequence[Sequence[str]], kind: str) -> np.ndarray:
         shapes = [self.reader.shape(f"{self.prefix}{name}.{kind}") for name in items[0]]
         shape = (sum(shape[0] for shape in shapes), *shapes[0][1:])
-        out = np.empty(shape if count is None else (count, *shape), self.dtype)
-        for place, names in zip(out[None] if count is None else out, items, strict=True):
+        order = (1, 0) if self.transposed and len(shape) == 2 else range(len(shape))
+        out = np.empty((1 if count is None else count, *(shape[axis] for axis in order)), self.dtype)
+        for item, names in zip(out, items, strict=True):
+            place = item.transpose(*order)  # its own inverse
             start = 0
             for name in names:
                 full_name = f"{self.prefix}{name}.{kind}"
@@ -89,7 +95,7 @@ class Reading:
                 place[start : start + len(values)] = values
                 self.reader.release(full_name)
                 start += len(values)
-        return out
+        return out[0] if count is None else out
 
 
 def _dense(read: Any, prefix: str) -> dict[str, np.ndarray]:

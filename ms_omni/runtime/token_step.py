@@ -1,5 +1,5 @@
-"""One new token through all layers of a decoder: the part of a decoding graph that Thinker, Talker and code predictor
-share."""
+"""One new token of each row through all layers of a decoder: the part of a decoding graph that Thinker, Talker and code
+predictor share."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import mindspore as ms
-import numpy as np
 from mindspore import Tensor, mint, nn, ops
 
 from ms_omni.kernels.host_kernel import host_kernel
-from ms_omni.kernels.numpy_blocks import Block, TokenBlocks, layer_blocks
+from ms_omni.kernels.numpy_blocks import Block
+from ms_omni.kernels.numpy_gathered import GatheredAttentionStep, GatheredExperts
+from ms_omni.kernels.numpy_step import StepBlocks
 from ms_omni.parallel.collectives import all_reduce
 from ms_omni.runtime.decoder import StackedDecoder
-from ms_omni.runtime.kv_cache import KeyValueCache
+from ms_omni.runtime.kv_cache import PagedKVCache
+from ms_omni.runtime.numpy_layers import decoder_blocks, gathered_attention
 
 
 @dataclass(frozen=True)
@@ -29,26 +31,40 @@ class Run:
 class TokenStep(nn.Cell):
     """A decoder at work on one cache. `decode` is traced into the graphs of whoever calls it."""
 
-    def __init__(self, decoder: StackedDecoder, cache: KeyValueCache, graph_name: str, accept_layer: int = -1):
-        """graph_name: of the graph that it is for. accept_layer: the layer before which the hidden state is kept for
-        speech; negative: none is."""
+    def __init__(
+        self,
+        decoder: StackedDecoder,
+        cache: PagedKVCache,
+        graph_name: str,
+        num_rows: int,
+        max_blocks: int,
+        accept_layer: int = -1,
+    ):
+        """graph_name: of the graph that it is for. num_rows, max_blocks: of its block tables. accept_layer: the layer
+        before which the hidden state is kept for speech; negative: none is."""
         super().__init__()
-        self.graph_name = graph_name
+        self.graph_name = f"{graph_name}, {cache.name} {num_rows} x {max_blocks}"
         self.decoder, self.cache, self.ops = decoder, cache, decoder.ops
-        self.num_layers, self.accept_layer = decoder.num_layers, accept_layer
+        self.num_layers, self.accept_layer, self.block_size = decoder.num_layers, accept_layer, cache.block_size
         self.eps = decoder.eps
-        self.in_numpy = decoder.ops.TOKENS_IN_NUMPY and decoder.dtype == ms.float32
-        self.runs = self._runs() if self.in_numpy and not decoder.is_gathered else ()
-        self.pairs = gathered_kernels(decoder, cache, graph_name) if self.in_numpy and decoder.is_gathered else ()
+        row = (ms.float32, (num_rows, decoder.spec.hidden_size))
+        # added, residual, rope_positions, positions, block_tables
+        inputs = (row, row, (ms.float32, (num_rows,)), (ms.int32, (num_rows,)), (ms.int32, (num_rows, max_blocks)))
+        self.runs = self._runs(inputs) if decoder.in_numpy and not decoder.is_gathered else ()
+        self.pairs = self._pairs(inputs) if decoder.in_numpy and decoder.is_gathered else ()
+        self.last_norm: Any = self._kernel([], inputs, True, "last norm") if decoder.in_numpy else None
         self.kernels = tuple(run.kernel for run in self.runs)
         self.are_addends = tuple(run.is_addend for run in self.runs)
         self.reach_accepted = tuple(run.end == 2 * accept_layer for run in self.runs)
-        self.nothing = mint.zeros((1, decoder.spec.hidden_size), dtype=decoder.dtype)
+        self.nothing = mint.zeros((num_rows, decoder.spec.hidden_size), dtype=decoder.stored_dtype)
 
     @property
     def kernel_numbers(self) -> tuple[int, ...]:
         """By which a graph finds its kernels."""
-        return tuple(kernel.number for kernel in (*self.kernels, *(kernel for pair in self.pairs for kernel in pair)))
+        if self.last_norm is None:
+            return ()
+        in_pairs = [kernel for pair in self.pairs for kernel in pair]
+        return tuple(kernel.number for kernel in (self.last_norm, *self.kernels, *in_pairs))
 
     def gather(self) -> tuple[Any, ...]:
         """What all layers gather, one after the other, for several calls of `decode`; nothing where no layer gathers
@@ -72,24 +88,31 @@ class TokenStep(nn.Cell):
         return x, gathered
 
     def decode(
-        self, x: Tensor, rope_position: Tensor, position: Tensor, gathered: tuple[Any, ...] = ()
+        self, x: Tensor, rope_positions: Tensor, positions: Tensor, block_tables: Tensor, gathered: tuple[Any, ...] = ()
     ) -> tuple[Tensor, Tensor]:
-        """x: (1, hidden), the token at cache row `position`, int32 (). rope_position: float32 (). gathered: of `gather`
-        if the layers shall not do it themselves. Returns the normed hidden state, (1, hidden), and the hidden state
-        that enters the accepted layer (the normed one if there are fewer layers, `x` if none is accepted)."""
+        """x: (B, hidden), a token of each row, at `positions` of its sequence, int32 (B,). rope_positions: float32
+        (B,). block_tables: int32 (B, max_blocks), the sequences' blocks in the cache; a row whose first one is 0 is
+        nobody's. gathered: of `gather` if the layers shall not do it themselves. Returns the normed hidden states, (B,
+        hidden), and those that enter the accepted layer (the normed ones if there are fewer layers, `x` if none is
+        accepted)."""
+        places = (rope_positions, positions, block_tables)
         if self.kernels:
-            return self.in_runs(x, rope_position, position)
-        if self.pairs:
-            return self.in_pairs(x, rope_position, position, gathered)
-        return self.by_operator(x, rope_position, position, gathered)
+            normed, accepted = self.in_runs(x.astype(ms.float32), places)
+        elif self.pairs:
+            normed, accepted = self.in_pairs(x.astype(ms.float32), places, gathered)
+        else:
+            normed, accepted = self.by_operator(x, places, gathered)
+        return normed.astype(x.dtype), accepted.astype(x.dtype)
 
     def by_operator(
-        self, x: Tensor, rope_position: Tensor, position: Tensor, gathered: tuple[Any, ...]
+        self, x: Tensor, places: tuple[Tensor, Tensor, Tensor], gathered: tuple[Any, ...]
     ) -> tuple[Tensor, Tensor]:
         """`decode` by the operators of the device."""
         decoder, cache = self.decoder, self.cache
-        angle, rows = decoder.angle(rope_position), cache.first_rows + position
-        mask = self.ops.prepare_mask(cache.mask(position))
+        rope_positions, positions, block_tables = places
+        angle, context_lens = decoder.angles(rope_positions), positions + 1
+        blocks = ops.gather_elements(block_tables, 1, (positions // self.block_size).reshape(-1, 1)).reshape(-1)
+        slots = blocks * self.block_size + positions % self.block_size
         normed, residual = self.ops.rms_norm(x, decoder.norms[0], self.eps), x
         accepted = x
         large = gathered[0] if gathered else decoder.layers[0].large()
@@ -99,7 +122,9 @@ class TokenStep(nn.Cell):
             if i + 1 < self.num_layers:
                 # What the next layer gathers, if it does, can be on its way while this one computes
                 following = gathered[i + 1] if gathered else decoder.layers[i + 1].large()
-            added, residual = decoder.layers[i].decode(normed, residual, large, angle, layer_cache, rows, mask)
+            added, residual = decoder.layers[i].decode(
+                normed, residual, large, angle, layer_cache, slots, block_tables, context_lens
+            )
             large = following
             normed, residual = self.ops.add_rms_norm(added, residual, decoder.norms[i + 1], self.eps)
             if i + 1 == self.accept_layer:
@@ -108,25 +133,25 @@ class TokenStep(nn.Cell):
             accepted = normed
         return normed, accepted
 
-    def in_runs(self, x: Tensor, rope_position: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+    def in_runs(self, x: Tensor, places: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """`decode` by kernels that take several layers each."""
         added, residual = x, self.nothing
         accepted = x
         for i in range(len(self.kernels)):
-            added, residual = self.kernels[i]((added, residual, rope_position, position))
+            added, residual = self.kernels[i]((added, residual, *places))
             if self.are_addends[i]:
                 added = all_reduce(added, self.decoder.world)
             if self.reach_accepted[i]:
                 accepted = added + residual
         normed = added
         if self.are_addends[-1]:  # otherwise the last kernel has normed it
-            normed, _ = self.ops.add_rms_norm(added, residual, self.decoder.norms[self.num_layers], self.eps)
+            normed = self.last_norm((added, residual, *places))[0]
         if self.accept_layer >= self.num_layers:
             accepted = normed
         return normed, accepted
 
     def in_pairs(
-        self, x: Tensor, rope_position: Tensor, position: Tensor, gathered: tuple[Any, ...]
+        self, x: Tensor, places: tuple[Tensor, Tensor, Tensor], gathered: tuple[Any, ...]
     ) -> tuple[Tensor, Tensor]:
         """`decode` by two kernels a layer, or one if it is dense, of weights that are gathered."""
         decoder = self.decoder
@@ -134,59 +159,52 @@ class TokenStep(nn.Cell):
         accepted = x
         for i in range(self.num_layers):
             parts = gathered[i] if gathered else decoder.layers[i].parts()
-            made = self.pairs[i][0]((added, residual, rope_position, position, parts))
+            made = self.pairs[i][0]((added, residual, *places, parts))
             added, residual = made[0], made[1]
             if decoder.layers[i].has_experts:
                 added = self.pairs[i][1]((added, made[2], made[3], decoder.layers[i].chosen_experts(made[4])))[0]
             if i + 1 == self.accept_layer:
                 accepted = added + residual
-        normed, _ = self.ops.add_rms_norm(added, residual, decoder.norms[self.num_layers], self.eps)
+        normed = self.last_norm((added, residual, *places))[0]
         if self.accept_layer >= self.num_layers:
             accepted = normed
         return normed, accepted
 
-    def _runs(self) -> tuple[Run, ...]:
+    def _runs(self, inputs: tuple[Any, ...]) -> tuple[Run, ...]:
         """As long as they can be: to where ranks sum, and to the accepted hidden state."""
-        decoder, cache = self.decoder, self.cache
-        norms = [norm.asnumpy() for norm in decoder.norms]
-        blocks = [
-            block
-            for layer, norm, keys, values in zip(decoder.layers, norms, cache.keys, cache.values, strict=False)
-            for block in layer_blocks(layer, norm, keys.asnumpy(), values.asnumpy())
-        ]
+        blocks = decoder_blocks(self.decoder, self.cache)
         last = len(blocks)
         ends = [i for i in range(1, last + 1) if blocks[i - 1].is_addend or i in (2 * self.accept_layer, last)]
-        return tuple(self._run(blocks, start, end, norms) for start, end in zip([0, *ends], ends, strict=False))
+        return tuple(self._run(blocks, start, end, inputs) for start, end in zip([0, *ends], ends, strict=False))
 
-    def _run(self, blocks: list[Block], start: int, end: int, norms: list[np.ndarray]) -> Run:
-        decoder, is_addend = self.decoder, blocks[end - 1].is_addend
-        final_norm = norms[-1] if end == len(blocks) and not is_addend else None
-        work = TokenBlocks(blocks[start:end], decoder.spec.inv_freq, decoder.eps, final_norm)
-        row = (ms.float32, (1, decoder.spec.hidden_size))
-        name = f"{self.graph_name}, {self.cache.name} blocks {start} to {end}"
-        return Run(host_kernel(work, (row, row, (ms.float32, ()), (ms.int32, ())), (row, row), name), end, is_addend)
+    def _run(self, blocks: list[Block], start: int, end: int, inputs: tuple[Any, ...]) -> Run:
+        is_addend = blocks[end - 1].is_addend
+        ends_normed = end == len(blocks) and not is_addend
+        kernel = self._kernel(blocks[start:end], inputs, ends_normed, f"blocks {start} to {end}")
+        return Run(kernel, end, is_addend)
 
+    def _kernel(self, blocks: list[Block], inputs: tuple[Any, ...], ends_normed: bool, name: str) -> Any:
+        decoder = self.decoder
+        final_norm = decoder.norms[-1].asnumpy() if ends_normed else None
+        work = StepBlocks(blocks, decoder.spec.inv_freq, decoder.eps, self.block_size, final_norm)
+        return host_kernel(work, inputs, inputs[:2], f"{self.graph_name} {name}")
 
-def gathered_kernels(decoder: StackedDecoder, cache: KeyValueCache, graph_name: str) -> tuple[tuple[Any, ...], ...]:
-    """The kernels of every layer, one or two, for weights that are gathered."""
-    from ms_omni.kernels.numpy_gathered import GatheredAttention, GatheredExperts
-
-    spec, ranks = decoder.spec, decoder.world.group_size
-    row, shares = (ms.float32, (1, spec.hidden_size)), (ms.float32, (1, spec.experts_per_token))
-    pairs: list[tuple[Any, ...]] = []
-    for i, layer in enumerate(decoder.layers):
-        name = f"{graph_name}, {cache.name} gathered layer {i}"
-        work = GatheredAttention(
-            layer, decoder.norms[i].asnumpy(), cache.keys[i].asnumpy(), cache.values[i].asnumpy(), spec.inv_freq
-        )
-        parts = (ms.float32, (ranks, layer.flat.shape[0]))
-        inputs = (row, row, (ms.float32, ()), (ms.int32, ()), parts)
-        if not layer.has_experts:
-            pairs.append((host_kernel(work, inputs, (row, row), name),))
-            continue
-        size = layer.expert_rows.shape[1]
-        chosen, experts = (ms.int32, shares[1]), (ms.float32, (ranks, spec.experts_per_token, size))
-        first = host_kernel(work, inputs, (row, row, row, shares, chosen), name)
-        second = host_kernel(GatheredExperts(layer), (row, row, shares, experts), (row,), f"{name} experts")
-        pairs.append((first, second))
-    return tuple(pairs)
+    def _pairs(self, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], ...]:
+        """The kernels of every layer, one or two, for weights that are gathered."""
+        decoder = self.decoder
+        spec, ranks, row, num_rows = decoder.spec, decoder.world.group_size, inputs[0], inputs[0][1][0]
+        shares = (ms.float32, (num_rows, spec.experts_per_token))
+        pairs: list[tuple[Any, ...]] = []
+        for i, attention in enumerate(gathered_attention(decoder, self.cache)):
+            layer, name = decoder.layers[i], f"{self.graph_name} gathered layer {i}"
+            work = GatheredAttentionStep(attention, spec.inv_freq, self.block_size)
+            first_inputs = (*inputs, (ms.float32, (ranks, layer.flat.shape[0])))
+            if not layer.has_experts:
+                pairs.append((host_kernel(work, first_inputs, (row, row), name),))
+                continue
+            chosen = (ms.int32, shares[1])
+            experts = (ms.float32, (ranks, num_rows * spec.experts_per_token, layer.expert_rows.shape[1]))
+            first = host_kernel(work, first_inputs, (row, row, row, shares, chosen), name)
+            second = host_kernel(GatheredExperts(layer), (row, row, shares, experts), (row,), f"{name} experts")
+            pairs.append((first, second))
+        return tuple(pairs)

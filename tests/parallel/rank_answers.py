@@ -1,9 +1,9 @@
 """Runs under msrun as every rank: answers conversations with a model that is spread over the ranks.
 
-rank_answers.py OUT_DIR CHECKPOINT ENGINE MODE CONVERSATIONS.json [operators | CACHE_DIR]
+rank_answers.py OUT_DIR CHECKPOINT ENGINE MODE CONVERSATIONS.json [CACHE_DIR]
 
-CONVERSATIONS: a list of {"conversation", "sampling", "use_audio_in_video", "return_audio"}. operators: decode as an
-NPU does, operator by operator. CACHE_DIR: where compiled graphs are kept.
+CONVERSATIONS: a list of {"conversation", "sampling", "use_audio_in_video", "return_audio"}. CACHE_DIR:
+where compiled graphs are kept.
 """
 
 import json
@@ -13,7 +13,6 @@ from pathlib import Path
 from ranks import parameter_bytes, plain_answer
 
 from ms_omni import OmniEngine, SamplingParams
-from ms_omni.kernels import decoder_ops_cpu
 from ms_omni.parallel import graph_counts
 from ms_omni.runtime.graph_cache import GraphCache
 
@@ -21,7 +20,6 @@ from ms_omni.runtime.graph_cache import GraphCache
 def main():
     out_dir, checkpoint, engine_name, mode = Path(sys.argv[1]), *sys.argv[2:5]
     how = sys.argv[6]
-    decoder_ops_cpu.TOKENS_IN_NUMPY = how != "operators"
     options = {"engine": engine_name, "parallel": mode, "device": "CPU"}
     if how.startswith("/"):
         options["compile_cache"] = how

@@ -1,6 +1,6 @@
 """Runs under msrun as every rank: answers conversations of its own with a model that is spread over the ranks.
 
-rank_data_parallel.py OUT_DIR CHECKPOINT CONVERSATIONS.json [operators]
+rank_data_parallel.py OUT_DIR CHECKPOINT CONVERSATIONS.json
 
 CONVERSATIONS: for each rank a list as rank_answers.py has it. An answer is [ids, audio], or an error's words.
 """
@@ -12,7 +12,6 @@ from pathlib import Path
 from ranks import parameter_bytes, plain_answer
 
 from ms_omni import OmniEngine, OmniError, SamplingParams
-from ms_omni.kernels import decoder_ops_cpu
 from ms_omni.parallel import graph_counts
 
 
@@ -36,7 +35,6 @@ def is_one_chain(name):
 
 def main():
     out_dir, checkpoint = Path(sys.argv[1]), sys.argv[2]
-    decoder_ops_cpu.TOKENS_IN_NUMPY = "operators" not in sys.argv
     engine = OmniEngine.from_pretrained(checkpoint, engine="fused", parallel="zero3", data_parallel=True, device="CPU")
     mine = json.loads(Path(sys.argv[3]).read_text())[engine.world.rank]
     report = {

@@ -33,14 +33,12 @@ def broken(directory):
     return question({"type": "image", "image": str(directory / "broken.png")}, text("What?"), return_audio=False)
 
 
-def check(tmp_path, engine, checkpoint, by_rank, how=""):
+def check(tmp_path, engine, checkpoint, by_rank):
     """Compares with one process, and returns the ranks' reports. A rank's question None is a broken medium."""
     bad = broken(tmp_path)
     asked = [[bad if one is None else one for one in questions] for questions in by_rank]
     (tmp_path / "questions.json").write_text(json.dumps(asked))
-    ranks = run_ranks(
-        "rank_data_parallel.py", tmp_path, checkpoint, tmp_path / "questions.json", how, cards=len(by_rank)
-    )
+    ranks = run_ranks("rank_data_parallel.py", tmp_path, checkpoint, tmp_path / "questions.json", cards=len(by_rank))
     for questions, report in zip(by_rank, ranks, strict=True):
         expected = iter(one_process(engine, [one for one in questions if one is not None]))
         for one, answer in zip(questions, report["answers"], strict=True):
@@ -89,11 +87,10 @@ def test_two_ranks_answer_their_own(fused, tiny_dir, tmp_path):
 
 @pytest.mark.long
 @pytest.mark.parametrize("transport", ["mccl", "sockets"])
-@pytest.mark.parametrize("how", ["", "operators"])
-def test_both_speak(fused, tiny_dir, tmp_path, monkeypatch, transport, how):
-    """In numpy and by operator, as an NPU does; gathered and exchanged."""
+def test_both_speak(fused, tiny_dir, tmp_path, monkeypatch, transport):
+    """Gathered and exchanged."""
     monkeypatch.setenv("MS_OMNI_CPU_TRANSPORT", transport)
-    ranks = check(tmp_path, fused, tiny_dir, [[SPOKEN, LONG], [SPOKEN_LONGER, None, SHORT_GREEDY]], how)
+    ranks = check(tmp_path, fused, tiny_dir, [[SPOKEN, LONG], [SPOKEN_LONGER, None, SHORT_GREEDY]])
     if transport == "mccl":
         check_ranks(ranks, read_config(tiny_dir), fused)
     else:

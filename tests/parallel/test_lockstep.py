@@ -9,7 +9,6 @@ from fake_group import run_as_group, silent_world
 
 from ms_omni.checkpoint.config import read_config
 from ms_omni.checkpoint.reader import CheckpointReader
-from ms_omni.kernels import decoder_ops_cpu
 from ms_omni.kernels.decoder_ops import decoder_ops
 from ms_omni.parallel.shards import ShardedReader
 from ms_omni.parallel.sizes import TALKER, ModelSizes
@@ -128,8 +127,7 @@ def test_every_rank_gets_the_experts_of_its_own_token(cpu, size):
     assert [shape for _, shape in calls] == [(1, 2), (1, size, 2, 6 // size)]
 
 
-@pytest.mark.parametrize("in_numpy", [True, False])
-def test_prompts_of_different_lengths_and_a_token_of_each(tiny_dir, cpu, monkeypatch, in_numpy):
+def test_prompts_of_different_lengths_and_a_token_of_each(tiny_dir, cpu):
     """A prompt of one token, which gathers all experts as well, a longer one, and a rank that has none."""
     import mindspore as ms
 
@@ -138,21 +136,21 @@ def test_prompts_of_different_lengths_and_a_token_of_each(tiny_dir, cpu, monkeyp
     from ms_omni.runtime.share import Share
     from ms_omni.runtime.token_step import TokenStep
 
-    monkeypatch.setattr(decoder_ops_cpu, "TOKENS_IN_NUMPY", in_numpy)
     config, reader = read_config(tiny_dir), CheckpointReader(tiny_dir)
     spec, sizes = DecoderSpec.from_config(config.talker_config.text_config), ModelSizes.from_config(config)
     rows = np.random.default_rng(1).standard_normal((6, spec.hidden_size)).astype(np.float32)
 
     def last_states(decoder, prompt, token):
         """Of the prompt and of the token after it."""
-        cache, count = decoder.new_cache(8, "cache"), len(prompt)
+        cache, count = decoder.new_cache(3, "cache"), len(prompt)
         if prompt:
-            state, _ = decoder.prefill(ms.Tensor(rows[prompt]), np.arange(count, dtype=np.float32), cache, [], -1)
+            state, _ = decoder.prefill(ms.Tensor(rows[prompt]), np.arange(count, dtype=np.float32), cache, [2], [], -1)
         else:
             decoder.accompany(1)
-        step = TokenStep(decoder, cache, "step")
+        step = TokenStep(decoder, cache, "step", 1, 1)
         x, gathered = step.gather_before(ms.Tensor(rows[token : token + 1]))
-        made, _ = step.decode(x, ms.Tensor(float(count), ms.float32), ms.Tensor(count, ms.int32), gathered)
+        place = ms.Tensor([float(count)], ms.float32), ms.Tensor([count], ms.int32), ms.Tensor([[2]], ms.int32)
+        made, _ = step.decode(x, *place, gathered)
         return [state.asnumpy(), made.asnumpy()] if prompt else None
 
     questions = [([0], 1), ([2, 3, 4], 5), ([], 0)]

@@ -136,14 +136,6 @@ def test_all_modalities(fused, tiny_dir, tmp_path, mode, cards):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("mode", ["ep", "tp", "zero3"])
-def test_operator_by_operator(fused, tiny_dir, tmp_path, mode):
-    """The form that an NPU runs."""
-    ranks = check(tmp_path, fused, tiny_dir, [SPOKEN], mode, 2, how="operators")
-    check_ranks(ranks, read_config(tiny_dir), fused, mode)
-
-
-@pytest.mark.long
 def test_all_modalities_of_mindones_engine(baseline, tiny_dir, tmp_path):
     check(tmp_path, baseline, tiny_dir, EVERYTHING[1:], "zero3", 2, "mindone")
 

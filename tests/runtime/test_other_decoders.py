@@ -10,7 +10,6 @@ from safetensors.numpy import load_file, save_file
 
 from ms_omni import OmniEngine, OmniError, SamplingParams
 from ms_omni.checkpoint.config import read_config
-from ms_omni.kernels import decoder_ops_cpu
 from ms_omni.runtime.decoder_spec import DecoderSpec
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "reference"))
@@ -62,9 +61,7 @@ def _parts(config):
     yield "talker.code_predictor.model.", talker.code_predictor_config, []
 
 
-@pytest.mark.parametrize("in_numpy", [True, pytest.param(False, marks=pytest.mark.slow)])
-def test_same_answer_as_mindone(unusual, monkeypatch, in_numpy):
-    monkeypatch.setattr(decoder_ops_cpu, "TOKENS_IN_NUMPY", in_numpy)
+def test_same_answer_as_mindone(unusual):
     outs = [
         OmniEngine.from_pretrained(unusual, engine=name, device="CPU").generate(HELLO, sampling=GREEDY)
         for name in ("fused", "mindone")

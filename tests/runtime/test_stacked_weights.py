@@ -66,22 +66,25 @@ def test_stacked(stored, wanted):
     reader, experts = Memory(stored), range(4, 12)
     found = layer_weights(reader, PREFIX, 3, SPEC, the_device("CPU"), wanted, experts)
     joined = np.concatenate([reader[f"self_attn.{name}_proj"] for name in "qkv"])
-    np.testing.assert_array_equal(found["qkv"], joined.astype(wanted))
+    np.testing.assert_array_equal(found["qkv"], joined.T.astype(wanted))
     gate_up = [np.concatenate([reader[f"mlp.experts.{e}.{n}_proj"] for n in ("gate", "up")]) for e in experts]
     down = [reader[f"mlp.experts.{e}.down_proj"] for e in experts]
     for name, expected in (("gate_up", gate_up), ("down", down)):
         got = found[name].float().asnumpy()
-        np.testing.assert_array_equal(got, np.stack(expected).astype(wanted).astype(np.float32))
+        np.testing.assert_array_equal(got, np.stack(expected).swapaxes(1, 2).astype(wanted).astype(np.float32))
     assert sorted(reader.was_read) == sorted(set(reader.was_read)) == sorted(reader.released)
 
 
-def test_transposed_where_the_device_wants_it_so():
-    """Ascend's transposition is an operator of the device, here the CPU's."""
+def test_each_device_has_matrices_as_it_reads_them():
+    """Ascend's transposition of experts is an operator of the device, here the CPU's."""
     plain = layer_weights(Memory(np.float32), PREFIX, 3, SPEC, the_device("CPU"), np.float32, range(EXPERTS))
     packed = layer_weights(Memory(np.float32), PREFIX, 3, SPEC, the_device("Ascend"), np.float32, range(EXPERTS))
     for name in ("gate_up", "down"):
         assert packed[name].is_contiguous()
-        np.testing.assert_array_equal(packed[name].asnumpy(), plain[name].asnumpy().swapaxes(1, 2))
+        np.testing.assert_array_equal(packed[name].asnumpy(), plain[name].asnumpy())
+    for name in ("qkv", "o", "router"):
+        assert plain[name].flags.c_contiguous
+        np.testing.assert_array_equal(packed[name], plain[name].T)
 
 
 @pytest.mark.parametrize("kind", ["stacked", "gathered"])

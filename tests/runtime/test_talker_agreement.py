@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from ms_omni.kernels import decoder_ops_cpu
 from ms_omni.parallel.collectives import GroupOps
 from ms_omni.parallel.world import World
 
@@ -19,15 +18,15 @@ def test_the_talker_reads_the_codes_that_are_agreed_on(fused, monkeypatch):
     import mindspore as ms
 
     from ms_omni.runtime import fused_talker
+    from ms_omni.runtime.cache_pool import places
     from ms_omni.runtime.sampling import GREEDY, pick
 
-    monkeypatch.setattr(decoder_ops_cpu, "TOKENS_IN_NUMPY", False)
     talker = fused.runtime.talker
     sent = []
 
     def frame(world, other_codes):
         """What a rank makes of one frame. It picks codes that are `other_codes` lower."""
-        cache = talker.decoder.new_cache(32, f"agreement_{world.rank}_{other_codes}")
+        cache = talker.decoder.new_cache(2, f"agreement_{world.rank}_{other_codes}")
         graph = fused_talker.TalkerGraph(talker, cache, fused_talker.TalkerWarp(GREEDY, GREEDY, 1.0, False))
         graph.world = world
         monkeypatch.setattr(fused_talker, "pick", lambda *arguments: ms.ops.abs(pick(*arguments) - other_codes))
@@ -35,8 +34,7 @@ def test_the_talker_reads_the_codes_that_are_agreed_on(fused, monkeypatch):
         hidden, text = (ms.Tensor(rng.standard_normal((1, talker.decoder.spec.hidden_size), np.float32)) for _ in "ht")
         seen = ms.Tensor(np.zeros((1, talker.config.text_config.vocab_size), np.float32))
         uniform = ms.Tensor(np.zeros(talker.config.num_code_groups, np.float32))
-        places = ms.Tensor(0, ms.int32), ms.Tensor(0, ms.float32)
-        made, state, _, _ = graph.step(hidden, ms.Tensor([3], ms.int32), seen, text, *places, uniform)
+        made, state, _, _ = graph.step(hidden, ms.Tensor([3], ms.int32), seen, text, *places(0, 0, [1]), uniform)
         return made.asnumpy(), state.asnumpy()
 
     def send(x):

@@ -1,4 +1,4 @@
-"""One token through a decoder in numpy kernels, against the same by operators, which is what an NPU runs."""
+"""A token of each row through a decoder's kernels in a graph, against the same tokens as a prompt outside graphs."""
 
 import gc
 import weakref
@@ -8,12 +8,13 @@ import pytest
 
 from ms_omni.checkpoint.config import read_config
 from ms_omni.checkpoint.reader import CheckpointReader
-from ms_omni.kernels import decoder_ops_cpu
 from ms_omni.kernels.decoder_ops import decoder_ops
 from ms_omni.runtime.decoder_spec import DecoderSpec
 
 PREFIXES = ("thinker.model.", "talker.model.", "talker.code_predictor.model.")
-CAPACITY, PROMPT, NEW = 24, 7, 5
+BLOCK, NEW = 8, 5
+PROMPTS = (7, 12, 1)  # tokens of the prompts of the rows
+TABLES = np.array([[1, 2, 0], [5, 3, 6], [4, 0, 0]], np.int32)
 
 
 @pytest.fixture(scope="module")
@@ -32,48 +33,78 @@ def decoders(tiny_dir, cpu):
     }
 
 
-def run(decoder, accept_layer, name):
-    """A prompt and some tokens after it: normed and accepted states, and the cache in the end."""
+def tokens_of(decoder, row):
+    """(tokens, hidden) of a whole sequence."""
+    shape = PROMPTS[row] + NEW, decoder.spec.hidden_size
+    return np.random.default_rng([3, row]).standard_normal(shape, dtype=np.float32)
+
+
+def as_a_prompt(decoder, accept_layer, row, shift):
+    """Normed and accepted states of the new tokens, (2, NEW, hidden)."""
     import mindspore as ms
 
-    from ms_omni.runtime.token_step import TokenStep
-
-    rng = np.random.default_rng(3)
-    cache = decoder.new_cache(CAPACITY, name)
-    step = TokenStep(decoder, cache, name, accept_layer)
-    graph = ms.jit(step.decode, **decoder.ops.JIT_OPTIONS)
-    prompt = ms.Tensor(rng.standard_normal((PROMPT, decoder.spec.hidden_size), dtype=np.float32))
-    decoder.prefill(prompt, np.arange(PROMPT, dtype=np.float32), cache, [], -1)
-    states = []
-    for position in range(PROMPT, PROMPT + NEW):
-        x = ms.Tensor(rng.standard_normal((1, decoder.spec.hidden_size), dtype=np.float32))
-        made = graph(x, ms.Tensor(position + 2.0, ms.float32), ms.Tensor(position, ms.int32))
-        states.append([state.asnumpy() for state in made])
-    return np.array(states), np.array([rows.asnumpy() for rows in (*cache.keys, *cache.values)]), step
+    x = tokens_of(decoder, row)
+    cache = decoder.new_cache(4, f"whole {row}", BLOCK)
+    positions = np.arange(len(x), dtype=np.float32) + shift
+    states = decoder.prefill_chunk(ms.Tensor(x), positions, cache, [2, 3, 1], 0, [], accept_layer)
+    return np.array([state.asnumpy()[PROMPTS[row] :] for state in states])
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
 @pytest.mark.parametrize("accept_layer", [-1, 1, 99])
-def test_kernels_give_what_the_operators_give(decoders, monkeypatch, prefix, accept_layer):
-    decoder = decoders[prefix]
-    states, cache, step = run(decoder, accept_layer, "kernels")
-    monkeypatch.setattr(decoder_ops_cpu, "TOKENS_IN_NUMPY", False)
-    expected, expected_cache, by_operator = run(decoder, accept_layer, "operators")
-    assert step.kernels and not by_operator.kernels
-    assert not np.array_equal(states, expected)  # two ways to compute it, which round differently
-    np.testing.assert_allclose(states, expected, rtol=2e-4, atol=2e-5)
-    np.testing.assert_allclose(cache, expected_cache, rtol=2e-4, atol=2e-5)
+def test_steps_of_rows_give_what_prompts_give(decoders, prefix, accept_layer):
+    """A row of nobody is between them."""
+    import mindspore as ms
+
+    from ms_omni.runtime.token_step import TokenStep
+
+    decoder, shift = decoders[prefix], 2.0
+    cache = decoder.new_cache(7, "rows", BLOCK)
+    for row, length in enumerate(PROMPTS):
+        x, positions = tokens_of(decoder, row)[:length], np.arange(length, dtype=np.float32) + shift
+        decoder.prefill(ms.Tensor(x), positions, cache, TABLES[row], [], -1)
+    step = TokenStep(decoder, cache, "rows", 4, 3, accept_layer)
+    graph = ms.jit(step.decode, **decoder.ops.JIT_OPTIONS)
+    places = [0, 1, 3]
+    made = []
+    for ahead in range(NEW):
+        x, positions, tables = (
+            np.zeros((4, decoder.spec.hidden_size), np.float32),
+            np.zeros(4, np.int32),
+            np.zeros((4, 3)),
+        )
+        for row, place in enumerate(places):
+            x[place], positions[place] = tokens_of(decoder, row)[PROMPTS[row] + ahead], PROMPTS[row] + ahead
+            tables[place] = TABLES[row]
+        given = (x, (positions + shift).astype(np.float32), positions, tables.astype(np.int32))
+        made.append([state.asnumpy()[places] for state in graph(*map(ms.Tensor, given))])
+    for row in range(3):
+        expected = as_a_prompt(decoder, accept_layer, row, shift)
+        np.testing.assert_allclose(np.array(made)[:, :, row].swapaxes(0, 1), expected, rtol=2e-4, atol=2e-5)
+    for written in (*cache.keys, *cache.values):
+        assert not written.asnumpy()[0].any()
 
 
-def test_other_dtypes_go_by_operators(tiny_dir, cpu):
+def test_hidden_states_of_other_dtypes_are_computed_in_float32(tiny_dir, cpu):
     import mindspore as ms
 
     from ms_omni.runtime.decoder import StackedDecoder
     from ms_omni.runtime.token_step import TokenStep
 
     spec = DecoderSpec.from_config(read_config(tiny_dir).talker_config.code_predictor_config)
-    decoder = StackedDecoder(CheckpointReader(tiny_dir), PREFIXES[2], spec, decoder_ops("CPU"), ms.float16)
-    assert not TokenStep(decoder, decoder.new_cache(CAPACITY, "half"), "half").kernels
+    made = []
+    for dtype in (ms.float32, ms.bfloat16):
+        decoder = StackedDecoder(CheckpointReader(tiny_dir), PREFIXES[2], spec, decoder_ops("CPU"), dtype)
+        x = ms.Tensor(tokens_of(decoder, 0)[:3]).astype(ms.bfloat16).astype(dtype)
+        cache = decoder.new_cache(2, "half", BLOCK)
+        prompt = decoder.prefill(x[:2], np.arange(2, dtype=np.float32), cache, [1], [], -1)[0]
+        step = ms.jit(TokenStep(decoder, cache, "half", 1, 1).decode, **decoder.ops.JIT_OPTIONS)
+        places = ms.Tensor([2.0], ms.float32), ms.Tensor([2], ms.int32), ms.Tensor([[1]], ms.int32)
+        states = [prompt, step(x[2:] + 0, *places)[0]]
+        assert all(state.dtype == dtype for state in states) and cache.keys[0].dtype == ms.float32
+        made.append(np.array([state.float().asnumpy() for state in states]))
+    np.testing.assert_allclose(made[1], made[0], rtol=2.0**-8)
+    assert not np.array_equal(*made)
 
 
 def test_a_grown_cache_is_seen_by_its_kernels(decoders):
@@ -81,16 +112,16 @@ def test_a_grown_cache_is_seen_by_its_kernels(decoders):
 
     from ms_omni.runtime.token_step import TokenStep
 
-    decoder = decoders[PREFIXES[0]]
-    rng = np.random.default_rng(5)
-    row = ms.Tensor(rng.standard_normal((1, decoder.spec.hidden_size), dtype=np.float32))
-    prompt = ms.Tensor(rng.standard_normal((PROMPT, decoder.spec.hidden_size), dtype=np.float32))
-    small, large = decoder.new_cache(CAPACITY, "small"), decoder.new_cache(2 * CAPACITY, "large")
-    steps = [ms.jit(TokenStep(decoder, cache, "grown").decode, **decoder.ops.JIT_OPTIONS) for cache in (small, large)]
-    decoder.prefill(prompt, np.arange(PROMPT, dtype=np.float32), small, [], -1)
+    decoder, length = decoders[PREFIXES[0]], PROMPTS[0]
+    x = ms.Tensor(tokens_of(decoder, 0))
+    small, large = decoder.new_cache(3, "small", BLOCK), decoder.new_cache(5, "large", BLOCK)
+    steps = [
+        ms.jit(TokenStep(decoder, cache, "grown", 1, 2).decode, **decoder.ops.JIT_OPTIONS) for cache in (small, large)
+    ]
+    decoder.prefill(x[:length], np.arange(length, dtype=np.float32), small, [1, 2], [], -1)
     large.take_over(small)
-    place = (ms.Tensor(float(PROMPT), ms.float32), ms.Tensor(PROMPT, ms.int32))
-    np.testing.assert_array_equal(*(step(row, *place)[0].asnumpy() for step in steps))
+    place = ms.Tensor([float(length)], ms.float32), ms.Tensor([length], ms.int32), ms.Tensor([[1, 2]], ms.int32)
+    np.testing.assert_array_equal(*(step(x[length : length + 1] + 0, *place)[0].asnumpy() for step in steps))
 
 
 def test_mindspore_keeps_no_weights_of_a_kernel_that_is_gone(cpu):

@@ -1,0 +1,118 @@
+"""Where the rows of a call have their keys and values in a paged cache, and attention over them. float32.
+
+The rows are one token each of several sequences, or consecutive tokens of one: for either, a sequence is some rows
+and the blocks that hold all its tokens up to the last of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ms_omni.kernels.numpy_math import rotary_of
+
+# Attention scores that are kept at once: 1 MB, which stays in the processor's cache between product and softmax
+SCORES_AT_ONCE = 1 << 18
+FEWEST_QUERIES = 16
+HIDDEN_SCORE = np.float32(-1e30)
+
+
+@dataclass
+class Sequence:
+    """rows: those of the call that are its last tokens. length: its tokens, these among them. blocks: int32, of all its
+    tokens. first_slot: where they begin if the blocks are consecutive; negative if not."""
+
+    rows: slice
+    length: int
+    blocks: np.ndarray
+    first_slot: int
+
+    @classmethod
+    def of(cls, rows: slice, length: int, table: np.ndarray, block_size: int) -> Sequence:
+        """table: int32 (blocks,), of at least `length` tokens."""
+        blocks = table[: -(-length // block_size)]
+        first = int(blocks[0])
+        is_run = len(blocks) == 1 or blocks.tolist() == list(range(first, first + len(blocks)))
+        return cls(rows, length, blocks, first * block_size if is_run else -1)
+
+    def read(self, cache: np.ndarray) -> np.ndarray:
+        """cache: (num_blocks, block_size, kv_heads, dim). (length, kv_heads, dim): a view where the blocks are
+        consecutive, a copy elsewhere."""
+        if self.first_slot < 0:
+            return cache[self.blocks].reshape(-1, *cache.shape[2:])[: self.length]
+        return cache.reshape(-1, *cache.shape[2:])[self.first_slot : self.first_slot + self.length]
+
+
+@dataclass
+class Rows:
+    """The rows of a call. rotary: of `rotary_of`. slots: int (rows,), where each row's keys and values go."""
+
+    rotary: np.ndarray
+    slots: np.ndarray
+    sequences: tuple[Sequence, ...]
+
+    @classmethod
+    def of_step(cls, angles: np.ndarray, positions: np.ndarray, block_tables: np.ndarray, block_size: int) -> Rows:
+        """One token each of several sequences. angles: (rows, head_dim / 2). positions: int32 (rows,), of each in its
+        sequence. block_tables: int32 (rows, max_blocks)."""
+        slots, sequences = np.empty(len(positions), np.int64), []
+        for row, position in enumerate(positions.tolist()):
+            table = block_tables[row]
+            slots[row] = int(table[position // block_size]) * block_size + position % block_size
+            sequences.append(Sequence.of(slice(row, row + 1), position + 1, table, block_size))
+        return cls(rotary_of(angles), slots, tuple(sequences))
+
+    @classmethod
+    def of_chunk(cls, angles: np.ndarray, start: int, blocks: np.ndarray, block_size: int) -> Rows:
+        """Consecutive tokens of one sequence, the first at position `start`. blocks: int32, its own."""
+        end = start + len(angles)
+        places = np.arange(start, end)
+        slots = blocks[places // block_size].astype(np.int64) * block_size + places % block_size
+        return cls(rotary_of(angles), slots, (Sequence.of(slice(0, len(angles)), end, blocks, block_size),))
+
+    def write(self, cache: np.ndarray, values: np.ndarray) -> None:
+        """values: (rows, kv_heads, dim), into `cache`, (num_blocks, block_size, kv_heads, dim)."""
+        cache.reshape(-1, *cache.shape[2:])[self.slots] = values
+
+    def attend(self, q: np.ndarray, keys: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """q: (rows, heads, dim), scaled. keys, values: the caches, which have the rows' own. (rows, heads * dim)."""
+        if len(self.sequences) == 1:
+            only = self.sequences[0]
+            return causal_attention(q, only.read(keys), only.read(values))
+        out = np.empty((len(q), q.shape[1] * q.shape[2]), np.float32)
+        for sequence in self.sequences:
+            out[sequence.rows] = causal_attention(q[sequence.rows], sequence.read(keys), sequence.read(values))
+        return out
+
+
+def causal_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """q: (S, heads, dim), scaled; k, v: (N, kv_heads, dim): the queries are the last S of N positions. (S, heads *
+    dim). Head h reads kv head h // (heads / kv_heads).
+
+    So many queries at a time as SCORES_AT_ONCE allows, each part against the keys up to its end. BLAS reads keys and
+    values where they lie. Source: grouped-query attention, arXiv:2305.13245."""
+    tokens, heads, dim = q.shape
+    num_keys, kv_heads = k.shape[:2]
+    out = np.empty((tokens, kv_heads, heads // kv_heads, dim), np.float32)
+    queries, made = (x.reshape(out.shape).transpose(1, 2, 0, 3) for x in (q, out))
+    keys, values = k.transpose(1, 2, 0)[:, None], v.swapaxes(0, 1)[:, None]
+    step = max(FEWEST_QUERIES, SCORES_AT_ONCE // (heads * num_keys))
+    for start in range(0, tokens, step):
+        end = min(start + step, tokens)
+        seen = num_keys - tokens + end
+        made[:, :, start:end] = _attend(queries[:, :, start:end], keys[..., :seen], values[:, :, :seen])
+    return out.reshape(tokens, heads * dim)
+
+
+def _attend(queries: np.ndarray, keys: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """queries: (kv_heads, group, rows, dim), of the last positions; keys: (kv_heads, 1, dim, n); values: (kv_heads, 1,
+    n, dim). (kv_heads, group, rows, dim)."""
+    scores, rows = np.matmul(queries, keys), queries.shape[2]
+    if rows > 1:
+        scores[..., -rows:] += np.triu(np.full((rows, rows), HIDDEN_SCORE), 1)
+    scores -= scores.max(-1, keepdims=True)
+    np.exp(scores, out=scores)
+    out = np.matmul(scores, values)
+    out /= scores.sum(-1, keepdims=True)
+    return out

@@ -1,0 +1,74 @@
+"""One token of each row through consecutive blocks as one kernel of a graph, not some forty operators a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ms_omni.kernels.numpy_blocks import Block
+from ms_omni.kernels.numpy_cache import Rows
+from ms_omni.kernels.numpy_math import rms_norm
+
+
+class StepBlocks:
+    """Blocks of a decoder's layers between two sums over the ranks."""
+
+    def __init__(
+        self,
+        blocks: Sequence[Block],
+        inv_freq: np.ndarray,
+        eps: float,
+        block_size: int,
+        final_norm: np.ndarray | None = None,
+    ):
+        """inv_freq: float32 (head_dim / 2,). block_size: tokens of a block of the cache. final_norm: weight of the norm
+        behind the last layer, (hidden,), if that is among these."""
+        self.blocks, self.inv_freq, self.eps, self.block_size = blocks, inv_freq, eps, block_size
+        self.final_norm = final_norm
+
+    def __call__(
+        self,
+        added: np.ndarray,
+        residual: np.ndarray,
+        rope_positions: np.ndarray,
+        positions: np.ndarray,
+        block_tables: np.ndarray,
+    ) -> tuple[np.ndarray, ...]:
+        """added, residual: (rows, hidden), whose sum enters the first block. positions: int32 (rows,), the tokens' in
+        their sequences; rope_positions: float32 (rows,). block_tables: int32 (rows, max_blocks). Returns the same of
+        what leaves the last block; behind the last layer the normed hidden states instead of what was added."""
+        angles = rope_positions[:, None] * self.inv_freq
+        return with_live_rows(self._work, added, residual, angles, positions, block_tables, self.block_size)
+
+    def _work(self, added: np.ndarray, residual: np.ndarray, rows: Rows) -> tuple[np.ndarray, ...]:
+        for block in self.blocks:
+            residual = residual + added
+            added = block.work(rms_norm(residual, block.norm, self.eps), rows)
+        if self.final_norm is not None:
+            residual = residual + added
+            added = rms_norm(residual, self.final_norm, self.eps)
+        return added, residual
+
+
+def with_live_rows(
+    work: Callable[[np.ndarray, np.ndarray, Rows], tuple[np.ndarray, ...]],
+    added: np.ndarray,
+    residual: np.ndarray,
+    angles: np.ndarray,
+    positions: np.ndarray,
+    block_tables: np.ndarray,
+    block_size: int,
+) -> tuple[np.ndarray, ...]:
+    """`work` on the rows that belong to somebody. The others, whose first block is 0, cost nothing: they are 0 in
+    whatever it returns, (rows, ...) each."""
+    if block_tables[:, 0].all():
+        return work(added, residual, Rows.of_step(angles, positions, block_tables, block_size))
+    live = block_tables[:, 0] != 0
+    rows = Rows.of_step(angles[live], positions[live], block_tables[live], block_size)
+    outputs = []
+    for made in work(added[live], residual[live], rows):
+        out = np.zeros((len(live), *made.shape[1:]), made.dtype)
+        out[live] = made
+        outputs.append(out)
+    return tuple(outputs)

@@ -1,0 +1,97 @@
+"""A decoder's layers on the CPU: blocks for kernels of graphs, and a chunk of a prompt through all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from mindspore import Tensor
+
+from ms_omni.kernels.numpy_blocks import Block, experts, layer_blocks
+from ms_omni.kernels.numpy_cache import Rows
+from ms_omni.kernels.numpy_gathered import ExpertParts, GatheredAttention
+from ms_omni.kernels.numpy_math import rms_norm
+from ms_omni.parallel.collectives import all_reduce
+from ms_omni.parallel.world import World
+from ms_omni.runtime.kv_cache import PagedKVCache
+
+# What is added, and the residual, (rows, hidden) each, before a layer -> after it
+Layer = Callable[[np.ndarray, np.ndarray, Rows], tuple[np.ndarray, np.ndarray]]
+
+
+def decoder_blocks(decoder: Any, cache: PagedKVCache) -> list[Block]:
+    """Two for each layer of a StackedDecoder whose weights are here."""
+    caches = zip(decoder.layers, decoder.norms, cache.keys, cache.values, strict=False)
+    return [
+        block
+        for layer, norm, keys, values in caches
+        for block in layer_blocks(layer, norm.asnumpy(), keys.asnumpy(), values.asnumpy())
+    ]
+
+
+def gathered_attention(decoder: Any, cache: PagedKVCache) -> Iterator[GatheredAttention]:
+    """One for each layer of a StackedDecoder whose weights are gathered."""
+    for layer, norm, keys, values in zip(decoder.layers, decoder.norms, cache.keys, cache.values, strict=False):
+        yield GatheredAttention(layer, norm.asnumpy(), keys.asnumpy(), values.asnumpy())
+
+
+def prefill_chunk(
+    decoder: Any,
+    x: np.ndarray,
+    rows: Rows,
+    cache: PagedKVCache,
+    deepstack: list[np.ndarray],
+    accept_layer: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `StackedDecoder.prefill_chunk`, with arrays."""
+    added, residual = x, np.zeros_like(x)
+    accepted = x
+    for number, layer in enumerate(_layers(decoder, cache), 1):
+        added, residual = layer(added, residual, rows)
+        if number <= len(deepstack):
+            added = added + deepstack[number - 1]
+        if number == accept_layer:
+            accepted = added + residual
+    normed = rms_norm(added + residual, decoder.norms[decoder.num_layers].asnumpy(), decoder.eps)
+    return normed, normed if accept_layer >= decoder.num_layers else accepted
+
+
+def _layers(decoder: Any, cache: PagedKVCache) -> Iterator[Layer]:
+    if decoder.is_gathered:
+        for layer, attention in zip(decoder.layers, gathered_attention(decoder, cache), strict=True):
+            yield _gathered(layer, attention)
+    else:
+        blocks = decoder_blocks(decoder, cache)
+        for first in range(0, len(blocks), 2):
+            yield _whole(blocks[first : first + 2], decoder.eps, decoder.world)
+
+
+def _whole(blocks: list[Block], eps: float, world: World) -> Layer:
+    def layer(added: np.ndarray, residual: np.ndarray, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+        for block in blocks:
+            residual = residual + added
+            added = block.work(rms_norm(residual, block.norm, eps), rows)
+            if block.is_addend:
+                added = all_reduce(Tensor.from_numpy(added), world).asnumpy()
+        return added, residual
+
+    return layer
+
+
+def _gathered(layer: Any, attention: GatheredAttention) -> Layer:
+    """With all experts, whichever the rows choose."""
+
+    def work(added: np.ndarray, residual: np.ndarray, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+        made = attention(added, residual, rows, _float32(layer.parts()))
+        if not layer.has_experts:
+            return made[0], made[1]
+        added, residual, normed, shares, chosen = made
+        parts = ExpertParts(_float32(layer.all_experts()), layer.expert)
+        return added + experts(normed, chosen, shares, parts), residual
+
+    return work
+
+
+def _float32(parts: Tensor) -> np.ndarray:
+    return parts.float().asnumpy()

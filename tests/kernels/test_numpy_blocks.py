@@ -1,0 +1,173 @@
+"""Rows through a layer in numpy against the same token by token, in decoding and in prompts."""
+
+import numpy as np
+import pytest
+from numpy_layer import BLOCK, DIM, EPS, EXPERTS, HIDDEN, INV_FREQ, KV_HEADS, TOP_K, RandomLayer, norm
+
+from ms_omni.kernels import numpy_blocks, numpy_cache
+from ms_omni.kernels.numpy_blocks import Experts, layer_blocks
+from ms_omni.kernels.numpy_cache import Rows, Sequence, causal_attention
+from ms_omni.kernels.numpy_math import FEW_ROWS, gate_share, joined_product, product, route, silu
+from ms_omni.kernels.numpy_step import StepBlocks
+
+LENGTHS = [1, 4, 5, 11, 2, 8, 3, 9]  # of the sequences before and with their newest token
+MAX_BLOCKS = 3
+EMPTY = -7.0  # what stands in blocks that nothing wrote
+KINDS = [("dense", False), ("dense", True), ("experts", False), ("experts", True), ("shared", True)]
+
+
+def caches(num_blocks):
+    return [np.full((num_blocks, BLOCK, KV_HEADS, DIM), EMPTY, np.float32) for _ in "kv"]
+
+
+def tables(count, scattered):
+    blocks = 1 + np.arange(count * MAX_BLOCKS)
+    if scattered:
+        blocks = np.random.default_rng(2).permutation(blocks)
+    return blocks.reshape(count, MAX_BLOCKS).astype(np.int32)
+
+
+def prompt(length, seed):
+    return np.random.default_rng([7, seed]).standard_normal((length, HIDDEN)).astype(np.float32)
+
+
+def plain(layer, x):
+    """A whole sequence, (length, hidden), token by token, in float64."""
+    history = []
+    return np.array([layer(row.astype(np.float64), place, history) for place, row in enumerate(x)])
+
+
+def chunk(blocks, x, start, table):
+    """Rows of a prompt through both blocks of a layer."""
+    angles = np.arange(start, start + len(x), dtype=np.float32)[:, None] * INV_FREQ
+    rows = Rows.of_chunk(angles, start, table, BLOCK)
+    for block in blocks:
+        x = x + block.work(norm(x, block.norm), rows)
+    return x
+
+
+def step(blocks, x, positions, block_tables):
+    work = StepBlocks(blocks, INV_FREQ, EPS, BLOCK)
+    positions = np.array(positions, np.int32)
+    made = work(x, np.zeros_like(x), positions.astype(np.float32), positions, block_tables)
+    return made[0] + made[1]
+
+
+@pytest.mark.parametrize("count", [1, 3, 8])
+@pytest.mark.parametrize("scattered", [False, True])
+@pytest.mark.parametrize(("kind", "has_bias"), KINDS)
+def test_a_token_of_each_of_several_sequences(kind, has_bias, scattered, count):
+    layer = RandomLayer(kind, has_bias)
+    keys, values = caches(1 + count * MAX_BLOCKS)
+    blocks, table = layer_blocks(layer.stored(), layer.vectors["norm"], keys, values), tables(count, scattered)
+    prompts = [prompt(length, seed) for seed, length in enumerate(LENGTHS[:count])]
+    for x, own in zip(prompts, table, strict=True):
+        if len(x) > 1:
+            np.testing.assert_allclose(chunk(blocks, x[:-1], 0, own), plain(layer, x)[:-1], rtol=1e-4, atol=1e-5)
+    made = step(blocks, np.array([x[-1] for x in prompts]), [len(x) - 1 for x in prompts], table)
+    expected = [plain(layer, x)[-1] for x in prompts]
+    np.testing.assert_allclose(made, expected, rtol=1e-4, atol=1e-5)
+    assert (keys[0] == EMPTY).all() and (values[0] == EMPTY).all()
+
+
+@pytest.mark.parametrize("scattered", [False, True])
+@pytest.mark.parametrize("edges", [(0, 11), (0, 4, 11), (0, 1, 2, 9, 11), (0, 10, 11)])
+@pytest.mark.parametrize("scores", [numpy_cache.SCORES_AT_ONCE, 1])
+def test_a_prompt_in_chunks(monkeypatch, scattered, edges, scores):
+    monkeypatch.setattr(numpy_cache, "SCORES_AT_ONCE", scores)
+    monkeypatch.setattr(numpy_cache, "FEWEST_QUERIES", 2)
+    monkeypatch.setattr(numpy_blocks, "PAIRS_AT_ONCE", 5)
+    layer, x, table = RandomLayer("shared"), prompt(11, 0), tables(3, scattered)[1]
+    keys, values = caches(10)
+    blocks = layer_blocks(layer.stored(), layer.vectors["norm"], keys, values)
+    made = [chunk(blocks, x[a:b], a, table) for a, b in zip(edges, edges[1:], strict=False)]
+    np.testing.assert_allclose(np.concatenate(made), plain(layer, x), rtol=1e-4, atol=1e-5)
+    others = sorted(set(range(10)) - set(table.tolist()))
+    assert (keys[others] == EMPTY).all() and (values[others] == EMPTY).all()
+    assert (keys[table].reshape(-1, KV_HEADS, DIM)[11:] == EMPTY).all()
+
+
+def test_rows_of_nobody_cost_nothing_and_write_nothing(monkeypatch):
+    layer = RandomLayer("experts")
+    keys, values = caches(7)
+    blocks = layer_blocks(layer.stored(), layer.vectors["norm"], keys, values)
+    table = np.array([[0, 0], [1, 0], [0, 0], [2, 0]], np.int32)
+    x, seen = prompt(4, 0), []
+    monkeypatch.setattr(numpy_blocks, "route", lambda logits, *rest: seen.append(len(logits)) or route(logits, *rest))
+    made = step(blocks, x, [0, 0, 0, 0], table)
+    expected = [
+        np.zeros(HIDDEN) if not own else plain(layer, x[row : row + 1])[0] for row, own in enumerate(table[:, 0])
+    ]
+    np.testing.assert_allclose(made, expected, rtol=1e-4, atol=1e-5)
+    assert seen == [2] and (keys[[0, 3, 4, 5, 6]] == EMPTY).all() and (values[0] == EMPTY).all()
+    np.testing.assert_array_equal(step(blocks, x, [0, 0, 0, 0], 0 * table), np.zeros_like(x))
+    assert (keys[0] == EMPTY).all()
+
+
+@pytest.mark.parametrize("count", [1, 6])
+@pytest.mark.parametrize("normalize", [True, False])
+def test_ranks_that_have_a_part_of_the_experts(count, normalize):
+    """What they add is what one with all of them adds; only one of them brings the shared one."""
+    layer, x = RandomLayer("shared", normalize=normalize), prompt(count, 1)
+    parts = [range(0, 3), range(3, 4), range(4, EXPERTS)]
+    ranks = [Experts(layer.stored(part, adds_shared=not part.start)) for part in parts]
+    expected = np.array([layer.feed_forward(row) for row in x])
+    np.testing.assert_allclose(sum(rank(x, None) for rank in ranks), expected, rtol=1e-4, atol=1e-6)
+    only_experts = RandomLayer("experts", normalize=normalize)
+    alone = Experts(only_experts.stored(parts[1]))(x, None)
+    np.testing.assert_allclose(alone, [only_experts.feed_forward(row, parts[1]) for row in x], rtol=1e-4, atol=1e-6)
+
+
+def test_a_sequence_of_consecutive_blocks_is_read_without_a_copy():
+    cache = np.arange(6 * BLOCK * KV_HEADS * DIM, dtype=np.float32).reshape(6, BLOCK, KV_HEADS, DIM)
+    for table, is_view in (([2, 3, 4], True), ([2, 3, 0], True), ([4, 3, 5], False), ([1, 4, 2], False)):
+        read = Sequence.of(slice(0, 1), 2 * BLOCK - 1, np.array(table, np.int32), BLOCK).read(cache)
+        np.testing.assert_array_equal(read, cache[table[:2]].reshape(-1, KV_HEADS, DIM)[: 2 * BLOCK - 1])
+        assert np.shares_memory(read, cache) == is_view
+
+
+@pytest.mark.parametrize("rows", [1, 2, FEW_ROWS, FEW_ROWS + 1, 20])
+def test_products_of_stored_and_of_turned_weights(rows):
+    rng = np.random.default_rng(0)
+    x, weights = rng.standard_normal((rows, 6), np.float32), [rng.standard_normal((6, n), np.float32) for n in (5, 3)]
+    turned = [np.ascontiguousarray(weight.T).T for weight in weights]
+    for given in (weights, turned):
+        np.testing.assert_allclose(product(x, given[0]), x @ weights[0], rtol=1e-4, atol=1e-6)
+        out = np.zeros((rows + 2, 8), np.float32)
+        joined_product(x, given, out[1:-1])
+        np.testing.assert_allclose(out[1:-1], x @ np.concatenate(weights, 1), rtol=1e-4, atol=1e-6)
+        assert not out[[0, -1]].any()
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_routing(normalize):
+    logits = np.random.default_rng(0).standard_normal((5, EXPERTS)).astype(np.float32)
+    chosen, shares = route(logits, TOP_K, normalize)
+    chances = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    for row in range(5):
+        best = np.argsort(-logits[row])[:TOP_K]
+        assert sorted(chosen[row]) == sorted(best)
+        total = chances[row, best].sum() if normalize else 1
+        np.testing.assert_allclose(shares[row], chances[row, chosen[row]] / total, rtol=1e-5)
+
+
+@pytest.mark.parametrize("at_once", [1, 1 << 18])
+def test_attention_of_the_last_queries(monkeypatch, at_once):
+    """Queries that begin in the middle see the keys before them: the last rows of the whole."""
+    monkeypatch.setattr(numpy_cache, "SCORES_AT_ONCE", at_once)
+    monkeypatch.setattr(numpy_cache, "FEWEST_QUERIES", 3)
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.standard_normal((20, heads, 8)).astype(np.float32) for heads in (4, 2, 2))
+    scores = np.einsum("qhd,khd->hqk", q, k.repeat(2, axis=1))
+    scores[:, np.triu(np.ones((20, 20), bool), 1)] = -np.inf
+    weights = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
+    expected = np.einsum("hqk,khd->qhd", weights, v.repeat(2, axis=1)).reshape(20, 32)
+    for first in (0, 13, 19):
+        np.testing.assert_allclose(causal_attention(q[first:], k, v), expected[first:], atol=1e-5)
+
+
+def test_what_saturates_gives_no_overflow():
+    with np.errstate(over="raise"):
+        assert abs(silu(np.full((1, 2), -1e4, np.float32))).max() < 1e-20
+        shares = gate_share(np.array([[1.0]], np.float32), np.array([[-1e4], [0], [1e4]], np.float32))
+    np.testing.assert_allclose(shares[:, 0], [0, 0.5, 1], atol=1e-7)
