@@ -60,7 +60,8 @@ class Attention:
                 np.tile(layer.k_norm.asnumpy(), (self.kv_heads, 1)),
             ]
         )
-        self.keys, self.values = keys, values
+        # A row for each slot
+        self.keys, self.values = (cache.reshape(-1, self.kv_heads, self.dim) for cache in (keys, values))
 
     def __call__(self, x: np.ndarray, rows: Rows) -> np.ndarray:
         return self.attend(x, rows, self.qkv, self.o)
@@ -118,49 +119,41 @@ def experts(x: np.ndarray, chosen: np.ndarray, shares: np.ndarray, networks: Seq
     of `networks` add nothing here. (rows, hidden).
 
     Source: Qwen3OmniMoeThinkerTextSparseMoeBlock of transformers 4.57.1."""
-    top_k, out = chosen.shape[1], np.zeros(x.shape, np.float32)
-    by_expert = np.argsort(chosen, axis=None, kind="stable")
-    tokens, shares = by_expert // top_k, shares.reshape(-1, 1)[by_expert]
-    for groups in _groups(chosen.reshape(-1)[by_expert], len(networks)):
-        first, last = groups[0][1], groups[-1][2]
-        chosen_networks = [networks[expert] for expert, _, _ in groups]
+    top_k, shares, out = chosen.shape[1], shares.reshape(-1, 1), np.zeros(x.shape, np.float32)
+    for batch in _batches(chosen, len(networks)):
+        pairs = [pair for _, of_expert in batch for pair in of_expert]
+        chosen_networks = [networks[expert] for expert, _ in batch]
         width = sum(weight.shape[1] for weight in chosen_networks[0][0])
-        both = np.empty((last - first, width), np.float32)
-        places = [_places(tokens, start, end) for _, start, end in groups]
-        for (_, start, end), rows, network in zip(groups, places, chosen_networks, strict=True):
-            joined_product(x[rows], network[0], both[start - first : end - first])
+        both, groups, end = np.empty((len(pairs), width), np.float32), [], 0
+        for (_, of_expert), (gate_up, down) in zip(batch, chosen_networks, strict=True):
+            start, end = end, end + len(of_expert)
+            row = of_expert[0] // top_k
+            rows = [pair // top_k for pair in of_expert] if end - start > 1 else slice(row, row + 1)  # a view of one
+            joined_product(x[rows], gate_up, both[start:end])
+            groups.append((rows, slice(start, end), down))
         hidden = swiglu(both)
-        hidden *= shares[first:last]
-        for (_, start, end), rows, network in zip(groups, places, chosen_networks, strict=True):
-            out[rows] += product(hidden[start - first : end - first], network[1])
+        hidden *= shares[pairs]
+        for rows, places, down in groups:
+            out[rows] += product(hidden[places], down)
     return out
 
 
-def _places(tokens: np.ndarray, start: int, end: int) -> slice | np.ndarray:
-    """An index; that of a single row makes a view."""
-    if end - start > 1:
-        return tokens[start:end]
-    token = int(tokens[start])
-    return slice(token, token + 1)
-
-
-def _groups(experts: np.ndarray, count: int) -> Iterator[list[tuple[int, int, int]]]:
-    """experts: int, rising. (expert, start, end) of each that is from 0 to before `count`, those that are worked on
-    together in one list."""
-    if not len(experts):
-        return
-    starts = [0, *(np.flatnonzero(experts[1:] != experts[:-1]) + 1).tolist()]
-    groups: list[tuple[int, int, int]] = []
-    for start, end in zip(starts, [*starts[1:], len(experts)], strict=True):
-        expert = int(experts[start])
-        if not 0 <= expert < count:
-            continue
-        groups.append((expert, start, end))
-        if end - groups[0][1] >= PAIRS_AT_ONCE:
-            yield groups
-            groups = []
-    if groups:
-        yield groups
+def _batches(chosen: np.ndarray, count: int) -> Iterator[list[tuple[int, list[int]]]]:
+    """chosen: int (rows, top_k). Each expert that is from 0 to before `count` with its pairs, places in `chosen`; those
+    that are worked on together in one list."""
+    pairs: dict[int, list[int]] = {}
+    for pair, expert in enumerate(chosen.reshape(-1).tolist()):
+        if 0 <= expert < count:
+            pairs.setdefault(expert, []).append(pair)
+    batch, size = [], 0
+    for expert in sorted(pairs):
+        batch.append((expert, pairs[expert]))
+        size += len(pairs[expert])
+        if size >= PAIRS_AT_ONCE:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def layer_blocks(layer: Any, norm: np.ndarray, keys: np.ndarray, values: np.ndarray) -> tuple[Block, Block]:

@@ -26,6 +26,7 @@ class Sequence:
     rows: slice
     length: int
     blocks: np.ndarray
+    block_size: int
     first_slot: int
 
     @classmethod
@@ -34,14 +35,15 @@ class Sequence:
         blocks = table[: -(-length // block_size)]
         first = int(blocks[0])
         is_run = len(blocks) == 1 or blocks.tolist() == list(range(first, first + len(blocks)))
-        return cls(rows, length, blocks, first * block_size if is_run else -1)
+        return cls(rows, length, blocks, block_size, first * block_size if is_run else -1)
 
     def read(self, cache: np.ndarray) -> np.ndarray:
-        """cache: (num_blocks, block_size, kv_heads, dim). (length, kv_heads, dim): a view where the blocks are
-        consecutive, a copy elsewhere."""
-        if self.first_slot < 0:
-            return cache[self.blocks].reshape(-1, *cache.shape[2:])[: self.length]
-        return cache.reshape(-1, *cache.shape[2:])[self.first_slot : self.first_slot + self.length]
+        """cache: (slots, kv_heads, dim). (length, kv_heads, dim): a view where the blocks are consecutive, a copy
+        elsewhere."""
+        if self.first_slot >= 0:
+            return cache[self.first_slot : self.first_slot + self.length]
+        by_block = cache.reshape(-1, self.block_size, *cache.shape[1:])
+        return by_block[self.blocks].reshape(-1, *cache.shape[1:])[: self.length]
 
 
 @dataclass
@@ -72,8 +74,8 @@ class Rows:
         return cls(rotary_of(angles), slots, (Sequence.of(slice(0, len(angles)), end, blocks, block_size),))
 
     def write(self, cache: np.ndarray, values: np.ndarray) -> None:
-        """values: (rows, kv_heads, dim), into `cache`, (num_blocks, block_size, kv_heads, dim)."""
-        cache.reshape(-1, *cache.shape[2:])[self.slots] = values
+        """values: (rows, kv_heads, dim), into `cache`, (slots, kv_heads, dim)."""
+        cache[self.slots] = values
 
     def attend(self, q: np.ndarray, keys: np.ndarray, values: np.ndarray) -> np.ndarray:
         """q: (rows, heads, dim), scaled. keys, values: the caches, which have the rows' own. (rows, heads * dim)."""
@@ -94,23 +96,26 @@ def causal_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
     values where they lie. Source: grouped-query attention, arXiv:2305.13245."""
     tokens, heads, dim = q.shape
     num_keys, kv_heads = k.shape[:2]
+    keys, values = k.transpose(1, 2, 0)[:, None], v.swapaxes(0, 1)[:, None]
+    if tokens == 1:  # the heads of a group as the rows of one product
+        return _attend(q.reshape(kv_heads, 1, -1, dim), keys, values, 1).reshape(1, -1)
     out = np.empty((tokens, kv_heads, heads // kv_heads, dim), np.float32)
     queries, made = (x.reshape(out.shape).transpose(1, 2, 0, 3) for x in (q, out))
-    keys, values = k.transpose(1, 2, 0)[:, None], v.swapaxes(0, 1)[:, None]
     step = max(FEWEST_QUERIES, SCORES_AT_ONCE // (heads * num_keys))
     for start in range(0, tokens, step):
         end = min(start + step, tokens)
         seen = num_keys - tokens + end
-        made[:, :, start:end] = _attend(queries[:, :, start:end], keys[..., :seen], values[:, :, :seen])
+        part = queries[:, :, start:end]
+        made[:, :, start:end] = _attend(part, keys[..., :seen], values[:, :, :seen], end - start)
     return out.reshape(tokens, heads * dim)
 
 
-def _attend(queries: np.ndarray, keys: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """queries: (kv_heads, group, rows, dim), of the last positions; keys: (kv_heads, 1, dim, n); values: (kv_heads, 1,
-    n, dim). (kv_heads, group, rows, dim)."""
-    scores, rows = np.matmul(queries, keys), queries.shape[2]
-    if rows > 1:
-        scores[..., -rows:] += np.triu(np.full((rows, rows), HIDDEN_SCORE), 1)
+def _attend(queries: np.ndarray, keys: np.ndarray, values: np.ndarray, tokens: int) -> np.ndarray:
+    """queries: (kv_heads, group, tokens, dim), or (kv_heads, 1, group, dim), of the last `tokens` positions; keys:
+    (kv_heads, 1, dim, n); values: (kv_heads, 1, n, dim). queries' shape."""
+    scores = np.matmul(queries, keys)
+    if tokens > 1:
+        scores[..., -tokens:] += np.triu(np.full((tokens, tokens), HIDDEN_SCORE), 1)
     scores -= scores.max(-1, keepdims=True)
     np.exp(scores, out=scores)
     out = np.matmul(scores, values)

@@ -85,9 +85,9 @@ def test_decoder_attention_keeps_few_scores(monkeypatch):
 
     kept, attend = [], numpy_cache._attend
 
-    def watched(queries, keys, values):
+    def watched(queries, keys, values, tokens):
         kept.append(queries.shape[0] * queries.shape[1] * queries.shape[2] * keys.shape[-1])
-        return attend(queries, keys, values)
+        return attend(queries, keys, values, tokens)
 
     monkeypatch.setattr(numpy_cache, "_attend", watched)
     monkeypatch.setattr(numpy_cache, "SCORES_AT_ONCE", 4 * 90 * 20)
