@@ -11,9 +11,9 @@ import numpy as np
 from ms_omni.acceptance.bench import Bench
 from ms_omni.acceptance.compare import array_of, close, equal, together
 from ms_omni.acceptance.findings import Finding
-from ms_omni.acceptance.one_layer import ALLOWED, OneLayer, one_layer
+from ms_omni.acceptance.one_layer import ALLOWED, BLOCKS, OneLayer, one_layer
 from ms_omni.runtime import decoder
-from ms_omni.runtime.kv_cache import KeyValueCache
+from ms_omni.runtime.kv_cache import PagedKVCache
 
 # The last one is shorter, as it mostly is
 CHUNK = 40
@@ -38,7 +38,7 @@ class _Chunks:
         return self._make()
 
     @cached_property
-    def parts(self) -> tuple[np.ndarray, KeyValueCache]:
+    def parts(self) -> tuple[np.ndarray, PagedKVCache]:
         """As `whole`, in chunks."""
         cache = self.layer.cache()
         with _chunks_of(CHUNK):
@@ -56,9 +56,9 @@ class _Chunks:
         (_, whole), (_, parts) = layer.whole, self.parts
         pairs, empty = [], []
         for made, right in ((parts.keys[0], whole.keys[0]), (parts.values[0], whole.values[0])):
-            by_head = array_of(made).reshape(layer.spec.num_kv_heads, parts.capacity, -1)
-            pairs.append((by_head, array_of(right).reshape(by_head.shape)))
-            empty.append((by_head[:, layer.tokens :], np.zeros_like(by_head[:, layer.tokens :])))
+            tokens, expected = (np.concatenate(array_of(cache)[list(BLOCKS)]) for cache in (made, right))
+            pairs.append((tokens, expected))
+            empty.append((tokens[layer.tokens :], np.zeros_like(tokens[layer.tokens :])))
         return together([close(pairs, layer.dtype, ALLOWED_ROW), equal(empty, "rows behind the prompt")])
 
 

@@ -13,11 +13,12 @@ from ms_omni.acceptance.bench import Bench, random
 from ms_omni.acceptance.compare import array_of, equal
 from ms_omni.acceptance.findings import Finding
 from ms_omni.acceptance.released import decoder_specs
+from ms_omni.bounds import BLOCK_SIZE
 from ms_omni.checkpoint.load import numpy_dtype
 from ms_omni.kernels.decoder_ops import decoder_ops
-from ms_omni.runtime.kv_cache import KeyValueCache
+from ms_omni.runtime.kv_cache import PagedKVCache
 
-CAPACITY, TOKENS = 256, 9
+NUM_BLOCKS, TOKENS = 2, 9
 
 
 def run(bench: Bench) -> None:
@@ -40,54 +41,62 @@ class _Work:
     def make(self, seed: str, *shape: int) -> np.ndarray:
         return random(seed, *shape, dtype=numpy_dtype(getattr(ms, self.dtype)))
 
-    def cache(self, capacity: int) -> KeyValueCache:
+    def cache(self, num_blocks: int) -> PagedKVCache:
         self._count += 1
         name = f"accept.memory.{self.dtype}.{self._count}"
-        return KeyValueCache(self.spec, self.ops, capacity, getattr(ms, self.dtype), name)
+        return PagedKVCache(self.spec, num_blocks, getattr(ms, self.dtype), name)
+
+    def tokens(self, seed: str, count: int) -> np.ndarray:
+        return self.make(seed, count, self.spec.num_kv_heads, self.spec.head_dim)
 
     def written(self, in_graph: bool) -> Finding:
-        """Two writes to different rows: both are there, every other row is still empty."""
-        cache = self.cache(CAPACITY)
-        keys = cache.keys[0]
+        """Two writes to different slots: both are there, every other slot is still empty."""
+        cache = self.cache(NUM_BLOCKS)
+        keys, values = cache.keys[0], cache.values[0]
 
-        def write(values: Tensor, rows: Tensor) -> Tensor:
-            return self.ops.write_cache(keys, values, rows)
+        def write(k: Tensor, v: Tensor, slots: Tensor) -> tuple[Tensor, Tensor]:
+            written = self.ops.write_cache(keys, values, k, v, slots)
+            return written[0] + 0, written[1] + 0
 
         function = ms.jit(write, **self.options) if in_graph else write
-        right = np.zeros((self.spec.num_kv_heads, CAPACITY, self.spec.head_dim))
+        right = [np.zeros((NUM_BLOCKS * BLOCK_SIZE, *keys.shape[2:])) for _ in "kv"]
         for start in (3, 200):
-            values = self.make(f"rows from {start}", self.spec.num_kv_heads, TOKENS, self.spec.head_dim)
-            function(Tensor(values.reshape(-1, self.spec.head_dim)), cache.rows(start, start + TOKENS))
-            right[:, start : start + TOKENS] = array_of(values)
-        return equal([(_by_head(keys, right), right)])
+            slots = start + np.random.default_rng(start).permutation(TOKENS).astype(np.int32)
+            given = [self.tokens(f"{kind} from {start}", TOKENS) for kind in ("keys", "values")]
+            function(*map(Tensor, (*given, slots)))
+            for whole, part in zip(right, given, strict=True):
+                whole[slots] = array_of(part)
+        return equal(
+            [(array_of(made).reshape(all_.shape), all_) for made, all_ in zip((keys, values), right, strict=True)]
+        )
 
     def read_after_write(self) -> Finding:
-        """As decoding does: a graph writes a row and reads the cache."""
-        cache, heads = self.cache(CAPACITY), self.spec.num_kv_heads
-        keys = cache.keys[0]
+        """As decoding does: a graph writes a slot and reads the cache."""
+        cache = self.cache(NUM_BLOCKS)
+        keys, values = cache.keys[0], cache.values[0]
 
-        def step(values: Tensor, position: Tensor) -> Tensor:
-            written = self.ops.write_cache(keys, values, cache.first_rows + position)
-            return written.reshape(heads, CAPACITY, -1).sum(1)
+        def step(k: Tensor, slots: Tensor) -> Tensor:
+            written = self.ops.write_cache(keys, values, k, k, slots)
+            return written[0].reshape(-1, *keys.shape[2:]).sum(0) + written[1].reshape(-1, *keys.shape[2:]).sum(0)
 
         graph, pairs = ms.jit(step, **self.options), []
-        right = np.zeros((heads, self.spec.head_dim))
-        for position in (0, 7, CAPACITY - 1):
+        right = np.zeros(keys.shape[2:])
+        for slot in (0, 7, NUM_BLOCKS * BLOCK_SIZE - 1):
             # Whole numbers, whose sum every dtype holds
-            values = np.round(self.make(f"row {position}", heads, self.spec.head_dim).astype(np.float32))
-            right = right + values
-            pairs.append((graph(Tensor(values).astype(getattr(ms, self.dtype)), Tensor(position, ms.int32)), right))
+            given = np.round(self.tokens(f"slot {slot}", 1).astype(np.float32))
+            right = right + 2 * given[0]
+            made = graph(Tensor(given).astype(getattr(ms, self.dtype)), Tensor([slot], ms.int32))
+            pairs.append((made, right))
         return equal(pairs)
 
     def taken_over(self) -> Finding:
-        small, large = self.cache(CAPACITY), self.cache(2 * CAPACITY)
-        heads, dim = self.spec.num_kv_heads, self.spec.head_dim
-        values = self.make("all rows", heads, CAPACITY, dim)
-        self.ops.write_cache(small.values[0], Tensor(values.reshape(-1, dim)), small.rows(0, CAPACITY))
+        small, large = self.cache(NUM_BLOCKS), self.cache(2 * NUM_BLOCKS)
+        given = self.tokens("all slots", NUM_BLOCKS * BLOCK_SIZE)
+        small.values[0].copy_(Tensor(given.reshape(small.values[0].shape)))
         large.take_over(small)
-        right = np.zeros((heads, 2 * CAPACITY, dim))
-        right[:, :CAPACITY] = array_of(values)
-        return equal([(_by_head(large.values[0], right), right)])
+        right = np.zeros((2, *given.shape))
+        right[0] = array_of(given)
+        return equal([(array_of(large.values[0]).reshape(right.shape), right)])
 
     def views(self) -> Finding:
         """A graph gets a tensor, a part of another one, and a tensor again: token ids and hidden states."""
@@ -103,11 +112,6 @@ class _Work:
             rows, product = graph(*given)
             pairs += [(rows, array_of(table)[ids[-1:]]), (np.argmax(array_of(product)), _best(x, table))]
         return equal(pairs)
-
-
-def _by_head(cache: Any, right: np.ndarray) -> np.ndarray:
-    """Whatever the device's shape of a cache is, it holds (kv_heads, capacity, dim)."""
-    return array_of(cache).reshape(right.shape)
 
 
 def _best(x: np.ndarray, table: Any) -> int:

@@ -18,7 +18,7 @@ from ms_omni.kernels.decoder_ops import decoder_ops
 from ms_omni.runtime.decoder import StackedDecoder
 from ms_omni.runtime.decoder_spec import DecoderSpec
 from ms_omni.runtime.graph_cache import compiled
-from ms_omni.runtime.kv_cache import KeyValueCache
+from ms_omni.runtime.kv_cache import PagedKVCache
 from ms_omni.runtime.token_step import TokenStep
 
 # Roundings of the dtype that a layer may be off by: some ten operators after each other, and the norm that scales all.
@@ -27,6 +27,8 @@ ALLOWED = 32
 CLEAR_MARGIN = {"bfloat16": 8 * 2.0**-8, "float16": 8 * 2.0**-11}
 
 
+# Of the cache, which has NUM_BLOCKS, those of the one sequence
+BLOCKS, NUM_BLOCKS = (3, 1), 4
 # Of the prompt: enough that some have a clear choice of experts, and several chunks
 TOKENS = 96
 
@@ -76,19 +78,19 @@ class OneLayer:
         """bool, (tokens,): which are compared."""
         return self.right.margin > CLEAR_MARGIN[self.dtype]
 
-    def cache(self, capacity: int = 256) -> KeyValueCache:
+    def cache(self) -> PagedKVCache:
         """A new one."""
         self._num_caches += 1
-        return self.decoder.new_cache(capacity, f"accept.{self.name}.{self.dtype}.{self._num_caches}")
+        return self.decoder.new_cache(NUM_BLOCKS, f"accept.{self.name}.{self.dtype}.{self._num_caches}")
 
-    def prefill(self, cache: KeyValueCache, end: int | None = None) -> np.ndarray:
+    def prefill(self, cache: PagedKVCache, end: int | None = None) -> np.ndarray:
         """The prompt, or its first `end` tokens: normed, float64, (end, hidden)."""
         x, positions = Tensor(self.x[:end]), self.positions[..., :end]
-        _, normed = self.decoder.prefill(x, positions, cache, [], accept_layer=self.spec.num_layers)
+        _, normed = self.decoder.prefill(x, positions, cache, BLOCKS, [], accept_layer=self.spec.num_layers)
         return array_of(normed)
 
     @cached_property
-    def whole(self) -> tuple[np.ndarray, KeyValueCache]:
+    def whole(self) -> tuple[np.ndarray, PagedKVCache]:
         """The prompt at once: normed, float64, (tokens, hidden), and what it leaves in its cache."""
         cache = self.cache()
         return self.prefill(cache), cache
@@ -100,20 +102,22 @@ class OneLayer:
         self.prefill(cache, place)
         return array_of(self.decoding(cache)(*self.row(place)))
 
-    def decoding(self, cache: KeyValueCache) -> Any:
-        """A graph of one token: (1, hidden), float32 () rotary position, int32 () row -> normed, (1, hidden)."""
-        step = TokenStep(self.decoder, cache, cache.name)
+    def decoding(self, cache: PagedKVCache) -> Any:
+        """A graph of one token: what `row` gives -> normed, (1, hidden)."""
+        step = TokenStep(self.decoder, cache, cache.name, 1, len(BLOCKS))
 
-        def decode(x: Tensor, rope_position: Tensor, position: Tensor) -> Tensor:
-            normed, _ = step.decode(x, rope_position, position)
+        def decode(x: Tensor, rope_positions: Tensor, positions: Tensor, block_tables: Tensor) -> Tensor:
+            normed, _ = step.decode(x, rope_positions, positions, block_tables)
             return normed
 
         return compiled(decode, self.decoder.ops.JIT_OPTIONS, None, cache.name)
 
-    def row(self, place: int) -> tuple[Tensor, Tensor, Tensor]:
-        """What a decoding graph is given for the token at `place`, which must be of text."""
-        rope = self.positions[..., place].reshape(-1)[0]
-        return Tensor(self.x[place : place + 1]), Tensor(float(rope), ms.float32), Tensor(place, ms.int32)
+    def row(self, place: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What a decoding graph is given for the token at `place`, which must be of text: its hidden state, (1,
+        hidden), rotary position, float32 (1,), place, int32 (1,), and blocks, int32 (1, max_blocks)."""
+        rope = self.positions[..., place].reshape(-1)[:1].astype(np.float32)
+        table = Tensor(np.array([BLOCKS], np.int32))
+        return Tensor(self.x[place : place + 1]), Tensor(rope), Tensor([place], ms.int32), table
 
 
 @lru_cache(maxsize=1)

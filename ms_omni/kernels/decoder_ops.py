@@ -1,8 +1,8 @@
-"""The operators of a decoder layer, by device: one signature each, a module for Ascend and one for the CPU.
+"""What decoders compute with, by device: a module for Ascend and one for the CPU. Imports no MindSpore.
 
-Both modules have every name of OPERATORS with the same signature, usable in `ms.jit` graphs compiled with the module's
-JIT_OPTIONS. Sizes are those of one sequence (batch 1): a prompt of S tokens or one token at a time. Imports no
-MindSpore.
+Both have JIT_OPTIONS, for `ms.jit` of graphs, and the names of SAMPLING with the same signatures. IN_NUMPY says whether
+the layers are kernels in numpy, in float32 and with weights (in, out), as on the CPU; a device without has the names of
+OPERATORS, of which a layer is made, usable in graphs and outside.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from types import ModuleType
 
 _MODULES = {"Ascend": "ms_omni.kernels.decoder_ops_ascend", "CPU": "ms_omni.kernels.decoder_ops_cpu"}
 
+# On the host: num_kept. For each graph: Sampler, whose objects pick the next tokens
+SAMPLING = ("num_kept", "Sampler")
+
 # Once, at loading:     pack_experts; under zero3 in every layer
-# On the host:          cache_shape, cache_rows, num_kept
-# For each graph:       Sampler, whose objects pick the next tokens
+# On the host:          cache_shape, cache_rows
 # Once a token or step: prepare_mask
 # In every layer:       the others
 OPERATORS = (
@@ -33,13 +35,11 @@ OPERATORS = (
     "swiglu",
     "route",
     "experts",
-    "num_kept",
-    "Sampler",
 )
 
 
 def decoder_ops(device: str) -> ModuleType:
-    """The module that implements OPERATORS on `device`, "Ascend" or "CPU" (what `setup_device` returns).
+    """The module of `device`, "Ascend" or "CPU" (what `setup_device` returns).
 
     Raises ValueError for another device.
     """

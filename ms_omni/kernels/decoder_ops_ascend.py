@@ -2,8 +2,8 @@
 
 Each is one that CANN documents for A2 and A3 and that MindSpore launches alike in graphs and outside, on hosts with few
 and many cores (docs/decode.md says what was passed over).
-Signatures, shapes and sources are those of `decoder_ops_cpu`, which says more about each. Where inference does not
-check shapes, the operator here does, before anything is launched.
+What each computes is written out in float64 in `acceptance/formulas.py`. Where inference does not check shapes, the
+operator here does, before anything is launched.
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ def layer_weights(
     CheckpointReader, or a ShardedReader, whose slices then give the sizes; prefix: "thinker.model."; experts: those to
     read.
 
-    Matrices are (out, in) as in the checkpoint, or (in, out) where `operators` are numpy's (kernels/numpy_math.py).
+    Matrices are (out, in) as in the checkpoint; where the layers are numpy's (kernels/numpy_math.py), (in, out), all of
+    these shapes turned around.
 
     norm_post: (hidden,). q_norm, k_norm: (head_dim,). qkv: ((heads + 2 kv_heads) * head_dim, hidden). o: (hidden,
     heads * head_dim), and with biases qkv_bias and o_bias of their first axes. Experts: router (experts, hidden),
@@ -35,9 +36,10 @@ def layer_weights(
         return weights | _dense(read, "mlp.")
     gate_up = read.stacked([[f"mlp.experts.{i}.{name}" for name in ("gate_proj", "up_proj")] for i in experts])
     down = read.stacked([[f"mlp.experts.{i}.down_proj"] for i in experts])
-    # Transposed, where it must be, by the device
-    packed = operators.pack_experts(device_tensor(gate_up), device_tensor(down))
-    weights["gate_up"], weights["down"] = (tensor.contiguous() for tensor in packed)
+    weights["gate_up"], weights["down"] = device_tensor(gate_up), device_tensor(down)
+    if not operators.IN_NUMPY:  # transposed by the device
+        packed = operators.pack_experts(weights["gate_up"], weights["down"])
+        weights["gate_up"], weights["down"] = (tensor.contiguous() for tensor in packed)
     if spec.shared_expert:
         weights |= _dense(read, "mlp.shared_expert.")
     return weights
