@@ -59,7 +59,7 @@ def test_caches_of_half_precision_take_half_the_memory(fused, dtype):
 
     from ms_omni.runtime.cache_pool import CachePool
 
-    decoder = SimpleNamespace(spec=fused.runtime._thinker.decoder.spec, dtype=getattr(ms, dtype))
+    decoder = SimpleNamespace(spec=fused.runtime._thinker.decoder.spec, stored_dtype=getattr(ms, dtype))
     row = config_row_bytes(fused.config.thinker_config.text_config, 2)
     assert CachePool(decoder, "half").missing_bytes(200, 1000, 4) == (1024 + 2048) * row
 
