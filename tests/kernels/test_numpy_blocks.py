@@ -120,11 +120,17 @@ def test_ranks_that_have_a_part_of_the_experts(count, normalize):
 
 def test_a_sequence_of_consecutive_blocks_is_read_without_a_copy():
     cache = np.arange(6 * BLOCK * KV_HEADS * DIM, dtype=np.float32).reshape(6, BLOCK, KV_HEADS, DIM)
-    for table, is_view in (([2, 3, 4], True), ([2, 3, 0], True), ([4, 3, 5], False), ([1, 4, 2], False)):
-        read = Sequence.of(slice(0, 1), 2 * BLOCK - 1, np.array(table, np.int32), BLOCK).read(
-            cache.reshape(-1, KV_HEADS, DIM)
-        )
-        np.testing.assert_array_equal(read, cache[table[:2]].reshape(-1, KV_HEADS, DIM)[: 2 * BLOCK - 1])
+    cases = (
+        ([2, 3, 4], 3, True),
+        ([2, 3, 0], 2, True),
+        ([4, 0, 0], 1, True),
+        ([1, 4, 3], 3, False),
+        ([4, 3, 5], 2, False),
+    )
+    for table, count, is_view in cases:
+        table, length = np.array(table, np.int32), count * BLOCK - 1
+        read = Sequence.of(slice(0, 1), length, table, BLOCK).read(cache.reshape(-1, KV_HEADS, DIM))
+        np.testing.assert_array_equal(read, cache[table[:count]].reshape(-1, KV_HEADS, DIM)[:length])
         assert np.shares_memory(read, cache) == is_view
 
 
