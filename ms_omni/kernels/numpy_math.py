@@ -6,6 +6,7 @@ a copy.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -39,6 +40,8 @@ def joined_product(x: np.ndarray, weights: Sequence[np.ndarray], out: np.ndarray
 
 def rms_norm(x: np.ndarray, weight: np.ndarray, eps: float) -> np.ndarray:
     """x: (rows, hidden), weight: (hidden,)."""
+    if len(x) == 1:  # a number of Python's costs less than arrays of one
+        return x * weight * np.float32(1 / math.sqrt(x[0].dot(x[0]) / x.shape[1] + eps))
     squares = np.matmul(x[:, None], x[:, :, None])[:, 0]
     return x * weight / _root(squares, x.shape[1], eps)
 
