@@ -145,7 +145,8 @@ def experts(x: Tensor, weights: Tensor, experts: Tensor, gate_up: Tensor, down: 
     rows, places, counts = primitives.moe_init_routing(x, experts, gate_up.shape[0])
     counts = _as(counts, ms.int64)
     hidden = primitives.swiglu(primitives.grouped_matmul(rows, gate_up, counts))
-    return primitives.moe_token_unpermute(primitives.grouped_matmul(hidden, down, counts), places, weights)
+    rows = primitives.grouped_matmul(hidden, down, counts)
+    return primitives.moe_token_unpermute(rows, places, _as(weights, x.dtype))
 
 
 def _as(x: Tensor, dtype: Any) -> Tensor:
