@@ -1,4 +1,4 @@
-"""A decoder over rows with paged caches, of the operators of a card alone, as a decode graph would have it; and the same
+"""A decoder over rows with paged caches, of the operators of a card alone, as a decode graph has it; and the same
 in plain float32. Sizes in small, but the released heads: 8 of q to one of k and v, of size 128."""
 
 from dataclasses import dataclass
