@@ -91,12 +91,10 @@ def pick(logits: Array, uniform: float, temperature: float, top_k: int, top_p: f
 
 
 def kept(logits: Array, temperature: float, top_k: int, top_p: float) -> tuple[Array, Array]:
-    """Ids in the order of their cumulative distribution, and their chances, which sum to at most 1: the top_k
-    likeliest, and of those the fewest that reach top_p. In the order of the vocabulary where all are kept."""
+    """Ids, the likeliest first, and their chances, which sum to at most 1: the top_k likeliest, and of those the fewest
+    that reach top_p."""
     scores = logits.astype(np.float64) / temperature
     count = min(top_k, len(scores)) if top_k else len(scores)
-    if count == len(scores) and top_p >= 1:
-        return np.arange(len(scores)), softmax(scores)
     ids = np.argsort(-scores, kind="stable")[:count]
     chances = softmax(scores[ids])
     before = np.cumsum(chances) - chances

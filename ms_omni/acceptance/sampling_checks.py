@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from functools import partial
 from typing import Any
 
@@ -14,63 +15,64 @@ from ms_omni.acceptance.bench import Bench, random
 from ms_omni.acceptance.compare import close
 from ms_omni.acceptance.findings import Finding
 from ms_omni.kernels.decoder_ops import decoder_ops
-from ms_omni.runtime.sampling import Warp, penalize_repeated, pick
+from ms_omni.runtime.sampling import Sampling, SamplingTensors, penalize_repeated
 
 VOCABULARIES = {"Thinker": 152_064, "Talker": 3072, "code predictor": 2048}
 # Of Thinker, Talker and code predictor by default, and of the whole vocabulary
-WARPS = {
-    "greedy": Warp(),
-    "top-k": Warp(0.9, 50, 1.0),
-    "top-k and top-p": Warp(1.0, 50, 0.8),
-    "top-p": Warp(0.7, 0, 0.8),
-    "temperature alone": Warp(1.3, 0, 1.0),
+SETTINGS = {
+    "greedy": Sampling(),
+    "top-k": Sampling(0.9, 50, 1.0),
+    "top-k and top-p": Sampling(1.0, 50, 0.8),
+    "top-p": Sampling(0.7, 0, 0.8),
+    "temperature alone": Sampling(1.3, 0, 1.0),
 }
 CLEAR_CHANCE = 0.02  # of a token that is drawn: rounding moves the bounds between tokens by far less
 
 
 def run(bench: Bench) -> None:
     """Every way of picking that the defaults have, and those that users ask for."""
-    options = decoder_ops(bench.device).JIT_OPTIONS
+    operators = decoder_ops(bench.device)
     for part, size in VOCABULARIES.items():
-        for name, warp in WARPS.items():
+        for name, sampling in SETTINGS.items():
             if bench.quick and part != "Thinker" and name != "top-k and top-p":
                 continue
-            bench.check(f"{part}, {size} tokens: {name}", partial(_pick, options, size, warp))
-    bench.check("penalty of repeated tokens", partial(_penalty, options))
+            bench.check(f"{part}, {size} tokens: {name}", partial(_pick, operators, size, sampling))
+    bench.check("penalty of repeated tokens", partial(_penalty, operators.JIT_OPTIONS))
 
 
-def _pick(options: dict[str, Any], size: int, warp: Warp) -> Finding:
+def _pick(operators: Any, size: int, sampling: Sampling) -> Finding:
     """Random numbers in the middle of what makes them one token: the right token is known beforehand."""
     logits = random("logits", size, dtype=np.float32) * 2
     # Some tokens stand out, as in an answer, and none equals another: they are drawn often, and clearly
     places = np.random.default_rng(5).permutation(size)[:12]
     logits[places] = logits.max() + np.linspace(4, 1, 12, dtype=np.float32)
-    expected, uniforms = _known(logits, warp)
-    both = (warp.temperature, warp.top_k, warp.top_p)
+    expected, uniforms = _known(logits, sampling)
+    settings = SamplingTensors.of([sampling], size, operators)
+    sampler = operators.Sampler(1, size, settings.num_kept, f"accept {size}")
 
-    def graph(scores: Tensor, uniform: Tensor) -> Tensor:
-        return pick(scores, uniform, *both)
+    def graph(*inputs: Tensor) -> Tensor:
+        return sampler(*inputs)
 
-    compiled = ms.jit(graph, **options)
+    compiled = ms.jit(graph, **operators.JIT_OPTIONS)
     scores, wrong, said = Tensor(logits[None]), 0, ""
     for token, uniform in zip(expected, uniforms, strict=True):
         for way, function in (("outside of graphs", graph), ("in a graph", compiled)):
-            made = function(scores, Tensor(uniform, ms.float32)).asnumpy()
+            made = function(scores, Tensor([uniform], ms.float32), *settings.tensors).asnumpy()
             if made.shape != (1,) or int(made[0]) != token:
                 wrong, said = wrong + 1, said or f"{way}, first: {made.tolist()} instead of {token}"
     return Finding(float(wrong), 0.0, f"of {2 * len(expected)} tokens", said)
 
 
-def _known(logits: np.ndarray, warp: Warp) -> tuple[list[int], list[float]]:
-    if warp.temperature == 0:
+def _known(logits: np.ndarray, sampling: Sampling) -> tuple[list[int], list[float]]:
+    if sampling.temperature == 0:
         return [formulas.pick(logits, 0.5, 0, 0, 1)], [0.5]
-    ids, chances = formulas.kept(logits, warp.temperature, warp.top_k, warp.top_p)
+    ids, chances = formulas.kept(logits, sampling.temperature, sampling.top_k, sampling.top_p)
     bounds = np.cumsum(chances) / chances.sum()
     middles = bounds - chances / chances.sum() / 2
     clear = np.flatnonzero(chances / chances.sum() > CLEAR_CHANCE)
     chosen = clear[[0, len(clear) // 2, -1]]
     for place in chosen:
-        assert formulas.pick(logits, middles[place], warp.temperature, warp.top_k, warp.top_p) == ids[place]
+        assert formulas.pick(logits, middles[place], *astuple(sampling)) == ids[place]
     return [int(ids[place]) for place in chosen], [float(middles[place]) for place in chosen]
 
 
@@ -80,9 +82,6 @@ def _penalty(options: dict[str, Any]) -> Finding:
     seen = (random("seen", 1, size, dtype=np.float32) > 0.5).astype(np.float32)
     right = np.where(seen > 0, np.where(logits < 0, logits * 1.05, logits / 1.05), logits)
 
-    def graph(scores: Tensor, marks: Tensor) -> Tensor:
-        return penalize_repeated(scores, marks, 1.05)
-
-    inputs = Tensor(logits), Tensor(seen)
-    pairs = [(function(*inputs), right) for function in (graph, ms.jit(graph, **options))]
+    inputs = Tensor(logits), Tensor(seen), Tensor([1.05], ms.float32)
+    pairs = [(function(*inputs), right) for function in (penalize_repeated, ms.jit(penalize_repeated, **options))]
     return close(pairs, "float32", 4)

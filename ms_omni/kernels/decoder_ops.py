@@ -13,7 +13,8 @@ from types import ModuleType
 _MODULES = {"Ascend": "ms_omni.kernels.decoder_ops_ascend", "CPU": "ms_omni.kernels.decoder_ops_cpu"}
 
 # Once, at loading:     pack_experts; under zero3 in every layer
-# On the host:          cache_shape, cache_rows
+# On the host:          cache_shape, cache_rows, num_kept
+# For each graph:       Sampler, whose objects pick the next tokens
 # Once a token or step: prepare_mask
 # In every layer:       the others
 OPERATORS = (
@@ -32,6 +33,8 @@ OPERATORS = (
     "swiglu",
     "route",
     "experts",
+    "num_kept",
+    "Sampler",
 )
 
 

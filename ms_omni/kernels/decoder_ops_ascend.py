@@ -15,6 +15,8 @@ import numpy as np
 from mindspore import Tensor
 
 from ms_omni.kernels import decoder_ops_ascend_primitives as primitives
+from ms_omni.kernels.decoder_ops_ascend_sampler import Sampler as Sampler
+from ms_omni.kernels.decoder_ops_ascend_sampler import num_kept as num_kept
 
 # infer_boost: norms, products and casts of a graph are MindSpore's internal kernels
 JIT_OPTIONS = {"jit_level": "O0", "infer_boost": "on"}

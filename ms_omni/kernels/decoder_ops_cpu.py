@@ -16,6 +16,8 @@ from mindspore.ops import constexpr
 
 from ms_omni.kernels.decoder_ops_cpu_experts import experts as experts
 from ms_omni.kernels.decoder_ops_cpu_prefill import causal_attention as _causal_attention
+from ms_omni.kernels.decoder_ops_cpu_sampler import Sampler as Sampler
+from ms_omni.kernels.decoder_ops_cpu_sampler import num_kept as num_kept
 
 JIT_OPTIONS = {"jit_level": "O0"}
 TOKENS_IN_NUMPY = True  # one token goes through whole layers in `numpy_blocks`, in float32

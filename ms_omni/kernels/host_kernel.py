@@ -15,13 +15,20 @@ _made: Counter[str] = Counter()
 Spec = tuple[Any, tuple[int, ...]]  # MindSpore dtype, shape
 
 
-def host_kernel(function: Callable[..., Any], inputs: Sequence[Spec], outputs: Sequence[Spec], name: str) -> Any:
+def host_kernel(
+    function: Callable[..., Any],
+    inputs: Sequence[Spec],
+    outputs: Sequence[Spec],
+    name: str,
+    *,
+    has_effects: bool = True,
+) -> Any:
     """The operator, to be called with a tuple of tensors; returns a tuple. `function`, an object of some class, gets
-    copies of the tensors and Python numbers for those of shape (). It may have effects beyond what it returns: calls
-    stay in their order. MindSpore keeps every function that it was ever given; of this one only the operator keeps
-    hold, and with it the weights that it reads.
+    copies of the tensors and Python numbers for those of shape (). MindSpore keeps every function that it was ever
+    given; of this one only the operator keeps hold, and with it the weights that it reads.
 
-    name: what a graph out of MindSpore's compile cache finds the function by; the same one again counts on."""
+    has_effects: whether the function does more than return something; calls then stay in their order. name: what a
+    graph out of MindSpore's compile cache finds the function by; the same one again counts on."""
     held = weakref.ref(function)
 
     def call(*arrays: Any) -> Any:
@@ -29,7 +36,7 @@ def host_kernel(function: Callable[..., Any], inputs: Sequence[Spec], outputs: S
 
     types, shapes = zip(*inputs, strict=True)
     out_types, out_shapes = zip(*outputs, strict=True)
-    kernel = PyFunc(call, list(types), list(shapes), list(out_types), list(out_shapes), stateful=True)
+    kernel = PyFunc(call, list(types), list(shapes), list(out_types), list(out_shapes), stateful=has_effects)
     kernel.function = function
     kernel.number = give_number(kernel, call, name)
     return kernel

@@ -24,12 +24,12 @@ from ms_omni.parallel.table import ZERO3_LAYERS, check_world
 from ms_omni.parallel.world import World
 from ms_omni.runtime.decoder import StackedDecoder
 from ms_omni.runtime.decoder_spec import DecoderSpec
-from ms_omni.runtime.fused_talker import FusedTalker, TalkerWarp
+from ms_omni.runtime.fused_talker import FusedTalker, TalkerSampling
 from ms_omni.runtime.fused_thinker import FusedThinker, ThinkerStep
 from ms_omni.runtime.graph_cache import GraphCache
 from ms_omni.runtime.lockstep import Lockstep
 from ms_omni.runtime.results import Answer, Listener, Question, Stopwatch
-from ms_omni.runtime.sampling import GREEDY, Warp
+from ms_omni.runtime.sampling import GREEDY, Sampling
 from ms_omni.runtime.share import Share
 from ms_omni.stages import stage
 
@@ -102,7 +102,7 @@ class FusedRuntime:
         watch, sampling = Stopwatch(time.perf_counter), question.sampling
         steps = self._thinker.steps(
             question.inputs,
-            _warp(sampling.thinker_temperature, sampling.thinker_top_k, sampling.thinker_top_p),
+            _sampling(sampling.thinker_temperature, sampling.thinker_top_k, sampling.thinker_top_p),
             sampling.thinker_max_new_tokens or 1,
             [] if sampling.ignore_eos else question.stop_ids,
             sampling.seed,
@@ -191,7 +191,7 @@ class _Speech:
                 prompt,
                 self._text,
                 question.inputs,
-                _talker_warp(question.sampling),
+                _talker_sampling(question.sampling),
                 question.sampling.talker_max_new_tokens or 2,
                 question.sampling.seed,
             )
@@ -216,10 +216,10 @@ class _Speech:
             self._listener.frames(self._made[-1][:, None])
 
 
-def _talker_warp(sampling: SamplingParams) -> TalkerWarp:
-    talker = _warp(sampling.talker_temperature, sampling.talker_top_k, sampling.talker_top_p)
-    codes = Warp(1.0, CODE_PREDICTOR_SAMPLING["top_k"], CODE_PREDICTOR_SAMPLING["top_p"])
-    return TalkerWarp(
+def _talker_sampling(sampling: SamplingParams) -> TalkerSampling:
+    talker = _sampling(sampling.talker_temperature, sampling.talker_top_k, sampling.talker_top_p)
+    codes = Sampling(1.0, CODE_PREDICTOR_SAMPLING["top_k"], CODE_PREDICTOR_SAMPLING["top_p"])
+    return TalkerSampling(
         talker,
         GREEDY if talker == GREEDY else codes,
         float(sampling.talker_repetition_penalty or 1.0),
@@ -227,7 +227,7 @@ def _talker_warp(sampling: SamplingParams) -> TalkerWarp:
     )
 
 
-def _warp(temperature: float | None, top_k: int | None, top_p: float | None) -> Warp:
+def _sampling(temperature: float | None, top_k: int | None, top_p: float | None) -> Sampling:
     if not temperature:
         return GREEDY
-    return Warp(float(temperature), int(top_k or 0), float(1.0 if top_p is None else top_p))
+    return Sampling(float(temperature), int(top_k or 0), float(1.0 if top_p is None else top_p))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from ms_omni.runtime.graph_cache import GraphCache, compiled
 from ms_omni.runtime.kv_cache import KeyValueCache
 from ms_omni.runtime.lockstep import Lockstep, Work
 from ms_omni.runtime.results import NUM_TALKER_SPECIALS
-from ms_omni.runtime.sampling import GREEDY, UniformStream, Warp, penalize_repeated, pick
+from ms_omni.runtime.sampling import GREEDY, Sampling, SamplingTensors, UniformStream, penalize_repeated
 from ms_omni.runtime.token_step import TokenStep
 from ms_omni.stages import stage
 
@@ -31,43 +31,76 @@ SUPPRESSED = -1e30
 
 
 @dataclass(frozen=True)
-class TalkerWarp:
+class TalkerSampling:
     """How a Talker picks the first code of a frame, and its code predictor the others."""
 
-    talker: Warp
-    predictor: Warp
+    talker: Sampling
+    predictor: Sampling
     repetition_penalty: float
     is_eos_suppressed: bool
+
+
+@dataclass(frozen=True)
+class TalkerTensors:
+    """`TalkerSampling` of every row of a call, on the device. penalty: float32 (rows,). suppressed: float32 (rows,
+    vocab), to add to the logits."""
+
+    talker: SamplingTensors
+    predictor: SamplingTensors
+    penalty: Tensor
+    suppressed: Tensor
+
+    @property
+    def num_kept(self) -> tuple[int, int]:
+        """Of the Talker and of its code predictor."""
+        return self.talker.num_kept, self.predictor.num_kept
+
+    @property
+    def first_code(self) -> tuple[Tensor, ...]:
+        """In the order of the arguments of `TalkerGraph.choose`."""
+        return (self.penalty, self.suppressed, *self.talker.tensors)
 
 
 class TalkerGraph(nn.Cell):
     """From one frame's first code to the next frame's."""
 
-    def __init__(self, parts: FusedTalker, cache: KeyValueCache, warp: TalkerWarp) -> None:
+    def __init__(self, parts: FusedTalker, cache: KeyValueCache, num_kept: tuple[int, int]) -> None:
+        """num_kept: of the TalkerTensors that it is for."""
         super().__init__()
         self.ops, self.world = parts.decoder.ops, parts.decoder.world
-        name = f"{cache.name} {warp}"
+        name = f"{cache.name} {num_kept}"
         self.talker = TokenStep(parts.decoder, cache, name)
         self.predictor = TokenStep(parts.predictor, parts.predictor_cache, name)
         self.embed, self.head = parts.shell.model.codec_embedding.weight, parts.shell.codec_head.weight
         # Tuples, not lists: MindSpore's compile cache gives a graph only the Parameters that its cell has registered
         self.code_embeds, self.code_heads = ParameterTuple(parts.code_embeds), ParameterTuple(parts.code_heads)
-        self.suppressed = parts.suppressed(warp.is_eos_suppressed)
         config = parts.config
         self.num_first = config.text_config.vocab_size
         self.num_codes = config.code_predictor_config.vocab_size
         self.vocabulary = Tensor(np.arange(self.num_first, dtype=np.int32)[None])
-        self.temperature, self.top_k, self.top_p = warp.talker.temperature, warp.talker.top_k, warp.talker.top_p
-        self.code_warp = (warp.predictor.temperature, warp.predictor.top_k, warp.predictor.top_p)
-        self.penalty, self.num_residuals = warp.repetition_penalty, len(parts.code_heads)
-        numbers = self.talker.kernel_numbers + self.predictor.kernel_numbers
+        self.num_residuals = len(parts.code_heads)
+        self.sampler = self.ops.Sampler(1, self.num_first, num_kept[0], name)
+        self.code_sampler = self.ops.Sampler(1, self.num_codes, num_kept[1], f"{name} residual")
+        cells = (self.talker, self.predictor, self.sampler, self.code_sampler)
+        numbers = tuple(number for cell in cells for number in cell.kernel_numbers)
         self.run = compiled(self.step, self.ops.JIT_OPTIONS, parts.graphs, f"{name} {numbers}")
 
-    def choose(self, hidden: Tensor, seen: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
-        """hidden: (1, hidden), normed. The first code of a frame, int32 (1,), and what has been seen since."""
+    def choose(
+        self,
+        hidden: Tensor,
+        seen: Tensor,
+        uniform: Tensor,
+        penalty: Tensor,
+        suppressed: Tensor,
+        temperature: Tensor,
+        top_k: Tensor,
+        top_p: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """hidden: (1, hidden), normed. uniform: float32 (1,). The others: of TalkerTensors. The first code of a frame,
+        int32 (1,), and what has been seen since."""
         scores = logits(hidden, self.head, self.world, self.num_first).astype(ms.float32)
-        scores = penalize_repeated(scores, seen, self.penalty) + self.suppressed
-        token = pick(scores, uniform, self.temperature, self.top_k, self.top_p)
+        scores = penalize_repeated(scores, seen, penalty) + suppressed
+        token = self.sampler(scores, uniform, temperature, top_k, top_p)
         return token, ops.maximum(seen, (self.vocabulary == token).astype(ms.float32))
 
     def step(
@@ -79,20 +112,40 @@ class TalkerGraph(nn.Cell):
         position: Tensor,
         rope_position: Tensor,
         uniform: Tensor,
+        penalty: Tensor,
+        suppressed: Tensor,
+        temperature: Tensor,
+        top_k: Tensor,
+        top_p: Tensor,
+        code_temperature: Tensor,
+        code_top_k: Tensor,
+        code_top_p: Tensor,
     ) -> Any:
         """hidden: (1, hidden), what `token`, int32 (1,), was picked from. seen: float32 (1, vocab). text: (1, hidden),
         to add to this frame. position: int32 (), the next cache row; rope_position: float32 (). uniform: float32
-        (num_code_groups,). Returns this frame's codes and the next token, int32 (num_code_groups + 1,), to be read at
-        once, and the next hidden, token, seen."""
-        total, codes = self.predict(hidden, token, text, position - position, uniform)
+        (num_code_groups, 1), the first for the next token. The others: of TalkerTensors. Returns this frame's codes and
+        the next token, int32 (num_code_groups + 1,), to be read at once, and the next hidden, token, seen."""
+        total, codes = self.predict(
+            hidden, token, text, position - position, uniform, code_temperature, code_top_k, code_top_p
+        )
         # The sum of the codes that all ranks are about to agree on, not of this one's, which may differ by a rounding
         total, gathered = self.talker.gather_before(agreed(total, self.world))
         hidden, _ = self.talker.decode(total, rope_position, position, gathered)
-        token, seen = self.choose(hidden, seen, uniform[0])
+        token, seen = self.choose(hidden, seen, uniform[0], penalty, suppressed, temperature, top_k, top_p)
         made = agreed(ops.concat(codes + (token,), 0), self.world)
         return made, hidden, made[self.num_residuals + 1 :], seen
 
-    def predict(self, hidden: Tensor, token: Tensor, text: Tensor, place: Tensor, uniform: Tensor) -> Any:
+    def predict(
+        self,
+        hidden: Tensor,
+        token: Tensor,
+        text: Tensor,
+        place: Tensor,
+        uniform: Tensor,
+        temperature: Tensor,
+        top_k: Tensor,
+        top_p: Tensor,
+    ) -> Any:
         """The code predictor's part of `step`. place: int32 (), 0. Returns what the Talker reads next, (1, hidden), and
         the frame's codes, int32 (1,) each."""
         gathered = self.predictor.gather()
@@ -104,7 +157,7 @@ class TalkerGraph(nn.Cell):
             place = place + 1
             state, _ = self.predictor.decode(x, place.astype(ms.float32), place, gathered)
             scores = logits(state, self.code_heads[i], self.world, self.num_codes).astype(ms.float32)
-            code = pick(scores, uniform[i + 1], self.code_warp[0], self.code_warp[1], self.code_warp[2])
+            code = self.code_sampler(scores, uniform[i + 1], temperature, top_k, top_p)
             x = lookup(self.code_embeds[i], code, self.world, self.num_codes)
             summands, codes = summands + (x,), codes + (code,)
         # Rounded once; sums of two would each be rounded in half precision
@@ -113,7 +166,8 @@ class TalkerGraph(nn.Cell):
 
 
 class FusedTalker:
-    """Graphs of one Talker, kept by cache capacity and way of picking. last_graph: the one that was last used."""
+    """Graphs of one Talker, kept by cache capacity and by how much of the vocabularies they look at. last_graph: the
+    one that was last used."""
 
     def __init__(
         self,
@@ -130,21 +184,29 @@ class FusedTalker:
         self.code_embeds: list[Parameter] = [e.weight for e in shell.code_predictor.model.codec_embedding]
         self.code_heads: list[Parameter] = [head.weight for head in shell.code_predictor.lm_head]
         self.predictor_cache = predictor.new_cache(predictor_capacity(config.num_code_groups), "code_predictor")
-        self._graphs: dict[tuple[int, TalkerWarp], TalkerGraph] = {}
+        self._graphs: dict[tuple[int, tuple[int, int]], TalkerGraph] = {}
         self.last_graph: TalkerGraph | None = None
         self._pool = CachePool(decoder, "talker")
         self._lockstep = lockstep
         self._spare: TalkerGraph | None = None
+        self._greedy = self.tensors([TalkerSampling(GREEDY, GREEDY, 1.0, False)])
         lockstep.register(Work.TALKER_PREFILL, decoder.accompany)
         lockstep.register(Work.TALKER_FRAME, self._accompany)
 
-    def suppressed(self, with_eos: bool) -> Tensor:
-        """float32 (1, vocab), to add: the ids at the end are no codes, except, mostly, the end of speech."""
-        mask = np.zeros((1, self.config.text_config.vocab_size), np.float32)
-        mask[:, max(mask.shape[1] - NUM_TALKER_SPECIALS, 0) :] = SUPPRESSED
-        if not with_eos:
-            mask[:, self.config.codec_eos_token_id] = 0
-        return Tensor(mask)
+    def tensors(self, rows: Sequence[TalkerSampling]) -> TalkerTensors:
+        """The ids at the end of the vocabulary are no codes, except, mostly, the end of speech."""
+        first, codes = self.config.text_config.vocab_size, self.config.code_predictor_config.vocab_size
+        suppressed = np.zeros((len(rows), first), np.float32)
+        suppressed[:, max(first - NUM_TALKER_SPECIALS, 0) :] = SUPPRESSED
+        for row, sampling in zip(suppressed, rows, strict=True):
+            if not sampling.is_eos_suppressed:
+                row[self.config.codec_eos_token_id] = 0
+        return TalkerTensors(
+            SamplingTensors.of([row.talker for row in rows], first, self.decoder.ops),
+            SamplingTensors.of([row.predictor for row in rows], codes, self.decoder.ops),
+            Tensor(np.array([row.repetition_penalty for row in rows], np.float32)),
+            Tensor(suppressed),
+        )
 
     def missing_cache_bytes(self, num_prompt: int, max_new_tokens: int) -> int:
         """As `Runtime.missing_cache_bytes`."""
@@ -155,7 +217,7 @@ class FusedTalker:
         prompt: TalkerPrompt,
         text: TrailingText,
         inputs: Mapping[str, Any],
-        warp: TalkerWarp,
+        sampling: TalkerSampling,
         max_new_tokens: int,
         seed: int | None,
     ) -> Generator[np.ndarray | None, None, bool]:
@@ -169,15 +231,16 @@ class FusedTalker:
             host(prompt.input_ids), inputs.get("image_grid_thw"), inputs.get("video_grid_thw"), False,
             None if mask is None else host(mask).sum(-1), inputs.get("video_second_per_grid"),
         )  # fmt: skip
+        settings = self.tensors([sampling])
         num_groups, eos = self.config.num_code_groups, self.config.codec_eos_token_id
         with stage("talker_prefill"):
-            graph = self._graph(cache, warp)
+            graph = self._graph(cache, settings.num_kept)
             hidden, _ = self._lockstep.prefill(
                 Work.TALKER_PREFILL, self.decoder, prompt.inputs_embeds[0], positions, cache, [], -1
             )
             hidden = hidden[-1:]
             seen = mint.zeros((1, self.config.text_config.vocab_size), dtype=ms.float32)
-            token, seen = graph.choose(hidden, seen, uniforms.draw(1)[0])
+            token, seen = graph.choose(hidden, seen, uniforms.draw(1), *settings.first_code)
             token = agreed(token, self.decoder.world)
             has_ended = int(token.asnumpy()[0]) == eos
         for frame in range(max_new_tokens - 1):
@@ -190,9 +253,9 @@ class FusedTalker:
                 cache = self._pool.reaching(cache, position)
                 arguments = (
                     hidden, token, seen, row, Tensor(position, ms.int32), Tensor(position + delta, ms.float32),
-                    uniforms.draw(num_groups),
+                    uniforms.draw(num_groups, 1), *settings.first_code, *settings.predictor.tensors,
                 )  # fmt: skip
-                made, hidden, token, seen = self._run(self._graph(cache, warp), arguments)
+                made, hidden, token, seen = self._run(self._graph(cache, settings.num_kept), arguments)
                 codes = made.asnumpy()
             yield codes[:num_groups]
             has_ended = int(codes[num_groups]) == eos
@@ -205,16 +268,17 @@ class FusedTalker:
         """A frame of another rank's Talker: one of our own, of no conversation."""
         if self._spare is None:
             cache = self.decoder.new_cache(SMALLEST_CACHE, "talker.spare")
-            self._spare = TalkerGraph(self, cache, TalkerWarp(GREEDY, GREEDY, 1.0, False))
+            self._spare = TalkerGraph(self, cache, self._greedy.num_kept)
         nothing = mint.zeros((1, self.decoder.spec.hidden_size), dtype=self.decoder.dtype)
         seen = mint.zeros((1, self.config.text_config.vocab_size), dtype=ms.float32)
         place = Tensor(0, ms.int32), Tensor(0, ms.float32)
-        uniform = Tensor(np.zeros(self.config.num_code_groups, np.float32))
-        self._spare.run(nothing, Tensor(np.zeros(1, np.int32)), seen, nothing, *place, uniform)
+        uniform = Tensor(np.zeros((self.config.num_code_groups, 1), np.float32))
+        settings = (*self._greedy.first_code, *self._greedy.predictor.tensors)
+        self._spare.run(nothing, Tensor(np.zeros(1, np.int32)), seen, nothing, *place, uniform, *settings)
 
-    def _graph(self, cache: KeyValueCache, warp: TalkerWarp) -> TalkerGraph:
-        key = (cache.capacity, warp)
+    def _graph(self, cache: KeyValueCache, num_kept: tuple[int, int]) -> TalkerGraph:
+        key = (cache.capacity, num_kept)
         if key not in self._graphs:
-            self._graphs[key] = TalkerGraph(self, cache, warp)
+            self._graphs[key] = TalkerGraph(self, cache, num_kept)
         self.last_graph = self._graphs[key]
         return self.last_graph

@@ -19,7 +19,7 @@ from ms_omni.runtime.decoder import StackedDecoder
 from ms_omni.runtime.graph_cache import GraphCache, compiled
 from ms_omni.runtime.kv_cache import KeyValueCache
 from ms_omni.runtime.lockstep import Lockstep, Work
-from ms_omni.runtime.sampling import GREEDY, UniformStream, Warp, pick
+from ms_omni.runtime.sampling import GREEDY, Sampling, SamplingTensors, UniformStream
 from ms_omni.runtime.token_step import TokenStep
 from ms_omni.stages import stage
 
@@ -34,24 +34,34 @@ class ThinkerGraph(nn.Cell):
         decoder: StackedDecoder,
         shell: Any,
         cache: KeyValueCache,
-        warp: Warp,
+        num_kept: int,
         accept_layer: int,
         graphs: GraphCache | None,
     ) -> None:
+        """num_kept: of the SamplingTensors that it is for."""
         super().__init__()
-        name = f"{cache.name} {warp} {TOKENS_PER_CALL} {accept_layer}"
+        name = f"{cache.name} {num_kept} {TOKENS_PER_CALL} {accept_layer}"
         self.ops, self.token_step = decoder.ops, TokenStep(decoder, cache, name, accept_layer)
         self.embed, self.head = shell.model.embed_tokens.weight, shell.lm_head.weight
-        self.temperature, self.top_k, self.top_p = warp.temperature, warp.top_k, warp.top_p
         self.num_steps, self.world = TOKENS_PER_CALL, decoder.world
         self.num_words = shell.config.text_config.vocab_size
-        numbered = f"{name} {self.token_step.kernel_numbers}"
+        self.sampler = self.ops.Sampler(1, self.num_words, num_kept, name)
+        numbered = f"{name} {self.token_step.kernel_numbers + self.sampler.kernel_numbers}"
         self.run = compiled(self.step, decoder.ops.JIT_OPTIONS, graphs, numbered)
 
-    def step(self, token: Tensor, position: Tensor, rope_position: Tensor, uniform: Tensor) -> Any:
+    def step(
+        self,
+        token: Tensor,
+        position: Tensor,
+        rope_position: Tensor,
+        uniform: Tensor,
+        temperature: Tensor,
+        top_k: Tensor,
+        top_p: Tensor,
+    ) -> Any:
         """token: int32 (1,), the last one. position: int32 (), its cache row; rope_position: float32 (). uniform:
-        float32 (steps,). Returns the next ones, int32 (steps,), and of the tokens read the embeddings and the hidden
-        states at the accepted layer, (steps, hidden) each."""
+        float32 (steps, 1). The others: of SamplingTensors. Returns the next ones, int32 (steps,), and of the tokens
+        read the embeddings and the hidden states at the accepted layer, (steps, hidden) each."""
         tokens: Any = ()
         embeds: Any = ()
         kept: Any = ()
@@ -60,7 +70,7 @@ class ThinkerGraph(nn.Cell):
             x = lookup(self.embed, token, self.world, self.num_words)
             hidden, accepted = self.token_step.decode(x, rope_position + ahead, position + ahead, gathered)
             scores = logits(hidden, self.head, self.world, self.num_words).astype(ms.float32)
-            token = agreed(pick(scores, uniform[ahead], self.temperature, self.top_k, self.top_p), self.world)
+            token = agreed(self.sampler(scores, uniform[ahead], temperature, top_k, top_p), self.world)
             tokens, embeds, kept = tokens + (token,), embeds + (x,), kept + (accepted,)
         return ops.concat(tokens, 0), ops.concat(embeds, 0), ops.concat(kept, 0)
 
@@ -77,17 +87,19 @@ class ThinkerStep:
 
 
 class FusedThinker:
-    """Graphs of one Thinker, kept by cache capacity and way of picking."""
+    """Graphs of one Thinker, kept by cache capacity and by how much of the vocabulary they look at."""
 
     def __init__(
         self, shell: Any, decoder: StackedDecoder, accept_layer: int, graphs: GraphCache | None, lockstep: Lockstep
     ):
         """shell: a corrected Thinker without decoder layers: encoders, embeddings, head. graphs: kept on disk."""
         self.shell, self.decoder, self.accept_layer, self._kept = shell, decoder, accept_layer, graphs
-        self._graphs: dict[tuple[int, Warp], ThinkerGraph] = {}
+        self._graphs: dict[tuple[int, int], ThinkerGraph] = {}
+        self._samplers: dict[int, Any] = {}  # outside of graphs: of the first new token
         self._pool = CachePool(decoder, "thinker")
         self._lockstep = lockstep
         self._spare: ThinkerGraph | None = None
+        self._greedy = SamplingTensors.of([GREEDY], shell.config.text_config.vocab_size, decoder.ops)
         lockstep.register(Work.THINKER_PREFILL, decoder.accompany)
         lockstep.register(Work.THINKER_STEP, self._accompany)
 
@@ -98,7 +110,7 @@ class FusedThinker:
     def steps(
         self,
         inputs: Mapping[str, Any],
-        warp: Warp,
+        sampling: Sampling,
         max_new_tokens: int,
         stop_ids: list[int],
         seed: int | None,
@@ -113,11 +125,12 @@ class FusedThinker:
         cache = self._pool.start(num_prompt, max_new_tokens)
         uniforms = UniformStream(seed, RANDOM_STAGE)
         world, num_words = self.decoder.world, self.shell.config.text_config.vocab_size
+        settings = SamplingTensors.of([sampling], num_words, self.decoder.ops)
         with stage("thinker_prefill"):
             hidden, embeds, accepted, delta = self._prefill(inputs, ids, cache, use_audio_in_video, keep_hidden)
             scores = logits(hidden, self.shell.lm_head.weight, world, num_words).astype(ms.float32)
-            picked = pick(scores, uniforms.draw(1)[0], warp.temperature, warp.top_k, warp.top_p)
-            token = agreed(picked, world)
+            sampler = self._sampler(settings.num_kept)
+            token = agreed(sampler(scores, uniforms.draw(1), *settings.tensors), world)
             last, count = int(token.asnumpy()[0]), 1
         yield ThinkerStep([last], embeds, accepted)
         while count < max_new_tokens and last not in stop_ids:
@@ -125,8 +138,8 @@ class FusedThinker:
             with stage("thinker_decode"):
                 cache = self._pool.reaching(cache, position + TOKENS_PER_CALL - 1)
                 places = Tensor(position, ms.int32), Tensor(position + delta, ms.float32)
-                arguments = (token, *places, uniforms.draw(TOKENS_PER_CALL))
-                made, embeds, accepted = self._run(self._graph(cache, warp), arguments)
+                arguments = (token, *places, uniforms.draw(TOKENS_PER_CALL, 1), *settings.tensors)
+                made, embeds, accepted = self._run(self._graph(cache, settings.num_kept), arguments)
                 token = made[-1:]
                 fresh = _until_stop(made.asnumpy().tolist()[: max_new_tokens - count], stop_ids)
             last, count = fresh[-1], count + len(fresh)
@@ -162,16 +175,25 @@ class FusedThinker:
         """A step of another rank's Thinker: one of our own, of no conversation."""
         if self._spare is None:
             cache = self.decoder.new_cache(SMALLEST_CACHE, "thinker.spare")
-            self._spare = ThinkerGraph(self.decoder, self.shell, cache, GREEDY, self.accept_layer, self._kept)
+            self._spare = self._new_graph(cache, self._greedy.num_kept)
         place = Tensor(0, ms.int32), Tensor(0, ms.float32)
-        uniform = Tensor(np.zeros(TOKENS_PER_CALL, np.float32))
-        self._spare.run(Tensor(np.zeros(1, np.int32)), *place, uniform)
+        uniform = Tensor(np.zeros((TOKENS_PER_CALL, 1), np.float32))
+        self._spare.run(Tensor(np.zeros(1, np.int32)), *place, uniform, *self._greedy.tensors)
 
-    def _graph(self, cache: KeyValueCache, warp: Warp) -> ThinkerGraph:
-        key = (cache.capacity, warp)
+    def _graph(self, cache: KeyValueCache, num_kept: int) -> ThinkerGraph:
+        key = (cache.capacity, num_kept)
         if key not in self._graphs:
-            self._graphs[key] = ThinkerGraph(self.decoder, self.shell, cache, warp, self.accept_layer, self._kept)
+            self._graphs[key] = self._new_graph(cache, num_kept)
         return self._graphs[key]
+
+    def _new_graph(self, cache: KeyValueCache, num_kept: int) -> ThinkerGraph:
+        return ThinkerGraph(self.decoder, self.shell, cache, num_kept, self.accept_layer, self._kept)
+
+    def _sampler(self, num_kept: int) -> Any:
+        if num_kept not in self._samplers:
+            num_words = self.shell.config.text_config.vocab_size
+            self._samplers[num_kept] = self.decoder.ops.Sampler(1, num_words, num_kept, "thinker prompt")
+        return self._samplers[num_kept]
 
 
 def _until_stop(tokens: list[int], stop_ids: list[int]) -> list[int]:

@@ -1,52 +1,55 @@
-"""Picking the next token on the device: greedy, or temperature, top-k and top-p with random numbers from the host."""
+"""How the rows of a decode call pick their next tokens: settings and random numbers are inputs of graphs."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import mindspore as ms
 import numpy as np
 from mindspore import Tensor, ops
 
 
 @dataclass(frozen=True)
-class Warp:
-    """How one stage picks. temperature 0 is greedy; top_k 0 keeps every token; top_p 1 keeps all of those. Constants of
-    a compiled graph: another Warp is another graph."""
+class Sampling:
+    """How one stage of one conversation picks. temperature 0 is greedy; top_k 0 keeps every token; top_p 1 keeps all of
+    those."""
 
     temperature: float = 0.0
     top_k: int = 0
     top_p: float = 1.0
 
 
-GREEDY = Warp()
+GREEDY = Sampling()
 
 
-def pick(logits: Tensor, uniform: Tensor, temperature: float, top_k: int, top_p: float) -> Tensor:
-    """logits: float32 (1, vocab). uniform: float32 (), from [0, 1). Returns int32 (1,).
+@dataclass(frozen=True)
+class SamplingTensors:
+    """`Sampling` of every row of a call, on the device, as a `Sampler` reads it.
 
-    As transformers' warpers in their order: temperature, the k likeliest, then the fewest likeliest whose probabilities
-    reach top_p; one is drawn by inverting the cumulative distribution at `uniform`."""
-    if temperature == 0:
-        return ops.argmax(logits, -1).astype(ms.int32)
-    scores = logits / temperature
-    num_kept = scores.shape[-1]
-    if 0 < top_k < num_kept:
-        num_kept = top_k
-    ids = scores  # replaced below; graphs want every name bound
-    is_sorted = num_kept < scores.shape[-1] or top_p < 1
-    if is_sorted:
-        scores, ids = ops.topk(scores, num_kept)
-    chances = ops.softmax(scores, -1)
-    if top_p < 1:
-        reached_before = ops.cumsum(chances, -1) - chances
-        chances = chances * (reached_before < top_p).astype(ms.float32)
-    cumulative = ops.cumsum(chances, -1)
-    at_or_below = (cumulative <= uniform * cumulative[:, num_kept - 1 :]).astype(ms.float32)
-    place = ops.minimum(at_or_below.sum(-1), num_kept - 1).astype(ms.int32)
-    if is_sorted:
-        return ops.gather(ids.reshape(-1), place, 0).astype(ms.int32)
-    return place
+    num_kept: how many tokens of the vocabulary the device has to look at, 1 where all rows are greedy: a constant of
+    graphs, of which each device has a few values. temperature, top_p: float32, top_k: int32, (rows,) each."""
+
+    num_kept: int
+    temperature: Tensor
+    top_k: Tensor
+    top_p: Tensor
+
+    @classmethod
+    def of(cls, rows: Sequence[Sampling], vocabulary: int, operators: Any) -> SamplingTensors:
+        """operators: the module of decoder_ops. A greedy row keeps the likeliest token alone."""
+        kept = [1 if not row.temperature else min(row.top_k or vocabulary, vocabulary) for row in rows]
+        return cls(
+            operators.num_kept(max(kept), vocabulary),
+            Tensor(np.array([row.temperature or 1.0 for row in rows], np.float32)),
+            Tensor(np.array(kept, np.int32)),
+            Tensor(np.array([row.top_p if row.temperature else 1.0 for row in rows], np.float32)),
+        )
+
+    @property
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
+        """In the order of `Sampler`'s arguments."""
+        return self.temperature, self.top_k, self.top_p
 
 
 class UniformStream:
@@ -63,10 +66,10 @@ class UniformStream:
         return Tensor(self._generator.random(shape, dtype=np.float32))
 
 
-def penalize_repeated(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
-    """logits, seen: float32 (1, vocab), seen 1 where a token was made before. Divides positive logits of those by
-    `penalty` and multiplies negative ones (transformers `RepetitionPenaltyLogitsProcessor`)."""
-    if penalty == 1:
-        return logits
-    punished = ops.select(logits < 0, logits * penalty, logits / penalty)
+def penalize_repeated(logits: Tensor, seen: Tensor, penalty: Tensor) -> Tensor:
+    """logits, seen: float32 (rows, vocab), seen 1 where a token was made before. penalty: float32 (rows,), 1 for none.
+    Divides positive logits of those by it and multiplies negative ones (transformers
+    `RepetitionPenaltyLogitsProcessor`)."""
+    by_row = penalty.reshape(-1, 1)
+    punished = ops.select(logits < 0, logits * by_row, logits / by_row)
     return ops.select(seen > 0, punished, logits)

@@ -83,9 +83,13 @@ def test_picks_are_the_cpus(cpu, warp):
     import mindspore as ms
     from mindspore import Tensor
 
-    from ms_omni.runtime.sampling import pick
+    from ms_omni.kernels import decoder_ops_cpu
+    from ms_omni.runtime.sampling import Sampling, SamplingTensors
 
     logits = values(40) * 3
+    settings = SamplingTensors.of([Sampling(*warp)], 40, decoder_ops_cpu)
+    sampler = decoder_ops_cpu.Sampler(1, 40, settings.num_kept, "test")
     for uniform in (0.01, 0.37, 0.93):
-        made = pick(Tensor(logits[None].astype(np.float32)), Tensor(uniform, ms.float32), *warp)
+        scores = Tensor(logits[None].astype(np.float32))
+        made = sampler(scores, Tensor([uniform], ms.float32), *settings.tensors)
         assert int(made.asnumpy()[0]) == formulas.pick(logits.astype(np.float32), uniform, *warp)

@@ -1,6 +1,6 @@
 """Makes the fused engine say given ids and codes at given places; everywhere else it chooses greedily, as it would.
 
-The picks of its graphs take a random number each, which greedy picking does not look at. Here it says what to pick: -1
+Every choice takes a random number each, which greedy picking does not look at. Here it says what to pick: -1
 the likeliest, any other number that id.
 """
 
@@ -8,20 +8,28 @@ from __future__ import annotations
 
 import mindspore as ms
 import numpy as np
-from mindspore import Tensor, ops
+from mindspore import Tensor, nn, ops
 
+from ms_omni.kernels import decoder_ops_ascend, decoder_ops_cpu
 from ms_omni.runtime import fused_talker, fused_thinker
 
 Forced = dict[int, int]
 _forced: dict[int, Forced] = {fused_thinker.RANDOM_STAGE: {}, fused_talker.RANDOM_STAGE: {}}
 
 
-def pick(logits: Tensor, uniform: Tensor, temperature: float, top_k: int, top_p: float) -> Tensor:
-    """logits: float32 (1, vocab). uniform: float32 (), -1 or an id. int32 (1,)."""
-    likeliest = ops.argmax(logits, -1).astype(ms.int32)
-    wanted = uniform.reshape(1).astype(ms.int32)
-    is_free = ops.less(wanted, 0).astype(ms.int32)
-    return likeliest * is_free + wanted * (1 - is_free)
+class Sampler(nn.Cell):
+    """Stands for the device's."""
+
+    def __init__(self, rows: int, vocabulary: int, num_kept: int, name: str):
+        super().__init__()
+        self.kernel_numbers = ()
+
+    def construct(self, logits: Tensor, uniform: Tensor, temperature: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:
+        """logits: float32 (rows, vocab). uniform: float32 (rows,), -1 or an id. int32 (rows,)."""
+        likeliest = ops.argmax(logits, -1).astype(ms.int32)
+        wanted = uniform.astype(ms.int32)
+        is_free = ops.less(wanted, 0).astype(ms.int32)
+        return likeliest * is_free + wanted * (1 - is_free)
 
 
 class Stream:
@@ -31,16 +39,17 @@ class Stream:
         self._ids, self._place = _forced[stage], 0
 
     def draw(self, *shape: int) -> Tensor:
-        (count,) = shape
-        places = range(self._place, self._place + count)
-        self._place += count
-        return Tensor(np.array([self._ids.get(place, -1) for place in places], np.float32))
+        places = range(self._place, self._place + shape[0])
+        self._place += shape[0]
+        return Tensor(np.array([self._ids.get(place, -1) for place in places], np.float32).reshape(shape))
 
 
 def install() -> None:
     """Before an engine makes its graphs."""
     for module in (fused_thinker, fused_talker):
-        module.pick, module.UniformStream = pick, Stream
+        module.UniformStream = Stream
+    for module in (decoder_ops_ascend, decoder_ops_cpu):
+        module.Sampler = Sampler
 
 
 def say(thinker: Forced, talker: Forced) -> None:

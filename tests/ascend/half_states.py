@@ -34,8 +34,8 @@ from ms_omni.models.talker_prompt import TrailingText, build_talker_prompt
 from ms_omni.parallel.vocabulary import logits
 from ms_omni.runtime import fused_thinker
 from ms_omni.runtime.capacities import capacity
-from ms_omni.runtime.fused_talker import TalkerGraph, TalkerWarp
-from ms_omni.runtime.sampling import GREEDY
+from ms_omni.runtime.fused_talker import TalkerGraph, TalkerSampling
+from ms_omni.runtime.sampling import GREEDY, SamplingTensors
 from ms_omni.runtime.token_step import TokenStep
 
 
@@ -155,12 +155,13 @@ class Answering:
             hidden, accepted = decoder.prefill(embeds[0], positions, cache, levels, thinker.accept_layer)
         self.thinker_logits(hidden)
         start, read = ids.shape[1], list[Tensor]()
-        graph = fused_thinker.ThinkerGraph(decoder, shell, cache, GREEDY, decoder.num_layers, None)
+        settings = SamplingTensors.of([GREEDY], shell.config.text_config.vocab_size, decoder.ops)
+        graph = fused_thinker.ThinkerGraph(decoder, shell, cache, settings.num_kept, decoder.num_layers, None)
         step = TokenStep(decoder, cache, "states")
         for place, token in enumerate(self.ids[:-1], start):
             where = Tensor(place, ms.int32), Tensor(place + delta, ms.float32)
-            uniform = Tensor(np.zeros(1, np.float32))
-            _, x, normed = graph.run(Tensor(np.array([token], np.int32)), *where, uniform)
+            uniform = Tensor(np.zeros((1, 1), np.float32))
+            _, x, normed = graph.run(Tensor(np.array([token], np.int32)), *where, uniform, *settings.tensors)
             self.states.keep("thinker.graph", normed)
             with self.states.watch("thinker", decoder, step):
                 state, _ = step.by_operator(x, where[1], where[0], ())
@@ -195,20 +196,22 @@ class Answering:
         with self.states.watch("talker", decoder, decoder):
             hidden, _ = decoder.prefill(prompt.inputs_embeds[0], positions, cache, [], -1)
         self.talker_logits(hidden)
-        graph = TalkerGraph(talker, cache, TalkerWarp(GREEDY, GREEDY, 1.0, False))
-        eager = TalkerGraph(talker, cache, TalkerWarp(GREEDY, GREEDY, 1.0, False))
+        settings = talker.tensors([TalkerSampling(GREEDY, GREEDY, 1.0, False)])
+        graph, eager = (TalkerGraph(talker, cache, settings.num_kept) for _ in range(2))
+        codes = settings.predictor.tensors
         seen = Tensor(np.zeros((1, talker.config.text_config.vocab_size), np.float32))
         for frame in range(self.codes.shape[1]):
             place = num_prompt + frame
             where = Tensor(place, ms.int32), Tensor(place + delta, ms.float32)
             token = Tensor(self.codes[:1, frame].astype(np.int32))
-            # pick() reads the codes to say from here: see forced_pick
-            uniform = Tensor(np.concatenate([[-1], self.codes[1:, frame]]).astype(np.float32))
-            _, normed, _, _ = graph.run(hidden, token, seen, text.at(frame), *where, uniform)
+            # forced.Sampler reads the codes to say from here
+            uniform = Tensor(np.concatenate([[-1], self.codes[1:, frame]]).astype(np.float32)[:, None])
+            inputs = hidden, token, seen, text.at(frame), *where, uniform
+            _, normed, _, _ = graph.run(*inputs, *settings.first_code, *codes)
             self.states.keep("talker.graph", normed)
             nowhere = Tensor(0, ms.int32)
             with self.states.watch("predictor", talker.predictor, eager.predictor):
-                total, _ = eager.predict(hidden, token, text.at(frame), nowhere, uniform)
+                total, _ = eager.predict(hidden, token, text.at(frame), nowhere, uniform, *codes)
             for index in {0, len(talker.code_heads) - 1}:
                 self.predictor_logits(index, frame)
             with self.states.watch("talker", decoder, eager.talker):

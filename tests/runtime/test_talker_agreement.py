@@ -18,25 +18,35 @@ def rank(number, broadcast):
 def test_the_talker_reads_the_codes_that_are_agreed_on(fused, monkeypatch):
     import mindspore as ms
 
-    from ms_omni.runtime import fused_talker
-    from ms_omni.runtime.sampling import GREEDY, pick
+    from ms_omni.runtime.fused_talker import TalkerGraph, TalkerSampling
+    from ms_omni.runtime.sampling import GREEDY
 
     monkeypatch.setattr(decoder_ops_cpu, "TOKENS_IN_NUMPY", False)
     talker = fused.runtime.talker
+    settings = talker.tensors([TalkerSampling(GREEDY, GREEDY, 1.0, False)])
     sent = []
+
+    class Lower(ms.nn.Cell):
+        def __init__(self, sampler, by):
+            super().__init__()
+            self.sampler, self.by = sampler, by
+
+        def construct(self, *inputs):
+            return ms.ops.abs(self.sampler(*inputs) - self.by)
 
     def frame(world, other_codes):
         """What a rank makes of one frame. It picks codes that are `other_codes` lower."""
         cache = talker.decoder.new_cache(32, f"agreement_{world.rank}_{other_codes}")
-        graph = fused_talker.TalkerGraph(talker, cache, fused_talker.TalkerWarp(GREEDY, GREEDY, 1.0, False))
+        graph = TalkerGraph(talker, cache, settings.num_kept)
         graph.world = world
-        monkeypatch.setattr(fused_talker, "pick", lambda *arguments: ms.ops.abs(pick(*arguments) - other_codes))
+        graph.sampler, graph.code_sampler = Lower(graph.sampler, other_codes), Lower(graph.code_sampler, other_codes)
         rng = np.random.default_rng(5)
         hidden, text = (ms.Tensor(rng.standard_normal((1, talker.decoder.spec.hidden_size), np.float32)) for _ in "ht")
         seen = ms.Tensor(np.zeros((1, talker.config.text_config.vocab_size), np.float32))
-        uniform = ms.Tensor(np.zeros(talker.config.num_code_groups, np.float32))
+        uniform = ms.Tensor(np.zeros((talker.config.num_code_groups, 1), np.float32))
         places = ms.Tensor(0, ms.int32), ms.Tensor(0, ms.float32)
-        made, state, _, _ = graph.step(hidden, ms.Tensor([3], ms.int32), seen, text, *places, uniform)
+        inputs = hidden, ms.Tensor([3], ms.int32), seen, text, *places, uniform
+        made, state, _, _ = graph.step(*inputs, *settings.first_code, *settings.predictor.tensors)
         return made.asnumpy(), state.asnumpy()
 
     def send(x):

@@ -1,0 +1,62 @@
+"""Picking the next tokens on the CPU: one kernel in numpy, whatever the rows' settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, nn
+
+from ms_omni.kernels.host_kernel import host_kernel
+
+
+def num_kept(largest_top_k: int, vocabulary: int) -> int:
+    """One kernel does for all settings."""
+    return vocabulary
+
+
+class Sampler(nn.Cell):
+    """Picks a token for each row. kernel_numbers: by which a graph finds its kernel."""
+
+    def __init__(self, rows: int, vocabulary: int, num_kept: int, name: str):
+        """name: of the graph that it is for, and what it picks there."""
+        super().__init__()
+        many, whole = (ms.float32, (rows,)), (ms.int32, (rows,))
+        inputs = ((ms.float32, (rows, vocabulary)), many, many, whole, many)
+        self.kernel = host_kernel(_Sample(), inputs, (whole,), f"{name} sampler", has_effects=False)
+        self.kernel_numbers = (self.kernel.number,)
+
+    def construct(self, logits: Tensor, uniform: Tensor, temperature: Tensor, top_k: Tensor, top_p: Tensor) -> Any:
+        """logits: float32 (rows, vocab). uniform: float32 (rows,), from [0, 1). The others: of SamplingTensors. int32
+        (rows,)."""
+        return self.kernel((logits, uniform, temperature, top_k, top_p))[0]
+
+
+class _Sample:
+    def __call__(self, *arrays: np.ndarray) -> tuple[np.ndarray]:
+        return (np.array([pick(*row) for row in zip(*arrays, strict=True)], np.int32),)
+
+
+def pick(logits: np.ndarray, uniform: float, temperature: float, top_k: int, top_p: float) -> int:
+    """logits: (vocab,). As transformers' warpers in their order: temperature, the top_k likeliest, then the fewest of
+    those whose probabilities reach top_p; one is drawn by inverting the cumulative distribution, the likeliest first,
+    at `uniform`."""
+    if top_k == 1:
+        return int(logits.argmax())
+    scores = logits / np.float32(temperature)
+    size = scores.size
+    if top_k < size:
+        ids = np.argpartition(scores, size - top_k)[size - top_k :]
+        ids = ids[np.lexsort((ids, -scores[ids]))]
+        falling = scores[ids]
+    else:
+        falling = np.sort(scores)[::-1]
+    chances = np.exp((falling - falling[0]).astype(np.float64))
+    reached = np.cumsum(chances)
+    kept = 1 + int(np.searchsorted(reached[:-1], top_p * reached[-1]))
+    place = min(int(np.searchsorted(reached[:kept], uniform * reached[kept - 1], side="right")), kept - 1)
+    if top_k < size:
+        return int(ids[place])
+    alike = np.flatnonzero(scores == falling[place])  # sorting values is faster than sorting places
+    return int(alike[place - int(np.searchsorted(-falling, -falling[place]))])
