@@ -1,6 +1,11 @@
 """Decode graphs over rows of several conversations on the emulated card: paged caches written and read, whole layers
 against float32, and what is launched."""
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -230,3 +235,20 @@ def test_a_prompt_in_blocks(rows_module, dtype):
         expected = wide(before).reshape(-1, 2, 64)
         expected[slots.asnumpy()] = wide(given)
         np.testing.assert_array_equal(wide(cache).reshape(-1, 2, 64), expected)
+
+
+def test_a_captured_step(tmp_path):
+    """Each number of rows is captured by its second call in a row and replayed by every later one, in whatever order:
+    between the layers' attentions, which the host launches, one replay each. The ids are those of the same graph
+    without capture."""
+    layers, warm, later = 3, (1, 1, 8, 8, 32, 32), (8, 1, 32, 1, 8)
+    program = [sys.executable, str(Path(__file__).with_name("captured_rows.py")), str(layers)]
+    line = [*program, ",".join(map(str, warm + later))]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    calls = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert [call["rows"] for call in calls] == [*warm, *later] and all(call["same"] for call in calls), calls
+    uncaptured = {call["rows"]: sum(call["launches"].values()) for call in calls[: len(warm) : 2]}
+    for call in calls[len(warm) :]:
+        assert call["replays"] == layers + 1 and call["launches"] == {"internal PagedAttention": layers}, call
+        assert call["replayed"] + layers == uncaptured[call["rows"]] > 20 * layers, call
