@@ -13,7 +13,7 @@ of their own. So:
 - no graph of the process uses CANN's operators of attention: the code predictor has `frame_attention`, and prompts go
   operator by operator, where these take their own lengths;
 - the number of rows may be unknown to the compiler: shapes are told with -1, and only the others are checked;
-- the process has 16 cores or more: on fewer, MindSpore does not look for the name, and PagedAttention fails.
+- the host has 12 cores or more: on fewer, MindSpore does not look for the name, and PagedAttention fails.
 
 FusedInferAttentionScore, which reads the same caches, would copy them whole in every layer, as it takes them as lists,
 and without the name wait for the lengths in every layer.
