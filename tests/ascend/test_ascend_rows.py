@@ -116,6 +116,37 @@ def test_layers_over_rows(rows_module, views, dtype):
     assert views == []
 
 
+def test_calls_in_turn_without_waiting(rows_module):
+    """As for several tokens: each call reads what the one before made, and brings its own lengths; the host never
+    waits for the card."""
+    import mindspore as ms
+    from ascend_emulator import trace
+
+    dtype, count, calls = ms.float16, 8, 5
+    weights = rows_module.random_weights(2, dtype)
+    rows = rows_module.Rows.of(starting_lengths(count))
+    decoder = rows_module.RowDecoder(weights, rows.num_blocks, dtype)
+    graph = ms.jit(decoder.construct, **rows_module.layer_ops.JIT_OPTIONS)
+    x = rows_module.half(np.random.default_rng(9).standard_normal((count, rows_module.HIDDEN)), dtype)
+    graph(x, *rows.inputs(rows.grow()))  # compiled
+    reference = rows_module.Reference(weights, fill(rows_module, decoder, rows))
+    expected, made = rows_module.wide(x), []
+    waits = ("synchronize", "copy device to host")
+    before = {name: times for name, times in trace.counts().items() if name.startswith(waits)}
+    for _ in range(calls):
+        x = graph(x, *rows.inputs(rows.grow()))
+        made.append(x)
+    after = {name: times for name, times in trace.counts().items() if name.startswith(waits)}
+    assert after == before
+    rows.lengths -= calls
+    for x in made:
+        rows.grow()
+        for layer in reference.histories:
+            layer[-1] = tuple(one[:0] for one in layer[-1])
+        expected = reference.step(expected, rows.rope_positions())
+        np.testing.assert_allclose(rows_module.wide(x), expected, atol=0.02 * np.abs(expected).max())
+
+
 def test_launches_of_a_layer(rows_module):
     """The difference of three layers and one, by kind and name."""
     one, three = (steps_of(rows_module, "bfloat16", 4, layers)[-1][2] for layers in (1, 3))
