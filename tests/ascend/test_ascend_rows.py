@@ -2,6 +2,7 @@
 against float32, and what is launched."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -283,3 +284,13 @@ def test_a_captured_step(tmp_path):
     for call in calls[len(warm) :]:
         assert call["replays"] == layers + 1 and call["launches"] == {"internal PagedAttention": layers}, call
         assert call["replayed"] + layers == uncaptured[call["rows"]] > 20 * layers, call
+
+
+@pytest.mark.slow
+def test_few_cores_find_no_lengths(tmp_path):
+    """With 11 cores, not with 12. That a card needs them is MindSpore's; nothing here can help."""
+    line = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", __file__, "-k", "launches_of_a_layer"]
+    for cores, message in ((11, "kv_seq_len: empty"), (12, "1 passed")):
+        environment = {**os.environ, "EMULATED_CORES": str(cores)}
+        done = subprocess.run([*line, "-v"], env=environment, cwd=tmp_path, capture_output=True, text=True)
+        assert message in done.stdout, done.stdout[-3000:]
