@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import mindspore as ms
 import numpy as np
 from mindone.transformers.cache_utils import DynamicCache
 from mindone.transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import Qwen3OmniMoeCode2Wav
-from mindone.transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import SnakeBeta as MindoneSnakeBeta
 from mindspore import Tensor, mint
 
 from ms_omni.bounds import CHUNK_FRAMES
-from ms_omni.kernels.cpu_snake import snake_beta
+from ms_omni.models.code2wav_cpu import CpuCode2Wav, CpuWaveDecoder
 
 
 def samples_per_frame(config: Any) -> int:
@@ -46,16 +46,6 @@ def convolution_context_frames(config: Any) -> int:
     return int(np.ceil(context + 6 / steps_per_frame)) + 1
 
 
-class SnakeBeta(MindoneSnakeBeta):
-    """On a CPU in one pass: mindone's operators for it took most of Code2Wav's time there."""
-
-    def construct(self, hidden_states: Tensor) -> Tensor:
-        """hidden_states: (batch, channels, length)."""
-        if ms.get_context("device_target") == "CPU" and hidden_states.dtype == ms.float32:
-            return snake_beta(hidden_states, self.alpha, self.beta, self.no_div_by_zero)
-        return super().construct(hidden_states)
-
-
 class Code2Wav(Qwen3OmniMoeCode2Wav):
     """Turns codec frames into a wave, in one go or in chunks, with the same samples.
 
@@ -67,6 +57,8 @@ class Code2Wav(Qwen3OmniMoeCode2Wav):
 
     def construct(self, codes: Tensor) -> Tensor:
         """codes: int32, (1, num_quantizers, frames). Returns float (1, 1, samples) in [-1, 1], the single shot."""
+        if on_cpu():
+            return self.new_decoder().decode(codes)
         # Without a cache mindone looks for packed sequences by a cumsum of booleans, which CANN does not have
         return self.to_wave(self.transform(codes, DynamicCache(config=self.config)))
 
@@ -88,15 +80,21 @@ class Code2Wav(Qwen3OmniMoeCode2Wav):
 
     def chunks(self, codes: Tensor, chunk_frames: int = CHUNK_FRAMES) -> Iterator[Tensor]:
         """Pieces (1, 1, n), one for every `chunk_frames` frames, that concatenate to the single shot."""
-        decoder = WaveDecoder(self)
+        decoder = self.new_decoder()
         for start in range(0, codes.shape[-1], chunk_frames):
             yield decoder.decode(codes[..., start : start + chunk_frames])
+
+    def new_decoder(self) -> WaveDecoder | CpuWaveDecoder:
+        """Of one speech, from its beginning: `decode(codes)` gives the next piece of the wave."""
+        return CpuWaveDecoder(self._cpu_network) if on_cpu() else WaveDecoder(self)
+
+    @cached_property
+    def _cpu_network(self) -> CpuCode2Wav:
+        return CpuCode2Wav(self)
 
     def transform(self, codes: Tensor, cache: Any = None, num_before: int = 0) -> Tensor:
         """Codes to hidden frames (1, frames, hidden): embeddings averaged over the codebooks, then the transformer.
         With mindone's cache of what `num_before` frames left, these follow those."""
-        if codes.shape[1] != self.config.num_quantizers:
-            raise ValueError(f"expected {self.config.num_quantizers} codes a frame, got {codes.shape[1]}")
         embeds = self.code_embedding(codes + self.code_offset).mean(1)
         places = mint.arange(num_before, num_before + embeds.shape[1])
         outputs = self.pre_transformer(
@@ -113,6 +111,10 @@ class Code2Wav(Qwen3OmniMoeCode2Wav):
         for block in self.decoder:
             wave = block(wave)
         return wave.clamp(min=-1, max=1)
+
+
+def on_cpu() -> bool:
+    return bool(ms.get_context("device_target") == "CPU")
 
 
 class WaveDecoder:

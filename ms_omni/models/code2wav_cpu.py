@@ -1,0 +1,125 @@
+"""Code2Wav on the CPU: mindone's cells read as numpy arrays, and streams that go on where they stopped.
+
+By mindone's operators one after the other a wave took seven times as long as with torch, and every piece of a stream was
+made together with the frames before it that convolutions look back at. Here each frame goes through each convolution
+once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from mindspore import Tensor
+
+from ms_omni.kernels.numpy_activations import gelu, layer_norm
+from ms_omni.kernels.numpy_codec_transformer import CodecTransformer
+from ms_omni.kernels.numpy_conv import CausalConv, ResidualUnit, Snake, Upsampling, float32_array
+from ms_omni.kernels.numpy_decoder_block import DecoderBlock
+
+
+class CpuCode2Wav:
+    """The network of a corrected Code2Wav, whose weights it reads where they are."""
+
+    def __init__(self, model: Any):
+        self.transformer = CodecTransformer(model.pre_transformer)
+        self.embedding = float32_array(model.code_embedding.weight)
+        self.code_offset = model.code_offset.asnumpy()
+        self.stages = [_UpsamplingStage(*stage) for stage in model.upsample]
+        first, *blocks, snake, last = model.decoder
+        self.first = _causal_conv(first)
+        self.blocks = [_decoder_block(block) for block in blocks[:-1]]
+        self.blocks.append(_decoder_block(blocks[-1], (_snake(snake), _causal_conv(last))))
+
+    def __call__(self, codes: np.ndarray, state: _State) -> np.ndarray:
+        """codes: int, (batch, num_quantizers, frames), the next ones of every stream; state: brought up to date.
+        (batch, 1, samples) in [-1, 1]."""
+        x = self.embedding[codes + self.code_offset].mean(1)
+        x = self.transformer(x, state.transformer)
+        for stage, tail in zip(self.stages, state.stages, strict=True):
+            x = stage(x, tail)
+        x = np.stack([self.first(steps.T, tail) for steps, tail in zip(x, state.first, strict=True)])
+        for block, kept in zip(self.blocks, state.blocks, strict=True):
+            x = block(x, kept)
+        return np.clip(x, -1, 1, out=x)
+
+
+class _State:
+    def __init__(self, network: CpuCode2Wav, batch: int):
+        self.transformer = network.transformer.new_state(batch)
+        self.stages = [stage.new_tail(batch) for stage in network.stages]
+        self.first = network.first.new_tail(batch)
+        self.blocks = [block.new_state(batch) for block in network.blocks]
+
+
+class CpuWaveDecoder:
+    """Decodes streams that began together, piece by piece."""
+
+    def __init__(self, network: CpuCode2Wav, batch: int = 1):
+        self._network, self._state = network, _State(network, batch)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """codes: int32, (batch, num_quantizers, frames), the next ones. The next piece of every wave, float32 (batch,
+        1, samples): 1920 a frame, 555 fewer in the first."""
+        return Tensor.from_numpy(self._network(codes.asnumpy(), self._state))
+
+
+class _UpsamplingStage:
+    """A transposed convolution whose steps do not overlap, and a ConvNeXt block (arXiv:2201.03545). Arrays are (batch,
+    steps, channels)."""
+
+    def __init__(self, upsampling: Any, block: Any):
+        weight = float32_array(upsampling.conv.weight)
+        if weight.shape[2] != upsampling.conv.stride[-1]:
+            raise ValueError(f"a kernel of {weight.shape[2]}: expected its stride, {upsampling.conv.stride[-1]}")
+        self.spread = weight.reshape(weight.shape[0], -1)
+        self.bias, self.rate = float32_array(upsampling.conv.bias), weight.shape[2]
+        self.depthwise, self.depthwise_bias = (
+            float32_array(x) for x in (block.dwconv.conv.weight, block.dwconv.conv.bias)
+        )
+        self.norm = (float32_array(block.norm.weight), float32_array(block.norm.bias), block.norm.eps)
+        self.wide, self.wide_bias = float32_array(block.pwconv1.weight).T, float32_array(block.pwconv1.bias)
+        self.narrow, self.narrow_bias = float32_array(block.pwconv2.weight).T, float32_array(block.pwconv2.bias)
+        self.gamma = float32_array(block.gamma)
+
+    def new_tail(self, batch: int) -> np.ndarray:
+        return np.zeros((batch, self.depthwise.shape[2] - 1, self.depthwise.shape[0]), np.float32)
+
+    def __call__(self, x: np.ndarray, tail: np.ndarray) -> np.ndarray:
+        batch, steps, _ = x.shape
+        x = (x @ self.spread).reshape(batch, steps, -1, self.rate).swapaxes(2, 3).reshape(batch, steps * self.rate, -1)
+        x += self.bias
+        inner = layer_norm(self._depthwise(x, tail), *self.norm) @ self.wide
+        inner += self.wide_bias
+        gelu(inner)
+        inner = inner @ self.narrow
+        inner += self.narrow_bias
+        inner *= self.gamma
+        x += inner
+        return x
+
+    def _depthwise(self, x: np.ndarray, tail: np.ndarray) -> np.ndarray:
+        seen = np.concatenate([tail, x], axis=1)
+        tail[...] = seen[:, x.shape[1] :]
+        out = np.broadcast_to(self.depthwise_bias, x.shape).copy()
+        for place in range(self.depthwise.shape[2]):
+            out += seen[:, place : place + x.shape[1]] * self.depthwise[:, 0, place]
+        return out
+
+
+def _decoder_block(cell: Any, head: tuple[Snake, CausalConv] | None = None) -> DecoderBlock:
+    snake, transposed, *units = cell.block
+    conv = transposed.conv
+    upsampling = Upsampling(_snake(snake), float32_array(conv.weight), float32_array(conv.bias), conv.stride[-1])
+    residual = [
+        ResidualUnit(_snake(unit.act1), _causal_conv(unit.conv1), _snake(unit.act2), _causal_conv(unit.conv2))
+        for unit in units
+    ]
+    return DecoderBlock(upsampling, residual, head)
+
+
+def _snake(cell: Any) -> Snake:
+    return Snake(float32_array(cell.alpha), float32_array(cell.beta), cell.no_div_by_zero)
+
+
+def _causal_conv(cell: Any) -> CausalConv:
+    return CausalConv(float32_array(cell.conv.weight), float32_array(cell.conv.bias), int(cell.dilation))
