@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from ms_omni.kernels.cpu_arrays import float32_array
 from ms_omni.kernels.decoder_ops_cpu_experts import silu
 from ms_omni.kernels.numpy_activations import softmax_sums
-from ms_omni.kernels.numpy_conv import float32_array
+from ms_omni.kernels.numpy_encoder import Linear
 
 ROWS_AT_ONCE = 128  # queries that attend together: with a window of 72, as many keys and 71 more
 HIDDEN_SCORE = np.float32(-1e30)
@@ -29,7 +30,7 @@ class CodecTransformer:
 
     def __init__(self, model: Any):
         config, rotary = model.config, model.rotary_emb
-        self.layers = [_Layer(layer, config.sliding_window) for layer in model.layers]
+        self.layers = model.layers
         self.norm, self.eps = float32_array(model.norm.weight), model.norm.variance_epsilon
         self.inv_freq, self.rotary_scale = float32_array(rotary.inv_freq), np.float32(rotary.attention_scaling)
         self.kv_heads, self.seen = config.num_key_value_heads, config.sliding_window - 1
@@ -44,22 +45,22 @@ class CodecTransformer:
         cos, sin = np.cos(angles) * self.rotary_scale, np.sin(angles) * self.rotary_scale
         rotary = (np.concatenate([cos, cos], -1), np.concatenate([-sin, sin], -1))
         for layer, keys, values in zip(self.layers, state.keys, state.values, strict=True):
-            layer(x, rotary, keys, values, state.num_frames)
+            _Layer(layer, self.seen)(x, rotary, keys, values, state.num_frames)
         state.num_frames += x.shape[1]
         return _rms_norm(x, self.norm, self.eps)
 
 
 class _Layer:
-    def __init__(self, layer: Any, window: int):
+    def __init__(self, layer: Any, seen: int):
         attention, mlp = layer.self_attn, layer.mlp
-        self.projections = [_Linear(part) for part in (attention.q_proj, attention.k_proj, attention.v_proj)]
-        self.out, self.scale, self.dim = _Linear(attention.o_proj), np.float32(attention.scaling), attention.head_dim
-        self.gate, self.up, self.down = (_Linear(part) for part in (mlp.gate_proj, mlp.up_proj, mlp.down_proj))
+        self.projections = [Linear(part) for part in (attention.q_proj, attention.k_proj, attention.v_proj)]
+        self.out, self.scale, self.dim = Linear(attention.o_proj), np.float32(attention.scaling), attention.head_dim
+        self.gate, self.up, self.down = (Linear(part) for part in (mlp.gate_proj, mlp.up_proj, mlp.down_proj))
         norms = (layer.input_layernorm, layer.post_attention_layernorm)
         self.norms = [(float32_array(norm.weight), norm.variance_epsilon) for norm in norms]
         scales = (layer.self_attn_layer_scale, layer.mlp_layer_scale)
         self.scales = [float32_array(scale.scale) for scale in scales]
-        self.seen = window - 1
+        self.seen = seen
 
     def __call__(
         self,
@@ -88,7 +89,7 @@ class _Layer:
         old_values: np.ndarray,
         num_before: np.ndarray,
     ) -> np.ndarray:
-        """x: (batch, frames, hidden), of the same shape is what it returns. A frame sees itself and `seen` before it."""
+        """x: (batch, frames, hidden). The same shape. A frame sees itself and the `seen` before it."""
         batch, frames, _ = x.shape
         query, key, value = (
             part(x).reshape(batch, frames, -1, self.dim).transpose(0, 2, 1, 3) for part in self.projections
@@ -112,20 +113,6 @@ class _Layer:
             part /= total
             out[:, start:end] = part.reshape(batch, -1, end - start, self.dim).transpose(0, 2, 1, 3)
         return self.out(out.reshape(batch, frames, -1))
-
-
-class _Linear:
-    """x @ weight.T + bias, the weight being where MindSpore keeps it."""
-
-    def __init__(self, cell: Any):
-        self.weight = float32_array(cell.weight).T
-        self.bias = None if cell.bias is None else float32_array(cell.bias)
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        out = x @ self.weight
-        if self.bias is not None:
-            out += self.bias
-        return out
 
 
 def _band(rows: int, seen: int) -> np.ndarray:

@@ -1,13 +1,11 @@
 """Causal convolutions of a stream in numpy: each call goes on where the last one stopped.
 
-Arrays are (batch, channels, steps), float32, every row of the batch a stream of its own. What a convolution looks back at
-is its tail, an array that the caller keeps and that each call brings up to date: zeros at the beginning of a stream. A
-convolution is one matrix product for a tile of steps, whose columns fit a core's cache with the activations around it.
+Arrays are float32. What a convolution looks back at is its tail, an array that the caller keeps and that each call brings
+up to date: zeros at the beginning of a stream. A convolution is one matrix product for a tile of steps, whose columns
+fit a core's cache together with the activations around it.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -45,7 +43,7 @@ class CausalConv:
         self.weight, self.bias, self.dilation = weight, bias[:, None], dilation
         self.tail_steps = (weight.shape[2] - 1) * dilation
 
-    def new_tail(self, batch: int) -> np.ndarray:
+    def new_state(self, batch: int) -> np.ndarray:
         return np.zeros((batch, self.weight.shape[1], self.tail_steps), np.float32)
 
     def __call__(self, x: np.ndarray, tail: np.ndarray, before: Snake | None = None) -> np.ndarray:
@@ -118,8 +116,20 @@ class Upsampling:
         return out
 
 
-def float32_array(parameter: Any) -> np.ndarray:
-    """The values of a MindSpore Parameter on the CPU: its own memory if they are float32, else a copy."""
-    import mindspore as ms
-
-    return (parameter if parameter.dtype == ms.float32 else parameter.astype(ms.float32)).asnumpy()
+def strided_conv2d(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """Every second place, with a padding that keeps the middle of the kernel inside. x: (in, height, width); weight:
+    (out, in, k, k), k odd; bias: (out,). (out, ceil(height / 2), ceil(width / 2))."""
+    channels, height, width = x.shape
+    out_channels, _, kernel, _ = weight.shape
+    pad = kernel // 2
+    padded = np.zeros((channels, height + 2 * pad, width + 2 * pad), np.float32)
+    padded[:, pad : pad + height, pad : pad + width] = x
+    out_height, out_width = -(-height // 2), -(-width // 2)
+    plane, row, step = padded.strides
+    windows = as_strided(
+        padded, (channels, kernel, kernel, out_height, out_width), (plane, row, step, 2 * row, 2 * step)
+    )
+    columns = np.ascontiguousarray(windows).reshape(-1, out_height * out_width)
+    out = weight.reshape(out_channels, -1) @ columns
+    out += bias[:, None]
+    return out.reshape(out_channels, out_height, out_width)

@@ -33,7 +33,7 @@ class DecoderBlock:
         self.inputs_a_tile = max(1, tile_steps(widest, 1) // upsampling.rate)
 
     def new_state(self, batch: int) -> BlockState:
-        return BlockState(None, [conv.new_tail(batch) for conv in self.convolutions])
+        return BlockState(None, [conv.new_state(batch) for conv in self.convolutions])
 
     def __call__(self, x: np.ndarray, state: BlockState) -> np.ndarray:
         """x: (batch, in, steps), the next ones; state: brought up to date. (batch, out, steps * rate), `rate` fewer at

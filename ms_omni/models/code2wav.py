@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
 from typing import Any
 
-import mindspore as ms
 import numpy as np
 from mindone.transformers.cache_utils import DynamicCache
 from mindone.transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import Qwen3OmniMoeCode2Wav
 from mindspore import Tensor, mint
 
 from ms_omni.bounds import CHUNK_FRAMES
-from ms_omni.models.code2wav_cpu import CpuCode2Wav, CpuWaveDecoder
+from ms_omni.kernels.device import on_cpu
+from ms_omni.models.code2wav_cpu import CpuWaveDecoder
 
 
 def samples_per_frame(config: Any) -> int:
@@ -86,16 +85,18 @@ class Code2Wav(Qwen3OmniMoeCode2Wav):
 
     def new_decoder(self) -> WaveDecoder | CpuWaveDecoder:
         """Of one speech, from its beginning: `decode(codes)` gives the next piece of the wave."""
-        return CpuWaveDecoder(self._cpu_network) if on_cpu() else WaveDecoder(self)
+        return CpuWaveDecoder(self) if on_cpu() else WaveDecoder(self)
 
-    @cached_property
-    def _cpu_network(self) -> CpuCode2Wav:
-        return CpuCode2Wav(self)
+    def embed(self, codes: Tensor) -> Tensor:
+        """codes: int32, (batch, num_quantizers, frames). (batch, frames, hidden), the mean of a frame's embeddings."""
+        if codes.shape[1] != self.config.num_quantizers:
+            raise ValueError(f"expected {self.config.num_quantizers} codes a frame, got {codes.shape[1]}")
+        return self.code_embedding(codes + self.code_offset).mean(1)
 
     def transform(self, codes: Tensor, cache: Any = None, num_before: int = 0) -> Tensor:
-        """Codes to hidden frames (1, frames, hidden): embeddings averaged over the codebooks, then the transformer.
+        """Codes to hidden frames (1, frames, hidden), embedded and through the transformer.
         With mindone's cache of what `num_before` frames left, these follow those."""
-        embeds = self.code_embedding(codes + self.code_offset).mean(1)
+        embeds = self.embed(codes)
         places = mint.arange(num_before, num_before + embeds.shape[1])
         outputs = self.pre_transformer(
             inputs_embeds=embeds, past_key_values=cache, use_cache=cache is not None, cache_position=places
@@ -111,10 +112,6 @@ class Code2Wav(Qwen3OmniMoeCode2Wav):
         for block in self.decoder:
             wave = block(wave)
         return wave.clamp(min=-1, max=1)
-
-
-def on_cpu() -> bool:
-    return bool(ms.get_context("device_target") == "CPU")
 
 
 class WaveDecoder:

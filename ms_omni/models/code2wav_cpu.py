@@ -11,56 +11,45 @@ from typing import Any
 import numpy as np
 from mindspore import Tensor
 
+from ms_omni.kernels.cpu_arrays import float32_array
 from ms_omni.kernels.numpy_activations import gelu, layer_norm
 from ms_omni.kernels.numpy_codec_transformer import CodecTransformer
-from ms_omni.kernels.numpy_conv import CausalConv, ResidualUnit, Snake, Upsampling, float32_array
+from ms_omni.kernels.numpy_conv import CausalConv, ResidualUnit, Snake, Upsampling
 from ms_omni.kernels.numpy_decoder_block import DecoderBlock
 
 
-class CpuCode2Wav:
-    """The network of a corrected Code2Wav, whose weights it reads where they are."""
-
-    def __init__(self, model: Any):
-        self.transformer = CodecTransformer(model.pre_transformer)
-        self.embedding = float32_array(model.code_embedding.weight)
-        self.code_offset = model.code_offset.asnumpy()
-        self.stages = [_UpsamplingStage(*stage) for stage in model.upsample]
-        first, *blocks, snake, last = model.decoder
-        self.first = _causal_conv(first)
-        self.blocks = [_decoder_block(block) for block in blocks[:-1]]
-        self.blocks.append(_decoder_block(blocks[-1], (_snake(snake), _causal_conv(last))))
-
-    def __call__(self, codes: np.ndarray, state: _State) -> np.ndarray:
-        """codes: int, (batch, num_quantizers, frames), the next ones of every stream; state: brought up to date.
-        (batch, 1, samples) in [-1, 1]."""
-        x = self.embedding[codes + self.code_offset].mean(1)
-        x = self.transformer(x, state.transformer)
-        for stage, tail in zip(self.stages, state.stages, strict=True):
-            x = stage(x, tail)
-        x = np.stack([self.first(steps.T, tail) for steps, tail in zip(x, state.first, strict=True)])
-        for block, kept in zip(self.blocks, state.blocks, strict=True):
-            x = block(x, kept)
-        return np.clip(x, -1, 1, out=x)
-
-
-class _State:
-    def __init__(self, network: CpuCode2Wav, batch: int):
-        self.transformer = network.transformer.new_state(batch)
-        self.stages = [stage.new_tail(batch) for stage in network.stages]
-        self.first = network.first.new_tail(batch)
-        self.blocks = [block.new_state(batch) for block in network.blocks]
-
-
 class CpuWaveDecoder:
-    """Decodes streams that began together, piece by piece."""
+    """Decodes streams that began together, piece by piece. Reads the weights of the corrected Code2Wav where they are,
+    each time it uses them, as its cells do."""
 
-    def __init__(self, network: CpuCode2Wav, batch: int = 1):
-        self._network, self._state = network, _State(network, batch)
+    def __init__(self, model: Any, batch: int = 1):
+        self._model, self._batch = model, batch
+        self._kept: dict[str, Any] = {}  # of every part of the network, what it needs of the pieces before
 
     def decode(self, codes: Tensor) -> Tensor:
         """codes: int32, (batch, num_quantizers, frames), the next ones. The next piece of every wave, float32 (batch,
-        1, samples): 1920 a frame, 555 fewer in the first."""
-        return Tensor.from_numpy(self._network(codes.asnumpy(), self._state))
+        1, samples) in [-1, 1]: 1920 a frame, 555 fewer in the first."""
+        model = self._model
+        x = model.embed(codes).asnumpy()
+        transformer = CodecTransformer(model.pre_transformer)
+        x = transformer(x, self._state("transformer", transformer))
+        for index, cells in enumerate(model.upsample):
+            stage = _UpsamplingStage(*cells)
+            x = stage(x, self._state(f"upsample.{index}", stage))
+        first, *blocks, snake, last = model.decoder
+        conv = _causal_conv(first)
+        tails = self._state("first", conv)
+        x = np.stack([conv(steps.T, tail) for steps, tail in zip(x, tails, strict=True)])
+        for index, cell in enumerate(blocks):
+            is_last = index == len(blocks) - 1
+            block = _decoder_block(cell, (_snake(snake), _causal_conv(last)) if is_last else None)
+            x = block(x, self._state(f"block.{index}", block))
+        return Tensor.from_numpy(np.clip(x, -1, 1, out=x))
+
+    def _state(self, name: str, part: Any) -> Any:
+        if name not in self._kept:
+            self._kept[name] = part.new_state(self._batch)
+        return self._kept[name]
 
 
 class _UpsamplingStage:
@@ -81,7 +70,7 @@ class _UpsamplingStage:
         self.narrow, self.narrow_bias = float32_array(block.pwconv2.weight).T, float32_array(block.pwconv2.bias)
         self.gamma = float32_array(block.gamma)
 
-    def new_tail(self, batch: int) -> np.ndarray:
+    def new_state(self, batch: int) -> np.ndarray:
         return np.zeros((batch, self.depthwise.shape[2] - 1, self.depthwise.shape[0]), np.float32)
 
     def __call__(self, x: np.ndarray, tail: np.ndarray) -> np.ndarray:

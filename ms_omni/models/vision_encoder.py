@@ -14,6 +14,9 @@ from mindone.transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import (
 from mindspore import Tensor, mint, ops
 
 from ms_omni import bounds
+from ms_omni.kernels.cpu_arrays import float32_array
+from ms_omni.kernels.device import on_cpu
+from ms_omni.models import encoders_cpu
 from ms_omni.models.segments import attend_in_segments, attention_function, segment_groups, vision_segment_lengths
 
 
@@ -71,6 +74,10 @@ class VisionEncoder(Qwen3OmniMoeVisionEncoder):
         hidden = self.patch_embed(patches)
         hidden = hidden + self._position_embedding(grid_thw, hidden.dtype)
         angles = self._rotary_angles(grid_thw)
+        if on_cpu():
+            rotary = (np.cos(angles), np.sin(angles))
+            features, levels = encoders_cpu.encode_vision(self, float32_array(hidden), segment_lengths, rotary)
+            return Tensor.from_numpy(features), [Tensor.from_numpy(level) for level in levels]
         position_embeddings = (Tensor(np.cos(angles)), Tensor(np.sin(angles)))
         deepstack = []
         for index, block in enumerate(self.blocks):
