@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,11 +27,11 @@ class TransformerState:
 
 
 class CodecTransformer:
-    """mindone's Qwen3OmniMoeCode2WavTransformerModel, whose weights it reads."""
+    """mindone's Qwen3OmniMoeCode2WavTransformerModel, whose weights it reads. parts: make and keep its layers."""
 
-    def __init__(self, model: Any):
+    def __init__(self, model: Any, parts: Callable[..., Any]):
         config, rotary = model.config, model.rotary_emb
-        self.layers = model.layers
+        self.layers, self.parts = model.layers, parts
         self.norm, self.eps = float32_array(model.norm.weight), model.norm.variance_epsilon
         self.inv_freq, self.rotary_scale = float32_array(rotary.inv_freq), np.float32(rotary.attention_scaling)
         self.kv_heads, self.seen = config.num_key_value_heads, config.sliding_window - 1
@@ -44,8 +45,9 @@ class CodecTransformer:
         angles = places[:, None, :, None].astype(np.float32) * self.inv_freq
         cos, sin = np.cos(angles) * self.rotary_scale, np.sin(angles) * self.rotary_scale
         rotary = (np.concatenate([cos, cos], -1), np.concatenate([-sin, sin], -1))
-        for layer, keys, values in zip(self.layers, state.keys, state.values, strict=True):
-            _Layer(layer, self.seen)(x, rotary, keys, values, state.num_frames)
+        for index, (cell, keys, values) in enumerate(zip(self.layers, state.keys, state.values, strict=True)):
+            layer = self.parts(f"layer.{index}", _Layer, cell, self.seen)
+            layer(x, rotary, keys, values, state.num_frames)
         state.num_frames += x.shape[1]
         return _rms_norm(x, self.norm, self.eps)
 

@@ -1,8 +1,8 @@
 """Causal convolutions of a stream in numpy: each call goes on where the last one stopped.
 
-Arrays are float32. What a convolution looks back at is its tail, an array that the caller keeps and that each call brings
-up to date: zeros at the beginning of a stream. A convolution is one matrix product for a tile of steps, whose columns
-fit a core's cache together with the activations around it.
+Arrays are float32. What a convolution looks back at is its tail, an array that the caller keeps and each call brings up
+to date: zeros at the beginning of a stream. A convolution is one matrix product for a tile of steps, whose columns fit
+a core's cache together with the activations around it.
 """
 
 from __future__ import annotations

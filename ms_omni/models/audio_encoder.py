@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import mindspore as ms
@@ -18,6 +19,7 @@ from ms_omni import bounds
 from ms_omni.kernels.cpu_arrays import float32_array
 from ms_omni.kernels.device import on_cpu
 from ms_omni.models import encoders_cpu
+from ms_omni.models.parts_cpu import Parts
 from ms_omni.models.segments import attend_in_segments, attention_function, audio_segment_lengths, segment_groups
 
 # transformers 4.57.1 keeps the hidden states of a float16 layer within float16's largest number less 1000.
@@ -88,10 +90,16 @@ class AudioEncoder(Qwen3OmniMoeAudioEncoder):
         ]
         return BaseModelOutput(last_hidden_state=_joined(outputs))
 
+    @cached_property
+    def _parts(self) -> Parts:
+        return Parts(self)
+
     def _encode(self, hidden: Tensor, segment_lengths: list[int]) -> Tensor:
         """Convolved tokens (tokens, d_model) of whole windows to (tokens, output_dim)."""
         if on_cpu():
-            return Tensor.from_numpy(encoders_cpu.encode_audio(self, float32_array(hidden), segment_lengths))
+            return Tensor.from_numpy(
+                encoders_cpu.encode_audio(self, self._parts, float32_array(hidden), segment_lengths)
+            )
         for layer in self.layers:
             hidden = layer(hidden, None, segment_lengths=segment_lengths)[0]
         return self.proj2(self.act(self.proj1(self.ln_post(hidden))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from mindspore import Tensor, mint
 from ms_omni.bounds import CHUNK_FRAMES
 from ms_omni.kernels.device import on_cpu
 from ms_omni.models.code2wav_cpu import CpuWaveDecoder
+from ms_omni.models.parts_cpu import Parts
 
 
 def samples_per_frame(config: Any) -> int:
@@ -85,7 +87,11 @@ class Code2Wav(Qwen3OmniMoeCode2Wav):
 
     def new_decoder(self) -> WaveDecoder | CpuWaveDecoder:
         """Of one speech, from its beginning: `decode(codes)` gives the next piece of the wave."""
-        return CpuWaveDecoder(self) if on_cpu() else WaveDecoder(self)
+        return CpuWaveDecoder(self, self._parts) if on_cpu() else WaveDecoder(self)
+
+    @cached_property
+    def _parts(self) -> Parts:
+        return Parts(self)
 
     def embed(self, codes: Tensor) -> Tensor:
         """codes: int32, (batch, num_quantizers, frames). (batch, frames, hidden), the mean of a frame's embeddings."""

@@ -1,8 +1,8 @@
 """Code2Wav on the CPU: mindone's cells read as numpy arrays, and streams that go on where they stopped.
 
-By mindone's operators one after the other a wave took seven times as long as with torch, and every piece of a stream was
-made together with the frames before it that convolutions look back at. Here each frame goes through each convolution
-once."""
+By mindone's operators, one after the other, a wave took seven times as long as with torch, and every piece of a stream
+was made together with the frames before it that convolutions look back at. Here a frame goes through everything once.
+"""
 
 from __future__ import annotations
 
@@ -16,33 +16,34 @@ from ms_omni.kernels.numpy_activations import gelu, layer_norm
 from ms_omni.kernels.numpy_codec_transformer import CodecTransformer
 from ms_omni.kernels.numpy_conv import CausalConv, ResidualUnit, Snake, Upsampling
 from ms_omni.kernels.numpy_decoder_block import DecoderBlock
+from ms_omni.models.parts_cpu import Parts
 
 
 class CpuWaveDecoder:
-    """Decodes streams that began together, piece by piece. Reads the weights of the corrected Code2Wav where they are,
-    each time it uses them, as its cells do."""
+    """Decodes streams that began together, piece by piece."""
 
-    def __init__(self, model: Any, batch: int = 1):
-        self._model, self._batch = model, batch
-        self._kept: dict[str, Any] = {}  # of every part of the network, what it needs of the pieces before
+    def __init__(self, model: Any, parts: Parts, batch: int = 1):
+        """model: a corrected Code2Wav, and its `parts`."""
+        self._model, self._parts, self._batch = model, parts, batch
+        self._kept: dict[str, Any] = {}  # of every part, what it needs of the pieces before
 
     def decode(self, codes: Tensor) -> Tensor:
         """codes: int32, (batch, num_quantizers, frames), the next ones. The next piece of every wave, float32 (batch,
         1, samples) in [-1, 1]: 1920 a frame, 555 fewer in the first."""
         model = self._model
         x = model.embed(codes).asnumpy()
-        transformer = CodecTransformer(model.pre_transformer)
+        transformer = CodecTransformer(model.pre_transformer, self._parts)
         x = transformer(x, self._state("transformer", transformer))
         for index, cells in enumerate(model.upsample):
-            stage = _UpsamplingStage(*cells)
+            stage = self._parts(f"upsample.{index}", _UpsamplingStage, *cells)
             x = stage(x, self._state(f"upsample.{index}", stage))
         first, *blocks, snake, last = model.decoder
-        conv = _causal_conv(first)
+        conv = self._parts("first", _causal_conv, first)
         tails = self._state("first", conv)
         x = np.stack([conv(steps.T, tail) for steps, tail in zip(x, tails, strict=True)])
         for index, cell in enumerate(blocks):
-            is_last = index == len(blocks) - 1
-            block = _decoder_block(cell, (_snake(snake), _causal_conv(last)) if is_last else None)
+            head = (snake, last) if index == len(blocks) - 1 else ()
+            block = self._parts(f"block.{index}", _decoder_block, cell, *head)
             x = block(x, self._state(f"block.{index}", block))
         return Tensor.from_numpy(np.clip(x, -1, 1, out=x))
 
@@ -95,7 +96,8 @@ class _UpsamplingStage:
         return out
 
 
-def _decoder_block(cell: Any, head: tuple[Snake, CausalConv] | None = None) -> DecoderBlock:
+def _decoder_block(cell: Any, *head: Any) -> DecoderBlock:
+    """head: of the last block, the activation and the convolution behind it."""
     snake, transposed, *units = cell.block
     conv = transposed.conv
     upsampling = Upsampling(_snake(snake), float32_array(conv.weight), float32_array(conv.bias), conv.stride[-1])
@@ -103,7 +105,7 @@ def _decoder_block(cell: Any, head: tuple[Snake, CausalConv] | None = None) -> D
         ResidualUnit(_snake(unit.act1), _causal_conv(unit.conv1), _snake(unit.act2), _causal_conv(unit.conv2))
         for unit in units
     ]
-    return DecoderBlock(upsampling, residual, head)
+    return DecoderBlock(upsampling, residual, (_snake(head[0]), _causal_conv(head[1])) if head else None)
 
 
 def _snake(cell: Any) -> Snake:

@@ -1,4 +1,4 @@
-"""Both encoders on the CPU: mindone's cells read as numpy arrays, layer by layer, each time they are used."""
+"""Both encoders on the CPU: mindone's cells read as numpy arrays."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ms_omni.kernels.host_threads import in_parallel
 from ms_omni.kernels.numpy_activations import gelu
 from ms_omni.kernels.numpy_conv import strided_conv2d
 from ms_omni.kernels.numpy_encoder import ACTIVATIONS, EncoderLayer, LayerNorm, Linear, row_parts
+from ms_omni.models.parts_cpu import Parts
 
 
 def convolve_audio(
@@ -43,40 +44,48 @@ def convolve_audio(
     return out
 
 
-def encode_audio(encoder: Any, x: np.ndarray, segment_lengths: Sequence[int]) -> np.ndarray:
+def encode_audio(encoder: Any, parts: Parts, x: np.ndarray, segment_lengths: Sequence[int]) -> np.ndarray:
     """x: (tokens, d_model), changed. (tokens, output_dim)."""
     activation = ACTIVATIONS[encoder.config.activation_function]
-    for cell in encoder.layers:
-        attention = cell.self_attn
-        EncoderLayer(
-            [LayerNorm(cell.self_attn_layer_norm), LayerNorm(cell.final_layer_norm)],
-            [Linear(part) for part in (attention.q_proj, attention.k_proj, attention.v_proj)],
-            Linear(attention.out_proj),
-            (Linear(cell.fc1), activation, Linear(cell.fc2)),
-            attention.num_heads,
-            attention.scaling,
-        )(x, segment_lengths)
+    for index, cell in enumerate(encoder.layers):
+        parts(f"layer.{index}", _audio_layer, cell, activation)(x, segment_lengths)
     return _mlp(LayerNorm(encoder.ln_post)(x), Linear(encoder.proj1), activation, Linear(encoder.proj2))
 
 
 def encode_vision(
-    encoder: Any, x: np.ndarray, segment_lengths: Sequence[int], rotary: tuple[np.ndarray, np.ndarray]
+    encoder: Any, parts: Parts, x: np.ndarray, segment_lengths: Sequence[int], rotary: tuple[np.ndarray, np.ndarray]
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """x: (patches, hidden), changed; rotary: as of EncoderLayer. (tokens, out_hidden), and one such array for each
     deepstack layer."""
     activation, deepstack = ACTIVATIONS[encoder.config.hidden_act], []
     for index, cell in enumerate(encoder.blocks):
-        EncoderLayer(
-            [LayerNorm(cell.norm1), LayerNorm(cell.norm2)],
-            [Linear(cell.attn.qkv)],
-            Linear(cell.attn.proj),
-            (Linear(cell.mlp.linear_fc1), activation, Linear(cell.mlp.linear_fc2)),
-            cell.attn.num_heads,
-            cell.attn.scaling,
-        )(x, segment_lengths, rotary)
+        parts(f"layer.{index}", _vision_layer, cell, activation)(x, segment_lengths, rotary)
         if index in encoder.deepstack_visual_indexes:
             deepstack.append(_merge(encoder.merger_list[encoder.deepstack_visual_indexes.index(index)], x))
     return _merge(encoder.merger, x), deepstack
+
+
+def _audio_layer(cell: Any, activation: Any) -> EncoderLayer:
+    attention = cell.self_attn
+    return EncoderLayer(
+        [LayerNorm(cell.self_attn_layer_norm), LayerNorm(cell.final_layer_norm)],
+        [Linear(part) for part in (attention.q_proj, attention.k_proj, attention.v_proj)],
+        Linear(attention.out_proj),
+        (Linear(cell.fc1), activation, Linear(cell.fc2)),
+        attention.num_heads,
+        attention.scaling,
+    )
+
+
+def _vision_layer(cell: Any, activation: Any) -> EncoderLayer:
+    return EncoderLayer(
+        [LayerNorm(cell.norm1), LayerNorm(cell.norm2)],
+        [Linear(cell.attn.qkv)],
+        Linear(cell.attn.proj),
+        (Linear(cell.mlp.linear_fc1), activation, Linear(cell.mlp.linear_fc2)),
+        cell.attn.num_heads,
+        cell.attn.scaling,
+    )
 
 
 def _merge(cell: Any, x: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from ms_omni import bounds
 from ms_omni.kernels.cpu_arrays import float32_array
 from ms_omni.kernels.device import on_cpu
 from ms_omni.models import encoders_cpu
+from ms_omni.models.parts_cpu import Parts
 from ms_omni.models.segments import attend_in_segments, attention_function, segment_groups, vision_segment_lengths
 
 
@@ -69,6 +71,10 @@ class VisionEncoder(Qwen3OmniMoeVisionEncoder):
         deepstack = [mint.cat(levels, dim=0) for levels in zip(*(levels for _, levels in outputs), strict=True)]
         return mint.cat([features for features, _ in outputs], dim=0), deepstack
 
+    @cached_property
+    def _parts(self) -> Parts:
+        return Parts(self)
+
     def _encode(self, patches: Tensor, grid_thw: np.ndarray, segment_lengths: list[int]) -> tuple[Tensor, list[Tensor]]:
         """As `construct`, all at once."""
         hidden = self.patch_embed(patches)
@@ -76,7 +82,9 @@ class VisionEncoder(Qwen3OmniMoeVisionEncoder):
         angles = self._rotary_angles(grid_thw)
         if on_cpu():
             rotary = (np.cos(angles), np.sin(angles))
-            features, levels = encoders_cpu.encode_vision(self, float32_array(hidden), segment_lengths, rotary)
+            features, levels = encoders_cpu.encode_vision(
+                self, self._parts, float32_array(hidden), segment_lengths, rotary
+            )
             return Tensor.from_numpy(features), [Tensor.from_numpy(level) for level in levels]
         position_embeddings = (Tensor(np.cos(angles)), Tensor(np.sin(angles)))
         deepstack = []
