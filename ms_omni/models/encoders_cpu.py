@@ -52,6 +52,18 @@ def encode_audio(encoder: Any, parts: Parts, x: np.ndarray, segment_lengths: Seq
     return _mlp(LayerNorm(encoder.ln_post)(x), Linear(encoder.proj1), activation, Linear(encoder.proj2))
 
 
+def embed_patches(encoder: Any, patches: np.ndarray, corners: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """patches: (patches, channels * temporal_patch * patch * patch); corners, shares: (4, patches), places of the
+    learned positions and how much each counts. (patches, hidden)."""
+    weight = float32_array(encoder.patch_embed.proj.weight)
+    out = patches @ weight.reshape(len(weight), -1).T
+    out += float32_array(encoder.patch_embed.proj.bias)
+    positions = float32_array(encoder.pos_embed.weight)
+    for places, share in zip(corners, shares, strict=True):
+        out += positions[places] * share[:, None]
+    return out
+
+
 def encode_vision(
     encoder: Any, parts: Parts, x: np.ndarray, segment_lengths: Sequence[int], rotary: tuple[np.ndarray, np.ndarray]
 ) -> tuple[np.ndarray, list[np.ndarray]]:
