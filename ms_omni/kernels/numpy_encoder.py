@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 
 from ms_omni.kernels.cpu_arrays import float32_array
-from ms_omni.kernels.host_threads import in_parallel
+from ms_omni.kernels.host_threads import in_parallel, num_threads
 from ms_omni.kernels.numpy_activations import gelu, gelu_tanh, layer_norm, softmax_sums
 
 # What transformers' names of activations mean here.
 ACTIVATIONS: dict[str, Callable[[np.ndarray], None]] = {"gelu": gelu, "gelu_pytorch_tanh": gelu_tanh}
-# Values that a thread works on together, about a core's second-level cache, and the fewest rows of a product.
-VALUES_AT_ONCE, LEAST_ROWS = 1 << 17, 64
+# Attention scores that a thread works on together, a core's second-level cache, and the fewest queries.
+SCORES_AT_ONCE, LEAST_QUERIES = 1 << 17, 64
+# Rows that a thread takes through a network together: products of fewer are slower, and their values are kept.
+ROWS_AT_ONCE = 512
 
 
 class Linear:
@@ -66,8 +68,10 @@ class EncoderLayer:
         head_dim) each, the halves alike."""
         rows, hidden = x.shape
         qkv = np.empty((rows, 3, self.num_heads, hidden // self.num_heads), np.float32)
-        in_parallel(lambda part: self._project(x, qkv, rotary, *part), list(row_parts(rows, 3 * hidden)))
-        in_parallel(lambda part: self._attend(x, qkv, *part), list(_queries(segment_lengths)))
+        attended = np.empty((rows, self.num_heads, hidden // self.num_heads), np.float32)
+        in_parallel(lambda part: self._project(x, qkv, rotary, *part), row_parts(rows))
+        in_parallel(lambda part: self._attend(qkv, attended, *part), _queries(segment_lengths))
+        in_parallel(lambda part: self._finish(x, attended, *part), row_parts(rows))
 
     def _project(
         self, x: np.ndarray, qkv: np.ndarray, rotary: tuple[np.ndarray, np.ndarray] | None, start: int, end: int
@@ -80,40 +84,41 @@ class EncoderLayer:
         if rotary is not None:
             _rotate(qkv[start:end, :2], rotary[0][start:end], rotary[1][start:end])
 
-    def _attend(self, x: np.ndarray, qkv: np.ndarray, rows: slice, segment: slice) -> None:
-        """What the queries `rows` see of their segment, and all that follows for these rows."""
+    def _attend(self, qkv: np.ndarray, out: np.ndarray, rows: slice, segment: slice) -> None:
+        """What the queries `rows` see of their segment."""
         query, key, value = qkv[rows, 0], qkv[segment, 1], qkv[segment, 2]
-        attended = np.empty(query.shape, np.float32)
-        together = max(1, VALUES_AT_ONCE // (len(query) * len(key)))
+        together = max(1, SCORES_AT_ONCE // (len(query) * len(key)))
         for first in range(0, self.num_heads, together):
             heads = slice(first, min(first + together, self.num_heads))
             scores = np.matmul(query[:, heads].swapaxes(0, 1), key[:, heads].transpose(1, 2, 0))
             total = softmax_sums(scores)
             part = np.matmul(scores, value[:, heads].swapaxes(0, 1))
             part /= total
-            attended[:, heads] = part.swapaxes(0, 1)
-        here = x[rows]
-        here += self.out(attended.reshape(len(attended), -1))
+            out[rows, heads] = part.swapaxes(0, 1)
+
+    def _finish(self, x: np.ndarray, attended: np.ndarray, start: int, end: int) -> None:
+        """All that follows attention, for the rows from `start` to `end`."""
+        here = x[start:end]
+        here += self.out(attended[start:end].reshape(end - start, -1))
         widen, activation, narrow = self.network
-        for start, end in row_parts(len(here), widen.weight.shape[1]):
-            inner = widen(self.norms[1](here[start:end]))
-            activation(inner)
-            here[start:end] += narrow(inner)
+        inner = widen(self.norms[1](here))
+        activation(inner)
+        here += narrow(inner)
 
 
-def row_parts(rows: int, width: int) -> Iterator[tuple[int, int]]:
-    """(start, end) of as many rows as a thread works on together, when their widest values are `width`."""
-    step = max(LEAST_ROWS, VALUES_AT_ONCE // width)
-    for start in range(0, rows, step):
-        yield start, min(start + step, rows)
+def row_parts(rows: int) -> list[tuple[int, int]]:
+    """(start, end) of equal parts, as many as there are threads, or more of at most ROWS_AT_ONCE rows."""
+    count = max(min(num_threads(), rows), -(-rows // ROWS_AT_ONCE))
+    edges = [rows * part // count for part in range(count + 1)]
+    return list(zip(edges[:-1], edges[1:]))
 
 
 def _queries(segment_lengths: Sequence[int]) -> Iterator[tuple[slice, slice]]:
     """Rows of queries, and the rows of the segment that they are in."""
     for length, end in zip(segment_lengths, accumulate(segment_lengths), strict=True):
-        segment = slice(end - length, end)
-        for start, stop in row_parts(length, length):
-            yield slice(segment.start + start, segment.start + stop), segment
+        first, step = end - length, max(LEAST_QUERIES, SCORES_AT_ONCE // length)
+        for start in range(first, end, step):
+            yield slice(start, min(start + step, end)), slice(first, end)
 
 
 def _rotate(heads: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> None:

@@ -115,5 +115,5 @@ def _mlp(x: np.ndarray, widen: Linear, activation: Any, narrow: Linear) -> np.nd
         activation(inner)
         narrow(inner, out[slice(*rows)])
 
-    in_parallel(part, list(row_parts(len(x), widen.weight.shape[1])))
+    in_parallel(part, row_parts(len(x)))
     return out

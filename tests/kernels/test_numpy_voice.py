@@ -140,8 +140,8 @@ def test_encoder_layer(monkeypatch, separate):
 
     hidden, heads, lengths = 16, 4, [5, 5, 70]
     dim, rows = hidden // heads, sum(lengths)
-    monkeypatch.setattr(numpy_encoder, "VALUES_AT_ONCE", 64)
-    monkeypatch.setattr(numpy_encoder, "LEAST_ROWS", 9)
+    for name, value in (("SCORES_AT_ONCE", 64), ("LEAST_QUERIES", 9), ("ROWS_AT_ONCE", 13)):
+        monkeypatch.setattr(numpy_encoder, name, value)
     monkeypatch.setattr(numpy_encoder, "float32_array", lambda array: array)
 
     def linear(width, out, seed):
