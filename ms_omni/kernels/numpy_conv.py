@@ -1,8 +1,8 @@
 """Causal convolutions of a stream in numpy: each call goes on where the last one stopped.
 
 Arrays are float32. What a convolution looks back at is its tail, an array that the caller keeps and each call brings up
-to date: zeros at the beginning of a stream. A convolution is one matrix product for a tile of steps, whose columns fit
-a core's cache together with the activations around it.
+to date: zeros at the beginning of a stream. A convolution is one matrix product for a tile of steps, which goes
+through the activations around it together.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from numpy.lib.stride_tricks import as_strided
 
 from ms_omni.kernels.numpy_activations import snake_beta
 
-# Values of a tile's columns: 1 MB, about a core's second-level cache; and the fewest steps that a product is made of.
-COLUMN_VALUES, LEAST_STEPS = 1 << 18, 128
+# Values of a tile's columns, 16 MB: products of fewer are slower, and more of them are kept. The fewest steps of one.
+COLUMN_VALUES, LEAST_STEPS = 1 << 22, 256
 
 
 def tile_steps(channels: int, kernel: int) -> int:
