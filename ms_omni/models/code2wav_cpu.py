@@ -1,7 +1,7 @@
 """Code2Wav on the CPU: mindone's cells read as numpy arrays, and streams that go on where they stopped.
 
-By mindone's operators, one after the other, a wave took three times as long as with torch and more, and every piece of a
-stream was made together with the frames before it that convolutions look back at. Here a frame goes through all once.
+By mindone's operators, one after the other, a wave took three times as long as with torch and more, and every piece of
+a stream was made together with the frames before it that convolutions look back at. Here a frame goes through all once.
 """
 
 from __future__ import annotations
