@@ -45,6 +45,13 @@ def setup_device(device: str = "auto") -> str:
     return chosen
 
 
+def on_cpu() -> bool:
+    """Whether this process computes on the CPU: MindSpore is bound to it."""
+    import mindspore as ms
+
+    return bool(ms.get_context("device_target") == "CPU")
+
+
 def num_ascend_cards() -> int:
     """Ascend cards that MindSpore can use: 0 without a card, a driver or CANN."""
     from mindspore.device_context import ascend
