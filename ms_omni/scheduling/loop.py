@@ -191,19 +191,18 @@ class EngineLoop:
         self._scheduler.remove(state)
 
 
+class _Traceback(Exception):
+    """Where an error of another thread came from, as a text."""
+
+
 def _attempt(work: Callable[[], T]) -> tuple[T | None, Exception | None]:
-    """What `work` returns, or raises: with its lines for a traceback, but without the arrays of its frames."""
-    made, error = _call(work)
-    if error is not None:
-        traceback.clear_frames(error.__traceback__)
-    return made, error
-
-
-def _call(work: Callable[[], T]) -> tuple[T | None, Exception | None]:
+    """What `work` returns, or raises: with its traceback as a text, since frames would keep the arrays in them."""
     try:
         return work(), None
     except Exception as error:
-        return None, error
+        error.__cause__ = _Traceback("".join(traceback.format_exception(error)))
+        error.__context__ = None
+        return None, error.with_traceback(None)
 
 
 def _failure(step: Step, error: Exception) -> Exception:

@@ -80,9 +80,9 @@ class Request:
 class RequestHandle:
     """The answer to one request, from any thread.
 
-    Iterating gives TextDelta and AudioChunk, each once, as they come, and at last StreamEnd. Closing the iterator before
-    that cancels the request, and so does dropping the handle: nobody could read the answer. What ends the request early
-    is raised by the iterator and by `result`."""
+    Iterating gives TextDelta and AudioChunk, each once, as they come, and at last StreamEnd. Closing the iterator
+    before that cancels the request, and so does dropping the handle: nobody could read the answer. What ends the
+    request early is raised by the iterator and by `result`."""
 
     def __init__(self, progress: Progress | None = None):
         self._progress = progress

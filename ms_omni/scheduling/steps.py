@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -68,25 +67,11 @@ class Executor(Protocol):
 
 
 @dataclass(frozen=True)
-class Step(ABC):
-    """states: the requests that it works for, which fail with it."""
+class Start:
+    """A sequence gets ready to be prefilled. Of every step: `states` are the requests that it works for, which fail
+    with it; `run` lets the executor do it, and notes that it was done."""
 
-    states: tuple[RequestState, ...]
-
-    @property
-    @abstractmethod
-    def stage(self) -> str:
-        """thinker, talker or code2wav."""
-
-    @abstractmethod
-    def run(self, executor: Executor) -> None:
-        """Lets the executor do it, and notes that it was done."""
-
-
-@dataclass(frozen=True)
-class Start(Step):
-    """A sequence gets ready to be prefilled."""
-
+    states: tuple[RequestState]
     stage: Stage
 
     def run(self, executor: Executor) -> None:
@@ -96,9 +81,10 @@ class Start(Step):
 
 
 @dataclass(frozen=True)
-class Prefill(Step):
+class Prefill:
     """Tokens `start` to `stop` of a prompt."""
 
+    states: tuple[RequestState]
     stage: Stage
     start: int
     stop: int
@@ -110,33 +96,39 @@ class Prefill(Step):
 
 
 @dataclass(frozen=True)
-class DecodeThinker(Step):
+class DecodeThinker:
     """The next tokens of several requests."""
 
+    states: tuple[RequestState, ...]
     num_steps: int
-    stage = "thinker"
+    stage: ClassVar[str] = "thinker"
 
     def run(self, executor: Executor) -> None:
         executor.decode_thinker(self.states, self.num_steps)
 
 
 @dataclass(frozen=True)
-class DecodeTalker(Step):
+class DecodeTalker:
     """The next frame of several requests."""
 
-    stage = "talker"
+    states: tuple[RequestState, ...]
+    stage: ClassVar[str] = "talker"
 
     def run(self, executor: Executor) -> None:
         executor.decode_talker(self.states)
 
 
 @dataclass(frozen=True)
-class Vocode(Step):
+class Vocode:
     """The next piece of several waves."""
 
-    stage = "code2wav"
+    states: tuple[RequestState, ...]
+    stage: ClassVar[str] = "code2wav"
 
     def run(self, executor: Executor) -> None:
         waves = executor.vocode(self.states, [state.piece for state in self.states])
         for state, wave in zip(self.states, waves, strict=True):
             state.add_wave(wave)
+
+
+Step = Start | Prefill | DecodeThinker | DecodeTalker | Vocode
