@@ -18,7 +18,8 @@ GIB = 1 << 30
 
 class Scheduler:
     """First come, first served: a request waits until the caches have room for its prompts and the most that it may
-    answer, and is then never interrupted. Rounds give each running request its turn at every stage."""
+    answer, and is then never interrupted. A round makes a frame and a token of every request that can make one, and
+    reads prompts, of all requests together at most one chunk."""
 
     def __init__(self, limits: Limits):
         """Raises OmniError for more requests than there are blocks."""
@@ -87,17 +88,13 @@ class Scheduler:
         return None
 
     def _begin_round(self) -> None:
-        """A request that runs alone makes several Thinker tokens in one call, and as many frames before; its prompt is
-        read as soon as it is ready."""
+        """A request that runs alone makes several Thinker tokens in one call, and as many frames before."""
         self._free_finished()
         self._admit()
-        is_alone = len(self._running) == 1
-        num_steps = self._limits.num_steps if is_alone else 1
+        num_steps = self._limits.num_steps if len(self._running) == 1 else 1
         self._turns.extend([self._decode_talker, self._vocode] * num_steps)
         self._turns.append(partial(self._decode_thinker, num_steps))
-        self._turns.append(self._start_or_prefill)
-        if is_alone:
-            self._turns.append(self._first_chunk)
+        self._turns.append(partial(self._prefill, self._limits.prefill_chunk))
 
     def _decode_talker(self) -> Step | None:
         states = tuple(state for state in self._running if state.can_make_frame)
@@ -111,20 +108,21 @@ class Scheduler:
         states = tuple(state for state in self._running if state.thinker.is_decoding)
         return DecodeThinker(states, num_steps) if states else None
 
-    def _start_or_prefill(self) -> Step | None:
-        """For the first request whose prompt is not read."""
+    def _prefill(self, num_tokens: int) -> Step | None:
+        """For the first request whose prompt is not read, and again while the next piece has at most the tokens that
+        are left of `num_tokens`. A start has as many as its prompt. Where a prompt is cut does not depend on others."""
+        chunk = self._limits.prefill_chunk
         for state in self._running:
             if sequence := state.to_prefill:
+                start = sequence.num_computed
+                stop = min(start + chunk, sequence.num_prompt)
+                if stop - start > num_tokens:
+                    return None
+                self._turns.append(partial(self._prefill, num_tokens - (stop - start)))
                 if not sequence.is_started:
                     return Start((state,), sequence.stage)
-                start = sequence.num_computed
-                stop = min(start + self._limits.prefill_chunk, sequence.num_prompt)
                 return Prefill((state,), sequence.stage, start, stop)
         return None
-
-    def _first_chunk(self) -> Step | None:
-        step = self._start_or_prefill()
-        return step if isinstance(step, Prefill) and step.start == 0 else None
 
     def _admit(self) -> None:
         while self._waiting and len(self._running) < self._limits.max_num_seqs:

@@ -43,7 +43,7 @@ class Engine:
 
 
 def test_steps_of_one_spoken_answer():
-    """Alone: the prompt at once, chunk by chunk, then four tokens a call and as many frames before the next."""
+    """Alone: four tokens a call, and up to four frames before the next."""
     engine = Engine()
     engine.add(1, prompt=23, new=9, frames=6, talker_stop=False)
     assert engine.run() == [
@@ -53,8 +53,8 @@ def test_steps_of_one_spoken_answer():
         ("prefill thinker", (1,), 20, 23),
         ("thinker", (1,), 4),
         ("start talker", (1,)),
-        ("prefill talker", (1,), 0, 10),
         ("thinker", (1,), 4),
+        ("prefill talker", (1,), 0, 10),
         ("prefill talker", (1,), 10, 20),
         ("prefill talker", (1,), 20, 26),
         ("talker", (1,)),
@@ -73,17 +73,17 @@ def test_steps_of_one_spoken_answer():
 
 
 def test_the_first_frames_come_while_the_text_is_made():
-    engine = Engine()
+    engine = Engine(prefill_chunk=40)
     engine.add(1, prompt=5, new=40, frames=30)
     names = [step[0] for step in engine.run()]
-    assert names[:10] == ["start thinker", "prefill thinker", "thinker", "start talker", "prefill talker"] + [
+    assert names[:10] == ["start thinker", "prefill thinker", "start talker", "prefill talker", "thinker"] + [
         "talker", "talker", "code2wav", "talker", "talker",
     ]  # fmt: skip
     assert "thinker" in names[10:]
 
 
 def test_a_round_of_several():
-    """Frames, pieces that are due, one token each, at most one piece of one prompt."""
+    """Frames, pieces that are due, one token each."""
     engine = Engine(max_num_seqs=3)
     engine.add(1, new=50, frames=40)
     while engine.step()[0] != "talker":
@@ -123,6 +123,24 @@ def test_a_long_prompt_stops_the_others_for_one_chunk_at_a_time():
     assert len(places) == 11  # start, and ten chunks
     for place, after in zip(places, places[1:], strict=False):
         assert {"thinker", "talker"} <= set(names[place:after])
+
+
+def test_short_prompts_share_a_round():
+    """Ten tokens of prompts a round: a start counts as its prompt."""
+    engine = Engine(max_num_seqs=8)
+    for seed in range(1, 4):
+        engine.add(seed, prompt=3, new=9)
+    steps = engine.run()
+    assert steps[:8] == [
+        ("start thinker", (1,)),
+        ("prefill thinker", (1,), 0, 3),
+        ("start thinker", (2,)),
+        ("thinker", (1,), 1),
+        ("prefill thinker", (2,), 0, 3),
+        ("start thinker", (3,)),
+        ("prefill thinker", (3,), 0, 3),
+        ("thinker", (1, 2, 3), 1),
+    ]
 
 
 def test_the_earlier_prompt_is_read_first():

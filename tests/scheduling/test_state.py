@@ -1,5 +1,7 @@
 """A request's own rules: where an answer ends, which text a frame gets, of how many frames a piece is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fake_executor import CODEC_END, request, state_of
@@ -38,8 +40,6 @@ def test_a_sequence_ends_with_its_stop_token_or_at_its_maximum(given, taken, rea
 
 
 def test_ignore_eos_goes_on_to_the_maximum():
-    from dataclasses import replace
-
     asked = request(new=3, frames=2, stop_ids=(9,))
     state, _ = state_of(replace(asked, sampling=replace(asked.sampling, ignore_eos=True)))
     state.add_tokens([9, 9, 9])
