@@ -195,17 +195,17 @@ class _Traceback(Exception):
     """Where an error of another thread came from, as a text."""
 
 
-def _attempt(work: Callable[[], T]) -> tuple[T | None, Exception | None]:
+def _attempt(work: Callable[[], T]) -> tuple[T | None, BaseException | None]:
     """What `work` returns, or raises: with its traceback as a text, since frames would keep the arrays in them."""
     try:
         return work(), None
-    except Exception as error:
+    except BaseException as error:  # whatever it is, somebody waits for an answer
         error.__cause__ = _Traceback("".join(traceback.format_exception(error)))
         error.__context__ = None
         return None, error.with_traceback(None)
 
 
-def _failure(step: Step, error: Exception) -> Exception:
+def _failure(step: Step, error: BaseException) -> BaseException:
     """What one request of a failed step ends with. An error that speaks to the user stays what it is."""
     if isinstance(error, (OmniError, RequestCancelled)):
         return error

@@ -91,6 +91,7 @@ class RequestHandle:
         self._counts: list[tuple[str, int, int]] = []
         self._output: OmniOutput | None = None
         self._error: BaseException | None = None
+        self._callbacks: list[Callable[[RequestHandle], object]] = []
 
     @property
     def done(self) -> bool:
@@ -123,6 +124,15 @@ class RequestHandle:
         """Ends the request; the engine stops working on it at its next step. Does nothing once it has ended."""
         self.fail(RequestCancelled("the request was cancelled"))
 
+    def add_done_callback(self, callback: Callable[[RequestHandle], object]) -> None:
+        """Calls `callback` with this handle when the request has ended, or at once if it has. By the thread that ends
+        it, so the callback must neither take long nor raise: the `put` of a queue."""
+        with self._changed:
+            if not self.done:
+                self._callbacks.append(callback)
+                return
+        callback(self)
+
     def put(self, chunk: TextDelta | AudioChunk) -> None:
         """By the engine: the next piece of the answer."""
         with self._changed:
@@ -147,9 +157,13 @@ class RequestHandle:
 
     def _end(self, output: OmniOutput | None, error: BaseException | None) -> None:
         with self._changed:
-            if not self.done:
-                self._output, self._error = output, error
-                self._changed.notify_all()
+            if self.done:
+                return
+            self._output, self._error = output, error
+            callbacks, self._callbacks = self._callbacks, []
+            self._changed.notify_all()
+        for callback in callbacks:
+            callback(self)
 
     def _wait(self, is_ready: Callable[[], bool], timeout: float | None) -> None:
         """Until `is_ready`, calling `progress` meanwhile."""

@@ -1,5 +1,6 @@
 """What whoever asked sees: pieces, the end, progress, waiting, cancelling."""
 
+import queue
 import threading
 import time
 
@@ -83,6 +84,18 @@ def test_cancel_ends_a_request_once():
     finished = answered()
     finished.cancel()
     assert finished.result() is OUTPUT
+
+
+def test_who_waits_for_many_is_told_of_each():
+    ended, handles = queue.SimpleQueue(), [RequestHandle() for _ in range(3)]
+    for handle in handles:
+        handle.add_done_callback(ended.put)
+    handles[2].finish(OUTPUT)
+    handles[0].cancel()
+    handles[0].fail(StepFailed())  # too late
+    assert [ended.get(timeout=1) for _ in range(2)] == [handles[2], handles[0]] and ended.empty()
+    handles[2].add_done_callback(ended.put)
+    assert ended.get(timeout=1) is handles[2]
 
 
 def test_closing_the_iterator_cancels_and_reading_to_the_end_does_not():

@@ -124,7 +124,7 @@ def test_answers_without_a_seed_differ(start):
     assert handles[0].result(5).token_ids != handles[1].result(5).token_ids
 
 
-@pytest.mark.parametrize("error", [OmniError("a.png: no picture"), ValueError("bug")])
+@pytest.mark.parametrize("error", [OmniError("a.png: no picture"), ValueError("bug"), SystemExit("gone")])
 def test_what_cannot_be_prepared_fails_alone(start, error):
     def fail():
         raise error
@@ -247,7 +247,7 @@ def test_cancelled_at_every_stage(start, name, how):
 
 
 def test_cancelled_before_and_while_it_is_prepared(start):
-    media, begun = threading.Event(), threading.Event()
+    media, begun, prepared = threading.Event(), threading.Event(), []
     loop, executor = start()
 
     def wait():
@@ -256,14 +256,14 @@ def test_cancelled_before_and_while_it_is_prepared(start):
         return request().prepare()
 
     handles = [loop.submit(request(prepare=wait)) for _ in range(2)]  # both readers are busy
-    waiting = loop.submit(request(prepare=lambda: pytest.fail("was prepared all the same")))
+    waiting = loop.submit(request(prepare=lambda: prepared.append(1)))
     assert begun.wait(5)
     for handle in (*handles, waiting):
         handle.cancel()
     media.set()
     assert loop.submit(request()).result(5)
     settle(loop, executor)
-    assert executor.names().count("start thinker") == 1
+    assert executor.names().count("start thinker") == 1 and not prepared
 
 
 def test_closing_an_iterator_in_the_middle_ends_the_work(start):
@@ -277,13 +277,15 @@ def test_closing_an_iterator_in_the_middle_ends_the_work(start):
 
 def test_nothing_of_an_answer_is_kept(start):
     loop, executor = start()
-    handles = [loop.submit(request(seed=seed, **LONG)) for seed in range(3)]
+    asked = [request(seed=seed, **LONG) for seed in range(3)]
+    handles, kept = [loop.submit(each) for each in asked], [ref(each.prepare) for each in asked]
+    del asked
     until(lambda: len(executor.alive) == 3)
-    states = [ref(state) for state in executor.alive.values()]
+    kept += [ref(state) for state in executor.alive.values()]
     for handle in handles:
         handle.result(5)
     settle(loop, executor)
-    assert not any(state() for state in states)
+    assert not any(each() for each in kept)
     del handle, handles
     assert not loop._handles
 
