@@ -24,3 +24,6 @@ SMALLEST_CACHE = 256
 # Room for new tokens that a sequence starts with. Attention on the CPU goes over the whole capacity, so a maximum of
 # thousands of tokens is not allocated before it is needed.
 FIRST_ROOM = 384
+# Tokens of a block of the paged caches of keys and values: ATB's PagedAttention takes blocks of at most 16384 values a
+# head, 128 times the released head size of 128.
+BLOCK_SIZE = 128

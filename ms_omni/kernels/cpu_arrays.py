@@ -40,6 +40,11 @@ def to_tensor(array: Any, dtype: Any = None) -> ms.Tensor:
     return ms.Tensor.from_numpy(array)
 
 
+def float32_array(parameter: ms.Tensor) -> np.ndarray:
+    """The values of a Parameter on the CPU: its own memory if they are float32, else a copy."""
+    return (parameter if parameter.dtype == ms.float32 else parameter.astype(ms.float32)).asnumpy()
+
+
 def writable(tensor: ms.Tensor) -> np.ndarray:
     """An array over the memory of `tensor`, views included: writing to it writes to the tensor and to its base.
 

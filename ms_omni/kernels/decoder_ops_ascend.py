@@ -62,23 +62,21 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
 def split_qkv(qkv: Tensor, num_heads: int, num_kv_heads: int) -> tuple[Tensor, Tensor, Tensor]:
     """qkv: (tokens, (num_heads + 2 num_kv_heads) * dim). q: (tokens, num_heads, dim), k, v: (tokens, num_kv_heads,
     dim)."""
-    tokens, width = qkv.shape
-    dim = width // (num_heads + 2 * num_kv_heads)
+    dim = qkv.shape[1] // (num_heads + 2 * num_kv_heads)
     q, k, v = primitives.split(qkv, (num_heads * dim, num_kv_heads * dim, num_kv_heads * dim))
-    return q.reshape(tokens, num_heads, dim), k.reshape(tokens, -1, dim), v.reshape(tokens, -1, dim)
+    return q.reshape(-1, num_heads, dim), k.reshape(-1, num_kv_heads, dim), v.reshape(-1, num_kv_heads, dim)
 
 
 def rotary(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
     """q: (tokens, heads, dim), k: (tokens, kv_heads, dim), cos, sin: (tokens, dim) of their dtype, as transformers has
     them; float32 ones will do, for two more operators in every layer."""
-    expected = (q.shape[0], q.shape[2])
-    if cos.shape != expected or sin.shape != expected or k.shape[0] != q.shape[0] or k.shape[2] != q.shape[2]:
+    heads, dim = q.shape[1:]
+    if cos.shape[1] != dim or sin.shape[1] != dim or k.shape[2] != dim:
         raise ValueError("rotary: expected q (tokens, heads, dim), k (tokens, kv_heads, dim), cos, sin (tokens, dim)")
-    shape = (1, q.shape[0], 1, q.shape[2])
-    cos, sin = _as(cos, q.dtype).reshape(shape), _as(sin, q.dtype).reshape(shape)
-    rotated_q = primitives.rotary_position_embedding(q.reshape(1, *q.shape), cos, sin)
-    rotated_k = primitives.rotary_position_embedding(k.reshape(1, *k.shape), cos, sin)
-    return rotated_q.reshape(q.shape), rotated_k.reshape(k.shape)
+    cos, sin = _as(cos, q.dtype).reshape(1, -1, 1, dim), _as(sin, q.dtype).reshape(1, -1, 1, dim)
+    rotated_q = primitives.rotary_position_embedding(q.reshape(1, -1, heads, dim), cos, sin)
+    rotated_k = primitives.rotary_position_embedding(k.reshape(1, -1, k.shape[1], dim), cos, sin)
+    return rotated_q.reshape(-1, heads, dim), rotated_k.reshape(-1, k.shape[1], dim)
 
 
 def swiglu(gate_up: Tensor) -> Tensor:
@@ -147,7 +145,8 @@ def experts(x: Tensor, weights: Tensor, experts: Tensor, gate_up: Tensor, down: 
     rows, places, counts = primitives.moe_init_routing(x, experts, gate_up.shape[0])
     counts = _as(counts, ms.int64)
     hidden = primitives.swiglu(primitives.grouped_matmul(rows, gate_up, counts))
-    return primitives.moe_token_unpermute(primitives.grouped_matmul(hidden, down, counts), places, weights)
+    rows = primitives.grouped_matmul(hidden, down, counts)
+    return primitives.moe_token_unpermute(rows, places, _as(weights, x.dtype))
 
 
 def _as(x: Tensor, dtype: Any) -> Tensor:

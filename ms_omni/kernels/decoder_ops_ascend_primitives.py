@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from mindspore import Tensor, ops
+from mindspore import Tensor, mint, ops
 from mindspore.ops import constexpr
 from mindspore.ops.auto_generate import (
     GroupedMatmulV4,
@@ -18,6 +18,8 @@ from mindspore.ops.auto_generate import (
     MoeGatingTopKSoftmax,
     MoeInitRoutingV2,
     MoeTokenUnpermute,
+    PagedAttention,
+    ReshapeAndCache,
     RotaryPositionEmbedding,
     SplitWithSize,
 )
@@ -27,7 +29,8 @@ CAUSAL_MASK_SIZE = 2048  # the compressed mask of flash attention has this size 
 NO_BAND = 2**31 - 1  # keys before and after a query's own place that it sees: as many as there are
 
 _matmul_t = ops.MatMul(transpose_b=True)
-_sum = ops.ReduceSum(keep_dims=True)
+_bmm = ops.BatchMatMul()
+_bmm_t = ops.BatchMatMul(transpose_b=True)
 _split = SplitWithSize()
 _rotary = RotaryPositionEmbedding()
 _write = KVCacheScatterUpdate()
@@ -35,6 +38,7 @@ _gating = MoeGatingTopKSoftmax()
 _init_routing = MoeInitRoutingV2()
 _grouped_matmul = GroupedMatmulV4()
 _unpermute = MoeTokenUnpermute()
+_reshape_and_cache = ReshapeAndCache()
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -67,11 +71,33 @@ def less(x: Tensor, bound: float) -> Tensor:
 
 
 def reduce_sum(x: Tensor) -> Tensor:
-    return _sum(x, -1)
+    return mint.sum(x, -1, True)
 
 
 def div(x: Tensor, by: Tensor) -> Tensor:
     return ops.div(x, by)
+
+
+def mul(x: Tensor, by: float) -> Tensor:
+    return mint.mul(x, by)
+
+
+def softmax(x: Tensor) -> Tensor:
+    """Over the last axis; in float32, rounded once."""
+    return mint.nn.functional.softmax(x, -1)
+
+
+def batch_matmul(x: Tensor, y: Tensor) -> Tensor:
+    return _bmm(x, y)
+
+
+def batch_matmul_t(x: Tensor, y: Tensor) -> Tensor:
+    """x: (..., m, k), y: (..., n, k). (..., m, n)."""
+    return _bmm_t(x, y)
+
+
+def concat(parts: tuple[Tensor, ...], axis: int) -> Tensor:
+    return mint.cat(parts, axis)
 
 
 def rotary_position_embedding(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -87,6 +113,42 @@ def scatter_update(cache: Tensor, place: Tensor, values: Tensor) -> Tensor:
     """cache: Parameter (1, kv_heads, capacity, dim), place: int32 (1,), values: (1, kv_heads, n, dim): they go to the
     rows from `place` on of each head, in place."""
     return _write(cache, place, values, -2, "update")
+
+
+def reshape_and_cache(k: Tensor, v: Tensor, key_cache: Tensor, value_cache: Tensor, slots: Tensor) -> Tensor:
+    """k, v: (tokens, kv_heads * dim), caches: Parameters (blocks, size, kv_heads, dim), written in place, slots: int32
+    (tokens,). In graphs with infer_boost, MindSpore's internal kernel."""
+    return _reshape_and_cache(k, v, key_cache, value_cache, slots)
+
+
+def after(x: Tensor, done: Any) -> Tensor:
+    """`x`, for a graph to read when `done` has been computed."""
+    return ops.depend(x, done)
+
+
+def put(x: Tensor, places: Tensor, rows: Tensor) -> None:
+    """x: (n, ...), places: int32 (m,), rows: (m, ...): they go to those places, in place. Outside graphs."""
+    x.index_put_((places,), rows)
+
+
+def take(x: Tensor, places: Tensor) -> Tensor:
+    """x: (n, ...), places: int32 (m,). (m, ...)."""
+    return mint.index_select(x, 0, places)
+
+
+def paged_attention(
+    q: Tensor,
+    key_cache: Tensor,
+    value_cache: Tensor,
+    block_tables: Tensor,
+    context_lens: Tensor,
+    heads: int,
+    kv_heads: int,
+    scale: float,
+) -> Tensor:
+    """q: (rows, heads * dim), caches: (blocks, size, kv_heads, dim), block_tables: int32 (rows, n), context_lens: int32
+    (rows,). In graphs with infer_boost, MindSpore's internal kernel."""
+    return PagedAttention(heads, scale, kv_heads)(q, key_cache, value_cache, block_tables, context_lens)
 
 
 def attention(

@@ -8,8 +8,8 @@ from ms_omni.config import DEVICES
 from ms_omni.errors import OmniError
 
 # What MindSpore reads when it launches its first operator on Ascend, or compiles its first graph.
-# - Graphs with infer_boost take its internal kernels. Of these Swiglu does not compile in 2.7.1, and for attention
-#   there is CANN's operator.
+# - Graphs with infer_boost take its internal kernels. Of these Swiglu does not compile in 2.7.1, and for attention of
+#   prompts there is CANN's operator. For paged attention the wheel has two: its own is off, so that ATB's is taken.
 # - LCCL makes communicators beside HCCL's, of one machine only.
 # - A graph that writes a cache several times would copy it whole before each read.
 ASCEND_SETTINGS = {
@@ -43,6 +43,13 @@ def setup_device(device: str = "auto") -> str:
     if chosen == "CPU":
         _prepare_cpu()
     return chosen
+
+
+def on_cpu() -> bool:
+    """Whether this process computes on the CPU: MindSpore is bound to it."""
+    import mindspore as ms
+
+    return bool(ms.get_context("device_target") == "CPU")
 
 
 def num_ascend_cards() -> int:

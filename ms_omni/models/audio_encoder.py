@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import mindspore as ms
@@ -15,6 +16,10 @@ from mindone.transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import (
 from mindspore import Tensor, mint, ops
 
 from ms_omni import bounds
+from ms_omni.kernels.cpu_arrays import float32_array
+from ms_omni.kernels.device import on_cpu
+from ms_omni.models import encoders_cpu
+from ms_omni.models.parts_cpu import Parts
 from ms_omni.models.segments import attend_in_segments, attention_function, audio_segment_lengths, segment_groups
 
 # transformers 4.57.1 keeps the hidden states of a float16 layer within float16's largest number less 1000.
@@ -75,21 +80,34 @@ class AudioEncoder(Qwen3OmniMoeAudioEncoder):
         """input_features: float, (mel_bins, sum(feature_lens)), the packed mel frames of every clip; feature_lens: int,
         (clips,), on the host. `last_hidden_state`: (audio tokens, output_dim), packed in the same order."""
         feature_lens = np.asarray(feature_lens, dtype=np.int64).reshape(-1)
-        hidden, tokens_per_chunk = self._convolve(input_features, self._chunk_lengths(feature_lens))
-        lengths = audio_segment_lengths(
-            audio_token_counts(feature_lens).tolist(), tokens_per_chunk, self.n_window, self.n_window_infer
-        )
+        chunk_lengths = self._chunk_lengths(feature_lens)
+        tokens_per_chunk = int(audio_token_counts(np.array([max(chunk_lengths)]))[0])
+        hidden = self._convolve(input_features, chunk_lengths)
+        lengths = self._windows(feature_lens, tokens_per_chunk)
         outputs = [
             self._encode(hidden[start:end], group)
             for start, end, group in segment_groups(lengths, bounds.ROWS_PER_GROUP)
         ]
         return BaseModelOutput(last_hidden_state=_joined(outputs))
 
+    @cached_property
+    def _parts(self) -> Parts:
+        return Parts(self)
+
     def _encode(self, hidden: Tensor, segment_lengths: list[int]) -> Tensor:
         """Convolved tokens (tokens, d_model) of whole windows to (tokens, output_dim)."""
+        if on_cpu():
+            return Tensor.from_numpy(
+                encoders_cpu.encode_audio(self, self._parts, float32_array(hidden), segment_lengths)
+            )
         for layer in self.layers:
             hidden = layer(hidden, None, segment_lengths=segment_lengths)[0]
         return self.proj2(self.act(self.proj1(self.ln_post(hidden))))
+
+    def _windows(self, feature_lens: np.ndarray, tokens_per_chunk: int) -> list[int]:
+        """Tokens of every attention window."""
+        counts = audio_token_counts(feature_lens).tolist()
+        return audio_segment_lengths(counts, tokens_per_chunk, self.n_window, self.n_window_infer)
 
     def _chunk_lengths(self, feature_lens: np.ndarray) -> list[int]:
         """Mel frames of every convolution chunk: 2 * n_window each, a clip's last one what is left."""
@@ -100,9 +118,13 @@ class AudioEncoder(Qwen3OmniMoeAudioEncoder):
             lengths += [size] * full + ([rest] if rest else [])
         return lengths
 
-    def _convolve(self, input_features: Tensor, chunk_lens: list[int]) -> tuple[Tensor, int]:
-        """Mel frames to (audio tokens, d_model), positions added, some chunks at a time; and the tokens of the longest
-        chunk."""
+    def _convolve(self, input_features: Tensor, chunk_lens: list[int]) -> Tensor:
+        """Mel frames to (audio tokens, d_model), positions added, some chunks at a time."""
+        if on_cpu():
+            counts = audio_token_counts(np.array(chunk_lens)).tolist()
+            return Tensor.from_numpy(
+                encoders_cpu.convolve_audio(self, float32_array(input_features), chunk_lens, counts)
+            )
         size, longest, start = min(self.conv_chunksize, bounds.CHUNKS_PER_CONVOLUTION), max(chunk_lens), 0
         outputs = []
         for first in range(0, len(chunk_lens), size):
@@ -114,7 +136,7 @@ class AudioEncoder(Qwen3OmniMoeAudioEncoder):
             valid = self._valid_rows(lengths, tokens.shape[1])
             outputs.append(ops.gather(tokens.reshape(-1, tokens.shape[2]), valid, 0))
             start = end
-        return _joined(outputs), int(audio_token_counts(np.array([longest]))[0])
+        return _joined(outputs)
 
     @staticmethod
     def _chunks(input_features: Tensor, chunk_lens: list[int], longest: int) -> Tensor:

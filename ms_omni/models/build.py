@@ -10,7 +10,7 @@ from typing import Any
 from mindone.transformers.models.qwen3_omni_moe import modeling_qwen3_omni_moe as mindone_model
 
 from ms_omni.models.audio_encoder import AudioAttention, AudioEncoder, AudioEncoderLayer
-from ms_omni.models.code2wav import Code2Wav, SnakeBeta
+from ms_omni.models.code2wav import Code2Wav
 from ms_omni.models.talker import CodePredictor, Talker
 from ms_omni.models.thinker import Thinker, ThinkerTextModel
 from ms_omni.models.vision_encoder import VisionAttention, VisionEncoder, VisionPatchEmbed
@@ -27,7 +27,6 @@ CORRECTIONS = {
     "Qwen3OmniMoeThinkerForConditionalGeneration": Thinker,
     "Qwen3OmniMoeTalkerCodePredictorModelForConditionalGeneration": CodePredictor,
     "Qwen3OmniMoeTalkerForConditionalGeneration": Talker,
-    "SnakeBeta": SnakeBeta,
     "Qwen3OmniMoeCode2Wav": Code2Wav,
 }
 

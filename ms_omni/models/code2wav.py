@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
-import mindspore as ms
 import numpy as np
 from mindone.transformers.cache_utils import DynamicCache
 from mindone.transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import Qwen3OmniMoeCode2Wav
-from mindone.transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import SnakeBeta as MindoneSnakeBeta
 from mindspore import Tensor, mint
 
 from ms_omni.bounds import CHUNK_FRAMES
-from ms_omni.kernels.cpu_snake import snake_beta
+from ms_omni.kernels.device import on_cpu
+from ms_omni.models.code2wav_cpu import CpuWaveDecoder
+from ms_omni.models.parts_cpu import Parts
 
 
 def samples_per_frame(config: Any) -> int:
@@ -46,16 +47,6 @@ def convolution_context_frames(config: Any) -> int:
     return int(np.ceil(context + 6 / steps_per_frame)) + 1
 
 
-class SnakeBeta(MindoneSnakeBeta):
-    """On a CPU in one pass: mindone's operators for it took most of Code2Wav's time there."""
-
-    def construct(self, hidden_states: Tensor) -> Tensor:
-        """hidden_states: (batch, channels, length)."""
-        if ms.get_context("device_target") == "CPU" and hidden_states.dtype == ms.float32:
-            return snake_beta(hidden_states, self.alpha, self.beta, self.no_div_by_zero)
-        return super().construct(hidden_states)
-
-
 class Code2Wav(Qwen3OmniMoeCode2Wav):
     """Turns codec frames into a wave, in one go or in chunks, with the same samples.
 
@@ -67,6 +58,8 @@ class Code2Wav(Qwen3OmniMoeCode2Wav):
 
     def construct(self, codes: Tensor) -> Tensor:
         """codes: int32, (1, num_quantizers, frames). Returns float (1, 1, samples) in [-1, 1], the single shot."""
+        if on_cpu():
+            return self.new_decoder().decode(codes)
         # Without a cache mindone looks for packed sequences by a cumsum of booleans, which CANN does not have
         return self.to_wave(self.transform(codes, DynamicCache(config=self.config)))
 
@@ -88,16 +81,28 @@ class Code2Wav(Qwen3OmniMoeCode2Wav):
 
     def chunks(self, codes: Tensor, chunk_frames: int = CHUNK_FRAMES) -> Iterator[Tensor]:
         """Pieces (1, 1, n), one for every `chunk_frames` frames, that concatenate to the single shot."""
-        decoder = WaveDecoder(self)
+        decoder = self.new_decoder()
         for start in range(0, codes.shape[-1], chunk_frames):
             yield decoder.decode(codes[..., start : start + chunk_frames])
 
-    def transform(self, codes: Tensor, cache: Any = None, num_before: int = 0) -> Tensor:
-        """Codes to hidden frames (1, frames, hidden): embeddings averaged over the codebooks, then the transformer.
-        With mindone's cache of what `num_before` frames left, these follow those."""
+    def new_decoder(self) -> WaveDecoder | CpuWaveDecoder:
+        """Of one speech, from its beginning: `decode(codes)` gives the next piece of the wave."""
+        return CpuWaveDecoder(self, self._parts) if on_cpu() else WaveDecoder(self)
+
+    @cached_property
+    def _parts(self) -> Parts:
+        return Parts(self)
+
+    def embed(self, codes: Tensor) -> Tensor:
+        """codes: int32, (batch, num_quantizers, frames). (batch, frames, hidden), the mean of a frame's embeddings."""
         if codes.shape[1] != self.config.num_quantizers:
             raise ValueError(f"expected {self.config.num_quantizers} codes a frame, got {codes.shape[1]}")
-        embeds = self.code_embedding(codes + self.code_offset).mean(1)
+        return self.code_embedding(codes + self.code_offset).mean(1)
+
+    def transform(self, codes: Tensor, cache: Any = None, num_before: int = 0) -> Tensor:
+        """Codes to hidden frames (1, frames, hidden), embedded and through the transformer.
+        With mindone's cache of what `num_before` frames left, these follow those."""
+        embeds = self.embed(codes)
         places = mint.arange(num_before, num_before + embeds.shape[1])
         outputs = self.pre_transformer(
             inputs_embeds=embeds, past_key_values=cache, use_cache=cache is not None, cache_position=places

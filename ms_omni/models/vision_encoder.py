@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,10 @@ from mindone.transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import (
 from mindspore import Tensor, mint, ops
 
 from ms_omni import bounds
+from ms_omni.kernels.cpu_arrays import float32_array
+from ms_omni.kernels.device import on_cpu
+from ms_omni.models import encoders_cpu
+from ms_omni.models.parts_cpu import Parts
 from ms_omni.models.segments import attend_in_segments, attention_function, segment_groups, vision_segment_lengths
 
 
@@ -66,11 +71,20 @@ class VisionEncoder(Qwen3OmniMoeVisionEncoder):
         deepstack = [mint.cat(levels, dim=0) for levels in zip(*(levels for _, levels in outputs), strict=True)]
         return mint.cat([features for features, _ in outputs], dim=0), deepstack
 
+    @cached_property
+    def _parts(self) -> Parts:
+        return Parts(self)
+
     def _encode(self, patches: Tensor, grid_thw: np.ndarray, segment_lengths: list[int]) -> tuple[Tensor, list[Tensor]]:
         """As `construct`, all at once."""
+        angles = self._rotary_angles(grid_thw)
+        if on_cpu():
+            hidden = encoders_cpu.embed_patches(self, float32_array(patches), *self._corners(grid_thw))
+            rotary = (np.cos(angles), np.sin(angles))
+            features, levels = encoders_cpu.encode_vision(self, self._parts, hidden, segment_lengths, rotary)
+            return Tensor.from_numpy(features), [Tensor.from_numpy(level) for level in levels]
         hidden = self.patch_embed(patches)
         hidden = hidden + self._position_embedding(grid_thw, hidden.dtype)
-        angles = self._rotary_angles(grid_thw)
         position_embeddings = (Tensor(np.cos(angles)), Tensor(np.sin(angles)))
         deepstack = []
         for index, block in enumerate(self.blocks):
@@ -105,6 +119,14 @@ class VisionEncoder(Qwen3OmniMoeVisionEncoder):
 
     def _position_embedding(self, grid_thw: np.ndarray, dtype: Any) -> Tensor:
         """(patches, hidden): the learned square grid of embeddings, interpolated bilinearly to every picture's grid."""
+        index, weights = self._corners(grid_thw)
+        rows = ops.gather(self.pos_embed.weight, Tensor(index.reshape(-1)), 0)
+        rows = rows.reshape(4, index.shape[1], -1)
+        rows = rows * Tensor(weights).astype(dtype).unsqueeze(-1)
+        return rows[0] + rows[1] + rows[2] + rows[3]
+
+    def _corners(self, grid_thw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Four places of the learned grid around every patch, int32 (4, patches), and how much each counts, float32."""
         side = self.num_grid_per_side
         indices, weights = [], []
         for t, h, w in grid_thw.tolist():
@@ -115,11 +137,7 @@ class VisionEncoder(Qwen3OmniMoeVisionEncoder):
             weight = np.stack([(wy[:, None] * wx[None]).reshape(-1)[order] for _, wy, _, wx in corners])
             indices.append(np.tile(index, (1, t)))
             weights.append(np.tile(weight, (1, t)))
-        index = np.concatenate(indices, axis=1)
-        rows = ops.gather(self.pos_embed.weight, Tensor(index.reshape(-1).astype(np.int32)), 0)
-        rows = rows.reshape(4, index.shape[1], -1)
-        rows = rows * Tensor(np.concatenate(weights, axis=1).astype(np.float32)).astype(dtype).unsqueeze(-1)
-        return rows[0] + rows[1] + rows[2] + rows[3]
+        return np.concatenate(indices, axis=1).astype(np.int32), np.concatenate(weights, axis=1).astype(np.float32)
 
 
 def _interpolate(length: int, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

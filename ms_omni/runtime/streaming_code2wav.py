@@ -8,8 +8,6 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor
 
-from ms_omni.models.code2wav import WaveDecoder
-
 
 class StreamingCode2Wav:
     """A piece of the wave for every `chunk_frames` frames, the first one for `first_chunk_frames`: fewer frames are
@@ -17,7 +15,7 @@ class StreamingCode2Wav:
 
     def __init__(self, code2wav: Any, first_chunk_frames: int, chunk_frames: int):
         """code2wav: a corrected Code2Wav."""
-        self._decoder = WaveDecoder(code2wav)
+        self._decoder = code2wav.new_decoder()
         self._wanted, self._chunk_frames = first_chunk_frames, chunk_frames
         self._waiting: list[np.ndarray] = []
 

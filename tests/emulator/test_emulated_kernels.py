@@ -302,6 +302,7 @@ def paged(**change):
         ({"table": [[2]]}, "input 3: shape .1, 1., expected .1, at least 2.", None),
         ({"cache": random((3, 15, 2, 8), FLOAT16, name="c")}, "c: blocks of 15, allowed: multiples of 16", None),
         ({"cache": random((1, 16, 2, 257), FLOAT16, name="c")}, "c: D 257, allowed: 1 to 256", None),
+        ({"cache": random((1, 144, 2, 128), FLOAT16, name="c")}, "c: blocks of 144 times D 128, allowed: 16384", None),
         ({"cache": random((3, 16, 16), FLOAT16, name="c")}, "c: shape .*expected .blocks, size, kv heads, D.", None),
         ({"cache": random((3, 16, 2, 8), FLOAT32, name="c")}, "dtypes hffii--- -> h", None),
         ({"kv_head_num": 4}, "kv_head_num: 4, the caches have 2 heads", None),

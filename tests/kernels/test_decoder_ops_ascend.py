@@ -9,6 +9,7 @@ ms = pytest.importorskip("mindspore")
 from mindspore import Parameter, Tensor  # noqa: E402
 
 from ms_omni.kernels import decoder_ops_ascend as ascend_ops  # noqa: E402
+from ms_omni.kernels import decoder_ops_ascend_paged as paged  # noqa: E402
 
 HEADS, KV_HEADS, DIM, CAPACITY = 8, 2, 64, 128
 HIDDEN, EXPERTS, TOP_K, INNER = 512, 32, 4, 128
@@ -72,5 +73,41 @@ def test_a_wrong_shape_is_caught_by_the_wrapper(name, place, wrong):
     inputs = list(wrapper_inputs(name, ms.float16))
     inputs[place] = ones(*wrong, dtype=inputs[place].dtype)
     for call in (lambda: getattr(ascend_ops, name)(*inputs), lambda: compiled(getattr(ascend_ops, name), *inputs)):
+        with pytest.raises(ValueError, match=f"{name}: "):
+            call()
+
+
+def paged_inputs(name):
+    """Inputs of two rows, whose caches are in blocks."""
+    cache, k = ones(3, 128, KV_HEADS, DIM, dtype=ms.float16), ones(2, KV_HEADS, DIM, dtype=ms.float16)
+    q, many = ones(2, HEADS, DIM, dtype=ms.float16), ones(2, dtype=ms.int32)
+    frame = ones(2, KV_HEADS, 5, DIM, dtype=ms.float16)
+    return {
+        "write_cache": (cache, cache, k, k, many),
+        "decode_attention": (q, cache, cache, ones(2, 1, dtype=ms.int32), many, 0.125),
+        "frame_attention": (q, frame, frame, 0.125),
+        "extend_frame": (frame, k),
+    }[name]
+
+
+@pytest.mark.parametrize(
+    "name, place, wrong",
+    [
+        ("write_cache", 1, (3, 64, KV_HEADS, DIM)),
+        ("write_cache", 2, (2, KV_HEADS, DIM // 2)),
+        ("write_cache", 3, (2, KV_HEADS + 1, DIM)),
+        ("decode_attention", 0, (2, HEADS, DIM // 2)),
+        ("decode_attention", 0, (2, HEADS + 1, DIM)),
+        ("decode_attention", 2, (3, 64, KV_HEADS, DIM)),
+        ("frame_attention", 0, (2, HEADS + 1, DIM)),
+        ("frame_attention", 1, (2, KV_HEADS, 5, DIM // 2)),
+        ("frame_attention", 2, (2, KV_HEADS, 4, DIM)),
+        ("extend_frame", 1, (2, KV_HEADS + 1, DIM)),
+    ],
+)
+def test_a_wrong_shape_of_rows_is_caught(name, place, wrong):
+    inputs = list(paged_inputs(name))
+    inputs[place] = ones(*wrong, dtype=inputs[place].dtype)
+    for call in (lambda: getattr(paged, name)(*inputs), lambda: compiled(getattr(paged, name), *inputs)):
         with pytest.raises(ValueError, match=f"{name}: "):
             call()

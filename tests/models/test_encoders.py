@@ -8,6 +8,17 @@ import pytest
 
 
 @contextmanager
+def by_operators():
+    """What a card runs: mindone's operators, one after the other."""
+    from ms_omni.models import audio_encoder, vision_encoder
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (audio_encoder, vision_encoder):
+            patch.setattr(module, "on_cpu", lambda: False)
+        yield
+
+
+@contextmanager
 def flash_stand_in(*towers):
     """Runs the towers through the flash branch, with a kernel that has flash attention's manners: no mask, no lengths,
     everything it is handed attends to everything. Counts its calls."""
@@ -27,7 +38,8 @@ def flash_stand_in(*towers):
     for config in configs:
         config._attn_implementation_internal = "flash_attention_2"
     try:
-        yield calls
+        with by_operators():
+            yield calls
     finally:
         ALL_ATTENTION_FUNCTIONS["flash_attention_2"] = original
         for config in configs:
@@ -93,6 +105,22 @@ def test_pictures_and_frames_do_not_leak(towers):
     for before, after in zip(full, encode_vision(towers[1], changed, grid)):
         moved = np.abs(after - before).max(axis=1) > 1e-4
         assert moved.tolist() == [False] * 6 + [False] * 4 + [True] * 4 + [False] * 4
+
+
+def test_arrays_equal_operators(towers):
+    """Both encoders in numpy give what mindone's operators give: clips with a padded tail, pictures, frames."""
+    audio, vision = towers
+    patches = np.random.default_rng(5).standard_normal((24 + 2 * 16, 3 * 2 * 16 * 16)).astype(np.float32)
+    calls = [
+        lambda: [encode_audio(audio, mel(1290), [950, 45, 295])],
+        lambda: encode_vision(vision, patches, [[1, 4, 6], [2, 4, 4]]),
+    ]
+    for call in calls:
+        arrays = call()
+        with by_operators():
+            operators = call()
+        for a, b in zip(arrays, operators, strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-5)
 
 
 def test_flash_attention_gives_what_eager_gives(towers):

@@ -95,6 +95,7 @@ def _(a):
     size, stored, dim = key_cache.shape[1:]
     require(size % 16 == 0, f"{key_cache.name}: blocks of {size}, allowed: multiples of 16")
     require(0 < dim <= 256, f"{key_cache.name}: D {dim}, allowed: 1 to 256")
+    require(size * dim <= 128 * 128, f"{key_cache.name}: blocks of {size} times D {dim}, allowed: 16384 at most")
     require(heads > 0 and stored == (kv_heads or heads), f"kv_head_num: {kv_heads}, the caches have {stored} heads")
     require(heads % stored == 0, f"head_num: {heads}, must be a multiple of {stored}")
     lengths = a.attributes["kv_seq_len"]

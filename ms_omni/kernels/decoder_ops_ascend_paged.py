@@ -1,0 +1,89 @@
+"""Decoder operators on Ascend that write and read caches, for rows of several conversations. Never run on a card.
+
+A cache is (num_blocks, BLOCK_SIZE, kv_heads, dim); slot s of it is offset s % BLOCK_SIZE of block s // BLOCK_SIZE.
+
+`decode_attention` is MindSpore's internal PagedAttention. Its kernel is told the lengths on the host, and MindSpore
+2.7.1 takes them from the input of the running graph that is named LENGTHS_NAME, whatever tensor the operator is given;
+of another name it finds none, or those of the last graph that had one. It hands them to CANN's operators of attention
+(PromptFlashAttention, IncreFlashAttention, FusedInferAttentionScore) in every later graph of the process too, instead
+of their own. So:
+
+- what is compiled has a parameter of that name, int32 (B,), the lengths of this call, and gives it to every layer;
+- it takes one token a row: a second one would need other lengths;
+- no graph of the process uses CANN's operators of attention: the code predictor has `frame_attention`, and prompts go
+  operator by operator, where these take their own lengths;
+- the number of rows may be unknown to the compiler: shapes are told with -1, and only the others are checked;
+- the host has 12 cores or more: on fewer, MindSpore does not look for the name, and PagedAttention fails.
+
+FusedInferAttentionScore, which reads the same caches, would copy them whole in every layer, as it takes them as lists,
+and without the name wait for the lengths in every layer.
+"""
+
+from __future__ import annotations
+
+from mindspore import Tensor
+from mindspore.common.api import _run_in_jit
+
+from ms_omni.kernels import decoder_ops_ascend_primitives as primitives
+
+LENGTHS_NAME = "batch_valid_length"
+
+
+def write_cache(key_cache: Tensor, value_cache: Tensor, k: Tensor, v: Tensor, slots: Tensor) -> tuple[Tensor, Tensor]:
+    """caches: Parameters (num_blocks, BLOCK_SIZE, kv_heads, dim), k, v: (tokens, kv_heads, dim) of their dtype, slots:
+    int32 (tokens,). The caches, for a graph to read after it has written; outside, read the Parameters."""
+    shape, width = key_cache.shape[2:], key_cache.shape[2] * key_cache.shape[3]
+    if k.shape[1:] != shape or v.shape[1:] != shape or value_cache.shape != key_cache.shape:
+        raise ValueError("write_cache: expected caches (blocks, size, kv_heads, dim), k and v (tokens, kv_heads, dim)")
+    if _run_in_jit():  # @jit.cond: True
+        rows = k.reshape(-1, width), v.reshape(-1, width)
+        written = primitives.reshape_and_cache(rows[0], rows[1], key_cache, value_cache, slots)
+        return primitives.after(key_cache, written), primitives.after(value_cache, written)
+    # The internal kernel is for graphs; outside MindSpore asks CANN for an operator that it does not document
+    for cache, rows in ((key_cache, k), (value_cache, v)):
+        primitives.put(cache.view(-1, *cache.shape[2:]), slots, rows)
+    return key_cache, value_cache
+
+
+def decode_attention(
+    q: Tensor, key_cache: Tensor, value_cache: Tensor, block_tables: Tensor, context_lens: Tensor, scale: float
+) -> Tensor:
+    """q: (B, heads, dim), caches: of write_cache, block_tables: int32 (B, max_blocks), context_lens: int32 (B,), the
+    graph's input LENGTHS_NAME. (B, heads * dim). In graphs alone."""
+    heads, dim = q.shape[1:]
+    kv_heads = key_cache.shape[2]
+    if key_cache.shape[3] != dim or value_cache.shape != key_cache.shape or heads % kv_heads:
+        raise ValueError("decode_attention: expected q (B, heads, dim), caches (blocks, size, kv_heads, dim)")
+    joined = q.reshape(-1, heads * dim)
+    return primitives.paged_attention(
+        joined, key_cache, value_cache, block_tables, context_lens, heads, kv_heads, scale
+    )
+
+
+def frame_attention(q: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
+    """Attention of rows that have as many tokens each, by products: PagedAttention would take another decoder's
+    lengths. q: (B, heads, dim), keys, values: (B, kv_heads, n, dim), of which all is seen. (B, heads * dim)."""
+    heads, dim = q.shape[1:]
+    kv_heads = keys.shape[1]
+    if keys.shape[3] != dim or values.shape[1:] != keys.shape[1:] or heads % kv_heads:
+        raise ValueError("frame_attention: expected q (B, heads, dim), keys and values (B, kv_heads, n, dim)")
+    grouped = primitives.mul(q, scale).reshape(-1, kv_heads, heads // kv_heads, dim)
+    shares = primitives.softmax(primitives.batch_matmul_t(grouped, keys))
+    return primitives.batch_matmul(shares, values).reshape(-1, heads * dim)
+
+
+def extend_frame(cache: Tensor, new: Tensor) -> Tensor:
+    """cache: (B, kv_heads, n, dim), what earlier tokens of a frame left, new: (B, kv_heads, dim). (B, kv_heads, n + 1,
+    dim). The first token's is `new` as (B, kv_heads, 1, dim)."""
+    kv_heads, dim = cache.shape[1], cache.shape[3]
+    if new.shape[1:] != (kv_heads, dim):
+        raise ValueError("extend_frame: expected a cache (B, kv_heads, n, dim) and new rows (B, kv_heads, dim)")
+    return primitives.concat((cache, new.reshape(-1, kv_heads, 1, dim)), 2)
+
+
+def read_cache(cache: Tensor, block_table: Tensor, length: int) -> Tensor:
+    """cache: of write_cache, block_table: int32 (max_blocks,), one row's, which has at least `length` tokens. (length,
+    kv_heads, dim), a copy. Outside graphs."""
+    size = cache.shape[1]
+    blocks = primitives.take(cache, block_table[: -(-length // size)])
+    return blocks.reshape(-1, *cache.shape[2:])[:length]

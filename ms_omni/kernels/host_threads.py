@@ -1,0 +1,59 @@
+"""Parts of one computation in numpy on several threads of the CPU, each with matrix products of its own.
+
+numpy runs one elementwise function on one core, and its BLAS waits for all of its threads in every product: parts that
+go through several of both at once, small enough for a core's cache, take half the time on two cores."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+_running = Lock()
+
+
+def num_threads() -> int:
+    """As many as numpy's OpenBLAS has (OPENBLAS_NUM_THREADS, OMP_NUM_THREADS or the cores); 1 with another BLAS, whose
+    own threads then do what they can."""
+    return _pool()[1]
+
+
+def in_parallel(function: Callable[[Any], Any], parts: Iterable[Any]) -> list[Any]:
+    """function(part) of every part, in order. Not for use inside `function`."""
+    pool, threads, set_blas_threads = _pool()
+    parts = list(parts)
+    if pool is None or len(parts) < 2:
+        return [function(part) for part in parts]
+    with _running:
+        set_blas_threads(1)
+        try:
+            return list(pool.map(function, parts))
+        finally:
+            set_blas_threads(threads)
+
+
+def shares(length: int, least: int) -> list[tuple[int, int]]:
+    """(start, end) of equal parts of `length`, one a thread, or fewer so that each has `least`."""
+    count = max(1, min(num_threads(), length // least))
+    edges = [length * part // count for part in range(count + 1)]
+    return list(zip(edges[:-1], edges[1:]))
+
+
+@cache
+def _pool() -> tuple[ThreadPoolExecutor | None, int, Callable[[int], None]]:
+    """The threads, their number, and what sets the number of OpenBLAS' threads. numpy's wheels carry OpenBLAS beside
+    the package under a name with a hash, and with 64 bit integers under other names of functions."""
+    for path in sorted((Path(np.__file__).parents[1] / "numpy.libs").glob("*openblas*")):
+        library = ctypes.CDLL(str(path))
+        for suffix in ("64_", ""):
+            if hasattr(library, f"openblas_set_num_threads{suffix}"):
+                threads = int(getattr(library, f"openblas_get_num_threads{suffix}")())
+                pool = ThreadPoolExecutor(threads, "ms_omni") if threads > 1 else None
+                return pool, threads, getattr(library, f"openblas_set_num_threads{suffix}")
+    return None, 1, lambda threads: None

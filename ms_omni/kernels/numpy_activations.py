@@ -1,0 +1,85 @@
+"""Activations and normalisation in numpy, in place, for arrays that fit a core's cache."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+# Values that go through all steps of an activation together: with what it keeps of them, a core's second-level cache.
+BLOCK_VALUES = 1 << 16
+# (1 - erf(x / sqrt 2)) / 2 in five terms: Abramowitz and Stegun, Handbook of Mathematical Functions (1964), 7.1.26.
+_ERF_P = np.float32(0.3275911 * math.sqrt(0.5))
+_HALF_ERFC = tuple(np.float32(c / 2) for c in (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592))
+_TANH_SLOPE = -2 * math.sqrt(2 / math.pi)
+
+
+def snake_beta(x: np.ndarray, frequency: np.ndarray, magnitude: np.ndarray, out: np.ndarray) -> None:
+    """out = x + sin(x frequency)^2 magnitude. All float32; x, out: any one shape, the others broadcast to it; out is
+    not x."""
+    np.multiply(x, frequency, out=out)
+    np.sin(out, out=out)
+    np.square(out, out=out)
+    out *= magnitude
+    out += x
+
+
+def gelu(x: np.ndarray) -> None:
+    """x times the chance that a standard normal variable is below x, within 3e-7 |x|. float32, contiguous."""
+    for part in _blocks(x):
+        size = np.abs(part)
+        scale = size * _ERF_P
+        scale += 1
+        np.reciprocal(scale, out=scale)
+        tail = scale * _HALF_ERFC[0]  # the chance beyond |x|
+        for factor in _HALF_ERFC[1:]:
+            tail += factor
+            tail *= scale
+        np.square(part, out=scale)
+        scale *= np.float32(-0.5)
+        np.exp(scale, out=scale)
+        tail *= scale
+        tail *= size
+        np.maximum(part, 0, out=part)
+        part -= tail
+
+
+def gelu_tanh(x: np.ndarray) -> None:
+    """x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2, as x / (1 + exp(-2 ...)). float32, contiguous."""
+    for part in _blocks(x):
+        term = np.square(part)
+        term *= np.float32(0.044715 * _TANH_SLOPE)
+        term += np.float32(_TANH_SLOPE)
+        term *= part
+        np.minimum(term, 80, out=term)
+        np.exp(term, out=term)
+        term += 1
+        part /= term
+
+
+def _blocks(x: np.ndarray) -> Iterator[np.ndarray]:
+    flat = x.reshape(-1)
+    if not np.shares_memory(flat, x):
+        raise ValueError("an activation in place needs a contiguous array")
+    for start in range(0, flat.size, BLOCK_VALUES):
+        yield flat[start : start + BLOCK_VALUES]
+
+
+def layer_norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float) -> np.ndarray:
+    """Over the last axis; a new array. All float32."""
+    out = x - x.mean(-1, keepdims=True)
+    variance = np.einsum("...i,...i->...", out, out)[..., None]
+    variance /= x.shape[-1]
+    variance += np.float32(eps)
+    out /= np.sqrt(variance)
+    out *= weight
+    out += bias
+    return out
+
+
+def softmax_sums(scores: np.ndarray) -> np.ndarray:
+    """exp(scores - maximum) over the last axis, in place, and their sums, (..., 1)."""
+    scores -= scores.max(-1, keepdims=True)
+    np.exp(scores, out=scores)
+    return scores @ np.ones((scores.shape[-1], 1), np.float32)

@@ -1,0 +1,132 @@
+"""A layer of an encoder in numpy: attention within segments, and a network, for some rows at a time on every core."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+
+from ms_omni.kernels.cpu_arrays import float32_array
+from ms_omni.kernels.host_threads import in_parallel, num_threads
+from ms_omni.kernels.numpy_activations import gelu, gelu_tanh, layer_norm, softmax_sums
+
+# What transformers' names of activations mean here.
+ACTIVATIONS: dict[str, Callable[[np.ndarray], None]] = {"gelu": gelu, "gelu_pytorch_tanh": gelu_tanh}
+# Attention scores that a thread works on together, a core's second-level cache, and the fewest queries.
+SCORES_AT_ONCE, LEAST_QUERIES = 1 << 17, 64
+# Rows that a thread takes through a network together: products of fewer are slower, and their values are kept.
+ROWS_AT_ONCE = 512
+
+
+class Linear:
+    """x @ weight.T + bias of a mindone Linear, the weight being where MindSpore keeps it."""
+
+    def __init__(self, cell: Any):
+        self.weight = float32_array(cell.weight).T
+        self.bias = None if cell.bias is None else float32_array(cell.bias)
+
+    def __call__(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """x: (..., in). (..., out)."""
+        out = np.matmul(x, self.weight, out=out)
+        if self.bias is not None:
+            out += self.bias
+        return out
+
+
+class LayerNorm:
+    """A mindone LayerNorm."""
+
+    def __init__(self, cell: Any):
+        self.weight, self.bias, self.eps = float32_array(cell.weight), float32_array(cell.bias), cell.eps
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        return layer_norm(x, self.weight, self.bias, self.eps)
+
+
+class EncoderLayer:
+    """x + attention(norm(x)), and to that + network(norm of it)."""
+
+    def __init__(
+        self,
+        norms: Sequence[LayerNorm],
+        projections: Sequence[Linear],
+        out: Linear,
+        network: tuple[Linear, Callable[[np.ndarray], None], Linear],
+        num_heads: int,
+        scale: float,
+    ):
+        """norms: before attention and network. projections: one to queries, keys and values side by side, or three."""
+        self.norms, self.projections, self.out, self.network = norms, projections, out, network
+        self.num_heads, self.scale = num_heads, np.float32(scale)
+
+    def __call__(
+        self, x: np.ndarray, segment_lengths: Sequence[int], rotary: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> None:
+        """x: float32 (rows, hidden), changed; a row sees those of its segment. rotary: cosines and sines, (rows,
+        head_dim) each, the halves alike."""
+        rows, hidden = x.shape
+        qkv = np.empty((rows, 3, self.num_heads, hidden // self.num_heads), np.float32)
+        attended = np.empty((rows, self.num_heads, hidden // self.num_heads), np.float32)
+        in_parallel(lambda part: self._project(x, qkv, rotary, *part), row_parts(rows))
+        in_parallel(lambda part: self._attend(qkv, attended, *part), _queries(segment_lengths))
+        in_parallel(lambda part: self._finish(x, attended, *part), row_parts(rows))
+
+    def _project(
+        self, x: np.ndarray, qkv: np.ndarray, rotary: tuple[np.ndarray, np.ndarray] | None, start: int, end: int
+    ) -> None:
+        normed = self.norms[0](x[start:end])
+        here = qkv[start:end].reshape(end - start, len(self.projections), -1)
+        for number, projection in enumerate(self.projections):
+            projection(normed, here[:, number])
+        qkv[start:end, 0] *= self.scale
+        if rotary is not None:
+            _rotate(qkv[start:end, :2], rotary[0][start:end], rotary[1][start:end])
+
+    def _attend(self, qkv: np.ndarray, out: np.ndarray, rows: slice, segment: slice) -> None:
+        """What the queries `rows` see of their segment."""
+        query, key, value = qkv[rows, 0], qkv[segment, 1], qkv[segment, 2]
+        together = max(1, SCORES_AT_ONCE // (len(query) * len(key)))
+        for first in range(0, self.num_heads, together):
+            heads = slice(first, min(first + together, self.num_heads))
+            scores = np.matmul(query[:, heads].swapaxes(0, 1), key[:, heads].transpose(1, 2, 0))
+            total = softmax_sums(scores)
+            part = np.matmul(scores, value[:, heads].swapaxes(0, 1))
+            part /= total
+            out[rows, heads] = part.swapaxes(0, 1)
+
+    def _finish(self, x: np.ndarray, attended: np.ndarray, start: int, end: int) -> None:
+        """All that follows attention, for the rows from `start` to `end`."""
+        here = x[start:end]
+        here += self.out(attended[start:end].reshape(end - start, -1))
+        widen, activation, narrow = self.network
+        inner = widen(self.norms[1](here))
+        activation(inner)
+        here += narrow(inner)
+
+
+def row_parts(rows: int) -> list[tuple[int, int]]:
+    """(start, end) of equal parts, as many as there are threads, or more of at most ROWS_AT_ONCE rows."""
+    count = max(min(num_threads(), rows), -(-rows // ROWS_AT_ONCE))
+    edges = [rows * part // count for part in range(count + 1)]
+    return list(zip(edges[:-1], edges[1:]))
+
+
+def _queries(segment_lengths: Sequence[int]) -> Iterator[tuple[slice, slice]]:
+    """Rows of queries, and the rows of the segment that they are in."""
+    for length, end in zip(segment_lengths, accumulate(segment_lengths), strict=True):
+        first, step = end - length, max(LEAST_QUERIES, SCORES_AT_ONCE // length)
+        for start in range(first, end, step):
+            yield slice(start, min(start + step, end)), slice(first, end)
+
+
+def _rotate(heads: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> None:
+    """heads: (rows, n, heads, dim), changed. Source: `apply_rotary_pos_emb_vision` of transformers 4.57.1."""
+    half = heads.shape[-1] // 2
+    cos, sin = cos[:, None, None, :half], sin[:, None, None, :half]
+    first, second = heads[..., :half].copy(), heads[..., half:]
+    heads[..., :half] *= cos
+    heads[..., :half] -= second * sin
+    second *= cos
+    second += first * sin

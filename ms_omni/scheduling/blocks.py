@@ -1,0 +1,50 @@
+"""Which blocks of a paged key-value cache are free."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ms_omni.bounds import BLOCK_SIZE
+
+
+class BlockAllocator:
+    """The blocks of one decoder's cache. Block 0 takes what padding rows write and belongs to no sequence."""
+
+    def __init__(self, num_blocks: int, block_size: int = BLOCK_SIZE):
+        """num_blocks: of the cache, block 0 included. block_size: tokens a block."""
+        self._block_size = block_size
+        self._is_free = np.ones(num_blocks, bool)
+        self._is_free[0] = False
+
+    @property
+    def num_free(self) -> int:
+        return int(self._is_free.sum())
+
+    def num_needed(self, num_tokens: int) -> int:
+        """Blocks for so many tokens."""
+        return -(-num_tokens // self._block_size)
+
+    def can_allocate(self, num_tokens: int) -> bool:
+        return self.num_needed(num_tokens) <= self.num_free
+
+    def allocate(self, num_tokens: int) -> list[int]:
+        """Blocks for so many tokens, in the order of the tokens: neighbours where there is room for them, since a
+        sequence in one piece can be read without a copy; of several such places the smallest. Raises ValueError where
+        too few are free."""
+        count, free = self.num_needed(num_tokens), np.flatnonzero(self._is_free)
+        if count > len(free):
+            raise ValueError(f"{num_tokens} tokens need {count} blocks, {len(free)} are free")
+        runs = np.split(free, np.flatnonzero(np.diff(free) != 1) + 1)
+        fitting = [run for run in runs if len(run) >= count]
+        blocks = (min(fitting, key=len) if fitting else free)[:count]
+        self._is_free[blocks] = False
+        return [int(block) for block in blocks]
+
+    def free(self, blocks: Sequence[int]) -> None:
+        """Takes back what `allocate` gave. Raises ValueError for blocks that it did not give."""
+        given = np.asarray(blocks, int)
+        if (given < 1).any() or (given >= len(self._is_free)).any() or self._is_free[given].any():
+            raise ValueError(f"blocks {list(blocks)}: not all of them are in use")
+        self._is_free[given] = True

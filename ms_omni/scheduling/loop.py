@@ -1,0 +1,218 @@
+"""The engine loop: one thread that owns the device, and others that prepare inputs for it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from typing import TypeVar
+from weakref import WeakSet, ref
+
+from ms_omni.errors import OmniError
+from ms_omni.scheduling.request import EngineStopped, Request, RequestCancelled, RequestHandle, StepFailed, handle_of
+from ms_omni.scheduling.scheduler import Scheduler
+from ms_omni.scheduling.state import RequestState
+from ms_omni.scheduling.steps import Executor, ExecutorLost, Step
+
+# Conversations whose media are read at the same time
+NUM_READERS = 2
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Arrival:
+    """A request before it is prepared. Its handle is its reader's: when he drops it, the request is cancelled."""
+
+    number: int
+    request: Request
+    find_handle: Callable[[], RequestHandle | None]
+    submitted: float
+
+    @property
+    def handle(self) -> RequestHandle:
+        return handle_of(self.find_handle)
+
+
+class EngineLoop:
+    """Answers requests with an executor until it is closed. All methods may be called from any thread.
+
+    Inputs are prepared in order of arrival, and no more of them than could run together wait for their turn. A request
+    whose preparation fails, or that can never fit, fails alone; an error in a step fails the requests of that step."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        decode: Callable[[list[int]], str],
+        clock: Callable[[], float] = time.perf_counter,
+        num_readers: int = NUM_READERS,
+    ):
+        """decode: Thinker ids to text, called by the loop's thread. Raises OmniError for limits that do not fit."""
+        self._executor, self._decode, self._clock = executor, decode, clock
+        self._scheduler = Scheduler(executor.limits)
+        self._max_ready = executor.limits.max_num_seqs
+        # Guards all below, and is notified of their changes
+        self._changed = threading.Condition()
+        self._numbers = count()
+        self._handles: WeakSet[RequestHandle] = WeakSet()
+        self._arrivals: deque[_Arrival] = deque()
+        self._prepared: list[RequestState] = []
+        self._num_waiting = 0  # prepared, and not running
+        self._stopped = ""  # or why
+        targets = [self._run, *[self._read] * num_readers]
+        self._threads = [threading.Thread(target=target, name="ms-omni-engine", daemon=True) for target in targets]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, request: Request) -> RequestHandle:
+        """Returns at once. Raises EngineStopped after `close`, or when the executor cannot go on."""
+        handle = RequestHandle(request.progress)
+        with self._changed:
+            if self._stopped:
+                raise EngineStopped(self._stopped)
+            self._handles.add(handle)
+            self._arrivals.append(_Arrival(next(self._numbers), request, ref(handle), self._clock()))
+            self._changed.notify_all()
+        return handle
+
+    def close(self) -> None:
+        """Ends what is under way with EngineStopped, and returns when the step and the reading under way have ended."""
+        self._stop("the engine was closed")
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join()
+
+    def _stop(self, reason: str) -> None:
+        with self._changed:
+            self._stopped = self._stopped or reason
+            self._arrivals.clear()
+            handles = list(self._handles)
+            self._changed.notify_all()
+        for handle in handles:
+            handle.fail(EngineStopped(reason))
+
+    # On the readers' threads
+
+    def _read(self) -> None:
+        while (arrival := self._next_arrival()) is not None:
+            self._prepare(arrival)
+            del arrival  # not kept while the next one is awaited
+
+    def _next_arrival(self) -> _Arrival | None:
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._stopped or (self._arrivals and self._num_waiting < self._max_ready),
+            )
+            return None if self._stopped else self._arrivals.popleft()
+
+    def _prepare(self, arrival: _Arrival) -> None:
+        if arrival.handle.done:
+            return
+        start = self._clock()
+        prepared, error = _attempt(arrival.request.prepare)
+        if error is not None or prepared is None:
+            arrival.handle.fail(error or TypeError("prepare() returned None"))
+            return
+        state = RequestState(
+            arrival.request,
+            prepared,
+            arrival.find_handle,
+            self._decode,
+            self._clock,
+            arrival=arrival.number,
+            submitted=arrival.submitted,
+            prepare_s=self._clock() - start,
+        )
+        with self._changed:
+            self._prepared.append(state)
+            self._num_waiting += 1
+            self._changed.notify_all()
+
+    # On the loop's own thread
+
+    def _run(self) -> None:
+        try:
+            while self._take_prepared():
+                self._step()
+            for state in self._scheduler.states:
+                self._remove(state)
+        except BaseException as error:
+            logger.error("the engine has stopped", exc_info=error)
+            self._stop(f"the engine has stopped ({_name(error)}) and must be loaded again")
+
+    def _take_prepared(self) -> bool:
+        """Waits for something to do. False when the engine has stopped."""
+        with self._changed:
+            if self._num_waiting != (left := self._scheduler.num_waiting + len(self._prepared)):
+                self._num_waiting = left
+                self._changed.notify_all()
+            self._changed.wait_for(lambda: self._stopped or self._prepared or self._scheduler.states)
+            prepared, self._prepared = self._prepared, []
+            if self._stopped:
+                return False
+        for state in prepared:
+            try:
+                self._scheduler.add(state)
+            except OmniError as error:
+                state.fail(error)
+        return True
+
+    def _step(self) -> None:
+        for state in self._scheduler.states:
+            if state.is_cancelled:
+                self._remove(state)
+        step = self._scheduler.next_step()
+        if step is None:
+            assert not self._scheduler.states, "requests are left, but nothing to do"
+            return
+        start = self._clock()
+        _, error = _attempt(lambda: step.run(self._executor))
+        if isinstance(error, ExecutorLost):
+            raise error
+        seconds = self._clock() - start
+        for state in step.states:
+            state.spend(step.stage, seconds)
+            if error is not None:
+                state.fail(_failure(step, error))
+            elif state.is_finished:
+                state.finish()
+            else:
+                continue
+            self._remove(state)
+
+    def _remove(self, state: RequestState) -> None:
+        self._executor.release(state)
+        self._scheduler.remove(state)
+
+
+class _Traceback(Exception):
+    """Where an error of another thread came from, as a text."""
+
+
+def _attempt(work: Callable[[], T]) -> tuple[T | None, BaseException | None]:
+    """What `work` returns, or raises: with its traceback as a text, since frames would keep the arrays in them."""
+    try:
+        return work(), None
+    except BaseException as error:  # whatever it is, somebody waits for an answer
+        error.__cause__ = _Traceback("".join(traceback.format_exception(error)))
+        error.__context__ = None
+        return None, error.with_traceback(None)
+
+
+def _failure(step: Step, error: BaseException) -> BaseException:
+    """What one request of a failed step ends with. An error that speaks to the user stays what it is."""
+    if isinstance(error, (OmniError, RequestCancelled)):
+        return error
+    failure = StepFailed(f"internal error in a {step.stage} step: {_name(error)}")
+    failure.__cause__ = error
+    return failure
+
+
+def _name(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

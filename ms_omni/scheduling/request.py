@@ -1,0 +1,193 @@
+"""What the engine is asked, and the handle by which the answer is read."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ms_omni.config import SamplingParams
+from ms_omni.errors import OmniError
+from ms_omni.outputs import AudioChunk, OmniOutput, StreamChunk, StreamEnd, TextDelta
+
+# Called with (stage, done, total): tokens of "thinker" and "talker" and their maximum, frames of "code2wav"
+Progress = Callable[[str, int, int], None]
+# Python runs signal handlers in the main thread, which must therefore wake now and then while it waits: MindSpore's own
+# handler of SIGINT sends SIGTERM, which need not interrupt the wait.
+SIGNAL_CHECK_S = 0.5
+
+
+class RequestCancelled(Exception):
+    """What a cancelled request ends with."""
+
+
+class StepFailed(RuntimeError):
+    """An internal error in a step, which all requests of that step end with. Its cause is what was raised."""
+
+
+class EngineStopped(OmniError):
+    """The engine was closed, or cannot go on."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The inputs of one conversation, on the host.
+
+    arrays: what the processor made, by name. prompt_ids: int, (tokens,), the Thinker's prompt. num_talker_prompt: the
+    length of the Talker's prompt, 0 where nothing is spoken. usage: token counts of the prompt, by their names in
+    `Usage`."""
+
+    arrays: Mapping[str, Any]
+    prompt_ids: np.ndarray
+    num_talker_prompt: int = 0
+    usage: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Speech:
+    """How an answer is spoken. stop_id: the codec token that ends speech. first_chunk_frames, chunk_frames: how many
+    codec frames the first and the other pieces of the wave are made of."""
+
+    speaker_id: int
+    stop_id: int
+    num_code_groups: int
+    first_chunk_frames: int
+    chunk_frames: int
+
+
+@dataclass(frozen=True)
+class Request:
+    """A conversation to be answered.
+
+    prepare: reads the media and runs the processor, on a thread of its own; raises OmniError for what cannot be used.
+    sampling: resolved, no None but the seed. stop_ids: Thinker tokens that end the text. speech: None for text alone.
+    progress: called by the thread that reads the handle. stats: what the answer's stats begin with."""
+
+    prepare: Callable[[], Prepared]
+    sampling: SamplingParams
+    stop_ids: tuple[int, ...]
+    use_audio_in_video: bool = False
+    speech: Speech | None = None
+    progress: Progress | None = None
+    stats: Mapping[str, float] = field(default_factory=dict)
+
+
+class RequestHandle:
+    """The answer to one request, from any thread.
+
+    Iterating gives TextDelta and AudioChunk, each once, as they come, and at last StreamEnd. Closing the iterator
+    before that cancels the request, and so does dropping the handle: nobody could read the answer. What ends the
+    request early is raised by the iterator and by `result`."""
+
+    def __init__(self, progress: Progress | None = None):
+        self._progress = progress
+        self._changed = threading.Condition()
+        self._chunks: deque[StreamChunk] = deque()
+        self._counts: list[tuple[str, int, int]] = []
+        self._output: OmniOutput | None = None
+        self._error: BaseException | None = None
+        self._callbacks: list[Callable[[RequestHandle], object]] = []
+
+    @property
+    def done(self) -> bool:
+        """Whether the request has ended: answered, failed or cancelled."""
+        return self._output is not None or self._error is not None
+
+    def __iter__(self) -> Generator[StreamChunk, None, None]:
+        try:
+            while True:
+                self._wait(lambda: bool(self._chunks) or self.done, None)
+                with self._changed:
+                    chunk = self._chunks.popleft() if self._chunks else None
+                if chunk is not None:
+                    yield chunk
+                elif self.done:
+                    yield StreamEnd(self.result())
+                    return
+        finally:
+            self.cancel()
+
+    def result(self, timeout: float | None = None) -> OmniOutput:
+        """The whole answer. timeout: seconds to wait at most. Raises TimeoutError, RequestCancelled, OmniError for what
+        cannot be used or an engine that was closed, StepFailed for an internal error."""
+        self._wait(lambda: self.done, timeout)
+        if self._output is None:
+            raise self._error or RequestCancelled()
+        return self._output
+
+    def cancel(self) -> None:
+        """Ends the request; the engine stops working on it at its next step. Does nothing once it has ended."""
+        self.fail(RequestCancelled("the request was cancelled"))
+
+    def add_done_callback(self, callback: Callable[[RequestHandle], object]) -> None:
+        """Calls `callback` with this handle when the request has ended, or at once if it has. By the thread that ends
+        it, so the callback must neither take long nor raise: the `put` of a queue."""
+        with self._changed:
+            if not self.done:
+                self._callbacks.append(callback)
+                return
+        callback(self)
+
+    def put(self, chunk: TextDelta | AudioChunk) -> None:
+        """By the engine: the next piece of the answer."""
+        with self._changed:
+            if not self.done:
+                self._chunks.append(chunk)
+                self._changed.notify_all()
+
+    def count(self, stage: str, done: int, total: int) -> None:
+        """By the engine: how far a stage has got."""
+        with self._changed:
+            if self._progress is not None and not self.done:
+                self._counts.append((stage, done, total))
+                self._changed.notify_all()
+
+    def finish(self, output: OmniOutput) -> None:
+        """By the engine: the answer is complete."""
+        self._end(output, None)
+
+    def fail(self, error: BaseException) -> None:
+        """By the engine: there will be no answer."""
+        self._end(None, error)
+
+    def _end(self, output: OmniOutput | None, error: BaseException | None) -> None:
+        with self._changed:
+            if self.done:
+                return
+            self._output, self._error = output, error
+            callbacks, self._callbacks = self._callbacks, []
+            self._changed.notify_all()
+        for callback in callbacks:
+            callback(self)
+
+    def _wait(self, is_ready: Callable[[], bool], timeout: float | None) -> None:
+        """Until `is_ready`, calling `progress` meanwhile."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            with self._changed:
+                left = SIGNAL_CHECK_S if deadline is None else min(SIGNAL_CHECK_S, deadline - time.monotonic())
+                if not (self._counts or is_ready()) and left > 0:
+                    self._changed.wait(left)
+                counts, self._counts = self._counts, []
+                ready = is_ready()
+            for count in counts:
+                if self._progress is not None:
+                    self._progress(*count)
+            if ready:
+                return
+            if deadline is not None and time.monotonic() >= deadline:
+                raise TimeoutError(f"no answer within {timeout:g} s")
+
+
+_DROPPED = RequestHandle()
+_DROPPED.cancel()
+
+
+def handle_of(reference: Callable[[], RequestHandle | None]) -> RequestHandle:
+    """What a weak reference to a handle refers to, or, where the handle was dropped, one that is cancelled."""
+    return reference() or _DROPPED

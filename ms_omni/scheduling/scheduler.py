@@ -1,0 +1,157 @@
+"""What is done next, and for whom."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+from ms_omni.errors import OmniError
+from ms_omni.scheduling.blocks import BlockAllocator
+from ms_omni.scheduling.sequence import Sequence, Stage
+from ms_omni.scheduling.state import RequestState
+from ms_omni.scheduling.steps import DecodeTalker, DecodeThinker, Limits, Prefill, Start, Step, Vocode
+
+GIB = 1 << 30
+
+
+class Scheduler:
+    """First come, first served: a request waits until the caches have room for its prompts and the most that it may
+    answer, and is then never interrupted. A round makes a frame and a token of every request that can make one, and
+    reads prompts, of all requests together at most one chunk."""
+
+    def __init__(self, limits: Limits):
+        """Raises OmniError for more requests than there are blocks."""
+        for stage, pool in limits.pools.items():
+            if limits.max_num_seqs > pool.num_blocks - 1:
+                raise OmniError(
+                    f"--max-num-seqs {limits.max_num_seqs}: the {stage.title()}'s cache has "
+                    f"{_size((pool.num_blocks - 1) * pool.block_bytes)}, enough for {pool.num_blocks - 1} of the "
+                    "shortest conversations; expected at most that"
+                )
+        self._limits = limits
+        self._allocators: dict[Stage, BlockAllocator] = {
+            stage: BlockAllocator(pool.num_blocks, pool.block_size) for stage, pool in limits.pools.items()
+        }
+        self._waiting: list[RequestState] = []
+        self._running: list[RequestState] = []
+        self._turns: deque[Callable[[], Step | None]] = deque()  # the rest of the round
+
+    @property
+    def states(self) -> list[RequestState]:
+        """All that have come and not been removed: the running ones, then the others."""
+        return [*self._running, *self._waiting]
+
+    @property
+    def num_waiting(self) -> int:
+        return len(self._waiting)
+
+    def num_free(self, stage: Stage) -> int:
+        """Free blocks of a decoder's cache."""
+        return self._allocators[stage].num_free
+
+    def add(self, state: RequestState) -> None:
+        """Takes a prepared request, behind those that arrived before it. Raises OmniError for one that is too long for
+        the caches even if it ran alone."""
+        for sequence in state.sequences:
+            pool = self._limits.pools[sequence.stage]
+            needed = self._allocators[sequence.stage].num_needed(self._num_rows(sequence))
+            if needed > pool.num_blocks - 1:
+                raise OmniError(
+                    f"--{sequence.stage}-max-new-tokens {sequence.max_new_tokens}: with a prompt of "
+                    f"{sequence.num_prompt} tokens the {sequence.stage.title()}'s keys and values need "
+                    f"{_size(needed * pool.block_bytes)}, all of its cache has "
+                    f"{_size((pool.num_blocks - 1) * pool.block_bytes)}; lower it, or shorten the conversation"
+                )
+        insort(self._waiting, state, key=lambda waiting: waiting.arrival)
+
+    def remove(self, state: RequestState) -> None:
+        """Forgets a request that has finished, failed or was cancelled; its blocks are free again."""
+        for states in (self._running, self._waiting):
+            if state in states:
+                states.remove(state)
+        for sequence in state.sequences:
+            self._free(sequence)
+
+    def next_step(self) -> Step | None:
+        """Chosen by what the steps before it have made. None where no request is left."""
+        if (step := self._next_turn()) is None:
+            self._begin_round()
+            step = self._next_turn()
+        return step
+
+    def _next_turn(self) -> Step | None:
+        while self._turns:
+            if step := self._turns.popleft()():
+                return step
+        return None
+
+    def _begin_round(self) -> None:
+        """A request that runs alone makes several Thinker tokens in one call, and as many frames before."""
+        self._free_finished()
+        self._admit()
+        num_steps = self._limits.num_steps if len(self._running) == 1 else 1
+        self._turns.extend([self._decode_talker, self._vocode] * num_steps)
+        self._turns.append(partial(self._decode_thinker, num_steps))
+        self._turns.append(partial(self._prefill, self._limits.prefill_chunk))
+
+    def _decode_talker(self) -> Step | None:
+        states = tuple(state for state in self._running if state.can_make_frame)
+        return DecodeTalker(states) if states else None
+
+    def _vocode(self) -> Step | None:
+        states = tuple(state for state in self._running if state.num_due)
+        return Vocode(states) if states else None
+
+    def _decode_thinker(self, num_steps: int) -> Step | None:
+        states = tuple(state for state in self._running if state.thinker.is_decoding)
+        return DecodeThinker(states, num_steps) if states else None
+
+    def _prefill(self, num_tokens: int) -> Step | None:
+        """For the first request whose prompt is not read, and again while the next piece has at most the tokens that
+        are left of `num_tokens`. A start has as many as its prompt. Where a prompt is cut does not depend on others."""
+        chunk = self._limits.prefill_chunk
+        for state in self._running:
+            if sequence := state.to_prefill:
+                start = sequence.num_computed
+                stop = min(start + chunk, sequence.num_prompt)
+                if stop - start > num_tokens:
+                    return None
+                self._turns.append(partial(self._prefill, num_tokens - (stop - start)))
+                if not sequence.is_started:
+                    return Start((state,), sequence.stage)
+                return Prefill((state,), sequence.stage, start, stop)
+        return None
+
+    def _admit(self) -> None:
+        while self._waiting and len(self._running) < self._limits.max_num_seqs:
+            rows = {sequence.stage: self._num_rows(sequence) for sequence in self._waiting[0].sequences}
+            if not all(self._allocators[stage].can_allocate(count) for stage, count in rows.items()):
+                return
+            state = self._waiting.pop(0)
+            for sequence in state.sequences:
+                sequence.blocks = self._allocators[sequence.stage].allocate(rows[sequence.stage])
+            state.note_admitted()
+            self._running.append(state)
+
+    def _num_rows(self, sequence: Sequence) -> int:
+        """Of the cache, at most: the last token is not read; a call of several steps that begins before the end writes
+        rows for all of them."""
+        num_steps = self._limits.num_steps if sequence.stage == "thinker" else 1
+        return sequence.num_prompt + sequence.max_new_tokens - 1 + num_steps - 1
+
+    def _free_finished(self) -> None:
+        """A text that is complete needs no cache, however long its speech goes on."""
+        for state in self._running:
+            for sequence in state.sequences:
+                if sequence.finish_reason:
+                    self._free(sequence)
+
+    def _free(self, sequence: Sequence) -> None:
+        self._allocators[sequence.stage].free(sequence.blocks)
+        sequence.blocks = []
+
+
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes} bytes ({num_bytes / GIB:.1f} GiB)"

@@ -1,0 +1,77 @@
+"""One decoder's side of a request: its tokens, its place in the cache, its random numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+Stage = Literal["thinker", "talker"]
+# Keep apart the random numbers that the two decoders of one request draw from its seed
+_RANDOM_STREAMS: dict[Stage, int] = {"thinker": 0, "talker": 1}
+
+
+def random_numbers(seed: int, stage: Stage) -> np.random.Generator:
+    """Of one decoder and request: the same for a seed, whatever runs beside it and on how many ranks."""
+    sequence = np.random.SeedSequence(entropy=seed, spawn_key=(_RANDOM_STREAMS[stage],))
+    return np.random.Generator(np.random.Philox(sequence))
+
+
+@dataclass
+class Sequence:
+    """One decoder's side of a request: a prompt of `num_prompt` tokens and the new `token_ids`.
+
+    stop_ids: end the sequence, as its last token. blocks: of the cache, in the order of the tokens. num_computed: how
+    many tokens of the prompt have their keys and values in the cache. rope_delta: by how much rotary positions of new
+    tokens differ from their places; set when the executor starts the sequence."""
+
+    stage: Stage
+    num_prompt: int
+    max_new_tokens: int
+    stop_ids: tuple[int, ...]
+    random: np.random.Generator
+    blocks: list[int] = field(default_factory=list)
+    is_started: bool = False
+    num_computed: int = 0
+    rope_delta: float = 0.0
+    token_ids: list[int] = field(default_factory=list)
+    finish_reason: str | None = None
+
+    @property
+    def is_prefilled(self) -> bool:
+        return self.num_computed == self.num_prompt
+
+    @property
+    def is_decoding(self) -> bool:
+        """Whether more tokens are to follow the first."""
+        return self.is_prefilled and self.finish_reason is None
+
+    @property
+    def position(self) -> int:
+        """The cache's place of the last token, which the next decode step reads."""
+        return self.num_prompt + len(self.token_ids) - 1
+
+    @property
+    def num_read(self) -> int:
+        """New tokens that are or will be read: all but the one that ends the sequence."""
+        return len(self.token_ids) - (self.finish_reason is not None)
+
+    def draw(self, count: int) -> np.ndarray:
+        """The next random numbers, float32 (count,) in [0, 1). They are the same however many are drawn at a time, so
+        token i of the Thinker gets number i whatever the steps of a call."""
+        return self.random.random(count, dtype=np.float32)
+
+    def extend(self, ids: list[int]) -> list[int]:
+        """Takes over new tokens up to the one that ends the sequence. Returns those."""
+        taken: list[int] = []
+        for token in ids:
+            if self.finish_reason is not None:
+                break
+            taken.append(token)
+            if token in self.stop_ids:
+                self.finish_reason = "stop"
+            elif len(self.token_ids) + len(taken) == self.max_new_tokens:
+                self.finish_reason = "length"
+        self.token_ids += taken
+        return taken

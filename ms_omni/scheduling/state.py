@@ -1,0 +1,189 @@
+"""What is known of a request while it is answered. Touched by the thread of the engine loop alone."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ms_omni.outputs import AudioChunk, AudioOutput, OmniOutput, Usage
+from ms_omni.scheduling.detokenizer import Detokenizer
+from ms_omni.scheduling.request import Prepared, Request, RequestHandle, handle_of
+from ms_omni.scheduling.sequence import Sequence, Stage, random_numbers
+from ms_omni.stages import mark
+
+
+class RequestState:
+    """One request that is prepared, waiting or answered. An executor reads it and reports what it has made by
+    `add_tokens`, `add_codec_tokens` and `add_frames`; `kept` is the executor's own, for what it keeps on the device."""
+
+    kept: Any = None
+
+    def __init__(
+        self,
+        request: Request,
+        prepared: Prepared,
+        find_handle: Callable[[], RequestHandle | None],
+        decode: Callable[[list[int]], str],
+        clock: Callable[[], float],
+        *,
+        arrival: int = 0,
+        submitted: float = 0.0,
+        prepare_s: float = 0.0,
+    ):
+        """find_handle: a weak reference to the request's handle. decode: ids to text. arrival: numbers the requests in
+        their order. submitted: when by `clock` the request came. prepare_s: seconds of its preparation."""
+        self.request, self.prepared, self.arrival = request, prepared, arrival
+        self._find_handle, self._clock, self._submitted = find_handle, clock, submitted
+        sampling, speech = request.sampling, request.speech
+        self.seed = secrets.randbits(31) if sampling.seed is None else sampling.seed
+        self.thinker = self._sequence("thinker", len(prepared.prompt_ids), request.stop_ids)
+        self.talker = self._sequence("talker", prepared.num_talker_prompt, (speech.stop_id,)) if speech else None
+        self.frames: list[np.ndarray] = []
+        self.num_voiced = 0  # frames whose wave is there
+        self._wave: list[np.ndarray] = []
+        self._text = Detokenizer(decode)
+        self._seconds = {"prepare_s": prepare_s}
+
+    @property
+    def sequences(self) -> tuple[Sequence, ...]:
+        """Of the Thinker and, for speech, of the Talker."""
+        return (self.thinker,) if self.talker is None else (self.thinker, self.talker)
+
+    def sequence(self, stage: Stage) -> Sequence:
+        return next(sequence for sequence in self.sequences if sequence.stage == stage)
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether nobody waits for the answer any more. An executor whose calls take long looks, and may raise
+        RequestCancelled."""
+        return self._handle.done
+
+    @property
+    def to_prefill(self) -> Sequence | None:
+        """The sequence that has its prompt to be read next. The Talker's contains the first token of the text."""
+        if not self.thinker.is_prefilled:
+            return self.thinker
+        if self.talker and not self.talker.is_prefilled and self.thinker.num_read and not self.talker.finish_reason:
+            return self.talker
+        return None
+
+    @property
+    def can_make_frame(self) -> bool:
+        """Whether the Talker can make its next frame: it is not at its end, and the text of the frame is known."""
+        if self.talker is None or not self.talker.is_decoding:
+            return False
+        return self.thinker.finish_reason is not None or len(self.frames) + 1 < self.thinker.num_read
+
+    def text_of_frame(self, end_id: int, pad_id: int) -> int:
+        """The text token that is added to the next frame: those behind the first in their order, one a frame, then once
+        `end_id`, then `pad_id` (transformers 4.57.1 `Qwen3OmniMoeForConditionalGeneration.generate`)."""
+        place = len(self.frames) + 1
+        if place < self.thinker.num_read:
+            return self.thinker.token_ids[place]
+        return end_id if place == self.thinker.num_read else pad_id
+
+    @property
+    def num_due(self) -> int:
+        """Of how many frames Code2Wav can make the next piece of the wave; 0 where too few are there."""
+        if self.request.speech is None or self.talker is None:
+            return 0
+        speech, waiting = self.request.speech, len(self.frames) - self.num_voiced
+        wanted = speech.chunk_frames if self.num_voiced else speech.first_chunk_frames
+        return wanted if waiting >= wanted else waiting if self.talker.finish_reason else 0
+
+    @property
+    def piece(self) -> np.ndarray:
+        """The codes of the next piece, int32 (num_code_groups, num_due)."""
+        return self._codes(self.num_voiced, self.num_voiced + self.num_due)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether text and speech are complete."""
+        return all(sequence.finish_reason for sequence in self.sequences) and self.num_voiced == len(self.frames)
+
+    def add_tokens(self, ids: list[int]) -> None:
+        """New Thinker tokens. Those behind the end are dropped."""
+        taken = self.thinker.extend(ids)
+        if not taken:
+            return
+        self._note_time("first_token_s")
+        mark("thinker_tokens", len(taken))
+        is_last = self.thinker.finish_reason is not None
+        if is_last and self.talker and not self.thinker.num_read:
+            self.talker.finish_reason = "stop"  # not a word to say
+        if delta := self._text.put(taken, is_last):
+            self._handle.put(delta)
+        self._handle.count("thinker", len(self.thinker.token_ids), self.thinker.max_new_tokens)
+
+    def add_codec_tokens(self, ids: list[int]) -> None:
+        """New Talker tokens, the first codes of frames: N of them make N - 1 frames."""
+        talker = self.sequence("talker")
+        if talker.extend(ids):
+            self._handle.count("talker", len(talker.token_ids), talker.max_new_tokens)
+
+    def add_frames(self, codes: np.ndarray) -> None:
+        """New codec frames, int (num_code_groups, frames)."""
+        mark("talker_frames", codes.shape[1])
+        self.frames += list(codes.T.astype(np.int32))
+
+    def add_wave(self, samples: np.ndarray) -> None:
+        """The wave of `piece`, float32 (samples,)."""
+        self.num_voiced += self.num_due
+        self._note_time("first_audio_s")
+        mark("audio_samples", samples.size)
+        self._wave.append(samples)
+        self._handle.put(AudioChunk(samples))
+        self._handle.count("code2wav", self.num_voiced, len(self.frames))
+
+    def note_admitted(self) -> None:
+        """The work begins: until now the request was prepared or in a queue."""
+        self._seconds["queue_s"] = self._elapsed() - self._seconds["prepare_s"]
+
+    def spend(self, stage: str, seconds: float) -> None:
+        """A step of `stage` took so long, for this request and all others of the step."""
+        self._seconds[f"{stage}_s"] = self._seconds.get(f"{stage}_s", 0.0) + seconds
+
+    def finish(self) -> None:
+        """Hands over the answer."""
+        audio = None
+        if self.talker is not None:
+            samples = np.concatenate(self._wave) if self._wave else np.zeros(0, np.float32)
+            audio = AudioOutput(samples, self._codes(0, len(self.frames)), str(self.talker.finish_reason))
+        output = OmniOutput(
+            text=self._text.text,
+            token_ids=tuple(self.thinker.token_ids),
+            finish_reason=str(self.thinker.finish_reason),
+            usage=Usage(completion_tokens=len(self.thinker.token_ids), **self.prepared.usage),
+            audio=audio,
+            stats={**self.request.stats, **self._seconds, "total_s": self._elapsed()},
+        )
+        self._handle.finish(output)
+
+    def fail(self, error: BaseException) -> None:
+        """There will be no answer."""
+        self._handle.fail(error)
+
+    def _sequence(self, stage: Stage, num_prompt: int, stop_ids: tuple[int, ...]) -> Sequence:
+        sampling = self.request.sampling
+        maximum = getattr(sampling, f"{stage}_max_new_tokens")
+        stop_ids = () if sampling.ignore_eos else tuple(stop_ids)
+        return Sequence(stage, num_prompt, maximum, stop_ids, random_numbers(self.seed, stage))
+
+    def _codes(self, start: int, stop: int) -> np.ndarray:
+        if start == stop:
+            num_groups = self.request.speech.num_code_groups if self.request.speech else 0
+            return np.zeros((num_groups, 0), np.int32)
+        return np.stack(self.frames[start:stop], axis=1)
+
+    @property
+    def _handle(self) -> RequestHandle:
+        return handle_of(self._find_handle)
+
+    def _elapsed(self) -> float:
+        return self._clock() - self._submitted
+
+    def _note_time(self, name: str) -> None:
+        self._seconds.setdefault(name, self._elapsed())

@@ -1,0 +1,134 @@
+"""What the engine does at a time, and the executor that does it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import numpy as np
+
+from ms_omni.scheduling.sequence import Stage
+from ms_omni.scheduling.state import RequestState
+
+
+class ExecutorLost(Exception):
+    """Raised by an executor that cannot go on: its device, or another process of its group, has failed."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """One decoder's paged cache. num_blocks: with block 0, which belongs to padding rows. block_bytes: keys and values
+    of a block in all layers, on one device."""
+
+    num_blocks: int
+    block_size: int
+    block_bytes: int
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an executor takes at once. max_num_seqs: requests. prefill_chunk: tokens of a prompt. num_steps: Thinker
+    tokens of one call where one request runs alone. pools: of the Thinker and, if there is one, of the Talker."""
+
+    pools: Mapping[Stage, Pool]
+    max_num_seqs: int
+    prefill_chunk: int
+    num_steps: int
+
+
+class Executor(Protocol):
+    """A loaded model that computes steps and knows no queues. Called by one thread. It reports what it has made to the
+    states while a call lasts or at its end, and may make more than was asked for: one that answers in a single call
+    reports the whole text in the Thinker's prefill and the whole speech in the Talker's."""
+
+    limits: Limits
+
+    def start(self, state: RequestState, stage: Stage) -> None:
+        """Before the prefill. Thinker: encoders and embeddings of `state.prepared`. Talker: its prompt. Sets the
+        sequence's rope_delta."""
+
+    def prefill(self, state: RequestState, stage: Stage, start: int, stop: int) -> None:
+        """Computes tokens `start` to `stop` of the prompt; with its last one reports the first new token."""
+
+    def decode_thinker(self, states: Sequence[RequestState], num_steps: int) -> None:
+        """Reports `num_steps` tokens of each request. It may end before: what comes then is dropped, and what is
+        written to the cache has its place."""
+
+    def decode_talker(self, states: Sequence[RequestState]) -> None:
+        """Reports one frame of each request and the codec token that comes next."""
+
+    def vocode(self, states: Sequence[RequestState], codes: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        """codes: int32 (num_code_groups, frames) for each request, behind those that it has vocoded before; the counts
+        of frames differ. Returns the next piece of each wave, float32 (samples,)."""
+
+    def release(self, state: RequestState) -> None:
+        """Forgets a request, whether it has started or not. Its blocks may be given to others from now on."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """A sequence gets ready to be prefilled. Of every step: `states` are the requests that it works for, which fail
+    with it; `run` lets the executor do it, and notes that it was done."""
+
+    states: tuple[RequestState]
+    stage: Stage
+
+    def run(self, executor: Executor) -> None:
+        (state,) = self.states
+        executor.start(state, self.stage)
+        state.sequence(self.stage).is_started = True
+
+
+@dataclass(frozen=True)
+class Prefill:
+    """Tokens `start` to `stop` of a prompt."""
+
+    states: tuple[RequestState]
+    stage: Stage
+    start: int
+    stop: int
+
+    def run(self, executor: Executor) -> None:
+        (state,) = self.states
+        executor.prefill(state, self.stage, self.start, self.stop)
+        state.sequence(self.stage).num_computed = self.stop
+
+
+@dataclass(frozen=True)
+class DecodeThinker:
+    """The next tokens of several requests."""
+
+    states: tuple[RequestState, ...]
+    num_steps: int
+    stage: ClassVar[str] = "thinker"
+
+    def run(self, executor: Executor) -> None:
+        executor.decode_thinker(self.states, self.num_steps)
+
+
+@dataclass(frozen=True)
+class DecodeTalker:
+    """The next frame of several requests."""
+
+    states: tuple[RequestState, ...]
+    stage: ClassVar[str] = "talker"
+
+    def run(self, executor: Executor) -> None:
+        executor.decode_talker(self.states)
+
+
+@dataclass(frozen=True)
+class Vocode:
+    """The next piece of several waves."""
+
+    states: tuple[RequestState, ...]
+    stage: ClassVar[str] = "code2wav"
+
+    def run(self, executor: Executor) -> None:
+        waves = executor.vocode(self.states, [state.piece for state in self.states])
+        for state, wave in zip(self.states, waves, strict=True):
+            state.add_wave(wave)
+
+
+Step = Start | Prefill | DecodeThinker | DecodeTalker | Vocode

@@ -1,0 +1,216 @@
+"""Kernels in numpy of Code2Wav and the encoders, against plain formulas: streams, tiles and threads change nothing."""
+
+from math import erf, sqrt
+
+import cpu_cases
+import numpy as np
+import pytest
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def plain_conv(x, weight, bias, dilation=1):
+    """x: (batch, in, steps)."""
+    before = (weight.shape[2] - 1) * dilation
+    return cpu_cases.conv(x, weight, bias, pads=[(before, 0)], dilation=dilation)
+
+
+def plain_snake(x, snake):
+    return x + np.sin(x * snake.frequency) ** 2 * snake.magnitude
+
+
+def snake_of(channels, seed):
+    from ms_omni.kernels.numpy_conv import Snake
+
+    return Snake(normal(channels, seed=seed) / 4, normal(channels, seed=seed + 1) / 4, 1e-9)
+
+
+@pytest.mark.parametrize(("out", "dilation"), [(5, 1), (5, 3), (1, 1), (1, 2)])
+def test_causal_convolution_in_pieces(out, dilation):
+    """One output from nine inputs is a product before its rows are moved, five are a product of columns."""
+    from ms_omni.kernels.numpy_conv import CausalConv
+
+    x, weight, bias = normal(9, 41), normal(out, 9, 7, seed=1), normal(out, seed=2)
+    snake, conv = snake_of(9, 3), CausalConv(weight, bias, dilation)
+    tail = conv.new_state(1)[0]
+    pieces = [conv(x[:, part], tail, snake) for part in (slice(0, 3), slice(3, 40), slice(40, 41))]
+    expected = plain_conv(plain_snake(x, snake)[None], weight, bias, dilation)[0]
+    np.testing.assert_allclose(np.concatenate(pieces, axis=1), expected, atol=1e-4)
+
+
+def test_snake_is_what_it_says():
+    from ms_omni.kernels.numpy_conv import Snake
+
+    alpha, beta, x = normal(3), normal(3, seed=1), normal(3, 8, seed=2)
+    expected = x + np.sin(x * np.exp(alpha)[:, None]) ** 2 / (np.exp(beta)[:, None] + 0.5)
+    np.testing.assert_allclose(Snake(alpha, beta, 0.5)(x), expected, rtol=1e-5, atol=1e-6)
+
+
+def block_and_reference(rate=3, channels=6, out=4):
+    """A block with three units and a head, and the same by direct convolutions of the whole input."""
+    from ms_omni.kernels.numpy_conv import CausalConv, ResidualUnit, Upsampling
+    from ms_omni.kernels.numpy_decoder_block import DecoderBlock
+
+    snake = snake_of(channels, 10)
+    weight, bias = normal(channels, out, 2 * rate, seed=11), normal(out, seed=12)
+    units = [
+        ResidualUnit(
+            snake_of(out, 20 + d),
+            CausalConv(normal(out, out, 7, seed=30 + d) / 6, normal(out, seed=40 + d), d),
+            snake_of(out, 50 + d),
+            CausalConv(normal(out, out, 1, seed=60 + d) / 3, normal(out, seed=70 + d)),
+        )
+        for d in (1, 3, 9)
+    ]
+    head = (snake_of(out, 80), CausalConv(normal(1, out, 7, seed=81), normal(1, seed=82)))
+
+    def reference(x):
+        x = plain_snake(x, snake)[:, :, None]
+        x = cpu_cases.conv_back(x, weight[:, :, None], bias, (1, rate))[:, :, 0, rate:-rate]
+        for unit in units:
+            inner = plain_conv(
+                plain_snake(x, unit.snake1), unit.conv1.weight, unit.conv1.bias[:, 0], unit.conv1.dilation
+            )
+            inner = plain_snake(inner, unit.snake2)
+            x = x + plain_conv(inner, unit.conv2.weight, unit.conv2.bias[:, 0])
+        return plain_conv(plain_snake(x, head[0]), head[1].weight, head[1].bias[:, 0])
+
+    return DecoderBlock(Upsampling(snake, weight, bias, rate), units, head), reference
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("inputs_a_tile", [7, 1000])
+def test_block_in_pieces_tiles_and_threads(monkeypatch, threads, inputs_a_tile):
+    from ms_omni.kernels import host_threads, numpy_decoder_block
+
+    monkeypatch.setattr(host_threads, "num_threads", lambda: threads)
+    monkeypatch.setattr(numpy_decoder_block, "LEAST_STEPS_A_THREAD", 12)
+    block, reference = block_and_reference()
+    block.inputs_a_tile = inputs_a_tile
+    x = normal(2, 6, 150, seed=90)
+    state = block.new_state(2)
+    pieces = [block(x[:, :, part], state) for part in (slice(0, 1), slice(1, 9), slice(9, 100), slice(100, 150))]
+    assert [piece.shape for piece in pieces] == [(2, 1, 0), (2, 1, 24), (2, 1, 273), (2, 1, 150)]
+    np.testing.assert_allclose(np.concatenate(pieces, axis=2), reference(x), atol=2e-3, rtol=1e-4)
+
+
+def test_other_kernels_of_an_upsampling_are_refused():
+    from ms_omni.kernels.numpy_conv import Upsampling
+
+    with pytest.raises(ValueError, match="a kernel of 5 for a rate of 3: expected 6"):
+        Upsampling(snake_of(2, 0), normal(2, 2, 5), normal(2), 3)
+
+
+@pytest.mark.parametrize("size", [(8, 6), (7, 5)])
+def test_strided_convolution(size):
+    from ms_omni.kernels.numpy_conv import strided_conv2d
+
+    x, weight, bias = normal(4, *size), normal(5, 4, 3, 3, seed=1), normal(5, seed=2)
+    expected = cpu_cases.conv(x[None], weight, bias, stride=2, pads=1)[0]
+    np.testing.assert_allclose(strided_conv2d(x, weight, bias), expected, atol=1e-4)
+
+
+def test_gelu(monkeypatch):
+    from ms_omni.kernels import numpy_activations
+
+    monkeypatch.setattr(numpy_activations, "BLOCK_VALUES", 1000)
+    x = np.linspace(-12, 12, 4803, dtype=np.float32).reshape(3, -1)
+    exact = np.array([v * (1 + erf(v / sqrt(2))) / 2 for v in x.ravel().tolist()]).reshape(x.shape)
+    out = x.copy()
+    numpy_activations.gelu(out)
+    np.testing.assert_allclose(out, exact, atol=1e-6)
+    wide = x.astype(np.float64)
+    out = x.copy()
+    numpy_activations.gelu_tanh(out)
+    by_tanh = wide / 2 * (1 + np.tanh(sqrt(2 / np.pi) * (wide + 0.044715 * wide**3)))
+    np.testing.assert_allclose(out, by_tanh, atol=1e-6)
+    with pytest.raises(ValueError, match="contiguous"):
+        numpy_activations.gelu(x[:, ::2])
+
+
+@pytest.mark.parametrize("separate", [False, True])
+def test_encoder_layer(monkeypatch, separate):
+    """Segments of 5, 5 and 70 rows, a few rows and heads at a time, against one row after the other."""
+    from types import SimpleNamespace
+
+    from ms_omni.kernels import numpy_encoder
+    from ms_omni.kernels.numpy_activations import gelu
+
+    hidden, heads, lengths = 16, 4, [5, 5, 70]
+    dim, rows = hidden // heads, sum(lengths)
+    for name, value in (("SCORES_AT_ONCE", 64), ("LEAST_QUERIES", 9), ("ROWS_AT_ONCE", 13)):
+        monkeypatch.setattr(numpy_encoder, name, value)
+    monkeypatch.setattr(numpy_encoder, "float32_array", lambda array: array)
+
+    def linear(width, out, seed):
+        return SimpleNamespace(weight=normal(out, width, seed=seed) / sqrt(width), bias=normal(out, seed=seed + 1))
+
+    norms = [SimpleNamespace(weight=normal(hidden, seed=s), bias=normal(hidden, seed=s + 1), eps=1e-6) for s in (2, 4)]
+    qkv, proj, widen, narrow = (
+        linear(hidden, 48, 6),
+        linear(hidden, hidden, 8),
+        linear(hidden, 40, 10),
+        linear(40, hidden, 12),
+    )
+    thirds = [SimpleNamespace(weight=qkv.weight[i : i + 16], bias=qkv.bias[i : i + 16]) for i in (0, 16, 32)]
+    angles = np.tile(normal(rows, dim // 2, seed=14), 2)
+    layer = numpy_encoder.EncoderLayer(
+        [numpy_encoder.LayerNorm(norm) for norm in norms],
+        [numpy_encoder.Linear(cell) for cell in (thirds if separate else [qkv])],
+        numpy_encoder.Linear(proj),
+        (numpy_encoder.Linear(widen), gelu, numpy_encoder.Linear(narrow)),
+        heads,
+        0.3,
+    )
+    x = normal(rows, hidden, seed=15)
+    out = x.copy()
+    layer(out, lengths, (np.cos(angles), np.sin(angles)))
+
+    def apply(cell, values):
+        return values @ cell.weight.T + cell.bias
+
+    def norm(cell, values):
+        return cpu_cases.norm(values, 1, cell.weight, cell.bias, cell.eps)
+
+    def rotated(values):
+        swapped = np.concatenate([-values[..., dim // 2 :], values[..., : dim // 2]], axis=-1)
+        return values * np.cos(angles)[:, None] + swapped * np.sin(angles)[:, None]
+
+    q, k, v = apply(qkv, norm(norms[0], x)).reshape(rows, 3, heads, dim).swapaxes(0, 1)
+    q, k, attended, start = rotated(q), rotated(k), np.zeros((rows, heads, dim)), 0
+    for length in lengths:
+        here = slice(start, start + length)
+        scores = np.exp(np.einsum("ihd,jhd->hij", q[here], k[here]) * 0.3)
+        attended[here] = np.einsum("hij,jhd->ihd", scores / scores.sum(-1, keepdims=True), v[here])
+        start += length
+    expected = x + apply(proj, attended.reshape(rows, hidden))
+    inner = apply(widen, norm(norms[1], expected))
+    gelu(inner)
+    np.testing.assert_allclose(out, expected + apply(narrow, inner), atol=2e-5)
+
+
+def test_threads_compute_in_order_and_give_back_what_they_took():
+    from ms_omni.kernels import host_threads
+
+    x = normal(64, 64)
+    products = host_threads.in_parallel(lambda power: np.linalg.matrix_power(x, power), range(4))
+    for power, product in enumerate(products):
+        np.testing.assert_allclose(product, np.linalg.matrix_power(x, power), rtol=1e-4)
+
+    def fail(part):
+        if part == 2:
+            raise ValueError("part 2")
+
+    with pytest.raises(ValueError, match="part 2"):
+        host_threads.in_parallel(fail, range(4))
+    assert host_threads.in_parallel(abs, [-1]) == [1]
+
+
+def test_shares_are_whole_and_not_too_small(monkeypatch):
+    from ms_omni.kernels import host_threads
+
+    monkeypatch.setattr(host_threads, "num_threads", lambda: 3)
+    assert host_threads.shares(10, 3) == [(0, 3), (3, 6), (6, 10)]
+    assert host_threads.shares(5, 3) == [(0, 5)] and host_threads.shares(0, 3) == [(0, 0)]

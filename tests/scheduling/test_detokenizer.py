@@ -1,0 +1,39 @@
+"""Text deltas are whole characters and together the whole text."""
+
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer
+
+import ms_omni
+from ms_omni.scheduling.detokenizer import Detokenizer
+
+TEXT = "Zwölf Bären 🐻 sagen „你好“.\n\nThe end"
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return Tokenizer.from_file(str(Path(ms_omni.__file__).parent / "assets/tiny/tokenizer.json"))
+
+
+@pytest.mark.parametrize("at_a_time", [1, 2, 3])
+def test_deltas_of_a_real_tokenizer(tokenizer, at_a_time):
+    ids = tokenizer.encode(TEXT + "<|im_end|>").ids
+    detokenizer = Detokenizer(tokenizer.decode)
+    deltas = [
+        detokenizer.put(ids[start : start + at_a_time], start + at_a_time >= len(ids))
+        for start in range(0, len(ids), at_a_time)
+    ]
+    given = [delta for delta in deltas if delta]
+    assert len(given) < len(deltas) or at_a_time > 1  # the bear has four bytes
+    assert "".join(delta.text for delta in given) == TEXT == detokenizer.text
+    assert [i for delta in given for i in delta.token_ids] == ids
+    assert not any("\ufffd" in delta.text for delta in given)
+
+
+def test_half_a_character_at_the_end_is_not_lost(tokenizer):
+    ids = tokenizer.encode("🐻").ids[:2]
+    detokenizer = Detokenizer(tokenizer.decode)
+    assert detokenizer.put(ids[:1], False) is None
+    delta = detokenizer.put(ids[1:], True)
+    assert delta.text == detokenizer.text == tokenizer.decode(ids) and delta.token_ids == tuple(ids)
