@@ -15,14 +15,12 @@ ROWS_PER_GROUP = 16384
 CHUNKS_PER_CONVOLUTION = 64
 # Codec frames that Code2Wav makes sound of together: 24 s.
 CHUNK_FRAMES = 300
-# Tokens of a block of a paged cache.
-BLOCK_SIZE = 128
 # Rows that a cache has a multiple of: CANN's attention wants masks of such a length.
 CACHE_ROW_ALIGNMENT = 32
 # Rows of the smallest cache of keys and values.
 SMALLEST_CACHE = 256
-# Room for new tokens that a sequence starts with. Attention on the CPU goes over the whole capacity, so a maximum of
-# thousands of tokens is not allocated before it is needed.
+# Room for new tokens that a sequence starts with. A maximum of thousands of tokens is not allocated before
+# it is needed.
 FIRST_ROOM = 384
 # Tokens of a block of the paged caches of keys and values: ATB's PagedAttention takes blocks of at most 16384 values a
 # head, 128 times the released head size of 128.

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from ms_omni.kernels.cpu_arrays import float32_array
-from ms_omni.kernels.decoder_ops_cpu_experts import silu
 from ms_omni.kernels.numpy_activations import softmax_sums
 from ms_omni.kernels.numpy_encoder import Linear
+from ms_omni.kernels.numpy_math import silu
 
 ROWS_AT_ONCE = 128  # queries that attend together: with a window of 72, as many keys and 71 more
 HIDDEN_SCORE = np.float32(-1e30)
