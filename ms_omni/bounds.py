@@ -15,8 +15,6 @@ ROWS_PER_GROUP = 16384
 CHUNKS_PER_CONVOLUTION = 64
 # Codec frames that Code2Wav makes sound of together: 24 s.
 CHUNK_FRAMES = 300
-# Rows that a cache has a multiple of: CANN's attention wants masks of such a length.
-CACHE_ROW_ALIGNMENT = 32
 # Rows of the smallest cache of keys and values.
 SMALLEST_CACHE = 256
 # Room for new tokens that a sequence starts with. A maximum of thousands of tokens is not allocated before

@@ -2,7 +2,8 @@
 
 Both have JIT_OPTIONS, for `ms.jit` of graphs, and the names of SAMPLING with the same signatures. IN_NUMPY says whether
 the layers are kernels in numpy, in float32 and with weights (in, out), as on the CPU; a device without has the names of
-OPERATORS, of which a layer is made, usable in graphs and outside.
+OPERATORS, of which a layer is made. ONE_TOKEN_A_GRAPH: a call of a graph makes one token of each row, since the rows'
+lengths come from the host.
 """
 
 from __future__ import annotations
@@ -15,22 +16,22 @@ _MODULES = {"Ascend": "ms_omni.kernels.decoder_ops_ascend", "CPU": "ms_omni.kern
 # On the host: num_kept. For each graph: Sampler, whose objects pick the next tokens
 SAMPLING = ("num_kept", "Sampler")
 
-# Once, at loading:     pack_experts; under zero3 in every layer
-# On the host:          cache_shape, cache_rows
-# Once a token or step: prepare_mask
-# In every layer:       the others
+# Once, at loading:              pack_experts; under zero3 in every layer
+# Of prompts, outside graphs:    prefill_attention, read_cache
+# Of tokens, in graphs:          decode_attention; frame_attention, extend_frame (code predictor)
+# Of both, in every layer:       the others
 OPERATORS = (
     "pack_experts",
-    "cache_shape",
-    "cache_rows",
-    "prepare_mask",
     "rms_norm",
     "add_rms_norm",
     "linear",
     "split_qkv",
     "rotary",
     "write_cache",
+    "read_cache",
     "decode_attention",
+    "frame_attention",
+    "extend_frame",
     "prefill_attention",
     "swiglu",
     "route",

@@ -1,7 +1,7 @@
 """Decoder operators on Ascend, of MindSpore 2.7.1's fused operators, in bfloat16 or float16. Never run on a card.
 
-Each is one that CANN documents for A2 and A3 and that MindSpore launches alike in graphs and outside, on hosts with few
-and many cores (docs/decode.md says what was passed over).
+Each is one that CANN documents for A2 and A3 and that MindSpore launches alike in graphs and outside (docs/decode.md says
+what was passed over); those that write and read caches, which do not, are in `decoder_ops_ascend_paged`.
 What each computes is written out in float64 in `acceptance/formulas.py`. Where inference does not check shapes, the
 operator here does, before anything is launched.
 """
@@ -11,37 +11,27 @@ from __future__ import annotations
 from typing import Any
 
 import mindspore as ms
-import numpy as np
 from mindspore import Tensor
 
 from ms_omni.kernels import decoder_ops_ascend_primitives as primitives
+from ms_omni.kernels.decoder_ops_ascend_paged import decode_attention as decode_attention
+from ms_omni.kernels.decoder_ops_ascend_paged import extend_frame as extend_frame
+from ms_omni.kernels.decoder_ops_ascend_paged import frame_attention as frame_attention
+from ms_omni.kernels.decoder_ops_ascend_paged import read_cache as read_cache
+from ms_omni.kernels.decoder_ops_ascend_paged import write_cache as write_cache
 from ms_omni.kernels.decoder_ops_ascend_sampler import Sampler as Sampler
 from ms_omni.kernels.decoder_ops_ascend_sampler import num_kept as num_kept
 
 # infer_boost: norms, products and casts of a graph are MindSpore's internal kernels
 JIT_OPTIONS = {"jit_level": "O0", "infer_boost": "on"}
 IN_NUMPY = False
+ONE_TOKEN_A_GRAPH = True
 
 
 def pack_experts(gate_up: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
     """gate_up: (E, 2I, H), down: (E, H, I). GroupedMatmulV4 cannot transpose: (E, H, 2I) and (E, I, H), outside graphs
     as views."""
     return primitives.transpose(gate_up, (0, 2, 1)), primitives.transpose(down, (0, 2, 1))
-
-
-def cache_shape(kv_heads: int, capacity: int, dim: int) -> tuple[int, ...]:
-    """Head by head, with the batch in front that the operators want."""
-    return (1, kv_heads, capacity, dim)
-
-
-def cache_rows(kv_heads: int, capacity: int, start: int, end: int) -> np.ndarray:
-    """The first one: write_cache finds the others, and the heads."""
-    return np.array([start], np.int32)
-
-
-def prepare_mask(mask: Tensor) -> Tensor:
-    """mask: float32 (capacity,), 0 or very negative. bool (capacity,), True where not to look."""
-    return primitives.less(mask, 0.0)
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -82,35 +72,6 @@ def rotary(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tens
 def swiglu(gate_up: Tensor) -> Tensor:
     """gate_up: (..., 2I). (..., I)."""
     return primitives.swiglu(gate_up)
-
-
-def write_cache(cache: Tensor, values: Tensor, rows: Tensor) -> Tensor:
-    """cache: Parameter of cache_shape, values: (kv_heads * n, dim) of its dtype, head by head, rows: int32 (1,) of
-    cache_rows. The cache, for a graph; outside, read the Parameter.
-
-    Not ReshapeAndCache, whose blocks hold all heads of a position: decode_attention reads the cache head by head.
-    """
-    if len(cache.shape) != 4 or values.shape[1] != cache.shape[3] or values.shape[0] % cache.shape[1]:
-        raise ValueError("write_cache: expected a cache (1, kv_heads, capacity, dim) and values (kv_heads * n, dim)")
-    return primitives.scatter_update(cache, rows, values.reshape(1, cache.shape[1], -1, cache.shape[3]))
-
-
-def decode_attention(
-    q: Tensor, key_cache: Tensor, value_cache: Tensor, mask: Tensor, num_kv_heads: int, scale: float
-) -> Tensor:
-    """q: (heads, dim), caches: of cache_shape, mask: of prepare_mask; the float32 mask will do, for one more operator
-    in every layer. (heads * dim,).
-
-    Not IncreFlashAttention nor FusedInferAttentionScore, which take lists of tensors.
-    """
-    heads, dim = q.shape
-    if key_cache.shape != (1, num_kv_heads, mask.shape[0], dim) or value_cache.shape != key_cache.shape:
-        raise ValueError("decode_attention: expected caches (1, num_kv_heads, capacity, dim) and a mask (capacity,)")
-    hidden = mask if mask.dtype == ms.bool_ else prepare_mask(mask)
-    out = primitives.attention(
-        q.reshape(1, heads, 1, dim), key_cache, value_cache, hidden.reshape(1, 1, 1, -1), heads, num_kv_heads, scale
-    )
-    return out.reshape(heads * dim)
 
 
 def prefill_attention(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:

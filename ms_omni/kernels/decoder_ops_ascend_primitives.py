@@ -14,7 +14,6 @@ from mindspore import Tensor, mint, ops
 from mindspore.ops import constexpr
 from mindspore.ops.auto_generate import (
     GroupedMatmulV4,
-    KVCacheScatterUpdate,
     MoeGatingTopKSoftmax,
     MoeInitRoutingV2,
     MoeTokenUnpermute,
@@ -33,7 +32,6 @@ _bmm = ops.BatchMatMul()
 _bmm_t = ops.BatchMatMul(transpose_b=True)
 _split = SplitWithSize()
 _rotary = RotaryPositionEmbedding()
-_write = KVCacheScatterUpdate()
 _gating = MoeGatingTopKSoftmax()
 _init_routing = MoeInitRoutingV2()
 _grouped_matmul = GroupedMatmulV4()
@@ -64,10 +62,6 @@ def transpose(x: Tensor, axes: tuple[int, ...]) -> Tensor:
 
 def cast(x: Tensor, dtype: Any) -> Tensor:
     return ops.cast(x, dtype)
-
-
-def less(x: Tensor, bound: float) -> Tensor:
-    return ops.less(x, bound)
 
 
 def reduce_sum(x: Tensor) -> Tensor:
@@ -107,12 +101,6 @@ def rotary_position_embedding(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 def swiglu(x: Tensor) -> Tensor:
     return ops.swiglu(x, -1)
-
-
-def scatter_update(cache: Tensor, place: Tensor, values: Tensor) -> Tensor:
-    """cache: Parameter (1, kv_heads, capacity, dim), place: int32 (1,), values: (1, kv_heads, n, dim): they go to the
-    rows from `place` on of each head, in place."""
-    return _write(cache, place, values, -2, "update")
 
 
 def reshape_and_cache(k: Tensor, v: Tensor, key_cache: Tensor, value_cache: Tensor, slots: Tensor) -> Tensor:

@@ -9,3 +9,4 @@ from ms_omni.kernels.decoder_ops_cpu_sampler import num_kept as num_kept
 
 JIT_OPTIONS = {"jit_level": "O0"}
 IN_NUMPY = True
+ONE_TOKEN_A_GRAPH = False

@@ -14,7 +14,7 @@ from ms_omni.planning.activations import Shape, stage_bytes
 from ms_omni.planning.hardware import DTYPE_BYTES, Hardware
 from ms_omni.planning.weights import Counts, weight_bytes, weight_counts
 from ms_omni.planning.workload import MediaSizes, Workload, media_sizes
-from ms_omni.runtime.capacities import capacities, config_row_bytes, predictor_capacity
+from ms_omni.runtime.capacities import capacities, config_row_bytes
 
 # zero3 holds a layer up to three times for a prompt: what was gathered, its matrices, and these packed for the
 # operators. (MindSpore's dry run asks for 2.7, docs/benchmarks/plan-memory.md.)
@@ -126,8 +126,7 @@ def kv_cache_bytes(planned: Planned, workload: Workload, prompt: int, mode: str,
         shared = ranks if shares_talker(mode, cards, planned.sizes) else 1
         rows = sum(capacities(prompt, workload.talker_max_new_tokens, 1))
         total += rows * config_row_bytes(talker.text_config, planned.itemsize, shared)
-        predictor_rows = predictor_capacity(talker.num_code_groups)
-        total += predictor_rows * config_row_bytes(talker.code_predictor_config, planned.itemsize)
+        total += talker.num_code_groups * config_row_bytes(talker.code_predictor_config, planned.itemsize)
     return total
 
 

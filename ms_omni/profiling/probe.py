@@ -39,30 +39,33 @@ def _least_seconds(
 
 def _parts(talker: Any, graph: Any) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """The code predictor of a frame, and the Talker's step; each waits for what it made, as decoding does."""
-    import mindspore as ms
     import numpy as np
     from mindspore import Tensor, ops
 
+    from ms_omni.runtime.cache_pool import places, sequence_blocks
     from ms_omni.runtime.graph_cache import compiled
 
     def predict(*arguments: Any) -> Any:
         total, codes = graph.predict(*arguments)
         return total, ops.concat(codes, 0)
 
-    def step(x: Tensor, rope_position: Tensor, position: Tensor, seen: Tensor, uniform: Tensor) -> Any:
+    def step(
+        x: Tensor, batch_valid_length: Tensor, rope_position: Tensor, table: Tensor, seen: Tensor, *picking: Tensor
+    ) -> Any:
         x, gathered = graph.talker.gather_before(x)
-        hidden, _ = graph.talker.decode(x, rope_position, position, gathered)
-        return graph.choose(hidden, seen, uniform)
+        hidden, _ = graph.talker.decode(x, rope_position, batch_valid_length, table, gathered)
+        return graph.choose(hidden, seen, *picking)
 
     predictor = compiled(predict, graph.ops.JIT_OPTIONS, None, "code predictor alone")
     backbone = compiled(step, graph.ops.JIT_OPTIONS, None, "Talker's step alone")
-    config, dtype = talker.config, talker.decoder.dtype
-    hidden = Tensor(np.zeros((1, config.text_config.hidden_size), np.float32)).astype(dtype)
-    token, place = Tensor(np.zeros(1, np.int32)), Tensor(0, ms.int32)
-    seen = Tensor(np.zeros((1, config.text_config.vocab_size), np.float32))
-    uniform = Tensor(np.full(config.num_code_groups, 0.5, np.float32))
-    last = Tensor(graph.talker.cache.capacity - 1, ms.int32)
+    hidden = Tensor(np.zeros((1, talker.decoder.spec.hidden_size), np.float32)).astype(talker.decoder.dtype)
+    token = Tensor(np.zeros(1, np.int32))
+    seen = Tensor(np.zeros((1, talker.config.text_config.vocab_size), np.float32))
+    uniforms = Tensor(np.full((talker.config.num_code_groups, 1), 0.5, np.float32))
+    settings, blocks = talker.last_settings, sequence_blocks(graph.talker.cache)
+    last = places(len(blocks) * graph.talker.cache.block_size - 1, 0, blocks)
+    codes = (hidden, token, hidden, last[2], uniforms, *settings.predictor.tensors)
     return (
-        lambda: predictor(hidden, token, hidden, place, uniform)[1].asnumpy(),
-        lambda: backbone(hidden, last.astype(ms.float32), last, seen, uniform[0])[0].asnumpy(),
+        lambda: predictor(*codes)[1].asnumpy(),
+        lambda: backbone(hidden, *last, seen, uniforms[0], *settings.first_code)[0].asnumpy(),
     )

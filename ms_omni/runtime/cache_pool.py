@@ -53,6 +53,6 @@ def sequence_blocks(cache: PagedKVCache) -> range:
 
 
 def places(position: int, delta: float, blocks: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-    """A row's position, rotary position and block table."""
+    """A row's number of tokens with the one at `position`, that one's rotary position, and the row's block table."""
     table = Tensor(np.array([blocks], np.int32))
-    return Tensor([position], ms.int32), Tensor([position + delta], ms.float32), table
+    return Tensor([position + 1], ms.int32), Tensor([position + delta], ms.float32), table

@@ -12,11 +12,6 @@ def capacity(needed: int) -> int:
     return max(bounds.SMALLEST_CACHE, 1 << (needed - 1).bit_length())
 
 
-def predictor_capacity(num_code_groups: int) -> int:
-    """Rows of the code predictor's cache: the Talker's hidden state and the codes of a frame."""
-    return -(-(num_code_groups + 1) // bounds.CACHE_ROW_ALIGNMENT) * bounds.CACHE_ROW_ALIGNMENT
-
-
 def first_capacity(num_prompt: int, max_new_tokens: int) -> int:
     """Of the cache that an answer begins with."""
     return capacity(num_prompt + min(max_new_tokens, bounds.FIRST_ROOM))

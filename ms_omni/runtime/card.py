@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 from functools import cache
@@ -21,6 +22,8 @@ _POOL_SHARE = 15 / 16
 _HCCL_BUFFERS = 2
 _HCCL_BUFFSIZE = 200
 _COMMUNICATORS = 2
+# On fewer, MindSpore 2.7.1 does not look for the lengths of PagedAttention (kernels/decoder_ops_ascend_paged.py).
+_LEAST_CORES = 12
 
 
 def card_name() -> str:
@@ -43,6 +46,16 @@ def card_hardware() -> Hardware:
     if note:
         logger.warning("%s", note)
     return hardware
+
+
+def check_cores() -> None:
+    """Raises OmniError for a host on which MindSpore cannot decode with paged caches."""
+    cores = ctypes.CDLL(None).get_nprocs()  # as MindSpore counts them, of those that this process may run on
+    if cores < _LEAST_CORES:
+        raise OmniError(
+            f"--device Ascend: this process has {cores} cores of the host, MindSpore's paged attention needs "
+            f"{_LEAST_CORES}: give it more (with ranks, --bind-core off), or use --engine mindone"
+        )
 
 
 @cache

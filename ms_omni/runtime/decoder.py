@@ -65,6 +65,17 @@ class StackedDecoder(nn.Cell):
         """An empty one. name: what its Parameters' names begin with."""
         return PagedKVCache(self.spec, num_blocks, self.stored_dtype, name, block_size)
 
+    def gather(self) -> tuple[Any, ...]:
+        """What all layers gather, one after the other, for several calls of a step; nothing where no layer gathers
+        anything."""
+        matrices: Any = ()
+        parts = None
+        if self.is_gathered:
+            for layer in self.layers:
+                parts = layer.parts(parts)
+                matrices = matrices + (parts if self.in_numpy else layer.large(parts),)
+        return matrices
+
     def angles(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """cos and sin of positions, float32 (rows,), taken in float32 and rounded to the decoder's dtype, as
         transformers does: (rows, head_dim) each."""

@@ -87,6 +87,25 @@ class DecoderLayer(nn.Cell):
         attended = self.ops.decode_attention(q, keys, values, block_tables, context_lens, self.scale)
         return self.rest(residual, attended, large, True)
 
+    def decode_frame(
+        self,
+        normed: Tensor,
+        residual: Tensor,
+        large: tuple[Any, ...],
+        angle: tuple[Tensor, Tensor],
+        earlier: tuple[Any, ...],
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
+        """As `decode`, where all that is seen are tokens of one graph. earlier: their keys and values, (rows, kv_heads,
+        n, head_dim) each; empty for the first one. Returns these with the new token's as well."""
+        q, k, v = self.heads(normed, large[0], angle)
+        if len(earlier):
+            keys, values = self.ops.extend_frame(earlier[0], k), self.ops.extend_frame(earlier[1], v)
+        else:
+            shape = (-1, self.num_kv_heads, 1, self.head_dim)
+            keys, values = k.reshape(shape), v.reshape(shape)
+        added, residual = self.rest(residual, self.ops.frame_attention(q, keys, values, self.scale), large, True)
+        return added, residual, (keys, values)
+
     def prefill(
         self,
         normed: Tensor,

@@ -22,6 +22,7 @@ from ms_omni.parallel.shards import ShardedReader
 from ms_omni.parallel.sizes import ModelSizes
 from ms_omni.parallel.table import ZERO3_LAYERS, check_world
 from ms_omni.parallel.world import World
+from ms_omni.runtime.card import check_cores
 from ms_omni.runtime.decoder import StackedDecoder
 from ms_omni.runtime.decoder_spec import DecoderSpec
 from ms_omni.runtime.fused_talker import FusedTalker, TalkerSampling
@@ -52,8 +53,10 @@ class FusedRuntime:
     ):
         """directory: a checkpoint. dtype: a MindSpore float type. compile_cache: a directory for compiled graphs.
         parallel: none, zero3, ep or tp, over the groups of `world`; zero3 where these are data parallel. Raises
-        OmniError for decoder layers that only mindone's classes have, and for a group of a size that cannot share the
-        model."""
+        OmniError for decoder layers that only mindone's classes have, for a group of a size that cannot share the
+        model, and for an Ascend host of too few cores."""
+        if device == "Ascend":
+            check_cores()
         config = read_config(directory)
         parallel = ZERO3_LAYERS if world.data_parallel else parallel
         self._mode, self._world, self._sizes = parallel, world, ModelSizes.from_config(config)

@@ -15,8 +15,8 @@ from ms_omni.models.thinker import host
 from ms_omni.parallel.collectives import agreed
 from ms_omni.parallel.vocabulary import logits, lookup
 from ms_omni.runtime.cache_pool import CachePool, places, sequence_blocks
-from ms_omni.runtime.capacities import predictor_capacity
 from ms_omni.runtime.decoder import StackedDecoder
+from ms_omni.runtime.frame_step import FrameStep
 from ms_omni.runtime.graph_cache import GraphCache, compiled
 from ms_omni.runtime.kv_cache import PagedKVCache
 from ms_omni.runtime.lockstep import Lockstep, Work
@@ -69,8 +69,7 @@ class TalkerGraph(nn.Cell):
         self.ops, self.world = parts.decoder.ops, parts.decoder.world
         name = f"{cache.name} {num_kept}"
         self.talker = TokenStep(parts.decoder, cache, name, 1, cache.num_blocks - 1)
-        self.predictor = TokenStep(parts.predictor, parts.predictor_cache, name, 1, 1)
-        self.code_blocks = Tensor(np.arange(1, parts.predictor_cache.num_blocks, dtype=np.int32)[:, None])
+        self.predictor = FrameStep(parts.predictor, 1, parts.config.num_code_groups, name)
         self.embed, self.head = parts.shell.model.codec_embedding.weight, parts.shell.codec_head.weight
         # Tuples, not lists: MindSpore's compile cache gives a graph only the Parameters that its cell has registered
         self.code_embeds, self.code_heads = ParameterTuple(parts.code_embeds), ParameterTuple(parts.code_heads)
@@ -109,7 +108,7 @@ class TalkerGraph(nn.Cell):
         token: Tensor,
         seen: Tensor,
         text: Tensor,
-        position: Tensor,
+        batch_valid_length: Tensor,
         rope_position: Tensor,
         table: Tensor,
         uniform: Tensor,
@@ -123,14 +122,15 @@ class TalkerGraph(nn.Cell):
         code_top_p: Tensor,
     ) -> Any:
         """hidden: (1, hidden), what `token`, int32 (1,), was picked from. seen: float32 (1, vocab). text: (1, hidden),
-        to add to this frame. position: int32 (1,), the next place in the sequence; rope_position: float32 (1,). table:
-        int32 (1, max_blocks), the sequence's blocks. uniform: float32 (num_code_groups, 1), the first for the next
-        token. The others: of TalkerTensors. Returns this frame's codes and
-        the next token, int32 (num_code_groups + 1,), to be read at once, and the next hidden, token, seen."""
+        to add to this frame. batch_valid_length: int32 (1,), how many tokens the sequence has with this frame; Ascend's
+        PagedAttention finds the lengths by this name. rope_position: float32 (1,). table: int32 (1, max_blocks), the
+        sequence's blocks. uniform: float32 (num_code_groups, 1), the first for the next token. The others: of
+        TalkerTensors. Returns this frame's codes and the next token, int32 (num_code_groups + 1,), to be read at once,
+        and the next hidden, token, seen."""
         total, codes = self.predict(hidden, token, text, table, uniform, code_temperature, code_top_k, code_top_p)
         # The sum of the codes that all ranks are about to agree on, not of this one's, which may differ by a rounding
         total, gathered = self.talker.gather_before(agreed(total, self.world))
-        hidden, _ = self.talker.decode(total, rope_position, position, table, gathered)
+        hidden, _ = self.talker.decode(total, rope_position, batch_valid_length, table, gathered)
         token, seen = self.choose(hidden, seen, uniform[0], penalty, suppressed, temperature, top_k, top_p)
         made = agreed(ops.concat(codes + (token,), 0), self.world)
         return made, hidden, made[self.num_residuals + 1 :], seen
@@ -148,17 +148,13 @@ class TalkerGraph(nn.Cell):
     ) -> Any:
         """The code predictor's part of `step`. Returns what the Talker reads next, (1, hidden), and
         the frame's codes, int32 (1,) each."""
-        gathered = self.predictor.gather()
-        # Each row has a block of its own, unless it is nobody's
-        first = table[:, 0]
-        table, place = self.code_blocks * ops.minimum(first, 1).reshape(-1, 1), first - first
-        self.predictor.decode(hidden, place.astype(ms.float32), place, table, gathered)
+        gathered = self.predictor.decoder.gather()
+        _, past = self.predictor.decode(hidden, 0, self.predictor.start(table), gathered)
         x = lookup(self.embed, token, self.world, self.num_first)
         summands: Any = (text, x)
         codes: Any = (token,)
         for i in range(self.num_residuals):
-            place = place + 1
-            state, _ = self.predictor.decode(x, place.astype(ms.float32), place, table, gathered)
+            state, past = self.predictor.decode(x, i + 1, past, gathered)
             scores = logits(state, self.code_heads[i], self.world, self.num_codes).astype(ms.float32)
             code = self.code_sampler(scores, uniform[i + 1], temperature, top_k, top_p)
             x = lookup(self.code_embeds[i], code, self.world, self.num_codes)
@@ -170,7 +166,7 @@ class TalkerGraph(nn.Cell):
 
 class FusedTalker:
     """Graphs of one Talker, kept by cache capacity and by how much of the vocabularies they look at. last_graph: the
-    one that was last used."""
+    one that was last used; last_settings: of the answer that used it."""
 
     def __init__(
         self,
@@ -186,9 +182,9 @@ class FusedTalker:
         self.shell, self.decoder, self.predictor, self.config, self.graphs = shell, decoder, predictor, config, graphs
         self.code_embeds: list[Parameter] = [e.weight for e in shell.code_predictor.model.codec_embedding]
         self.code_heads: list[Parameter] = [head.weight for head in shell.code_predictor.lm_head]
-        self.predictor_cache = predictor.new_cache(2, "code_predictor", predictor_capacity(config.num_code_groups))
         self._graphs: dict[tuple[int, tuple[int, int]], TalkerGraph] = {}
         self.last_graph: TalkerGraph | None = None
+        self.last_settings: TalkerTensors | None = None
         self._pool = CachePool(decoder, "talker")
         self._lockstep = lockstep
         self._spare: TalkerGraph | None = None
@@ -234,7 +230,7 @@ class FusedTalker:
             host(prompt.input_ids), inputs.get("image_grid_thw"), inputs.get("video_grid_thw"), False,
             None if mask is None else host(mask).sum(-1), inputs.get("video_second_per_grid"),
         )  # fmt: skip
-        settings = self.tensors([sampling])
+        settings = self.last_settings = self.tensors([sampling])
         num_groups, eos = self.config.num_code_groups, self.config.codec_eos_token_id
         with stage("talker_prefill"):
             graph = self._graph(cache, settings.num_kept)

@@ -1,14 +1,14 @@
-"""The Thinker's loop: a prefill, then several tokens a call of one compiled graph."""
+"""The Thinker's loop: a prefill, then several tokens a call, of one compiled graph or of one in turn."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import mindspore as ms
 import numpy as np
-from mindspore import Tensor, nn, ops
+from mindspore import Tensor, mint, nn, ops
 
 from ms_omni.bounds import TOKENS_PER_CALL
 from ms_omni.models.thinker import host
@@ -27,7 +27,7 @@ RANDOM_STAGE = 0
 
 
 class ThinkerGraph(nn.Cell):
-    """TOKENS_PER_CALL decode steps in one graph."""
+    """Decode steps in one graph: TOKENS_PER_CALL, or one where the device wants the rows' lengths from the host."""
 
     def __init__(
         self,
@@ -40,10 +40,11 @@ class ThinkerGraph(nn.Cell):
     ) -> None:
         """num_kept: of the SamplingTensors that it is for."""
         super().__init__()
-        name = f"{cache.name} {num_kept} {TOKENS_PER_CALL} {accept_layer}"
+        self.num_steps = 1 if decoder.ops.ONE_TOKEN_A_GRAPH else TOKENS_PER_CALL
+        name = f"{cache.name} {num_kept} {self.num_steps} {accept_layer}"
         self.ops, self.token_step = decoder.ops, TokenStep(decoder, cache, name, 1, cache.num_blocks - 1, accept_layer)
         self.embed, self.head = shell.model.embed_tokens.weight, shell.lm_head.weight
-        self.num_steps, self.world = TOKENS_PER_CALL, decoder.world
+        self.world = decoder.world
         self.num_words = shell.config.text_config.vocab_size
         self.sampler = self.ops.Sampler(1, self.num_words, num_kept, name)
         numbered = f"{name} {self.token_step.kernel_numbers + self.sampler.kernel_numbers}"
@@ -52,7 +53,7 @@ class ThinkerGraph(nn.Cell):
     def step(
         self,
         token: Tensor,
-        position: Tensor,
+        batch_valid_length: Tensor,
         rope_position: Tensor,
         table: Tensor,
         uniform: Tensor,
@@ -60,20 +61,26 @@ class ThinkerGraph(nn.Cell):
         top_k: Tensor,
         top_p: Tensor,
     ) -> Any:
-        """token: int32 (1,), the last one. position: int32 (1,), its place in the sequence; rope_position: float32
-        (1,). table: int32 (1, max_blocks), the sequence's blocks. uniform: float32 (steps, 1). The others: of
-        SamplingTensors. Returns the next ones, int32 (steps,), and of the tokens read the embeddings and the hidden
-        states at the accepted layer, (steps, hidden) each."""
+        """token: int32 (1,), the last one. batch_valid_length: int32 (1,), how many tokens the sequence has with it;
+        Ascend's PagedAttention finds the lengths by this name. rope_position: float32 (1,). table: int32 (1,
+        max_blocks), the sequence's blocks. uniform: float32 (steps, 1). The others: of SamplingTensors. Returns the
+        next ones, int32 (steps,), and of the tokens read the embeddings and the hidden states at the accepted layer,
+        (steps, hidden) each."""
         tokens: Any = ()
         embeds: Any = ()
         kept: Any = ()
+        lengths = batch_valid_length
         token, gathered = self.token_step.gather_before(token)
         for ahead in range(self.num_steps):
+            if ahead:
+                rope_position, lengths = rope_position + 1, lengths + 1
             x = lookup(self.embed, token, self.world, self.num_words)
-            hidden, accepted = self.token_step.decode(x, rope_position + ahead, position + ahead, table, gathered)
+            hidden, accepted = self.token_step.decode(x, rope_position, lengths, table, gathered)
             scores = logits(hidden, self.head, self.world, self.num_words).astype(ms.float32)
             token = agreed(self.sampler(scores, uniform[ahead], temperature, top_k, top_p), self.world)
             tokens, embeds, kept = tokens + (token,), embeds + (x,), kept + (accepted,)
+        if self.num_steps == 1:
+            return token, embeds[0], kept[0]
         return ops.concat(tokens, 0), ops.concat(embeds, 0), ops.concat(kept, 0)
 
 
@@ -139,9 +146,8 @@ class FusedThinker:
             position = num_prompt + count - 1
             with stage("thinker_decode"):
                 cache = self._pool.reaching(cache, position + TOKENS_PER_CALL - 1)
-                where = places(position, delta, sequence_blocks(cache))
-                arguments = (token, *where, uniforms.draw(TOKENS_PER_CALL, 1), *settings.tensors)
-                made, embeds, accepted = self._run(self._graph(cache, settings.num_kept), arguments)
+                graph, blocks = self._graph(cache, settings.num_kept), sequence_blocks(cache)
+                made, embeds, accepted = self._run(graph, token, position, delta, blocks, uniforms, settings)
                 token = made[-1:]
                 fresh = _until_stop(made.asnumpy().tolist()[: max_new_tokens - count], stop_ids)
             last, count = fresh[-1], count + len(fresh)
@@ -171,16 +177,16 @@ class FusedThinker:
         )  # fmt: skip
         return hidden, embeds[0] if keep else None, accepted, delta
 
-    def _run(self, graph: ThinkerGraph, arguments: tuple[Tensor, ...]) -> Any:
-        return self._lockstep.do(Work.THINKER_STEP, lambda _: graph.run(*arguments))
+    def _run(self, graph: ThinkerGraph, *arguments: Any) -> Any:
+        return self._lockstep.do(Work.THINKER_STEP, lambda _: _several(graph, *arguments))
 
     def _accompany(self, _: int) -> None:
         """A step of another rank's Thinker: one of our own, of no conversation."""
         if self._spare is None:
             cache = self.decoder.new_cache(2, "thinker.spare")
             self._spare = self._new_graph(cache, self._greedy.num_kept)
-        uniform = Tensor(np.zeros((TOKENS_PER_CALL, 1), np.float32))
-        self._spare.run(Tensor(np.zeros(1, np.int32)), *places(0, 0, [0]), uniform, *self._greedy.tensors)
+        token, uniforms = Tensor(np.zeros(1, np.int32)), UniformStream(0, RANDOM_STAGE)
+        _several(self._spare, token, 0, 0, [0], uniforms, self._greedy)
 
     def _graph(self, cache: PagedKVCache, num_kept: int) -> ThinkerGraph:
         key = (cache.num_blocks, num_kept)
@@ -196,6 +202,27 @@ class FusedThinker:
             num_words = self.shell.config.text_config.vocab_size
             self._samplers[num_kept] = self.decoder.ops.Sampler(1, num_words, num_kept, "thinker prompt")
         return self._samplers[num_kept]
+
+
+def _several(
+    graph: ThinkerGraph,
+    token: Tensor,
+    position: int,
+    delta: float,
+    blocks: Sequence[int],
+    uniforms: UniformStream,
+    settings: SamplingTensors,
+) -> tuple[Tensor, ...]:
+    """TOKENS_PER_CALL tokens after `token`, int32 (1,), at `position`, as `ThinkerGraph.step` returns them: calls of
+    the graph in turn, without waiting, since the host knows all that the next one is given but the token."""
+    parts = []
+    for ahead in range(0, TOKENS_PER_CALL, graph.num_steps):
+        where = places(position + ahead, delta, blocks)
+        parts.append(graph.run(token, *where, uniforms.draw(graph.num_steps, 1), *settings.tensors))
+        token = parts[-1][0][-1:]
+    if len(parts) == 1:
+        return parts[0]
+    return tuple(mint.cat(kind, dim=0) for kind in zip(*parts, strict=True))
 
 
 def _until_stop(tokens: list[int], stop_ids: list[int]) -> list[int]:

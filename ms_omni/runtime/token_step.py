@@ -66,53 +66,51 @@ class TokenStep(nn.Cell):
         in_pairs = [kernel for pair in self.pairs for kernel in pair]
         return tuple(kernel.number for kernel in (self.last_norm, *self.kernels, *in_pairs))
 
-    def gather(self) -> tuple[Any, ...]:
-        """What all layers gather, one after the other, for several calls of `decode`; nothing where no layer gathers
-        anything."""
-        matrices: Any = ()
-        parts = None
-        if self.decoder.is_gathered:
-            for layer in self.decoder.layers:
-                parts = layer.parts(parts)
-                matrices = matrices + (parts if self.pairs else layer.large(parts),)
-        return matrices
-
     def gather_before(self, x: Tensor) -> tuple[Tensor, tuple[Any, ...]]:
         """`x`, from now on behind all that the layers gather, and this, for `decode`; nothing is gathered where ranks
         run the same graph. Other ranks' graphs differ in how they pick tokens: their collectives must still come in one
         order, which the dependence of every one on the one before alone makes sure of."""
         gathered: Any = ()
         if self.decoder.is_gathered and self.decoder.world.data_parallel:
-            gathered = self.gather()
+            gathered = self.decoder.gather()
             x = ops.depend(x, gathered)
         return x, gathered
 
     def decode(
-        self, x: Tensor, rope_positions: Tensor, positions: Tensor, block_tables: Tensor, gathered: tuple[Any, ...] = ()
+        self,
+        x: Tensor,
+        rope_positions: Tensor,
+        context_lens: Tensor,
+        block_tables: Tensor,
+        gathered: tuple[Any, ...] = (),
     ) -> tuple[Tensor, Tensor]:
-        """x: (B, hidden), a token of each row, at `positions` of its sequence, int32 (B,). rope_positions: float32
-        (B,). block_tables: int32 (B, max_blocks), the sequences' blocks in the cache; a row whose first one is 0 is
-        nobody's. gathered: of `gather` if the layers shall not do it themselves. Returns the normed hidden states, (B,
+        """x: (B, hidden), the last of `context_lens` tokens of each row, int32 (B,). rope_positions: float32 (B,).
+        block_tables: int32 (B, max_blocks), the sequences' blocks in the cache; a row whose first one is 0 is nobody's.
+        gathered: of `decoder.gather` if the layers shall not do it themselves. Returns the normed hidden states, (B,
         hidden), and those that enter the accepted layer (the normed ones if there are fewer layers, `x` if none is
-        accepted)."""
-        places = (rope_positions, positions, block_tables)
+        accepted).
+
+        On Ascend `context_lens` is the graph's input of that name that `decoder_ops_ascend_paged` demands."""
         if self.kernels:
-            normed, accepted = self.in_runs(x.astype(ms.float32), places)
+            normed, accepted = self.in_runs(x.astype(ms.float32), (rope_positions, context_lens - 1, block_tables))
         elif self.pairs:
+            places = (rope_positions, context_lens - 1, block_tables)
             normed, accepted = self.in_pairs(x.astype(ms.float32), places, gathered)
         else:
-            normed, accepted = self.by_operator(x, places, gathered)
+            normed, accepted = self.by_operator(x, rope_positions, context_lens, block_tables, gathered)
         return normed.astype(x.dtype), accepted.astype(x.dtype)
 
     def by_operator(
-        self, x: Tensor, places: tuple[Tensor, Tensor, Tensor], gathered: tuple[Any, ...]
+        self,
+        x: Tensor,
+        rope_positions: Tensor,
+        context_lens: Tensor,
+        block_tables: Tensor,
+        gathered: tuple[Any, ...],
     ) -> tuple[Tensor, Tensor]:
         """`decode` by the operators of the device."""
         decoder, cache = self.decoder, self.cache
-        rope_positions, positions, block_tables = places
-        angle, context_lens = decoder.angles(rope_positions), positions + 1
-        blocks = ops.gather_elements(block_tables, 1, (positions // self.block_size).reshape(-1, 1)).reshape(-1)
-        slots = blocks * self.block_size + positions % self.block_size
+        angle, slots = decoder.angles(rope_positions), self.slots(context_lens, block_tables)
         normed, residual = self.ops.rms_norm(x, decoder.norms[0], self.eps), x
         accepted = x
         large = gathered[0] if gathered else decoder.layers[0].large()
@@ -132,6 +130,13 @@ class TokenStep(nn.Cell):
         if self.accept_layer >= self.num_layers:
             accepted = normed
         return normed, accepted
+
+    def slots(self, context_lens: Tensor, block_tables: Tensor) -> Tensor:
+        """Where the rows' last tokens go, int32 (B,)."""
+        positions = context_lens - 1
+        number = mint.floor_divide(positions, self.block_size)
+        block = mint.gather(block_tables, 1, number.reshape(-1, 1)).reshape(-1)
+        return (block - number) * self.block_size + positions
 
     def in_runs(self, x: Tensor, places: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """`decode` by kernels that take several layers each."""
