@@ -106,18 +106,19 @@ class OneLayer:
         """A graph of one token: what `row` gives -> normed, (1, hidden)."""
         step = TokenStep(self.decoder, cache, cache.name, 1, len(BLOCKS))
 
-        def decode(x: Tensor, rope_positions: Tensor, positions: Tensor, block_tables: Tensor) -> Tensor:
-            normed, _ = step.decode(x, rope_positions, positions, block_tables)
+        def decode(x: Tensor, rope_positions: Tensor, batch_valid_length: Tensor, block_tables: Tensor) -> Tensor:
+            normed, _ = step.decode(x, rope_positions, batch_valid_length, block_tables)
             return normed
 
         return compiled(decode, self.decoder.ops.JIT_OPTIONS, None, cache.name)
 
     def row(self, place: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What a decoding graph is given for the token at `place`, which must be of text: its hidden state, (1,
-        hidden), rotary position, float32 (1,), place, int32 (1,), and blocks, int32 (1, max_blocks)."""
+        hidden), rotary position, float32 (1,), number of tokens with it, int32 (1,), and blocks, int32 (1,
+        max_blocks)."""
         rope = self.positions[..., place].reshape(-1)[:1].astype(np.float32)
         table = Tensor(np.array([BLOCKS], np.int32))
-        return Tensor(self.x[place : place + 1]), Tensor(rope), Tensor([place], ms.int32), table
+        return Tensor(self.x[place : place + 1]), Tensor(rope), Tensor([place + 1], ms.int32), table
 
 
 @lru_cache(maxsize=1)

@@ -17,7 +17,7 @@ from ms_omni.acceptance.compare import array_of, close, equal, rounding
 from ms_omni.acceptance.encoder_attention import encoder_attention
 from ms_omni.acceptance.findings import Finding
 from ms_omni.acceptance.released import decoder_specs, inner_size
-from ms_omni.bounds import PREFILL_CHUNK
+from ms_omni.bounds import BLOCK_SIZE, PREFILL_CHUNK
 from ms_omni.checkpoint.load import numpy_dtype
 from ms_omni.kernels.decoder_ops import decoder_ops
 from ms_omni.runtime.decoder_spec import DecoderSpec
@@ -26,10 +26,11 @@ from ms_omni.runtime.decoder_spec import DecoderSpec
 # more for each intermediate result that a kernel may round, times two for what adds up.
 ALLOWED = {
     "rms_norm": 4, "add_rms_norm": 6, "linear": 4, "rotary": 12, "swiglu": 4, "decode_attention": 8,
-    "prefill_attention": 8, "route": 8, "experts": 16,
+    "frame_attention": 16, "prefill_attention": 8, "route": 8, "experts": 16,
 }  # fmt: skip
 FEW, SOME = 5, 192
-CAPACITY, FILLED = 512, 300
+CONTEXTS = (300, 1, 128)  # tokens of rows: of three blocks, of one, of one that is full
+FRAME = 16
 LONG = PREFILL_CHUNK + 256  # beyond the 2048 of flash attention's compressed mask
 
 
@@ -67,7 +68,7 @@ def run(bench: Bench) -> None:
     """All operators of all decoders, and attention of the encoders."""
     for case in _cases(bench):
         for name, work in CHECKS.items():
-            if case.spec.num_experts or name not in ("route", "experts"):
+            if case.spec.num_experts or name not in ("route", "experts"):  # the code predictor is dense
                 bench.check(f"{name}, {case}", partial(work, case))
     thinker = decoder_specs(bench.quick)["Thinker"]
     ops = decoder_ops(bench.device)
@@ -201,23 +202,40 @@ def expert_weights(case: Case, count: int, hidden: int, inner: int) -> tuple[np.
 
 
 def decode_attention(case: Case) -> Finding:
-    """FILLED rows of CAPACITY; what stands in the others must not be seen."""
+    """A row for each of CONTEXTS, with as many tokens in blocks that lie anywhere; what stands in the others must not
+    be seen."""
     heads, kv_heads, dim = case.spec.num_heads, case.spec.num_kv_heads, case.spec.head_dim
-    q = case.make("q", heads, dim)
-    keys, values = (case.make(name, kv_heads, CAPACITY, dim) for name in ("keys", "values"))
-    hidden = np.where(np.arange(CAPACITY) < FILLED, 0, -1e30).astype(np.float32)
-    one = Case(case.ops, case.decoder, case.spec, case.dtype, 1)
+    scale = dim**-0.5
+    rows, most = len(CONTEXTS), -(-max(CONTEXTS) // BLOCK_SIZE)
+    tables = 1 + np.random.default_rng(3).permutation(rows * most).reshape(rows, most).astype(np.int32)
+    q = case.make("q", rows, heads, dim)
+    keys, values = (case.make(name, 1 + rows * most, BLOCK_SIZE, kv_heads, dim) for name in ("keys", "values"))
 
-    def attend(q: Tensor, keys: Tensor, values: Tensor, hidden: Tensor) -> Tensor:
-        mask = case.ops.prepare_mask(hidden)
-        return case.ops.decode_attention(q, keys, values, mask, kv_heads, dim**-0.5)
+    def attend(q: Tensor, keys: Tensor, values: Tensor, tables: Tensor, batch_valid_length: Tensor) -> Tensor:
+        return case.ops.decode_attention(q, keys, values, tables, batch_valid_length, scale)
 
     graph = ms.jit(attend, **case.ops.JIT_OPTIONS)
-    shape = case.ops.cache_shape(kv_heads, CAPACITY, dim)
-    made = graph(*(Tensor(array) for array in (q, keys.reshape(shape), values.reshape(shape), hidden)))
-    k, v = (array_of(rows)[:, :FILLED].swapaxes(0, 1) for rows in (keys, values))
-    right = formulas.attention(array_of(q)[None], k, v, dim**-0.5)
-    return one.finding("decode_attention", (made, right.reshape(-1)))
+    made = array_of(graph(*map(Tensor, (q, keys, values, tables, np.array(CONTEXTS, np.int32)))))
+    pairs = []
+    for row, length in enumerate(CONTEXTS):
+        k, v = (array_of(cache)[tables[row]].reshape(-1, kv_heads, dim)[:length] for cache in (keys, values))
+        pairs.append((made[row], formulas.attention(array_of(q)[row : row + 1], k, v, scale).reshape(-1)))
+    return case.finding("decode_attention", *pairs)
+
+
+def frame_attention(case: Case) -> Finding:
+    """The last of FRAME tokens of each row, whose keys and values are joined to those before."""
+    heads, kv_heads, dim = case.spec.num_heads, case.spec.num_kv_heads, case.spec.head_dim
+    scale = dim**-0.5
+    q = case.make("q", case.tokens, heads, dim)
+    seen = [case.make(name, case.tokens, kv_heads, FRAME, dim) for name in ("keys", "values")]
+    made_of = [case.call("extend_frame", [np.ascontiguousarray(x[:, :, :-1]), x[:, :, -1].copy()]) for x in seen]
+    made = array_of(case.call("frame_attention", [q, *made_of], scale))
+    pairs = []
+    for row in range(case.tokens):
+        k, v = (array_of(x)[row].swapaxes(0, 1) for x in seen)
+        pairs.append((made[row], formulas.attention(array_of(q)[row : row + 1], k, v, scale).reshape(-1)))
+    return case.finding("frame_attention", *pairs)
 
 
 def prefill_attention(case: Case) -> Finding:
@@ -241,5 +259,5 @@ def later_chunk(case: Case, before: int) -> Finding:
 CHECKS: dict[str, Callable[[Case], Finding]] = {
     "rms_norm": rms_norm, "add_rms_norm": add_rms_norm, "linear": linear, "split_qkv": split_qkv, "rotary": rotary,
     "swiglu": swiglu, "route": route, "experts": experts, "decode_attention": decode_attention,
-    "prefill_attention": prefill_attention,
+    "frame_attention": frame_attention, "prefill_attention": prefill_attention,
 }  # fmt: skip

@@ -10,7 +10,7 @@ from mindspore import Tensor
 
 from ms_omni.bounds import BLOCK_SIZE
 from ms_omni.checkpoint.load import numpy_dtype
-from ms_omni.runtime.capacities import capacities, capacity, first_capacity, row_bytes
+from ms_omni.runtime.capacities import cache_rows, capacities, capacity, first_capacity, row_bytes
 from ms_omni.runtime.decoder import StackedDecoder
 from ms_omni.runtime.kv_cache import PagedKVCache
 
@@ -38,7 +38,8 @@ class CachePool:
         """What this process would still allocate for an answer of the longest length: its share of keys and values,
         without the caches that are there."""
         spec, itemsize = self._decoder.spec, numpy_dtype(self._decoder.stored_dtype).itemsize
-        rows = sum(n for n in capacities(num_prompt, max_new_tokens, tokens_per_call) if n not in self._caches)
+        sizes = capacities(num_prompt, max_new_tokens, tokens_per_call)
+        rows = sum(cache_rows(n) for n in sizes if n not in self._caches)
         return rows * row_bytes(spec.num_layers, spec.num_kv_heads, spec.head_dim, itemsize)
 
     def _of(self, rows: int) -> PagedKVCache:

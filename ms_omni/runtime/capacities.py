@@ -12,6 +12,11 @@ def capacity(needed: int) -> int:
     return max(bounds.SMALLEST_CACHE, 1 << (needed - 1).bit_length())
 
 
+def cache_rows(capacity: int) -> int:
+    """Rows of the cache for so many positions: it has a block that is given to nobody."""
+    return capacity + bounds.BLOCK_SIZE
+
+
 def first_capacity(num_prompt: int, max_new_tokens: int) -> int:
     """Of the cache that an answer begins with."""
     return capacity(num_prompt + min(max_new_tokens, bounds.FIRST_ROOM))

@@ -5,12 +5,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
 from ms_omni.runtime.decoder import StackedDecoder
+from ms_omni.runtime.kv_cache import PagedKVCache
 from ms_omni.runtime.token_step import TokenStep
+
+
+def frame_cache(decoder: StackedDecoder, num_rows: int, num_tokens: int, name: str) -> PagedKVCache | None:
+    """What the FrameSteps of so many rows share: a block for each row, in numpy; by operators nothing."""
+    return decoder.new_cache(num_rows + 1, name, num_tokens) if decoder.in_numpy else None
 
 
 class FrameStep(nn.Cell):
@@ -19,14 +24,15 @@ class FrameStep(nn.Cell):
     What earlier tokens of a frame left is, by operators, in tensors of the graph: PagedAttention would take the lengths
     of another decoder. In numpy it is in a cache, a block a row."""
 
-    def __init__(self, decoder: StackedDecoder, num_rows: int, num_tokens: int, graph_name: str):
-        """num_tokens: of a frame. graph_name: of the graph that it is for."""
+    def __init__(
+        self, decoder: StackedDecoder, num_rows: int, num_tokens: int, graph_name: str, cache: PagedKVCache | None
+    ):
+        """num_tokens: of a frame. graph_name: of the graph that it is for. cache: of `frame_cache`."""
         super().__init__()
         self.decoder, self.ops, self.num_layers, self.eps = decoder, decoder.ops, decoder.num_layers, decoder.eps
         self.in_numpy = decoder.in_numpy
         places = np.arange(num_tokens)[:, None].repeat(num_rows, 1)
-        if self.in_numpy:
-            cache = decoder.new_cache(num_rows + 1, f"{graph_name} frame", num_tokens)
+        if cache is not None:
             self.step: Any = TokenStep(decoder, cache, graph_name, num_rows, 1)
             self.blocks = Tensor(np.arange(1, num_rows + 1, dtype=np.int32)[:, None])
             self.positions = tuple(Tensor(row.astype(np.float32)) for row in places)
@@ -56,7 +62,8 @@ class FrameStep(nn.Cell):
 
     def by_operator(self, x: Tensor, place: int, past: tuple[Any, ...], gathered: tuple[Any, ...]) -> Any:
         """`decode` by the operators of the device."""
-        decoder, angle, left = self.decoder, (self.cos[place], self.sin[place]), ()
+        decoder, angle = self.decoder, (self.cos[place], self.sin[place])
+        left: Any = ()
         normed, residual = self.ops.rms_norm(x, decoder.norms[0], self.eps), x
         for i in range(self.num_layers):
             large = gathered[i] if gathered else decoder.layers[i].large()

@@ -16,7 +16,7 @@ from ms_omni.parallel.collectives import agreed
 from ms_omni.parallel.vocabulary import logits, lookup
 from ms_omni.runtime.cache_pool import CachePool, places, sequence_blocks
 from ms_omni.runtime.decoder import StackedDecoder
-from ms_omni.runtime.frame_step import FrameStep
+from ms_omni.runtime.frame_step import FrameStep, frame_cache
 from ms_omni.runtime.graph_cache import GraphCache, compiled
 from ms_omni.runtime.kv_cache import PagedKVCache
 from ms_omni.runtime.lockstep import Lockstep, Work
@@ -69,7 +69,7 @@ class TalkerGraph(nn.Cell):
         self.ops, self.world = parts.decoder.ops, parts.decoder.world
         name = f"{cache.name} {num_kept}"
         self.talker = TokenStep(parts.decoder, cache, name, 1, cache.num_blocks - 1)
-        self.predictor = FrameStep(parts.predictor, 1, parts.config.num_code_groups, name)
+        self.predictor = FrameStep(parts.predictor, 1, parts.config.num_code_groups, name, parts.frame_cache)
         self.embed, self.head = parts.shell.model.codec_embedding.weight, parts.shell.codec_head.weight
         # Tuples, not lists: MindSpore's compile cache gives a graph only the Parameters that its cell has registered
         self.code_embeds, self.code_heads = ParameterTuple(parts.code_embeds), ParameterTuple(parts.code_heads)
@@ -182,6 +182,7 @@ class FusedTalker:
         self.shell, self.decoder, self.predictor, self.config, self.graphs = shell, decoder, predictor, config, graphs
         self.code_embeds: list[Parameter] = [e.weight for e in shell.code_predictor.model.codec_embedding]
         self.code_heads: list[Parameter] = [head.weight for head in shell.code_predictor.lm_head]
+        self.frame_cache = frame_cache(predictor, 1, config.num_code_groups, "code_predictor")
         self._graphs: dict[tuple[int, tuple[int, int]], TalkerGraph] = {}
         self.last_graph: TalkerGraph | None = None
         self.last_settings: TalkerTensors | None = None

@@ -66,15 +66,15 @@ class Step(nn.Cell):
     def __init__(self, num_layers, num_blocks):
         super().__init__()
         weights = row_decoder.random_weights(num_layers, DTYPE)
-        self.decoder = row_decoder.RowDecoder(weights, num_blocks, DTYPE)
+        self.decoder = row_decoder.RowDecoder(weights, num_blocks, DTYPE, 1)
         head = np.random.default_rng(1).standard_normal((VOCABULARY, row_decoder.HIDDEN))
         self.head = Parameter(row_decoder.half(head, DTYPE), name="head")
         self.frame = Frame()
         self.sampler = OPS.Sampler(1, VOCABULARY, OPS.num_kept(SAMPLING.top_k, VOCABULARY), "step")
 
-    def construct(self, x, rope_positions, slots, block_tables, batch_valid_length, uniform, temperature, top_k, top_p):
+    def construct(self, x, rope_positions, block_tables, batch_valid_length, uniform, temperature, top_k, top_p):
         x, codes = self.frame(x, uniform, temperature, top_k, top_p)
-        hidden = self.decoder(x, rope_positions, slots, block_tables, batch_valid_length)
+        hidden = self.decoder(x, rope_positions, block_tables, batch_valid_length)
         logits = OPS.linear(hidden, self.head).astype(ms.float32)
         token = self.sampler(logits, uniform, temperature, top_k, top_p)
         # One output, made at the end: an earlier one would be freed before a replay has made it
@@ -93,7 +93,7 @@ def compiled(num_layers, num_blocks, phase):
         step.phase = phase
     numbers, places = rows_of(ms.float32), rows_of(ms.int32)
     x, tables = rows_of(DTYPE, row_decoder.HIDDEN), rows_of(ms.int32, row_decoder.MAX_BLOCKS)
-    step.set_inputs(x, numbers, places, tables, places, numbers, numbers, places, numbers)
+    step.set_inputs(x, numbers, tables, places, numbers, numbers, places, numbers)
     return ms.jit(function=step, **OPS.JIT_OPTIONS)
 
 
@@ -103,8 +103,7 @@ def main(num_layers, batches):
     rng = np.random.default_rng(2)
     for count in batches:
         x = row_decoder.half(rng.standard_normal((count, row_decoder.HIDDEN)), DTYPE)
-        slots = rows.grow()
-        places = (part.asnumpy()[:count] for part in rows.inputs(slots))
+        places = (part.asnumpy()[:count] for part in rows.grow())
         settings = SamplingTensors.of([SAMPLING] * count, VOCABULARY, OPS)
         inputs = (x, *map(Tensor, places), Tensor(rng.random(count, np.float32)), *settings.tensors)
         expected = plain(*inputs).asnumpy().tolist()

@@ -128,7 +128,7 @@ class Spans:
         from ms_omni.runtime.fused_talker import FusedTalker
         from ms_omni.runtime.streaming_code2wav import StreamingCode2Wav
 
-        def chunk(decoder: Any, x: Any, positions: Any, cache: Any, start: int, *_: Any) -> str:
+        def chunk(decoder: Any, x: Any, positions: Any, cache: Any, blocks: Any, start: int, *_: Any) -> str:
             kind = "thinker" if "thinker" in cache.name else "talker"
             return f"{kind}_chunk_{'later' if start else 'first'}"
 
@@ -139,7 +139,7 @@ class Spans:
         def sound(thinker: Any, features: Any, *_: Any) -> str:
             return f"audio_encoder_{round(features.shape[-1] / 100)}s"
 
-        self.watch(StackedDecoder, "_prefill_chunk", chunk)
+        self.watch(StackedDecoder, "prefill_chunk", chunk)
         self.watch(StreamingCode2Wav, "_decode", piece)
         self.watch(Thinker, "get_audio_features", sound)
         self.watch(VisionEncoder, "construct", lambda *_, **__: "vision_encoder_picture")

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,12 +30,14 @@ from reference_cases import FOLDERS, Case, located
 from reference_checkpoints import build_checkpoint
 
 from ms_omni import OmniEngine
+from ms_omni.bounds import BLOCK_SIZE
 from ms_omni.inputs.cast import cast_inputs
+from ms_omni.kernels import decoder_ops_ascend
 from ms_omni.models.talker_prompt import TrailingText, build_talker_prompt
 from ms_omni.parallel.vocabulary import logits
-from ms_omni.runtime import fused_thinker
-from ms_omni.runtime.capacities import capacity
+from ms_omni.runtime.cache_pool import places, sequence_blocks
 from ms_omni.runtime.fused_talker import TalkerGraph, TalkerSampling
+from ms_omni.runtime.fused_thinker import ThinkerGraph
 from ms_omni.runtime.sampling import GREEDY, SamplingTensors
 from ms_omni.runtime.token_step import TokenStep
 
@@ -81,7 +84,8 @@ class States:
         plain = decoder.ops
         at_work.ops = self.operators(plain, name, decoder.num_layers)
         for index, layer in enumerate(decoder.layers):
-            layer.ops = SimpleNamespace(**{**vars(plain), "route": self._route(plain.route, f"{name}.route.{index}")})
+            changed = {"route": self._route(plain.route, f"{name}.route.{index}"), "decode_attention": in_a_graph}
+            layer.ops = SimpleNamespace(**{**vars(plain), **changed})
         try:
             yield
         finally:
@@ -105,6 +109,23 @@ class States:
 
         handles = [layer.register_forward_hook(after(f"audio.{i}")) for i, layer in enumerate(audio.layers)]
         return handles + [block.register_forward_hook(after(f"vision.{i}")) for i, block in enumerate(vision.blocks)]
+
+
+@cache
+def attention_graph(scale: float) -> Any:
+    def attend(q: Tensor, keys: Tensor, values: Tensor, tables: Tensor, batch_valid_length: Tensor) -> Tensor:
+        return decoder_ops_ascend.decode_attention(q, keys, values, tables, batch_valid_length, scale)
+
+    return ms.jit(attend, **decoder_ops_ascend.JIT_OPTIONS)
+
+
+def in_a_graph(q: Tensor, keys: Tensor, values: Tensor, tables: Tensor, lengths: Tensor, scale: float) -> Tensor:
+    """The operator's attention, which is for graphs alone, in one of its own."""
+    return attention_graph(scale)(q + 0, keys, values, tables, Tensor(lengths.asnumpy()))
+
+
+def new_cache(decoder: Any, tokens: int, name: str) -> Any:
+    return decoder.new_cache(1 + -(-tokens // BLOCK_SIZE), name)
 
 
 class Answering:
@@ -150,21 +171,22 @@ class Answering:
             None if mask is None else mask.sum(-1), media("video_second_per_grid"),
         )  # fmt: skip
         decoder, levels = thinker.decoder, [level[0] for level in deepstack or []]
-        cache = decoder.new_cache(capacity(ids.shape[1] + len(self.ids)), "states.thinker")
+        cache = new_cache(decoder, ids.shape[1] + len(self.ids), "states.thinker")
+        blocks = sequence_blocks(cache)
         with self.states.watch("thinker", decoder, decoder):
-            hidden, accepted = decoder.prefill(embeds[0], positions, cache, levels, thinker.accept_layer)
+            hidden, accepted = decoder.prefill(embeds[0], positions, cache, blocks, levels, thinker.accept_layer)
         self.thinker_logits(hidden)
         start, read = ids.shape[1], list[Tensor]()
         settings = SamplingTensors.of([GREEDY], shell.config.text_config.vocab_size, decoder.ops)
-        graph = fused_thinker.ThinkerGraph(decoder, shell, cache, settings.num_kept, decoder.num_layers, None)
-        step = TokenStep(decoder, cache, "states")
+        graph = ThinkerGraph(decoder, shell, cache, settings.num_kept, decoder.num_layers, None)
+        step = TokenStep(decoder, cache, "states", 1, len(blocks))
         for place, token in enumerate(self.ids[:-1], start):
-            where = Tensor(place, ms.int32), Tensor(place + delta, ms.float32)
-            uniform = Tensor(np.zeros((1, 1), np.float32))
+            where, uniform = places(place, delta, blocks), Tensor(np.zeros((1, 1), np.float32))
             _, x, normed = graph.run(Tensor(np.array([token], np.int32)), *where, uniform, *settings.tensors)
             self.states.keep("thinker.graph", normed)
+            lengths, rope_positions, table = places(place, delta, blocks)
             with self.states.watch("thinker", decoder, step):
-                state, _ = step.by_operator(x, where[1], where[0], ())
+                state, _ = step.by_operator(x, rope_positions, lengths, table, ())
             self.thinker_logits(state)
             read.append(x)
         return embeds[0], accepted, read
@@ -192,9 +214,10 @@ class Answering:
         )  # fmt: skip
         decoder = talker.decoder
         num_prompt = prompt.inputs_embeds.shape[1]
-        cache = decoder.new_cache(capacity(num_prompt + self.codes.shape[1]), "states.talker")
+        cache = new_cache(decoder, num_prompt + self.codes.shape[1], "states.talker")
+        blocks = sequence_blocks(cache)
         with self.states.watch("talker", decoder, decoder):
-            hidden, _ = decoder.prefill(prompt.inputs_embeds[0], positions, cache, [], -1)
+            hidden, _ = decoder.prefill(prompt.inputs_embeds[0], positions, cache, blocks, [], -1)
         self.talker_logits(hidden)
         settings = talker.tensors([TalkerSampling(GREEDY, GREEDY, 1.0, False)])
         graph, eager = (TalkerGraph(talker, cache, settings.num_kept) for _ in range(2))
@@ -202,20 +225,20 @@ class Answering:
         seen = Tensor(np.zeros((1, talker.config.text_config.vocab_size), np.float32))
         for frame in range(self.codes.shape[1]):
             place = num_prompt + frame
-            where = Tensor(place, ms.int32), Tensor(place + delta, ms.float32)
+            where = places(place, delta, blocks)
             token = Tensor(self.codes[:1, frame].astype(np.int32))
             # forced.Sampler reads the codes to say from here
             uniform = Tensor(np.concatenate([[-1], self.codes[1:, frame]]).astype(np.float32)[:, None])
             inputs = hidden, token, seen, text.at(frame), *where, uniform
             _, normed, _, _ = graph.run(*inputs, *settings.first_code, *codes)
             self.states.keep("talker.graph", normed)
-            nowhere = Tensor(0, ms.int32)
+            lengths, rope_positions, table = places(place, delta, blocks)
             with self.states.watch("predictor", talker.predictor, eager.predictor):
-                total, _ = eager.predict(hidden, token, text.at(frame), nowhere, uniform, *codes)
+                total, _ = eager.predict(hidden, token, text.at(frame), table, uniform, *codes)
             for index in {0, len(talker.code_heads) - 1}:
                 self.predictor_logits(index, frame)
             with self.states.watch("talker", decoder, eager.talker):
-                hidden, _ = eager.talker.by_operator(total, where[1], where[0], ())
+                hidden, _ = eager.talker.by_operator(total, rope_positions, lengths, table, ())
             self.talker_logits(hidden)
         pieces = engine.model.code2wav.chunks(Tensor(self.codes[None].astype(np.int32)))
         wave = np.concatenate([piece.astype(ms.float32).asnumpy().reshape(-1) for piece in pieces])
@@ -239,7 +262,6 @@ class Answering:
 
 def main(dtype: str, out: str, names: list[str]) -> None:
     forced.install()
-    fused_thinker.TOKENS_PER_CALL = 1
     cases = [case for case in LAYER_CASES if name_of(case) in names]
     assert len(cases) == len(names), f"{names}: known are {[name_of(case) for case in LAYER_CASES]}"
     found: dict[str, np.ndarray] = {}

@@ -1,18 +1,22 @@
-"""A decoder over rows with paged caches, of the operators of a card alone, as a decode graph has it; and the same
-in plain float32. Sizes in small, but the released heads: 8 of q to one of k and v, of size 128."""
+"""The product's step of a decoder over rows with paged caches, on random weights; and the same in plain float32. Sizes
+in small, but the released heads: 8 of q to one of k and v, of size 128."""
 
 from dataclasses import dataclass
 
 import mindspore as ms
 import numpy as np
-from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
+from mindspore import Tensor, nn
 
+from ms_omni.bounds import BLOCK_SIZE  # noqa: F401  for those who import this module
 from ms_omni.kernels import decoder_ops_ascend as layer_ops
-from ms_omni.kernels import decoder_ops_ascend_paged as paged
+from ms_omni.kernels import decoder_ops_ascend_paged as paged  # noqa: F401  for those who import this module
+from ms_omni.runtime.decoder import StackedDecoder
+from ms_omni.runtime.decoder_spec import DecoderSpec
+from ms_omni.runtime.token_step import TokenStep
 
 HIDDEN, HEADS, KV_HEADS, DIM = 128, 16, 2, 128
 EXPERTS, TOP_K, INNER = 16, 4, 64
-BLOCK_SIZE, MAX_BLOCKS = 128, 3
+MAX_BLOCKS = 3
 EPS, SCALE, THETA = 1e-6, DIM**-0.5, 1e4
 QKV = (HEADS + 2 * KV_HEADS) * DIM
 FREQUENCIES = np.tile(THETA ** -(np.arange(DIM // 2) / (DIM // 2)), 2)[None].astype(np.float32)
@@ -49,44 +53,49 @@ def random_weights(num_layers, dtype, seed=0):
     return layers
 
 
+class Checkpoint:
+    """Reads like a CheckpointReader what `random_weights` made. The norm behind the last layer is the first one's."""
+
+    def __init__(self, layers):
+        self.layers = [{name: wide(value) for name, value in layer.items()} for layer in layers]
+
+    def read(self, name):
+        if name == "norm.weight":
+            return self.layers[0]["norm"]
+        _, index, *words = name.removesuffix(".weight").split(".")
+        layer, last = self.layers[int(index)], words[-1]
+        if "experts" in words:
+            matrices = layer["down" if last == "down_proj" else "gate_up"][int(words[2])]
+            return {"gate_proj": matrices[:INNER], "up_proj": matrices[INNER:], "down_proj": matrices}[last]
+        q, k, v = np.split(layer["qkv"], (HEADS * DIM, (HEADS + KV_HEADS) * DIM))
+        renamed = {"q_proj": q, "k_proj": k, "v_proj": v, "o_proj": layer["o"], "gate": layer["router"]}
+        renamed |= {"input_layernorm": layer["norm"], "post_attention_layernorm": layer["norm_post"]}
+        return renamed[last] if last in renamed else layer[last]
+
+    def shape(self, name):
+        return self.read(name).shape
+
+    def release(self, name):
+        """Nothing is held."""
+
+
 class RowDecoder(nn.Cell):
     """One token of each row through all layers."""
 
-    def __init__(self, weights, num_blocks, dtype):
+    def __init__(self, weights, num_blocks, dtype, num_rows):
         super().__init__()
-        self.num_layers, self.dtype = len(weights), dtype
-        for name in SHAPES:
-            if name not in ("gate_up", "down"):
-                made = [Parameter(layer[name], name=f"{name}.{i}") for i, layer in enumerate(weights)]
-                setattr(self, name, ParameterTuple(made))
-        packed = [layer_ops.pack_experts(layer["gate_up"], layer["down"]) for layer in weights]
-        self.gate_up = ParameterTuple([Parameter(both[0] + 0, name=f"gate_up.{i}") for i, both in enumerate(packed)])
-        self.down = ParameterTuple([Parameter(both[1] + 0, name=f"down.{i}") for i, both in enumerate(packed)])
-        shape = (num_blocks, BLOCK_SIZE, KV_HEADS, DIM)
-        blank = np.zeros(shape, np.float32)
-        self.keys = ParameterTuple([Parameter(half(blank, dtype), name=f"keys.{i}") for i in range(self.num_layers)])
-        self.values = ParameterTuple(
-            [Parameter(half(blank, dtype), name=f"values.{i}") for i in range(self.num_layers)]
-        )
-        self.frequencies = Tensor(FREQUENCIES)
+        spec = DecoderSpec(
+            HIDDEN, len(weights), HEADS, KV_HEADS, DIM, EPS, THETA, num_experts=EXPERTS, experts_per_token=TOP_K,
+            normalize_experts=True,
+        )  # fmt: skip
+        decoder = StackedDecoder(Checkpoint(weights), "", spec, layer_ops, dtype)
+        cache = decoder.new_cache(num_blocks, "rows")
+        self.step, self.dtype = TokenStep(decoder, cache, "rows", num_rows, MAX_BLOCKS), dtype
+        self.keys, self.values = cache.keys, cache.values
 
-    def construct(self, x, rope_positions, slots, block_tables, batch_valid_length):
-        """x: (B, hidden), rope_positions: float32 (B,), slots, batch_valid_length: int32 (B,). (B, hidden)."""
-        angles = rope_positions.reshape(-1, 1) * self.frequencies
-        cos, sin = ops.cos(angles).astype(self.dtype), ops.sin(angles).astype(self.dtype)
-        normed, residual = layer_ops.rms_norm(x, self.norm[0], EPS), x
-        for i in range(self.num_layers):
-            q, k, v = layer_ops.split_qkv(layer_ops.linear(normed, self.qkv[i]), HEADS, KV_HEADS)
-            q, k = layer_ops.rms_norm(q, self.q_norm[i], EPS), layer_ops.rms_norm(k, self.k_norm[i], EPS)
-            q, k = layer_ops.rotary(q, k, cos, sin)
-            keys, values = paged.write_cache(self.keys[i], self.values[i], k, v, slots)
-            attended = paged.decode_attention(q, keys, values, block_tables, batch_valid_length, SCALE)
-            projected = layer_ops.linear(attended, self.o[i])
-            normed, residual = layer_ops.add_rms_norm(projected, residual, self.norm_post[i], EPS)
-            shares, chosen = layer_ops.route(normed, self.router[i], TOP_K, True)
-            added = layer_ops.experts(normed, shares, chosen, self.gate_up[i], self.down[i])
-            following = self.norm[(i + 1) % self.num_layers]  # the last layer's output takes the first one's
-            normed, residual = layer_ops.add_rms_norm(added, residual, following, EPS)
+    def construct(self, x, rope_positions, block_tables, batch_valid_length):
+        """x: (B, hidden), the others: of `Rows.grow`. (B, hidden)."""
+        normed, _ = self.step.decode(x, rope_positions, batch_valid_length, block_tables)
         return normed
 
 
@@ -114,21 +123,15 @@ class Rows:
         return len(self.lengths) * MAX_BLOCKS + 1
 
     def grow(self):
-        """One token more for each row but padding; where it goes."""
-        self.lengths = self.lengths + 1
+        """One token more for each row but padding. The step's inputs beside the hidden states."""
+        self.lengths = (self.lengths + 1).astype(np.int32)
         if self.has_padding:
             self.lengths[-1] = 1
-        self.lengths = self.lengths.astype(np.int32)
-        places = self.lengths - 1
-        blocks = self.tables[np.arange(len(places)), places // BLOCK_SIZE]
-        return (blocks * BLOCK_SIZE + places % BLOCK_SIZE).astype(np.int32)
+        return tuple(map(Tensor, (self.rope_positions(), self.tables, self.lengths)))
 
     def rope_positions(self):
         """They differ from the places in the cache, as behind pictures."""
         return (self.lengths + 6).astype(np.float32)
-
-    def inputs(self, slots):
-        return tuple(map(Tensor, (self.rope_positions(), slots, self.tables, self.lengths)))
 
 
 class Reference:

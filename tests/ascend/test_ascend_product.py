@@ -1,6 +1,9 @@
 """The product on an emulated card: both engines, streaming, sampling, the command line and its reports."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -150,3 +153,15 @@ def test_a_profile_names_the_card_that_is_emulated(command, tmp_path):
     assert profile["machine"]["device"] == "Ascend910B2"
     assert "emulated operators, no card" in profile["caveats"]
     assert profile["cases"] and not profile["skipped"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("cores", "code"), [(11, 2), (12, 0)])
+def test_a_host_with_few_cores_is_refused(cores, code, tmp_path):
+    """Before loading; the engine of mindone does without."""
+    words = [sys.executable, "-m", "ms_omni", "understand", "--device", "Ascend", "--dtype", "float16"]
+    words += ["--engine", "fused", "--text", "What is your name?", "--thinker-max-new-tokens", "6"]
+    environment = os.environ | {"EMULATED_CORES": str(cores), "PYTHONPATH": f"{ROOT}:{os.environ['PYTHONPATH']}"}
+    done = subprocess.run(words, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    assert ("11 cores of the host" in done.stderr) == bool(code)

@@ -71,14 +71,14 @@ def steps_of(module, dtype, count, num_layers):
 
     weights = module.random_weights(num_layers, getattr(ms, dtype))
     rows = module.Rows.of(starting_lengths(count))
-    decoder = module.RowDecoder(weights, rows.num_blocks, getattr(ms, dtype))
+    decoder = module.RowDecoder(weights, rows.num_blocks, getattr(ms, dtype), count)
     reference = module.Reference(weights, fill(module, decoder, rows))
     graph = ms.jit(decoder.construct, **module.layer_ops.JIT_OPTIONS)
     rng = np.random.default_rng(9)
     made = []
     for _ in range(STEPS):
         x = module.half(rng.standard_normal((count, module.HIDDEN)), getattr(ms, dtype))
-        inputs = (x, *rows.inputs(rows.grow()))
+        inputs = (x, *rows.grow())
         got, launches = launched(lambda inputs=inputs: graph(*inputs))
         if rows.has_padding:  # it overwrites its only token
             for layer in reference.histories:
@@ -126,16 +126,16 @@ def test_calls_in_turn_without_waiting(rows_module):
     dtype, count, calls = ms.float16, 8, 5
     weights = rows_module.random_weights(2, dtype)
     rows = rows_module.Rows.of(starting_lengths(count))
-    decoder = rows_module.RowDecoder(weights, rows.num_blocks, dtype)
+    decoder = rows_module.RowDecoder(weights, rows.num_blocks, dtype, count)
     graph = ms.jit(decoder.construct, **rows_module.layer_ops.JIT_OPTIONS)
     x = rows_module.half(np.random.default_rng(9).standard_normal((count, rows_module.HIDDEN)), dtype)
-    graph(x, *rows.inputs(rows.grow()))  # compiled
+    graph(x, *rows.grow())  # compiled
     reference = rows_module.Reference(weights, fill(rows_module, decoder, rows))
     expected, made = rows_module.wide(x), []
     waits = ("synchronize", "copy device to host")
     before = {name: times for name, times in trace.counts().items() if name.startswith(waits)}
     for _ in range(calls):
-        x = graph(x, *rows.inputs(rows.grow()))
+        x = graph(x, *rows.grow())
         made.append(x)
     after = {name: times for name, times in trace.counts().items() if name.startswith(waits)}
     assert after == before

@@ -17,12 +17,14 @@ class StandIns:
             ("split", lambda x, sizes: np.split(x, np.cumsum(sizes)[:-1], -1)),
             ("transpose", lambda x, axes: x.transpose(axes)),
             ("cast", lambda x, dtype: x.astype(str(dtype).lower())),
-            ("less", lambda x, bound: x < bound),
             ("reduce_sum", lambda x: x.sum(-1, keepdims=True)),
             ("div", lambda x, by: x / by),
+            ("mul", lambda x, by: x * np.float32(by)),
+            ("softmax", softmax),
+            ("batch_matmul", lambda x, y: x @ y),
+            ("batch_matmul_t", lambda x, y: x @ y.swapaxes(-1, -2)),
             ("rotary_position_embedding", rotary),
             ("swiglu", swiglu),
-            ("scatter_update", scatter_update),
             ("attention", attention),
             ("causal_attention", causal_attention),
             ("moe_gating_top_k_softmax", gating),
@@ -61,13 +63,6 @@ def rotary(x, cos, sin):
 def swiglu(x):
     gate, up = np.split(x, 2, -1)
     return gate / (1 + np.exp(-gate)) * up
-
-
-def scatter_update(cache, place, values):
-    """Along the third axis, from `place` on. cache: (1, kv_heads, capacity, dim)."""
-    cache = cache.copy()
-    cache[:, :, place[0] : place[0] + values.shape[2]] = values
-    return cache
 
 
 def attention(q, keys, values, hidden, heads, kv_heads, scale):

@@ -6,12 +6,12 @@ import pytest
 
 ms = pytest.importorskip("mindspore")
 
-from mindspore import Parameter, Tensor  # noqa: E402
+from mindspore import Tensor  # noqa: E402
 
 from ms_omni.kernels import decoder_ops_ascend as ascend_ops  # noqa: E402
 from ms_omni.kernels import decoder_ops_ascend_paged as paged  # noqa: E402
 
-HEADS, KV_HEADS, DIM, CAPACITY = 8, 2, 64, 128
+HEADS, KV_HEADS, DIM = 8, 2, 64
 HIDDEN, EXPERTS, TOP_K, INNER = 512, 32, 4, 128
 
 
@@ -41,13 +41,10 @@ def wrapper_inputs(name, dtype):
     """Inputs of a decoder layer that takes one token."""
     x, angle = ones(1, HIDDEN, dtype=dtype), ones(1, DIM, dtype=dtype)
     q, k = ones(1, HEADS, DIM, dtype=dtype), ones(1, KV_HEADS, DIM, dtype=dtype)
-    cache, masked = ones(1, KV_HEADS, CAPACITY, DIM, dtype=dtype), ones(CAPACITY, dtype=ms.bool_)
     gate_up, down = ones(EXPERTS, HIDDEN, 2 * INNER, dtype=dtype), ones(EXPERTS, INNER, HIDDEN, dtype=dtype)
     shares, chosen = ones(1, TOP_K, dtype=ms.float32), ones(1, TOP_K, dtype=ms.int32)
     return {
         "rotary": (q, k, angle, angle),
-        "write_cache": (Parameter(cache, name="wrapped"), ones(KV_HEADS, DIM, dtype=dtype), Tensor([3], ms.int32)),
-        "decode_attention": (ones(HEADS, DIM, dtype=dtype), cache, cache, masked, KV_HEADS, 0.125),
         "prefill_attention": (q, k, k, 0.125),
         "experts": (x, shares, chosen, gate_up, down),
     }[name]
@@ -58,11 +55,6 @@ def wrapper_inputs(name, dtype):
     [
         ("rotary", 2, (1, DIM // 2)),
         ("rotary", 1, (1, KV_HEADS, DIM // 2)),
-        ("write_cache", 0, (KV_HEADS * CAPACITY, DIM)),
-        ("write_cache", 1, (KV_HEADS, DIM // 2)),
-        ("write_cache", 1, (KV_HEADS + 1, DIM)),
-        ("decode_attention", 2, (1, KV_HEADS, CAPACITY, DIM // 2)),
-        ("decode_attention", 3, (CAPACITY - 1,)),
         ("prefill_attention", 1, (1, KV_HEADS, DIM // 2)),
         ("prefill_attention", 1, (1, 3, DIM)),
         ("experts", 3, (EXPERTS, 2 * INNER, HIDDEN)),

@@ -149,7 +149,7 @@ def test_prompts_of_different_lengths_and_a_token_of_each(tiny_dir, cpu):
             decoder.accompany(1)
         step = TokenStep(decoder, cache, "step", 1, 1)
         x, gathered = step.gather_before(ms.Tensor(rows[token : token + 1]))
-        place = ms.Tensor([float(count)], ms.float32), ms.Tensor([count], ms.int32), ms.Tensor([[2]], ms.int32)
+        place = ms.Tensor([float(count)], ms.float32), ms.Tensor([count + 1], ms.int32), ms.Tensor([[2]], ms.int32)
         made, _ = step.decode(x, *place, gathered)
         return [state.asnumpy(), made.asnumpy()] if prompt else None
 

@@ -63,7 +63,7 @@ def main() -> None:
     if speak:
         decoders += [runtime._talker.decoder, runtime._talker.predictor]
         pools.append(runtime._talker._pool)
-        caches.append(runtime._talker.predictor_cache)
+        caches.append(runtime._talker.frame_cache)
     caches += [cache for pool in pools for cache in pool._caches.values()]
     found = {
         "prompt_tokens": output.usage.prompt_tokens,

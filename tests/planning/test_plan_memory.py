@@ -62,15 +62,17 @@ def test_weights_of_rank_0_are_those_of_the_shard_table(tiny_dir, mode, cards):
 
 
 def test_caches_by_hand(instruct):
-    # 48 layers * 2 * 4 heads * 128 * 2 B = 98,304 B a position. 900 + 100 tokens: one cache of 1024 rows.
+    # 48 layers * 2 * 4 heads * 128 * 2 B = 98,304 B a position. 900 + 100 tokens: one cache of 1024 rows, and the
+    # 128 of a block that is nobody's.
     silent = Planned(instruct.config, instruct.hardware, "bfloat16", speak=False)
     work = Workload(prompt_tokens=900, max_new_tokens=100)
-    assert plan_memory(silent, work, "ep", 2).kv_cache == 1024 * 98_304
-    assert plan_memory(silent, work, "tp", 2).kv_cache == 1024 * 98_304 // 2
-    assert plan_memory(silent, work, "tp", 8).kv_cache == 1024 * 98_304 // 4  # one head on each card, twice
-    # The Talker: 20 * 2 * 2 * 128 * 2 B = 20,480 B a position; the code predictor: 32 rows of 5 * 2 * 8 * 128 * 2 B.
+    assert plan_memory(silent, work, "ep", 2).kv_cache == 1152 * 98_304
+    assert plan_memory(silent, work, "tp", 2).kv_cache == 1152 * 98_304 // 2
+    assert plan_memory(silent, work, "tp", 8).kv_cache == 1152 * 98_304 // 4  # one head on each card, twice
+    # The Talker: 20 * 2 * 2 * 128 * 2 B = 20,480 B a position; the code predictor: 5 * 2 * 8 * 128 * 2 B
+    # a row, a frame of 16 and a block of as many that is nobody's.
     speech = plan_memory(instruct, Workload(900, max_new_tokens=100, talker_max_new_tokens=100), "ep", 2)
-    assert speech.kv_cache == 1024 * (98_304 + 20_480) + 32 * 20_480
+    assert speech.kv_cache == 1152 * (98_304 + 20_480) + 32 * 20_480
 
 
 @pytest.mark.parametrize(

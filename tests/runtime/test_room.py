@@ -29,11 +29,11 @@ def thinker_pool(fused):
 
 def test_caches_that_are_there_are_not_asked_for_again(fused, thinker_pool):
     row = config_row_bytes(fused.config.thinker_config.text_config, 4)
-    # 200 and 384 tokens begin in 1024 rows; up to 200 + 1000 go into 2048 more
-    assert thinker_pool.missing_bytes(200, 1000, 4) == (1024 + 2048) * row
+    # 200 and 384 tokens begin in 1024 rows; up to 200 + 1000 go into 2048 more; each cache has 128 that are nobody's
+    assert thinker_pool.missing_bytes(200, 1000, 4) == (1024 + 128 + 2048 + 128) * row
     cache = thinker_pool.start(200, 1000)
-    assert thinker_pool.missing_bytes(200, 1000, 4) == 2048 * row
-    assert thinker_pool.missing_bytes(200, 300, 4) == 512 * row
+    assert thinker_pool.missing_bytes(200, 1000, 4) == (2048 + 128) * row
+    assert thinker_pool.missing_bytes(200, 300, 4) == (512 + 128) * row
     thinker_pool.reaching(cache, 1024)
     assert thinker_pool.missing_bytes(200, 1000, 4) == 0
 
@@ -48,7 +48,7 @@ def test_a_rank_asks_for_its_share(tiny_dir, cpu):
         runtime = FusedRuntime(tiny_dir, "CPU", parallel=mode, world=World(0, 2, 2), **options)
         return runtime.missing_cache_bytes("thinker", 100, 100)
 
-    whole = 256 * config_row_bytes(read_config(tiny_dir).thinker_config.text_config, 4)
+    whole = (256 + 128) * config_row_bytes(read_config(tiny_dir).thinker_config.text_config, 4)
     assert missing("ep") == whole and missing("tp") == whole // 2
 
 
@@ -61,7 +61,7 @@ def test_caches_of_half_precision_take_half_the_memory(fused, dtype):
 
     decoder = SimpleNamespace(spec=fused.runtime._thinker.decoder.spec, stored_dtype=getattr(ms, dtype))
     row = config_row_bytes(fused.config.thinker_config.text_config, 2)
-    assert CachePool(decoder, "half").missing_bytes(200, 1000, 4) == (1024 + 2048) * row
+    assert CachePool(decoder, "half").missing_bytes(200, 1000, 4) == (1024 + 128 + 2048 + 128) * row
 
 
 def test_positions():

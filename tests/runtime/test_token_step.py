@@ -76,7 +76,7 @@ def test_steps_of_rows_give_what_prompts_give(decoders, prefix, accept_layer):
         for row, place in enumerate(places):
             x[place], positions[place] = tokens_of(decoder, row)[PROMPTS[row] + ahead], PROMPTS[row] + ahead
             tables[place] = TABLES[row]
-        given = (x, (positions + shift).astype(np.float32), positions, tables.astype(np.int32))
+        given = (x, (positions + shift).astype(np.float32), positions + 1, tables.astype(np.int32))
         made.append([state.asnumpy()[places] for state in graph(*map(ms.Tensor, given))])
     for row in range(3):
         expected = as_a_prompt(decoder, accept_layer, row, shift)
@@ -99,7 +99,7 @@ def test_hidden_states_of_other_dtypes_are_computed_in_float32(tiny_dir, cpu):
         cache = decoder.new_cache(2, "half", BLOCK)
         prompt = decoder.prefill(x[:2], np.arange(2, dtype=np.float32), cache, [1], [], -1)[0]
         step = ms.jit(TokenStep(decoder, cache, "half", 1, 1).decode, **decoder.ops.JIT_OPTIONS)
-        places = ms.Tensor([2.0], ms.float32), ms.Tensor([2], ms.int32), ms.Tensor([[1]], ms.int32)
+        places = ms.Tensor([2.0], ms.float32), ms.Tensor([3], ms.int32), ms.Tensor([[1]], ms.int32)
         states = [prompt, step(x[2:] + 0, *places)[0]]
         assert all(state.dtype == dtype for state in states) and cache.keys[0].dtype == ms.float32
         made.append(np.array([state.float().asnumpy() for state in states]))
@@ -120,7 +120,7 @@ def test_a_grown_cache_is_seen_by_its_kernels(decoders):
     ]
     decoder.prefill(x[:length], np.arange(length, dtype=np.float32), small, [1, 2], [], -1)
     large.take_over(small)
-    place = ms.Tensor([float(length)], ms.float32), ms.Tensor([length], ms.int32), ms.Tensor([[1, 2]], ms.int32)
+    place = ms.Tensor([float(length)], ms.float32), ms.Tensor([length + 1], ms.int32), ms.Tensor([[1, 2]], ms.int32)
     np.testing.assert_array_equal(*(step(x[length : length + 1] + 0, *place)[0].asnumpy() for step in steps))
 
 

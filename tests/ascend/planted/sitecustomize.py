@@ -88,7 +88,7 @@ FAULTS = {
     "wrong_sparse_mode": ("aclnnPromptFlashAttentionV3", wrong_sparse_mode),
     "wrong_groups": ("aclnnGroupedMatmulV4", wrong_groups),
     "wrong_list_type": ("aclnnGroupedMatmulV4", wrong_list_type),
-    "dies_once": ("aclnnInplaceScatterUpdate", dies_once),
+    "dies_once": ("aclnnIndexPutImpl", dies_once),
     "refuses": ("aclnnSwiGlu", refuses),
 }
 
