@@ -7,7 +7,6 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from ms_omni.bounds import TOKENS_PER_CALL
 from ms_omni.parallel.table import check_world, shares_talker
 from ms_omni.planning.counted import Work, talker_frame, thinker_token
 from ms_omni.planning.hardware import Hardware
@@ -119,8 +118,7 @@ def _thinker(planned: Planned, read: float, mode: str, cards: int) -> StepTime:
         moved = (2 * text.num_hidden_layers + 1) * row + text.vocab_size * planned.itemsize
     elif mode == "zero3":
         expert = 3 * text.hidden_size * text.moe_intermediate_size
-        # Equal gathers of a graph are joined: attention travels once for the tokens of a call
-        layer = _attention(text) / TOKENS_PER_CALL + text.num_experts_per_tok * expert
+        layer = _attention(text) + text.num_experts_per_tok * expert
         moved = text.num_hidden_layers * layer * planned.itemsize * (cards - 1) / cards
         read += 2 * moved  # what is gathered is written to memory, and read when it is laid in place
     return _step(planned.hardware, read, thinker_token(text, mode), moved, cards)
