@@ -165,3 +165,16 @@ def test_both_engines_ask(request, monkeypatch, name):
     # more than any answer before this test has had
     with pytest.raises(OmniError, match="1000 bytes .* of the device are free"):
         engine.generate(HELLO, sampling=SamplingParams(thinker_max_new_tokens=limit // 2))
+
+
+def test_a_host_of_few_cores(monkeypatch):
+    from ms_omni.runtime import card
+
+    def host(cores):
+        monkeypatch.setattr(card.ctypes, "CDLL", lambda _: SimpleNamespace(get_nprocs=lambda: cores))
+
+    host(12)
+    card.check_cores()
+    host(11)
+    with pytest.raises(OmniError, match="--device Ascend: this process has 11 cores .* needs 12: .*--engine mindone"):
+        card.check_cores()
