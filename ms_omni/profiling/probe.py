@@ -15,10 +15,9 @@ def predictor_share(
     """Least seconds of the code predictor alone over those of it and of the Talker's own step alone, FRAMES times in
     turn; None before a frame was made. Both do the same work every time: what takes longer than the least is the
     machine's doing. talker: a FusedTalker, between two answers: what its caches hold is lost."""
-    graph = talker.last_graph
-    if graph is None:
+    if talker.last is None:
         return None
-    predictor, backbone = _least_seconds(_parts(talker, graph), synchronize, clock)
+    predictor, backbone = _least_seconds(_parts(talker, *talker.last), synchronize, clock)
     return predictor / (predictor + backbone)
 
 
@@ -37,7 +36,7 @@ def _least_seconds(
     return [min(seconds) for seconds in taken]
 
 
-def _parts(talker: Any, graph: Any) -> tuple[Callable[[], Any], Callable[[], Any]]:
+def _parts(talker: Any, graph: Any, settings: Any) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """The code predictor of a frame, and the Talker's step; each waits for what it made, as decoding does."""
     import mindspore as ms
     import numpy as np
@@ -49,10 +48,10 @@ def _parts(talker: Any, graph: Any) -> tuple[Callable[[], Any], Callable[[], Any
         total, codes = graph.predict(*arguments)
         return total, ops.concat(codes, 0)
 
-    def step(x: Tensor, rope_position: Tensor, position: Tensor, seen: Tensor, uniform: Tensor) -> Any:
+    def step(x: Tensor, rope_position: Tensor, position: Tensor, *choice: Tensor) -> Any:
         x, gathered = graph.talker.gather_before(x)
         hidden, _ = graph.talker.decode(x, rope_position, position, gathered)
-        return graph.choose(hidden, seen, uniform)
+        return graph.choose(hidden, *choice)
 
     predictor = compiled(predict, graph.ops.JIT_OPTIONS, None, "code predictor alone")
     backbone = compiled(step, graph.ops.JIT_OPTIONS, None, "Talker's step alone")
@@ -60,9 +59,8 @@ def _parts(talker: Any, graph: Any) -> tuple[Callable[[], Any], Callable[[], Any
     hidden = Tensor(np.zeros((1, config.text_config.hidden_size), np.float32)).astype(dtype)
     token, place = Tensor(np.zeros(1, np.int32)), Tensor(0, ms.int32)
     seen = Tensor(np.zeros((1, config.text_config.vocab_size), np.float32))
-    uniform = Tensor(np.full(config.num_code_groups, 0.5, np.float32))
+    uniform = Tensor(np.full((config.num_code_groups, 1), 0.5, np.float32))
     last = Tensor(graph.talker.cache.capacity - 1, ms.int32)
-    return (
-        lambda: predictor(hidden, token, hidden, place, uniform)[1].asnumpy(),
-        lambda: backbone(hidden, last.astype(ms.float32), last, seen, uniform[0])[0].asnumpy(),
-    )
+    residual = hidden, token, hidden, place, uniform, *settings.predictor.tensors
+    first = hidden, last.astype(ms.float32), last, seen, uniform[0], *settings.first_code
+    return lambda: predictor(*residual)[1].asnumpy(), lambda: backbone(*first)[0].asnumpy()

@@ -166,8 +166,8 @@ class TalkerGraph(nn.Cell):
 
 
 class FusedTalker:
-    """Graphs of one Talker, kept by cache capacity and by how much of the vocabularies they look at. last_graph: the
-    one that was last used."""
+    """Graphs of one Talker, kept by cache capacity and by how much of the vocabularies they look at. last: the one that
+    an answer began with last, and its settings."""
 
     def __init__(
         self,
@@ -185,7 +185,7 @@ class FusedTalker:
         self.code_heads: list[Parameter] = [head.weight for head in shell.code_predictor.lm_head]
         self.predictor_cache = predictor.new_cache(predictor_capacity(config.num_code_groups), "code_predictor")
         self._graphs: dict[tuple[int, tuple[int, int]], TalkerGraph] = {}
-        self.last_graph: TalkerGraph | None = None
+        self.last: tuple[TalkerGraph, TalkerTensors] | None = None
         self._pool = CachePool(decoder, "talker")
         self._lockstep = lockstep
         self._spare: TalkerGraph | None = None
@@ -235,6 +235,7 @@ class FusedTalker:
         num_groups, eos = self.config.num_code_groups, self.config.codec_eos_token_id
         with stage("talker_prefill"):
             graph = self._graph(cache, settings.num_kept)
+            self.last = graph, settings
             hidden, _ = self._lockstep.prefill(
                 Work.TALKER_PREFILL, self.decoder, prompt.inputs_embeds[0], positions, cache, [], -1
             )
@@ -280,5 +281,4 @@ class FusedTalker:
         key = (cache.capacity, num_kept)
         if key not in self._graphs:
             self._graphs[key] = TalkerGraph(self, cache, num_kept)
-        self.last_graph = self._graphs[key]
-        return self.last_graph
+        return self._graphs[key]
