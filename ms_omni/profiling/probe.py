@@ -15,10 +15,9 @@ def predictor_share(
     """Least seconds of the code predictor alone over those of it and of the Talker's own step alone, FRAMES times in
     turn; None before a frame was made. Both do the same work every time: what takes longer than the least is the
     machine's doing. talker: a FusedTalker, between two answers: what its caches hold is lost."""
-    graph = talker.last_graph
-    if graph is None:
+    if talker.last is None:
         return None
-    predictor, backbone = _least_seconds(_parts(talker, graph), synchronize, clock)
+    predictor, backbone = _least_seconds(_parts(talker, *talker.last), synchronize, clock)
     return predictor / (predictor + backbone)
 
 
@@ -37,7 +36,7 @@ def _least_seconds(
     return [min(seconds) for seconds in taken]
 
 
-def _parts(talker: Any, graph: Any) -> tuple[Callable[[], Any], Callable[[], Any]]:
+def _parts(talker: Any, graph: Any, settings: Any) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """The code predictor of a frame, and the Talker's step; each waits for what it made, as decoding does."""
     import numpy as np
     from mindspore import Tensor, ops
@@ -50,22 +49,20 @@ def _parts(talker: Any, graph: Any) -> tuple[Callable[[], Any], Callable[[], Any
         return total, ops.concat(codes, 0)
 
     def step(
-        x: Tensor, batch_valid_length: Tensor, rope_position: Tensor, table: Tensor, seen: Tensor, *picking: Tensor
+        x: Tensor, batch_valid_length: Tensor, rope_position: Tensor, table: Tensor, seen: Tensor, *choice: Tensor
     ) -> Any:
         x, gathered = graph.talker.gather_before(x)
         hidden, _ = graph.talker.decode(x, rope_position, batch_valid_length, table, gathered)
-        return graph.choose(hidden, seen, *picking)
+        return graph.choose(hidden, seen, *choice)
 
     predictor = compiled(predict, graph.ops.JIT_OPTIONS, None, "code predictor alone")
     backbone = compiled(step, graph.ops.JIT_OPTIONS, None, "Talker's step alone")
     hidden = Tensor(np.zeros((1, talker.decoder.spec.hidden_size), np.float32)).astype(talker.decoder.dtype)
     token = Tensor(np.zeros(1, np.int32))
     seen = Tensor(np.zeros((1, talker.config.text_config.vocab_size), np.float32))
-    uniforms = Tensor(np.full((talker.config.num_code_groups, 1), 0.5, np.float32))
-    settings, blocks = talker.last_settings, sequence_blocks(graph.talker.cache)
+    uniform = Tensor(np.full((talker.config.num_code_groups, 1), 0.5, np.float32))
+    blocks = sequence_blocks(graph.talker.cache)
     last = places(len(blocks) * graph.talker.cache.block_size - 1, 0, blocks)
-    codes = (hidden, token, hidden, last[2], uniforms, *settings.predictor.tensors)
-    return (
-        lambda: predictor(*codes)[1].asnumpy(),
-        lambda: backbone(hidden, *last, seen, uniforms[0], *settings.first_code)[0].asnumpy(),
-    )
+    residual = hidden, token, hidden, last[2], uniform, *settings.predictor.tensors
+    first = hidden, *last, seen, uniform[0], *settings.first_code
+    return lambda: predictor(*residual)[1].asnumpy(), lambda: backbone(*first)[0].asnumpy()

@@ -165,8 +165,8 @@ class TalkerGraph(nn.Cell):
 
 
 class FusedTalker:
-    """Graphs of one Talker, kept by cache capacity and by how much of the vocabularies they look at. last_graph: the
-    one that was last used; last_settings: of the answer that used it."""
+    """Graphs of one Talker, kept by cache capacity and by how much of the vocabularies they look at. last: the one that
+    an answer began with last, and its settings."""
 
     def __init__(
         self,
@@ -184,8 +184,7 @@ class FusedTalker:
         self.code_heads: list[Parameter] = [head.weight for head in shell.code_predictor.lm_head]
         self.frame_cache = frame_cache(predictor, 1, config.num_code_groups, "code_predictor")
         self._graphs: dict[tuple[int, tuple[int, int]], TalkerGraph] = {}
-        self.last_graph: TalkerGraph | None = None
-        self.last_settings: TalkerTensors | None = None
+        self.last: tuple[TalkerGraph, TalkerTensors] | None = None
         self._pool = CachePool(decoder, "talker")
         self._lockstep = lockstep
         self._spare: TalkerGraph | None = None
@@ -231,10 +230,11 @@ class FusedTalker:
             host(prompt.input_ids), inputs.get("image_grid_thw"), inputs.get("video_grid_thw"), False,
             None if mask is None else host(mask).sum(-1), inputs.get("video_second_per_grid"),
         )  # fmt: skip
-        settings = self.last_settings = self.tensors([sampling])
+        settings = self.tensors([sampling])
         num_groups, eos = self.config.num_code_groups, self.config.codec_eos_token_id
         with stage("talker_prefill"):
             graph = self._graph(cache, settings.num_kept)
+            self.last = graph, settings
             hidden, _ = self._lockstep.prefill(
                 Work.TALKER_PREFILL, self.decoder, prompt.inputs_embeds[0], positions, cache,
                 sequence_blocks(cache), [], -1,
@@ -280,5 +280,4 @@ class FusedTalker:
         key = (cache.num_blocks, num_kept)
         if key not in self._graphs:
             self._graphs[key] = TalkerGraph(self, cache, num_kept)
-        self.last_graph = self._graphs[key]
-        return self.last_graph
+        return self._graphs[key]

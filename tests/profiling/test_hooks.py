@@ -84,8 +84,8 @@ def test_stages_of_a_picture_without_speech(side, tmp_path):
     assert [span.depth for span in encoding] == [1]  # within the Thinker's prefill, and taken off its time
 
 
-def test_compiling_is_told_apart(fused):
-    """A graph that no other test has: its way of picking is part of it."""
+def test_compiling_is_told_apart(fused, monkeypatch):
+    monkeypatch.setattr(fused.runtime._thinker, "_graphs", {})
     sampling = SamplingParams(thinker_max_new_tokens=3, thinker_temperature=0.37, thinker_top_k=3, seed=1)
     side = EngineSide.of("fused", fused)
     first, second = (side.answer(Task("hello", TEXT, sampling, speech=False)) for _ in range(2))

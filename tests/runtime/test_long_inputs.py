@@ -97,7 +97,7 @@ def test_decoder_attention_keeps_few_scores(monkeypatch):
 
 @pytest.fixture
 def attention_calls(monkeypatch):
-    """Shapes of queries and keys of every eager attention call of the encoders."""
+    """The encoders by operators, as on a card: shapes of queries and keys of every eager attention call."""
     import ms_omni.models.audio_encoder as audio
     import ms_omni.models.vision_encoder as vision
 
@@ -112,6 +112,7 @@ def attention_calls(monkeypatch):
 
     for module in (audio, vision):
         monkeypatch.setattr(module, "attention_function", function)
+        monkeypatch.setattr(module, "on_cpu", lambda: False)
     return calls
 
 
@@ -144,6 +145,15 @@ def test_a_large_picture_is_attended_in_parts(fused, attention_calls):
     sizes = [count * heads * queries * keys for (count, heads, queries, _), (_, _, keys, _) in attention_calls]
     heads = attention_calls[0][0][1]
     assert heads * 4096 * 4096 > SCORES_PER_CALL >= max(sizes)
+
+
+def test_the_cpu_keeps_few_scores_of_a_large_picture(fused, monkeypatch):
+    import ms_omni.kernels.numpy_encoder as module
+
+    kept, original = [], module.softmax_sums
+    monkeypatch.setattr(module, "softmax_sums", lambda scores: kept.append(scores.size) or original(scores))
+    encode_video(fused, np.zeros((4096, 3 * 2 * 16 * 16), np.float32), [[1, 64, 64]])
+    assert kept and max(kept) <= max(module.SCORES_AT_ONCE, module.LEAST_QUERIES * 4096)
 
 
 def test_audio_in_parts_equals_the_whole(fused, attention_calls, monkeypatch):
