@@ -7,6 +7,7 @@ from typing import Any
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
+from mindspore.common.api import _run_in_jit
 
 from ms_omni.kernels.host_kernel import host_kernel
 
@@ -30,7 +31,10 @@ class Sampler(nn.Cell):
     def construct(self, logits: Tensor, uniform: Tensor, temperature: Tensor, top_k: Tensor, top_p: Tensor) -> Any:
         """logits: float32 (rows, vocab). uniform: float32 (rows,), from [0, 1). The others: of SamplingTensors. int32
         (rows,)."""
-        return self.kernel((logits, uniform, temperature, top_k, top_p))[0]
+        if _run_in_jit():  # @jit.cond: True
+            return self.kernel((logits, uniform, temperature, top_k, top_p))[0]
+        arrays = [x.asnumpy() for x in (logits, uniform, temperature, top_k, top_p)]
+        return Tensor.from_numpy(self.kernel.function(*arrays)[0])
 
 
 class _Sample:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -117,6 +118,7 @@ class _Layer:
         return self.out(out.reshape(batch, frames, -1))
 
 
+@lru_cache(4)  # every layer of a piece asks for the same ones
 def _band(rows: int, seen: int) -> np.ndarray:
     """(rows, seen + rows): 0 where query i sees key j, the keys beginning `seen` before the queries."""
     ahead = np.arange(seen + rows) - np.arange(rows)[:, None]

@@ -8,16 +8,25 @@ from typing import Any
 
 import numpy as np
 
+from ms_omni.errors import OmniError
 from ms_omni.kernels.cpu_arrays import float32_array
 from ms_omni.kernels.host_threads import in_parallel, num_threads
 from ms_omni.kernels.numpy_activations import gelu, gelu_tanh, layer_norm, softmax_sums
 
-# What transformers' names of activations mean here.
-ACTIVATIONS: dict[str, Callable[[np.ndarray], None]] = {"gelu": gelu, "gelu_pytorch_tanh": gelu_tanh}
+_ACTIVATIONS: dict[str, Callable[[np.ndarray], None]] = {"gelu": gelu, "gelu_pytorch_tanh": gelu_tanh}
 # Attention scores that a thread works on together, a core's second-level cache, and the fewest queries.
 SCORES_AT_ONCE, LEAST_QUERIES = 1 << 17, 64
 # Rows that a thread takes through a network together: products of fewer are slower, and their values are kept.
 ROWS_AT_ONCE = 512
+
+
+def activation(name: str) -> Callable[[np.ndarray], None]:
+    """What transformers' name of an activation means, in place. Raises OmniError for others than the released model
+    has."""
+    if name not in _ACTIVATIONS:
+        known = ", ".join(_ACTIVATIONS)
+        raise OmniError(f"config.json: an encoder's activation {name!r} is not known on a CPU: {known}")
+    return _ACTIVATIONS[name]
 
 
 class Linear:

@@ -11,7 +11,7 @@ from ms_omni.kernels.cpu_arrays import float32_array
 from ms_omni.kernels.host_threads import in_parallel
 from ms_omni.kernels.numpy_activations import gelu
 from ms_omni.kernels.numpy_conv import strided_conv2d
-from ms_omni.kernels.numpy_encoder import ACTIVATIONS, EncoderLayer, LayerNorm, Linear, row_parts
+from ms_omni.kernels.numpy_encoder import EncoderLayer, LayerNorm, Linear, activation, row_parts
 from ms_omni.models.parts_cpu import Parts
 
 
@@ -46,10 +46,10 @@ def convolve_audio(
 
 def encode_audio(encoder: Any, parts: Parts, x: np.ndarray, segment_lengths: Sequence[int]) -> np.ndarray:
     """x: (tokens, d_model), changed. (tokens, output_dim)."""
-    activation = ACTIVATIONS[encoder.config.activation_function]
+    function = activation(encoder.config.activation_function)
     for index, cell in enumerate(encoder.layers):
-        parts(f"layer.{index}", _audio_layer, cell, activation)(x, segment_lengths)
-    return _mlp(LayerNorm(encoder.ln_post)(x), Linear(encoder.proj1), activation, Linear(encoder.proj2))
+        parts(f"layer.{index}", _audio_layer, cell, function)(x, segment_lengths)
+    return _mlp(LayerNorm(encoder.ln_post)(x), Linear(encoder.proj1), function, Linear(encoder.proj2))
 
 
 def embed_patches(encoder: Any, patches: np.ndarray, corners: np.ndarray, shares: np.ndarray) -> np.ndarray:
@@ -69,32 +69,32 @@ def encode_vision(
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """x: (patches, hidden), changed; rotary: as of EncoderLayer. (tokens, out_hidden), and one such array for each
     deepstack layer."""
-    activation, deepstack = ACTIVATIONS[encoder.config.hidden_act], []
+    function, deepstack = activation(encoder.config.hidden_act), []
     for index, cell in enumerate(encoder.blocks):
-        parts(f"layer.{index}", _vision_layer, cell, activation)(x, segment_lengths, rotary)
+        parts(f"layer.{index}", _vision_layer, cell, function)(x, segment_lengths, rotary)
         if index in encoder.deepstack_visual_indexes:
             deepstack.append(_merge(encoder.merger_list[encoder.deepstack_visual_indexes.index(index)], x))
     return _merge(encoder.merger, x), deepstack
 
 
-def _audio_layer(cell: Any, activation: Any) -> EncoderLayer:
+def _audio_layer(cell: Any, function: Any) -> EncoderLayer:
     attention = cell.self_attn
     return EncoderLayer(
         [LayerNorm(cell.self_attn_layer_norm), LayerNorm(cell.final_layer_norm)],
         [Linear(part) for part in (attention.q_proj, attention.k_proj, attention.v_proj)],
         Linear(attention.out_proj),
-        (Linear(cell.fc1), activation, Linear(cell.fc2)),
+        (Linear(cell.fc1), function, Linear(cell.fc2)),
         attention.num_heads,
         attention.scaling,
     )
 
 
-def _vision_layer(cell: Any, activation: Any) -> EncoderLayer:
+def _vision_layer(cell: Any, function: Any) -> EncoderLayer:
     return EncoderLayer(
         [LayerNorm(cell.norm1), LayerNorm(cell.norm2)],
         [Linear(cell.attn.qkv)],
         Linear(cell.attn.proj),
-        (Linear(cell.mlp.linear_fc1), activation, Linear(cell.mlp.linear_fc2)),
+        (Linear(cell.mlp.linear_fc1), function, Linear(cell.mlp.linear_fc2)),
         cell.attn.num_heads,
         cell.attn.scaling,
     )
@@ -107,12 +107,12 @@ def _merge(cell: Any, x: np.ndarray) -> np.ndarray:
     return _mlp(x, Linear(cell.mlp[0]), gelu, Linear(cell.mlp[2]))
 
 
-def _mlp(x: np.ndarray, widen: Linear, activation: Any, narrow: Linear) -> np.ndarray:
+def _mlp(x: np.ndarray, widen: Linear, function: Any, narrow: Linear) -> np.ndarray:
     out = np.empty((len(x), narrow.weight.shape[1]), np.float32)
 
     def part(rows: tuple[int, int]) -> None:
         inner = widen(x[slice(*rows)])
-        activation(inner)
+        function(inner)
         narrow(inner, out[slice(*rows)])
 
     in_parallel(part, row_parts(len(x)))

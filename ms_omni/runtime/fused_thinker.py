@@ -104,7 +104,6 @@ class FusedThinker:
         """shell: a corrected Thinker without decoder layers: encoders, embeddings, head. graphs: kept on disk."""
         self.shell, self.decoder, self.accept_layer, self._kept = shell, decoder, accept_layer, graphs
         self._graphs: dict[tuple[int, int], ThinkerGraph] = {}
-        self._samplers: dict[int, Any] = {}  # outside of graphs: of the first new token
         self._pool = CachePool(decoder, "thinker")
         self._lockstep = lockstep
         self._spare: ThinkerGraph | None = None
@@ -138,7 +137,7 @@ class FusedThinker:
         with stage("thinker_prefill"):
             hidden, embeds, accepted, delta = self._prefill(inputs, ids, cache, use_audio_in_video, keep_hidden)
             scores = logits(hidden, self.shell.lm_head.weight, world, num_words).astype(ms.float32)
-            sampler = self._sampler(settings.num_kept)
+            sampler = self._graph(cache, settings.num_kept).sampler
             token = agreed(sampler(scores, uniforms.draw(1), *settings.tensors), world)
             last, count = int(token.asnumpy()[0]), 1
         yield ThinkerStep([last], embeds, accepted)
@@ -196,12 +195,6 @@ class FusedThinker:
 
     def _new_graph(self, cache: PagedKVCache, num_kept: int) -> ThinkerGraph:
         return ThinkerGraph(self.decoder, self.shell, cache, num_kept, self.accept_layer, self._kept)
-
-    def _sampler(self, num_kept: int) -> Any:
-        if num_kept not in self._samplers:
-            num_words = self.shell.config.text_config.vocab_size
-            self._samplers[num_kept] = self.decoder.ops.Sampler(1, num_words, num_kept, "thinker prompt")
-        return self._samplers[num_kept]
 
 
 def _several(

@@ -214,3 +214,11 @@ def test_shares_are_whole_and_not_too_small(monkeypatch):
     monkeypatch.setattr(host_threads, "num_threads", lambda: 3)
     assert host_threads.shares(10, 3) == [(0, 3), (3, 6), (6, 10)]
     assert host_threads.shares(5, 3) == [(0, 5)] and host_threads.shares(0, 3) == [(0, 0)]
+
+
+def test_an_unknown_activation_is_named():
+    from ms_omni.errors import OmniError
+    from ms_omni.kernels.numpy_encoder import activation
+
+    with pytest.raises(OmniError, match="activation 'relu' is not known on a CPU: gelu, gelu_pytorch_tanh"):
+        activation("relu")

@@ -11,14 +11,9 @@ model, directory, *kinds = sys.argv[1:]
 engine = OmniEngine.from_pretrained(model, engine="fused", device="CPU", compile_cache=directory or None)
 answers = {}
 for kind in kinds:
-    temperature = 0.0 if kind.startswith("greedy") else 0.8
-    sampling = SamplingParams(
-        thinker_max_new_tokens=6, talker_max_new_tokens=5, thinker_temperature=temperature,
-        talker_temperature=temperature, seed=4, ignore_eos=True,
-    )  # fmt: skip
-    out = engine.generate(
-        [{"role": "user", "content": "Hello there"}], sampling=sampling, return_audio="text" not in kind
-    )
+    sampling = SamplingParams(thinker_max_new_tokens=6, talker_max_new_tokens=5, seed=4, ignore_eos=True)
+    question = "Hello there" * (200 if "long" in kind else 1)  # a larger cache, which is another graph
+    out = engine.generate(question, sampling=sampling, return_audio="text" not in kind)
     answers[kind] = [list(out.token_ids), out.audio.codes.tolist() if out.audio else None]
 cache = GraphCache._of_this_process
 print(json.dumps({"answers": answers, "hits": cache.hits if cache else None}))

@@ -118,11 +118,11 @@ def test_the_same_answers_in_any_order(tiny_dir, tmp_path):
     def written():
         return {path: path.stat().st_mtime_ns for path in (tmp_path / "graphs").rglob("*.mindir")}
 
-    without = answers("greedy", "sampled", "greedy_text", directory="")["answers"]
-    first, files = answers("greedy", "sampled"), written()
-    again = answers("greedy", "sampled")
+    without = answers("short", "long", "short_text", directory="")["answers"]
+    first, files = answers("short", "long"), written()
+    again = answers("short", "long")
     assert len(files) == 4 and written() == files  # what is compiled is written
-    other = answers("greedy_text", "sampled", "greedy")
+    other = answers("short_text", "long", "short")
     for made in (first, again, other):
         assert all(answer == without[kind] for kind, answer in made["answers"].items())
     assert (first["hits"], again["hits"]) == (0, 4)
