@@ -10,6 +10,8 @@ from mindspore import Tensor, mint, ops
 
 # Assistant prefix: <|im_start|>, "assistant" and the line break, from the Thinker's prompt.
 ASSISTANT_HEADER_TOKENS = 3
+# The whole of it: header, four pads, bos, the answer's first token
+ASSISTANT_PREFIX_TOKENS = ASSISTANT_HEADER_TOKENS + 6
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,12 @@ def split_turns(prompt_ids: np.ndarray, total_length: int, im_start: int) -> lis
     ]
 
 
+def talker_prompt_tokens(config: Any, prompt_ids: np.ndarray) -> int:
+    """Length of the prompt that `build_talker_prompt` makes of the Thinker's. config: transformers'
+    Qwen3OmniMoeConfig."""
+    return len(_user_rows(config, prompt_ids)) + ASSISTANT_PREFIX_TOKENS
+
+
 def build_talker_prompt(
     model: Any, prompt_ids: np.ndarray, embeds: Tensor, hidden: Tensor, first_word: Tensor, speaker_id: int
 ) -> TalkerPrompt:
@@ -72,9 +80,7 @@ def build_talker_prompt(
     their hidden states. Source: transformers 4.57.1 `Qwen3OmniMoeForConditionalGeneration.generate`.
     """
     config = model.config
-    turns = split_turns(prompt_ids, len(prompt_ids), config.im_start_token_id)
-    user_rows = [np.arange(start, end) for role, start, end in turns if role == config.user_token_id]
-    role, answer_start, _ = turns[-1]
+    role, answer_start, _ = split_turns(prompt_ids, len(prompt_ids), config.im_start_token_id)[-1]
     if role != config.assistant_token_id:
         raise ValueError(f"the prompt ends with role token {role}, not with the assistant's")
     specials = Tensor(np.array([config.tts_bos_token_id, config.tts_eos_token_id, config.tts_pad_token_id], np.int32))
@@ -84,8 +90,8 @@ def build_talker_prompt(
     answer = model.talker.text_projection(mint.cat([header, first_word], dim=0))
     prefix = _assistant_prefix(model, answer, bos, pad, speaker_id)
     parts, ids = [prefix], [np.full(prefix.shape[0], config.tts_pad_token_id)]
-    if user_rows:
-        rows = np.concatenate(user_rows)
+    rows = _user_rows(config, prompt_ids)
+    if rows.size:
         parts.insert(0, _user_part(model, prompt_ids, rows, embeds, hidden))
         ids.insert(0, prompt_ids[rows])
     return TalkerPrompt(
@@ -94,6 +100,13 @@ def build_talker_prompt(
         end=end,
         pad=pad,
     )
+
+
+def _user_rows(config: Any, prompt_ids: np.ndarray) -> np.ndarray:
+    """Places of the user's turns, int (tokens,)."""
+    turns = split_turns(prompt_ids, len(prompt_ids), config.im_start_token_id)
+    rows = [np.arange(start, end) for role, start, end in turns if role == config.user_token_id]
+    return np.concatenate(rows) if rows else np.zeros(0, int)
 
 
 def _user_part(model: Any, prompt_ids: np.ndarray, rows: np.ndarray, embeds: Tensor, hidden: Tensor) -> Tensor:
@@ -113,8 +126,9 @@ def _user_part(model: Any, prompt_ids: np.ndarray, rows: np.ndarray, embeds: Ten
 
 
 def _assistant_prefix(model: Any, answer: Tensor, bos: Tensor, pad: Tensor, speaker_id: int) -> Tensor:
-    """(9, talker_hidden): the header, four pads, bos and the first word, each on top of a codec token's embedding: none
-    for the header, then nothink, think_bos, think_eos, the speaker, pad, bos. answer: header and first word."""
+    """(ASSISTANT_PREFIX_TOKENS, talker_hidden): the header, four pads, bos and the first word, each on top of a codec
+    token's embedding: none for the header, then nothink, think_bos, think_eos, the speaker, pad, bos. answer: header
+    and first word."""
     talker = model.config.talker_config
     text = mint.cat(
         [answer[:ASSISTANT_HEADER_TOKENS], pad.broadcast_to((4, pad.shape[-1])), bos, answer[ASSISTANT_HEADER_TOKENS:]],
