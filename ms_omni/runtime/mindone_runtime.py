@@ -12,9 +12,10 @@ from mindspore import Tensor, mint, ops
 
 from ms_omni.checkpoint.load import numpy_dtype
 from ms_omni.models.load import load_network
+from ms_omni.models.talker import NUM_SPECIALS
 from ms_omni.models.talker_prompt import TalkerPrompt, TrailingText, build_talker_prompt
-from ms_omni.runtime.capacities import config_row_bytes
-from ms_omni.runtime.results import NUM_TALKER_SPECIALS, Answer, Listener, Question, Stopwatch
+from ms_omni.runtime.cache_sizes import config_row_bytes
+from ms_omni.runtime.results import Answer, Listener, Question, Stopwatch
 from ms_omni.stages import Turns, stage
 
 # An id that no vocabulary has: generate() never stops at it
@@ -141,7 +142,7 @@ class MindoneRuntime:
         eos, vocab_size = config.codec_eos_token_id, config.text_config.vocab_size
         kept = () if sampling.ignore_eos else (eos,)
         talker.code_predictor.greedy = sampling.talker_temperature == 0
-        suppressed = [i for i in range(max(vocab_size - NUM_TALKER_SPECIALS, 0), vocab_size) if i not in kept]
+        suppressed = [i for i in range(max(vocab_size - NUM_SPECIALS, 0), vocab_size) if i not in kept]
         with Turns("talker_prefill", "talker_decode") as stages:
             result = talker.generate(
                 inputs_embeds=prompt.inputs_embeds,

@@ -10,9 +10,6 @@ import numpy as np
 
 from ms_omni.config import SamplingParams
 
-# Ids at the end of the Talker's vocabulary that are no codes (transformers 4.57.1 `generate`)
-NUM_TALKER_SPECIALS = 1024
-
 
 @dataclass(frozen=True)
 class Question:
