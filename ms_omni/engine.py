@@ -107,7 +107,7 @@ class OmniEngine:
         self.model = self.executor.model
 
     def _make_executor(self, dtype: Any, progress: Progress | None) -> Any:
-        options = {
+        options: dict[str, Any] = {
             "dtype": dtype,
             "attn_implementation": self.attn_implementation,
             "with_talker": self.settings.with_talker,
@@ -118,9 +118,11 @@ class OmniEngine:
         if self.settings.engine != "mindone":
             from ms_omni.runtime.fused_executor import FusedExecutor
 
-            own = {"compile_cache": self.settings.compile_cache, "max_num_seqs": self.settings.max_num_seqs}
+            cache, max_num_seqs = self.settings.compile_cache, self.settings.max_num_seqs
             try:
-                return FusedExecutor(self.directory, self.device, **own, **options)
+                return FusedExecutor(
+                    self.directory, self.device, compile_cache=cache, max_num_seqs=max_num_seqs, **options
+                )
             except UnknownDecoderError as error:
                 if self.settings.engine == "fused":
                     raise

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from ms_omni.config import SamplingParams
-from ms_omni.inputs.cast import host_arrays
 from ms_omni.inputs.processor import InputProcessor
 from ms_omni.models.talker_prompt import talker_prompt_tokens
 from ms_omni.runtime.room import check_positions
@@ -44,7 +43,7 @@ class Preparer:
             prompt_ids = made.arrays["input_ids"][0]
             check_positions(len(prompt_ids), sampling, self._config.thinker_config.text_config.max_position_embeddings)
             num_talker_prompt = talker_prompt_tokens(self._config, prompt_ids) if speak else 0
-            return Prepared(host_arrays(made.arrays), prompt_ids, num_talker_prompt, made.usage_counts)
+            return Prepared(made.arrays, prompt_ids, num_talker_prompt, made.usage_counts)
 
 
 def are_several(conversation: Any) -> bool:

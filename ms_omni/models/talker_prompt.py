@@ -10,8 +10,8 @@ from mindspore import Tensor, mint, ops
 
 # Assistant prefix: <|im_start|>, "assistant" and the line break, from the Thinker's prompt.
 ASSISTANT_HEADER_TOKENS = 3
-# The whole of it: header, four pads, bos, the answer's first token
-ASSISTANT_PREFIX_TOKENS = ASSISTANT_HEADER_TOKENS + 6
+# Of the Talker's prompt behind the user's turns: the header, four pads, bos and the answer's first token
+PREFIX_TOKENS = ASSISTANT_HEADER_TOKENS + 6
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,8 @@ def split_turns(prompt_ids: np.ndarray, total_length: int, im_start: int) -> lis
 
 
 def talker_prompt_tokens(config: Any, prompt_ids: np.ndarray) -> int:
-    """Length of the prompt that `build_talker_prompt` makes of the Thinker's. config: transformers'
-    Qwen3OmniMoeConfig."""
-    return len(_user_rows(config, prompt_ids)) + ASSISTANT_PREFIX_TOKENS
+    """How long the Talker's prompt is for a Thinker's, int (tokens,). config: transformers' Qwen3OmniMoeConfig."""
+    return len(_user_rows(config, prompt_ids)) + PREFIX_TOKENS
 
 
 def build_talker_prompt(
@@ -91,7 +90,7 @@ def build_talker_prompt(
     prefix = _assistant_prefix(model, answer, bos, pad, speaker_id)
     parts, ids = [prefix], [np.full(prefix.shape[0], config.tts_pad_token_id)]
     rows = _user_rows(config, prompt_ids)
-    if rows.size:
+    if len(rows):
         parts.insert(0, _user_part(model, prompt_ids, rows, embeds, hidden))
         ids.insert(0, prompt_ids[rows])
     return TalkerPrompt(
@@ -103,7 +102,7 @@ def build_talker_prompt(
 
 
 def _user_rows(config: Any, prompt_ids: np.ndarray) -> np.ndarray:
-    """Places of the user's turns, int (tokens,)."""
+    """Which tokens of a Thinker's prompt are the user's, int."""
     turns = split_turns(prompt_ids, len(prompt_ids), config.im_start_token_id)
     rows = [np.arange(start, end) for role, start, end in turns if role == config.user_token_id]
     return np.concatenate(rows) if rows else np.zeros(0, int)
@@ -126,9 +125,8 @@ def _user_part(model: Any, prompt_ids: np.ndarray, rows: np.ndarray, embeds: Ten
 
 
 def _assistant_prefix(model: Any, answer: Tensor, bos: Tensor, pad: Tensor, speaker_id: int) -> Tensor:
-    """(ASSISTANT_PREFIX_TOKENS, talker_hidden): the header, four pads, bos and the first word, each on top of a codec
-    token's embedding: none for the header, then nothink, think_bos, think_eos, the speaker, pad, bos. answer: header
-    and first word."""
+    """(9, talker_hidden): the header, four pads, bos and the first word, each on top of a codec token's embedding: none
+    for the header, then nothink, think_bos, think_eos, the speaker, pad, bos. answer: header and first word."""
     talker = model.config.talker_config
     text = mint.cat(
         [answer[:ASSISTANT_HEADER_TOKENS], pad.broadcast_to((4, pad.shape[-1])), bos, answer[ASSISTANT_HEADER_TOKENS:]],

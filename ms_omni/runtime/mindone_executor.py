@@ -15,10 +15,10 @@ from ms_omni.bounds import BLOCK_SIZE
 from ms_omni.checkpoint.load import numpy_dtype
 from ms_omni.inputs.cast import cast_inputs
 from ms_omni.models.load import load_network
+from ms_omni.models.talker import NUM_SPECIALS
 from ms_omni.models.talker_prompt import TalkerPrompt, TrailingText, build_talker_prompt
 from ms_omni.parallel.world import World
-from ms_omni.runtime.capacities import config_row_bytes
-from ms_omni.runtime.results import NUM_TALKER_SPECIALS
+from ms_omni.runtime.cache_sizes import config_row_bytes
 from ms_omni.runtime.room import free_device_bytes
 from ms_omni.scheduling.request import RequestCancelled
 from ms_omni.scheduling.sequence import Stage
@@ -182,7 +182,7 @@ class MindoneExecutor:
         eos, vocab_size = config.codec_eos_token_id, config.text_config.vocab_size
         kept = () if sampling.ignore_eos else (eos,)
         talker.code_predictor.greedy = sampling.talker_temperature == 0
-        suppressed = [i for i in range(max(vocab_size - NUM_TALKER_SPECIALS, 0), vocab_size) if i not in kept]
+        suppressed = [i for i in range(max(vocab_size - NUM_SPECIALS, 0), vocab_size) if i not in kept]
         with Turns("talker_prefill", "talker_decode") as stages:
             result = talker.generate(
                 inputs_embeds=prompt.inputs_embeds,
