@@ -13,7 +13,7 @@ from ms_omni.cli.settings import yaml_keys
 from ms_omni.errors import OmniError
 from ms_omni.profiling.crew import Crew
 from ms_omni.profiling.document import Profile
-from ms_omni.profiling.figures import Measured
+from ms_omni.profiling.measured import Measured
 from ms_omni.profiling.sides import About, EngineSide
 
 

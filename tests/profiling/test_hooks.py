@@ -4,7 +4,8 @@ import pytest
 
 from ms_omni import SamplingParams
 from ms_omni.profiling.document import MARKS, STAGES
-from ms_omni.profiling.figures import as_repeat, made
+from ms_omni.profiling.figures import as_repeat
+from ms_omni.profiling.measured import made
 from ms_omni.profiling.sides import EngineSide, answer_digest
 from ms_omni.profiling.task import Task
 
