@@ -12,7 +12,8 @@ from typing import Protocol
 
 
 class Watcher(Protocol):
-    """Hears of spans and instants. One process answers one conversation at a time, so there is one watcher."""
+    """Hears of spans and instants, from the thread of the engine loop and from those that read media. One process has
+    one watcher."""
 
     def stage(self, name: str) -> AbstractContextManager[None]:
         """Around the work of a stage."""

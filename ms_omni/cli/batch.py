@@ -13,6 +13,7 @@ from ms_omni.cli.settings import (
     CommandFlags,
     add_config_flag,
     add_decoding_flags,
+    add_max_num_seqs_flag,
     add_media_flags,
     add_speaker_flag,
     merge_settings,
@@ -45,13 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_decoding_flags(parser)
     other = parser.add_argument_group("several cards and settings")
     kind = whole_number(1)
-    other.add_argument(
-        "--max-num-seqs",
-        metavar="N",
-        type=kind,
-        default=absent,
-        help="conversations that are answered at a time (default: what fits)",
-    )
+    add_max_num_seqs_flag(other)
     other.add_argument(
         "--time-out",
         metavar="S",

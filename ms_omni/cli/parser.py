@@ -64,6 +64,11 @@ def whole_number(low: int | None = None) -> Callable[[str], int]:
     return parse
 
 
+def whole_numbers(text: str) -> tuple[int, ...]:
+    """Type of a flag: numbers of at least 1 between commas, each once, in the given order."""
+    return tuple(dict.fromkeys(whole_number(1)(part.strip()) for part in text.split(",")))
+
+
 def decimal_number(above: float | None = None) -> Callable[[str], float]:
     """An argparse type: a finite float, greater than `above`."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 
-from ms_omni.cli.parser import decimal_number, one_of, whole_number
+from ms_omni.cli.parser import decimal_number, one_of, whole_number, whole_numbers
 
 USAGE = "ms-omni plan [--model instruct|thinking|captioner|DIR] [--cards 1,2,4,8] [--hardware NAME] [flags]"
 HELP = "memory and projected speed on so many cards, without loading the model"
@@ -22,11 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a released model by name (default instruct), a checkpoint directory, config.json, or built-in",
     )
     parser.add_argument(
-        "--cards", type=_counts, default=(1, 2, 4, 8), metavar="N,N", help="cards of a job (default 1,2,4,8)"
+        "--cards", type=whole_numbers, default=(1, 2, 4, 8), metavar="N,N", help="cards of a job (default 1,2,4,8)"
     )
     parser.add_argument(
         "--group-size",
-        type=_counts,
+        type=whole_numbers,
         default=(),
         metavar="G,G",
         help="cards that share one model (default: all of them)",
@@ -37,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--dtype", type=one_of(*DTYPES), default="auto", metavar="|".join(DTYPES), help="of weights and caches"
+    )
+    parser.add_argument(
+        "--batch", type=_batches, default=(), metavar="N,N", help="conversations at once, beside one (at most 32)"
     )
     parser.add_argument("--text-only", action="store_true", help="without the Talker, as without --audio-out")
     _add_workload(parser)
@@ -106,12 +109,17 @@ def _plan(args: argparse.Namespace):  # type: ignore[no-untyped-def]
         raise OmniError(f"--dtype {dtype} with --hardware cpu: MindSpore's CPU backend computes in float32 only")
     config = plan_config(args.model)
     planned = Planned(config, hardware, dtype, config.enable_audio_output and not args.text_only)
-    return make_plan(args.model, planned, workload, args.cards, args.parallel, args.group_size)
+    return make_plan(args.model, planned, workload, args.cards, args.parallel, args.group_size, args.batch)
 
 
-def _counts(text: str) -> tuple[int, ...]:
-    """Card counts, each once, in the given order."""
-    return tuple(dict.fromkeys(whole_number(1)(part.strip()) for part in text.split(",")))
+def _batches(text: str) -> tuple[int, ...]:
+    """Numbers of conversations at once, without the one that is always planned."""
+    from ms_omni.planning.memory import MOST_AT_ONCE
+
+    found = whole_numbers(text)
+    if max(found) > MOST_AT_ONCE:
+        raise argparse.ArgumentTypeError(f"{max(found)} conversations at once: at most {MOST_AT_ONCE}")
+    return tuple(size for size in found if size > 1)
 
 
 def _size(text: str) -> tuple[int, int]:

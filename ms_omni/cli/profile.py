@@ -6,11 +6,12 @@ import argparse
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ms_omni.cli.parser import print_note, whole_number
+from ms_omni.cli.parser import print_note, whole_number, whole_numbers
 from ms_omni.cli.settings import (
     CommandFlags,
     add_config_flag,
     add_decoding_flags,
+    add_max_num_seqs_flag,
     add_media_flags,
     add_speaker_flag,
     merge_settings,
@@ -22,7 +23,10 @@ if TYPE_CHECKING:  # these import numpy or pydantic, which --help need not wait 
     from ms_omni.cli.profile_job import ProfileJob
     from ms_omni.profiling.document import Profile
 
-USAGE = "ms-omni profile [--model DIR] [--workload NAME|FILE.yaml] [--compare mindone,fused] [--out DIR] [flags]"
+USAGE = (
+    "ms-omni profile [--model DIR] [--workload NAME|FILE.yaml] [--compare mindone,fused] [--batch 1,4,8] [--out DIR] "
+    "[flags]"
+)
 HELP = "measure stages, tokens/s, memory and collectives of answers"
 EXIT_SOME_SKIPPED = 1
 
@@ -34,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_media_flags(asked)
     add_decoding_flags(parser)
     other = parser.add_argument_group("reports and settings")
+    add_max_num_seqs_flag(other)
     _add_report_flags(other)
     add_config_flag(other)
 
@@ -51,6 +56,8 @@ def _add_workload_flags(group: Any) -> None:
         "mindone, fused, transformers in turn, which takes minutes; fused:ep is --parallel ep",
         type=_sides,
     )
+    add("--batch", "N,N", "conversations that are asked at once, a case for each number (default 1)",
+        type=whole_numbers)  # fmt: skip
     add("--repeats", "N", "measured answers of each side (default 3)", type=whole_number(1))
     add("--warm-up", "N", "answers before them, not counted (default 1)", type=whole_number(0))
     group.add_argument(

@@ -18,7 +18,7 @@ from ms_omni.config import ENGINES, PARALLEL_MODES, EngineConfig, SamplingParams
 from ms_omni.errors import OmniError, did_you_mean
 from ms_omni.inputs.conversation import load_conversation
 from ms_omni.profiling.task import TaskSettings
-from ms_omni.profiling.workload import DEFAULT, Recipe, read_workload
+from ms_omni.profiling.workload import DEFAULT, Recipe, in_batches, read_workload
 
 REPEATS, WARM_UP = 3, 1
 TRANSFORMERS = "transformers"
@@ -96,6 +96,7 @@ def _recipes(settings: dict[str, Any]) -> list[Recipe]:
         recipes.append(
             Recipe(name=Path(file).stem, origin=f"--conversation {file}", conversation=load_conversation(file))
         )
+    recipes = in_batches(recipes, settings["batch"]) if "batch" in settings else recipes
     seen: set[str] = set()
     for recipe in recipes:
         if recipe.name in seen:
@@ -147,8 +148,8 @@ def _side(name: str, engine: EngineConfig) -> EngineConfig | None:
     if parallel and parallel not in PARALLEL_MODES:
         guess = did_you_mean(parallel, PARALLEL_MODES)
         raise OmniError(f"--compare {name}: {parallel!r} is not allowed{guess}; expected {', '.join(PARALLEL_MODES)}")
-    cache = None if kind == "mindone" else engine.compile_cache
-    return replace(engine, engine=kind, parallel=parallel or engine.parallel, compile_cache=cache)
+    theirs = {"compile_cache": None, "max_num_seqs": None} if kind == "mindone" else {}
+    return replace(engine, engine=kind, parallel=parallel or engine.parallel, **theirs)
 
 
 def _reference_python(sampling: SamplingParams) -> str:

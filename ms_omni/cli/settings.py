@@ -150,6 +150,16 @@ def _add_output_flags(group: Any) -> None:
     add_config_flag(group)
 
 
+def add_max_num_seqs_flag(group: Any) -> None:
+    group.add_argument(
+        "--max-num-seqs",
+        metavar="N",
+        type=whole_number(1),
+        default=argparse.SUPPRESS,
+        help="conversations that are answered at a time (default: what fits)",
+    )
+
+
 def add_config_flag(group: Any) -> None:
     group.add_argument(
         "--config", metavar="FILE.yaml", default=argparse.SUPPRESS, help="any of these settings; the command line wins"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -102,14 +102,19 @@ def launch_counts() -> LaunchCounts:
     return LaunchCounts(json.loads(COUNTS_FILE.read_text(encoding="utf-8")))
 
 
-def thinker_token(text: Any, mode: str) -> Work:
-    """A greedy one; a call of the graph makes TOKENS_PER_CALL. text: the Thinker's text_config."""
+def thinker_token(text: Any, mode: str, batch: int = 1) -> Work:
+    """A greedy one of each of `batch` conversations. The host waits once for TOKENS_PER_CALL tokens of a conversation
+    that is alone, and for each token of several. Launches do not depend on `batch`. text: the Thinker's text_config."""
     layers = {"thinker": text.num_hidden_layers}
-    return launch_counts().work(mode, "thinker_call_greedy", layers, TOKENS_PER_CALL)
+    work = launch_counts().work(mode, "thinker_call_greedy", layers, TOKENS_PER_CALL)
+    if batch == 1:
+        return work
+    return replace(work, synchronisations=TOKENS_PER_CALL * work.synchronisations, copies=TOKENS_PER_CALL * work.copies)
 
 
 def talker_frame(talker: Any, mode: str) -> Work:
-    """A sampled one, as released: a step of the Talker and 16 of the code predictor. talker: talker_config."""
+    """A sampled one of each conversation, as released: a step of the Talker and 16 of the code predictor. talker:
+    talker_config."""
     layers = {
         "talker": talker.text_config.num_hidden_layers,
         "predictor": talker.code_predictor_config.num_hidden_layers,

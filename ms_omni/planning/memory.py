@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from ms_omni.bounds import BLOCK_SIZE, TOKENS_PER_CALL
+from ms_omni.bounds import BLOCK_SIZE, BUCKETS, TOKENS_PER_CALL
 from ms_omni.parallel.sizes import ModelSizes
 from ms_omni.parallel.table import check_world, shares_talker
 from ms_omni.planning.activations import Shape, stage_bytes
-from ms_omni.planning.hardware import DTYPE_BYTES, Hardware
+from ms_omni.planning.hardware import CPU, DTYPE_BYTES, Hardware
 from ms_omni.planning.weights import Counts, weight_bytes, weight_counts
 from ms_omni.planning.workload import MediaSizes, Workload, media_sizes
 from ms_omni.runtime.cache_sizes import config_row_bytes, num_blocks_of
@@ -19,6 +19,7 @@ from ms_omni.runtime.cache_sizes import config_row_bytes, num_blocks_of
 # zero3 holds a layer up to three times for a prompt: what was gathered, its matrices, and these packed for the
 # operators. (MindSpore's dry run asks for 2.7, docs/benchmarks/plan-memory.md.)
 GATHERED_LAYERS = 3
+MOST_AT_ONCE = BUCKETS[-1]
 
 
 @dataclass(frozen=True)
@@ -116,18 +117,35 @@ def layer_bytes(planned: Planned) -> float:
 
 
 def kv_cache_bytes(planned: Planned, workload: Workload, prompt: int, mode: str, cards: int) -> int:
-    """The blocks that one conversation is given: for its prompt and the most new tokens. The Talker reads about as many
-    tokens as the Thinker."""
+    """Blocks for `workload.batch` answers of the longest length, and one that belongs to nobody. The Talker reads about
+    as many tokens as the Thinker. The code predictor keeps a frame of each conversation, on a CPU in a cache."""
     ranks = cards if mode == "tp" else 1
-    rows = BLOCK_SIZE * num_blocks_of(prompt + workload.max_new_tokens + TOKENS_PER_CALL - 2)
+    rows = cache_rows(prompt, workload.max_new_tokens, workload.batch, TOKENS_PER_CALL)
     total = rows * config_row_bytes(planned.text_config, planned.itemsize, ranks)
     if planned.speak:
         talker = planned.config.talker_config
         shared = ranks if shares_talker(mode, cards, planned.sizes) else 1
-        rows = BLOCK_SIZE * num_blocks_of(prompt + workload.talker_max_new_tokens - 1)
+        rows = cache_rows(prompt, workload.talker_max_new_tokens, workload.batch, 1)
         total += rows * config_row_bytes(talker.text_config, planned.itemsize, shared)
-        total += 2 * talker.num_code_groups * config_row_bytes(talker.code_predictor_config, planned.itemsize)
+        if planned.hardware.device == CPU:
+            rows = (workload.batch + 1) * talker.num_code_groups
+            total += rows * config_row_bytes(talker.code_predictor_config, planned.itemsize)
     return total
+
+
+def cache_rows(prompt: int, max_new_tokens: int, batch: int, tokens_per_call: int) -> int:
+    """Of a paged cache, for so many answers at once: the last token is not read, but a call writes all of its rows."""
+    blocks = num_blocks_of(prompt + max_new_tokens - 1 + tokens_per_call - 1)
+    return (batch * blocks + 1) * BLOCK_SIZE
+
+
+def most_at_once(planned: Planned, workload: Workload, mode: str, cards: int) -> int:
+    """How many such conversations fit together, up to MOST_AT_ONCE; 0 if not even one does."""
+
+    def fits(batch: int) -> bool:
+        return plan_memory(planned, replace(workload, batch=batch), mode, cards).fits
+
+    return _largest(fits, MOST_AT_ONCE)
 
 
 def most_prompt_tokens(planned: Planned, workload: Workload, mode: str, cards: int) -> int:
@@ -138,8 +156,14 @@ def most_prompt_tokens(planned: Planned, workload: Workload, mode: str, cards: i
         text = replace(workload, prompt_tokens=max(1, tokens - media.prompt_tokens))
         return _plan(planned, text, media, mode, cards, weights).fits
 
-    low, high = 0, planned.text_config.max_position_embeddings
+    most = _largest(fits, planned.text_config.max_position_embeddings)
+    return most if most > media.prompt_tokens else 0
+
+
+def _largest(fits: Callable[[int], bool], high: int) -> int:
+    """The largest number up to `high` that fits, 0 if none does, where all below one that fits do too."""
+    low = 0
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if fits(middle) else (low, middle - 1)
-    return low if low > media.prompt_tokens else 0
+    return low

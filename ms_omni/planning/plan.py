@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ms_omni.errors import OmniError
 from ms_omni.parallel.table import MODES, check_world
 from ms_omni.planning.choose import choose
-from ms_omni.planning.memory import MemoryPlan, Planned, most_prompt_tokens, plan_memory
+from ms_omni.planning.memory import MemoryPlan, Planned, most_at_once, most_prompt_tokens, plan_memory
 from ms_omni.planning.replicas import Groups, best_groups, check_groups, of_replicas
 from ms_omni.planning.speed import SpeedPlan, StepTime, mindone_zero3, plan_speed
 from ms_omni.planning.workload import Workload
@@ -20,13 +20,25 @@ JSON_VERSION = 1
 
 
 @dataclass(frozen=True)
+class Batch:
+    """`size` conversations at once in one group."""
+
+    size: int
+    memory: MemoryPlan
+    speed: SpeedPlan
+
+
+@dataclass(frozen=True)
 class Row:
-    """One way to share the model, in so many groups. memory and speed: of one. most_prompt_tokens: 0 where the prompt's
-    media do not fit."""
+    """One way to share the model, in so many groups. memory and speed: of one group with one conversation. batches:
+    with several at once. most_prompt_tokens: 0 where the prompt's media do not fit. most_at_once: conversations that
+    fit together."""
 
     memory: MemoryPlan
     speed: SpeedPlan
+    batches: tuple[Batch, ...]
     most_prompt_tokens: int
+    most_at_once: int
     replicas: int
 
     @property
@@ -66,10 +78,11 @@ def make_plan(
     cards: Sequence[int],
     parallel: str,
     group_sizes: Sequence[int] = (),
+    batches: Sequence[int] = (),
 ) -> Plan:
     """cards: counts of all cards. parallel: one of PLAN_MODES. group_sizes: cards that share one model, all of them if
-    none is given. Raises OmniError for what cannot be planned; that a way does not fit is part of the plan, unless it
-    was left to `auto`."""
+    none is given. batches: numbers of conversations at once, planned beside one. Raises OmniError for what cannot be
+    planned; that a way does not fit is part of the plan, unless it was left to `auto`."""
     rows, choices, refused = [], [], []
     for count in cards:
         for size in group_sizes or (count,):
@@ -80,7 +93,7 @@ def make_plan(
                 refused.append(str(error))
                 continue
             flag = "--group-size" if group_sizes else "--cards"
-            found, impossible = _rows(planned, workload, count, size, parallel, flag)
+            found, impossible = _rows(planned, workload, count, size, parallel, flag, batches)
             rows += found
             refused += impossible
             choices.append(_choice(planned, workload, count, size, flag))
@@ -93,7 +106,13 @@ def make_plan(
 
 
 def _rows(
-    planned: Planned, workload: Workload, cards: int, group_size: int, parallel: str, flag: str
+    planned: Planned,
+    workload: Workload,
+    cards: int,
+    group_size: int,
+    parallel: str,
+    flag: str,
+    batches: Sequence[int],
 ) -> tuple[list[Row], list[str]]:
     """The ways to share a model in groups of this size, and those of all that are impossible."""
     rows, refused = [], []
@@ -105,7 +124,7 @@ def _rows(
                 raise
             refused.append(str(error))
             continue
-        rows.append(_row(planned, workload, mode, cards, 1 if mode == "none" else group_size))
+        rows.append(_row(planned, workload, mode, cards, 1 if mode == "none" else group_size, batches))
     return rows, refused
 
 
@@ -117,13 +136,20 @@ def _modes(planned: Planned, workload: Workload, cards: int, parallel: str, flag
     return (parallel,)
 
 
-def _row(planned: Planned, workload: Workload, mode: str, cards: int, group_size: int) -> Row:
+def _row(planned: Planned, workload: Workload, mode: str, cards: int, group_size: int, batches: Sequence[int]) -> Row:
     replicas = cards // group_size
     replica = of_replicas(planned, replicas)
-    memory = plan_memory(replica, workload, mode, group_size)
+
+    def batch(size: int) -> Batch:
+        memory = plan_memory(replica, replace(workload, batch=size), mode, group_size)
+        return Batch(size, memory, plan_speed(replica, memory.prompt_tokens, mode, group_size, size))
+
+    one = batch(1)
     return Row(
-        memory=memory,
-        speed=plan_speed(replica, memory.prompt_tokens, mode, group_size),
+        memory=one.memory,
+        speed=one.speed,
+        batches=tuple(batch(size) for size in batches),
+        most_at_once=most_at_once(replica, workload, mode, group_size),
         most_prompt_tokens=most_prompt_tokens(replica, workload, mode, group_size),
         replicas=replicas,
     )
@@ -183,11 +209,24 @@ def _row_json(row: Row) -> dict[str, Any]:
         "usable_bytes": round(memory.available),
         "fits": memory.fits,
         "most_prompt_tokens": row.most_prompt_tokens,
+        "most_conversations_at_once": row.most_at_once,
+        "batches": [_batch_json(batch) for batch in row.batches],
         "thinker": _step_json(row.speed.thinker),
         "talker": _step_json(row.speed.talker),
         "thinker_limit_tokens_per_s": row.speed.limit,
         "thinker_tokens_per_s_together_projected": row.replicas * row.speed.thinker.per_second,
         "talker_frames_per_s_together_projected": row.replicas * talker.per_second if talker else None,
+    }
+
+
+def _batch_json(batch: Batch) -> dict[str, Any]:
+    return {
+        "batch": batch.size,
+        "kv_cache_bytes": batch.memory.kv_cache,
+        "total_bytes": round(batch.memory.total),
+        "fits": batch.memory.fits,
+        "thinker": _step_json(batch.speed.thinker),
+        "talker": _step_json(batch.speed.talker),
     }
 
 

@@ -32,6 +32,8 @@ def write_report(plan: Plan, markdown: bool, out: TextIO) -> None:
     tables = [_memory(plan), _weights(plan), _speed(plan)]
     if any(row.replicas > 1 for row in plan.rows):
         tables.append(_together(plan))
+    if any(row.batches for row in plan.rows):
+        tables.append(_batches(plan))
     tables.append(_mindone(plan))
     if released_name(plan.model):
         tables.append(_published())
@@ -80,7 +82,7 @@ def _memory(plan: Plan) -> Table:
         title=f"Memory of a card, GB ({kind})",
         columns=(
             "cards", "groups", "parallel", "weights", "KV cache", "activations", "buffers, process", "total", "usable",
-            "fits", "most prompt tokens",
+            "fits", "most prompt tokens", "most at once",
         ),
         rows=tuple(_memory_row(row) for row in plan.rows),
     )  # fmt: skip
@@ -92,7 +94,7 @@ def _memory_row(row: Row) -> tuple[str, ...]:
     most = str(row.most_prompt_tokens) if row.most_prompt_tokens else "-"
     fits = "yes" if memory.fits else "no"
     amounts = (*values, memory.total, memory.available)
-    return (*_groups(row), *(_gb(value) for value in amounts), fits, most)
+    return (*_groups(row), *(_gb(value) for value in amounts), fits, most, str(row.most_at_once or "-"))
 
 
 def _weights(plan: Plan) -> Table:
@@ -132,13 +134,37 @@ def _together(plan: Plan) -> Table:
     return Table("All groups together, each with a conversation of its own, projected", columns, tuple(rows))
 
 
+def _batches(plan: Plan) -> Table:
+    rows = []
+    for row in plan.rows:
+        for size, memory, speed in ((1, row.memory, row.speed), *((b.size, b.memory, b.speed) for b in row.batches)):
+            tokens, gain = speed.thinker.per_second, speed.thinker.per_second / row.speed.thinker.per_second
+            frames = ("-", "-") if speed.talker is None else (_rate(speed.talker.per_second), _real_time(speed.talker))
+            fits = "yes" if memory.fits else "no"
+            each = _rate(tokens / size)
+            rows.append(
+                (*_groups(row), str(size), _gb(memory.kv_cache), fits, _rate(tokens), each, f"{gain:.1f}x", *frames)
+            )
+    columns = (
+        "cards", "groups", "parallel", "conversations", "KV cache, GB", "fits", "Thinker tokens/s", "each",
+        "of one alone", "Talker frames/s", "each, of real time",
+    )  # fmt: skip
+    title = "Conversations at once in one group, all of them together, projected, not measured"
+    return Table(title, columns, tuple(rows))
+
+
 def _step(step: StepTime) -> tuple[str, ...]:
     read, launch, collective = (f"{1e3 * seconds:.1f}" for seconds in (step.read_s, step.launch_s, step.collective_s))
     return (_rate(step.per_second), read, launch, f"{step.launches:.0f}", collective, f"{step.collectives:.0f}")
 
 
 def _talker(step: StepTime | None) -> tuple[str, str]:
-    return ("-", "-") if step is None else (_rate(step.per_second), f"{step.per_second / REAL_TIME_FRAMES:.1f}x")
+    return ("-", "-") if step is None else (_rate(step.per_second), _real_time(step))
+
+
+def _real_time(step: StepTime) -> str:
+    """How much faster than it is heard each conversation's speech is made."""
+    return f"{step.per_second / step.batch / REAL_TIME_FRAMES:.1f}x"
 
 
 def _mindone(plan: Plan) -> Table:
@@ -198,7 +224,12 @@ def _assumptions(plan: Plan) -> Iterator[str]:
         yield "as many launches on a CPU as on a card"
     else:
         yield "a legacy operator costs no more than others; more than two ranks launch as much as two"
-    yield "GB are 1e9 bytes; a card is the one of the group that stores most; a group's cards answer one conversation"
+    yield "GB are 1e9 bytes; a card is the one of the group that stores most; its group answers the same conversations"
+    if any(row.batches for row in plan.rows):
+        yield (
+            "several conversations: as many launches as one (counted for rows of a step); tokens choose experts "
+            "independently, each expert alike; ep: the card with most of one token's experts has most of every token's"
+        )
     if plan.planned.hardware.device == CPU:
         yield "groups on a CPU share its memory and bandwidth"
     else:

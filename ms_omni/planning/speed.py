@@ -1,5 +1,5 @@
-"""Projected decoding speed: bytes read at a share of the bandwidth, launches, collectives. Arithmetic for a context of
-the prompt's length; no figure of it was measured on a card."""
+"""Projected decoding speed: bytes read at a share of the bandwidth, launches, collectives. Arithmetic for conversations
+with a context of the prompt's length each; no figure of it was measured on a card."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ REAL_TIME_FRAMES = 12.5
 
 @dataclass(frozen=True)
 class StepTime:
-    """Seconds of one Thinker token or one Talker frame, and what they are spent on. Weights and launches overlap in no
-    way here, which is pessimistic; collectives wait for neither, which is not. launch_s: of launches and
-    synchronisations. What a call does for several tokens is shared out among them."""
+    """Seconds of one step, a Thinker token or a Talker frame of each of `batch` conversations, and what they are spent
+    on. Weights and launches overlap in no way here, which is pessimistic; collectives wait for neither, which is not.
+    launch_s: of launches and synchronisations. What a call does for several tokens is shared out among them."""
 
     read_s: float
     launch_s: float
@@ -30,6 +30,7 @@ class StepTime:
     synchronisations: float
     collectives: float
     collective_bytes: float
+    batch: int = 1
 
     @property
     def total_s(self) -> float:
@@ -37,35 +38,44 @@ class StepTime:
 
     @property
     def per_second(self) -> float:
-        return 1 / self.total_s
+        """Tokens or frames of all conversations together."""
+        return self.batch / self.total_s
 
 
 @dataclass(frozen=True)
 class SpeedPlan:
-    """talker: of one frame, None without a Talker. limit: Thinker tokens a second if weights were read at the full
-    bandwidth and nothing else took time."""
+    """talker: None without a Talker. limit: Thinker tokens a second if weights were read at the full bandwidth and
+    nothing else took time."""
 
     thinker: StepTime
     talker: StepTime | None
     limit: float
 
 
-def plan_speed(planned: Planned, context: int, mode: str, cards: int) -> SpeedPlan:
-    """context: tokens in the cache. Raises OmniError for a mode that cannot share this model between so many cards."""
+def plan_speed(planned: Planned, context: int, mode: str, cards: int, batch: int = 1) -> SpeedPlan:
+    """context: tokens in the cache of each of `batch` conversations. Raises OmniError for a mode that cannot share this
+    model between so many cards."""
     check_world(mode, cards, planned.sizes)
-    read = thinker_read_bytes(planned, context, mode, cards)
-    talker = _talker(planned, context, mode, cards) if planned.speak else None
-    return SpeedPlan(_thinker(planned, read, mode, cards), talker, planned.hardware.bandwidth / read)
+    read = thinker_read_bytes(planned, context, mode, cards, batch)
+    talker = _talker(planned, context, mode, cards, batch) if planned.speak else None
+    limit = batch * planned.hardware.bandwidth / read
+    return SpeedPlan(_thinker(planned, read, mode, cards, batch), talker, limit)
 
 
-def thinker_read_bytes(planned: Planned, context: int, mode: str, cards: int) -> float:
-    """Bytes that the busiest card reads for one token: attention, router, chosen experts, head, cache."""
+def thinker_read_bytes(planned: Planned, context: int, mode: str, cards: int, batch: int = 1) -> float:
+    """Bytes that the busiest card reads for one token of each conversation: attention, router, chosen experts and head
+    once for all of them, a cache for each."""
     text, (split, held) = planned.text_config, _shares(mode, cards)
     layer = _attention(text) / split + text.num_experts * text.hidden_size
-    layer += _experts_read(text, mode, cards) * 3 * text.hidden_size * text.moe_intermediate_size
+    layer += _experts_read(text, mode, cards, batch) * 3 * text.hidden_size * text.moe_intermediate_size
     head = text.vocab_size * text.hidden_size / held
-    cache = 2 * context * max(text.num_key_value_heads / split, 1) * text.head_dim
+    cache = 2 * batch * context * max(text.num_key_value_heads / split, 1) * text.head_dim
     return (text.num_hidden_layers * (layer + cache) + head) * planned.itemsize
+
+
+def distinct_experts(num_chosen: float, num_experts: float, batch: int) -> float:
+    """How many of `num_experts` at least one of `batch` tokens chooses, each of them `num_chosen`, all alike."""
+    return num_experts * (1 - (1 - num_chosen / num_experts) ** batch)
 
 
 def busiest_share(num_chosen: int, cards: int) -> float:
@@ -108,45 +118,45 @@ def _eager(hardware: Hardware, counts: EagerCounts, read: float, cards: int) -> 
     )
 
 
-def _thinker(planned: Planned, read: float, mode: str, cards: int) -> StepTime:
+def _thinker(planned: Planned, read: float, mode: str, cards: int, batch: int) -> StepTime:
     text = planned.text_config
     mode, moved = mode if cards > 1 else "none", 0.0
-    row = text.hidden_size * planned.itemsize
+    row = batch * text.hidden_size * planned.itemsize
     if mode == "ep":  # what the experts of a layer add
         moved = text.num_hidden_layers * row
     elif mode == "tp":  # what attention and experts add, the embedding, the logits
-        moved = (2 * text.num_hidden_layers + 1) * row + text.vocab_size * planned.itemsize
+        moved = (2 * text.num_hidden_layers + 1) * row + batch * text.vocab_size * planned.itemsize
     elif mode == "zero3":
         expert = 3 * text.hidden_size * text.moe_intermediate_size
-        layer = _attention(text) + text.num_experts_per_tok * expert
+        layer = _attention(text) + min(batch * text.num_experts_per_tok, text.num_experts) * expert
         moved = text.num_hidden_layers * layer * planned.itemsize * (cards - 1) / cards
         read += 2 * moved  # what is gathered is written to memory, and read when it is laid in place
-    return _step(planned.hardware, read, thinker_token(text, mode), moved, cards)
+    return _step(planned.hardware, read, thinker_token(text, mode, batch), moved, cards, batch)
 
 
-def _talker(planned: Planned, context: int, mode: str, cards: int) -> StepTime:
+def _talker(planned: Planned, context: int, mode: str, cards: int, batch: int) -> StepTime:
     talker = planned.config.talker_config
     text = talker.text_config
     is_shared = cards > 1 and shares_talker(mode, cards, planned.sizes)
     ep, tp = (cards if is_shared and mode == m else 1 for m in ("ep", "tp"))
-    read, moved = _talker_read(planned, context, ep, tp), 0.0
+    read, moved = _talker_read(planned, context, ep, tp, batch), 0.0
     if cards == 1 or (mode != "zero3" and not is_shared):
         mode = "none"
     if mode in ("ep", "tp"):
-        moved = (1 if mode == "ep" else 2) * text.num_hidden_layers * text.hidden_size * planned.itemsize
+        moved = (1 if mode == "ep" else 2) * text.num_hidden_layers * batch * text.hidden_size * planned.itemsize
     elif mode == "zero3":
-        moved = _talker_weights(talker) * planned.itemsize * (cards - 1) / cards
+        moved = _talker_weights(talker, batch) * planned.itemsize * (cards - 1) / cards
         read += 2 * moved
-    return _step(planned.hardware, read, talker_frame(talker, mode), moved, cards)
+    return _step(planned.hardware, read, talker_frame(talker, mode), moved, cards, batch)
 
 
-def _talker_weights(talker: Any) -> float:
+def _talker_weights(talker: Any, batch: int) -> float:
     """Values of the layers of a frame: the Talker's with the chosen experts, the code predictor's once, though it
     takes 16 steps (equal gathers of a graph are joined)."""
     text, predictor = talker.text_config, talker.code_predictor_config
     expert = 3 * text.hidden_size * text.moe_intermediate_size
     shared = 3 * text.hidden_size * text.shared_expert_intermediate_size
-    layer = _attention(text) + text.num_experts_per_tok * expert + shared
+    layer = _attention(text) + min(batch * text.num_experts_per_tok, text.num_experts) * expert + shared
     return text.num_hidden_layers * layer + predictor.num_hidden_layers * _dense_layer(predictor)
 
 
@@ -154,20 +164,22 @@ def _dense_layer(predictor: Any) -> float:
     return _attention(predictor) + 3 * predictor.hidden_size * predictor.intermediate_size
 
 
-def _talker_read(planned: Planned, context: int, ep: int, tp: int) -> float:
-    """Bytes of one frame: the Talker's step, and 16 of the code predictor with a head for each code but the first."""
+def _talker_read(planned: Planned, context: int, ep: int, tp: int, batch: int = 1) -> float:
+    """Bytes of a frame of each conversation: the Talker's step, and 16 of the code predictor with a head for each code
+    but the first."""
     talker = planned.config.talker_config
     text, predictor, hidden = talker.text_config, talker.code_predictor_config, talker.text_config.hidden_size
     expert = 3 * hidden * text.moe_intermediate_size / tp
-    layer = _attention(text) / tp + text.num_experts * hidden + busiest_share(text.num_experts_per_tok, ep) * expert
+    chosen = distinct_experts(busiest_share(text.num_experts_per_tok, ep), text.num_experts / ep, batch)
+    layer = _attention(text) / tp + text.num_experts * hidden + chosen * expert
     layer += 3 * hidden * text.shared_expert_intermediate_size / tp
-    layer += 2 * context * max(text.num_key_value_heads / tp, 1) * text.head_dim
+    layer += 2 * batch * context * max(text.num_key_value_heads / tp, 1) * text.head_dim
     dense = talker.num_code_groups * predictor.num_hidden_layers * _dense_layer(predictor)
     heads = text.vocab_size * hidden + (talker.num_code_groups - 1) * predictor.vocab_size * predictor.hidden_size
     return (text.num_hidden_layers * layer + dense + heads) * planned.itemsize
 
 
-def _step(hardware: Hardware, read: float, work: Work, moved: float, cards: int) -> StepTime:
+def _step(hardware: Hardware, read: float, work: Work, moved: float, cards: int, batch: int) -> StepTime:
     collective_s = work.collectives * hardware.collective_s
     return StepTime(
         read_s=read / (hardware.bandwidth * hardware.efficiency),
@@ -177,6 +189,7 @@ def _step(hardware: Hardware, read: float, work: Work, moved: float, cards: int)
         synchronisations=work.synchronisations,
         collectives=work.collectives,
         collective_bytes=moved,
+        batch=batch,
     )
 
 
@@ -185,10 +198,11 @@ def _shares(mode: str, cards: int) -> tuple[int, int]:
     return (cards, cards) if mode == "tp" else (1, cards if mode == "zero3" else 1)
 
 
-def _experts_read(text: Any, mode: str, cards: int) -> float:
+def _experts_read(text: Any, mode: str, cards: int, batch: int) -> float:
+    """In whole experts. ep: as if the card that has most of one token's had most of every token's."""
     if mode == "ep":
-        return busiest_share(text.num_experts_per_tok, cards)
-    return text.num_experts_per_tok / (cards if mode == "tp" else 1)
+        return distinct_experts(busiest_share(text.num_experts_per_tok, cards), text.num_experts / cards, batch)
+    return distinct_experts(text.num_experts_per_tok, text.num_experts, batch) / (cards if mode == "tp" else 1)
 
 
 def _attention(text: Any) -> float:

@@ -24,7 +24,7 @@ FILE_FPS = 30.0
 class Workload:
     """prompt_tokens: of text, with the chat template's. images: (width, height) of each picture. video_size: (width,
     height) of the file. use_audio_in_video: the video's sound is heard too. max_new_tokens, talker_max_new_tokens: the
-    longest answer and speech, one Talker token for each frame of 80 ms."""
+    longest answer and speech, one Talker token for each frame of 80 ms. batch: as many such conversations at once."""
 
     prompt_tokens: int = 64
     images: tuple[tuple[int, int], ...] = ()
@@ -35,9 +35,10 @@ class Workload:
     use_audio_in_video: bool = False
     max_new_tokens: int = 1024
     talker_max_new_tokens: int = 4096
+    batch: int = 1
 
     def __post_init__(self) -> None:
-        for name, least in (("prompt_tokens", 1), ("max_new_tokens", 1), ("talker_max_new_tokens", 1)):
+        for name, least in (("prompt_tokens", 1), ("max_new_tokens", 1), ("talker_max_new_tokens", 1), ("batch", 1)):
             _check(name, getattr(self, name), getattr(self, name) >= least, f"at least {least}")
         for name in ("audio_seconds", "video_seconds"):
             value = getattr(self, name)

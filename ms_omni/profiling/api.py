@@ -17,7 +17,7 @@ from ms_omni.profiling.measure import Measurement
 from ms_omni.profiling.sides import EngineSide
 from ms_omni.profiling.synthetic_media import MediaMaker
 from ms_omni.profiling.task import Task, TaskSettings, make_task
-from ms_omni.profiling.workload import read_workload
+from ms_omni.profiling.workload import in_batches, read_workload
 from ms_omni.scheduling.request import Progress
 
 GREEDY = SamplingParams(thinker_temperature=0.0, talker_temperature=0.0)
@@ -27,6 +27,7 @@ def profile(
     engines: OmniEngine | Mapping[str, OmniEngine],
     workloads: Sequence[str] = ("text",),
     *,
+    batches: Sequence[int] | None = None,
     sampling: SamplingParams = GREEDY,
     speech: bool | None = None,
     repeats: int = 3,
@@ -35,12 +36,15 @@ def profile(
 ) -> Profile:
     """Measures one engine, or several of one checkpoint against each other, in this process.
 
-    workloads: names of configs/workloads, or YAML files. sampling: lengths that it leaves open are each workload's;
+    workloads: names of configs/workloads, or YAML files. batches: how many conversations are asked at once, a case for
+    each; None: what the workloads say, one. sampling: lengths that it leaves open are each workload's;
     always to the maximum. speech: whether answers are spoken, whatever the workloads say. progress: called with (case
     and engine, answers done, answers in all). An interrupt (KeyboardInterrupt) gives what was finished, with complete
     False, and raises where that is nothing. Under msrun every rank calls this, and all have the same result.
     Raises OmniError for a workload that is not known, and when nothing could be measured."""
     named = engines if isinstance(engines, Mapping) else {"engine": engines}
+    recipes = [recipe for name in workloads for recipe in read_workload(name)]
+    recipes = recipes if batches is None else in_batches(recipes, batches)
     sides = [EngineSide.of(name, engine) for name, engine in named.items()]
     engine = sides[0].engine
     settings = _settings(sampling, speech if engine.has_talker else False, engine)
@@ -49,7 +53,7 @@ def profile(
     complete = True
     with tempfile.TemporaryDirectory(prefix="ms-omni-") as directory:
         media, tokenizer = MediaMaker(directory), engine.processor.tokenizer
-        for recipe in [recipe for name in workloads for recipe in read_workload(name)]:
+        for recipe in recipes:
             task = make_task(recipe, settings, media, lambda text: len(tokenizer.encode(text)))
             measurement = Measurement(sides, task, repeats, warm_up, progress=_of_case(task, progress))
             try:
@@ -81,6 +85,7 @@ def case_of(task: Task, measurement: Measurement) -> Case:
         thinker_max_new_tokens=sampling.thinker_max_new_tokens or 0,
         talker_max_new_tokens=(sampling.talker_max_new_tokens or 0) if task.speech else 0,
         speech=task.speech,
+        batch_size=task.batch_size,
         media=list(task.media),
     )
     return Case(workload=workload, runs=measurement.runs, ratios=measurement.ratios)

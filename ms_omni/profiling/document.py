@@ -26,10 +26,20 @@ STAGES = (
 OTHER = "other"
 MARKS = ("thinker_tokens", "talker_frames", "audio_samples")
 
-# name -> (what it is, unit, whether more is better; None: neither). Of one repeat; a run has their medians.
+# Of conversations that are asked at once, and of one that is asked alone
+OF_SEVERAL = ("queue_s", "queue_worst_s", "ttft_worst_s", "thinker_rows", "talker_rows", "first_audio_worst_s")
+OF_ONE = ("tpot_median_ms", "tpot_p90_ms")
+
+# name -> (what it is, unit, whether more is better; None: neither). Of one repeat; a run has their medians. Where several
+# conversations are asked at once, what is made is counted for all of them together, and a time is the median over them
+# but for wall_s, from the question to the end of the last answer.
 FIGURES: dict[str, tuple[str, str, bool | None]] = {
     "wall_s": ("whole answer", "s", False),
+    "answers_per_s": ("answers of all conversations", "1/s", True),
+    "queue_s": ("waiting for its turn", "s", False),
+    "queue_worst_s": ("waiting for its turn, the longest", "s", False),
     "ttft_s": ("time to first token, from the question", "s", False),
+    "ttft_worst_s": ("time to first token, the longest", "s", False),
     "tpot_median_ms": ("time per output token, median", "ms", False),
     "tpot_p90_ms": ("time per output token, 90th percentile", "ms", False),
     "thinker_prefill_tokens_per_s": ("Thinker prefill: prompt tokens", "tokens/s", True),
@@ -37,7 +47,10 @@ FIGURES: dict[str, tuple[str, str, bool | None]] = {
     "thinker_tokens_per_s": ("Thinker: new tokens over prefill and decode", "tokens/s", True),
     "talker_frames_per_s": ("Talker decode with code predictor", "frames/s", True),
     "talker_tokens_per_s": ("Talker decode, all codes of a frame", "tokens/s", True),
+    "thinker_rows": ("conversations of a Thinker step, mean", "rows", None),
+    "talker_rows": ("conversations of a frame's step, mean", "rows", None),
     "first_audio_s": ("time to first audio, from the question", "s", False),
+    "first_audio_worst_s": ("time to first audio, the longest", "s", False),
     "audio_s": ("speech made", "s", None),
     "speech_compute_s": ("Talker and Code2Wav together", "s", False),
     "real_time_factor": ("seconds of computing a second of speech, Talker and Code2Wav", "s/s", False),
@@ -61,20 +74,23 @@ class _Part(BaseModel):
 
 
 class Span(_Part):
-    """One stretch of a stage, seconds from the question; `depth` counts the spans around it."""
+    """One stretch of a stage, seconds from the question; `depth` counts the spans of its thread around it."""
 
     stage: str
     start_s: float
     end_s: float
     depth: int = 0
+    thread: int = 0
 
 
 class Repeat(_Part):
-    """One measured answer. stages_s: own seconds of each stage that occurred. other_s: wall_s less all of them.
+    """One measured answer, or the `answers` to conversations that were asked at once. stages_s: own seconds of each stage
+    that occurred; media and processor count only while nothing else is done. other_s: wall_s less all of them.
     marks: for each of MARKS that occurred, (seconds from the question, how many more). figures: of FIGURES. counts: by
     stage, what profiling.counters counted in it: host_syncs, operators, collectives by kind and their bytes."""
 
     round: int
+    answers: int = 1
     wall_s: float
     stages_s: dict[str, float]
     other_s: float
@@ -147,7 +163,7 @@ class Ratio(_Part):
 
 class Workload(_Part):
     """What was asked. digest: of everything that decides the work; two profiles compare only if it is equal. Counts
-    are of the prompt that the processor made."""
+    are of the prompt that the processor made, of one conversation. batch_size: conversations that are asked at once."""
 
     name: str
     digest: str

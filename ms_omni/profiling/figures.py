@@ -4,60 +4,22 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 
 from ms_omni.outputs import SAMPLE_RATE
 from ms_omni.profiling.counters import COLLECTIVE_BYTES, COLLECTIVES, HOST_SYNCS, OPERATORS
-from ms_omni.profiling.document import FIGURES, MARKS, Ratio, Repeat, Span, Spread
+from ms_omni.profiling.document import FIGURES, Ratio, Repeat, Spread
+from ms_omni.profiling.measured import FRAMES, SAMPLES, TOKENS, Measured, made
 
-TOKENS, FRAMES, SAMPLES = MARKS
 _THINKING = ("thinker_prefill", "thinker_decode")
 _SPEAKING = ("talker_decode", "code_predictor")
 _SPEECH = ("talker_prefill", *_SPEAKING, "code2wav")
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One answer of one side. stages_s, counts: of each stage that occurred, its own (see Repeat). prompt: tokens by
-    the names of outputs.Usage. num_code_groups: codes of a frame. digest: of token ids and codes. reads_bytes: what
-    decoding a Thinker token reads, `bandwidth` bytes a second at most; None where nobody knows."""
-
-    wall_s: float
-    stages_s: Mapping[str, float]
-    marks: Mapping[str, Sequence[tuple[float, int]]]
-    prompt: Mapping[str, int]
-    spans: Sequence[Span] = ()
-    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    num_code_groups: int = 16
-    digest: str = ""
-    peak_host_bytes: int | None = None
-    peak_device_bytes: int | None = None
-    energy_j: float | None = None
-    reads_bytes: float | None = None
-    bandwidth: float | None = None
-
-    def seconds(self, *stages: str) -> float:
-        """Own seconds of these stages together."""
-        return sum(self.stages_s.get(stage, 0.0) for stage in stages)
-
-
-def made(answer: Measured | Repeat, mark: str) -> int:
-    """How many of `mark` the answer has."""
-    return sum(count for _, count in answer.marks.get(mark, ()))
-
-
-def split_predictor(measured: Measured, share: float) -> Measured:
-    """The same, with `share` of the Talker's decoding counted as the code predictor's: for a graph that holds both."""
-    stages, whole = dict(measured.stages_s), measured.seconds("talker_decode")
-    if whole:
-        stages |= {"talker_decode": whole * (1 - share), "code_predictor": whole * share}
-    return replace(measured, stages_s=stages)
 
 
 def as_repeat(measured: Measured, number: int) -> Repeat:
     """For the document. number: of the round."""
     return Repeat(
         round=number,
+        answers=measured.answers,
         wall_s=measured.wall_s,
         stages_s=dict(measured.stages_s),
         other_s=measured.wall_s - sum(measured.stages_s.values()),
@@ -71,28 +33,28 @@ def as_repeat(measured: Measured, number: int) -> Repeat:
 def figures(measured: Measured) -> dict[str, float]:
     """Those of FIGURES that can be told. What is divided by nothing, or was not measured, is absent."""
     tokens, frames = made(measured, TOKENS), made(measured, FRAMES)
-    audio_s = made(measured, SAMPLES) / SAMPLE_RATE
-    each = seconds_a_token(measured)
+    audio_s, answers = made(measured, SAMPLES) / SAMPLE_RATE, measured.answers
+    each = seconds_a_token(measured) if answers == 1 else []
     decode_s, speaking_s = measured.seconds("thinker_decode"), measured.seconds(*_SPEAKING)
     speech_s = measured.seconds(*_SPEECH) or None
     found: dict[str, float | None] = {
         "wall_s": measured.wall_s,
-        "ttft_s": _first(measured, TOKENS),
+        "answers_per_s": _per(answers, measured.wall_s),
+        **_waiting(measured),
         "tpot_median_ms": 1e3 * percentile(each, 50) if each else None,
         "tpot_p90_ms": 1e3 * percentile(each, 90) if each else None,
-        "thinker_prefill_tokens_per_s": _per(measured.prompt["prompt_tokens"], measured.seconds("thinker_prefill")),
-        "thinker_decode_tokens_per_s": _per(tokens - 1, decode_s),
+        "thinker_prefill_tokens_per_s": _per(_prompt_tokens(measured), measured.seconds("thinker_prefill")),
+        "thinker_decode_tokens_per_s": _per(tokens - answers, decode_s),
         "thinker_tokens_per_s": _per(tokens, measured.seconds(*_THINKING)),
         "talker_frames_per_s": _per(frames, speaking_s),
         "talker_tokens_per_s": _per(frames * measured.num_code_groups, speaking_s),
-        "first_audio_s": _first(measured, SAMPLES),
         "audio_s": audio_s or None,
         "speech_compute_s": speech_s,
         "real_time_factor": _per(speech_s, audio_s),
         "peak_host_bytes": measured.peak_host_bytes,
         "peak_device_bytes": measured.peak_device_bytes,
         "energy_j": measured.energy_j,
-        "bandwidth_share": _bandwidth_share(measured, tokens - 1, decode_s),
+        "bandwidth_share": _bandwidth_share(measured, tokens - answers, decode_s),
     }
     for unit, counted in (("thinker_token", per_token(measured)), ("talker_frame", per_frame(measured))):
         if counted:
@@ -105,7 +67,7 @@ def figures(measured: Measured) -> dict[str, float]:
 
 def per_token(answer: Measured | Repeat) -> dict[str, float]:
     """What was counted while the Thinker decoded, for each new token but the first. Operators only of graphs."""
-    return _counted(answer, ("thinker_decode",), made(answer, TOKENS) - 1)
+    return _counted(answer, ("thinker_decode",), made(answer, TOKENS) - answer.answers)
 
 
 def per_frame(answer: Measured | Repeat) -> dict[str, float]:
@@ -185,9 +147,28 @@ def _less(mine: float, base: float) -> float:
     return base / mine
 
 
-def _first(measured: Measured, mark: str) -> float | None:
-    events = measured.marks.get(mark)
-    return events[0][0] if events else None
+def _waiting(measured: Measured) -> dict[str, float | None]:
+    """Seconds until something comes; of several conversations the median and the longest, and how many share a step."""
+    if not measured.waits:
+        firsts = {name: measured.marks.get(mark) for name, mark in (("ttft_s", TOKENS), ("first_audio_s", SAMPLES))}
+        return {name: events[0][0] if events else None for name, events in firsts.items()}
+    found: dict[str, float | None] = {
+        "thinker_rows": measured.rows(TOKENS, "thinker_decode"),
+        "talker_rows": measured.rows(FRAMES, "talker_decode") if made(measured, FRAMES) else None,
+    }
+    for name, several in (
+        ("queue", [waits.queue_s for waits in measured.waits]),
+        ("ttft", [waits.first_token_s for waits in measured.waits]),
+        ("first_audio", [waits.first_audio_s for waits in measured.waits if waits.first_audio_s is not None]),
+    ):
+        if several:
+            found |= {f"{name}_s": statistics.median(several), f"{name}_worst_s": max(several)}
+    return found
+
+
+def _prompt_tokens(measured: Measured) -> int:
+    """Of all prompts."""
+    return measured.prompt["prompt_tokens"] if measured.prompt_tokens is None else measured.prompt_tokens
 
 
 def _per(amount: float | None, divisor: float) -> float | None:
@@ -197,4 +178,5 @@ def _per(amount: float | None, divisor: float) -> float | None:
 def _bandwidth_share(measured: Measured, tokens: int, decode_s: float) -> float | None:
     if measured.reads_bytes is None or measured.bandwidth is None:
         return None
-    return _per(tokens * measured.reads_bytes / measured.bandwidth, decode_s)
+    rows = measured.rows(TOKENS, "thinker_decode") if measured.waits else 1.0
+    return _per(tokens / rows * measured.reads_bytes / measured.bandwidth, decode_s) if rows else None

@@ -11,15 +11,8 @@ from ms_omni.config import ENGINES
 from ms_omni.errors import OmniError
 from ms_omni.profiling.crew import Crew
 from ms_omni.profiling.document import OTHER, Rank, Ratio, Repeat, Run
-from ms_omni.profiling.figures import (
-    Measured,
-    as_repeat,
-    per_frame,
-    per_token,
-    ratios,
-    split_predictor,
-    spreads,
-)
+from ms_omni.profiling.figures import as_repeat, per_frame, per_token, ratios, spreads
+from ms_omni.profiling.measured import Measured, split_predictor
 from ms_omni.profiling.sides import Side
 from ms_omni.profiling.task import Task
 from ms_omni.scheduling.request import Progress
@@ -207,6 +200,12 @@ def _notes(record: _Record) -> list[str]:
     if record.share is not None:
         share = f"{100 * record.share:.0f} %"
         notes.append(f"code predictor: {share} of a frame, probed: both parts of the graph timed alone")
+    first, repeats = record.first, record.repeats
+    if first is not None and first.answers > first.at_a_time:
+        few = "answers one conversation at a time" if first.at_a_time == 1 else f"answers {first.at_a_time} at a time"
+        notes.append(f"{first.answers} conversations asked at once; {few}, the others wait")
+    if first is not None and first.answers > 1 and any(repeat.stages_s.get("compile") for repeat in repeats):
+        notes.append("a graph was compiled within a repeat, whose whole time that lengthens; more --warm-up helps")
     if len(set(record.digests)) > 1:
         notes.append("the repeats did not all give the same answer")
     return notes

@@ -13,11 +13,12 @@ def predictor_share(
     talker: Any, synchronize: Callable[[], object], clock: Callable[[], float] = time.perf_counter
 ) -> float | None:
     """Least seconds of the code predictor alone over those of it and of the Talker's own step alone, FRAMES times in
-    turn; None before a frame was made. Both do the same work every time: what takes longer than the least is the
-    machine's doing. talker: a FusedTalker, between two answers: what its caches hold is lost."""
+    turn, for as many conversations as shared the last frame; None before a frame was made. Both do the same work every
+    time: what takes longer than the least is the machine's doing. talker: a FusedTalker of an engine that answers
+    nobody: the last frame's place in the cache, which belongs to no conversation any more, is written again."""
     if talker.last is None:
         return None
-    predictor, backbone = _least_seconds(_parts(talker, *talker.last), synchronize, clock)
+    predictor, backbone = _least_seconds(_parts(*talker.last), synchronize, clock)
     return predictor / (predictor + backbone)
 
 
@@ -36,33 +37,28 @@ def _least_seconds(
     return [min(seconds) for seconds in taken]
 
 
-def _parts(talker: Any, graph: Any, settings: Any) -> tuple[Callable[[], Any], Callable[[], Any]]:
-    """The code predictor of a frame, and the Talker's step; each waits for what it made, as decoding does."""
-    import numpy as np
+def _parts(graph: Any, arguments: Sequence[Any]) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """The code predictor of a frame, and the Talker's step; each waits for what it made, as decoding does. graph: a
+    TalkerGraph. arguments: of its `step`."""
     from mindspore import Tensor, ops
 
-    from ms_omni.runtime.cache_pool import places, sequence_blocks
     from ms_omni.runtime.graph_cache import compiled
+
+    hidden, token, seen, text, lengths, rope_positions, tables, uniform, *settings = arguments
+    num_first = len(settings) - 3  # those of the code predictor come last
 
     def predict(*arguments: Any) -> Any:
         total, codes = graph.predict(*arguments)
         return total, ops.concat(codes, 0)
 
     def step(
-        x: Tensor, batch_valid_length: Tensor, rope_position: Tensor, table: Tensor, seen: Tensor, *choice: Tensor
+        x: Tensor, batch_valid_length: Tensor, rope_positions: Tensor, tables: Tensor, seen: Tensor, *choice: Tensor
     ) -> Any:
-        x, gathered = graph.talker.gather_before(x)
-        hidden, _ = graph.talker.decode(x, rope_position, batch_valid_length, table, gathered)
+        hidden, _ = graph.talker.decode(x, rope_positions, batch_valid_length, tables)
         return graph.choose(hidden, seen, *choice)
 
     predictor = compiled(predict, graph.ops.JIT_OPTIONS, None, "code predictor alone")
     backbone = compiled(step, graph.ops.JIT_OPTIONS, None, "Talker's step alone")
-    hidden = Tensor(np.zeros((1, talker.decoder.spec.hidden_size), np.float32)).astype(talker.decoder.dtype)
-    token = Tensor(np.zeros(1, np.int32))
-    seen = Tensor(np.zeros((1, talker.config.text_config.vocab_size), np.float32))
-    uniform = Tensor(np.full((talker.config.num_code_groups, 1), 0.5, np.float32))
-    blocks = sequence_blocks(graph.talker.cache)
-    last = places(len(blocks) * graph.talker.cache.block_size - 1, 0, blocks)
-    residual = hidden, token, hidden, last[2], uniform, *settings.predictor.tensors
-    first = hidden, *last, seen, uniform[0], *settings.first_code
+    residual = hidden, token, text, tables, uniform, *settings[num_first:]
+    first = hidden, lengths, rope_positions, tables, seen, uniform[0], *settings[:num_first]
     return lambda: predictor(*residual)[1].asnumpy(), lambda: backbone(*first)[0].asnumpy()

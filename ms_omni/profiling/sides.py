@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -17,7 +17,7 @@ from ms_omni.profiling.clock import WALL, StageClock
 from ms_omni.profiling.counters import Counters, resolved
 from ms_omni.profiling.crew import Crew
 from ms_omni.profiling.document import OTHER
-from ms_omni.profiling.figures import TOKENS, Measured, made
+from ms_omni.profiling.measured import TOKENS, Measured, Waits, joined_digest, made
 from ms_omni.profiling.memory import PeakMemory
 from ms_omni.profiling.probe import predictor_share
 from ms_omni.profiling.roofline import device_bandwidth, thinker_reads
@@ -47,7 +47,8 @@ class Side(Protocol):
     crew: Crew
 
     def answer(self, task: Task) -> Measured:
-        """One answer, from the question to the last sample. Raises OmniError for a task that does not fit."""
+        """One answer, or those to all questions of the task, which are asked at once: from the question to the last
+        sample. Raises OmniError for a task that does not fit."""
 
     def predictor_share(self) -> float | None:
         """Of the Talker's decoding after an answer that spoke, the part that is the code predictor's; None where the
@@ -98,34 +99,49 @@ class EngineSide:
         self._memory.start()
         with self._counters.counting():
             clock = StageClock(self._clock, self._synchronize, self._counters.read)
-            output = clock.watch(
-                lambda: self.engine.generate(
-                    task.conversation,
-                    **task.options,
-                    first_chunk_frames=FIRST_CHUNK_FRAMES,
-                    chunk_frames=CHUNK_FRAMES,
-                )
-            )
+            outputs = clock.watch(lambda: self._ask(task))
             wall_s = clock.stop()
         host_bytes, device_bytes = self._memory.stop()
         counts = resolved(clock.counts)
         counts[OTHER] = counts.pop(WALL, {})
+        usage, audio = asdict(outputs[0].usage), outputs[0].audio
         measured = Measured(
             wall_s=wall_s,
             stages_s={stage: seconds for stage, seconds in clock.own_s.items() if stage != WALL},
             marks=clock.marks,
-            prompt={name: count for name, count in asdict(output.usage).items() if name != "completion_tokens"},
+            prompt={name: count for name, count in usage.items() if name != "completion_tokens"},
             spans=clock.spans,
             counts={stage: found for stage, found in counts.items() if found},
-            num_code_groups=output.audio.codes.shape[0] if output.audio else 0,
-            digest=answer_digest(output),
+            waits=[_waits(output) for output in outputs] if len(outputs) > 1 else (),
+            prompt_tokens=sum(output.usage.prompt_tokens for output in outputs),
+            at_a_time=self.engine.max_num_seqs,
+            num_code_groups=audio.codes.shape[0] if audio else 0,
+            digest=joined_digest([answer_digest(output) for output in outputs]),
             peak_host_bytes=host_bytes,
             peak_device_bytes=device_bytes,
-            reads_bytes=thinker_reads(self.engine, _mean_context(output)),
             bandwidth=self._bandwidth,
         )
-        assert made(measured, TOKENS) == len(output.token_ids)
-        return measured
+        assert made(measured, TOKENS) == sum(len(output.token_ids) for output in outputs)
+        rows = measured.rows(TOKENS, "thinker_decode") if len(outputs) > 1 else 1.0
+        context = sum(map(_mean_context, outputs)) / len(outputs)
+        return replace(measured, reads_bytes=thinker_reads(self.engine, context, round(rows or 1.0)))
+
+    def _ask(self, task: Task) -> list[OmniOutput]:
+        """All questions at once; the answers in their order."""
+        handles = [
+            self.engine.submit(
+                question.conversation,
+                **question.options,
+                first_chunk_frames=FIRST_CHUNK_FRAMES,
+                chunk_frames=CHUNK_FRAMES,
+            )
+            for question in task.questions
+        ]
+        try:
+            return [handle.result() for handle in handles]
+        finally:
+            for handle in handles:
+                handle.cancel()
 
     def predictor_share(self) -> float | None:
         """As Side: mindone's code predictor is a stage of its own, the fused one is part of a graph."""
@@ -154,6 +170,11 @@ def _device_notes(engine: OmniEngine) -> tuple[str, ...]:
     if engine.device != "CPU":
         return ()
     return ("host synchronisations: those of operators that MindSpore's CPU build lacks and numpy fills in count too",)
+
+
+def _waits(output: OmniOutput) -> Waits:
+    stats = output.stats
+    return Waits(stats["queue_s"], stats["first_token_s"], stats.get("first_audio_s"))
 
 
 def _mean_context(output: OmniOutput) -> float:

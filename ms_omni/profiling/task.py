@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ _WORDS = (
 @dataclass(frozen=True)
 class Task:
     """conversation and `options`: for OmniEngine.generate and stream. digest: of everything that decides the work.
-    media: what the prompt holds, in words."""
+    media: what the prompt holds, in words. batch_size: so many conversations like this one are asked at once."""
 
     name: str
     conversation: list[dict[str, Any]]
@@ -37,6 +37,20 @@ class Task:
     fps: float | None = None
     digest: str = ""
     media: tuple[str, ...] = ()
+    batch_size: int = 1
+
+    @property
+    def questions(self) -> list[Task]:
+        """Each of the conversations that are asked at once. The second and later ones are numbered in their words, so
+        that no two of them are answered with the same tokens, and have seeds of their own."""
+        return [self._question(number) for number in range(self.batch_size)]
+
+    def _question(self, number: int) -> Task:
+        if number == 0:
+            return replace(self, batch_size=1)
+        seed = self.sampling.seed
+        sampling = self.sampling if seed is None else replace(self.sampling, seed=seed + number)
+        return replace(self, conversation=_numbered(self.conversation, number), sampling=sampling, batch_size=1)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -91,10 +105,38 @@ def make_task(recipe: Recipe, settings: TaskSettings, media: MediaMaker, count: 
             "use_audio_in_video": listens,
             "fps": settings.fps,
             "limits": dict(settings.limits or {}),
+            **({"batch_size": recipe.batch_size} if recipe.batch_size > 1 else {}),
         }
     )
     words = tuple(identities.values()) or tuple(_described(conversation))
-    return Task(recipe.name, conversation, sampling, speech, listens, settings.speaker, settings.fps, digest, words)
+    return Task(
+        recipe.name,
+        conversation,
+        sampling,
+        speech,
+        listens,
+        settings.speaker,
+        settings.fps,
+        digest,
+        words,
+        recipe.batch_size,
+    )
+
+
+def _numbered(conversation: list[dict[str, Any]], number: int) -> list[dict[str, Any]]:
+    """With a number before the words of the last message, or behind its media where it has none."""
+    *earlier, last = conversation
+    content = last["content"]
+    if isinstance(content, str):
+        return [*earlier, {**last, "content": f"{number}. {content}"}]
+    parts = [dict(part) for part in content]
+    for part in parts:
+        if "text" in part:
+            part["text"] = f"{number}. {part['text']}"
+            break
+    else:
+        parts.append({"type": "text", "text": f"{number}."})
+    return [*earlier, {**last, "content": parts}]
 
 
 def sampling_of(recipe: Recipe, given: SamplingParams) -> SamplingParams:

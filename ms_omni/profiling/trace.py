@@ -14,7 +14,7 @@ from ms_omni.profiling.document import Case, Profile, Repeat, Run
 from ms_omni.profiling.report.heading import run_label, title
 from ms_omni.profiling.report.values import title_of
 
-# Tracks of a process: whole answers, then the stages by depth, since a track's slices may only nest.
+# Tracks of a process: whole answers, then the stages by thread and depth, since a track's slices may only nest.
 _ANSWERS, _FIRST_STAGE = 0, 1
 # Perfetto takes thread 0 for the process's first one and a thread's number for unique over processes: process 200 has
 # the tracks 200, 201, ...
@@ -44,9 +44,9 @@ def chrome_trace(profile: Profile) -> dict[str, Any]:
 
 
 def _run_events(process: int, case: Case, run: Run) -> Iterator[dict[str, Any]]:
-    depths = sorted({span.depth for repeat in run.repeats for span in repeat.spans})
-    tracks = {_ANSWERS: "answers"}
-    tracks |= {_FIRST_STAGE + depth: "stages" if not depth else f"stages within, depth {depth}" for depth in depths}
+    places = sorted({(span.thread, span.depth) for repeat in run.repeats for span in repeat.spans})
+    track_of = {place: _FIRST_STAGE + number for number, place in enumerate(places)}
+    tracks = {_ANSWERS: "answers", **{track: _track_name(*place) for place, track in track_of.items()}}
     yield from _named(process, f"{case.workload.name}: {run_label(run)}", tracks)
     start_s = 0.0
     for repeat in run.repeats:
@@ -54,9 +54,14 @@ def _run_events(process: int, case: Case, run: Run) -> Iterator[dict[str, Any]]:
         yield _slice(process, _ANSWERS, f"repeat {repeat.round}", start_s, repeat.wall_s, about)
         for span in repeat.spans:
             length = span.end_s - span.start_s
-            yield _slice(process, _FIRST_STAGE + span.depth, title_of(span.stage), start_s + span.start_s, length, {})
+            yield _slice(process, track_of[span.thread, span.depth], title_of(span.stage), start_s + span.start_s, length, {})
         yield from _counters(process, repeat, start_s)
         start_s += repeat.wall_s * (1 + _BETWEEN_REPEATS)
+
+
+def _track_name(thread: int, depth: int) -> str:
+    of_thread = f" of thread {thread}" if thread else ""
+    return f"stages{of_thread}" if not depth else f"stages{of_thread} within, depth {depth}"
 
 
 def _counters(process: int, repeat: Repeat, start_s: float) -> Iterator[dict[str, Any]]:

@@ -18,7 +18,7 @@ from ms_omni.inputs.processor import PreparedInputs
 from ms_omni.profiling.clock import WALL, StageClock
 from ms_omni.profiling.crew import Crew
 from ms_omni.profiling.document import Span
-from ms_omni.profiling.figures import Measured
+from ms_omni.profiling.measured import Measured, one_after_the_other
 from ms_omni.profiling.sides import About
 from ms_omni.profiling.task import Task
 from ms_omni.stages import stage
@@ -57,7 +57,11 @@ class TransformersSide:
         self.about = About("transformers", "none", 1, 1, "sdpa", "float32", hello["load_s"], _NOTES)
 
     def answer(self, task: Task) -> Measured:
-        """As sides.Side. The media are read and the inputs are made here, as for the other sides, and count."""
+        """As sides.Side, one conversation after the other. The media are read and the inputs are made here, as for the
+        other sides, and count."""
+        return one_after_the_other([self._answer(question) for question in task.questions])
+
+    def _answer(self, task: Task) -> Measured:
         clock = StageClock(time.perf_counter, lambda: None)
         prepared = clock.watch(lambda: self._prepare(task))
         prepare_s = clock.stop()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ class Recipe:
 
     text: the question. prompt_tokens: instead, generated text of at most so many tokens. image_pixels: (width, height)
     of a picture. video_pixels, video_fps: of the video file, of which the processor uses two frames a second. speech:
-    the answer is spoken. conversation: the user's own, instead of all these. origin: what an error names."""
+    the answer is spoken. batch_size: conversations like this one that are asked at once. conversation: the user's own, instead of all these. origin: what an error names."""
 
     name: str
     origin: str
@@ -38,6 +38,7 @@ class Recipe:
     speech: bool = True
     thinker_max_new_tokens: int = 64
     talker_max_new_tokens: int = 51
+    batch_size: int = 1
     conversation: list[dict[str, Any]] | None = None
 
 
@@ -57,7 +58,6 @@ def read_workload(name: str) -> list[Recipe]:
     origin = f"--workload {name}"
     content = _read(path, origin)
     values = {key: _values(key, value, origin) for key, value in content.items() if key != "description"}
-    values.pop("batch_size", None)  # 1 is all that there is
     _check_together(values, origin)
     swept = [key for key, several in values.items() if len(several) > 1]
     recipes = []
@@ -66,6 +66,19 @@ def read_workload(name: str) -> list[Recipe]:
         label = ", ".join(f"{key} {_written(case[key])}" for key in swept)
         recipes.append(Recipe(name=f"{path.stem} ({label})" if label else path.stem, origin=origin, **case))
     return recipes
+
+
+def in_batches(recipes: Sequence[Recipe], sizes: Sequence[int]) -> list[Recipe]:
+    """Every case with so many conversations at once, one case for each size. Raises OmniError for a workload that says
+    its sizes itself."""
+    for recipe in recipes:
+        if recipe.batch_size > 1:
+            raise OmniError(f"{recipe.origin}: its batch_size and --batch exclude each other; leave one of them away")
+    return [
+        replace(recipe, batch_size=size, name=f"{recipe.name}, batch {size}" if len(sizes) > 1 else recipe.name)
+        for recipe in recipes
+        for size in sizes
+    ]
 
 
 def _unknown(name: str) -> str:
@@ -97,20 +110,11 @@ def _values(key: str, value: Any, origin: str) -> list[Any]:
     for item in given:
         result = check(item)
         if result is None:
-            raise OmniError(f"{origin}: {key}: {item!r} is not allowed; expected {what}{_hint(key, item)}")
+            raise OmniError(f"{origin}: {key}: {item!r} is not allowed; expected {what}")
         checked.append(result)
     if len(set(map(str, checked))) < len(checked):
         raise OmniError(f"{origin}: {key}: {value} names a case twice")
     return checked
-
-
-def _hint(key: str, item: Any) -> str:
-    if key == "batch_size" and isinstance(item, int) and item > 1:
-        return (
-            ": one model answers one conversation at a time; for more at once, replicas on groups of cards answer a "
-            "manifest (ms-omni launch --group-size G -- batch)"
-        )
-    return ""
 
 
 def _check_together(values: Mapping[str, list[Any]], origin: str) -> None:
@@ -164,6 +168,6 @@ _KEYS: dict[str, tuple[str, Callable[[Any], Any], bool]] = {
     "speech": ("true or false", _switch, False),
     "thinker_max_new_tokens": ("a whole number of at least 1", _whole(1), True),
     "talker_max_new_tokens": ("a whole number of at least 2", _whole(2), True),
-    "batch_size": ("1", lambda value: value if value == 1 and not isinstance(value, bool) else None, False),
+    "batch_size": ("a whole number of at least 1", _whole(1), True),
 }
 _ALLOWED = ("description", *_KEYS)

@@ -32,10 +32,10 @@ class CacheSizes:
     def of(
         cls, free_bytes: int | None, row_bytes: Collection[int], positions: int, max_num_seqs: int | None
     ) -> CacheSizes:
-        """free_bytes: for all caches together, None if it cannot be told. row_bytes: of one token, in each
-        decoder; all have as many blocks, since what one reads is about as long as what the next does. positions: of the
-        model, for one conversation. max_num_seqs: None for what fits, DEFAULT_NUM_SEQS at most. Raises OmniError for more
-        than fit."""
+        """free_bytes: for all caches together, None if it cannot be told. row_bytes: of one token, in each decoder; all
+        have as many blocks, since what one reads is about as long as what the next does. positions: of the model, for
+        one conversation. max_num_seqs: None for what fits, DEFAULT_NUM_SEQS at most. Raises OmniError for more than
+        fit."""
         wanted = max_num_seqs or DEFAULT_NUM_SEQS
         if not 1 <= wanted <= BUCKETS[-1]:
             raise OmniError(f"--max-num-seqs {max_num_seqs}: expected 1 to {BUCKETS[-1]}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+
 from ms_omni.config import SamplingParams
 from ms_omni.errors import OmniError
 

@@ -1,5 +1,6 @@
-"""Loads a checkpoint in a process of its own, answers once, and prints what it holds: Parameters, caches, anonymous
-memory at its peak (mapped files are no need of it). `measured_script.py MODEL WORKLOAD_JSON`"""
+"""Loads a checkpoint in a process of its own, answers once, and prints what it holds: Parameters, the blocks of the
+caches that the answer was given, anonymous memory at its peak (mapped files are no need of it).
+`measured_script.py MODEL WORKLOAD_JSON`"""
 
 import json
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ms_omni import OmniEngine, SamplingParams
+from ms_omni.scheduling.blocks import BlockAllocator
 
 
 def anonymous_bytes() -> int:
@@ -42,11 +44,31 @@ def parameter_bytes(model, decoders) -> int:
     return sum(p.size * p.itemsize for p in found.values())
 
 
+def watch_blocks(allocator) -> list[int]:
+    """Most blocks in use at a time, by allocator in the order in which they were made (a decoder's each)."""
+    most: list[int] = []
+    plain_init, plain_allocate = allocator.__init__, allocator.allocate
+
+    def __init__(self, *arguments, **keywords):
+        plain_init(self, *arguments, **keywords)
+        self.place, self.all_free = len(most), self.num_free
+        most.append(0)
+
+    def allocate(self, num_tokens):
+        blocks = plain_allocate(self, num_tokens)
+        most[self.place] = max(most[self.place], self.all_free - self.num_free)
+        return blocks
+
+    allocator.__init__, allocator.allocate = __init__, allocate
+    return most
+
+
 def main() -> None:
     model, work = sys.argv[1], json.loads(sys.argv[2])
     peak = [0]
     threading.Thread(target=watch, args=(peak,), daemon=True).start()
     speak = work["talker_max_new_tokens"] > 0
+    blocks = watch_blocks(BlockAllocator)
     engine = OmniEngine.from_pretrained(model, engine="fused", device="CPU", with_talker=speak)
     sampling = SamplingParams(
         thinker_max_new_tokens=work["max_new_tokens"],
@@ -56,19 +78,21 @@ def main() -> None:
         ignore_eos=True,
     )
     output = engine.generate(conversation(work), return_audio=speak, sampling=sampling)
-    runtime = engine.runtime
-    decoders = [runtime._thinker.decoder]
-    pools = [runtime._thinker._pool]
-    caches = []
+    executor = engine.executor
+    decoders = [executor._thinker.decoder]
     if speak:
-        decoders += [runtime._talker.decoder, runtime._talker.predictor]
-        pools.append(runtime._talker._pool)
-        caches.append(runtime._talker.frame_cache)
-    caches += [cache for pool in pools for cache in pool._caches.values()]
+        decoders += [executor.talker.decoder, executor.talker.predictor]
+    # With block 0 of each cache, which takes what rows of nobody write
+    pools = executor.limits.pools.values()
+    cache_bytes = sum((count + 1) * pool.block_bytes for count, pool in zip(blocks, pools, strict=True))
+    if speak:  # of the code predictor's cache, which has a block a row
+        frames = executor.talker.frame_cache
+        of_all = sum(p.size * p.itemsize for p in (*frames.keys, *frames.values))
+        cache_bytes += 2 * of_all // frames.num_blocks
     found = {
         "prompt_tokens": output.usage.prompt_tokens,
-        "weight_bytes": parameter_bytes(runtime.model, decoders),
-        "kv_cache_bytes": sum(p.size * p.itemsize for c in caches for p in (*c.keys, *c.values)),
+        "weight_bytes": parameter_bytes(executor.model, decoders),
+        "kv_cache_bytes": cache_bytes,
         "peak_bytes": peak[0],
     }
     print(json.dumps(found))

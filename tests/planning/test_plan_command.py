@@ -159,3 +159,24 @@ def test_nothing_heavy_is_imported():
         "sys.exit(bool({'mindspore', 'mindone', 'torch'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+
+
+def test_several_conversations_at_once(plan):
+    """Beside one: what they need, and what they make together; marked as projected."""
+    words = ("--model", "instruct", "--cards", 2, "--hardware", "910b2")
+    code, out, _ = plan(*words, "--batch", "1,16")
+    assert code == 0 and "Conversations at once in one group, all of them together, projected, not measured" in out
+    assert "several conversations: as many launches as one" in out.split("\nAssumed:\n")[1]
+    row = json.loads(plan(*words, "--batch", "16", "--parallel", "tp", "--format", "json")[1])["plans"][0]
+    (batch,) = row["batches"]
+    assert batch["batch"] == 16 and batch["fits"] is True
+    assert batch["thinker"]["per_second_projected"] > 8 * row["thinker"]["per_second_projected"]
+    # 9 blocks of 128 tokens for 64 + 1024, each, and one; 48 layers, 2 of 4 key-value heads of 128, bfloat16
+    thinker, talker = 2 * 48 * 2 * 128 * 2 * 128, 2 * 20 * 1 * 128 * 2 * 128
+    assert batch["kv_cache_bytes"] == (16 * 9 + 1) * thinker + (16 * 33 + 1) * talker
+    assert row["most_conversations_at_once"] == 32
+
+
+def test_more_conversations_than_graphs_are_made_for(plan):
+    code, _, err = plan("--batch", "4,64")
+    assert code == 2 and "--batch" in err and "at most 32" in err

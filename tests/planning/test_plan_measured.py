@@ -57,7 +57,7 @@ def bench_dir(tmp_path_factory):
 # Other prompts than those that the constants of `activations` come from.
 @pytest.mark.slow
 def test_a_picture_a_sound_and_speech_on_tiny(tiny_dir):
-    check(tiny_dir, 500, True, images=((800, 600),), audio_seconds=12.0)
+    check(tiny_dir, 480, True, images=((800, 600),), audio_seconds=12.0)
 
 
 @pytest.mark.long

@@ -9,12 +9,11 @@ import pytest
 from ms_omni.checkpoint.reader import CheckpointReader
 from ms_omni.errors import OmniError
 from ms_omni.planning.hardware import NAMES, find_hardware, measured_hardware
-from ms_omni.planning.memory import Planned, most_prompt_tokens, plan_memory
+from ms_omni.planning.memory import Planned, cache_rows, most_prompt_tokens, plan_memory
 from ms_omni.planning.model import RELEASED_DIR, plan_config, released_name
 from ms_omni.planning.published import compare_memory
 from ms_omni.planning.weights import weight_bytes, weight_counts
 from ms_omni.planning.workload import Workload, audio_tokens, media_sizes
-from ms_omni.runtime.capacities import capacities
 
 
 @pytest.fixture(scope="module")
@@ -69,26 +68,17 @@ def test_caches_by_hand(instruct):
     assert plan_memory(silent, work, "ep", 2).kv_cache == 1152 * 98_304
     assert plan_memory(silent, work, "tp", 2).kv_cache == 1152 * 98_304 // 2
     assert plan_memory(silent, work, "tp", 8).kv_cache == 1152 * 98_304 // 4  # one head on each card, twice
-    # The Talker: 20 * 2 * 2 * 128 * 2 B = 20,480 B a position; the code predictor: 5 * 2 * 8 * 128 * 2 B
-    # a row, a frame of 16 and a block of as many that is nobody's.
+    # The Talker: 20 * 2 * 2 * 128 * 2 B = 20,480 B a position; the code predictor keeps a frame in its graph.
     speech = plan_memory(instruct, Workload(900, max_new_tokens=100, talker_max_new_tokens=100), "ep", 2)
-    assert speech.kv_cache == 1152 * (98_304 + 20_480) + 32 * 20_480
+    assert speech.kv_cache == 1152 * (98_304 + 20_480)
 
 
 @pytest.mark.parametrize(
-    ("prompt", "new", "expected"),
-    [
-        (32, 8, [256]),
-        (200, 56, [256]),
-        (200, 57, [512]),
-        (250, 4, [256]),
-        (250, 7, [512]),
-        (1000, 1024, [2048]),
-        (600, 2000, [1024, 2048, 4096]),
-    ],
+    ("prompt", "new", "batch", "expected"),
+    [(100, 26, 1, 2), (100, 27, 1, 3), (100, 27, 4, 9), (1, 1, 1, 2)],  # a call of four tokens writes all of their rows
 )
-def test_capacities_double_up_to_the_last_row(prompt, new, expected):
-    assert capacities(prompt, new, 4) == expected
+def test_blocks_of_answers_and_one_of_nobody(prompt, new, batch, expected):
+    assert cache_rows(prompt, new, batch, 4) == 128 * expected
 
 
 def test_audio_tokens_are_those_of_the_encoder(cpu):

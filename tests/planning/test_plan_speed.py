@@ -13,7 +13,7 @@ from ms_omni.planning.launches import eager_thinker
 from ms_omni.planning.memory import Planned
 from ms_omni.planning.model import plan_config
 from ms_omni.planning.published import MINDONE_TALKER, MINDONE_THINKER
-from ms_omni.planning.speed import busiest_share, mindone_zero3, plan_speed, thinker_read_bytes
+from ms_omni.planning.speed import busiest_share, distinct_experts, mindone_zero3, plan_speed, thinker_read_bytes
 from ms_omni.planning.workload import Workload
 
 
@@ -156,3 +156,28 @@ def test_what_works_may_be_silence_or_nothing(tiny_dir, config):
         choose_parallel(tiny, 1, narrow, workload=Workload(prompt_tokens=32, max_new_tokens=8))
     with pytest.raises(OmniError, match="no usual number of cards"):
         choose_parallel(config, 1, replace(find_hardware("910b2"), memory_bytes=3e9))
+
+
+def test_several_conversations_share_what_is_read_and_launched(instruct):
+    one, many = (plan_speed(instruct, 1000, "tp", 2, batch) for batch in (1, 16))
+    assert many.thinker.launches == one.thinker.launches
+    assert many.thinker.collectives == one.thinker.collectives
+    assert many.thinker.collective_bytes == 16 * one.thinker.collective_bytes
+    # Tokens of several conversations are read by the host one by one
+    assert many.thinker.synchronisations == 4 * one.thinker.synchronisations
+    assert (
+        many.thinker.per_second == pytest.approx(16 / many.thinker.total_s)
+        and many.thinker.per_second > 8 * one.thinker.per_second
+    )
+    assert many.talker.per_second > 8 * one.talker.per_second
+    caches = [thinker_read_bytes(instruct, n, "none", 1, 16) for n in (0, 1000)]
+    assert caches[1] - caches[0] == 16 * 1000 * 98_304
+    # 16 times 8 of 128 experts, some of them the same: 82.4; all else is read once
+    experts = (thinker_read_bytes(instruct, 0, "none", 1, 16) - thinker_read_bytes(instruct, 0, "none", 1)) / 2
+    assert experts == pytest.approx(48 * (82.4 - 8) * 3 * 2048 * 768, rel=1e-3)
+
+
+def test_distinct_experts():
+    assert distinct_experts(8, 128, 1) == 8
+    assert distinct_experts(1, 2, 2) == pytest.approx(1.5)  # the same one half of the time
+    assert distinct_experts(8, 128, 1000) == pytest.approx(128)

@@ -1,5 +1,7 @@
 """Stage times on a clock that the test moves."""
 
+import threading
+
 import pytest
 
 from ms_omni.profiling.clock import WALL, StageClock
@@ -80,6 +82,55 @@ def test_work_before_the_question_does_not_count(device, clock):
     clock.watch(lambda: None)
     assert clock.stop() == 0
     assert clock.counts == {WALL: {"reads": 0}}
+
+
+def on_another_thread(work):
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+
+def test_what_is_read_beside_the_devices_work_takes_no_time_of_its_own(device, clock):
+    """A reader begins before a step and ends within it; another one has the time alone for a while."""
+    began, may_end = threading.Event(), threading.Event()
+
+    def read():
+        with stage("media"):
+            device.now += 1
+            began.set()
+            may_end.wait(10)
+
+    def work():
+        reader = threading.Thread(target=read)
+        reader.start()
+        began.wait(10)
+        with stage("thinker_decode"):
+            device.now += 2
+            device.gauges["reads"] += 3
+            may_end.set()
+            reader.join()
+            device.now += 4
+        device.now += 8
+        on_another_thread(lambda: step(16))
+
+    def step(seconds):
+        with stage("processor"):
+            device.now += seconds
+
+    clock.watch(work)
+    assert clock.stop() == 31
+    assert clock.own_s == {WALL: 8, "media": 1, "thinker_decode": 6, "processor": 16}
+    assert clock.counts["thinker_decode"] == {"reads": 3}
+    media, decode = clock.spans[:2]
+    assert (media.start_s, media.end_s, media.thread, media.depth) == (0, 3, 0, 0)
+    assert (decode.start_s, decode.end_s, decode.thread, decode.depth) == (1, 7, 1, 0)
+
+
+def test_a_reader_does_not_wait_for_the_device(device, clock):
+    waits = []
+    clock._synchronize = lambda: waits.append(1)
+    clock.watch(lambda: on_another_thread(lambda: stage("media").__enter__()))
+    assert len(waits) == 1  # at the start
 
 
 def test_turns_follow_each_other_and_the_last_one_stays(device, clock):

@@ -4,17 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from ms_omni.profiling.document import FIGURES, Repeat, Span
-from ms_omni.profiling.figures import (
-    Measured,
-    as_repeat,
-    figures,
-    percentile,
-    ratios,
-    seconds_a_token,
-    split_predictor,
-    spreads,
-)
+from ms_omni.profiling.document import FIGURES, OF_SEVERAL, Repeat, Span
+from ms_omni.profiling.figures import as_repeat, figures, percentile, ratios, seconds_a_token, spreads
+from ms_omni.profiling.measured import Measured, Waits, one_after_the_other, split_predictor
 
 # 20 prompt tokens; 9 new ones in 3 arrivals; 4 frames; 48 000 samples, 2 s of speech. Speech is made between arrivals.
 ANSWER = Measured(
@@ -53,6 +45,7 @@ ANSWER = Measured(
 )  # fmt: skip
 EXPECTED = {
     "wall_s": 10.0,
+    "answers_per_s": 0.1,
     "ttft_s": 2.0,
     "tpot_median_ms": 250.0,  # 1 s for 4; then 3 s less 2 s of speech for 4
     "tpot_p90_ms": 250.0,
@@ -81,7 +74,57 @@ EXPECTED = {
 
 def test_every_figure_but_the_cards_memory():
     assert figures(ANSWER) == pytest.approx(EXPECTED)
-    assert set(FIGURES) - set(EXPECTED) == {"peak_device_bytes"}
+    assert set(FIGURES) - set(EXPECTED) == {"peak_device_bytes", *OF_SEVERAL}
+
+
+# Two conversations: after both prompts three steps of both, one of them alone, a token each.
+TOGETHER = replace(
+    ANSWER,
+    marks={
+        "thinker_tokens": [(1.0, 1), (2.0, 1), (3.0, 1), (3.0, 1), (4.0, 1), (4.0, 1), (5.0, 1), (5.0, 1), (6.0, 1)],
+        "talker_frames": [(7.0, 1), (7.0, 1), (8.0, 1)],
+        "audio_samples": [(8.5, 24_000), (9.5, 24_000)],
+    },
+    spans=[Span(stage="thinker_decode", start_s=at - 0.5, end_s=at) for at in (3.0, 4.0, 5.0, 6.0)]
+    + [Span(stage="talker_decode", start_s=at - 0.5, end_s=at) for at in (7.0, 8.0)],
+    waits=[Waits(0.5, 1.0, 8.5), Waits(1.5, 2.0, 9.5)],
+    prompt_tokens=41,
+    at_a_time=16,
+)
+
+
+def test_several_conversations_at_once():
+    found = figures(TOGETHER)
+    expected = {
+        "answers_per_s": 0.2,
+        "queue_s": 1.0, "queue_worst_s": 1.5,
+        "ttft_s": 1.5, "ttft_worst_s": 2.0,
+        "first_audio_s": 9.0, "first_audio_worst_s": 9.5,
+        "thinker_rows": 7 / 4, "talker_rows": 3 / 2,
+        "thinker_prefill_tokens_per_s": 41.0,
+        "thinker_decode_tokens_per_s": 7 / 2.0,
+        "thinker_tokens_per_s": 9 / 3.0,
+        "host_syncs_per_thinker_token": 2 / 7,
+        "bandwidth_share": 4 * 100 / 1000 / 2.0,  # four steps, whatever shares them
+    }  # fmt: skip
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
+    assert not {"tpot_median_ms", "tpot_p90_ms"} & set(found)
+    assert set(OF_SEVERAL) <= set(found)
+    assert as_repeat(TOGETHER, 0).answers == 2
+    one_at_a_time = figures(replace(TOGETHER, at_a_time=1))
+    assert (one_at_a_time["thinker_rows"], one_at_a_time["talker_rows"]) == (1.0, 1.0)
+
+
+def test_answers_one_after_the_other_are_waited_for():
+    short = replace(ANSWER, wall_s=5.0, marks={"thinker_tokens": [(1.0, 1), (2.0, 4)]}, spans=[], digest="b")
+    both = one_after_the_other([ANSWER, short])
+    assert (both.wall_s, both.answers, both.prompt_tokens) == (15.0, 2, 40)
+    assert both.marks["thinker_tokens"] == [(2.0, 1), (3.0, 4), (6.0, 4), (11.0, 1), (12.0, 4)]
+    assert both.waits == [Waits(0.0, 2.0, 8.5), Waits(10.0, 11.0, None)]
+    assert both.seconds("thinker_decode") == 4.0 and both.spans == list(ANSWER.spans)
+    assert figures(both)["queue_worst_s"] == 10.0 and figures(both)["thinker_rows"] == 1.0
+    assert both.digest not in (ANSWER.digest, short.digest)
+    assert one_after_the_other([ANSWER]) is ANSWER
 
 
 def test_what_was_not_done_or_not_measured_is_absent():
@@ -92,7 +135,7 @@ def test_what_was_not_done_or_not_measured_is_absent():
         prompt={"prompt_tokens": 20},
     )
     assert figures(text) == pytest.approx(
-        {"wall_s": 2.0, "ttft_s": 1.5, "thinker_prefill_tokens_per_s": 20.0, "thinker_tokens_per_s": 1.0}
+        {"wall_s": 2.0, "answers_per_s": 0.5, "ttft_s": 1.5, "thinker_prefill_tokens_per_s": 20.0, "thinker_tokens_per_s": 1.0}
     )
 
 

@@ -1,10 +1,13 @@
 """Both engines say their stages, and say nothing else because they are watched."""
 
+from dataclasses import replace
+
 import pytest
 
 from ms_omni import SamplingParams
 from ms_omni.profiling.document import MARKS, STAGES
-from ms_omni.profiling.figures import as_repeat, made
+from ms_omni.profiling.figures import as_repeat
+from ms_omni.profiling.measured import joined_digest, made
 from ms_omni.profiling.sides import EngineSide, answer_digest
 from ms_omni.profiling.task import Task
 
@@ -17,7 +20,10 @@ TEXT = [{"role": "user", "content": [{"type": "text", "text": "Hello?"}]}]
 SPOKEN = Task("hello", TEXT, SAMPLING, speech=True)
 LONG_TEXT = [{"role": "user", "content": [{"type": "text", "text": "word " * 1500}]}]
 LONG = Task("long", LONG_TEXT, SAMPLING, speech=True)
-STATS = {"load_s", "prepare_s", "thinker_s", "talker_s", "first_token_s", "code2wav_s", "first_audio_s", "total_s"}
+STATS = {
+    "load_s", "prepare_s", "queue_s", "thinker_s", "talker_s", "first_token_s", "code2wav_s", "first_audio_s",
+    "total_s",
+}  # fmt: skip
 # 1920 samples a frame, 555 fewer at the end
 SAMPLES = FRAMES * 1920 - 555
 
@@ -84,8 +90,28 @@ def test_stages_of_a_picture_without_speech(side, tmp_path):
     assert [span.depth for span in encoding] == [1]  # within the Thinker's prefill, and taken off its time
 
 
+def test_several_conversations_at_once(side):
+    several = replace(SPOKEN, batch_size=3)
+    side.answer(several)  # compiles
+    measured = side.answer(several)
+    assert [made(measured, mark) for mark in MARKS] == [3 * TOKENS, 3 * FRAMES, 3 * SAMPLES]
+    repeat = as_repeat(measured, 0)
+    assert sum(repeat.stages_s.values()) + repeat.other_s == pytest.approx(repeat.wall_s)
+    assert repeat.answers == 3 and measured.prompt_tokens > 3 * measured.prompt["prompt_tokens"]  # two are numbered
+    figures = repeat.figures
+    assert figures["queue_s"] <= figures["queue_worst_s"] < figures["ttft_worst_s"] < repeat.wall_s
+    assert figures["ttft_worst_s"] < figures["first_audio_worst_s"] <= repeat.wall_s
+    if side.name == "baseline":  # one after the other
+        assert (figures["thinker_rows"], figures["talker_rows"]) == (1, 1)
+        assert figures["queue_worst_s"] > 0.4 * repeat.wall_s
+    else:
+        assert 1 < figures["thinker_rows"] <= 3 and 1 < figures["talker_rows"] <= 3
+    alone = [side.engine.generate(question.conversation, **question.options) for question in several.questions]
+    assert measured.digest == joined_digest([answer_digest(output) for output in alone])
+
+
 def test_compiling_is_told_apart(fused, monkeypatch):
-    monkeypatch.setattr(fused.runtime._thinker, "_graphs", {})
+    monkeypatch.setattr(fused.executor._thinker, "_graphs", {})
     sampling = SamplingParams(thinker_max_new_tokens=3, thinker_temperature=0.37, thinker_top_k=3, seed=1)
     side = EngineSide.of("fused", fused)
     first, second = (side.answer(Task("hello", TEXT, sampling, speech=False)) for _ in range(2))

@@ -44,6 +44,27 @@ def test_two_engines_in_turns(fused, workload):
     assert result.sampling["thinker_temperature"] == 0 and result.sampling["ignore_eos"]
 
 
+def test_several_conversations_at_once(fused, workload):
+    result = profile(fused, [workload], batches=(1, 2), repeats=1)
+    one, two = result.cases
+    assert (one.workload.name, two.workload.name) == ("short, batch 1", "short, batch 2")
+    assert (one.workload.batch_size, two.workload.batch_size) == (1, 2)
+    assert one.workload.digest != two.workload.digest
+    assert one.workload.prompt_tokens == two.workload.prompt_tokens
+    [alone], [both] = one.runs, two.runs
+    assert "ttft_worst_s" not in alone.figures and "ttft_worst_s" in both.figures
+    assert both.figures["audio_s"].median == 2 * alone.figures["audio_s"].median
+    assert result == Profile.model_validate_json(result.model_dump_json())
+
+
+def test_more_conversations_than_are_answered_at_a_time_are_told(fused, workload, monkeypatch):
+    monkeypatch.setattr(type(fused), "max_num_seqs", 1)
+    result = profile(fused, [workload], batches=(2,), repeats=1, warm_up=0, speech=False)
+    assert "2 conversations asked at once; answers one conversation at a time, the others wait" in (
+        result.cases[0].runs[0].notes
+    )
+
+
 def test_an_interrupt_gives_what_is_finished(fused, workload, monkeypatch):
     answers, plain = [], EngineSide.answer
 

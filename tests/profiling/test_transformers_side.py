@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -69,6 +70,15 @@ def test_stages_and_marks_follow_the_preparation(side):
     spans = {span.stage: span for span in measured.spans}
     assert spans["talker_decode"].end_s == pytest.approx(prepare_s + 1.9)
     assert {span.stage for span in measured.spans} > {"processor", "encoders"}
+
+
+def test_several_conversations_one_after_the_other(side):
+    measured = side(STAND_IN).answer(replace(TASK, batch_size=3))
+    assert measured.answers == 3 and measured.at_a_time == 1
+    assert measured.wall_s > 6.0 and measured.stages_s["thinker_prefill"] == pytest.approx(0.9)
+    assert [waits.queue_s for waits in measured.waits] == sorted(waits.queue_s for waits in measured.waits)
+    assert measured.waits[2].first_token_s == pytest.approx(measured.waits[2].queue_s + 0.5, abs=1.0)
+    assert measured.prompt_tokens > 3 * measured.prompt["prompt_tokens"]  # two are numbered
 
 
 def test_about_and_versions(side):

@@ -5,8 +5,8 @@ import pytest
 from ms_omni.config import SamplingParams
 from ms_omni.errors import OmniError
 from ms_omni.profiling.synthetic_media import MediaMaker
-from ms_omni.profiling.task import TaskSettings, make_task, text_of
-from ms_omni.profiling.workload import Recipe, names, read_workload
+from ms_omni.profiling.task import Task, TaskSettings, make_task, text_of
+from ms_omni.profiling.workload import Recipe, in_batches, names, read_workload
 
 
 def words(text):
@@ -68,7 +68,7 @@ def test_lists_are_cases(tmp_path):
         ("speech: true", "asks nothing"),
         ("text: a\nspeech: 1", "expected true or false"),
         ("text: a\nuse_audio_in_video: true", "without a video"),
-        ("text: a\nbatch_size: 4", "one model answers one conversation at a time"),
+        ("text: a\nbatch_size: 0", "batch_size: 0 is not allowed; expected a whole number of at least 1"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(tmp_path, content, message):
@@ -86,8 +86,38 @@ def test_unknown_names_and_files_that_are_not_there():
         read_workload("nowhere.yaml")
 
 
-def test_batch_size_of_one_is_said_freely(tmp_path):
-    assert len(read_workload(write(tmp_path, "text: a\nbatch_size: 1"))) == 1
+def test_conversations_at_once_are_cases(tmp_path):
+    one, four = read_workload(write(tmp_path, "text: a\nbatch_size: [1, 4]"))
+    assert (one.batch_size, four.batch_size, four.name) == (1, 4, "own (batch_size 4)")
+    (plain,) = read_workload(write(tmp_path, "text: a"))
+    named = [(recipe.name, recipe.batch_size) for recipe in in_batches([plain], [1, 8])]
+    assert named == [("own, batch 1", 1), ("own, batch 8", 8)]
+    assert [recipe.name for recipe in in_batches([plain], [8])] == ["own"]
+    with pytest.raises(OmniError, match="its batch_size and --batch exclude each other"):
+        in_batches([one, four], [8])
+
+
+def test_every_question_has_words_and_a_seed_of_its_own(tmp_path):
+    recipe = Recipe("a", "", text="Hello", image_pixels=(8, 8), batch_size=3)
+    made = task(recipe, tmp_path, sampling=SamplingParams(seed=7))
+    questions = made.questions
+    assert [question.conversation[-1]["content"][-1]["text"] for question in questions] == [
+        "Hello", "1. Hello", "2. Hello",
+    ]  # fmt: skip
+    assert [question.sampling.seed for question in questions] == [7, 8, 9]
+    assert len({question.conversation[-1]["content"][0]["image"] for question in questions}) == 1
+    assert made.conversation[-1]["content"][-1]["text"] == "Hello"
+    unseeded = task(recipe, tmp_path).questions
+    assert {question.sampling.seed for question in unseeded} == {None}
+    assert task(recipe, tmp_path).digest != task(Recipe("a", "", text="Hello", image_pixels=(8, 8)), tmp_path).digest
+
+
+@pytest.mark.parametrize("content", ["Hello", [{"type": "audio", "audio": "a.wav"}]])
+def test_questions_of_the_users_own_conversations_differ(content):
+    conversation = [{"role": "user", "content": content}]
+    asked = Task("a", conversation, SamplingParams(), speech=True, batch_size=3).questions
+    assert asked[0].conversation == conversation
+    assert len({str(question.conversation) for question in asked}) == 3
 
 
 @pytest.mark.parametrize("tokens", [1, 2, 39, 40, 41, 500])

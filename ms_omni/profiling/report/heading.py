@@ -66,7 +66,8 @@ def answer_of(case: Case) -> str:
     work = case.workload
     # A frame is complete when the token after it is asked for
     speech = f", {work.talker_max_new_tokens - 1} frames of speech" if work.speech else ", no speech"
-    return f"{work.thinker_max_new_tokens} tokens{speech}"
+    several = f", {work.batch_size} conversations at once" if work.batch_size > 1 else ""
+    return f"{work.thinker_max_new_tokens} tokens{speech}{several}"
 
 
 def provenance(profile: Profile) -> list[tuple[str, str]]:

@@ -39,6 +39,7 @@ def render(profile: Profile) -> str:
         "made": [profile.made_at, f"commit {profile.commit or 'unknown'}", f"{repeats_of(profile)} a side, medians"],
         "cases": [_case(profile, case) for case in profile.cases],
         "overview": tables.overview(profile) if len(profile.cases) > 1 else None,
+        "batches": next(iter(tables.batches(profile)), None),
         "curves": _curves(profile),
         "memory": _memory(profile),
         "limits": _limits(profile),
@@ -146,7 +147,7 @@ def _part(name: str, seconds: float, wall_s: float) -> dict[str, Any]:
 def _curves(profile: Profile) -> list[str]:
     found = (
         plots.speed_curves(profile, lambda case: case.workload.prompt_tokens, "prompt tokens"),
-        plots.speed_curves(profile, lambda case: case.workload.batch_size, "batch size"),
+        plots.batch_curves(profile),
     )
     return [svg for svg in found if svg]
 

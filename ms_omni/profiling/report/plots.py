@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from zlib import crc32
 
@@ -99,21 +99,46 @@ def _stretches(repeat: Repeat, stage: str) -> list[tuple[float, float]]:
 def speed_curves(profile: Profile, x_of: Callable[[Case], int], x_label: str) -> str:
     """Thinker decode, and the limit by the memory bandwidth, over something that differs between cases; "" where it
     has one value. Beside it the time to the first token."""
+    shown = {"thinker_decode_tokens_per_s": "Thinker decode, tokens/s", "ttft_s": "time to first token, s"}
+    what = f"Thinker decode and time to first token against {x_label}"
+    return _curves(profile, x_of, x_label, shown, what, _limits)
+
+
+def batch_curves(profile: Profile) -> str:
+    """What all conversations together get over how many of them were asked at once; "" where that is one number."""
+    shown = {
+        "thinker_tokens_per_s": "Thinker, tokens/s",
+        "talker_frames_per_s": "Talker, frames/s",
+        "answers_per_s": "answers/s",
+    }
+    what = "Thinker tokens, Talker frames and answers a second against conversations at once"
+    return _curves(profile, lambda case: case.workload.batch_size, "conversations at once", shown, what)
+
+
+def _curves(
+    profile: Profile,
+    x_of: Callable[[Case], int],
+    x_label: str,
+    shown: Mapping[str, str],
+    what: str,
+    limits: Callable[[Any, Profile, Callable[[Case], int]], None] | None = None,
+) -> str:
+    """Figures side by side, each with its title. limits: what is drawn into the first one as well."""
     if len({x_of(case) for case in profile.cases}) < 2:
         return ""
-    figure, axes = _figure(3.4 + 0.12 * len(labels(profile)), [1.0], columns=2)
-    for label in labels(profile):
-        for place, figure_name in enumerate(("thinker_decode_tokens_per_s", "ttft_s")):
+    figure, axes = _figure(3.4 + 0.12 * len(labels(profile)), [1.0], columns=len(shown))
+    for place, (figure_name, title) in enumerate(shown.items()):
+        for label in labels(profile):
             _curve(axes[place], profile, label, figure_name, x_of)
-    _limits(axes[0], profile, x_of)
-    for place, title in enumerate(("Thinker decode, tokens/s", "time to first token, s")):
+        if limits is not None and not place:
+            limits(axes[0], profile, x_of)
         axes[place].set_title(title, loc="left", fontsize=10, color=_INK)
         axes[place].set_xlabel(x_label)
         axes[place].set_xlim(left=0)
         _scale(axes[place])
     columns = 2 if max(map(len, labels(profile))) < 40 else 1
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=columns, **_LEGEND)
-    return _svg(figure, f"Thinker decode and time to first token against {x_label}")
+    return _svg(figure, what)
 
 
 def _curve(axes: Any, profile: Profile, label: str, name: str, x_of: Callable[[Case], int]) -> None:

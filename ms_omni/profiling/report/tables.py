@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from statistics import median
 
-from ms_omni.profiling.document import FIGURES, OTHER, STAGES, Case, Profile, Run, Spread
+from ms_omni.profiling.document import FIGURES, OF_ONE, OF_SEVERAL, OTHER, STAGES, Case, Profile, Run, Spread
 from ms_omni.profiling.report.heading import answer_of, prompt_of, run_label
 from ms_omni.profiling.report.values import DASH, figure_row, number, scale_of, spread, times, title_of
 
@@ -48,12 +48,30 @@ OVERVIEW = {
     "real-time factor": "real_time_factor",
     "answer s": "wall_s",
 }
+BATCHES = {
+    "Thinker tokens/s": "thinker_tokens_per_s",
+    "Talker frames/s": "talker_frames_per_s",
+    "answers/s": "answers_per_s",
+    "Thinker rows": "thinker_rows",
+    "Talker rows": "talker_rows",
+}
+# column -> figures: median over the conversations, longest
+BATCH_WAITS = {
+    "turn s": ("queue_s", "queue_worst_s"),
+    "first token s": ("ttft_s", "ttft_worst_s"),
+    "first audio s": ("first_audio_s", "first_audio_worst_s"),
+}
+BATCHES_NOTES = (
+    "Tokens, frames and answers of all conversations together. Rows: conversations that shared a step, on average. "
+    "Seconds from the question until a conversation's turn, first token and first audio: the median conversation's, "
+    "and in brackets the last one's.",
+)
 _SHORT_DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 
 
 def of_profile(profile: Profile) -> list[Table]:
-    """Overview, then each case's figures, stages, collectives and ranks."""
-    found = [overview(profile)] if profile.cases else []
+    """Overview, what several conversations at once do, then each case's figures, stages, collectives and ranks."""
+    found = [overview(profile), *batches(profile)] if profile.cases else []
     for case in profile.cases:
         found += [figures(case), stages(case), *collectives(case), *ranks(case)]
     return [*found, workloads(profile), *skipped(profile)]
@@ -69,6 +87,25 @@ def overview(profile: Profile) -> Table:
             prompt = str(case.workload.prompt_tokens)
             rows.append((case.workload.name, run_label(run), prompt, *cells, peak_memory(run)))
     return Table("Overview: medians", columns, tuple(rows), text_columns=2)
+
+
+def batches(profile: Profile) -> Iterable[Table]:
+    """A row for each case and side, where several conversations were asked at once: medians over the repeats."""
+    if all(case.workload.batch_size == 1 for case in profile.cases):
+        return
+    rows = []
+    for case in profile.cases:
+        for run in case.runs:
+            cells = [number(_median(run, name)) for name in BATCHES.values()]
+            waits = [_waits(run, *names) for names in BATCH_WAITS.values()]
+            rows.append((case.workload.name, run_label(run), str(case.workload.batch_size), *cells, *waits))
+    columns = ("case", "side", "at once", *BATCHES, *BATCH_WAITS)
+    yield Table("Conversations at once", columns, tuple(rows), text_columns=2, notes=BATCHES_NOTES)
+
+
+def _waits(run: Run, median_of_all: str, longest: str) -> str:
+    middle, last = _median(run, median_of_all), _median(run, longest)
+    return number(middle) + (f" ({number(last)})" if last is not None else "")
 
 
 def throughput(profile: Profile) -> Table:
@@ -114,7 +151,8 @@ def figures(case: Case) -> Table:
         label, cells = figure_row(name, (run.figures.get(name) for run in case.runs))
         rows.append((label, *cells, *(times(_ratio(case, name, pair)) for pair in pairs)))
     columns = ("median (least to most)", *(run_label(run) for run in case.runs), *(f"{a} / {b}" for a, b in pairs))
-    missing = [name for name in case.shown or FIGURES if name not in shown]
+    others = OF_ONE if case.workload.batch_size > 1 else OF_SEVERAL
+    missing = [name for name in case.shown or FIGURES if name not in (*shown, *others)]
     return Table(
         f"{case.workload.name}: figures", columns, tuple(rows), notes=tuple(_notes(case, missing, bool(pairs)))
     )
