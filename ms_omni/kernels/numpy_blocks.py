@@ -52,14 +52,11 @@ class Attention:
         self.o = None if layer.is_gathered else layer.o.asnumpy()
         self.qkv_bias = layer.qkv_bias.asnumpy() if spec.has_bias else None
         self.o_bias = layer.o_bias.asnumpy() if layer.adds_bias else None
-        self.heads, self.kv_heads, self.dim, self.eps = spec.num_heads, spec.num_kv_heads, spec.head_dim, layer.eps
-        # The scale of the scores is in the norm of the queries
-        self.norms = np.concatenate(
-            [
-                np.tile(layer.q_norm.asnumpy() * np.float32(layer.scale), (self.heads, 1)),
-                np.tile(layer.k_norm.asnumpy(), (self.kv_heads, 1)),
-            ]
-        )
+        self.heads, self.kv_heads, self.dim = spec.num_heads, spec.num_kv_heads, spec.head_dim
+        # As `norm_heads` takes them; the scale of the scores is in the norm of the queries
+        norms = [layer.q_norm.asnumpy() * np.float32(layer.scale)] * self.heads
+        norms += [layer.k_norm.asnumpy()] * self.kv_heads
+        self.norms, self.least = np.array(norms) * np.float32(self.dim**0.5), np.array(layer.eps * self.dim, np.float32)
         # A row for each slot
         self.keys, self.values = (cache.reshape(-1, self.kv_heads, self.dim) for cache in (keys, values))
 
@@ -74,7 +71,7 @@ class Attention:
             qkv += self.qkv_bias
         by_head = qkv.reshape(len(x), self.heads + 2 * self.kv_heads, self.dim)
         first_v = self.heads + self.kv_heads
-        rotated = rotate(norm_heads(by_head[:, :first_v], self.norms, self.eps), rows.rotary)
+        rotated = rotate(norm_heads(by_head[:, :first_v], self.norms, self.least), rows.rotary)
         rows.write(self.keys, rotated[:, self.heads :])
         rows.write(self.values, by_head[:, first_v:])
         out = product(rows.attend(rotated[:, : self.heads], self.keys, self.values), o_weight)
@@ -120,40 +117,43 @@ def experts(x: np.ndarray, chosen: np.ndarray, shares: np.ndarray, networks: Seq
 
     Source: Qwen3OmniMoeThinkerTextSparseMoeBlock of transformers 4.57.1."""
     top_k, shares, out = chosen.shape[1], shares.reshape(-1, 1), np.zeros(x.shape, np.float32)
-    for batch in _batches(chosen, len(networks)):
-        pairs = [pair for _, of_expert in batch for pair in of_expert]
-        chosen_networks = [networks[expert] for expert, _ in batch]
-        width = sum(weight.shape[1] for weight in chosen_networks[0][0])
-        both, groups, end = np.empty((len(pairs), width), np.float32), [], 0
-        for (_, of_expert), (gate_up, down) in zip(batch, chosen_networks, strict=True):
-            start, end = end, end + len(of_expert)
-            row = of_expert[0] // top_k
-            rows = [pair // top_k for pair in of_expert] if end - start > 1 else slice(row, row + 1)  # a view of one
-            joined_product(x[rows], gate_up, both[start:end])
-            groups.append((rows, slice(start, end), down))
-        hidden = swiglu(both)
-        hidden *= shares[pairs]
-        for rows, places, down in groups:
-            out[rows] += product(hidden[places], down)
+    for pairs, ends in _batches(chosen, len(networks)):
+        rows, used = [pair // top_k for pair in pairs], [networks[expert] for expert, _ in ends]
+        both, start = np.empty((len(pairs), 2 * used[0][1].shape[0]), np.float32), 0
+        for (_, end), (gate_up, _) in zip(ends, used):
+            taken = x[rows[start] : rows[start] + 1] if end - start == 1 else x.take(rows[start:end], 0)
+            joined_product(taken, gate_up, both[start:end])
+            start = end
+        hidden, start = swiglu(both), 0
+        hidden *= shares.take(pairs, 0)
+        for (_, end), (_, down) in zip(ends, used):
+            made = product(hidden[start:end], down)
+            if end - start == 1:
+                row = out[rows[start]]
+                np.add(row, made[0], row)
+            else:
+                out[rows[start:end]] += made
+            start = end
     return out
 
 
-def _batches(chosen: np.ndarray, count: int) -> Iterator[list[tuple[int, list[int]]]]:
-    """chosen: int (rows, top_k). Each expert that is from 0 to before `count` with its pairs, places in `chosen`; those
-    that are worked on together in one list."""
-    pairs: dict[int, list[int]] = {}
-    for pair, expert in enumerate(chosen.reshape(-1).tolist()):
+def _batches(chosen: np.ndarray, count: int) -> Iterator[tuple[list[int], list[tuple[int, int]]]]:
+    """chosen: int (rows, top_k). Each expert that is from 0 to before `count` with its pairs, places in `chosen`; of
+    those that are worked on together all pairs, and every expert with where its pairs end among them."""
+    of_experts: dict[int, list[int]] = {}
+    for pair, expert in enumerate(chosen.ravel().tolist()):
         if 0 <= expert < count:
-            pairs.setdefault(expert, []).append(pair)
-    batch, size = [], 0
-    for expert in sorted(pairs):
-        batch.append((expert, pairs[expert]))
-        size += len(pairs[expert])
-        if size >= PAIRS_AT_ONCE:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+            of_experts.setdefault(expert, []).append(pair)
+    pairs: list[int] = []
+    ends: list[tuple[int, int]] = []
+    for expert in sorted(of_experts):
+        pairs += of_experts[expert]
+        ends.append((expert, len(pairs)))
+        if len(pairs) >= PAIRS_AT_ONCE:
+            yield pairs, ends
+            pairs, ends = [], []
+    if pairs:
+        yield pairs, ends
 
 
 def layer_blocks(layer: Any, norm: np.ndarray, keys: np.ndarray, values: np.ndarray) -> tuple[Block, Block]:

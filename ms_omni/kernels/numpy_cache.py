@@ -18,24 +18,31 @@ FEWEST_QUERIES = 16
 HIDDEN_SCORE = np.float32(-1e30)
 
 
-@dataclass
+@dataclass(slots=True)
 class Sequence:
-    """rows: those of the call that are its last tokens. length: its tokens, these among them. blocks: int32, of all its
+    """rows: those of the call that are its last tokens. length: its tokens, these among them. blocks: of all its
     tokens. first_slot: where they begin if the blocks are consecutive; negative if not."""
 
     rows: slice
     length: int
-    blocks: np.ndarray
+    blocks: list[int]
     block_size: int
     first_slot: int
 
     @classmethod
     def of(cls, rows: slice, length: int, table: np.ndarray, block_size: int) -> Sequence:
         """table: int32 (blocks,), of at least `length` tokens."""
-        blocks = table[: -(-length // block_size)]
-        first = int(blocks[0])
-        is_run = len(blocks) == 1 or blocks.tolist() == list(range(first, first + len(blocks)))
+        blocks = table[: -(-length // block_size)].tolist()
+        first, count = blocks[0], len(blocks)
+        is_run = count == 1 or blocks == list(range(first, first + count))
         return cls(rows, length, blocks, block_size, first * block_size if is_run else -1)
+
+    def slots(self, start: int) -> slice | np.ndarray:
+        """Where its tokens from position `start` on go: a slice where the blocks are consecutive."""
+        if self.first_slot >= 0:
+            return slice(self.first_slot + start, self.first_slot + self.length)
+        places = np.arange(start, self.length)
+        return np.array(self.blocks)[places // self.block_size] * self.block_size + places % self.block_size
 
     def read(self, cache: np.ndarray) -> np.ndarray:
         """cache: (slots, kv_heads, dim). (length, kv_heads, dim): a view where the blocks are consecutive, a copy
@@ -46,32 +53,32 @@ class Sequence:
         return by_block[self.blocks].reshape(-1, *cache.shape[1:])[: self.length]
 
 
-@dataclass
+@dataclass(slots=True)
 class Rows:
-    """The rows of a call. rotary: of `rotary_of`. slots: int (rows,), where each row's keys and values go."""
+    """The rows of a call. rotary: of `rotary_of`. slots: int (rows,) or a slice, where each row's keys and values
+    go."""
 
-    rotary: np.ndarray
-    slots: np.ndarray
-    sequences: tuple[Sequence, ...]
+    rotary: tuple[np.ndarray, np.ndarray]
+    slots: slice | np.ndarray
+    sequences: list[Sequence]
 
     @classmethod
-    def of_step(cls, angles: np.ndarray, positions: np.ndarray, block_tables: np.ndarray, block_size: int) -> Rows:
-        """One token each of several sequences. angles: (rows, head_dim / 2). positions: int32 (rows,), of each in its
-        sequence. block_tables: int32 (rows, max_blocks)."""
-        slots, sequences = np.empty(len(positions), np.int64), []
-        for row, position in enumerate(positions.tolist()):
-            table = block_tables[row]
-            slots[row] = int(table[position // block_size]) * block_size + position % block_size
-            sequences.append(Sequence.of(slice(row, row + 1), position + 1, table, block_size))
-        return cls(rotary_of(angles), slots, tuple(sequences))
+    def of_step(cls, angles: np.ndarray, lengths: np.ndarray, block_tables: np.ndarray, block_size: int) -> Rows:
+        """One token each of several sequences, its last. angles: (rows, head_dim / 2). lengths: int32 (rows,), of the
+        sequences with it. block_tables: int32 (rows, max_blocks)."""
+        sequences, slots = [], []
+        for row, length in enumerate(lengths.tolist()):
+            sequence = Sequence.of(slice(row, row + 1), length, block_tables[row], block_size)
+            sequences.append(sequence)
+            slots.append(sequence.blocks[-1] * block_size + (length - 1) % block_size)
+        where = slice(slots[0], slots[0] + 1) if len(slots) == 1 else np.array(slots, np.int64)  # a slice costs less
+        return cls(rotary_of(angles), where, sequences)
 
     @classmethod
     def of_chunk(cls, angles: np.ndarray, start: int, blocks: np.ndarray, block_size: int) -> Rows:
         """Consecutive tokens of one sequence, the first at position `start`. blocks: int32, its own."""
-        end = start + len(angles)
-        places = np.arange(start, end)
-        slots = blocks[places // block_size].astype(np.int64) * block_size + places % block_size
-        return cls(rotary_of(angles), slots, (Sequence.of(slice(0, len(angles)), end, blocks, block_size),))
+        sequence = Sequence.of(slice(0, len(angles)), start + len(angles), blocks, block_size)
+        return cls(rotary_of(angles), sequence.slots(start), [sequence])
 
     def write(self, cache: np.ndarray, values: np.ndarray) -> None:
         """values: (rows, kv_heads, dim), into `cache`, (slots, kv_heads, dim)."""
@@ -97,8 +104,8 @@ def causal_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
     tokens, heads, dim = q.shape
     num_keys, kv_heads = k.shape[:2]
     keys, values = k.transpose(1, 2, 0)[:, None], v.swapaxes(0, 1)[:, None]
-    if tokens == 1:  # the heads of a group as the rows of one product
-        return _attend(q.reshape(kv_heads, 1, -1, dim), keys, values, 1).reshape(1, -1)
+    if tokens == 1:  # a product of a matrix with a vector for each head, which is faster than one of a group's heads
+        return _attend(q.reshape(kv_heads, -1, 1, dim), keys, values, 1).reshape(1, -1)
     out = np.empty((tokens, kv_heads, heads // kv_heads, dim), np.float32)
     queries, made = (x.reshape(out.shape).transpose(1, 2, 0, 3) for x in (q, out))
     step = max(FEWEST_QUERIES, SCORES_AT_ONCE // (heads * num_keys))
@@ -111,13 +118,13 @@ def causal_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def _attend(queries: np.ndarray, keys: np.ndarray, values: np.ndarray, tokens: int) -> np.ndarray:
-    """queries: (kv_heads, group, tokens, dim), or (kv_heads, 1, group, dim), of the last `tokens` positions; keys:
-    (kv_heads, 1, dim, n); values: (kv_heads, 1, n, dim). queries' shape."""
+    """queries: (kv_heads, group, tokens, dim), of the last `tokens` positions; keys: (kv_heads, 1, dim, n); values:
+    (kv_heads, 1, n, dim). queries' shape."""
     scores = np.matmul(queries, keys)
     if tokens > 1:
         scores[..., -tokens:] += np.triu(np.full((tokens, tokens), HIDDEN_SCORE), 1)
-    scores -= scores.max(-1, keepdims=True)
-    np.exp(scores, out=scores)
+    scores -= np.maximum.reduce(scores, -1, keepdims=True)
+    np.exp(scores, scores)
     out = np.matmul(scores, values)
-    out /= scores.sum(-1, keepdims=True)
+    out /= np.add.reduce(scores, -1, keepdims=True)
     return out

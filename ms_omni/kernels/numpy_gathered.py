@@ -60,7 +60,7 @@ class GatheredAttentionStep:
         added: np.ndarray,
         residual: np.ndarray,
         rope_positions: np.ndarray,
-        positions: np.ndarray,
+        lengths: np.ndarray,
         block_tables: np.ndarray,
         parts: np.ndarray,
     ) -> tuple[np.ndarray, ...]:
@@ -70,7 +70,7 @@ class GatheredAttentionStep:
             return self.work(added, residual, rows, parts)
 
         angles = rope_positions[:, None] * self.inv_freq
-        return with_live_rows(work, added, residual, angles, positions, block_tables, self.block_size)
+        return with_live_rows(work, added, residual, angles, lengths, block_tables, self.block_size)
 
 
 class GatheredExperts:

@@ -17,17 +17,20 @@ import numpy as np
 # (AVX-512) 4 rows took 348 and 190.
 FEW_ROWS = 3
 
+# Arrays, since numpy takes twice as long over a number
+_HALF, _ONE = np.array(0.5, np.float32), np.array(1, np.float32)
+_LOWEST = np.array(-80, np.float32)  # below this silu is 0 to float32, and exp would overflow
+
 
 def product(x: np.ndarray, weight: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """x: (rows, in), weight: (in, out). x @ weight, (rows, out)."""
+    if len(x) == 1:
+        return x.dot(weight, out)  # the same with less of numpy around it
     if len(x) > FEW_ROWS:
         return np.matmul(x, weight, out=out)
     if out is None:
         out = np.empty((len(x), weight.shape[1]), np.float32)
-    if len(x) == 1:
-        np.dot(x[0], weight, out[0])  # the same with less of numpy around it
-    else:
-        np.matmul(x[:, None], weight, out=out[:, None])
+    np.matmul(x[:, None], weight, out=out[:, None])
     return out
 
 
@@ -40,48 +43,52 @@ def joined_product(x: np.ndarray, weights: Sequence[np.ndarray], out: np.ndarray
 
 def rms_norm(x: np.ndarray, weight: np.ndarray, eps: float) -> np.ndarray:
     """x: (rows, hidden), weight: (hidden,)."""
-    if len(x) == 1:  # a number of Python's costs less than arrays of one
-        return x * weight * np.float32(1 / math.sqrt(x[0].dot(x[0]) / x.shape[1] + eps))
+    out = x * weight
+    if len(x) == 1:  # a number of Python's costs less than an array of one
+        out *= np.float32(1 / math.sqrt(float(x[0].dot(x[0])) / x.shape[1] + eps))
+        return out
     squares = np.matmul(x[:, None], x[:, :, None])[:, 0]
-    return x * weight / _root(squares, x.shape[1], eps)
-
-
-def norm_heads(heads: np.ndarray, weights: np.ndarray, eps: float) -> np.ndarray:
-    """heads: (rows, n, dim), weights: (n, dim). Every head by itself."""
-    squares = np.matmul(heads[:, :, None], heads[..., None])[..., 0]
-    return heads * weights / _root(squares, heads.shape[2], eps)
-
-
-def _root(squares: np.ndarray, count: int, eps: float) -> np.ndarray:
-    """Of the mean, in place."""
-    squares *= np.float32(1 / count)
+    squares *= np.float32(1 / x.shape[1])
     squares += np.float32(eps)
-    return np.sqrt(squares, out=squares)
+    out /= np.sqrt(squares, squares)
+    return out
 
 
-def rotary_of(angles: np.ndarray) -> np.ndarray:
-    """angles: (rows, head_dim / 2). (2, rows, 1, head_dim): cosines, and sines with the signs of rotate_half."""
-    cos, sin = np.cos(angles), np.sin(angles)
-    both = np.concatenate([cos, cos, -sin, sin], axis=1)
-    return both.reshape(len(angles), 2, 1, 2 * angles.shape[1]).swapaxes(0, 1)
+def norm_heads(heads: np.ndarray, weights: np.ndarray, least: np.ndarray) -> np.ndarray:
+    """heads: (rows, n, dim). Every head by itself. weights: (n, dim), those of the norm times sqrt(dim); least:
+    (), its eps times dim."""
+    squares = np.matmul(heads[:, :, None], heads[..., None])[..., 0]
+    squares += least
+    out = heads * weights
+    out /= np.sqrt(squares, squares)
+    return out
 
 
-def rotate(heads: np.ndarray, rotary: np.ndarray) -> np.ndarray:
+def rotary_of(angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """angles: (rows, head_dim / 2). (rows, 1, head_dim) each: cosines, and sines with the signs of rotate_half."""
+    both = np.concatenate([-angles, angles], axis=1)[:, None]
+    return np.cos(both), np.sin(both)
+
+
+def rotate(heads: np.ndarray, rotary: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     """heads: (rows, n, dim), rotary: of `rotary_of`.
 
     Source: RoFormer (arXiv:2104.09864) in the half-rotation form of `apply_rotary_pos_emb` of transformers 4.57.1."""
     rows, count, dim = heads.shape
-    swapped = heads.reshape(rows, count, 2, dim // 2)[:, :, ::-1].reshape(rows, count, dim)
-    return heads * rotary[0] + swapped * rotary[1]
+    swapped = heads.reshape(rows, count, 2, dim // 2)[:, :, ::-1].reshape(rows, count, dim)  # a copy
+    swapped *= rotary[1]
+    out = heads * rotary[0]
+    out += swapped
+    return out
 
 
 def silu(x: np.ndarray) -> np.ndarray:
     """x / (1 + exp(-x)), of x's shape."""
-    divisor = np.maximum(x, np.float32(-80))  # below -80 silu is 0 to float32, and exp would overflow
-    np.negative(divisor, out=divisor)
-    np.exp(divisor, out=divisor)
-    divisor += np.float32(1)
-    return np.divide(x, divisor, out=divisor)
+    divisor = np.maximum(x, _LOWEST)
+    np.negative(divisor, divisor)
+    np.exp(divisor, divisor)
+    divisor += _ONE
+    return np.divide(x, divisor, divisor)
 
 
 def swiglu(gate_up: np.ndarray) -> np.ndarray:
@@ -99,8 +106,12 @@ def dense(x: np.ndarray, gate_up: Sequence[np.ndarray], down: np.ndarray) -> np.
 
 def gate_share(gate: np.ndarray, x: np.ndarray) -> np.ndarray:
     """sigmoid(x @ gate), (rows, 1): how much the shared expert counts. gate: (hidden, 1)."""
-    halves = np.tanh(np.float32(0.5) * np.matmul(x, gate))
-    return np.float32(0.5) * halves + np.float32(0.5)
+    share = x.dot(gate)
+    share *= _HALF
+    np.tanh(share, share)
+    share *= _HALF
+    share += _HALF
+    return share
 
 
 def route(logits: np.ndarray, top_k: int, normalize: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -108,7 +119,11 @@ def route(logits: np.ndarray, top_k: int, normalize: bool) -> tuple[np.ndarray, 
     add up to 1 if `normalize`: (rows, top_k) each.
 
     Source: Qwen3OmniMoeThinkerTextSparseMoeBlock of transformers 4.57.1."""
-    chosen = np.argpartition(logits, -top_k, axis=1)[:, -top_k:]
-    chances = np.exp(logits - logits.max(axis=1, keepdims=True))
-    shares = chances[np.arange(len(logits))[:, None], chosen]
-    return chosen, shares / (shares if normalize else chances).sum(axis=1, keepdims=True)
+    chosen = logits.argpartition(-top_k, 1)[:, -top_k:]
+    rows, count = logits.shape
+    shares = logits.take(chosen if rows == 1 else chosen + np.arange(0, rows * count, count)[:, None])
+    largest = np.maximum.reduce(shares, 1, keepdims=True)
+    np.exp(np.subtract(shares, largest, shares), shares)
+    counted = shares if normalize else np.exp(logits - largest)
+    shares /= np.add.reduce(counted, 1, keepdims=True)
+    return chosen, shares

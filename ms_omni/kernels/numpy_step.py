@@ -32,14 +32,15 @@ class StepBlocks:
         added: np.ndarray,
         residual: np.ndarray,
         rope_positions: np.ndarray,
-        positions: np.ndarray,
+        lengths: np.ndarray,
         block_tables: np.ndarray,
     ) -> tuple[np.ndarray, ...]:
-        """added, residual: (rows, hidden), whose sum enters the first block. positions: int32 (rows,), the tokens' in
-        their sequences; rope_positions: float32 (rows,). block_tables: int32 (rows, max_blocks). Returns the same of
-        what leaves the last block; behind the last layer the normed hidden states instead of what was added."""
+        """added, residual: (rows, hidden), whose sum enters the first block. rope_positions: float32 (rows,), the
+        tokens'; lengths: int32 (rows,), of their sequences with them. block_tables: int32 (rows, max_blocks). Returns
+        the same of what leaves the last block; behind the last layer the normed hidden states instead of what was
+        added."""
         angles = rope_positions[:, None] * self.inv_freq
-        return with_live_rows(self._work, added, residual, angles, positions, block_tables, self.block_size)
+        return with_live_rows(self._work, added, residual, angles, lengths, block_tables, self.block_size)
 
     def _work(self, added: np.ndarray, residual: np.ndarray, rows: Rows) -> tuple[np.ndarray, ...]:
         for block in self.blocks:
@@ -56,16 +57,16 @@ def with_live_rows(
     added: np.ndarray,
     residual: np.ndarray,
     angles: np.ndarray,
-    positions: np.ndarray,
+    lengths: np.ndarray,
     block_tables: np.ndarray,
     block_size: int,
 ) -> tuple[np.ndarray, ...]:
     """`work` on the rows that belong to somebody. The others, whose first block is 0, cost nothing: they are 0 in
     whatever it returns, (rows, ...) each."""
-    if block_tables[:, 0].all():
-        return work(added, residual, Rows.of_step(angles, positions, block_tables, block_size))
+    if all(block_tables[:, 0].tolist()):
+        return work(added, residual, Rows.of_step(angles, lengths, block_tables, block_size))
     live = block_tables[:, 0] != 0
-    rows = Rows.of_step(angles[live], positions[live], block_tables[live], block_size)
+    rows = Rows.of_step(angles[live], lengths[live], block_tables[live], block_size)
     outputs = []
     for made in work(added[live], residual[live], rows):
         out = np.zeros((len(live), *made.shape[1:]), made.dtype)

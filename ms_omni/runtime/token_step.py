@@ -48,7 +48,7 @@ class TokenStep(nn.Cell):
         self.num_layers, self.accept_layer, self.block_size = decoder.num_layers, accept_layer, cache.block_size
         self.eps = decoder.eps
         row = (ms.float32, (num_rows, decoder.spec.hidden_size))
-        # added, residual, rope_positions, positions, block_tables
+        # added, residual, rope_positions, context_lens, block_tables
         inputs = (row, row, (ms.float32, (num_rows,)), (ms.int32, (num_rows,)), (ms.int32, (num_rows, max_blocks)))
         self.runs = self._runs(inputs) if decoder.in_numpy and not decoder.is_gathered else ()
         self.pairs = self._pairs(inputs) if decoder.in_numpy and decoder.is_gathered else ()
@@ -92,9 +92,9 @@ class TokenStep(nn.Cell):
 
         On Ascend `context_lens` is the graph's input of that name that `decoder_ops_ascend_paged` demands."""
         if self.kernels:
-            normed, accepted = self.in_runs(x.astype(ms.float32), (rope_positions, context_lens - 1, block_tables))
+            normed, accepted = self.in_runs(x.astype(ms.float32), (rope_positions, context_lens, block_tables))
         elif self.pairs:
-            places = (rope_positions, context_lens - 1, block_tables)
+            places = (rope_positions, context_lens, block_tables)
             normed, accepted = self.in_pairs(x.astype(ms.float32), places, gathered)
         else:
             normed, accepted = self.by_operator(x, rope_positions, context_lens, block_tables, gathered)

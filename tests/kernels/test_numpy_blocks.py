@@ -49,7 +49,7 @@ def chunk(blocks, x, start, table):
 def step(blocks, x, positions, block_tables):
     work = StepBlocks(blocks, INV_FREQ, EPS, BLOCK)
     positions = np.array(positions, np.int32)
-    made = work(x, np.zeros_like(x), positions.astype(np.float32), positions, block_tables)
+    made = work(x, np.zeros_like(x), positions.astype(np.float32), positions + 1, block_tables)
     return made[0] + made[1]
 
 
