@@ -98,7 +98,8 @@ _RANGES = (
 @dataclass(frozen=True)
 class EngineConfig:
     """What OmniEngine.from_pretrained takes. `auto` picks what the device can do. `max_num_seqs`: conversations that
-    are answered at a time; None: as many as fit."""
+    are answered at a time; None: as many as fit. `warm_up`: compile all graphs while loading, not when they are first
+    needed."""
 
     model: str = built_in.NAME
     engine: str = "auto"
@@ -112,6 +113,7 @@ class EngineConfig:
     media_reader: str = "auto"
     compile_cache: str | None = None
     max_num_seqs: int | None = None
+    warm_up: bool = False
 
     def __post_init__(self) -> None:
         for name, allowed in (

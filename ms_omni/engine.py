@@ -62,7 +62,7 @@ class OmniEngine:
         """Loads a checkpoint directory, a hub name that is in the local hub cache, or the built-in tiny model.
 
         settings: the fields of EngineConfig (engine, parallel, device, dtype, attn_implementation, with_talker,
-        min_pixels, max_pixels, media_reader, compile_cache, max_num_seqs). progress: called with (stage, done,
+        min_pixels, max_pixels, media_reader, compile_cache, max_num_seqs, warm_up). progress: called with (stage, done,
         total). Raises OmniError."""
         return cls(EngineConfig(model=str(model), **settings), progress)
 
@@ -120,9 +120,12 @@ class OmniEngine:
 
             cache, max_num_seqs = self.settings.compile_cache, self.settings.max_num_seqs
             try:
-                return FusedExecutor(
+                executor = FusedExecutor(
                     self.directory, self.device, compile_cache=cache, max_num_seqs=max_num_seqs, **options
                 )
+                if self.settings.warm_up:
+                    executor.warm_up(SamplingParams().resolved(self.generation_config), progress)
+                return executor
             except UnknownDecoderError as error:
                 if self.settings.engine == "fused":
                     raise
@@ -149,6 +152,11 @@ class OmniEngine:
     def max_num_seqs(self) -> int:
         """How many conversations are answered at a time; more wait for their turn."""
         return int(self.executor.limits.max_num_seqs)
+
+    @property
+    def free_blocks(self) -> dict[str, int]:
+        """Of the caches of keys and values, "thinker" and "talker": the blocks that no conversation has."""
+        return dict(self._loop.free_blocks)
 
     @property
     def is_writer(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor
 
-from ms_omni.bounds import BLOCK_SIZE, PREFILL_CHUNK, TOKENS_PER_CALL
+from ms_omni.bounds import BLOCK_SIZE, BUCKETS, PREFILL_CHUNK, TOKENS_PER_CALL
 from ms_omni.checkpoint.config import read_config
 from ms_omni.checkpoint.load import numpy_dtype
 from ms_omni.checkpoint.reader import CheckpointReader
+from ms_omni.config import SamplingParams
 from ms_omni.errors import OmniError, UnknownDecoderError
 from ms_omni.kernels.decoder_ops import decoder_ops
 from ms_omni.models.load import load_network
@@ -25,6 +27,7 @@ from ms_omni.parallel.table import check_world
 from ms_omni.parallel.world import World
 from ms_omni.runtime.cache_sizes import SHARE_OF_FREE, CacheSizes, row_bytes
 from ms_omni.runtime.card import check_cores
+from ms_omni.runtime.decode_rows import bucket_of
 from ms_omni.runtime.decoder import StackedDecoder
 from ms_omni.runtime.decoder_spec import DecoderSpec
 from ms_omni.runtime.fused_talker import FusedTalker
@@ -32,7 +35,10 @@ from ms_omni.runtime.fused_thinker import FusedThinker
 from ms_omni.runtime.graph_cache import GraphCache
 from ms_omni.runtime.kept import Kept
 from ms_omni.runtime.room import free_device_bytes
+from ms_omni.runtime.sampling import GREEDY, Sampling
 from ms_omni.runtime.share import Share
+from ms_omni.runtime.talker_sampling import GREEDY_TALKER, TalkerSampling
+from ms_omni.scheduling.request import Progress
 from ms_omni.scheduling.sequence import Stage
 from ms_omni.scheduling.state import RequestState
 from ms_omni.scheduling.steps import Limits, Pool
@@ -114,6 +120,19 @@ class FusedExecutor:
     def talker(self) -> FusedTalker:
         """What speaks, of a model that does."""
         return self._talker
+
+    def warm_up(self, sampling: SamplingParams, progress: Progress | None = None) -> None:
+        """Compiles all that decoding runs, for every number of rows: greedy, and with settings like `sampling`, which
+        is resolved. progress: called with ("compile", done, total)."""
+        buckets = BUCKETS[: BUCKETS.index(bucket_of(self.limits.max_num_seqs)) + 1]
+        thinker = dict.fromkeys((GREEDY, Sampling.of(sampling, "thinker")))
+        talker = dict.fromkeys((GREEDY_TALKER, TalkerSampling.of(sampling))) if self.model.has_talker else {}
+        work = [partial(self._thinker.warm_up, rows, each) for rows in buckets for each in thinker]
+        work += [partial(self._talker.warm_up, rows, each) for rows in buckets for each in talker]
+        for number, compile_it in enumerate(work, 1):
+            compile_it()
+            if progress:
+                progress("compile", number, len(work))
 
     def start(self, state: RequestState, stage: Stage) -> None:
         """As `Executor.start`. Raises OmniError for a request that is too long for the model."""

@@ -33,6 +33,7 @@ from ms_omni.runtime.kv_cache import PagedKVCache
 from ms_omni.runtime.sampling import penalize_repeated
 from ms_omni.runtime.talker_sampling import GREEDY_TALKER, TalkerSampling, TalkerTensors
 from ms_omni.runtime.token_step import TokenStep
+from ms_omni.scheduling.sequence import Sequence as TokenSequence
 from ms_omni.scheduling.state import RequestState
 from ms_omni.stages import stage
 
@@ -215,21 +216,42 @@ class FusedTalker:
             tables, settings = self._rows.get(
                 (rows, *(state.kept.number for state in states)), lambda: self._tensors(states, rows)
             )
-            graph = self._graph(rows, settings.num_kept)
             hidden, seen = carried_over([state.kept.frame for state in states], rows)
-            arguments = (
-                hidden, last_tokens(sequences, rows), seen, self._text(states, rows),
-                *Places.of(sequences, rows).tensors(), tables, Tensor(drawn(sequences, num_groups, rows)),
-                *settings.first_code, *settings.predictor.tensors,
-            )  # fmt: skip
-            self.last = graph, arguments
-            made, *left = graph.run(*arguments)
-            codes = made.asnumpy().reshape(num_groups + 1, rows)
+            codes, *left = self._decoded(sequences, rows, hidden, seen, self._text(states, rows), tables, settings)
         carried = tuple(left)
         for row, state in enumerate(states):
             state.kept.frame = CarriedRow(carried, row)
             state.add_frames(codes[:num_groups, row : row + 1])
             state.add_codec_tokens([int(codes[num_groups, row])])
+
+    def warm_up(self, rows: int, sampling: TalkerSampling) -> None:
+        """As `FusedThinker.warm_up`."""
+        hidden = mint.zeros((rows, self.decoder.spec.hidden_size), dtype=self.decoder.dtype)
+        seen = mint.zeros((rows, self.config.text_config.vocab_size), dtype=ms.float32)
+        tables = block_tables([], rows, self.max_blocks)
+        self._decoded([], rows, hidden, seen, self._text([], rows), tables, self.tensors([sampling] * rows))
+
+    def _decoded(
+        self,
+        sequences: Sequence[TokenSequence],
+        rows: int,
+        hidden: Tensor,
+        seen: Tensor,
+        text: Tensor,
+        tables: Tensor,
+        settings: TalkerTensors,
+    ) -> tuple[Any, ...]:
+        """The codes of the next frames and the tokens after them, int32 (num_code_groups + 1, rows), and what
+        `TalkerGraph.step` leaves for the next call."""
+        num_groups = self.config.num_code_groups
+        graph = self._graph(rows, settings.num_kept)
+        arguments = (
+            hidden, last_tokens(sequences, rows), seen, text, *Places.of(sequences, rows).tensors(), tables,
+            Tensor(drawn(sequences, num_groups, rows)), *settings.first_code, *settings.predictor.tensors,
+        )  # fmt: skip
+        self.last = graph, arguments
+        made, *left = graph.run(*arguments)
+        return made.asnumpy().reshape(num_groups + 1, rows), *left
 
     def tensors(self, rows: Sequence[TalkerSampling]) -> TalkerTensors:
         """Settings of a call."""

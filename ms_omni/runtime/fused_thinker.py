@@ -21,6 +21,7 @@ from ms_omni.runtime.kept import Kept, Prompt
 from ms_omni.runtime.kv_cache import PagedKVCache
 from ms_omni.runtime.sampling import GREEDY, Sampling, SamplingTensors
 from ms_omni.runtime.token_step import TokenStep
+from ms_omni.scheduling.sequence import Sequence as TokenSequence
 from ms_omni.scheduling.state import RequestState
 from ms_omni.stages import stage
 
@@ -134,17 +135,35 @@ class FusedThinker:
             tables, settings = self._rows.get(
                 (rows, *(state.kept.number for state in states)), lambda: self._tensors(states, rows)
             )
-            graph = self._graph(rows, num_steps, settings.num_kept)
-            token, places = last_tokens(sequences, rows), Places.of(sequences, rows)
-            uniform = drawn(sequences, num_steps, rows)
-            made = []
-            for ahead in range(0, num_steps, graph.num_steps):
-                numbers = Tensor(uniform[ahead : ahead + graph.num_steps])
-                made.append(graph.run(token, *places.tensors(ahead), tables, numbers, *settings.tensors))
-                token = made[-1][-rows:] if graph.num_steps > 1 else made[-1]
-            tokens = np.concatenate([each.asnumpy() for each in made]).reshape(num_steps, rows)
+            tokens = self._decoded(sequences, rows, num_steps, tables, settings)
         for row, state in enumerate(states):
             state.add_tokens(tokens[:, row].tolist())
+
+    def warm_up(self, rows: int, sampling: Sampling) -> None:
+        """Compiles what calls of so many rows run, `sampling` being one's of them, with rows of nobody."""
+        tables = block_tables([], rows, self.max_blocks)
+        settings = SamplingTensors.of([sampling] * rows, self.num_words, self.decoder.ops)
+        for num_steps in (1, TOKENS_PER_CALL) if rows == 1 else (1,):
+            self._decoded([], rows, num_steps, tables, settings)
+
+    def _decoded(
+        self,
+        sequences: Sequence[TokenSequence],
+        rows: int,
+        num_steps: int,
+        tables: Tensor,
+        settings: SamplingTensors,
+    ) -> np.ndarray:
+        """The next tokens, int32 (num_steps, rows)."""
+        graph = self._graph(rows, num_steps, settings.num_kept)
+        token, places = last_tokens(sequences, rows), Places.of(sequences, rows)
+        uniform = drawn(sequences, num_steps, rows)
+        made = []
+        for ahead in range(0, num_steps, graph.num_steps):
+            numbers = Tensor(uniform[ahead : ahead + graph.num_steps])
+            made.append(graph.run(token, *places.tensors(ahead), tables, numbers, *settings.tensors))
+            token = made[-1][-rows:] if graph.num_steps > 1 else made[-1]
+        return np.concatenate([each.asnumpy() for each in made]).reshape(num_steps, rows)
 
     def _first_token(self, hidden: Tensor, state: RequestState) -> int:
         """hidden: (1, hidden), the last token's of the prompt, normed."""

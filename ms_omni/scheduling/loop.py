@@ -16,6 +16,7 @@ from weakref import WeakSet, ref
 from ms_omni.errors import OmniError
 from ms_omni.scheduling.request import EngineStopped, Request, RequestCancelled, RequestHandle, StepFailed, handle_of
 from ms_omni.scheduling.scheduler import Scheduler
+from ms_omni.scheduling.sequence import Stage
 from ms_omni.scheduling.state import RequestState
 from ms_omni.scheduling.steps import Executor, ExecutorLost, Step
 
@@ -69,6 +70,11 @@ class EngineLoop:
         self._threads = [threading.Thread(target=target, name="ms-omni-engine", daemon=True) for target in targets]
         for thread in self._threads:
             thread.start()
+
+    @property
+    def free_blocks(self) -> dict[Stage, int]:
+        """Of each decoder's cache: those that no request has."""
+        return self._scheduler.free_blocks
 
     def submit(self, request: Request) -> RequestHandle:
         """Returns at once. Raises EngineStopped after `close`, or when the executor cannot go on."""

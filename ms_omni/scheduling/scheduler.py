@@ -47,9 +47,10 @@ class Scheduler:
     def num_waiting(self) -> int:
         return len(self._waiting)
 
-    def num_free(self, stage: Stage) -> int:
-        """Free blocks of a decoder's cache."""
-        return self._allocators[stage].num_free
+    @property
+    def free_blocks(self) -> dict[Stage, int]:
+        """Of each decoder's cache: those that no request has."""
+        return {stage: allocator.num_free for stage, allocator in self._allocators.items()}
 
     def add(self, state: RequestState) -> None:
         """Takes a prepared request, behind those that arrived before it. Raises OmniError for one that is too long for

@@ -52,7 +52,7 @@ def settle(engine):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     for stage, pool in engine.executor.limits.pools.items():
-        assert scheduler.num_free(stage) == pool.num_blocks - 1
+        assert scheduler.free_blocks[stage] == pool.num_blocks - 1
 
 
 def test_threads_get_the_answers_that_they_would_get_alone(fused):

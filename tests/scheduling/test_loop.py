@@ -53,7 +53,7 @@ class Gate:
 def settle(loop, executor):
     """Waits until nothing runs, and checks that nothing is left."""
     until(lambda: not loop._scheduler.states and not executor.alive)
-    free = {stage: loop._scheduler.num_free(stage) for stage in executor.limits.pools}
+    free = {stage: loop.free_blocks[stage] for stage in executor.limits.pools}
     assert free == {stage: pool.num_blocks - 1 for stage, pool in executor.limits.pools.items()}
 
 

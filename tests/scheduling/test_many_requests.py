@@ -83,7 +83,7 @@ def test_every_block_comes_back(count, max_num_seqs):
     loop.close()
     assert not executor.alive and not loop._scheduler.states
     for stage, pool in executor.limits.pools.items():
-        assert loop._scheduler.num_free(stage) == pool.num_blocks - 1
+        assert loop.free_blocks[stage] == pool.num_blocks - 1
     kinds = Counter(type(outcome).__name__ for outcome in outcomes.values())
     assert sum(kinds.values()) == count and kinds["OmniOutput"] > count / 2
     assert set(kinds) == {"OmniOutput", "OmniError", "RequestCancelled", "StepFailed", "str"}

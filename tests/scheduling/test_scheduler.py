@@ -39,7 +39,7 @@ class Engine:
         return list(iter(self.step, None))
 
     def is_empty(self):
-        return all(self.scheduler.num_free(s) == p.num_blocks - 1 for s, p in self.executor.limits.pools.items())
+        return all(self.scheduler.free_blocks[s] == p.num_blocks - 1 for s, p in self.executor.limits.pools.items())
 
 
 def test_steps_of_one_spoken_answer():
