@@ -122,11 +122,12 @@ class Spans:
         """Not wanted."""
 
     def watch_engine(self) -> None:
+        from ms_omni.runtime.streaming_code2wav import StreamingCode2Wav
+
         from ms_omni.models.thinker import Thinker
         from ms_omni.models.vision_encoder import VisionEncoder
         from ms_omni.runtime.decoder import StackedDecoder
         from ms_omni.runtime.fused_talker import FusedTalker
-        from ms_omni.runtime.streaming_code2wav import StreamingCode2Wav
 
         def chunk(decoder: Any, x: Any, positions: Any, cache: Any, blocks: Any, start: int, *_: Any) -> str:
             kind = "thinker" if "thinker" in cache.name else "talker"

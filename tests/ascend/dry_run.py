@@ -98,10 +98,10 @@ def question_of(config: Any, workload: Any, speak: bool, tokens: int, frames: in
     """As the processor would make it, of nothing but zeros."""
     import mindspore as ms
     from mindspore import Tensor
+    from ms_omni.runtime.results import Question
 
     from ms_omni.config import SamplingParams
     from ms_omni.planning.workload import media_sizes
-    from ms_omni.runtime.results import Question
 
     media, vision = media_sizes(workload, config), config.thinker_config.vision_config
     ids = prompt_ids(config, media.image_tokens, media.audio_tokens, workload.prompt_tokens + media.prompt_tokens)

@@ -24,7 +24,6 @@ def main():
     setup_device("CPU")
     world = start_world("CPU")
     import mindspore as ms
-
     from ms_omni.runtime.fused_runtime import FusedRuntime  # what importing takes is not loading
     from ms_omni.runtime.mindone_runtime import MindoneRuntime
 
