@@ -11,11 +11,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ms_omni.kernels.host_threads import has_wide_products
+
 # Up to so many rows each is multiplied by itself: a product of matrices packs its weights first, which costs more than
-# reading them again out of the processor's cache. Measured with OpenBLAS 0.3.23 on one core of an AMD EPYC
-# (Zen 3), 512 x 1024 in microseconds: 2 rows 302 instead of 624, 4 rows 438 and 530, 8 rows 650 and 686; elsewhere
-# (AVX-512) 4 rows took 348 and 190.
-FEW_ROWS = 3
+# reading them again out of the processor's cache, and a row is rounded as if it were alone. Measured with OpenBLAS
+# 0.3.23 on one core, in microseconds: AVX2 (Zen 3), 512 x 512 out of memory, 1 row 149, 4 rows 241 instead of 391, 8
+# rows 278 and 320, 16 rows alike; AVX-512, 1024 x 512, 4 rows 348 and 190.
+FEW_ROWS = 3 if has_wide_products() else 8
 
 # Arrays, since numpy takes twice as long over a number
 _HALF, _ONE = np.array(0.5, np.float32), np.array(1, np.float32)
@@ -48,9 +50,7 @@ def rms_norm(x: np.ndarray, weight: np.ndarray, eps: float) -> np.ndarray:
         out *= np.float32(1 / math.sqrt(float(x[0].dot(x[0])) / x.shape[1] + eps))
         return out
     squares = np.matmul(x[:, None], x[:, :, None])[:, 0]
-    squares *= np.float32(1 / x.shape[1])
-    squares += np.float32(eps)
-    out /= np.sqrt(squares, squares)
+    out *= (1 / np.sqrt(squares.astype(np.float64) / x.shape[1] + eps)).astype(np.float32)
     return out
 
 
@@ -106,7 +106,7 @@ def dense(x: np.ndarray, gate_up: Sequence[np.ndarray], down: np.ndarray) -> np.
 
 def gate_share(gate: np.ndarray, x: np.ndarray) -> np.ndarray:
     """sigmoid(x @ gate), (rows, 1): how much the shared expert counts. gate: (hidden, 1)."""
-    share = x.dot(gate)
+    share = product(x, gate)
     share *= _HALF
     np.tanh(share, share)
     share *= _HALF
