@@ -179,3 +179,20 @@ def test_what_saturates_gives_no_overflow():
         assert abs(silu(np.full((1, 2), -1e4, np.float32))).max() < 1e-20
         shares = gate_share(np.array([[1.0]], np.float32), np.array([[-1e4], [0], [1e4]], np.float32))
     np.testing.assert_allclose(shares[:, 0], [0, 0.5, 1], atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", ["dense", "shared"])
+def test_a_row_is_the_same_to_the_last_bit_whatever_is_beside_it(kind):
+    """So that a conversation's answer does not depend on the others."""
+    count = min(FEW_ROWS, len(LENGTHS))
+    layer, table = RandomLayer(kind, has_bias=True), tables(count, scattered=True)
+    blocks = layer_blocks(layer.stored(), layer.vectors["norm"], *caches(1 + count * MAX_BLOCKS))
+    prompts = [prompt(length, seed) for seed, length in enumerate(LENGTHS[:count])]
+    for x, own in zip(prompts, table, strict=True):
+        if len(x) > 1:
+            chunk(blocks, x[:-1], 0, own)
+    newest, places = np.array([x[-1] for x in prompts]), [len(x) - 1 for x in prompts]
+    together = step(blocks, newest, places, table)
+    for row in range(count):
+        one = slice(row, row + 1)
+        np.testing.assert_array_equal(step(blocks, newest[one], places[one], table[one]), together[one])
