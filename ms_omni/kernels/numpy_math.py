@@ -15,9 +15,12 @@ from ms_omni.kernels.host_threads import has_wide_products
 
 # Up to so many rows each is multiplied by itself: a product of matrices packs its weights first, which costs more than
 # reading them again out of the processor's cache, and a row is rounded as if it were alone. Measured with OpenBLAS
-# 0.3.23 on one core, in microseconds: AVX2 (Zen 3), 512 x 512 out of memory, 1 row 149, 4 rows 241 instead of 391, 8
-# rows 278 and 320, 16 rows alike; AVX-512, 1024 x 512, 4 rows 348 and 190.
+# 0.3.23 on one core, weights out of memory, in microseconds: AVX2 (Zen 3), 512 x 512, 4 rows 241 instead of 391, 8 rows
+# 278 and 320, 16 rows alike; 768 x 2048, 8 rows 1551 and 1609; 2048 x 1536, 4 rows 2316 and 2868, 8 rows 4075 and 3175;
+# 2048 x 5120, 4 rows 10231 and 9185. AVX-512, 1024 x 512, 4 rows 348 and 190.
 FEW_ROWS = 3 if has_wide_products() else 8
+FEW_ROWS_OF_LARGE = 3
+LARGE = 1 << 21  # values of a weight, 8 MB
 
 # Arrays, since numpy takes twice as long over a number
 _HALF, _ONE = np.array(0.5, np.float32), np.array(1, np.float32)
@@ -28,7 +31,7 @@ def product(x: np.ndarray, weight: np.ndarray, out: np.ndarray | None = None) ->
     """x: (rows, in), weight: (in, out). x @ weight, (rows, out)."""
     if len(x) == 1:
         return x.dot(weight, out)  # the same with less of numpy around it
-    if len(x) > FEW_ROWS:
+    if len(x) > (FEW_ROWS if weight.size < LARGE else FEW_ROWS_OF_LARGE):
         return np.matmul(x, weight, out=out)
     if out is None:
         out = np.empty((len(x), weight.shape[1]), np.float32)
