@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+WIDE_CORES = (b"SkylakeX", b"Cooperlake", b"SapphireRapids")
+
 _running = Lock()
 
 
@@ -45,15 +47,34 @@ def shares(length: int, least: int) -> list[tuple[int, int]]:
     return list(zip(edges[:-1], edges[1:]))
 
 
+def has_wide_products() -> bool:
+    """Whether numpy's OpenBLAS multiplies matrices with AVX-512; False with another BLAS."""
+    library, suffix = _openblas()
+    if library is None or not hasattr(library, f"openblas_get_corename{suffix}"):
+        return False
+    name = getattr(library, f"openblas_get_corename{suffix}")
+    name.restype = ctypes.c_char_p
+    return name() in WIDE_CORES
+
+
 @cache
 def _pool() -> tuple[ThreadPoolExecutor | None, int, Callable[[int], None]]:
-    """The threads, their number, and what sets the number of OpenBLAS' threads. numpy's wheels carry OpenBLAS beside
-    the package under a name with a hash, and with 64 bit integers under other names of functions."""
+    """The threads, their number, and what sets the number of OpenBLAS' threads."""
+    library, suffix = _openblas()
+    if library is None:
+        return None, 1, lambda threads: None
+    threads = int(getattr(library, f"openblas_get_num_threads{suffix}")())
+    pool = ThreadPoolExecutor(threads, "ms_omni") if threads > 1 else None
+    return pool, threads, getattr(library, f"openblas_set_num_threads{suffix}")
+
+
+@cache
+def _openblas() -> tuple[ctypes.CDLL | None, str]:
+    """That of numpy's wheels, and what its functions' names end with: it stands beside the package under a name with a
+    hash, and with 64 bit integers its functions have other names."""
     for path in sorted((Path(np.__file__).parents[1] / "numpy.libs").glob("*openblas*")):
         library = ctypes.CDLL(str(path))
         for suffix in ("64_", ""):
             if hasattr(library, f"openblas_set_num_threads{suffix}"):
-                threads = int(getattr(library, f"openblas_get_num_threads{suffix}")())
-                pool = ThreadPoolExecutor(threads, "ms_omni") if threads > 1 else None
-                return pool, threads, getattr(library, f"openblas_set_num_threads{suffix}")
-    return None, 1, lambda threads: None
+                return library, suffix
+    return None, ""

@@ -11,11 +11,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ms_omni.kernels.host_threads import has_wide_products
+
 # Up to so many rows each is multiplied by itself: a product of matrices packs its weights first, which costs more than
-# reading them again out of the processor's cache. Measured with OpenBLAS 0.3.23 on one core of an AMD EPYC
-# (Zen 3), 512 x 1024 in microseconds: 2 rows 302 instead of 624, 4 rows 438 and 530, 8 rows 650 and 686; elsewhere
-# (AVX-512) 4 rows took 348 and 190.
-FEW_ROWS = 3
+# reading them again out of the processor's cache, and a row is rounded as if it were alone. Measured with OpenBLAS
+# 0.3.23 on one core, weights out of memory, in microseconds: AVX2 (Zen 3), 512 x 512, 4 rows 241 instead of 391, 8 rows
+# 278 and 320, 16 rows alike; 768 x 2048, 8 rows 1551 and 1609; 2048 x 1536, 4 rows 2316 and 2868, 8 rows 4075 and 3175;
+# 2048 x 5120, 4 rows 10231 and 9185. AVX-512, 1024 x 512, 4 rows 348 and 190.
+FEW_ROWS = 3 if has_wide_products() else 8
+FEW_ROWS_OF_LARGE = 3
+LARGE = 1 << 21  # values of a weight, 8 MB
 
 # Arrays, since numpy takes twice as long over a number
 _HALF, _ONE = np.array(0.5, np.float32), np.array(1, np.float32)
@@ -26,7 +31,7 @@ def product(x: np.ndarray, weight: np.ndarray, out: np.ndarray | None = None) ->
     """x: (rows, in), weight: (in, out). x @ weight, (rows, out)."""
     if len(x) == 1:
         return x.dot(weight, out)  # the same with less of numpy around it
-    if len(x) > FEW_ROWS:
+    if len(x) > (FEW_ROWS if weight.size < LARGE else FEW_ROWS_OF_LARGE):
         return np.matmul(x, weight, out=out)
     if out is None:
         out = np.empty((len(x), weight.shape[1]), np.float32)
@@ -48,9 +53,7 @@ def rms_norm(x: np.ndarray, weight: np.ndarray, eps: float) -> np.ndarray:
         out *= np.float32(1 / math.sqrt(float(x[0].dot(x[0])) / x.shape[1] + eps))
         return out
     squares = np.matmul(x[:, None], x[:, :, None])[:, 0]
-    squares *= np.float32(1 / x.shape[1])
-    squares += np.float32(eps)
-    out /= np.sqrt(squares, squares)
+    out *= (1 / np.sqrt(squares.astype(np.float64) / x.shape[1] + eps)).astype(np.float32)
     return out
 
 
@@ -106,7 +109,7 @@ def dense(x: np.ndarray, gate_up: Sequence[np.ndarray], down: np.ndarray) -> np.
 
 def gate_share(gate: np.ndarray, x: np.ndarray) -> np.ndarray:
     """sigmoid(x @ gate), (rows, 1): how much the shared expert counts. gate: (hidden, 1)."""
-    share = x.dot(gate)
+    share = product(x, gate)
     share *= _HALF
     np.tanh(share, share)
     share *= _HALF

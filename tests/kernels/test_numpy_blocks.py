@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy_layer import BLOCK, DIM, EPS, EXPERTS, HIDDEN, INV_FREQ, KV_HEADS, TOP_K, RandomLayer, norm
 
-from ms_omni.kernels import numpy_blocks, numpy_cache
+from ms_omni.kernels import numpy_blocks, numpy_cache, numpy_math
 from ms_omni.kernels.numpy_blocks import Experts, layer_blocks
 from ms_omni.kernels.numpy_cache import Rows, Sequence, causal_attention
 from ms_omni.kernels.numpy_math import FEW_ROWS, gate_share, joined_product, product, route, silu
@@ -134,8 +134,10 @@ def test_a_sequence_of_consecutive_blocks_is_read_without_a_copy():
         assert np.shares_memory(read, cache) == is_view
 
 
+@pytest.mark.parametrize("large", [numpy_math.LARGE, 1])
 @pytest.mark.parametrize("rows", [1, 2, FEW_ROWS, FEW_ROWS + 1, 20])
-def test_products_of_stored_and_of_turned_weights(rows):
+def test_products_of_stored_and_of_turned_weights(monkeypatch, rows, large):
+    monkeypatch.setattr(numpy_math, "LARGE", large)
     rng = np.random.default_rng(0)
     x, weights = rng.standard_normal((rows, 6), np.float32), [rng.standard_normal((6, n), np.float32) for n in (5, 3)]
     turned = [np.ascontiguousarray(weight.T).T for weight in weights]
@@ -179,3 +181,20 @@ def test_what_saturates_gives_no_overflow():
         assert abs(silu(np.full((1, 2), -1e4, np.float32))).max() < 1e-20
         shares = gate_share(np.array([[1.0]], np.float32), np.array([[-1e4], [0], [1e4]], np.float32))
     np.testing.assert_allclose(shares[:, 0], [0, 0.5, 1], atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", ["dense", "shared"])
+def test_a_row_is_the_same_to_the_last_bit_whatever_is_beside_it(kind):
+    """So that a conversation's answer does not depend on the others."""
+    count = min(FEW_ROWS, len(LENGTHS))
+    layer, table = RandomLayer(kind, has_bias=True), tables(count, scattered=True)
+    blocks = layer_blocks(layer.stored(), layer.vectors["norm"], *caches(1 + count * MAX_BLOCKS))
+    prompts = [prompt(length, seed) for seed, length in enumerate(LENGTHS[:count])]
+    for x, own in zip(prompts, table, strict=True):
+        if len(x) > 1:
+            chunk(blocks, x[:-1], 0, own)
+    newest, places = np.array([x[-1] for x in prompts]), [len(x) - 1 for x in prompts]
+    together = step(blocks, newest, places, table)
+    for row in range(count):
+        one = slice(row, row + 1)
+        np.testing.assert_array_equal(step(blocks, newest[one], places[one], table[one]), together[one])
