@@ -166,7 +166,13 @@ def report(result: dict[str, Any]) -> None:
     print(f"{result['versions']}\n{result['run']}\nthe same answers both ways: {result['same_answers']}")
     for name, ways in result["medians"].items():
         for way, each in ways.items():
-            shown = ("thinker_decode_tokens_per_s", "talker_frames_per_s", "answers_per_s", "thinker_rows", "talker_rows")
+            shown = (
+                "thinker_decode_tokens_per_s",
+                "talker_frames_per_s",
+                "answers_per_s",
+                "thinker_rows",
+                "talker_rows",
+            )
             words = ", ".join(f"{figure} {each[figure]:.2f}" for figure in shown if figure in each)
             print(f"{name:7} {way:20} {words}")
     for name, ratio in result["ratios"].items():

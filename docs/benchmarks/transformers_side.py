@@ -5,8 +5,8 @@ with JSON lines.
 
 First line in: {"prompt_ids": [...]}; out: versions. Then {"stage": "thinker" | "talker", "count": N}; out: the events
 of one answer, [stage, made, seconds], and its ids or codes. Or {"prompts": [[...], ...], "count": N}; out: the ids of
-a batch in text, padded on the left, and the seconds at which each of its steps was done. Attention is transformers' default (sdpa); decoding is
-greedy, the code predictor's too. Torch may use all cores.
+a batch in text, padded on the left, and the seconds at which each of its steps was done. Attention is transformers'
+default (sdpa); decoding is greedy, the code predictor's too. Torch may use all cores.
 """
 
 from __future__ import annotations
@@ -80,7 +80,6 @@ class Side:
         )
         made = self._codes if speak else result[0, self.prompt.shape[1] :].tolist()
         return {"events": events, "made": made}
-
 
     @torch.inference_mode()
     def batch(self, prompts: list[list[int]], count: int) -> dict[str, Any]:

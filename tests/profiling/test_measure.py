@@ -4,8 +4,8 @@ import pytest
 
 from ms_omni import SamplingParams
 from ms_omni.errors import OmniError
-from ms_omni.profiling.measured import Measured
 from ms_omni.profiling.measure import SHARED_PROCESS, Measurement
+from ms_omni.profiling.measured import Measured
 from ms_omni.profiling.sides import About
 from ms_omni.profiling.task import Task
 
