@@ -13,9 +13,8 @@ def predictor_share(
     talker: Any, synchronize: Callable[[], object], clock: Callable[[], float] = time.perf_counter
 ) -> float | None:
     """Least seconds of the code predictor alone over those of it and of the Talker's own step alone, FRAMES times in
-    turn, for as many conversations as shared the last frame; None before a frame was made. Both do the same work every
-    time: what takes longer than the least is the machine's doing. talker: a FusedTalker of an engine that answers
-    nobody: the last frame's place in the cache, which belongs to no conversation any more, is written again."""
+    turn; None before a frame was made. Both do the same work every time: what takes longer than the least is the
+    machine's doing. talker: a FusedTalker, between two answers: what its caches hold is lost."""
     if talker.last is None:
         return None
     predictor, backbone = _least_seconds(_parts(*talker.last), synchronize, clock)
@@ -38,17 +37,14 @@ def _least_seconds(
 
 
 def _parts(graph: Any, arguments: Sequence[Any]) -> tuple[Callable[[], Any], Callable[[], Any]]:
-    """The code predictor of a frame, and the Talker's step; each waits for what it made, as decoding does. graph: a
-    TalkerGraph. arguments: of its `step`."""
+    """The code predictor of a frame, and the Talker's step; each waits for what it made, as decoding does. arguments:
+    those of the graph's `step`."""
     from mindspore import Tensor, ops
 
     from ms_omni.runtime.graph_cache import compiled
 
-    hidden, token, seen, text, lengths, rope_positions, tables, uniform, *settings = arguments
-    num_first = len(settings) - 3  # those of the code predictor come last
-
-    def predict(*arguments: Any) -> Any:
-        total, codes = graph.predict(*arguments)
+    def predict(*inputs: Any) -> Any:
+        total, codes = graph.predict(*inputs)
         return total, ops.concat(codes, 0)
 
     def step(
@@ -59,6 +55,8 @@ def _parts(graph: Any, arguments: Sequence[Any]) -> tuple[Callable[[], Any], Cal
 
     predictor = compiled(predict, graph.ops.JIT_OPTIONS, None, "code predictor alone")
     backbone = compiled(step, graph.ops.JIT_OPTIONS, None, "Talker's step alone")
-    residual = hidden, token, text, tables, uniform, *settings[num_first:]
-    first = hidden, lengths, rope_positions, tables, seen, uniform[0], *settings[:num_first]
+    hidden, token, seen, text, lengths, rope_positions, tables, uniform, *settings = arguments
+    first_code, residual_codes = settings[:-3], settings[-3:]
+    residual = hidden, token, text, tables, uniform, *residual_codes
+    first = hidden, lengths, rope_positions, tables, seen, uniform[0], *first_code
     return lambda: predictor(*residual)[1].asnumpy(), lambda: backbone(*first)[0].asnumpy()
