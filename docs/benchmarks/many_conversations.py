@@ -126,7 +126,14 @@ def measure(
                 told[TRANSFORMERS], _ = batch.answer()
             for way, each in told.items() if number else ():
                 found[name].setdefault(way, []).append(each)
+            done = f"round {number} of {rounds}" if number else "warm-up"
+            print(f"{done}: {name}, {_in_words(told)}", file=sys.stderr, flush=True)
     return found, same
+
+
+def _in_words(told: dict[str, dict[str, float]]) -> str:
+    """Answers a second of each way that tells them."""
+    return ", ".join(f"{each['answers_per_s']:.3f} answers/s {way}" for way, each in told.items() if "wall_s" in each)
 
 
 def ratios(found: dict[str, dict[str, list[dict[str, float]]]]) -> dict[str, dict[str, Any]]:
