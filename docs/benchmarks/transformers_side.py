@@ -1,10 +1,12 @@
-"""The transformers side of decode.py, run by a Python with torch: answers JSON lines on stdin with JSON lines.
+"""The transformers side of decode.py and many_conversations.py, run by a Python with torch: answers JSON lines on stdin
+with JSON lines.
 
     python transformers_side.py DIRECTORY
 
 First line in: {"prompt_ids": [...]}; out: versions. Then {"stage": "thinker" | "talker", "count": N}; out: the events
-of one answer, [stage, made, seconds], and its ids or codes. Attention is transformers' default (sdpa); decoding is
-greedy, the code predictor's too. Torch may use all cores.
+of one answer, [stage, made, seconds], and its ids or codes. Or {"prompts": [[...], ...], "count": N}; out: the ids of
+a batch in text, padded on the left, and the seconds at which each of its steps was done. Attention is transformers'
+default (sdpa); decoding is greedy, the code predictor's too. Torch may use all cores.
 """
 
 from __future__ import annotations
@@ -79,6 +81,24 @@ class Side:
         made = self._codes if speak else result[0, self.prompt.shape[1] :].tolist()
         return {"events": events, "made": made}
 
+    @torch.inference_mode()
+    def batch(self, prompts: list[list[int]], count: int) -> dict[str, Any]:
+        length = max(map(len, prompts))
+        pads = [length - len(prompt) for prompt in prompts]
+        ids = torch.tensor([[0] * pad + prompt for pad, prompt in zip(pads, prompts, strict=True)])
+        mask = torch.tensor([[0] * pad + [1] * len(prompt) for pad, prompt in zip(pads, prompts, strict=True)])
+        events: list[Any] = []
+        result, _ = self.model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            return_audio=False,
+            thinker_max_new_tokens=count,
+            thinker_eos_token_id=NO_EOS,
+            thinker_do_sample=False,
+            thinker_streamer=Clock("thinker", events),
+        )
+        return {"seconds": [seconds for *_, seconds in events], "made": result[:, length:].tolist()}
+
 
 def main(directory: str) -> None:
     torch.set_num_threads(len(os.sched_getaffinity(0)))
@@ -88,7 +108,9 @@ def main(directory: str) -> None:
     about = {"torch": torch.__version__, "transformers": transformers.__version__}
     print(json.dumps(about), file=answers, flush=True)
     for line in sys.stdin:
-        print(json.dumps(side.run(**json.loads(line))), file=answers, flush=True)
+        asked = json.loads(line)
+        made = side.batch(**asked) if "prompts" in asked else side.run(**asked)
+        print(json.dumps(made), file=answers, flush=True)
 
 
 if __name__ == "__main__":

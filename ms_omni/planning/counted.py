@@ -21,7 +21,6 @@ UNITS = {
     "thinker_call_sampled": ("thinker",),
     "thinker_chunk_first": ("thinker",),
     "thinker_chunk_later": ("thinker",),
-    "talker_words": (),
     "talker_frame_greedy": ("talker", "predictor"),
     "talker_frame_sampled": ("talker", "predictor"),
     "talker_chunk_first": ("talker",),

@@ -30,9 +30,9 @@ MARKS = ("thinker_tokens", "talker_frames", "audio_samples")
 OF_SEVERAL = ("queue_s", "queue_worst_s", "ttft_worst_s", "thinker_rows", "talker_rows", "first_audio_worst_s")
 OF_ONE = ("tpot_median_ms", "tpot_p90_ms")
 
-# name -> (what it is, unit, whether more is better; None: neither). Of one repeat; a run has their medians. Where several
-# conversations are asked at once, what is made is counted for all of them together, and a time is the median over them
-# but for wall_s, from the question to the end of the last answer.
+# name -> (what it is, unit, whether more is better; None: neither). Of one repeat; a run has their medians. Where
+# several conversations are asked at once, what is made is counted for all of them together, and a time is the median
+# over them but for wall_s, from the question to the end of the last answer.
 FIGURES: dict[str, tuple[str, str, bool | None]] = {
     "wall_s": ("whole answer", "s", False),
     "answers_per_s": ("answers of all conversations", "1/s", True),
@@ -84,8 +84,8 @@ class Span(_Part):
 
 
 class Repeat(_Part):
-    """One measured answer, or the `answers` to conversations that were asked at once. stages_s: own seconds of each stage
-    that occurred; media and processor count only while nothing else is done. other_s: wall_s less all of them.
+    """One measured answer, or the `answers` to conversations that were asked at once. stages_s: own seconds of each
+    stage that occurred; media and processor count only while nothing else is done. other_s: wall_s less all of them.
     marks: for each of MARKS that occurred, (seconds from the question, how many more). figures: of FIGURES. counts: by
     stage, what profiling.counters counted in it: host_syncs, operators, collectives by kind and their bytes."""
 

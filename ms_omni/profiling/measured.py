@@ -23,9 +23,9 @@ class Waits:
 
 @dataclass(frozen=True)
 class Measured:
-    """One answer of one side, or several that were asked at once. stages_s, counts: of each stage that occurred, its own
-    (see Repeat). prompt: tokens of one prompt, by the names of outputs.Usage; prompt_tokens: of all of them, None for
-    one. waits: of each conversation, if there are several. at_a_time: how many conversations the side answers at a
+    """One answer of one side, or several that were asked at once. stages_s, counts: of each stage that occurred, its
+    own (see Repeat). prompt: tokens of one prompt, by the names of outputs.Usage; prompt_tokens: of all of them, None
+    for one. waits: of each conversation, if there are several. at_a_time: how many conversations the side answers at a
     time. num_code_groups: codes of a frame. digest: of token ids and codes. reads_bytes: what a decoding step of the
     Thinker reads, `bandwidth` bytes a second at most; None where nobody knows."""
 

@@ -15,8 +15,8 @@ _TRIES = 5
 
 
 def thinker_reads(engine: Any, context: float, batch: int = 1) -> float:
-    """Bytes that the busiest card reads for a Thinker token of each of `batch` conversations with `context` tokens in the
-    cache: what `plan` takes. engine: an OmniEngine."""
+    """Bytes that the busiest card reads for a Thinker token of each of `batch` conversations with `context` tokens in
+    the cache: what `plan` takes. engine: an OmniEngine."""
     from ms_omni.planning.hardware import find_hardware
     from ms_omni.planning.memory import Planned
     from ms_omni.planning.speed import thinker_read_bytes

@@ -54,9 +54,8 @@ def _run_events(process: int, case: Case, run: Run) -> Iterator[dict[str, Any]]:
         yield _slice(process, _ANSWERS, f"repeat {repeat.round}", start_s, repeat.wall_s, about)
         for span in repeat.spans:
             length = span.end_s - span.start_s
-            yield _slice(
-                process, track_of[span.thread, span.depth], title_of(span.stage), start_s + span.start_s, length, {}
-            )
+            track = track_of[span.thread, span.depth]
+            yield _slice(process, track, title_of(span.stage), start_s + span.start_s, length, {})
         yield from _counters(process, repeat, start_s)
         start_s += repeat.wall_s * (1 + _BETWEEN_REPEATS)
 

@@ -23,7 +23,8 @@ class Recipe:
 
     text: the question. prompt_tokens: instead, generated text of at most so many tokens. image_pixels: (width, height)
     of a picture. video_pixels, video_fps: of the video file, of which the processor uses two frames a second. speech:
-    the answer is spoken. batch_size: conversations like this one that are asked at once. conversation: the user's own, instead of all these. origin: what an error names."""
+    the answer is spoken. batch_size: conversations like this one that are asked at once. conversation: the user's own,
+    instead of all these. origin: what an error names."""
 
     name: str
     origin: str

@@ -48,7 +48,7 @@ def without_values() -> None:
     """From now on models are loaded as always, but for the values: wherever these are copied, an array is made of which
     nothing is written."""
     from ms_omni.checkpoint import load, reader
-    from ms_omni.runtime import fused_runtime, gathered_weights, stacked_weights
+    from ms_omni.runtime import fused_executor, gathered_weights, stacked_weights
 
     def array(values: Any, dtype: Any = None, order: str = "K") -> np.ndarray:
         return np.empty(values.shape, dtype or values.dtype)
@@ -64,7 +64,7 @@ def without_values() -> None:
     load.np = SimpleNamespace(**{**vars(np), "array": array})
     stacked_weights.Reading._filled = filled
     gathered_weights._joined = joined
-    for module in (reader, fused_runtime):
+    for module in (reader, fused_executor):
         module.CheckpointReader = AbsentCheckpoint
 
 

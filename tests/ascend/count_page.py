@@ -24,7 +24,6 @@ Widths matter only where an operator is chosen by them: head sizes and the numbe
 |---|---|
 | thinker call | {tokens} tokens by one call of the decoding graph, with copies; greedy, or temperature, top-k, top-p |
 | talker frame | one call of the Talker's graph: its step and 16 of the code predictor; greedy, or sampled as released |
-| talker words | the Talker's view of what one thinker call has said |
 | chunk | one chunk of a prompt through all layers, eagerly; later: with chunks before it |
 | code2wav piece | frames to sound, eagerly; the first has no context |
 | audio encoder | a sound of 1 s or 10 s (two attention windows) |

@@ -109,48 +109,34 @@ class Spans:
         if name not in ("thinker_decode", "talker_decode"):
             yield
             return
-        self._made_frame = False
         with self.span(name):
             yield
-        found = self.last.pop(name)
-        if name == "thinker_decode":
-            self.last[f"thinker_call_{self.way}"] = found
-        else:
-            self.last[f"talker_frame_{self.way}" if self._made_frame else "talker_words"] = found
+        unit = "thinker_call" if name == "thinker_decode" else "talker_frame"
+        self.last[f"{unit}_{self.way}"] = self.last.pop(name)
 
     def mark(self, name: str, count: int) -> None:
         """Not wanted."""
 
     def watch_engine(self) -> None:
-        from ms_omni.runtime.streaming_code2wav import StreamingCode2Wav
-
+        from ms_omni.models.code2wav import WaveDecoder
         from ms_omni.models.thinker import Thinker
         from ms_omni.models.vision_encoder import VisionEncoder
         from ms_omni.runtime.decoder import StackedDecoder
-        from ms_omni.runtime.fused_talker import FusedTalker
 
         def chunk(decoder: Any, x: Any, positions: Any, cache: Any, blocks: Any, start: int, *_: Any) -> str:
             kind = "thinker" if "thinker" in cache.name else "talker"
             return f"{kind}_chunk_{'later' if start else 'first'}"
 
-        def piece(streaming: Any, frames: Any) -> str:
-            is_first = streaming._decoder._num_frames == 0
-            return f"code2wav_piece_{'first' if is_first else 'later'}"
+        def piece(decoder: Any, codes: Any) -> str:
+            return f"code2wav_piece_{'later' if decoder._num_frames else 'first'}"
 
         def sound(thinker: Any, features: Any, *_: Any) -> str:
             return f"audio_encoder_{round(features.shape[-1] / 100)}s"
 
         self.watch(StackedDecoder, "prefill_chunk", chunk)
-        self.watch(StreamingCode2Wav, "_decode", piece)
+        self.watch(WaveDecoder, "decode", piece)
         self.watch(Thinker, "get_audio_features", sound)
         self.watch(VisionEncoder, "construct", lambda *_, **__: "vision_encoder_picture")
-        plain = FusedTalker._run
-
-        def run(talker: Any, *arguments: Any) -> Any:
-            self._made_frame = True
-            return plain(talker, *arguments)
-
-        FusedTalker._run = run
 
 
 def gauges() -> Counter[str]:
@@ -214,8 +200,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             write_checkpoint(run["layers"], dtype, Path(folder))
             settings = {"engine": "fused", "device": "Ascend", "parallel": run["mode"], "dtype": dtype}
-            engine = OmniEngine.from_pretrained(folder, **settings)
-            found.append({**run, "counts": count_one(engine, spans, run["ways"])})
+            # One conversation at a time: its caches are as large as they need be
+            with OmniEngine.from_pretrained(folder, max_num_seqs=1, **settings) as engine:
+                found.append({**run, "counts": count_one(engine, spans, run["ways"])})
         print(f"counted {run['mode']} {run['layers']}: {time.perf_counter() - start:.0f} s", flush=True)
         if engine.world.is_writer:
             Path(out).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

@@ -25,7 +25,7 @@ from absent_weights import without_values, world_of_rank_0
 
 LIMIT_GB = float(os.environ.get("RSS_LIMIT_GB", "5"))
 # Three chunks of a prompt, a picture and a minute of sound, and speech enough for a whole piece of Code2Wav. The caches
-# are as large for this answer as for the few tokens and frames that are decoded.
+# are made for this answer, not for what the card has room for; few of its tokens and frames are decoded.
 WORK = {
     "prompt_tokens": 4096,
     "images": ((1024, 1024),),
@@ -94,30 +94,33 @@ def prompt_ids(config: Any, image_tokens: int, audio_tokens: int, num_tokens: in
     return np.array([*start, *words, *end], np.int32)
 
 
-def question_of(config: Any, workload: Any, speak: bool, tokens: int, frames: int) -> Any:
-    """As the processor would make it, of nothing but zeros."""
+def request_of(config: Any, workload: Any, speak: bool, tokens: int, frames: int) -> Any:
+    """The state of a request, prepared as the processor would, of nothing but zeros."""
     import mindspore as ms
     from mindspore import Tensor
-    from ms_omni.runtime.results import Question
 
+    from ms_omni.bounds import CHUNK_FRAMES
     from ms_omni.config import SamplingParams
+    from ms_omni.models.talker_prompt import talker_prompt_tokens
     from ms_omni.planning.workload import media_sizes
+    from ms_omni.scheduling.request import Prepared, Request, RequestHandle, Speech
+    from ms_omni.scheduling.state import RequestState
 
     media, vision = media_sizes(workload, config), config.thinker_config.vision_config
     ids = prompt_ids(config, media.image_tokens, media.audio_tokens, workload.prompt_tokens + media.prompt_tokens)
-    inputs: dict[str, Any] = {"input_ids": Tensor(ids[None])}
+    arrays: dict[str, Any] = {"input_ids": Tensor(ids[None])}
     if media.image_patches:
         (patches,) = media.image_patches
         side = int(patches**0.5)
         assert side * side == patches, "a square picture"
         values = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
-        inputs["pixel_values"] = ms.mint.zeros((patches, values), dtype=ms.bfloat16)
-        inputs["image_grid_thw"] = np.array([[1, side, side]], np.int64)
+        arrays["pixel_values"] = ms.mint.zeros((patches, values), dtype=ms.bfloat16)
+        arrays["image_grid_thw"] = np.array([[1, side, side]], np.int64)
     if media.mel_frames:
         (mel_frames,) = media.mel_frames
         bins = config.thinker_config.audio_config.num_mel_bins
-        inputs["input_features"] = ms.mint.zeros((1, bins, mel_frames), dtype=ms.bfloat16)
-        inputs["feature_attention_mask"] = np.ones((1, mel_frames), np.int32)
+        arrays["input_features"] = ms.mint.zeros((1, bins, mel_frames), dtype=ms.bfloat16)
+        arrays["feature_attention_mask"] = np.ones((1, mel_frames), np.int32)
     sampling = SamplingParams(
         thinker_max_new_tokens=tokens,
         talker_max_new_tokens=frames + 1,  # the last one would end the speech
@@ -126,16 +129,30 @@ def question_of(config: Any, workload: Any, speak: bool, tokens: int, frames: in
         seed=1,
         ignore_eos=True,
     ).resolved({})
-    speaker = next(iter(config.talker_config.speaker_id.values())) if speak else None
-    return Question(inputs, ids, sampling, [], speaker_id=speaker)
+    speech = None
+    if speak:
+        talker = config.talker_config
+        speaker = next(iter(talker.speaker_id.values()))
+        speech = Speech(speaker, talker.codec_eos_token_id, talker.num_code_groups, CHUNK_FRAMES, CHUNK_FRAMES)
+    prepared = Prepared(arrays, ids, talker_prompt_tokens(config, ids) if speak else 0)
+    request = Request(prepare=lambda: prepared, sampling=sampling, stop_ids=(), speech=speech)
+    handle = RequestHandle()
+    state = RequestState(request, prepared, lambda: handle, lambda ids: "", time.perf_counter)
+    state.reader = handle  # a handle that nobody holds would cancel the request
+    return state
 
 
-class NobodyListens:
-    def tokens(self, ids: list[int]) -> None: ...
+def answer(executor: Any, state: Any) -> None:
+    """All steps of one request, in the order of the engine's loop."""
+    from ms_omni.scheduling.scheduler import Scheduler
 
-    def talker_token(self) -> None: ...
-
-    def frames(self, codes: np.ndarray) -> None: ...
+    scheduler = Scheduler(executor.limits)
+    scheduler.add(state)
+    while not state.is_finished:
+        step = scheduler.next_step()
+        assert step is not None, "nothing to do, and no answer"
+        step.run(executor)
+    scheduler.remove(state)
 
 
 def host_gb() -> float:
@@ -146,10 +163,13 @@ def host_gb() -> float:
 def dry_run(directory: Path, mode: str, workload: Any, tokens: int, frames: int) -> dict[str, Any]:
     """tokens, frames: that are decoded; the first token comes with the prompt, so that 1 compiles no Thinker graph."""
     import mindspore as ms
+    from mindspore import Tensor
 
     from ms_omni import bounds
     from ms_omni.checkpoint.config import read_config
     from ms_omni.kernels import device as devices
+    from ms_omni.planning.workload import media_sizes
+    from ms_omni.runtime.cache_sizes import CacheSizes, num_blocks_of
     from ms_omni.stages import stage, watched_by
 
     start, cards = time.perf_counter(), int(os.environ.get("RANK_SIZE", "1"))
@@ -167,29 +187,39 @@ def dry_run(directory: Path, mode: str, workload: Any, tokens: int, frames: int)
     without_values()
     config = read_config(directory)
     speak = bool(config.enable_audio_output)
-    from ms_omni.runtime.fused_runtime import FusedRuntime
-    from ms_omni.runtime.streaming_code2wav import StreamingCode2Wav
+    from ms_omni.runtime.fused_executor import FusedExecutor
 
+    loaded = 0
+
+    def cache_sizes(*_: Any) -> CacheSizes:
+        """Asked for when the weights are there and the caches are not."""
+        nonlocal loaded
+        loaded = say("loaded")
+        longest = max(workload.max_new_tokens, workload.talker_max_new_tokens)
+        blocks = num_blocks_of(workload.prompt_tokens + media_sizes(workload, config).prompt_tokens + longest)
+        return CacheSizes(blocks + 1, 1, blocks)
+
+    FusedExecutor._cache_sizes = cache_sizes
     peaks = Peaks()
     with watched_by(peaks):
         with stage("load"):
-            runtime = FusedRuntime(
+            executor = FusedExecutor(
                 directory, "Ascend", dtype=ms.bfloat16, attn_implementation="flash_attention_2", with_talker=speak,
                 parallel=mode, world=world,
             )  # fmt: skip
-        loaded = say("loaded")
-        runtime.answer(question_of(config, workload, speak, tokens, frames), NobodyListens())
-        answered = say("answered")
+        caches = say("caches made") - loaded
+        answer(executor, request_of(config, workload, speak, tokens, frames))
+        say("answered")
         if speak:
             with stage("code2wav"):
-                codes = np.zeros((config.talker_config.num_code_groups, bounds.CHUNK_FRAMES), np.int32)
-                StreamingCode2Wav(runtime.model.code2wav, bounds.CHUNK_FRAMES, bounds.CHUNK_FRAMES).push(codes)
+                codes = np.zeros((1, config.talker_config.num_code_groups, bounds.CHUNK_FRAMES), np.int32)
+                executor.model.code2wav.new_decoder().decode(Tensor(codes))
             say("sounded")
     return {
         "mode": mode,
         "cards": cards,
         "loaded": loaded,
-        "answered": answered,
+        "caches": dict.fromkeys(peaks.most, caches),
         "peaks": peaks.most,
         "host_gb": host_gb(),
     }

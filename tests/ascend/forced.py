@@ -11,10 +11,10 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from ms_omni.kernels import decoder_ops_ascend, decoder_ops_cpu
-from ms_omni.runtime import fused_talker, fused_thinker
+from ms_omni.scheduling import state as request_state
 
 Forced = dict[int, int]
-_forced: dict[int, Forced] = {fused_thinker.RANDOM_STAGE: {}, fused_talker.RANDOM_STAGE: {}}
+_forced: dict[str, Forced] = {"thinker": {}, "talker": {}}
 
 
 class Sampler(nn.Cell):
@@ -33,21 +33,20 @@ class Sampler(nn.Cell):
 
 
 class Stream:
-    """Stands for UniformStream: numbers the picks of one stage of one answer in their order."""
+    """Stands for the random numbers of a sequence: numbers the picks of one stage of one answer in their order."""
 
-    def __init__(self, seed: int | None, stage: int):
+    def __init__(self, seed: int, stage: str):
         self._ids, self._place = _forced[stage], 0
 
-    def draw(self, *shape: int) -> Tensor:
-        places = range(self._place, self._place + shape[0])
-        self._place += shape[0]
-        return Tensor(np.array([self._ids.get(place, -1) for place in places], np.float32).reshape(shape))
+    def random(self, count: int, dtype: type = np.float32) -> np.ndarray:
+        places = range(self._place, self._place + count)
+        self._place += count
+        return np.array([self._ids.get(place, -1) for place in places], dtype)
 
 
 def install() -> None:
     """Before an engine makes its graphs."""
-    for module in (fused_thinker, fused_talker):
-        module.UniformStream = Stream
+    request_state.random_numbers = Stream
     for module in (decoder_ops_ascend, decoder_ops_cpu):
         module.Sampler = Sampler
 
@@ -55,7 +54,7 @@ def install() -> None:
 def say(thinker: Forced, talker: Forced) -> None:
     """From the next answer on. thinker: by the place of the new id. talker: by the place of the pick: first the first
     code of frame 0, then of each frame the next frame's first code and this frame's residual ones."""
-    _forced[fused_thinker.RANDOM_STAGE], _forced[fused_talker.RANDOM_STAGE] = thinker, talker
+    _forced["thinker"], _forced["talker"] = thinker, talker
 
 
 def talker_place(frame: int, code: int, num_groups: int) -> int:

@@ -4,8 +4,8 @@ records torch's. Ids and codes are those of the recording, so that every state h
     python tests/ascend/half_states.py DTYPE OUT.npz CHECKPOINT-CASE...
 
 Arrays of OUT are called "checkpoint-case/name"; names are those of `record_half.Layers`. States of new tokens come from
-the layers called one after the other; what a whole graph made of the same tokens is beside them as thinker.graph and
-talker.graph (behind the last norm).
+the layers called one after the other; what one graph of all layers made of the same tokens is beside them as
+thinker.graph and talker.graph (behind the last norm).
 """
 
 from __future__ import annotations
@@ -30,15 +30,14 @@ from reference_cases import FOLDERS, Case, located
 from reference_checkpoints import build_checkpoint
 
 from ms_omni import OmniEngine
-from ms_omni.bounds import BLOCK_SIZE
+from ms_omni.bounds import BLOCK_SIZE, PREFILL_CHUNK
 from ms_omni.inputs.cast import cast_inputs
 from ms_omni.kernels import decoder_ops_ascend
 from ms_omni.models.talker_prompt import TrailingText, build_talker_prompt
 from ms_omni.parallel.vocabulary import logits
-from ms_omni.runtime.cache_pool import places, sequence_blocks
-from ms_omni.runtime.fused_talker import TalkerGraph, TalkerSampling
-from ms_omni.runtime.fused_thinker import ThinkerGraph
-from ms_omni.runtime.sampling import GREEDY, SamplingTensors
+from ms_omni.runtime.fused_talker import TalkerGraph
+from ms_omni.runtime.graph_cache import compiled
+from ms_omni.runtime.talker_sampling import GREEDY_TALKER
 from ms_omni.runtime.token_step import TokenStep
 
 
@@ -124,8 +123,40 @@ def in_a_graph(q: Tensor, keys: Tensor, values: Tensor, tables: Tensor, lengths:
     return attention_graph(scale)(q + 0, keys, values, tables, Tensor(lengths.asnumpy()))
 
 
-def new_cache(decoder: Any, tokens: int, name: str) -> Any:
-    return decoder.new_cache(1 + -(-tokens // BLOCK_SIZE), name)
+class Place:
+    """One sequence that has a decoder's cache to itself."""
+
+    def __init__(self, cache: Any, num_tokens: int, max_blocks: int):
+        self.cache, self.blocks = cache, list(range(1, 1 - (-num_tokens // BLOCK_SIZE)))
+        table = np.zeros((1, max_blocks), np.int32)
+        table[0, : len(self.blocks)] = self.blocks
+        self._table = Tensor(table)
+
+    def prefill(self, decoder: Any, x: Tensor, positions: np.ndarray, levels: list[Tensor], accept_layer: int) -> Any:
+        """x: (tokens, hidden), a prompt. The normed state of the last token, (1, hidden), and the accepted ones of all
+        tokens."""
+        accepted = []
+        for start in range(0, x.shape[0], PREFILL_CHUNK):
+            chunk = slice(start, start + PREFILL_CHUNK)
+            hidden, kept = decoder.prefill_chunk(
+                x[chunk], positions[..., chunk], self.cache, self.blocks, start, [level[chunk] for level in levels],
+                accept_layer,
+            )  # fmt: skip
+            accepted.append(kept)
+        return hidden[-1:], accepted[0] if len(accepted) == 1 else ms.mint.cat(accepted, dim=0)
+
+    def at(self, place: int, delta: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Lengths, rotary positions and block table of a call that reads the token at `place`."""
+        return Tensor(np.array([place + 1], np.int32)), Tensor(np.array([place + delta], np.float32)), self._table
+
+
+def graph_of_layers(step: TokenStep) -> Any:
+    """`step.decode` as a graph: its normed states."""
+
+    def decode(x: Tensor, batch_valid_length: Tensor, rope_positions: Tensor, tables: Tensor) -> Tensor:
+        return step.decode(x, rope_positions, batch_valid_length, tables)[0]
+
+    return compiled(decode, step.ops.JIT_OPTIONS, None, "layers alone")
 
 
 class Answering:
@@ -135,7 +166,7 @@ class Answering:
         self.engine, self.case, self.states = engine, case, States()
         recorded = layers(case)["float32"]
         self.ids, self.codes = recorded["ids"].tolist(), recorded["codes"]
-        self.thinker, self.talker = engine.runtime._thinker, engine.runtime.talker
+        self.thinker, self.talker = engine.executor._thinker, engine.executor.talker
         self.arrays = engine.processor.prepare(
             located(case.conversation), use_audio_in_video=case.use_audio_in_video, fps=case.fps
         ).arrays
@@ -171,20 +202,17 @@ class Answering:
             None if mask is None else mask.sum(-1), media("video_second_per_grid"),
         )  # fmt: skip
         decoder, levels = thinker.decoder, [level[0] for level in deepstack or []]
-        cache = new_cache(decoder, ids.shape[1] + len(self.ids), "states.thinker")
-        blocks = sequence_blocks(cache)
+        sequence = Place(thinker.cache, ids.shape[1] + len(self.ids), thinker.max_blocks)
         with self.states.watch("thinker", decoder, decoder):
-            hidden, accepted = decoder.prefill(embeds[0], positions, cache, blocks, levels, thinker.accept_layer)
+            hidden, accepted = sequence.prefill(decoder, embeds[0], positions, levels, thinker.accept_layer)
         self.thinker_logits(hidden)
         start, read = ids.shape[1], list[Tensor]()
-        settings = SamplingTensors.of([GREEDY], shell.config.text_config.vocab_size, decoder.ops)
-        graph = ThinkerGraph(decoder, shell, cache, settings.num_kept, decoder.num_layers, None)
-        step = TokenStep(decoder, cache, "states", 1, len(blocks))
+        step, in_graph = (TokenStep(decoder, thinker.cache, name, 1, thinker.max_blocks) for name in ("one", "two"))
+        graph = graph_of_layers(in_graph)
         for place, token in enumerate(self.ids[:-1], start):
-            where, uniform = places(place, delta, blocks), Tensor(np.zeros((1, 1), np.float32))
-            _, x, normed = graph.run(Tensor(np.array([token], np.int32)), *where, uniform, *settings.tensors)
-            self.states.keep("thinker.graph", normed)
-            lengths, rope_positions, table = places(place, delta, blocks)
+            x = shell.get_input_embeddings()(Tensor(np.array([token], np.int32)))
+            self.states.keep("thinker.graph", graph(x, *sequence.at(place, delta)))
+            lengths, rope_positions, table = sequence.at(place, delta)
             with self.states.watch("thinker", decoder, step):
                 state, _ = step.by_operator(x, rope_positions, lengths, table, ())
             self.thinker_logits(state)
@@ -214,25 +242,24 @@ class Answering:
         )  # fmt: skip
         decoder = talker.decoder
         num_prompt = prompt.inputs_embeds.shape[1]
-        cache = new_cache(decoder, num_prompt + self.codes.shape[1], "states.talker")
-        blocks = sequence_blocks(cache)
+        sequence = Place(talker.cache, num_prompt + self.codes.shape[1], talker.max_blocks)
         with self.states.watch("talker", decoder, decoder):
-            hidden, _ = decoder.prefill(prompt.inputs_embeds[0], positions, cache, blocks, [], -1)
+            hidden, _ = sequence.prefill(decoder, prompt.inputs_embeds[0], positions, [], -1)
         self.talker_logits(hidden)
-        settings = talker.tensors([TalkerSampling(GREEDY, GREEDY, 1.0, False)])
-        graph, eager = (TalkerGraph(talker, cache, settings.num_kept) for _ in range(2))
+        settings = talker.tensors([GREEDY_TALKER])
+        graph, eager = (TalkerGraph(talker, 1, settings.num_kept) for _ in range(2))
         codes = settings.predictor.tensors
         seen = Tensor(np.zeros((1, talker.config.text_config.vocab_size), np.float32))
         for frame in range(self.codes.shape[1]):
             place = num_prompt + frame
-            where = places(place, delta, blocks)
+            where = sequence.at(place, delta)
             token = Tensor(self.codes[:1, frame].astype(np.int32))
             # forced.Sampler reads the codes to say from here
             uniform = Tensor(np.concatenate([[-1], self.codes[1:, frame]]).astype(np.float32)[:, None])
             inputs = hidden, token, seen, text.at(frame), *where, uniform
-            _, normed, _, _ = graph.run(*inputs, *settings.first_code, *codes)
+            _, normed, _ = graph.run(*inputs, *settings.first_code, *codes)
             self.states.keep("talker.graph", normed)
-            lengths, rope_positions, table = places(place, delta, blocks)
+            lengths, rope_positions, table = sequence.at(place, delta)
             with self.states.watch("predictor", talker.predictor, eager.predictor):
                 total, _ = eager.predict(hidden, token, text.at(frame), table, uniform, *codes)
             for index in {0, len(talker.code_heads) - 1}:

@@ -3,8 +3,8 @@ and writes the answers to a file.
 
     rank_answers_on_cards.py OUT_DIR MODEL QUESTIONS.json WAYS.json
 
-QUESTIONS: a list of {"conversation", "sampling", "return_audio"}. WAYS: a list of [mode, group size, data parallel].
-The ranks of a data parallel group answer one question each, all others all of them.
+QUESTIONS: a list of {"conversation", "sampling", "return_audio"}. WAYS: a list of [mode, group size]. Every rank asks
+all questions.
 """
 
 import json
@@ -32,17 +32,13 @@ def main():
     device = setup_device("Ascend")
     job = start_world(device, None)
     worlds = {job.group_size: job}
-    for size in {size for _, size, _ in ways} - set(worlds):
+    for size in {size for _, size in ways} - set(worlds):
         worlds[size] = collectives.connect(World(job.rank, job.world_size, size, device))
     answers = {}
-    for mode, size, data_parallel in ways:
+    for mode, size in ways:
         sharing.start_world = lambda device, group_size, world=worlds[size]: world  # the job has been joined
-        engine = OmniEngine.from_pretrained(
-            model, device="Ascend", dtype=DTYPE, parallel=mode, data_parallel=data_parallel
-        )
-        asked = questions[engine.world.group_rank :][:1] if data_parallel else questions
-        answers[f"{mode} {size} {data_parallel}"] = [answer(engine, question) for question in asked]
-        engine.take_part()
+        with OmniEngine.from_pretrained(model, device="Ascend", dtype=DTYPE, parallel=mode) as engine:
+            answers[f"{mode} {size}"] = [answer(engine, question) for question in questions]
         (out_dir / f"rank_{job.rank}.json").write_text(json.dumps(answers))
 
 

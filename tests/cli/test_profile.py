@@ -190,10 +190,15 @@ def test_conversations_at_once_are_cases(profile, sides, tmp_path):
 
 def test_how_many_are_answered_at_a_time_is_the_fused_engines_setting(profile, sides, monkeypatch):
     made = []
-    plain = FakeSide.__init__
-    monkeypatch.setattr(FakeSide, "__init__", lambda self, *args, **kw: (made.append(args[1]), plain(self, *args, **kw))[1])
+
+    class Side(FakeSide):
+        def __init__(self, name, config, progress=None):
+            made.append(config.max_num_seqs)
+            super().__init__(name, config, progress)
+
+    monkeypatch.setattr(profile_run, "EngineSide", Side)
     profile("--workload", "text-only", "--compare", "mindone,fused", "--max-num-seqs", "4", "--repeats", "1")
-    assert [config.max_num_seqs for config in made] == [None, 4]
+    assert made == [None, 4]
 
 
 def test_own_conversations_beside_workloads(profile, sides, tmp_path):

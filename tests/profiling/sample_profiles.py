@@ -171,6 +171,23 @@ def profile_of(cases=None, **fields):
     return Profile(**(defaults | fields))
 
 
+def batches_profile(sizes=(1, 4, 8)):
+    """One workload with so many conversations at once; the more, the more of everything a second."""
+    cases = []
+    for size in sizes:
+        run = run_of(walls=(2.0, 2.2, 1.9))
+        found = {name: spread_of(*(factor * size / wall for wall in (2.0, 2.2, 1.9))) for name, factor in (
+            ("thinker_tokens_per_s", 40.0), ("talker_frames_per_s", 30.0), ("answers_per_s", 1.0),
+        )}  # fmt: skip
+        if size > 1:
+            waits = {"queue_s": 0.5, "queue_worst_s": 0.9, "ttft_worst_s": 1.5, "first_audio_worst_s": 1.8}
+            waits |= {"thinker_rows": 0.75 * size, "talker_rows": 0.5 * size}
+            found |= {name: spread_of(value) for name, value in waits.items()}
+        figures = {name: value for name, value in (run.figures | found).items() if size == 1 or "tpot" not in name}
+        cases.append(case_of(f"text, batch {size}", [run.model_copy(update={"figures": figures})], batch_size=size))
+    return profile_of(cases)
+
+
 def npu_profile():
     """A long one: two cards, three cases of growing prompts, two sides, long names, one case skipped. Invented
     figures: its only use is to look at reports."""

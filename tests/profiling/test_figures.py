@@ -135,7 +135,13 @@ def test_what_was_not_done_or_not_measured_is_absent():
         prompt={"prompt_tokens": 20},
     )
     assert figures(text) == pytest.approx(
-        {"wall_s": 2.0, "answers_per_s": 0.5, "ttft_s": 1.5, "thinker_prefill_tokens_per_s": 20.0, "thinker_tokens_per_s": 1.0}
+        {
+            "wall_s": 2.0,
+            "answers_per_s": 0.5,
+            "ttft_s": 1.5,
+            "thinker_prefill_tokens_per_s": 20.0,
+            "thinker_tokens_per_s": 1.0,
+        }
     )
 
 

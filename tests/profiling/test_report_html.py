@@ -4,7 +4,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from sample_profiles import case_of, npu_profile, profile_of, run_of
+from sample_profiles import batches_profile, case_of, npu_profile, profile_of, run_of
 
 from ms_omni.profiling.document import OTHER, STAGES
 from ms_omni.profiling.report import html, plots, render
@@ -78,6 +78,15 @@ def test_every_plot_of_the_profile_is_there(page):
         assert heading in page
     assert page.count("<svg") == 2 * 3 + 1
     assert "audio 30 min" in page and "needs 70.1 GB" in page
+
+
+def test_speed_is_drawn_against_conversations_at_once():
+    text = render(batches_profile(), "html")
+    titles = re.findall(r'aria-label="([^"]+)"', text)
+    assert "Thinker tokens, Talker frames and answers a second against conversations at once" in titles
+    plot = next(svg for svg in re.findall(r"<svg.*?</svg>", text, re.DOTALL) if "answers a second" in svg)
+    assert all(f">{title}<" in plot for title in ("Thinker, tokens/s", "Talker, frames/s", "answers/s"))
+    assert "Conversations at once" in text and "against conversations at once" not in render(profile_of(), "html")
 
 
 def test_without_figures_a_plot_is_left_out():

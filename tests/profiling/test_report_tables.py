@@ -5,7 +5,7 @@ import io
 import re
 
 import pytest
-from sample_profiles import case_of, npu_profile, profile_of, run_of, spread_of
+from sample_profiles import batches_profile, case_of, npu_profile, profile_of, run_of, spread_of
 
 from ms_omni.errors import OmniError
 from ms_omni.profiling.document import FIGURES, Profile
@@ -51,6 +51,25 @@ def test_the_title_says_what_must_not_be_overlooked():
     assert title(bare) == "tiny on a CPU [CPU, random weights, interrupted]"
     assert caveats(profile_of(caveats=["projected", "cpu"])) == ["projected", "cpu", "random weights"]
     assert title(npu_profile()) == "Qwen3-Omni-30B-A3B-Instruct on 2 x Ascend 910B2 [invented]"
+
+
+def test_conversations_at_once_have_a_table():
+    [table] = tables.batches(batches_profile())
+    assert [row[2] for row in table.rows] == ["1", "4", "8"]
+    alone, four, _ = (dict(zip(table.columns, row, strict=True)) for row in table.rows)
+    assert (alone["Thinker tokens/s"], four["Thinker tokens/s"], four["answers/s"]) == ("20.0", "80.0", "2.00")
+    assert (alone["Thinker rows"], four["Thinker rows"], four["Talker rows"]) == (DASH, "3.00", "2.00")
+    assert (alone["turn s"], four["turn s"]) == (DASH, "0.500 (0.900)")
+    assert four["first token s"] == "0.520 (1.50)" and alone["first token s"] == "0.520"
+    assert not list(tables.batches(profile_of()))
+    assert "Conversations at once" in render(batches_profile(), "markdown")
+    assert "4 conversations at once" in render(batches_profile(), "html")
+
+
+def test_what_is_told_of_one_or_of_several_alone_is_not_missed():
+    for case in batches_profile((1, 4)).cases:
+        missing = next((note for note in tables.figures(case).notes if note.startswith("Not measured")), "")
+        assert "waiting for its turn" not in missing and "time per output token" not in missing
 
 
 def test_the_throughput_table_begins_with_the_seeds_columns_and_rows():

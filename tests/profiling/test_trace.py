@@ -5,6 +5,7 @@ import json
 import pytest
 from sample_profiles import case_of, npu_profile, profile_of, repeat_of, run_of
 
+from ms_omni.profiling.document import Span
 from ms_omni.profiling.trace import chrome_trace, device_trace
 
 FIELDS = {"X": {"ts", "dur", "tid"}, "M": {"tid", "args"}, "C": {"ts", "args"}}
@@ -119,3 +120,20 @@ def test_what_goes_wrong_inside_is_raised_after_the_profiler_has_stopped(cpu, tm
         with device_trace(tmp_path) as trace:
             raise ValueError("inside")
     assert stopped == [1] and "the backend gave it nothing" in trace.note
+
+
+def test_threads_that_work_beside_each_other_have_tracks_of_their_own():
+    repeat = repeat_of(0, 1.0).model_copy(
+        update={"spans": [
+            Span(stage="media", start_s=0.0, end_s=0.5),
+            Span(stage="thinker_decode", start_s=0.2, end_s=0.9, thread=1),
+            Span(stage="compile", start_s=0.3, end_s=0.4, depth=1, thread=1),
+        ]}
+    )  # fmt: skip
+    run = run_of().model_copy(update={"repeats": [repeat]})
+    events = chrome_trace(profile_of([case_of(runs=[run])]))["traceEvents"]
+    tracks = {event["name"]: event["tid"] for event in events if event["ph"] == "X"}
+    assert len({tracks[name] for name in ("media", "Thinker decode", "compilation")} | {tracks["repeat 0"]}) == 4
+    names = {event["tid"]: event["args"]["name"] for event in events if event["name"] == "thread_name"}
+    assert names[tracks["compilation"]] == "stages of thread 1 within, depth 1"
+    assert names[tracks["media"]] == "stages"
