@@ -173,8 +173,8 @@ class SharedExecutor:
                     self._take(link.rank, message)
                 elif message.reason:
                     self._lose(f"rank {link.rank} failed: {message.reason}")
-                else:
-                    self._lose(f"rank {link.rank} has closed its engine")
+                else:  # what was sent is done by all, the next call will say why it cannot
+                    self._end(f"rank {link.rank} has closed its engine", Closed())
         except EOFError:
             self._lose(f"rank {link.rank} has ended")
         except BaseException as error:
@@ -196,8 +196,8 @@ class SharedExecutor:
 
 
 class LeaderLoop(EngineLoop):
-    """The engine loop of a group's leader. Followers answer the same requests, in the order of their submission, and are
-    told of those that end without an answer."""
+    """The engine loop of a group's leader. Followers answer the same requests, in the order of their submission, and
+    are told of those that end without an answer."""
 
     def __init__(self, executor: SharedExecutor, decode: Callable[[list[int]], str], **settings: Any):
         """settings: of EngineLoop."""

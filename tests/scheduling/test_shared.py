@@ -191,7 +191,7 @@ def test_a_step_that_fails_alike_on_all_fails_its_requests(start, name):
 @pytest.mark.parametrize("failing", [0, 1, 2])
 @pytest.mark.parametrize("name", ["start thinker", "thinker", "code2wav"])
 def test_a_step_that_fails_on_one_rank_ends_all(start, impatient, failing, name):
-    """The others wait in a collective for the one that failed, and hear of it there."""
+    """Where the others wait in a collective for the one that failed, and where they have done theirs."""
 
     def fail(rank, step, *more):
         if (rank, step) == (failing, name):
@@ -284,11 +284,13 @@ def test_a_follower_closes_with_requests_under_way(start):
     assert gate.reached.wait(30)
     closing = threading.Thread(target=group.followers[1].close)
     closing.start()
+    until(lambda: group.loop._shared._lost)
+    gate.opened.set()
     with pytest.raises(EngineStopped, match=lost("rank 2 has closed its engine")):
         handle.result(10)
-    gate.opened.set()
     closing.join(5)
     assert not closing.is_alive()
+    group.followers[0].follow()  # an end in order
 
 
 def test_the_leader_may_close_after_its_followers(start):
@@ -301,6 +303,23 @@ def test_the_leader_may_close_after_its_followers(start):
     began = time.monotonic()
     group.loop.close()
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("slow", [0, 2])
+def test_a_rank_that_has_its_answer_may_close_before_the_others_have_theirs(start, slow):
+    ended = threading.Event()
+
+    def wait(rank, name, *more):  # the last step, in which nobody needs the others
+        if rank == slow and name == "code2wav":
+            ended.wait(30)
+
+    group = start(3, wait)
+    handles = [loop.submit(request(frames=3, chunks=(99, 99))) for loop in (group.loop, *group.followers)]
+    handles[1].result(30)
+    group.followers[0].close()
+    ended.set()
+    for handle in handles:
+        assert answer(handle.result(30)) == answer(handles[1].result(30))
 
 
 def test_a_request_is_not_kept_by_anybody(start):
