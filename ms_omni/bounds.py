@@ -15,11 +15,8 @@ ROWS_PER_GROUP = 16384
 CHUNKS_PER_CONVOLUTION = 64
 # Codec frames that Code2Wav makes sound of together: 24 s.
 CHUNK_FRAMES = 300
-# Rows of the smallest cache of keys and values.
-SMALLEST_CACHE = 256
-# Room for new tokens that a sequence starts with. A maximum of thousands of tokens is not allocated before
-# it is needed.
-FIRST_ROOM = 384
 # Tokens of a block of the paged caches of keys and values: ATB's PagedAttention takes blocks of at most 16384 values a
 # head, 128 times the released head size of 128.
 BLOCK_SIZE = 128
+# Rows of a decode call: conversations are padded to the next of these, each of which has its graphs.
+BUCKETS = (1, 2, 4, 8, 16, 32)

@@ -97,7 +97,8 @@ _RANGES = (
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """What OmniEngine.from_pretrained takes. `auto` picks what the device can do."""
+    """What OmniEngine.from_pretrained takes. `auto` picks what the device can do. `max_num_seqs`: conversations that
+    are answered at a time; None: as many as fit."""
 
     model: str = built_in.NAME
     engine: str = "auto"
@@ -110,7 +111,7 @@ class EngineConfig:
     max_pixels: int | None = None
     media_reader: str = "auto"
     compile_cache: str | None = None
-    data_parallel: bool = False
+    max_num_seqs: int | None = None
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -127,10 +128,12 @@ class EngineConfig:
                 raise OmniError(f"{flag} {value}: expected one of {', '.join(allowed)}")
         if self.compile_cache is not None and self.engine == "mindone":
             raise OmniError(f"--compile-cache {self.compile_cache}: --engine mindone compiles no graphs; use fused")
-        if self.data_parallel and self.engine == "mindone":
-            raise OmniError("--data-parallel: --engine mindone keeps all ranks at one conversation; use fused")
-        if self.data_parallel and self.parallel not in ("zero3", "auto"):
-            raise OmniError(f"--data-parallel with --parallel {self.parallel}: expected --parallel zero3, or auto")
+        if self.max_num_seqs is not None and self.max_num_seqs < 1:
+            raise OmniError(f"--max-num-seqs {self.max_num_seqs}: expected a whole number above 0")
+        if self.max_num_seqs not in (None, 1) and self.engine == "mindone":
+            raise OmniError(
+                f"--max-num-seqs {self.max_num_seqs}: --engine mindone answers one conversation at a time; use fused"
+            )
 
 
 def load_yaml(path: str | Path, allowed_keys: set[str]) -> dict[str, Any]:

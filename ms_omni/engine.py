@@ -1,32 +1,27 @@
-"""OmniEngine: a conversation in, an OmniOutput or a stream of chunks out."""
+"""OmniEngine: conversations in, OmniOutputs or streams of chunks out."""
 
 from __future__ import annotations
 
+import atexit
 import logging
-import queue
-import threading
 import time
-from collections.abc import Generator, Mapping
-from dataclasses import dataclass, replace
+import weakref
+from collections.abc import Generator
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, overload
 
 from ms_omni.checkpoint import built_in
 from ms_omni.config import EngineConfig, SamplingParams
 from ms_omni.errors import OmniError, UnknownDecoderError
-from ms_omni.outputs import AudioOutput, OmniOutput, StreamChunk, StreamEnd, Usage
-from ms_omni.reporter import AnswerReporter, Emit, Progress
-from ms_omni.sharing import agreed_seed, join_job, raise_together
-from ms_omni.stages import stage
+from ms_omni.outputs import OmniOutput, StreamChunk
+from ms_omni.scheduling.loop import EngineLoop
+from ms_omni.scheduling.request import Progress, Request, RequestHandle, Speech
+from ms_omni.sharing import join_job
 
 if TYPE_CHECKING:
-    from ms_omni.inputs.processor import PreparedInputs
-    from ms_omni.runtime.results import Runtime
-
-# A question, messages, or a processor's arrays of one prompt
-Conversation = str | list[dict[str, Any]] | Mapping[str, Any]
+    from ms_omni.preparing import Conversation
+    from ms_omni.scheduling.steps import Executor
 
 logger = logging.getLogger(__name__)
 
@@ -38,22 +33,9 @@ CHUNK_FRAMES = 25
 WHOLE_CHUNK_FRAMES = 300
 
 
-@dataclass(frozen=True)
-class _Options:
-    """The arguments of `generate` and `stream`."""
-
-    return_audio: bool | None
-    speaker: str | None
-    use_audio_in_video: bool
-    fps: float | None
-    sampling: SamplingParams | None
-    progress: Progress | None
-    first_chunk_frames: int
-    chunk_frames: int
-
-
 class OmniEngine:
-    """One loaded checkpoint. Not thread-safe: one conversation at a time."""
+    """One loaded checkpoint, for any number of conversations and threads at once. Ends with `close`, with its `with`
+    block, with the last reference to it and to its handles, or with the process."""
 
     def __init__(self, config: EngineConfig, progress: Progress | None = None):
         from ms_omni.checkpoint.config import read_config, read_generation_config
@@ -66,17 +48,66 @@ class OmniEngine:
         start = time.perf_counter()
         self._load(progress)
         self.load_s = time.perf_counter() - start
+        self._loop = self._make_loop(self.executor)
+        self._finalizer = weakref.finalize(self, self._loop.close)
+        # Threads that compute while the interpreter ends would abort it. finalize's own hook may be older than those
+        # of MindSpore, and would then run behind them.
+        self._finalizer.atexit = False
+        atexit.register(self._finalizer)
 
     @classmethod
     def from_pretrained(
-        cls, model: str | Path = built_in.NAME, *, progress: Progress | None = None, **settings: Any
+        cls,
+        model: str | Path = built_in.NAME,
+        *,
+        engine: str = "auto",
+        parallel: str = "none",
+        device: str = "auto",
+        dtype: str = "auto",
+        attn_implementation: str = "auto",
+        with_talker: bool = True,
+        min_pixels: int | None = None,
+        max_pixels: int | None = None,
+        media_reader: str = "auto",
+        compile_cache: str | None = None,
+        max_num_seqs: int | None = None,
+        progress: Progress | None = None,
     ) -> OmniEngine:
         """Loads a checkpoint directory, a hub name that is in the local hub cache, or the built-in tiny model.
 
-        settings: the fields of EngineConfig (engine, parallel, device, dtype, attn_implementation, with_talker,
-        min_pixels, max_pixels, media_reader, compile_cache, data_parallel). progress: called with (stage, done,
-        total). Raises OmniError."""
-        return cls(EngineConfig(model=str(model), **settings), progress)
+        engine: auto, fused (compiled), mindone (its own generate). parallel: how the processes of an msrun job share
+        the model: none, auto, zero3, ep, tp. device: auto, CPU, Ascend. dtype: auto, float32, float16, bfloat16.
+        attn_implementation: auto, eager, flash_attention_2. with_talker False: no speech. min_pixels, max_pixels:
+        bounds for the area of images. media_reader: auto, ms_omni, qwen_omni_utils. compile_cache: a directory for
+        compiled graphs. max_num_seqs: conversations that are answered at a time, None for what fits. progress:
+        called with ("load", weights done, weights in all). Raises OmniError."""
+        config = EngineConfig(
+            model=str(model),
+            engine=engine,
+            parallel=parallel,
+            device=device,
+            dtype=dtype,
+            attn_implementation=attn_implementation,
+            with_talker=with_talker,
+            min_pixels=min_pixels,
+            max_pixels=max_pixels,
+            media_reader=media_reader,
+            compile_cache=compile_cache,
+            max_num_seqs=max_num_seqs,
+        )
+        return cls(config, progress)
+
+    def __enter__(self) -> OmniEngine:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends what is under way with EngineStopped, an OmniError, and returns when nothing is. A second call does
+        nothing."""
+        self._finalizer()
+        atexit.unregister(self._finalizer)
 
     def _load(self, progress: Progress | None) -> None:
         from ms_omni.fitting import check_weights
@@ -97,18 +128,17 @@ class OmniEngine:
         import mindspore as ms
 
         from ms_omni.inputs.processor import InputProcessor
+        from ms_omni.preparing import Preparer
 
         self.processor = InputProcessor.from_pretrained(
             self.directory, min_pixels=self.settings.min_pixels, max_pixels=self.settings.max_pixels
         )
-        self.runtime = self._make_runtime(getattr(ms, self.dtype), progress)
-        self.model = self.runtime.model
+        self._preparer = Preparer(self.processor, self.config, self.settings.media_reader)
+        self.executor = self._make_executor(getattr(ms, self.dtype), progress)
+        self.model = self.executor.model
 
-    def _make_runtime(self, dtype: Any, progress: Progress | None) -> Runtime:
-        from ms_omni.runtime.fused_runtime import FusedRuntime
-        from ms_omni.runtime.mindone_runtime import MindoneRuntime
-
-        options = {
+    def _make_executor(self, dtype: Any, progress: Progress | None) -> Any:
+        options: dict[str, Any] = {
             "dtype": dtype,
             "attn_implementation": self.attn_implementation,
             "with_talker": self.settings.with_talker,
@@ -117,13 +147,24 @@ class OmniEngine:
             "progress": progress,
         }
         if self.settings.engine != "mindone":
+            from ms_omni.runtime.fused_executor import FusedExecutor
+
+            cache, max_num_seqs = self.settings.compile_cache, self.settings.max_num_seqs
             try:
-                return FusedRuntime(self.directory, self.device, compile_cache=self.settings.compile_cache, **options)
+                return FusedExecutor(
+                    self.directory, self.device, compile_cache=cache, max_num_seqs=max_num_seqs, **options
+                )
             except UnknownDecoderError as error:
-                if self.settings.engine == "fused" or self.world.data_parallel:
+                if self.settings.engine == "fused":
                     raise
                 logger.warning("%s: using --engine mindone, which is slower", error)
-        return MindoneRuntime(self.directory, **options)
+        from ms_omni.runtime.mindone_executor import MindoneExecutor
+
+        return MindoneExecutor(self.directory, self.device, **options)
+
+    def _make_loop(self, executor: Executor) -> EngineLoop:
+        """Answers requests with the executor."""
+        return EngineLoop(executor, self.processor.decode)
 
     @property
     def has_talker(self) -> bool:
@@ -136,11 +177,16 @@ class OmniEngine:
         return list(self.config.talker_config.speaker_id) if self.has_talker else []
 
     @property
+    def max_num_seqs(self) -> int:
+        """How many conversations are answered at a time; more wait for their turn."""
+        return int(self.executor.limits.max_num_seqs)
+
+    @property
     def is_writer(self) -> bool:
         """Whether this process prints and writes for its job: one of those that msrun starts, or the only one."""
         return self.world.is_writer
 
-    def generate(
+    def submit(
         self,
         conversation: Conversation,
         *,
@@ -150,27 +196,116 @@ class OmniEngine:
         fps: float | None = None,
         sampling: SamplingParams | None = None,
         progress: Progress | None = None,
-        first_chunk_frames: int = WHOLE_CHUNK_FRAMES,
-        chunk_frames: int = WHOLE_CHUNK_FRAMES,
-    ) -> OmniOutput:
-        """Answers a conversation.
+        first_chunk_frames: int = FIRST_CHUNK_FRAMES,
+        chunk_frames: int = CHUNK_FRAMES,
+    ) -> RequestHandle:
+        """Asks for an answer to one conversation, and returns at once: what is computed, and for whom, is the engine's
+        affair. The handle is read from any thread.
 
         conversation: a question as a plain text; messages (role, content parts of text, image, audio, video;
         docs/inputs.md); or what the processor made of one: arrays or tensors by name, of one prompt.
         return_audio: speak (default: if the Talker is loaded). speaker: a name of `speakers` (default Ethan).
         use_audio_in_video: hear the videos' sound. fps: what the processor takes the videos' frame rate for.
-        sampling: a SamplingParams. progress: called with (stage, done, total); stages thinker, talker, code2wav.
+        sampling: a SamplingParams. progress: called with (stage, done, total) by the thread that reads the handle;
+        stages thinker, talker, code2wav.
         first_chunk_frames, chunk_frames: of how many codec frames the pieces of the wave are made.
-        Raises OmniError for a conversation or a medium that cannot be used."""
-        options = _Options(
-            return_audio, speaker, use_audio_in_video, fps, sampling, progress, first_chunk_frames, chunk_frames
+        Raises OmniError for settings that cannot be used and for an engine that was closed; the handle raises it for
+        what is wrong with the conversation and its media."""
+        _check_chunks(first_chunk_frames, chunk_frames)
+        speak = self.has_talker if return_audio is None else return_audio
+        sampling = (sampling or SamplingParams()).resolved(self.generation_config)
+        handle = self._loop.submit(
+            Request(
+                prepare=partial(
+                    self._preparer.prepare,
+                    conversation,
+                    sampling,
+                    speak=speak,
+                    use_audio_in_video=use_audio_in_video,
+                    fps=fps,
+                ),
+                sampling=sampling,
+                stop_ids=tuple(self.eos_token_ids),
+                use_audio_in_video=use_audio_in_video,
+                speech=self._speech(speaker, first_chunk_frames, chunk_frames) if speak else None,
+                progress=progress,
+                stats={"load_s": self.load_s},
+            )
         )
-        return self._answer(conversation, lambda chunk: None, options)
+        handle.owner = self
+        return handle
 
-    def take_part(self) -> None:
-        """With `data_parallel`, to be called once this rank has no more conversations: helps the other ranks of its
-        group with theirs, until they have called it too. Otherwise returns at once."""
-        self.runtime.take_part()
+    @overload  # a list of messages is one conversation, although each of its items looks like a mapping of arrays
+    def generate(  # type: ignore[overload-overlap]
+        self,
+        conversation: Conversation,
+        *,
+        return_audio: bool | None = ...,
+        speaker: str | None = ...,
+        use_audio_in_video: bool = ...,
+        fps: float | None = ...,
+        sampling: SamplingParams | None = ...,
+        progress: Progress | None = ...,
+        first_chunk_frames: int = ...,
+        chunk_frames: int = ...,
+    ) -> OmniOutput: ...
+
+    @overload
+    def generate(
+        self,
+        conversation: list[Conversation],
+        *,
+        return_audio: bool | None = ...,
+        speaker: str | None = ...,
+        use_audio_in_video: bool = ...,
+        fps: float | None = ...,
+        sampling: SamplingParams | None = ...,
+        progress: Progress | None = ...,
+        first_chunk_frames: int = ...,
+        chunk_frames: int = ...,
+    ) -> list[OmniOutput]: ...
+
+    def generate(
+        self,
+        conversation: Conversation | list[Conversation],
+        *,
+        return_audio: bool | None = None,
+        speaker: str | None = None,
+        use_audio_in_video: bool = False,
+        fps: float | None = None,
+        sampling: SamplingParams | None = None,
+        progress: Progress | None = None,
+        first_chunk_frames: int = WHOLE_CHUNK_FRAMES,
+        chunk_frames: int = WHOLE_CHUNK_FRAMES,
+    ) -> OmniOutput | list[OmniOutput]:
+        """Answers a conversation, or a list of them together, with the results in their order.
+
+        The arguments are those of `submit`, for all conversations of a list. Raises what the first that fails raises,
+        and ends the others; `submit` is for those that are to fail alone."""
+        from ms_omni.preparing import are_several
+
+        several = are_several(conversation)
+        asked: list[Any] = list(conversation) if several else [conversation]
+        handles: list[RequestHandle] = []
+        try:
+            for each in asked:
+                handle = self.submit(
+                    each,
+                    return_audio=return_audio,
+                    speaker=speaker,
+                    use_audio_in_video=use_audio_in_video,
+                    fps=fps,
+                    sampling=sampling,
+                    progress=progress,
+                    first_chunk_frames=first_chunk_frames,
+                    chunk_frames=chunk_frames,
+                )
+                handles.append(handle)
+            outputs = [handle.result() for handle in handles]
+        finally:
+            for handle in handles:
+                handle.cancel()
+        return outputs if several else outputs[0]
 
     def stream(
         self,
@@ -185,111 +320,31 @@ class OmniEngine:
         first_chunk_frames: int = FIRST_CHUNK_FRAMES,
         chunk_frames: int = CHUNK_FRAMES,
     ) -> Generator[StreamChunk, None, None]:
-        """As `generate`, in pieces as they come: TextDelta and AudioChunk, then a StreamEnd. Closing the iterator ends
-        the work at its next token or chunk."""
-        options = _Options(
-            return_audio, speaker, use_audio_in_video, fps, sampling, progress, first_chunk_frames, chunk_frames
-        )
-        return self._stream(conversation, options)
-
-    def _stream(self, conversation: Conversation, options: _Options) -> Generator[StreamChunk, None, None]:
-        chunks: queue.Queue[StreamChunk | BaseException] = queue.Queue()
-        closed = threading.Event()
-
-        def emit(chunk: StreamChunk | None) -> None:
-            if closed.is_set():
-                raise _StreamClosed
-            if chunk is not None:
-                chunks.put(chunk)
-
-        def work() -> None:
-            try:
-                emit(StreamEnd(self._answer(conversation, emit, options)))
-            except BaseException as error:
-                chunks.put(error)
-
-        thread = threading.Thread(target=work, name="ms-omni-stream", daemon=True)
-        thread.start()
-        try:
-            while True:
-                chunk = chunks.get()
-                if isinstance(chunk, BaseException):
-                    raise chunk
-                yield chunk
-                if isinstance(chunk, StreamEnd):
-                    return
-        finally:
-            closed.set()
-            thread.join()
-
-    def _answer(self, conversation: Conversation, emit: Emit, options: _Options) -> OmniOutput:
-        from ms_omni.inputs.cast import cast_inputs
-        from ms_omni.runtime.results import Question
-
-        start = time.perf_counter()
-        _check_chunks(options.first_chunk_frames, options.chunk_frames)
-        speak = self.has_talker if options.return_audio is None else options.return_audio
-        speaker_id = self._speaker_id(options.speaker) if speak else None
-        sampling = (options.sampling or SamplingParams()).resolved(self.generation_config)
-        sampling = replace(sampling, seed=agreed_seed(sampling.seed, self.world))
-        self._seed(sampling)
-        prepared = self._prepare(conversation, options, sampling, speak)
-        with stage("processor"):
-            inputs = cast_inputs(prepared.arrays, self.dtype)
-        question = Question(
-            inputs=inputs,
-            prompt_ids=prepared.arrays["input_ids"][0],
-            sampling=sampling,
-            stop_ids=self.eos_token_ids,
-            use_audio_in_video=options.use_audio_in_video,
-            speaker_id=speaker_id,
-        )
-        prepare_s = time.perf_counter() - start
-        reporter = AnswerReporter(self.processor.decode, emit, options.progress, sampling, start)
-        if speak:
-            reporter.voice(self.model.code2wav, options.first_chunk_frames, options.chunk_frames)
-        answer = self.runtime.answer(question, reporter)
-        reporter.finish()
-        audio = None
-        if answer.codes is not None:
-            audio = AudioOutput(reporter.samples(), answer.codes, answer.talker_finish_reason)
-        return OmniOutput(
-            text=self.processor.decode(answer.token_ids),
-            token_ids=tuple(answer.token_ids),
-            finish_reason=answer.finish_reason,
-            usage=Usage(completion_tokens=len(answer.token_ids), **prepared.usage_counts),
-            audio=audio,
-            stats={
-                "load_s": self.load_s,
-                "prepare_s": prepare_s,
-                **answer.seconds,
-                **reporter.seconds,
-                "total_s": time.perf_counter() - start,
-            },
+        """As `submit`, read in pieces as they come: TextDelta and AudioChunk, then a StreamEnd. Closing the iterator
+        ends the work at its next step."""
+        return iter(
+            self.submit(
+                conversation,
+                return_audio=return_audio,
+                speaker=speaker,
+                use_audio_in_video=use_audio_in_video,
+                fps=fps,
+                sampling=sampling,
+                progress=progress,
+                first_chunk_frames=first_chunk_frames,
+                chunk_frames=chunk_frames,
+            )
         )
 
-    def _prepare(
-        self, conversation: Conversation, options: _Options, sampling: SamplingParams, speak: bool
-    ) -> PreparedInputs:
-        """The processor's inputs. A mistake that one rank of a group finds ends the answer of all: what it would not
-        compute, the others would wait for."""
-        prepared: Any = None
-        failure = None
-        try:
-            with stage("processor"):
-                if isinstance(conversation, Mapping):
-                    prepared = self.processor.accept(conversation)
-                else:
-                    if isinstance(conversation, str):
-                        conversation = [{"role": "user", "content": conversation}]
-                    prepared = self.processor.prepare(
-                        conversation, options.use_audio_in_video, options.fps, self.settings.media_reader
-                    )
-            self._check_room(prepared.usage_counts["prompt_tokens"], sampling, speak)
-        except OmniError as error:
-            failure = error
-        raise_together(failure, self.world)
-        return prepared
+    def _speech(self, speaker: str | None, first_chunk_frames: int, chunk_frames: int) -> Speech:
+        talker = self.config.talker_config
+        return Speech(
+            speaker_id=self._speaker_id(speaker),
+            stop_id=talker.codec_eos_token_id,
+            num_code_groups=talker.num_code_groups,
+            first_chunk_frames=first_chunk_frames,
+            chunk_frames=chunk_frames,
+        )
 
     @property
     def eos_token_ids(self) -> list[int]:
@@ -308,21 +363,6 @@ class OmniEngine:
         if name not in ids:
             raise OmniError(f"--speaker {speaker}: expected one of {', '.join(self.speakers)}")
         return int(ids[name])
-
-    def _check_room(self, prompt_tokens: int, sampling: SamplingParams, speak: bool) -> None:
-        from ms_omni.runtime.room import check_memory, check_positions, free_device_bytes
-
-        check_positions(prompt_tokens, sampling, self.config.thinker_config.text_config.max_position_embeddings)
-        check_memory(self.runtime, prompt_tokens, sampling, free_device_bytes(self.device), speak)
-
-    def _seed(self, sampling: SamplingParams) -> None:
-        import mindspore as ms
-
-        ms.manual_seed(sampling.seed if sampling.seed is not None else int.from_bytes(np.random.bytes(3), "little"))
-
-
-class _StreamClosed(Exception):
-    """Whoever read the stream has gone."""
 
 
 def _choose_dtype(asked: str, device: str) -> str:

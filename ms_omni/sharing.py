@@ -1,4 +1,4 @@
-"""An engine's process among those of its job: joining it, and what the ranks that share a model must agree on."""
+"""An engine's process among those of its job."""
 
 from __future__ import annotations
 
@@ -31,13 +31,6 @@ def join_job(settings: EngineConfig, device: str, dtype: str, config: Any) -> tu
         logger.info("--parallel auto: %s for groups of %d: %s", mode, world.group_size, reason)
     if mode == "none":  # whole models need no groups
         world = replace(world, group_size=1, ops=None)
-    if settings.data_parallel and world.group_size > 1:
-        if mode != "zero3":
-            raise OmniError(
-                f"--data-parallel: only --parallel zero3 lets ranks of a group answer different conversations, and "
-                f"--parallel {settings.parallel} chose {mode}; give --parallel zero3, or leave --data-parallel out"
-            )
-        world = replace(world, data_parallel=True)
     return world, mode
 
 
@@ -56,7 +49,7 @@ def _choose(settings: EngineConfig, cards: int, device: str, dtype: str, config:
 def agreed_seed(seed: int | None, world: World) -> int | None:
     """`seed`, or, where there is none, one that the group's leader draws: ranks with one conversation must pick
     alike."""
-    if seed is not None or world.group_size == 1 or world.data_parallel:
+    if seed is not None or world.group_size == 1:
         return seed
     from mindspore import Tensor
 
@@ -64,18 +57,3 @@ def agreed_seed(seed: int | None, world: World) -> int | None:
 
     drawn = np.random.SeedSequence().generate_state(1)[:1] >> 1
     return int(broadcast(Tensor(drawn.astype(np.int32)), world).asnumpy()[0])
-
-
-def raise_together(failure: OmniError | None, world: World) -> None:
-    """Raises `failure`, or, if only another rank of the group has one, an error that says so: what a rank that has
-    failed does not compute, the others would wait for. With a conversation of its own a rank fails alone."""
-    if world.group_size > 1 and not world.data_parallel:
-        from mindspore import Tensor
-
-        from ms_omni.parallel.collectives import all_reduce
-
-        failures = all_reduce(Tensor(np.array([failure is not None], np.float32)), world).asnumpy()[0]
-        if failures and failure is None:
-            failure = OmniError("another rank of this group could not use the conversation; its log says why")
-    if failure is not None:
-        raise failure

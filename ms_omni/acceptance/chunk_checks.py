@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property, partial
 
 import numpy as np
@@ -12,7 +10,6 @@ from ms_omni.acceptance.bench import Bench
 from ms_omni.acceptance.compare import array_of, close, equal, together
 from ms_omni.acceptance.findings import Finding
 from ms_omni.acceptance.one_layer import ALLOWED, BLOCKS, OneLayer, one_layer
-from ms_omni.runtime import decoder
 from ms_omni.runtime.kv_cache import PagedKVCache
 
 # The last one is shorter, as it mostly is
@@ -41,8 +38,7 @@ class _Chunks:
     def parts(self) -> tuple[np.ndarray, PagedKVCache]:
         """As `whole`, in chunks."""
         cache = self.layer.cache()
-        with _chunks_of(CHUNK):
-            return self.layer.prefill(cache), cache
+        return self.layer.prefill(cache, chunk=CHUNK), cache
 
     def answer(self) -> Finding:
         """Against the whole prompt, and against numpy."""
@@ -60,13 +56,3 @@ class _Chunks:
             pairs.append((tokens, expected))
             empty.append((tokens[layer.tokens :], np.zeros_like(tokens[layer.tokens :])))
         return together([close(pairs, layer.dtype, ALLOWED_ROW), equal(empty, "rows behind the prompt")])
-
-
-@contextmanager
-def _chunks_of(tokens: int) -> Iterator[None]:
-    """A prompt is cut into chunks of so many, instead of some thousand."""
-    before, decoder.PREFILL_CHUNK = decoder.PREFILL_CHUNK, tokens
-    try:
-        yield
-    finally:
-        decoder.PREFILL_CHUNK = before

@@ -13,6 +13,7 @@ from ms_omni.acceptance.bench import random
 from ms_omni.acceptance.compare import array_of
 from ms_omni.acceptance.released import DECODERS, RandomCheckpoint, decoder_configs, released_config
 from ms_omni.acceptance.whole_layer import LayerOutput, whole_layer
+from ms_omni.bounds import PREFILL_CHUNK
 from ms_omni.checkpoint.load import numpy_dtype
 from ms_omni.kernels.decoder_ops import decoder_ops
 from ms_omni.runtime.decoder import StackedDecoder
@@ -83,11 +84,15 @@ class OneLayer:
         self._num_caches += 1
         return self.decoder.new_cache(NUM_BLOCKS, f"accept.{self.name}.{self.dtype}.{self._num_caches}")
 
-    def prefill(self, cache: PagedKVCache, end: int | None = None) -> np.ndarray:
-        """The prompt, or its first `end` tokens: normed, float64, (end, hidden)."""
-        x, positions = Tensor(self.x[:end]), self.positions[..., :end]
-        _, normed = self.decoder.prefill(x, positions, cache, BLOCKS, [], accept_layer=self.spec.num_layers)
-        return array_of(normed)
+    def prefill(self, cache: PagedKVCache, end: int | None = None, chunk: int = PREFILL_CHUNK) -> np.ndarray:
+        """The prompt, or its first `end` tokens, so many at a time: normed, float64, (end, hidden)."""
+        parts, end = [], end or self.tokens
+        for start in range(0, end, chunk):
+            piece = slice(start, min(start + chunk, end))
+            x, positions = Tensor(self.x[piece]), self.positions[..., piece]
+            normed, _ = self.decoder.prefill_chunk(x, positions, cache, BLOCKS, start, [], -1)
+            parts.append(array_of(normed))
+        return np.concatenate(parts)
 
     @cached_property
     def whole(self) -> tuple[np.ndarray, PagedKVCache]:

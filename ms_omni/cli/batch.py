@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import traceback
+from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ms_omni.cli.interrupt import raise_interrupt_again
 from ms_omni.cli.parser import print_note, whole_number
 from ms_omni.cli.progress import make_progress
 from ms_omni.cli.settings import (
@@ -18,7 +17,6 @@ from ms_omni.cli.settings import (
     add_speaker_flag,
     merge_settings,
 )
-from ms_omni.errors import OmniError
 
 if TYPE_CHECKING:  # these import numpy, which --help need not wait for
     from ms_omni.cli.answers import Waiter
@@ -46,13 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_speaker_flag(speech)
     add_decoding_flags(parser)
     other = parser.add_argument_group("several cards and settings")
-    other.add_argument(
-        "--data-parallel",
-        action=toggle,
-        default=absent,
-        help="with --parallel zero3: every card of a group answers its own conversations",
-    )
     kind = whole_number(1)
+    other.add_argument(
+        "--max-num-seqs",
+        metavar="N",
+        type=kind,
+        default=absent,
+        help="conversations that are answered at a time (default: what fits)",
+    )
     other.add_argument(
         "--time-out",
         metavar="S",
@@ -84,10 +83,13 @@ def run(args: argparse.Namespace) -> int:
         waiter = Waiter(job.store, job.todo, progress.add)
         engine = _load(job)
         progress.start(shows=engine.world.is_writer)
+        if engine.world.is_writer and job.engine.max_num_seqs is None:
+            print_note(f"--max-num-seqs {engine.max_num_seqs}: as many conversations are answered at a time")
         try:
-            _answer_share(job, engine, waiter, args.debug)
-            # All ranks stay until the last answer: one that leaves early takes collectives with it, or ends the job.
-            waiter.wait(job.time_out_s)
+            with closing(engine):
+                _answer_share(job, engine, waiter, args.debug)
+                # All ranks stay until the last answer: one that leaves early takes its group with it, or ends the job.
+                waiter.wait(job.time_out_s)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(goes_on(args.restart)) from None
         finally:
@@ -119,66 +121,28 @@ def _load(job: BatchJob) -> OmniEngine:
 
 
 def share(items: list[Item], world: World) -> list[Item]:
-    """The items of this process's group. The same on all ranks of a group, which must ask the same in step, unless each
-    answers its own."""
-    if world.data_parallel:
-        return items[world.rank :: world.world_size]
+    """The items of this process's group, the same on all of its ranks."""
     return items[world.replica :: world.num_replicas]
 
 
 def _answer_share(job: BatchJob, engine: OmniEngine, waiter: Waiter, debug: bool) -> None:
+    """Asks in the order of the items, and writes down what is answered as it comes."""
+    from ms_omni.cli.batch_answers import Answers
+
     world, mine = engine.world, share(job.todo, engine.world)
     if world.is_writer:
         job.store.discard_results()
-    if world.keeps_answers:
+    if world.is_leader:
         job.store.discard(mine)
-    for item in mine:
-        result = _answer(job, engine, item, debug)
-        if world.keeps_answers:
-            job.store.write(item, result)
-        if world.is_writer:
-            waiter.look()
-    engine.take_part()
-
-
-def _answer(job: BatchJob, engine: OmniEngine, item: Item, debug: bool) -> dict[str, Any]:
-    """The line of results.jsonl, after the wave is written."""
-    from ms_omni.cli.wave import write_wave
-
+    answers = Answers(job, engine, debug)
     try:
-        output = engine.generate(
-            item.conversation,
-            return_audio=item.speak,
-            speaker=item.speaker,
-            use_audio_in_video=item.use_audio_in_video,
-            fps=job.fps,
-            sampling=job.sampling,
-            progress=_no_progress,
-        )
-    except Exception as error:
-        # What is no fault of the conversation need not have hit the other ranks of the group: they would wait for this
-        # one for ever, so the job ends here.
-        if not isinstance(error, OmniError) and engine.world.group_size > 1:
-            raise
-        if debug:
-            traceback.print_exc()
-        return {"id": item.id, "error": _one_line(error)}
-    path = None
-    if output.audio is not None:
-        path = job.store.wave(item)
-        if engine.world.keeps_answers:
-            write_wave(path, output.audio, "--out")
-    return {"id": item.id, **output.to_dict(None if path is None else str(path))}
-
-
-def _no_progress(stage: str, done: int, total: int) -> None:
-    """A batch counts conversations, not tokens."""
-    raise_interrupt_again()
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if isinstance(error, OmniError) else f"internal error: {type(error).__name__}: {text}"
+        for item, result in answers.of(mine):
+            if world.is_leader:
+                job.store.write(item, result)
+            if world.is_writer:
+                waiter.look()
+    finally:
+        answers.cancel()
 
 
 def _writes_without_engine() -> bool:

@@ -16,6 +16,7 @@ from ms_omni.cli.settings import add_flags, merge_settings
 
 if TYPE_CHECKING:  # these import numpy, which --help need not wait for
     from ms_omni.cli.request import Request
+    from ms_omni.engine import OmniEngine
     from ms_omni.outputs import OmniOutput
 
 USAGE = "ms-omni understand [--model DIR] (--conversation FILE | --text TEXT [--image FILE] ...) [flags]"
@@ -46,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
 def _answer(request: Request, results: TextIO) -> tuple[OmniOutput, bool]:
     """The output, and whether this process is the one of its job that prints and writes."""
     progress: LogProgress | BarProgress | AfterTextProgress = make_progress()
+    engine: OmniEngine | None = None
     try:
         progress("load", 0, 0)  # importing MindSpore and mindone alone takes seconds
         from ms_omni.engine import OmniEngine
@@ -65,7 +67,6 @@ def _answer(request: Request, results: TextIO) -> tuple[OmniOutput, bool]:
             "progress": progress,
         }
         if request.stream:
-            # closed on a broken pipe too: the engine's thread must not outlive the interpreter
             with closing(engine.stream(request.conversation, **options)) as chunks:
                 output = _print_stream(chunks, text)
         else:
@@ -73,6 +74,8 @@ def _answer(request: Request, results: TextIO) -> tuple[OmniOutput, bool]:
         return output, engine.world.is_writer
     finally:
         progress.close()
+        if engine is not None:
+            engine.close()
 
 
 class TextPrinter:

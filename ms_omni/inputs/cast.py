@@ -24,23 +24,31 @@ def cast_inputs(inputs: Mapping[str, Any], dtype: Any) -> dict[str, Any]:
     return {key: _cast(key, value, target) for key, value in inputs.items()}
 
 
+def host_arrays(inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Every entry of `inputs` as an array: int32 and bool stay, other integers become int32, floats float32. Takes and
+    raises what `cast_inputs` does."""
+    return {key: _on_host(key, value) for key, value in inputs.items()}
+
+
 def _cast(key: str, value: Any, target: Any) -> Any:
     import mindspore as ms
 
-    if isinstance(value, ms.Tensor):
-        if value.dtype in (ms.int32, ms.bool_, target):
-            return value
-        value = value.float().asnumpy() if value.dtype == ms.bfloat16 else value.asnumpy()
+    if isinstance(value, ms.Tensor) and value.dtype in (ms.int32, ms.bool_, target):
+        return value
+    array = _on_host(key, value)
+    # bfloat16 has no numpy type of its own; float32 -> bfloat16 rounds once, as torch does
+    return ms.Tensor(array, dtype=target) if array.dtype == np.float32 else ms.Tensor(array)
+
+
+def _on_host(key: str, value: Any) -> np.ndarray:
     array = _as_array(key, value)
     if array.dtype == np.bool_:
-        return ms.Tensor(array)
-    if array.dtype.kind in "iu":
-        return ms.Tensor(_as_int32(key, array))
-    # bfloat16 has no numpy type of its own; float32 -> bfloat16 rounds once, as torch does
-    return ms.Tensor(np.ascontiguousarray(array, dtype=np.float32), dtype=target)
+        return array
+    return _as_int32(key, array) if array.dtype.kind in "iu" else np.ascontiguousarray(array, dtype=np.float32)
 
 
 def _as_array(key: str, value: Any) -> np.ndarray:
+    value = value.asnumpy() if hasattr(value, "asnumpy") else value
     if isinstance(value, (list, tuple)):
         value = [item.asnumpy() if hasattr(item, "asnumpy") else item for item in value]
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ms_omni.errors import OmniError
+from ms_omni.inputs.cast import host_arrays
 from ms_omni.inputs.components import feature_extractor, image_processor, video_processor
 from ms_omni.inputs.conversation import validate_conversation
 from ms_omni.inputs.mm_info import process_mm_info
@@ -37,11 +40,18 @@ class PreparedInputs:
 
 
 class InputProcessor:
-    """mindone's Qwen3OmniMoeProcessor with transformers' results (see `components` for what is corrected)."""
+    """mindone's Qwen3OmniMoeProcessor with transformers' results (see `components` for what is corrected). Its methods
+    may be called from any thread: media are read side by side, then prompts are made one at a time."""
 
     def __init__(self, processor: Any):
         self.processor = processor
         self.tokenizer = processor.tokenizer
+        self._media_ids = {
+            kind: self.tokenizer.convert_tokens_to_ids(getattr(processor, f"{kind}_token")) for kind in _KINDS
+        }
+        # A fast tokenizer refuses to be used by two threads: one for prompts, one for answers
+        self._turn = threading.Lock()
+        self._of_answers, self._answers_turn = copy.deepcopy(processor.tokenizer), threading.Lock()
 
     @classmethod
     def from_pretrained(
@@ -93,16 +103,17 @@ class InputProcessor:
         self._check_audio_lengths(audios or [])
         options = {} if fps is None else {"fps": fps}
         try:
-            batch = self.processor(
-                text=text,
-                audio=audios,
-                images=images,
-                videos=videos,
-                return_tensors="np",
-                padding=True,
-                use_audio_in_video=use_audio_in_video,
-                **options,
-            )
+            with self._turn:
+                batch = self.processor(
+                    text=text,
+                    audio=audios,
+                    images=images,
+                    videos=videos,
+                    return_tensors="np",
+                    padding=True,
+                    use_audio_in_video=use_audio_in_video,
+                    **options,
+                )
         except ValueError as error:  # transformers refuses sides of more than 200 to 1
             raise OmniError(f"conversation: {' '.join(str(error).split())}") from error
         arrays = {key: np.asarray(value) for key, value in batch.items()}
@@ -112,9 +123,8 @@ class InputProcessor:
         """Inputs that this processor has made, as arrays or cast to tensors. Raises OmniError for several prompts."""
         if "input_ids" not in inputs:
             raise OmniError(f"inputs: no input_ids in {', '.join(inputs) or '{}'}: expected what a processor makes")
-        arrays = dict(inputs)
+        arrays = host_arrays(inputs)
         ids = arrays["input_ids"]
-        arrays["input_ids"] = ids = np.asarray(ids.asnumpy() if hasattr(ids, "asnumpy") else ids)
         if ids.ndim != 2 or ids.shape[0] != 1 or ids.shape[1] == 0:
             raise OmniError(f"inputs: input_ids of shape {ids.shape}: expected those of one prompt, (1, tokens)")
         return PreparedInputs(arrays, "", self._count(ids))
@@ -124,7 +134,8 @@ class InputProcessor:
 
         Raises OmniError when the template refuses the conversation, or does not give every medium its one token."""
         try:
-            text = self.processor.apply_chat_template(conversation, add_generation_prompt=True, tokenize=False)
+            with self._turn:
+                text = self.processor.apply_chat_template(conversation, add_generation_prompt=True, tokenize=False)
         except Exception as error:  # jinja's own errors, and whatever raise_exception in the template says
             raise OmniError(f"conversation: the chat template refuses it ({' '.join(str(error).split())})") from error
         given = [kind for kind, _, _ in media_parts(conversation)]
@@ -139,12 +150,12 @@ class InputProcessor:
 
     def decode(self, ids: Any) -> str:
         """Token ids to text, special tokens left out, spaces as they are."""
-        return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        with self._answers_turn:
+            return self._of_answers.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
     def _count(self, input_ids: np.ndarray) -> dict[str, int]:
         counts = {"prompt_tokens": int(input_ids.size)}
-        for kind in _KINDS:
-            token = self.tokenizer.convert_tokens_to_ids(getattr(self.processor, f"{kind}_token"))
+        for kind, token in self._media_ids.items():
             counts[f"{kind}_tokens"] = int((input_ids == token).sum())
         return counts
 

@@ -12,6 +12,8 @@ from mindone.transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import (
 from ms_omni.models.thinker import HostRopeIndex
 from ms_omni.stages import stage
 
+# Ids at the end of the Talker's vocabulary that are no codes (transformers 4.57.1 `generate`)
+NUM_SPECIALS = 1024
 # transformers 4.57.1, `Qwen3OmniMoeTalkerForConditionalGeneration.prepare_inputs_for_generation`
 CODE_PREDICTOR_SAMPLING: dict[str, Any] = {"do_sample": True, "top_k": 50, "top_p": 0.8}
 

@@ -10,6 +10,8 @@ from mindspore import Tensor, mint, ops
 
 # Assistant prefix: <|im_start|>, "assistant" and the line break, from the Thinker's prompt.
 ASSISTANT_HEADER_TOKENS = 3
+# Of the Talker's prompt behind the user's turns: the header, four pads, bos and the answer's first token
+PREFIX_TOKENS = ASSISTANT_HEADER_TOKENS + 6
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,11 @@ def split_turns(prompt_ids: np.ndarray, total_length: int, im_start: int) -> lis
     ]
 
 
+def talker_prompt_tokens(config: Any, prompt_ids: np.ndarray) -> int:
+    """How long the Talker's prompt is for a Thinker's, int (tokens,). config: transformers' Qwen3OmniMoeConfig."""
+    return len(_user_rows(config, prompt_ids)) + PREFIX_TOKENS
+
+
 def build_talker_prompt(
     model: Any, prompt_ids: np.ndarray, embeds: Tensor, hidden: Tensor, first_word: Tensor, speaker_id: int
 ) -> TalkerPrompt:
@@ -72,9 +79,7 @@ def build_talker_prompt(
     their hidden states. Source: transformers 4.57.1 `Qwen3OmniMoeForConditionalGeneration.generate`.
     """
     config = model.config
-    turns = split_turns(prompt_ids, len(prompt_ids), config.im_start_token_id)
-    user_rows = [np.arange(start, end) for role, start, end in turns if role == config.user_token_id]
-    role, answer_start, _ = turns[-1]
+    role, answer_start, _ = split_turns(prompt_ids, len(prompt_ids), config.im_start_token_id)[-1]
     if role != config.assistant_token_id:
         raise ValueError(f"the prompt ends with role token {role}, not with the assistant's")
     specials = Tensor(np.array([config.tts_bos_token_id, config.tts_eos_token_id, config.tts_pad_token_id], np.int32))
@@ -84,8 +89,8 @@ def build_talker_prompt(
     answer = model.talker.text_projection(mint.cat([header, first_word], dim=0))
     prefix = _assistant_prefix(model, answer, bos, pad, speaker_id)
     parts, ids = [prefix], [np.full(prefix.shape[0], config.tts_pad_token_id)]
-    if user_rows:
-        rows = np.concatenate(user_rows)
+    rows = _user_rows(config, prompt_ids)
+    if len(rows):
         parts.insert(0, _user_part(model, prompt_ids, rows, embeds, hidden))
         ids.insert(0, prompt_ids[rows])
     return TalkerPrompt(
@@ -94,6 +99,13 @@ def build_talker_prompt(
         end=end,
         pad=pad,
     )
+
+
+def _user_rows(config: Any, prompt_ids: np.ndarray) -> np.ndarray:
+    """Which tokens of a Thinker's prompt are the user's, int."""
+    turns = split_turns(prompt_ids, len(prompt_ids), config.im_start_token_id)
+    rows = [np.arange(start, end) for role, start, end in turns if role == config.user_token_id]
+    return np.concatenate(rows) if rows else np.zeros(0, int)
 
 
 def _user_part(model: Any, prompt_ids: np.ndarray, rows: np.ndarray, embeds: Tensor, hidden: Tensor) -> Tensor:

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from ms_omni.bounds import TOKENS_PER_CALL
+from ms_omni.bounds import BLOCK_SIZE, TOKENS_PER_CALL
 from ms_omni.parallel.sizes import ModelSizes
 from ms_omni.parallel.table import check_world, shares_talker
 from ms_omni.planning.activations import Shape, stage_bytes
 from ms_omni.planning.hardware import DTYPE_BYTES, Hardware
 from ms_omni.planning.weights import Counts, weight_bytes, weight_counts
 from ms_omni.planning.workload import MediaSizes, Workload, media_sizes
-from ms_omni.runtime.capacities import cache_rows, capacities, config_row_bytes
+from ms_omni.runtime.cache_sizes import config_row_bytes, num_blocks_of
 
 # zero3 holds a layer up to three times for a prompt: what was gathered, its matrices, and these packed for the
 # operators. (MindSpore's dry run asks for 2.7, docs/benchmarks/plan-memory.md.)
@@ -116,15 +116,15 @@ def layer_bytes(planned: Planned) -> float:
 
 
 def kv_cache_bytes(planned: Planned, workload: Workload, prompt: int, mode: str, cards: int) -> int:
-    """All caches that a CachePool has made by the end of an answer: for powers of two of positions, from the prompt and
-    its first tokens to the longest. The Talker reads about as many tokens as the Thinker."""
+    """The blocks that one conversation is given: for its prompt and the most new tokens. The Talker reads about as many
+    tokens as the Thinker."""
     ranks = cards if mode == "tp" else 1
-    rows = sum(map(cache_rows, capacities(prompt, workload.max_new_tokens, TOKENS_PER_CALL)))
+    rows = BLOCK_SIZE * num_blocks_of(prompt + workload.max_new_tokens + TOKENS_PER_CALL - 2)
     total = rows * config_row_bytes(planned.text_config, planned.itemsize, ranks)
     if planned.speak:
         talker = planned.config.talker_config
         shared = ranks if shares_talker(mode, cards, planned.sizes) else 1
-        rows = sum(map(cache_rows, capacities(prompt, workload.talker_max_new_tokens, 1)))
+        rows = BLOCK_SIZE * num_blocks_of(prompt + workload.talker_max_new_tokens - 1)
         total += rows * config_row_bytes(talker.text_config, planned.itemsize, shared)
         total += 2 * talker.num_code_groups * config_row_bytes(talker.code_predictor_config, planned.itemsize)
     return total

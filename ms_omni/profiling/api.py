@@ -18,7 +18,7 @@ from ms_omni.profiling.sides import EngineSide
 from ms_omni.profiling.synthetic_media import MediaMaker
 from ms_omni.profiling.task import Task, TaskSettings, make_task
 from ms_omni.profiling.workload import read_workload
-from ms_omni.reporter import Progress
+from ms_omni.scheduling.request import Progress
 
 GREEDY = SamplingParams(thinker_temperature=0.0, talker_temperature=0.0)
 

@@ -22,7 +22,7 @@ from ms_omni.profiling.figures import (
 )
 from ms_omni.profiling.sides import Side
 from ms_omni.profiling.task import Task
-from ms_omni.reporter import Progress
+from ms_omni.scheduling.request import Progress
 
 # Called with the side's name and the repeat that it has just finished.
 OnRepeat = Callable[[str, Repeat], None]

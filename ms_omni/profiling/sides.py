@@ -22,7 +22,7 @@ from ms_omni.profiling.memory import PeakMemory
 from ms_omni.profiling.probe import predictor_share
 from ms_omni.profiling.roofline import device_bandwidth, thinker_reads
 from ms_omni.profiling.task import Task
-from ms_omni.reporter import Progress
+from ms_omni.scheduling.request import Progress
 
 
 @dataclass(frozen=True)
@@ -131,13 +131,13 @@ class EngineSide:
         """As Side: mindone's code predictor is a stage of its own, the fused one is part of a graph."""
         if self.about.engine != "fused" or not self.engine.has_talker:
             return None
-        return predictor_share(self.engine.runtime.talker, self._synchronize, self._clock)  # type: ignore[attr-defined]
+        return predictor_share(self.engine.executor.talker, self._synchronize, self._clock)
 
 
 def _engine_name(engine: OmniEngine) -> str:
-    from ms_omni.runtime.fused_runtime import FusedRuntime
+    from ms_omni.runtime.mindone_executor import MindoneExecutor
 
-    return "fused" if isinstance(engine.runtime, FusedRuntime) else "mindone"
+    return "mindone" if isinstance(engine.executor, MindoneExecutor) else "fused"
 
 
 def _synchronizer(device: str) -> Callable[[], object]:

@@ -1,4 +1,4 @@
-"""The decoder that Thinker, Talker and code predictor share: its layers, and a prompt's way through them."""
+"""The decoder that Thinker, Talker and code predictor share: its layers, and how a prompt's chunk goes through them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, mint, nn
 
-from ms_omni.bounds import BLOCK_SIZE, PREFILL_CHUNK
+from ms_omni.bounds import BLOCK_SIZE
 from ms_omni.checkpoint.load import numpy_dtype
 from ms_omni.kernels.numpy_cache import Rows
 from ms_omni.parallel.table import ZERO3
@@ -83,43 +83,6 @@ class StackedDecoder(nn.Cell):
         both = mint.cat((half, half), dim=-1)
         return mint.cos(both).astype(self.dtype), mint.sin(both).astype(self.dtype)
 
-    def prefill(
-        self,
-        x: Tensor,
-        positions: np.ndarray,
-        cache: PagedKVCache,
-        blocks: Sequence[int],
-        deepstack: list[Tensor],
-        accept_layer: int,
-    ) -> tuple[Tensor, Tensor | None]:
-        """x: (tokens, hidden), a prompt. positions: float32 (tokens,) or (3, tokens). blocks: those of `cache` that
-        hold it. deepstack: (tokens, hidden) for each of the first layers, added to what it puts out. Returns the normed
-        hidden state of the last token, (1, hidden), and, unless `accept_layer` is negative, what `TokenStep.decode`
-        accepts of every token.
-
-        PREFILL_CHUNK tokens at a time: each chunk goes through all layers and finds those before it in the cache."""
-        last, accepted = x[-1:], []
-        for start in range(0, x.shape[0], PREFILL_CHUNK):
-            chunk = slice(start, start + PREFILL_CHUNK)
-            normed, kept = self.prefill_chunk(
-                x[chunk], positions[..., chunk], cache, blocks, start, [level[chunk] for level in deepstack],
-                accept_layer,
-            )  # fmt: skip
-            last = normed[-1:]
-            if accept_layer >= 0:
-                accepted.append(kept)
-        if not accepted:
-            return last, None
-        return last, accepted[0] if len(accepted) == 1 else mint.cat(accepted, dim=0)
-
-    def accompany(self, num_chunks: int) -> None:
-        """What other ranks need of this one for so many chunks of their prompts: its parts of the weights."""
-        for _ in range(num_chunks):
-            for layer in self.layers:
-                layer.parts()
-                if layer.has_experts:
-                    layer.all_experts()
-
     def prefill_chunk(
         self,
         x: Tensor,
@@ -130,8 +93,10 @@ class StackedDecoder(nn.Cell):
         deepstack: list[Tensor],
         accept_layer: int,
     ) -> tuple[Tensor, Tensor]:
-        """The tokens of a prompt from position `start` on, of which those before are in the cache: normed and accepted,
-        (tokens, hidden) each."""
+        """x: (tokens, hidden), those of a prompt from position `start` on; those before are in `cache`. positions:
+        float32 (tokens,) or (3, tokens). blocks: of the cache, that hold the prompt. deepstack: (tokens, hidden) for
+        each of the first layers, added to what it puts out. Returns the normed hidden states and what enters layer
+        `accept_layer` (the normed ones if there are fewer layers, `x` if it is negative), (tokens, hidden) each."""
         angles, table = self.spec.angles(positions), np.asarray(blocks, np.int32)
         if self.in_numpy:
             rows = Rows.of_chunk(angles[:, : self.spec.head_dim // 2], start, table, cache.block_size)

@@ -1,75 +1,53 @@
-"""The Talker's loop: a prefill, then one compiled graph a frame, residual codes included."""
+"""The Talker: prompts in chunks, then frames of several conversations in one call of a compiled graph, residual codes
+included."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import mindspore as ms
 import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, mint, nn, ops
 
-from ms_omni.models.talker_prompt import TalkerPrompt, TrailingText
+from ms_omni.models.talker_prompt import build_talker_prompt
 from ms_omni.models.thinker import host
 from ms_omni.parallel.collectives import agreed
 from ms_omni.parallel.vocabulary import logits, lookup
-from ms_omni.runtime.cache_pool import CachePool, places, sequence_blocks
+from ms_omni.runtime.decode_rows import (
+    CarriedRow,
+    Latest,
+    Places,
+    block_tables,
+    bucket_of,
+    carried_over,
+    drawn,
+    last_tokens,
+)
 from ms_omni.runtime.decoder import StackedDecoder
 from ms_omni.runtime.frame_step import FrameStep, frame_cache
+from ms_omni.runtime.fused_thinker import media_positions
 from ms_omni.runtime.graph_cache import GraphCache, compiled
+from ms_omni.runtime.kept import Kept, Prompt
 from ms_omni.runtime.kv_cache import PagedKVCache
-from ms_omni.runtime.lockstep import Lockstep, Work
-from ms_omni.runtime.results import NUM_TALKER_SPECIALS
-from ms_omni.runtime.sampling import GREEDY, Sampling, SamplingTensors, UniformStream, penalize_repeated
+from ms_omni.runtime.sampling import penalize_repeated
+from ms_omni.runtime.talker_sampling import GREEDY_TALKER, TalkerSampling, TalkerTensors
 from ms_omni.runtime.token_step import TokenStep
+from ms_omni.scheduling.state import RequestState
 from ms_omni.stages import stage
-
-RANDOM_STAGE = 1
-SUPPRESSED = -1e30
-
-
-@dataclass(frozen=True)
-class TalkerSampling:
-    """How a Talker picks the first code of a frame, and its code predictor the others."""
-
-    talker: Sampling
-    predictor: Sampling
-    repetition_penalty: float
-    is_eos_suppressed: bool
-
-
-@dataclass(frozen=True)
-class TalkerTensors:
-    """`TalkerSampling` of every row of a call, on the device. penalty: float32 (rows,). suppressed: float32 (rows,
-    vocab), to add to the logits."""
-
-    talker: SamplingTensors
-    predictor: SamplingTensors
-    penalty: Tensor
-    suppressed: Tensor
-
-    @property
-    def num_kept(self) -> tuple[int, int]:
-        """Of the Talker and of its code predictor."""
-        return self.talker.num_kept, self.predictor.num_kept
-
-    @property
-    def first_code(self) -> tuple[Tensor, ...]:
-        """In the order of the arguments of `TalkerGraph.choose`."""
-        return (self.penalty, self.suppressed, *self.talker.tensors)
 
 
 class TalkerGraph(nn.Cell):
-    """From one frame's first code to the next frame's."""
+    """From one frame's first code to the next frame's, of `rows` sequences."""
 
-    def __init__(self, parts: FusedTalker, cache: PagedKVCache, num_kept: tuple[int, int]) -> None:
+    def __init__(self, parts: FusedTalker, rows: int, num_kept: tuple[int, int]) -> None:
         """num_kept: of the TalkerTensors that it is for."""
         super().__init__()
         self.ops, self.world = parts.decoder.ops, parts.decoder.world
-        name = f"{cache.name} {num_kept}"
-        self.talker = TokenStep(parts.decoder, cache, name, 1, cache.num_blocks - 1)
-        self.predictor = FrameStep(parts.predictor, 1, parts.config.num_code_groups, name, parts.frame_cache)
+        name = f"talker {rows} of {num_kept}"
+        self.rows, self.num_kept = rows, num_kept
+        self.talker = TokenStep(parts.decoder, parts.cache, name, rows, parts.max_blocks)
+        self.predictor = FrameStep(parts.predictor, rows, parts.config.num_code_groups, name, parts.frame_cache)
         self.embed, self.head = parts.shell.model.codec_embedding.weight, parts.shell.codec_head.weight
         # Tuples, not lists: MindSpore's compile cache gives a graph only the Parameters that its cell has registered
         self.code_embeds, self.code_heads = ParameterTuple(parts.code_embeds), ParameterTuple(parts.code_heads)
@@ -78,11 +56,11 @@ class TalkerGraph(nn.Cell):
         self.num_codes = config.code_predictor_config.vocab_size
         self.vocabulary = Tensor(np.arange(self.num_first, dtype=np.int32)[None])
         self.num_residuals = len(parts.code_heads)
-        self.sampler = self.ops.Sampler(1, self.num_first, num_kept[0], name)
-        self.code_sampler = self.ops.Sampler(1, self.num_codes, num_kept[1], f"{name} residual")
+        self.sampler = self.ops.Sampler(rows, self.num_first, num_kept[0], name)
+        self.code_sampler = self.ops.Sampler(rows, self.num_codes, num_kept[1], f"{name} residual")
         cells = (self.talker, self.predictor, self.sampler, self.code_sampler)
         numbers = tuple(number for cell in cells for number in cell.kernel_numbers)
-        self.run = compiled(self.step, self.ops.JIT_OPTIONS, parts.graphs, f"{name} {numbers}")
+        self.run = compiled(self.step, self.ops.JIT_OPTIONS, parts.graphs, f"{name} {self.talker.graph_name} {numbers}")
 
     def choose(
         self,
@@ -95,12 +73,12 @@ class TalkerGraph(nn.Cell):
         top_k: Tensor,
         top_p: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """hidden: (1, hidden), normed. uniform: float32 (1,). The others: of TalkerTensors. The first code of a frame,
-        int32 (1,), and what has been seen since."""
+        """hidden: (rows, hidden), normed. uniform: float32 (rows,). The others: of TalkerTensors. The first codes of a
+        frame, int32 (rows,), and what has been seen since."""
         scores = logits(hidden, self.head, self.world, self.num_first).astype(ms.float32)
         scores = penalize_repeated(scores, seen, penalty) + suppressed
         token = self.sampler(scores, uniform, temperature, top_k, top_p)
-        return token, ops.maximum(seen, (self.vocabulary == token).astype(ms.float32))
+        return token, ops.maximum(seen, (self.vocabulary == token.reshape(-1, 1)).astype(ms.float32))
 
     def step(
         self,
@@ -109,8 +87,8 @@ class TalkerGraph(nn.Cell):
         seen: Tensor,
         text: Tensor,
         batch_valid_length: Tensor,
-        rope_position: Tensor,
-        table: Tensor,
+        rope_positions: Tensor,
+        tables: Tensor,
         uniform: Tensor,
         penalty: Tensor,
         suppressed: Tensor,
@@ -121,35 +99,34 @@ class TalkerGraph(nn.Cell):
         code_top_k: Tensor,
         code_top_p: Tensor,
     ) -> Any:
-        """hidden: (1, hidden), what `token`, int32 (1,), was picked from. seen: float32 (1, vocab). text: (1, hidden),
-        to add to this frame. batch_valid_length: int32 (1,), how many tokens the sequence has with this frame; Ascend's
-        PagedAttention finds the lengths by this name. rope_position: float32 (1,). table: int32 (1, max_blocks), the
-        sequence's blocks. uniform: float32 (num_code_groups, 1), the first for the next token. The others: of
-        TalkerTensors. Returns this frame's codes and the next token, int32 (num_code_groups + 1,), to be read at once,
-        and the next hidden, token, seen."""
-        total, codes = self.predict(hidden, token, text, table, uniform, code_temperature, code_top_k, code_top_p)
+        """hidden: (rows, hidden), what `token`, int32 (rows,), was picked from. seen: float32 (rows, vocab). text:
+        (rows, hidden), to add to this frame. batch_valid_length: int32 (rows,), how many tokens the sequences have with
+        this frame; Ascend's PagedAttention finds the lengths by this name. rope_positions: float32 (rows,). tables:
+        int32 (rows, max_blocks), the sequences' blocks. uniform: float32 (num_code_groups, rows), the first for the
+        next token. The others: of TalkerTensors. Returns this frame's codes and the next token, int32
+        ((num_code_groups + 1) * rows,), to be read at once, and the next hidden and seen."""
+        total, codes = self.predict(hidden, token, text, tables, uniform, code_temperature, code_top_k, code_top_p)
         # The sum of the codes that all ranks are about to agree on, not of this one's, which may differ by a rounding
-        total, gathered = self.talker.gather_before(agreed(total, self.world))
-        hidden, _ = self.talker.decode(total, rope_position, batch_valid_length, table, gathered)
+        total = agreed(total, self.world)
+        hidden, _ = self.talker.decode(total, rope_positions, batch_valid_length, tables)
         token, seen = self.choose(hidden, seen, uniform[0], penalty, suppressed, temperature, top_k, top_p)
-        made = agreed(ops.concat(codes + (token,), 0), self.world)
-        return made, hidden, made[self.num_residuals + 1 :], seen
+        return agreed(ops.concat(codes + (token,), 0), self.world), hidden, seen
 
     def predict(
         self,
         hidden: Tensor,
         token: Tensor,
         text: Tensor,
-        table: Tensor,
+        tables: Tensor,
         uniform: Tensor,
         temperature: Tensor,
         top_k: Tensor,
         top_p: Tensor,
     ) -> Any:
-        """The code predictor's part of `step`. Returns what the Talker reads next, (1, hidden), and
-        the frame's codes, int32 (1,) each."""
+        """The code predictor's part of `step`. Returns what the Talker reads next, (rows, hidden), and the
+        frame's codes, int32 (rows,) each."""
         gathered = self.predictor.decoder.gather()
-        _, past = self.predictor.decode(hidden, 0, self.predictor.start(table), gathered)
+        _, past = self.predictor.decode(hidden, 0, self.predictor.start(tables), gathered)
         x = lookup(self.embed, token, self.world, self.num_first)
         summands: Any = (text, x)
         codes: Any = (token,)
@@ -160,124 +137,123 @@ class TalkerGraph(nn.Cell):
             x = lookup(self.code_embeds[i], code, self.world, self.num_codes)
             summands, codes = summands + (x,), codes + (code,)
         # Rounded once; sums of two would each be rounded in half precision
-        total = mint.sum(ops.concat(summands, 0), 0, True, dtype=ms.float32)
+        by_summand = ops.concat(summands, 0).reshape(len(summands), self.rows, -1)
+        total = mint.sum(by_summand, 0, dtype=ms.float32)
         return total.astype(text.dtype), codes
 
 
 class FusedTalker:
-    """Graphs of one Talker, kept by cache capacity and by how much of the vocabularies they look at. last: the one that
-    an answer began with last, and its settings."""
+    """The Talker's part of an executor. Its graphs are compiled when they are first needed, and kept. last: the call
+    that was made last, its graph and arguments."""
 
     def __init__(
         self,
-        shell: Any,
+        model: Any,
         decoder: StackedDecoder,
         predictor: StackedDecoder,
-        config: Any,
+        cache: PagedKVCache,
+        max_blocks: int,
+        max_num_seqs: int,
         graphs: GraphCache | None,
-        lockstep: Lockstep,
     ):
-        """shell: a corrected Talker without decoder layers: projections, embeddings, heads. config: talker_config.
-        graphs: kept on disk."""
-        self.shell, self.decoder, self.predictor, self.config, self.graphs = shell, decoder, predictor, config, graphs
-        self.code_embeds: list[Parameter] = [e.weight for e in shell.code_predictor.model.codec_embedding]
-        self.code_heads: list[Parameter] = [head.weight for head in shell.code_predictor.lm_head]
-        self.frame_cache = frame_cache(predictor, 1, config.num_code_groups, "code_predictor")
+        """model: a corrected Qwen3-Omni without decoder layers: projections, embeddings, heads. max_blocks: of a
+        sequence. graphs: kept on disk."""
+        self._model = model
+        self.shell, self.config = model.talker, model.config.talker_config
+        self.decoder, self.predictor, self.cache = decoder, predictor, cache
+        self.max_blocks, self.graphs = max_blocks, graphs
+        self.code_embeds: list[Parameter] = [e.weight for e in self.shell.code_predictor.model.codec_embedding]
+        self.code_heads: list[Parameter] = [head.weight for head in self.shell.code_predictor.lm_head]
+        num_rows = bucket_of(max_num_seqs)
+        self.frame_cache = frame_cache(predictor, num_rows, self.config.num_code_groups, "code_predictor")
+        self.last: tuple[TalkerGraph, tuple[Tensor, ...]] | None = None
         self._graphs: dict[tuple[int, tuple[int, int]], TalkerGraph] = {}
-        self.last: tuple[TalkerGraph, TalkerTensors] | None = None
-        self._pool = CachePool(decoder, "talker")
-        self._lockstep = lockstep
-        self._spare: TalkerGraph | None = None
-        self._greedy = self.tensors([TalkerSampling(GREEDY, GREEDY, 1.0, False)])
-        lockstep.register(Work.TALKER_PREFILL, decoder.accompany)
-        lockstep.register(Work.TALKER_FRAME, self._accompany)
+        self._rows: Latest[tuple[Tensor, TalkerTensors]] = Latest()
+
+    def start(self, state: RequestState, kept: Kept) -> None:
+        """The prompt, of what the Thinker read and its first token."""
+        sequence, arrays = state.sequence("talker"), state.prepared.arrays
+        assert kept.embeds is not None and state.request.speech is not None, "nothing was kept to speak about"
+        with stage("talker_prefill"):
+            hidden = kept.hidden[0] if len(kept.hidden) == 1 else mint.cat(kept.hidden, dim=0)
+            first_word = self._embedded(state.thinker.token_ids[:1])
+            speaker = state.request.speech.speaker_id
+            prompt = build_talker_prompt(
+                self._model, state.prepared.prompt_ids, kept.embeds, hidden, first_word, speaker
+            )
+            kept.embeds, kept.hidden = None, []  # as long as the prompt, and not needed any more
+            positions, delta = self.shell.host_rope_index(host(prompt.input_ids), *media_positions(arrays, False))
+        embeds = prompt.inputs_embeds[0]
+        assert embeds.shape[0] == sequence.num_prompt, f"a prompt of {embeds.shape[0]}, not {sequence.num_prompt}"
+        kept.prompt, sequence.rope_delta = Prompt(embeds, positions), float(delta)
+
+    def prefill(self, state: RequestState, kept: Kept, start: int, stop: int) -> None:
+        """A chunk of the prompt; with the last one the first codec token."""
+        prompt, sequence = kept.prompt, state.sequence("talker")
+        assert prompt is not None, "the prompt was read"
+        with stage("talker_prefill"):
+            hidden, _ = self.decoder.prefill_chunk(
+                prompt.embeds[start:stop], prompt.positions[..., start:stop], self.cache, sequence.blocks, start, [], -1
+            )
+            if stop < sequence.num_prompt:
+                return
+            kept.prompt = None
+            settings = self.tensors([TalkerSampling.of(state.request.sampling)])
+            seen = mint.zeros((1, self.config.text_config.vocab_size), dtype=ms.float32)
+            uniform = Tensor(sequence.draw(1))
+            hidden = hidden[-1:]
+            token, seen = self._graph(1, settings.num_kept).choose(hidden, seen, uniform, *settings.first_code)
+            kept.frame = CarriedRow((hidden, seen), 0)
+            made = int(agreed(token, self.decoder.world).asnumpy()[0])
+        state.add_codec_tokens([made])
+
+    def decode(self, states: Sequence[RequestState]) -> None:
+        """The next frame of each."""
+        sequences = [state.sequence("talker") for state in states]
+        rows, num_groups = bucket_of(len(states)), self.config.num_code_groups
+        with stage("talker_decode"):
+            tables, settings = self._rows.get(
+                (rows, *(state.kept.number for state in states)), lambda: self._tensors(states, rows)
+            )
+            graph = self._graph(rows, settings.num_kept)
+            hidden, seen = carried_over([state.kept.frame for state in states], rows)
+            arguments = (
+                hidden, last_tokens(sequences, rows), seen, self._text(states, rows),
+                *Places.of(sequences, rows).tensors(), tables, Tensor(drawn(sequences, num_groups, rows)),
+                *settings.first_code, *settings.predictor.tensors,
+            )  # fmt: skip
+            self.last = graph, arguments
+            made, *left = graph.run(*arguments)
+            codes = made.asnumpy().reshape(num_groups + 1, rows)
+        carried = tuple(left)
+        for row, state in enumerate(states):
+            state.kept.frame = CarriedRow(carried, row)
+            state.add_frames(codes[:num_groups, row : row + 1])
+            state.add_codec_tokens([int(codes[num_groups, row])])
 
     def tensors(self, rows: Sequence[TalkerSampling]) -> TalkerTensors:
-        """The ids at the end of the vocabulary are no codes, except, mostly, the end of speech."""
-        first, codes = self.config.text_config.vocab_size, self.config.code_predictor_config.vocab_size
-        suppressed = np.zeros((len(rows), first), np.float32)
-        suppressed[:, max(first - NUM_TALKER_SPECIALS, 0) :] = SUPPRESSED
-        for row, sampling in zip(suppressed, rows, strict=True):
-            if not sampling.is_eos_suppressed:
-                row[self.config.codec_eos_token_id] = 0
-        return TalkerTensors(
-            SamplingTensors.of([row.talker for row in rows], first, self.decoder.ops),
-            SamplingTensors.of([row.predictor for row in rows], codes, self.decoder.ops),
-            Tensor(np.array([row.repetition_penalty for row in rows], np.float32)),
-            Tensor(suppressed),
-        )
+        """Settings of a call."""
+        return TalkerTensors.of(rows, self.config, self.decoder.ops)
 
-    def missing_cache_bytes(self, num_prompt: int, max_new_tokens: int) -> int:
-        """As `Runtime.missing_cache_bytes`."""
-        return self._pool.missing_bytes(num_prompt, max_new_tokens, 1)
+    def _text(self, states: Sequence[RequestState], rows: int) -> Tensor:
+        """What is added to the next frames, (rows, hidden)."""
+        config = self._model.config
+        ids = [state.text_of_frame(config.tts_eos_token_id, config.tts_pad_token_id) for state in states]
+        return self.shell.text_projection(self._embedded(ids + [config.tts_pad_token_id] * (rows - len(ids))))
 
-    def frames(
-        self,
-        prompt: TalkerPrompt,
-        text: TrailingText,
-        inputs: Mapping[str, Any],
-        sampling: TalkerSampling,
-        max_new_tokens: int,
-        seed: int | None,
-    ) -> Generator[np.ndarray | None, None, bool]:
-        """Codec frames, int32 (num_code_groups,), as they are made, at most `max_new_tokens` - 1; None where the next
-        one waits for `text`. Ends by itself or at the maximum: the return value says whether by itself."""
-        num_prompt = prompt.inputs_embeds.shape[1]
-        cache = self._pool.start(num_prompt, max_new_tokens)
-        uniforms = UniformStream(seed, RANDOM_STAGE)
-        mask = inputs.get("feature_attention_mask")
-        positions, delta = self.shell.host_rope_index(
-            host(prompt.input_ids), inputs.get("image_grid_thw"), inputs.get("video_grid_thw"), False,
-            None if mask is None else host(mask).sum(-1), inputs.get("video_second_per_grid"),
-        )  # fmt: skip
-        settings = self.tensors([sampling])
-        num_groups, eos = self.config.num_code_groups, self.config.codec_eos_token_id
-        with stage("talker_prefill"):
-            graph = self._graph(cache, settings.num_kept)
-            self.last = graph, settings
-            hidden, _ = self._lockstep.prefill(
-                Work.TALKER_PREFILL, self.decoder, prompt.inputs_embeds[0], positions, cache,
-                sequence_blocks(cache), [], -1,
-            )  # fmt: skip
-            hidden = hidden[-1:]
-            seen = mint.zeros((1, self.config.text_config.vocab_size), dtype=ms.float32)
-            token, seen = graph.choose(hidden, seen, uniforms.draw(1), *settings.first_code)
-            token = agreed(token, self.decoder.world)
-            has_ended = int(token.asnumpy()[0]) == eos
-        for frame in range(max_new_tokens - 1):
-            if has_ended:
-                break
-            while (row := text.at(frame)) is None:
-                yield None
-            position = num_prompt + frame
-            with stage("talker_decode"):
-                cache = self._pool.reaching(cache, position)
-                arguments = (
-                    hidden, token, seen, row, *places(position, delta, sequence_blocks(cache)),
-                    uniforms.draw(num_groups, 1), *settings.first_code, *settings.predictor.tensors,
-                )  # fmt: skip
-                made, hidden, token, seen = self._run(self._graph(cache, settings.num_kept), arguments)
-                codes = made.asnumpy()
-            yield codes[:num_groups]
-            has_ended = int(codes[num_groups]) == eos
-        return has_ended
+    def _embedded(self, ids: list[int]) -> Tensor:
+        """(tokens, thinker_hidden)."""
+        return self._model.thinker.get_input_embeddings()(Tensor(np.array(ids, np.int32)))
 
-    def _run(self, graph: TalkerGraph, arguments: tuple[Tensor, ...]) -> Any:
-        return self._lockstep.do(Work.TALKER_FRAME, lambda _: graph.run(*arguments))
+    def _tensors(self, states: Sequence[RequestState], rows: int) -> tuple[Tensor, TalkerTensors]:
+        """Of a call for these: block tables and settings."""
+        settings = [TalkerSampling.of(state.request.sampling) for state in states]
+        settings += [GREEDY_TALKER] * (rows - len(states))
+        tables = block_tables([state.sequence("talker") for state in states], rows, self.max_blocks)
+        return tables, self.tensors(settings)
 
-    def _accompany(self, _: int) -> None:
-        """A frame of another rank's Talker: one of our own, of no conversation."""
-        if self._spare is None:
-            cache = self.decoder.new_cache(2, "talker.spare")
-            self._spare = TalkerGraph(self, cache, self._greedy.num_kept)
-        nothing = mint.zeros((1, self.decoder.spec.hidden_size), dtype=self.decoder.dtype)
-        seen = mint.zeros((1, self.config.text_config.vocab_size), dtype=ms.float32)
-        uniform = Tensor(np.zeros((self.config.num_code_groups, 1), np.float32))
-        settings = (*self._greedy.first_code, *self._greedy.predictor.tensors)
-        self._spare.run(nothing, Tensor(np.zeros(1, np.int32)), seen, nothing, *places(0, 0, [0]), uniform, *settings)
-
-    def _graph(self, cache: PagedKVCache, num_kept: tuple[int, int]) -> TalkerGraph:
-        key = (cache.num_blocks, num_kept)
+    def _graph(self, rows: int, num_kept: tuple[int, int]) -> TalkerGraph:
+        key = (rows, num_kept)
         if key not in self._graphs:
-            self._graphs[key] = TalkerGraph(self, cache, num_kept)
+            self._graphs[key] = TalkerGraph(self, rows, num_kept)
         return self._graphs[key]

@@ -1,226 +1,185 @@
-"""The Thinker's loop: a prefill, then several tokens a call, of one compiled graph or of one in turn."""
+"""The Thinker: prompts in chunks, then tokens of several conversations in one call of a compiled graph."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import mindspore as ms
 import numpy as np
-from mindspore import Tensor, mint, nn, ops
+from mindspore import Tensor, nn, ops
 
 from ms_omni.bounds import TOKENS_PER_CALL
+from ms_omni.inputs.cast import cast_inputs
 from ms_omni.models.thinker import host
 from ms_omni.parallel.collectives import agreed
 from ms_omni.parallel.vocabulary import logits, lookup
-from ms_omni.runtime.cache_pool import CachePool, places, sequence_blocks
+from ms_omni.runtime.decode_rows import Latest, Places, block_tables, bucket_of, drawn, last_tokens
 from ms_omni.runtime.decoder import StackedDecoder
 from ms_omni.runtime.graph_cache import GraphCache, compiled
+from ms_omni.runtime.kept import Kept, Prompt
 from ms_omni.runtime.kv_cache import PagedKVCache
-from ms_omni.runtime.lockstep import Lockstep, Work
-from ms_omni.runtime.sampling import GREEDY, Sampling, SamplingTensors, UniformStream
+from ms_omni.runtime.sampling import GREEDY, Sampling, SamplingTensors
 from ms_omni.runtime.token_step import TokenStep
+from ms_omni.scheduling.state import RequestState
 from ms_omni.stages import stage
-
-RANDOM_STAGE = 0
 
 
 class ThinkerGraph(nn.Cell):
-    """Decode steps in one graph: TOKENS_PER_CALL, or one where the device wants the rows' lengths from the host."""
+    """The next `num_steps` tokens of `rows` sequences."""
 
-    def __init__(
-        self,
-        decoder: StackedDecoder,
-        shell: Any,
-        cache: PagedKVCache,
-        num_kept: int,
-        accept_layer: int,
-        graphs: GraphCache | None,
-    ) -> None:
+    def __init__(self, thinker: FusedThinker, rows: int, num_steps: int, num_kept: int) -> None:
         """num_kept: of the SamplingTensors that it is for."""
         super().__init__()
-        self.num_steps = 1 if decoder.ops.ONE_TOKEN_A_GRAPH else TOKENS_PER_CALL
-        name = f"{cache.name} {num_kept} {self.num_steps} {accept_layer}"
-        self.ops, self.token_step = decoder.ops, TokenStep(decoder, cache, name, 1, cache.num_blocks - 1, accept_layer)
+        decoder, shell = thinker.decoder, thinker.shell
+        name = f"thinker {rows} x {num_steps} of {num_kept}"
+        self.rows, self.num_steps = rows, num_steps
+        self.token_step = TokenStep(decoder, thinker.cache, name, rows, thinker.max_blocks)
         self.embed, self.head = shell.model.embed_tokens.weight, shell.lm_head.weight
-        self.world = decoder.world
-        self.num_words = shell.config.text_config.vocab_size
-        self.sampler = self.ops.Sampler(1, self.num_words, num_kept, name)
-        numbered = f"{name} {self.token_step.kernel_numbers + self.sampler.kernel_numbers}"
-        self.run = compiled(self.step, decoder.ops.JIT_OPTIONS, graphs, numbered)
+        self.world, self.num_words = decoder.world, thinker.num_words
+        self.sampler = decoder.ops.Sampler(rows, self.num_words, num_kept, name)
+        numbered = f"{name} {self.token_step.graph_name} {self.token_step.kernel_numbers + self.sampler.kernel_numbers}"
+        self.run = compiled(self.step, decoder.ops.JIT_OPTIONS, thinker.graphs, numbered)
 
     def step(
         self,
         token: Tensor,
         batch_valid_length: Tensor,
-        rope_position: Tensor,
-        table: Tensor,
+        rope_positions: Tensor,
+        tables: Tensor,
         uniform: Tensor,
         temperature: Tensor,
         top_k: Tensor,
         top_p: Tensor,
-    ) -> Any:
-        """token: int32 (1,), the last one. batch_valid_length: int32 (1,), how many tokens the sequence has with it;
-        Ascend's PagedAttention finds the lengths by this name. rope_position: float32 (1,). table: int32 (1,
-        max_blocks), the sequence's blocks. uniform: float32 (steps, 1). The others: of SamplingTensors. Returns the
-        next ones, int32 (steps,), and of the tokens read the embeddings and the hidden states at the accepted layer,
-        (steps, hidden) each."""
+    ) -> Tensor:
+        """token: int32 (rows,), the last ones. batch_valid_length: int32 (rows,), how many tokens the sequences have
+        with them; Ascend's PagedAttention finds the lengths by this name. rope_positions: float32 (rows,). tables:
+        int32 (rows, max_blocks), the sequences' blocks. uniform: float32 (steps, rows). The others: of SamplingTensors.
+        Returns the next ones, int32 (steps * rows,)."""
         tokens: Any = ()
-        embeds: Any = ()
-        kept: Any = ()
         lengths = batch_valid_length
-        token, gathered = self.token_step.gather_before(token)
         for ahead in range(self.num_steps):
             if ahead:
-                rope_position, lengths = rope_position + 1, lengths + 1
+                rope_positions, lengths = rope_positions + 1, lengths + 1
             x = lookup(self.embed, token, self.world, self.num_words)
-            hidden, accepted = self.token_step.decode(x, rope_position, lengths, table, gathered)
+            hidden, _ = self.token_step.decode(x, rope_positions, lengths, tables)
             scores = logits(hidden, self.head, self.world, self.num_words).astype(ms.float32)
             token = agreed(self.sampler(scores, uniform[ahead], temperature, top_k, top_p), self.world)
-            tokens, embeds, kept = tokens + (token,), embeds + (x,), kept + (accepted,)
-        if self.num_steps == 1:
-            return token, embeds[0], kept[0]
-        return ops.concat(tokens, 0), ops.concat(embeds, 0), ops.concat(kept, 0)
-
-
-@dataclass(frozen=True)
-class ThinkerStep:
-    """token_ids: new ones. embeds, hidden: (tokens read, hidden), of the tokens that were read to make them: layer 0
-    and `accept_hidden_layer`, None if nobody wants them. The first step reads the prompt, each other one the token
-    before each that it makes."""
-
-    token_ids: list[int]
-    embeds: Tensor | None = None
-    hidden: Tensor | None = None
+            tokens = tokens + (token,)
+        return token if self.num_steps == 1 else ops.concat(tokens, 0)
 
 
 class FusedThinker:
-    """Graphs of one Thinker, kept by cache capacity and by how much of the vocabulary they look at."""
+    """The Thinker's part of an executor. Its graphs are compiled when they are first needed, and kept."""
 
     def __init__(
-        self, shell: Any, decoder: StackedDecoder, accept_layer: int, graphs: GraphCache | None, lockstep: Lockstep
-    ):
-        """shell: a corrected Thinker without decoder layers: encoders, embeddings, head. graphs: kept on disk."""
-        self.shell, self.decoder, self.accept_layer, self._kept = shell, decoder, accept_layer, graphs
-        self._graphs: dict[tuple[int, int], ThinkerGraph] = {}
-        self._pool = CachePool(decoder, "thinker")
-        self._lockstep = lockstep
-        self._spare: ThinkerGraph | None = None
-        self._greedy = SamplingTensors.of([GREEDY], shell.config.text_config.vocab_size, decoder.ops)
-        lockstep.register(Work.THINKER_PREFILL, decoder.accompany)
-        lockstep.register(Work.THINKER_STEP, self._accompany)
-
-    def missing_cache_bytes(self, num_prompt: int, max_new_tokens: int) -> int:
-        """As `Runtime.missing_cache_bytes`."""
-        return self._pool.missing_bytes(num_prompt, max_new_tokens, TOKENS_PER_CALL)
-
-    def steps(
         self,
-        inputs: Mapping[str, Any],
-        sampling: Sampling,
-        max_new_tokens: int,
-        stop_ids: list[int],
-        seed: int | None,
-        *,
-        use_audio_in_video: bool,
-        keep_hidden: bool,
-    ) -> Iterator[ThinkerStep]:
-        """The prompt and the first new token, then some tokens a step, up to one of `stop_ids` or the maximum. inputs:
-        what the processor made, cast. keep_hidden: for speech."""
-        ids = host(inputs["input_ids"])
-        num_prompt = ids.shape[1]
-        cache = self._pool.start(num_prompt, max_new_tokens)
-        uniforms = UniformStream(seed, RANDOM_STAGE)
-        world, num_words = self.decoder.world, self.shell.config.text_config.vocab_size
-        settings = SamplingTensors.of([sampling], num_words, self.decoder.ops)
+        shell: Any,
+        decoder: StackedDecoder,
+        cache: PagedKVCache,
+        max_blocks: int,
+        accept_layer: int,
+        graphs: GraphCache | None,
+    ):
+        """shell: a corrected Thinker without decoder layers: encoders, embeddings, head. max_blocks: of a sequence.
+        accept_layer: whose inputs the Talker is told; negative: none. graphs: kept on disk."""
+        self.shell, self.decoder, self.cache, self.max_blocks = shell, decoder, cache, max_blocks
+        self.accept_layer, self.graphs = accept_layer, graphs
+        self.num_words = shell.config.text_config.vocab_size
+        self._graphs: dict[tuple[int, int, int], ThinkerGraph] = {}
+        self._samplers: dict[int, Any] = {}
+        self._rows: Latest[tuple[Tensor, SamplingTensors]] = Latest()
+
+    def start(self, state: RequestState, kept: Kept) -> None:
+        """Encoders, embeddings, rotary positions."""
         with stage("thinker_prefill"):
-            hidden, embeds, accepted, delta = self._prefill(inputs, ids, cache, use_audio_in_video, keep_hidden)
-            scores = logits(hidden, self.shell.lm_head.weight, world, num_words).astype(ms.float32)
-            sampler = self._graph(cache, settings.num_kept).sampler
-            token = agreed(sampler(scores, uniforms.draw(1), *settings.tensors), world)
-            last, count = int(token.asnumpy()[0]), 1
-        yield ThinkerStep([last], embeds, accepted)
-        while count < max_new_tokens and last not in stop_ids:
-            position = num_prompt + count - 1
-            with stage("thinker_decode"):
-                cache = self._pool.reaching(cache, position + TOKENS_PER_CALL - 1)
-                graph, blocks = self._graph(cache, settings.num_kept), sequence_blocks(cache)
-                made, embeds, accepted = self._run(graph, token, position, delta, blocks, uniforms, settings)
-                token = made[-1:]
-                fresh = _until_stop(made.asnumpy().tolist()[: max_new_tokens - count], stop_ids)
-            last, count = fresh[-1], count + len(fresh)
-            yield ThinkerStep(fresh, *((embeds[: len(fresh)], accepted[: len(fresh)]) if keep_hidden else ()))
+            inputs = cast_inputs(state.prepared.arrays, self.decoder.dtype)
+            ids, shell, media = host(inputs["input_ids"]), self.shell, inputs.get
+            features = shell.encode_media(
+                media("input_features"), media("feature_attention_mask"), media("pixel_values"),
+                media("image_grid_thw"), media("pixel_values_videos"), media("video_grid_thw"),
+            )  # fmt: skip
+            embeds, levels = shell.merge_media(ids, shell.get_input_embeddings()(inputs["input_ids"]), *features)
+            positions, delta = shell.host_rope_index(
+                ids, *media_positions(state.prepared.arrays, state.request.use_audio_in_video)
+            )
+        kept.prompt = Prompt(embeds[0], positions, tuple(level[0] for level in levels or ()))
+        kept.embeds = embeds[0] if state.talker else None
+        state.thinker.rope_delta = float(delta)
 
-    def _prefill(
-        self, inputs: Mapping[str, Any], ids: np.ndarray, cache: PagedKVCache, use_audio_in_video: bool, keep: bool
-    ) -> tuple[Tensor, Tensor | None, Tensor | None, float]:
-        """The last token's normed hidden state, (1, hidden); if they are to be kept, all embeddings and accepted hidden
-        states; by how much the next position differs from its index."""
-        shell, media = self.shell, inputs.get
-        features = shell.encode_media(
-            media("input_features"), media("feature_attention_mask"), media("pixel_values"), media("image_grid_thw"),
-            media("pixel_values_videos"), media("video_grid_thw"),
-        )  # fmt: skip
-        embeds, deepstack = shell.merge_media(ids, shell.get_input_embeddings()(inputs["input_ids"]), *features)
-        mask = media("feature_attention_mask")
-        positions, delta = shell.host_rope_index(
-            ids, media("image_grid_thw"), media("video_grid_thw"), use_audio_in_video,
-            None if mask is None else host(mask).sum(-1), media("video_second_per_grid"),
-        )  # fmt: skip
-        levels = [level[0] for level in deepstack or []]
-        accept_layer = self.accept_layer if keep else -1
-        hidden, accepted = self._lockstep.prefill(
-            Work.THINKER_PREFILL, self.decoder, embeds[0], positions, cache, sequence_blocks(cache), levels,
-            accept_layer,
-        )  # fmt: skip
-        return hidden, embeds[0] if keep else None, accepted, delta
+    def prefill(self, state: RequestState, kept: Kept, start: int, stop: int) -> None:
+        """A chunk of the prompt; with the last one the first token."""
+        prompt = kept.prompt
+        assert prompt is not None, "the prompt was read"
+        with stage("thinker_prefill"):
+            accept_layer = self.accept_layer if state.talker else -1
+            hidden, accepted = self.decoder.prefill_chunk(
+                prompt.embeds[start:stop], prompt.positions[..., start:stop], self.cache, state.thinker.blocks, start,
+                [level[start:stop] for level in prompt.levels], accept_layer,
+            )  # fmt: skip
+            if state.talker:
+                kept.hidden.append(accepted)
+            if stop < state.thinker.num_prompt:
+                return
+            kept.prompt = None
+            token = self._first_token(hidden[-1:], state)
+        state.add_tokens([token])
 
-    def _run(self, graph: ThinkerGraph, *arguments: Any) -> Any:
-        return self._lockstep.do(Work.THINKER_STEP, lambda _: _several(graph, *arguments))
+    def decode(self, states: Sequence[RequestState], num_steps: int) -> None:
+        """The next `num_steps` tokens of each: in one call of a graph, or in several without waiting, since the host
+        knows all that the next one is given but the token."""
+        sequences = [state.thinker for state in states]
+        rows = bucket_of(len(states))
+        with stage("thinker_decode"):
+            tables, settings = self._rows.get(
+                (rows, *(state.kept.number for state in states)), lambda: self._tensors(states, rows)
+            )
+            graph = self._graph(rows, num_steps, settings.num_kept)
+            token, places = last_tokens(sequences, rows), Places.of(sequences, rows)
+            uniform = drawn(sequences, num_steps, rows)
+            made = []
+            for ahead in range(0, num_steps, graph.num_steps):
+                numbers = Tensor(uniform[ahead : ahead + graph.num_steps])
+                made.append(graph.run(token, *places.tensors(ahead), tables, numbers, *settings.tensors))
+                token = made[-1][-rows:] if graph.num_steps > 1 else made[-1]
+            tokens = np.concatenate([each.asnumpy() for each in made]).reshape(num_steps, rows)
+        for row, state in enumerate(states):
+            state.add_tokens(tokens[:, row].tolist())
 
-    def _accompany(self, _: int) -> None:
-        """A step of another rank's Thinker: one of our own, of no conversation."""
-        if self._spare is None:
-            cache = self.decoder.new_cache(2, "thinker.spare")
-            self._spare = self._new_graph(cache, self._greedy.num_kept)
-        token, uniforms = Tensor(np.zeros(1, np.int32)), UniformStream(0, RANDOM_STAGE)
-        _several(self._spare, token, 0, 0, [0], uniforms, self._greedy)
+    def _first_token(self, hidden: Tensor, state: RequestState) -> int:
+        """hidden: (1, hidden), the last token's of the prompt, normed."""
+        world = self.decoder.world
+        settings = SamplingTensors.of(
+            [Sampling.of(state.request.sampling, "thinker")], self.num_words, self.decoder.ops
+        )
+        scores = logits(hidden, self.shell.lm_head.weight, world, self.num_words).astype(ms.float32)
+        if settings.num_kept not in self._samplers:
+            name = f"first of {settings.num_kept}"
+            self._samplers[settings.num_kept] = self.decoder.ops.Sampler(1, self.num_words, settings.num_kept, name)
+        sampler = self._samplers[settings.num_kept]
+        token = agreed(sampler(scores, Tensor(state.thinker.draw(1)), *settings.tensors), world)
+        return int(token.asnumpy()[0])
 
-    def _graph(self, cache: PagedKVCache, num_kept: int) -> ThinkerGraph:
-        key = (cache.num_blocks, num_kept)
+    def _tensors(self, states: Sequence[RequestState], rows: int) -> tuple[Tensor, SamplingTensors]:
+        """Of a call for these: block tables and settings."""
+        settings = [Sampling.of(state.request.sampling, "thinker") for state in states]
+        settings += [GREEDY] * (rows - len(states))
+        tables = block_tables([state.thinker for state in states], rows, self.max_blocks)
+        return tables, SamplingTensors.of(settings, self.num_words, self.decoder.ops)
+
+    def _graph(self, rows: int, num_steps: int, num_kept: int) -> ThinkerGraph:
+        """For a call of so many steps: one graph of all of them, or of one."""
+        joined = rows == 1 and num_steps == TOKENS_PER_CALL and not self.decoder.ops.ONE_TOKEN_A_GRAPH
+        key = (rows, num_steps if joined else 1, num_kept)
         if key not in self._graphs:
-            self._graphs[key] = self._new_graph(cache, num_kept)
+            self._graphs[key] = ThinkerGraph(self, *key)
         return self._graphs[key]
 
-    def _new_graph(self, cache: PagedKVCache, num_kept: int) -> ThinkerGraph:
-        return ThinkerGraph(self.decoder, self.shell, cache, num_kept, self.accept_layer, self._kept)
 
-
-def _several(
-    graph: ThinkerGraph,
-    token: Tensor,
-    position: int,
-    delta: float,
-    blocks: Sequence[int],
-    uniforms: UniformStream,
-    settings: SamplingTensors,
-) -> tuple[Tensor, ...]:
-    """TOKENS_PER_CALL tokens after `token`, int32 (1,), at `position`, as `ThinkerGraph.step` returns them: calls of
-    the graph in turn, without waiting, since the host knows all that the next one is given but the token."""
-    parts = []
-    for ahead in range(0, TOKENS_PER_CALL, graph.num_steps):
-        where = places(position + ahead, delta, blocks)
-        parts.append(graph.run(token, *where, uniforms.draw(graph.num_steps, 1), *settings.tensors))
-        token = parts[-1][0][-1:]
-    if len(parts) == 1:
-        return parts[0]
-    return tuple(mint.cat(kind, dim=0) for kind in zip(*parts, strict=True))
-
-
-def _until_stop(tokens: list[int], stop_ids: list[int]) -> list[int]:
-    """The tokens up to and with the first that ends the answer."""
-    for place, token in enumerate(tokens):
-        if token in stop_ids:
-            return tokens[: place + 1]
-    return tokens
+def media_positions(arrays: Any, use_audio_in_video: bool) -> tuple[Any, ...]:
+    """What `host_rope_index` wants of a prompt's media. arrays: what the processor made."""
+    mask = host(arrays.get("feature_attention_mask"))
+    return (
+        arrays.get("image_grid_thw"), arrays.get("video_grid_thw"), use_audio_in_video,
+        None if mask is None else mask.sum(-1), arrays.get("video_second_per_grid"),
+    )  # fmt: skip

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import mindspore as ms
+import numpy as np
 from mindspore import ParameterTuple, mint, nn
 
 from ms_omni.bounds import BLOCK_SIZE
+from ms_omni.checkpoint.load import numpy_dtype
 from ms_omni.checkpoint.parameters import parameter
 from ms_omni.runtime.decoder_spec import DecoderSpec
 
@@ -21,15 +24,13 @@ class PagedKVCache(nn.Cell):
         shape = (num_blocks, block_size, spec.num_kv_heads, spec.head_dim)
 
         def blocks(kind: str) -> ParameterTuple:
-            return ParameterTuple(
-                # Made on the device: `Parameter(mint.zeros(...))` would fetch them and send them back
-                parameter(mint.zeros(shape, dtype=dtype), f"{name}.{kind}.{i}")
-                for i in range(spec.num_layers)
-            )
+            return ParameterTuple(parameter(_zeros(shape, dtype), f"{name}.{kind}.{i}") for i in range(spec.num_layers))
 
         self.keys, self.values = blocks("keys"), blocks("values")
 
-    def take_over(self, smaller: PagedKVCache) -> None:
-        """Copy the blocks of a cache of fewer. In place: kernels keep views of the memory."""
-        for old, new in zip((*smaller.keys, *smaller.values), (*self.keys, *self.values), strict=True):
-            new[: smaller.num_blocks].copy_(old)
+
+def _zeros(shape: tuple[int, ...], dtype: Any) -> Any:
+    """On a CPU pages that take no memory before they are written; elsewhere made on the device, not sent there."""
+    if ms.get_context("device_target") == "CPU":
+        return np.zeros(shape, numpy_dtype(dtype))
+    return mint.zeros(shape, dtype=dtype)

@@ -1,15 +1,11 @@
-"""Whether a conversation has room, in the model's positions and in memory for keys and values."""
+"""Whether a conversation has room in the model's positions, and how much memory a device has free."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ms_omni.config import SamplingParams
 from ms_omni.errors import OmniError
-
-if TYPE_CHECKING:
-    from ms_omni.runtime.results import Runtime
 
 GIB = 1 << 30
 
@@ -28,25 +24,6 @@ def check_positions(prompt_tokens: int, sampling: SamplingParams, limit: int) ->
             f"--thinker-max-new-tokens {new}: with a prompt of {prompt_tokens} tokens that is beyond the {limit} "
             f"positions of the model (max_position_embeddings); expected at most {limit - prompt_tokens}"
         )
-
-
-def check_memory(
-    runtime: Runtime, prompt_tokens: int, sampling: SamplingParams, free_bytes: int | None, speak: bool
-) -> None:
-    """free_bytes: of the device, None if it cannot be told. Raises OmniError for caches that would not fit when the
-    answer is as long as it may be. The Talker reads about as many tokens as the Thinker."""
-    if free_bytes is None:
-        return
-    for stage in ("thinker", "talker") if speak else ("thinker",):
-        new = getattr(sampling, f"{stage}_max_new_tokens") or 0
-        needed = runtime.missing_cache_bytes(stage, prompt_tokens, new)
-        if needed > free_bytes:
-            raise OmniError(
-                f"--{stage}-max-new-tokens {new}: with a prompt of {prompt_tokens} tokens the {stage.title()}'s keys "
-                f"and values take {needed} bytes ({needed / GIB:.1f} GiB) more, {free_bytes} bytes "
-                f"({free_bytes / GIB:.1f} GiB) of the device are free; lower it, or shorten the conversation"
-            )
-        free_bytes -= needed
 
 
 def free_device_bytes(device: str) -> int | None:

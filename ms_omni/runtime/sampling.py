@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 from mindspore import Tensor, ops
 
+from ms_omni.config import SamplingParams
+from ms_omni.scheduling.sequence import Stage
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -18,6 +21,12 @@ class Sampling:
     temperature: float = 0.0
     top_k: int = 0
     top_p: float = 1.0
+
+    @classmethod
+    def of(cls, params: SamplingParams, stage: Stage) -> Sampling:
+        """params: resolved."""
+        temperature, top_k, top_p = (getattr(params, f"{stage}_{name}") for name in ("temperature", "top_k", "top_p"))
+        return cls(float(temperature), int(top_k), float(top_p)) if temperature else GREEDY
 
 
 GREEDY = Sampling()
@@ -50,20 +59,6 @@ class SamplingTensors:
     def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
         """In the order of `Sampler`'s arguments."""
         return self.temperature, self.top_k, self.top_p
-
-
-class UniformStream:
-    """Random numbers of one stage of one answer: the same for a seed whatever the number of ranks, and whatever the
-    number of tokens a graph makes in one call."""
-
-    def __init__(self, seed: int | None, stage: int):
-        """stage: a number that keeps the streams of one seed apart."""
-        sequence = np.random.SeedSequence(entropy=seed, spawn_key=(stage,))
-        self._generator = np.random.Generator(np.random.Philox(sequence))
-
-    def draw(self, *shape: int) -> Tensor:
-        """float32, in [0, 1)."""
-        return Tensor(self._generator.random(shape, dtype=np.float32))
 
 
 def penalize_repeated(logits: Tensor, seen: Tensor, penalty: Tensor) -> Tensor:

@@ -82,7 +82,9 @@ class RequestHandle:
 
     Iterating gives TextDelta and AudioChunk, each once, as they come, and at last StreamEnd. Closing the iterator
     before that cancels the request, and so does dropping the handle: nobody could read the answer. What ends the
-    request early is raised by the iterator and by `result`."""
+    request early is raised by the iterator and by `result`. owner: what must live as long as the handle, the engine."""
+
+    owner: Any = None
 
     def __init__(self, progress: Progress | None = None):
         self.progress = progress

@@ -73,15 +73,14 @@ def test_a_cache_is_made_on_the_card(thinker):
 
 
 @pytest.mark.parametrize(("tokens", "chunk"), [(40, 16), (40, 39), (150, 64)])
-def test_chunks_give_what_the_whole_prompt_gives(thinker, monkeypatch, tokens, chunk):
-    from ms_omni.runtime import decoder as module
-
+def test_chunks_give_what_the_whole_prompt_gives(thinker, tokens, chunk):
     def prefill(size):
-        monkeypatch.setattr(module, "PREFILL_CHUNK", size)
         cache, blocks = thinker.new_cache(4, next(names)), [3, 1]
-        hidden, _ = thinker.prefill(prompt(thinker, tokens), np.arange(tokens), cache, blocks, [], -1)
+        for start in range(0, tokens, size):
+            x, positions = prompt(thinker, tokens)[start : start + size], np.arange(tokens)[start : start + size]
+            hidden, _ = thinker.prefill_chunk(x, positions, cache, blocks, start, [], -1)
         caches = [np.concatenate(part.asnumpy()[[*blocks, 0, 2]]) for part in (*cache.keys, *cache.values)]
-        return [x.astype(np.float32) for x in (hidden.asnumpy(), *caches)]
+        return [x.astype(np.float32) for x in (hidden[-1:].asnumpy(), *caches)]
 
     whole = prefill(256)
     for made, expected in zip(prefill(chunk), whole, strict=True):
@@ -123,7 +122,7 @@ def test_a_graph_copies_no_cache(thinker):
             return self.step.decode(x, rope_position, batch_valid_length, table)[0]
 
     cache = thinker.new_cache(2, next(names))
-    thinker.prefill(prompt(thinker, 5), np.arange(5), cache, [1], [], -1)
+    thinker.prefill_chunk(prompt(thinker, 5), np.arange(5), cache, [1], 0, [], -1)
     step = ms.jit(Step(cache).run, **thinker.ops.JIT_OPTIONS)
     table = ms.Tensor([[1]], ms.int32)
 

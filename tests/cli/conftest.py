@@ -11,6 +11,7 @@ from ms_omni.checkpoint.tiny import write_tiny
 from ms_omni.cli.main import main
 from ms_omni.outputs import AudioChunk, AudioOutput, OmniOutput, StreamEnd, TextDelta, Usage
 from ms_omni.parallel.world import World
+from ms_omni.scheduling.request import RequestHandle
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ class FakeEngine:
     text_reason = speech_reason = "stop"
     failure: BaseException | None = None
     world = World()
+    max_num_seqs = 2
+    closed = 0
 
     @classmethod
     def from_pretrained(cls, model, *, progress=None, **settings):
@@ -70,13 +73,23 @@ class FakeEngine:
     def generate(self, conversation, **options):
         print("noise of a library")
         FakeEngine.asked = {"conversation": conversation, **options}
-        options["progress"]("thinker", 1, 3)
+        if "progress" in options:
+            options["progress"]("thinker", 1, 3)
         if self.failure is not None:
             raise self.failure
         return self._output(options["return_audio"])
 
-    def take_part(self):
-        """No other ranks."""
+    def submit(self, conversation, **options):
+        """Answered at once."""
+        handle = RequestHandle()
+        try:
+            handle.finish(self.generate(conversation, **options))
+        except BaseException as error:
+            handle.fail(error)
+        return handle
+
+    def close(self):
+        FakeEngine.closed += 1
 
     def stream(self, conversation, **options):
         FakeEngine.asked = {"conversation": conversation, **options}
@@ -107,6 +120,7 @@ def fake_engine(monkeypatch):
     monkeypatch.setitem(sys.modules, "ms_omni.engine", module)
     monkeypatch.setattr(FakeEngine, "loaded", {})
     monkeypatch.setattr(FakeEngine, "asked", {})
+    monkeypatch.setattr(FakeEngine, "closed", 0)
     return fresh
 
 

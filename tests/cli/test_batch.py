@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from queue import SimpleQueue
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from ms_omni.errors import OmniError
 from ms_omni.outputs import OmniOutput, Usage
 from ms_omni.parallel.job import _PROGRESS, Job
 from ms_omni.parallel.world import RANK_VARIABLES, World
+from ms_omni.scheduling.request import EngineStopped, RequestHandle
 
 DEFAULTS = {"use_audio_in_video": False, "speak": False, "speaker": None}
 
@@ -101,11 +103,12 @@ def test_every_setting_reaches_the_engine_and_a_line_overrides_it(batch, fake_en
     assert batch(path, *words, "--parallel", "none", "--min-pixels", "11", "--max-pixels=12").code == 0
     assert fake_engine.loaded["with_talker"] is True and fake_engine.loaded["dtype"] == "float32"
     assert (fake_engine.loaded["min_pixels"], fake_engine.loaded["max_pixels"]) == (11, 12)
-    last = {key: value for key, value in fake_engine.asked.items() if key not in ("progress", "conversation")}
-    common = {"fps": 1.5, "sampling": SamplingParams(seed=4)}
+    last = {key: value for key, value in fake_engine.asked.items() if key != "conversation"}
+    pieces = {"first_chunk_frames": 300, "chunk_frames": 300}
+    common = {"fps": 1.5, "sampling": SamplingParams(seed=4), **pieces}
     assert last == {"return_audio": False, "speaker": "Aiden", "use_audio_in_video": False, **common}
     assert batch(manifest({"text": "a"}), *words, "--restart").code == 0
-    last = {key: value for key, value in fake_engine.asked.items() if key not in ("progress", "conversation")}
+    last = {key: value for key, value in fake_engine.asked.items() if key != "conversation"}
     assert last == {"return_audio": True, "speaker": "Chelsie", "use_audio_in_video": True, **common}
 
 
@@ -149,15 +152,65 @@ def test_failures_are_recorded_and_tried_again(batch, asked, manifest, tmp_path)
     assert batch(path).code == 1 and asked == ["OmniError", "RuntimeError"]
 
 
-def test_in_a_group_an_internal_error_ends_the_job(batch, fake_engine, asked, manifest, monkeypatch, tmp_path):
-    monkeypatch.setattr(fake_engine, "world", World(rank=0, world_size=2, group_size=2))
-    assert "RuntimeError: is too long" in batch(manifest(*lines("a", "RuntimeError", "b"))).err
-    assert asked == ["a", "RuntimeError"] and not (tmp_path / "out" / "results.jsonl").exists()
+def test_an_engine_that_stops_ends_the_batch_and_fails_no_line(batch, asked, fake_engine, manifest, tmp_path):
+    plain = fake_engine.submit
+
+    def submit(self, conversation, **options):
+        if len(asked) == 2:
+            raise EngineStopped("the engine has stopped (ExecutorLost: gone) and must be loaded again")
+        return plain(self, conversation, **options)
+
+    fake_engine.submit = submit
+    done = batch(manifest(*lines("a", "b", "c")))
+    assert done.code == 2 and done.err.endswith(
+        "the engine has stopped (ExecutorLost: gone) and must be loaded again\n"
+    )
+    assert not (tmp_path / "out" / "results.jsonl").exists() and fake_engine.closed == 1
+
+
+def test_so_many_are_under_way_and_all_are_ended(batch, fake_engine, manifest, monkeypatch, tmp_path):
+    """Two at a time and a few ahead; answers come last first; the interrupt ends the rest."""
+    under_way, most = [], []
+
+    def submit(self, conversation, **options):
+        under_way.append(RequestHandle())
+        most.append(len(under_way) - sum(handle.done for handle in under_way))
+        return under_way[-1]
+
+    def answer_the_last(queue, timeout):
+        left = [handle for handle in under_way if not handle.done]
+        if len(under_way) == 9:
+            left[-1].fail(KeyboardInterrupt())
+        else:
+            left[-1].finish(self_answer())
+        return plain(queue, timeout=timeout)
+
+    def self_answer():
+        return OmniOutput("x", (1,), "stop", Usage(1, 1))
+
+    class Queue(SimpleQueue):
+        def get(self, timeout):
+            return answer_the_last(self, timeout)
+
+    plain = SimpleQueue.get
+    monkeypatch.setattr("ms_omni.cli.batch_answers.SimpleQueue", Queue)
+    fake_engine.submit = submit
+    assert batch(manifest(*lines(*"abcdefghijkl"))).code == 130
+    assert most == [1, 2, 3, 4, 5, 6, 6, 6, 6] and all(handle.done for handle in under_way)
+    assert sorted(os.listdir(tmp_path / "out" / "answers")) == ["f.json", "g.json", "h.json"]
+
+
+@pytest.mark.parametrize(("flags", "said"), [((), True), (("--max-num-seqs", "3"), False)])
+def test_how_many_at_a_time_is_said_where_it_was_not_given(batch, asked, fake_engine, manifest, flags, said):
+    done = batch(manifest(*lines("a")), *flags)
+    assert ("--max-num-seqs 2: as many conversations are answered at a time\n" in done.err) == said
+    assert fake_engine.loaded["max_num_seqs"] == (None if said else 3) and fake_engine.closed == 1
 
 
 def test_an_interrupted_batch_goes_on_where_it_ended(batch, asked, manifest, tmp_path):
     done = batch(manifest(*lines("a", "b", "KeyboardInterrupt", "c")))
-    assert (done.code, done.err) == (130, "ms-omni: interrupted; the same command goes on where this one stopped\n")
+    assert done.code == 130
+    assert done.err.endswith("ms-omni: interrupted; the same command goes on where this one stopped\n")
     assert not (tmp_path / "out" / "results.jsonl").exists()
     asked.clear()
     done = batch(manifest(*lines("a", "b", "x", "c")))
@@ -232,7 +285,7 @@ def test_an_interrupted_restart_keeps_no_old_answer(batch, asked, manifest, tmp_
     assert done.code == 130 and "the same command without --restart goes on where this one stopped" in done.err
     assert not (tmp_path / "out" / "results.jsonl").exists()
     batch(manifest(*lines("a", "b", "c")))
-    assert asked == ["KeyboardInterrupt", "a", "b", "c"]
+    assert asked == ["KeyboardInterrupt", "b", "c"] + ["a", "b", "c"]  # asked together, and none was written down
 
 
 def test_a_full_disk_is_a_line_and_leaves_no_half_file(batch, asked, manifest, tmp_path, monkeypatch):
@@ -253,25 +306,6 @@ def test_every_group_takes_its_share_and_all_of_its_ranks_the_same(manifest):
     items = list(read_manifest(manifest(*lines(*"abcdefg")), DEFAULTS))
     shares = [[item.id for item in share(items, World(rank, 4, 2))] for rank in range(4)]
     assert shares == [["a", "c", "e", "g"]] * 2 + [["b", "d", "f"]] * 2
-
-
-def test_ranks_of_a_group_take_different_items_where_they_can(manifest):
-    items = list(read_manifest(manifest(*lines(*"abcdefg")), DEFAULTS))
-    shares = [[item.id for item in share(items, World(rank, 4, 2, data_parallel=True))] for rank in range(4)]
-    assert shares == [["a", "e"], ["b", "f"], ["c", "g"], ["d"]]
-
-
-def test_every_rank_writes_its_own_answers_and_then_helps(batch, fake_engine, asked, manifest, monkeypatch, tmp_path):
-    monkeypatch.setattr(fake_engine, "world", World(3, 4, 2, data_parallel=True))
-    monkeypatch.setattr(Waiter, "wait", lambda self, time_out_s: None)
-    monkeypatch.setattr(fake_engine, "take_part", lambda self: asked.append("took part"))
-    flags = ("--parallel", "zero3", "--data-parallel")
-    failing = {"id": "OmniError", "text": "OmniError"}
-    path = manifest(*lines("a", "b", "c"), {"id": "d", "text": "d", "speak": True}, *lines(*"efg"), failing)
-    assert batch(path, *flags).code == 0  # rank 0 says that one failed
-    assert fake_engine.loaded["data_parallel"] is True and asked == ["d", "OmniError", "took part"]
-    assert sorted(os.listdir(tmp_path / "out" / "answers")) == ["OmniError.json", "d.json"]
-    assert (tmp_path / "out" / "d.wav").is_file()
 
 
 @pytest.mark.parametrize(("rank", "wrote"), [(2, ["b.json"]), (3, [])])
@@ -455,8 +489,9 @@ def test_wrong_files_and_flags(user_error, no_engine, manifest, tiny_dir, silent
     assert "gone.jsonl: cannot be read" in user_error(*model, *out, "--manifest", "gone.jsonl")
     assert "cannot be written" in user_error(*model, "--manifest", good, "--out", good)
     assert "--speaker Nobody" in user_error(*model, *out, "--manifest", good, "--speaker", "Nobody")
-    wrong = user_error(*model, *out, "--manifest", good, "--parallel", "ep", "--data-parallel")
-    assert "--data-parallel with --parallel ep" in wrong and "zero3" in wrong
+    wrong = user_error(*model, *out, "--manifest", good, "--engine", "mindone", "--max-num-seqs", "2")
+    assert "--max-num-seqs 2: --engine mindone answers one" in wrong
+    assert "--max-num-seqs: 0" in user_error(*model, *out, "--manifest", good, "--max-num-seqs", "0")
     assert "--time-out: 0" in user_error(*model, *out, "--manifest", good, "--time-out", "0")
     silent = ["batch", "--model", silent_dir, *out]
     assert "--speak: the checkpoint" in user_error(*silent, "--manifest", good, "--speak")
@@ -525,36 +560,3 @@ def test_two_processes_are_two_replicas(manifest, tiny_dir, tmp_path):
     again = launch()
     assert again.returncode == 0 and "all 4 are answered already" in again.stderr
     assert results(tmp_path) == first
-
-
-@pytest.mark.long
-def test_ranks_of_two_groups_answer_their_own(manifest, cli, tiny_dir, tmp_path):
-    """Four processes, two to a model: each answers some of the lines, one of which is broken, as one process does."""
-    (tmp_path / "broken.png").write_text("no picture")
-    said = {"id": "said", "text": "Four", "speak": True}
-    path = manifest(
-        *lines("One", "Two", "Three"),
-        said,
-        {"id": "bad", "image": str(tmp_path / "broken.png")},
-        *lines("Six, and more"),
-    )
-    words = ["batch", "--model", tiny_dir, "--manifest", path, "--device", "CPU", "--seed", "1"]
-    words += ["--thinker-max-new-tokens", "6", "--talker-max-new-tokens", "4", "--thinker-temperature", "0.9"]
-    line = [sys.executable, "-m", "ms_omni", "launch", "--cards", "4", "--group-size", "2", "--", *words]
-    line += ["--out", tmp_path / "out", "--parallel", "zero3", "--data-parallel"]
-    environment = {name: value for name, value in os.environ.items() if name not in RANK_VARIABLES}
-    done = subprocess.run(
-        [str(word) for word in line], capture_output=True, text=True, timeout=600, cwd=tmp_path, env=environment
-    )
-    assert (done.returncode, done.stdout) == (1, ""), done.stderr
-    assert "6 of 6 done, 1 failed" in done.stderr and "bad: image" in done.stderr
-    found = results(tmp_path)
-    assert len({doc["stats"]["load_s"] for doc in found if "stats" in doc}) == 4  # every process has answered some
-    assert cli(*words, "--out", tmp_path / "alone").code == 1
-    alone = (tmp_path / "alone" / "results.jsonl").read_text(encoding="utf-8").splitlines()
-    for one, expected in zip(found, map(json.loads, alone), strict=True):
-        assert (one["id"], one.get("token_ids"), one.get("error")) == (
-            expected["id"], expected.get("token_ids"), expected.get("error"),
-        )  # fmt: skip
-    waves = [soundfile.read(tmp_path / where / "said.wav")[0] for where in ("out", "alone")]
-    np.testing.assert_allclose(*waves, atol=1e-4)

@@ -27,7 +27,7 @@ def test_text_and_speech(engine, spoken):
     # N Talker tokens make N - 1 frames; 1920 samples a frame less the 555 that need the next one
     assert spoken.audio.codes.shape == (16, 3) and spoken.audio.samples.shape == (3 * 1920 - 555,)
     assert spoken.audio.samples.dtype == np.float32 and np.abs(spoken.audio.samples).max() <= 1
-    stages = ("prepare_s", "thinker_s", "talker_s", "code2wav_s")
+    stages = ("prepare_s", "queue_s", "thinker_s", "talker_s", "code2wav_s")
     assert sum(spoken.stats[name] for name in stages) == pytest.approx(spoken.stats["total_s"], rel=0.02)
 
 
@@ -45,7 +45,7 @@ def test_stream_is_the_same_answer_in_pieces(engine, spoken):
 def test_closed_stream_ends_its_work(engine):
     stream = engine.stream(HELLO, sampling=SamplingParams(thinker_max_new_tokens=500), return_audio=False)
     next(stream)
-    stream.close()  # returns once the thread has ended, at its next token
+    stream.close()  # the work ends at its next step
     assert engine.generate(HELLO, return_audio=False, sampling=GREEDY).usage.completion_tokens == 5
 
 
@@ -67,7 +67,9 @@ def test_speech_is_saved_whole(spoken, tmp_path):
 
 def test_errors_of_a_stream_reach_its_reader(engine):
     with pytest.raises(OmniError, match="--speaker Nobody"):
-        list(engine.stream(HELLO, speaker="Nobody"))
+        engine.stream(HELLO, speaker="Nobody")
+    with pytest.raises(OmniError, match="gone.png: no such file"):
+        list(engine.stream([{"role": "user", "content": [{"type": "image", "image": "gone.png"}]}]))
 
 
 def test_text_only_does_not_speak(engine):

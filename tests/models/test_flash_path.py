@@ -36,34 +36,26 @@ def prompt_flash_attention(
     return out.astype(query.dtype)
 
 
-class Silent:
-    """A listener that does not care."""
-
-    def tokens(self, ids):
-        pass
-
-    def talker_token(self):
-        pass
-
-
 @pytest.fixture
-def flash_runtimes(tiny_dir, engine, monkeypatch):
+def flash_executor(tiny_dir, cpu, monkeypatch):
     import mindspore as ms
 
     from ms_omni.models import audio_encoder, vision_encoder
-    from ms_omni.runtime.mindone_runtime import MindoneRuntime
+    from ms_omni.parallel.world import World
+    from ms_omni.runtime.mindone_executor import MindoneExecutor
 
     monkeypatch.setattr(ms.ops, "prompt_flash_attention", prompt_flash_attention)
     for module in (audio_encoder, vision_encoder):  # as on a card: the CPU has another form, without this operator
         monkeypatch.setattr(module, "on_cpu", lambda: False)
-    return MindoneRuntime(tiny_dir, ms.float32, "flash_attention_2", True), engine.runtime
+    options = {"attn_implementation": "flash_attention_2", "with_talker": True, "parallel": "none"}
+    return MindoneExecutor(tiny_dir, "CPU", dtype=ms.float32, world=World(), **options)
 
 
-def test_answers_in_text_and_speech_as_eager_does(flash_runtimes, engine):
+def test_answers_in_text_and_speech_as_eager_does(flash_executor, engine):
     """float16 inside attention only: hidden states within 1 %, and the same kind of answer."""
     from ms_omni.config import SamplingParams
-    from ms_omni.inputs.cast import cast_inputs
-    from ms_omni.runtime.results import Question
+    from ms_omni.scheduling.request import Request, RequestHandle
+    from ms_omni.scheduling.state import RequestState
 
     image = np.random.default_rng(0).integers(0, 255, (70, 90, 3), np.uint8)
     from PIL import Image
@@ -71,20 +63,26 @@ def test_answers_in_text_and_speech_as_eager_does(flash_runtimes, engine):
     tone = np.sin(np.arange(24000) * 0.2).astype(np.float32)
     parts = [{"type": "image", "image": Image.fromarray(image)}, {"type": "audio", "audio": tone}]
     conversation = [{"role": "user", "content": [*parts, {"type": "text", "text": "What?"}]}]
-    inputs = cast_inputs(engine.processor.prepare(conversation).arrays, "float32")
     sampling = SamplingParams(
-        thinker_max_new_tokens=3, talker_max_new_tokens=3, talker_temperature=0.0, ignore_eos=True
+        thinker_max_new_tokens=3, talker_max_new_tokens=3, talker_temperature=0.0, ignore_eos=True, seed=0
     ).resolved({})
-    ids = inputs["input_ids"].asnumpy()[0]
-    question = Question(inputs, ids, sampling, [1], speaker_id=2302)
-    results = [runtime._think(question, Silent()) for runtime in flash_runtimes]
+    prepared = engine._preparer.prepare(conversation, sampling, speak=True, use_audio_in_video=False, fps=None)
+    request = Request(lambda: prepared, sampling, (1,), speech=engine._speech("Ethan", 4, 25))
+    handle = RequestHandle()
+    executors = (flash_executor, engine.executor)
+    states = [RequestState(request, prepared, lambda: handle, engine.processor.decode, lambda: 0.0) for _ in executors]
+    for executor, state in zip(executors, states):
+        executor.start(state, "thinker")
+        executor.prefill(state, "thinker", 0, state.thinker.num_prompt)
     layer = engine.config.talker_config.accept_hidden_layer
-    hidden = [result.hidden_states[0][layer].asnumpy() for result in results]
-    # both Talkers go on from one Thinker's hidden states
-    codes = [runtime._talk(question, results[0], Silent())[0] for runtime in flash_runtimes]
+    hidden = [state.kept.thinker.hidden_states[0][layer].asnumpy() for state in states]
     error = np.abs(hidden[0] - hidden[1]).max() / np.abs(hidden[1]).max()
     assert 0 < error < 0.01
-    assert codes[0].shape == codes[1].shape == (16, 2)
+    states[1].kept.thinker = states[0].kept.thinker  # both Talkers go on from one Thinker's hidden states
+    for executor, state in zip(executors, states):
+        executor.start(state, "talker")
+        executor.prefill(state, "talker", 0, state.talker.num_prompt)
+        assert state.piece.shape == (16, 2) and len(state.thinker.token_ids) == len(state.talker.token_ids) == 3
 
 
 class Layer:

@@ -101,7 +101,7 @@ def reads(monkeypatch):
     return made
 
 
-def test_host_synchronisations_of_decoding_equal_those_between_its_tokens(fused, reads):
+def test_host_synchronisations_of_decoding_equal_those_between_its_tokens(fused, reads, monkeypatch):
     """From the first token's mark to the last one's there is only decoding."""
     sampling = SamplingParams(thinker_max_new_tokens=13, thinker_temperature=0.0, ignore_eos=True)
     side, task = EngineSide.of("fused", fused), Task("hello", TEXT, sampling, speech=False)
@@ -113,11 +113,8 @@ def test_host_synchronisations_of_decoding_equal_those_between_its_tokens(fused,
         seen.append(len(reads))
         return plain(ids)
 
-    side.engine.processor.decode = decode
-    try:
-        measured = side.answer(task)
-    finally:
-        del side.engine.processor.decode
+    monkeypatch.setattr(side.engine._loop, "_decode", decode)
+    measured = side.answer(task)
     assert measured.counts["thinker_decode"][HOST_SYNCS] == seen[3] - seen[0] == 3  # 12 tokens, 4 a call
 
 

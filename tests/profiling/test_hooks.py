@@ -17,7 +17,9 @@ TEXT = [{"role": "user", "content": [{"type": "text", "text": "Hello?"}]}]
 SPOKEN = Task("hello", TEXT, SAMPLING, speech=True)
 LONG_TEXT = [{"role": "user", "content": [{"type": "text", "text": "word " * 1500}]}]
 LONG = Task("long", LONG_TEXT, SAMPLING, speech=True)
-STATS = {"load_s", "prepare_s", "thinker_s", "talker_s", "first_token_s", "code2wav_s", "first_audio_s", "total_s"}
+STATS = {f"{name}_s" for name in (
+    "load", "prepare", "queue", "thinker", "talker", "first_token", "code2wav", "first_audio", "total",
+)}  # fmt: skip
 # 1920 samples a frame, 555 fewer at the end
 SAMPLES = FRAMES * 1920 - 555
 
@@ -85,7 +87,7 @@ def test_stages_of_a_picture_without_speech(side, tmp_path):
 
 
 def test_compiling_is_told_apart(fused, monkeypatch):
-    monkeypatch.setattr(fused.runtime._thinker, "_graphs", {})
+    monkeypatch.setattr(fused.executor._thinker, "_graphs", {})
     sampling = SamplingParams(thinker_max_new_tokens=3, thinker_temperature=0.37, thinker_top_k=3, seed=1)
     side = EngineSide.of("fused", fused)
     first, second = (side.answer(Task("hello", TEXT, sampling, speech=False)) for _ in range(2))

@@ -80,7 +80,7 @@ def test_unknown_activation_names_the_other_engine(tiny_dir, tmp_path, cpu):
     with pytest.raises(OmniError, match="--engine fused: thinker.model: activation gelu.*use --engine mindone"):
         OmniEngine.from_pretrained(tmp_path, engine="fused", device="CPU")
     fallen_back = OmniEngine.from_pretrained(tmp_path, device="CPU")
-    assert type(fallen_back.runtime).__name__ == "MindoneRuntime"
+    assert type(fallen_back.executor).__name__ == "MindoneExecutor"
 
 
 def test_angles_interleave_the_axes():

@@ -41,18 +41,6 @@ def test_the_whole_is_that_of_one_after_the_other(fused, baseline, chunks):
     np.testing.assert_allclose(streamed, single_shot, atol=1e-5)
 
 
-def test_cache_grows_without_a_trace(fused, monkeypatch):
-    """The same answer when the caches begin too small for it."""
-    from ms_omni import bounds
-
-    expected = fused.generate(HELLO, sampling=LONG)
-    monkeypatch.setattr(bounds, "SMALLEST_CACHE", 16)
-    monkeypatch.setattr(bounds, "FIRST_ROOM", 2)
-    grown = fused.generate(HELLO, sampling=LONG)
-    assert grown.token_ids == expected.token_ids
-    np.testing.assert_array_equal(grown.audio.codes, expected.audio.codes)
-
-
 @pytest.mark.parametrize("frames", [0, 301])
 @pytest.mark.parametrize("name", ["first_chunk_frames", "chunk_frames"])
 def test_pieces_that_no_convolution_takes_are_refused(fused, name, frames):

@@ -16,8 +16,8 @@ def rank(number, broadcast):
 
 def test_the_talker_reads_the_codes_that_are_agreed_on(fused):
     import mindspore as ms
-
     from ms_omni.runtime.cache_pool import places
+
     from ms_omni.runtime.fused_talker import TalkerGraph, TalkerSampling
     from ms_omni.runtime.sampling import GREEDY
 

@@ -62,7 +62,7 @@ def test_steps_of_rows_give_what_prompts_give(decoders, prefix, accept_layer):
     cache = decoder.new_cache(7, "rows", BLOCK)
     for row, length in enumerate(PROMPTS):
         x, positions = tokens_of(decoder, row)[:length], np.arange(length, dtype=np.float32) + shift
-        decoder.prefill(ms.Tensor(x), positions, cache, TABLES[row], [], -1)
+        decoder.prefill_chunk(ms.Tensor(x), positions, cache, TABLES[row], 0, [], -1)
     step = TokenStep(decoder, cache, "rows", 4, 3, accept_layer)
     graph = ms.jit(step.decode, **decoder.ops.JIT_OPTIONS)
     places = [0, 1, 3]
@@ -97,7 +97,7 @@ def test_hidden_states_of_other_dtypes_are_computed_in_float32(tiny_dir, cpu):
         decoder = StackedDecoder(CheckpointReader(tiny_dir), PREFIXES[2], spec, decoder_ops("CPU"), dtype)
         x = ms.Tensor(tokens_of(decoder, 0)[:3]).astype(ms.bfloat16).astype(dtype)
         cache = decoder.new_cache(2, "half", BLOCK)
-        prompt = decoder.prefill(x[:2], np.arange(2, dtype=np.float32), cache, [1], [], -1)[0]
+        prompt = decoder.prefill_chunk(x[:2], np.arange(2, dtype=np.float32), cache, [1], 0, [], -1)[0][-1:]
         step = ms.jit(TokenStep(decoder, cache, "half", 1, 1).decode, **decoder.ops.JIT_OPTIONS)
         places = ms.Tensor([2.0], ms.float32), ms.Tensor([3], ms.int32), ms.Tensor([[1]], ms.int32)
         states = [prompt, step(x[2:] + 0, *places)[0]]
@@ -105,23 +105,6 @@ def test_hidden_states_of_other_dtypes_are_computed_in_float32(tiny_dir, cpu):
         made.append(np.array([state.float().asnumpy() for state in states]))
     np.testing.assert_allclose(made[1], made[0], rtol=2.0**-8)
     assert not np.array_equal(*made)
-
-
-def test_a_grown_cache_is_seen_by_its_kernels(decoders):
-    import mindspore as ms
-
-    from ms_omni.runtime.token_step import TokenStep
-
-    decoder, length = decoders[PREFIXES[0]], PROMPTS[0]
-    x = ms.Tensor(tokens_of(decoder, 0))
-    small, large = decoder.new_cache(3, "small", BLOCK), decoder.new_cache(5, "large", BLOCK)
-    steps = [
-        ms.jit(TokenStep(decoder, cache, "grown", 1, 2).decode, **decoder.ops.JIT_OPTIONS) for cache in (small, large)
-    ]
-    decoder.prefill(x[:length], np.arange(length, dtype=np.float32), small, [1, 2], [], -1)
-    large.take_over(small)
-    place = ms.Tensor([float(length)], ms.float32), ms.Tensor([length + 1], ms.int32), ms.Tensor([[1, 2]], ms.int32)
-    np.testing.assert_array_equal(*(step(x[length : length + 1] + 0, *place)[0].asnumpy() for step in steps))
 
 
 def test_mindspore_keeps_no_weights_of_a_kernel_that_is_gone(cpu):

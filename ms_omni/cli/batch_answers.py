@@ -1,0 +1,105 @@
+"""A batch's questions to the engine: so many at a time, answers as they come."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from ms_omni.bounds import CHUNK_FRAMES
+from ms_omni.cli.batch_job import BatchJob
+from ms_omni.cli.interrupt import raise_interrupt_again
+from ms_omni.cli.manifest import Item
+from ms_omni.cli.wave import write_wave
+from ms_omni.errors import OmniError
+from ms_omni.scheduling.request import EngineStopped, RequestHandle, StepFailed
+
+if TYPE_CHECKING:
+    from ms_omni.engine import OmniEngine
+
+# Conversations beyond those that are answered at a time whose media are read meanwhile
+NUM_AHEAD = 4
+# How often a wait for answers looks whether an interrupt has come
+INTERRUPT_CHECK_S = 0.5
+
+
+class Answers:
+    """What is asked and not answered yet."""
+
+    def __init__(self, job: BatchJob, engine: OmniEngine, debug: bool):
+        self._job, self._engine, self._debug = job, engine, debug
+        self._asked: dict[RequestHandle, Item] = {}
+        self._finished: SimpleQueue[RequestHandle] = SimpleQueue()
+
+    def of(self, items: list[Item]) -> Iterator[tuple[Item, dict[str, Any]]]:
+        """Each item with its line of results.jsonl, as it is answered; its wave is written."""
+        left = iter(items)
+        most = self._engine.max_num_seqs + NUM_AHEAD
+        while True:
+            while len(self._asked) < most and (item := next(left, None)) is not None:
+                if (refusal := self._ask(item)) is not None:
+                    yield item, refusal
+            if not self._asked:
+                return
+            handle = self._next()
+            item = self._asked.pop(handle)
+            yield item, self._line(item, handle)
+
+    def cancel(self) -> None:
+        """Nobody waits for the rest."""
+        for handle in self._asked:
+            handle.cancel()
+
+    def _ask(self, item: Item) -> dict[str, Any] | None:
+        """The item's line where it is not even taken."""
+        try:
+            handle = self._engine.submit(
+                item.conversation,
+                return_audio=item.speak,
+                speaker=item.speaker,
+                use_audio_in_video=item.use_audio_in_video,
+                fps=self._job.fps,
+                sampling=self._job.sampling,
+                first_chunk_frames=CHUNK_FRAMES,
+                chunk_frames=CHUNK_FRAMES,
+            )
+        except EngineStopped:
+            raise
+        except OmniError as error:
+            return self._failure(item, error)
+        self._asked[handle] = item
+        handle.add_done_callback(self._finished.put)
+        return None
+
+    def _next(self) -> RequestHandle:
+        while True:
+            raise_interrupt_again()
+            try:
+                return self._finished.get(timeout=INTERRUPT_CHECK_S)
+            except Empty:
+                continue
+
+    def _line(self, item: Item, handle: RequestHandle) -> dict[str, Any]:
+        try:
+            output = handle.result()
+        except EngineStopped:  # no fault of the conversation, which the next run answers
+            raise
+        except Exception as error:
+            return self._failure(item, error)
+        path = None
+        if output.audio is not None:
+            path = self._job.store.wave(item)
+            if self._engine.world.is_leader:
+                write_wave(path, output.audio, "--out")
+        return {"id": item.id, **output.to_dict(None if path is None else str(path))}
+
+    def _failure(self, item: Item, error: Exception) -> dict[str, Any]:
+        if self._debug:
+            traceback.print_exception(error)
+        return {"id": item.id, "error": one_line(error)}
+
+
+def one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, (OmniError, StepFailed)) else f"internal error: {type(error).__name__}: {text}"

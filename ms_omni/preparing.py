@@ -1,0 +1,54 @@
+"""A conversation to the inputs of a request, on whatever thread has time for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ms_omni.config import SamplingParams
+from ms_omni.inputs.processor import InputProcessor
+from ms_omni.models.talker_prompt import talker_prompt_tokens
+from ms_omni.runtime.room import check_positions
+from ms_omni.scheduling.request import Prepared
+from ms_omni.stages import stage
+
+# A question, messages, or a processor's arrays of one prompt
+Conversation = str | Mapping[str, Any] | list[dict[str, Any]]
+
+
+class Preparer:
+    """Reads the media and runs the processor. Apart from the engine, which a request under way does not keep alive."""
+
+    def __init__(self, processor: InputProcessor, config: Any, media_reader: str):
+        """config: transformers' Qwen3OmniMoeConfig. media_reader: see `process_mm_info`."""
+        self._processor, self._config, self._reader = processor, config, media_reader
+
+    def prepare(
+        self,
+        conversation: Conversation,
+        sampling: SamplingParams,
+        *,
+        speak: bool,
+        use_audio_in_video: bool,
+        fps: float | None,
+    ) -> Prepared:
+        """Raises OmniError for what cannot be used, TypeError or ValueError for a processor's arrays that are none."""
+        with stage("processor"):
+            if isinstance(conversation, Mapping):
+                made = self._processor.accept(conversation)
+            else:
+                if isinstance(conversation, str):
+                    conversation = [{"role": "user", "content": conversation}]
+                made = self._processor.prepare(conversation, use_audio_in_video, fps, self._reader)
+            prompt_ids = made.arrays["input_ids"][0]
+            check_positions(len(prompt_ids), sampling, self._config.thinker_config.text_config.max_position_embeddings)
+            num_talker_prompt = talker_prompt_tokens(self._config, prompt_ids) if speak else 0
+            return Prepared(made.arrays, prompt_ids, num_talker_prompt, made.usage_counts)
+
+
+def are_several(conversation: Any) -> bool:
+    """Whether a list holds conversations, not the messages of one."""
+    return isinstance(conversation, (list, tuple)) and any(
+        isinstance(item, (str, list, tuple)) or (isinstance(item, Mapping) and "input_ids" in item)
+        for item in conversation
+    )

@@ -1,0 +1,77 @@
+"""How many blocks the paged caches of keys and values have, and how many conversations share them. Arithmetic alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from ms_omni.bounds import BLOCK_SIZE, BUCKETS
+from ms_omni.errors import OmniError
+
+# Of the memory that is free after loading. The rest of a card is for activations; a host has other work to do.
+SHARE_OF_FREE = {"CPU": 0.25, "Ascend": 0.75}
+# Conversations at once, unless asked for others, if all can have so many tokens.
+DEFAULT_NUM_SEQS = 16
+USUAL_TOKENS = 4096
+# A count is rounded down to so many binary digits, so that the same machine mostly compiles the same graphs.
+SIGNIFICANT_BITS = 4
+GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class CacheSizes:
+    """num_blocks: of each decoder's cache, with block 0, which belongs to nobody. max_num_seqs: conversations at once.
+    max_blocks: of one conversation, at most."""
+
+    num_blocks: int
+    max_num_seqs: int
+    max_blocks: int
+
+    @classmethod
+    def of(
+        cls, free_bytes: int | None, row_bytes: Collection[int], positions: int, max_num_seqs: int | None
+    ) -> CacheSizes:
+        """free_bytes: for all caches together, None if it cannot be told. row_bytes: of one token, in each decoder; all
+        have as many blocks, since what one reads is about as long as what the next does. positions: of the model, for
+        one conversation. max_num_seqs: None for what fits, DEFAULT_NUM_SEQS at most. Raises OmniError for more than
+        fit."""
+        wanted = max_num_seqs or DEFAULT_NUM_SEQS
+        if not 1 <= wanted <= BUCKETS[-1]:
+            raise OmniError(f"--max-num-seqs {max_num_seqs}: expected 1 to {BUCKETS[-1]}")
+        longest = num_blocks_of(positions)
+        block_bytes = BLOCK_SIZE * sum(row_bytes)
+        usable = wanted * longest
+        if free_bytes is not None:
+            usable = min(usable, _rounded(free_bytes // block_bytes - 1))
+        if usable < (max_num_seqs or 1):
+            raise OmniError(
+                f"--max-num-seqs {wanted}: {wanted + 1} blocks of {BLOCK_SIZE} tokens' keys and values need "
+                f"{(wanted + 1) * block_bytes} bytes ({(wanted + 1) * block_bytes / GIB:.1f} GiB), {free_bytes} bytes "
+                f"({(free_bytes or 0) / GIB:.1f} GiB) are left for them; expected at most {max(usable, 0)}"
+            )
+        if max_num_seqs is None:
+            wanted = max(1, min(wanted, usable // num_blocks_of(USUAL_TOKENS)))
+        return cls(min(usable, wanted * longest) + 1, wanted, min(usable, longest))
+
+
+def num_blocks_of(num_tokens: int) -> int:
+    """Blocks for so many tokens."""
+    return -(-num_tokens // BLOCK_SIZE)
+
+
+def row_bytes(num_layers: int, num_kv_heads: int, head_dim: int, itemsize: int) -> int:
+    """Keys and values of one position in all layers. itemsize: bytes of a value."""
+    return 2 * num_layers * num_kv_heads * head_dim * itemsize
+
+
+def config_row_bytes(text: Any, itemsize: int, ranks: int = 1) -> int:
+    """As `row_bytes`, on one of `ranks` that share the heads. text: a decoder's part of transformers' configuration."""
+    kv_heads = max(1, text.num_key_value_heads // ranks)
+    head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    return row_bytes(text.num_hidden_layers, kv_heads, head_dim, itemsize)
+
+
+def _rounded(count: int) -> int:
+    unit = 1 << max(0, max(count, 0).bit_length() - SIGNIFICANT_BITS)
+    return count // unit * unit

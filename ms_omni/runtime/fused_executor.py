@@ -1,0 +1,197 @@
+"""The compiled runtime: stacked decoders in ms.jit graphs around mindone's encoders and Code2Wav."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor
+
+from ms_omni.bounds import BLOCK_SIZE, PREFILL_CHUNK, TOKENS_PER_CALL
+from ms_omni.checkpoint.config import read_config
+from ms_omni.checkpoint.load import numpy_dtype
+from ms_omni.checkpoint.reader import CheckpointReader
+from ms_omni.errors import OmniError, UnknownDecoderError
+from ms_omni.kernels.decoder_ops import decoder_ops
+from ms_omni.models.load import load_network
+from ms_omni.parallel.collectives import all_gather
+from ms_omni.parallel.shards import ShardedReader
+from ms_omni.parallel.sizes import ModelSizes
+from ms_omni.parallel.table import check_world
+from ms_omni.parallel.world import World
+from ms_omni.runtime.cache_sizes import SHARE_OF_FREE, CacheSizes, row_bytes
+from ms_omni.runtime.card import check_cores
+from ms_omni.runtime.decoder import StackedDecoder
+from ms_omni.runtime.decoder_spec import DecoderSpec
+from ms_omni.runtime.fused_talker import FusedTalker
+from ms_omni.runtime.fused_thinker import FusedThinker
+from ms_omni.runtime.graph_cache import GraphCache
+from ms_omni.runtime.kept import Kept
+from ms_omni.runtime.room import free_device_bytes
+from ms_omni.runtime.share import Share
+from ms_omni.scheduling.sequence import Stage
+from ms_omni.scheduling.state import RequestState
+from ms_omni.scheduling.steps import Limits, Pool
+from ms_omni.stages import stage
+
+
+class FusedExecutor:
+    """Decodes the rows of several conversations in one graph call. An `Executor` of scheduling.steps."""
+
+    def __init__(
+        self,
+        directory: Path,
+        device: str,
+        *,
+        dtype: Any,
+        attn_implementation: str,
+        with_talker: bool,
+        parallel: str,
+        world: World,
+        progress: Any = None,
+        compile_cache: str | None = None,
+        max_num_seqs: int | None = None,
+    ):
+        """directory: a checkpoint. dtype: a MindSpore float type. compile_cache: a directory for compiled graphs.
+        parallel: none, zero3, ep or tp, over the groups of `world`. max_num_seqs: conversations at once, None for what
+        fits. Raises OmniError for decoder layers that only mindone's classes have, for a group of a size that cannot
+        share the model, for more conversations than fit, and for an Ascend host of too few cores."""
+        if device == "Ascend":
+            check_cores()
+        config = read_config(directory)
+        self._mode, self._world, self._sizes = parallel, world, ModelSizes.from_config(config)
+        check_world(parallel, world.group_size, self._sizes)
+        self.model = load_network(
+            directory,
+            dtype=dtype,
+            attn_implementation=attn_implementation,
+            with_talker=with_talker,
+            with_decoders=False,
+            parallel=parallel,
+            world=world,
+            progress=progress,
+        )
+        self._reader = ShardedReader(CheckpointReader(directory), parallel, world, self._sizes)
+        self._operators, self._dtype, self._numbers = decoder_ops(device), dtype, count()
+        sizes = (directory / "config.json").read_text(encoding="utf-8")
+        graphs = GraphCache.open(compile_cache, sizes, dtype, parallel, world) if compile_cache else None
+        text, speech = config.thinker_config.text_config, config.talker_config
+        decoders: dict[Stage, StackedDecoder] = {"thinker": self._decoder("thinker.model.", text)}
+        self._positions = {"thinker": text.max_position_embeddings}
+        if self.model.has_talker:
+            decoders["talker"] = self._decoder("talker.model.", speech.text_config)
+            self._positions["talker"] = speech.text_config.max_position_embeddings
+            predictor = self._decoder("talker.code_predictor.model.", speech.code_predictor_config)
+        cache_sizes = self._cache_sizes(decoders, device, max_num_seqs)
+        self.limits = _limits(decoders, cache_sizes)
+        caches = {
+            name: decoder.new_cache(cache_sizes.num_blocks, f"{name}.cache") for name, decoder in decoders.items()
+        }
+        self._thinker = FusedThinker(
+            self.model.thinker,
+            decoders["thinker"],
+            caches["thinker"],
+            cache_sizes.max_blocks,
+            speech.accept_hidden_layer if self.model.has_talker else -1,
+            graphs,
+        )
+        if self.model.has_talker:
+            self._talker = FusedTalker(
+                self.model,
+                decoders["talker"],
+                predictor,
+                caches["talker"],
+                cache_sizes.max_blocks,
+                cache_sizes.max_num_seqs,
+                graphs,
+            )
+
+    @property
+    def talker(self) -> FusedTalker:
+        """What speaks, of a model that does."""
+        return self._talker
+
+    def start(self, state: RequestState, stage: Stage) -> None:
+        """As `Executor.start`. Raises OmniError for a request that is too long for the model."""
+        if stage == "thinker":
+            self._check_positions(state)
+            state.kept = Kept(next(self._numbers))
+        self._part(stage).start(state, state.kept)
+
+    def prefill(self, state: RequestState, stage: Stage, start: int, stop: int) -> None:
+        """As `Executor.prefill`."""
+        self._part(stage).prefill(state, state.kept, start, stop)
+
+    def decode_thinker(self, states: Sequence[RequestState], num_steps: int) -> None:
+        """As `Executor.decode_thinker`."""
+        self._thinker.decode(states, num_steps)
+
+    def decode_talker(self, states: Sequence[RequestState]) -> None:
+        """As `Executor.decode_talker`."""
+        self._talker.decode(states)
+
+    def vocode(self, states: Sequence[RequestState], codes: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """As `Executor.vocode`."""
+        waves = []
+        for state, frames in zip(states, codes, strict=True):
+            with stage("code2wav"):
+                if state.kept.voice is None:
+                    state.kept.voice = self.model.code2wav.new_decoder()
+                wave = state.kept.voice.decode(Tensor(frames[None].astype(np.int32)))
+                waves.append(wave.astype(ms.float32).asnumpy().reshape(-1))
+        return waves
+
+    def release(self, state: RequestState) -> None:
+        """As `Executor.release`."""
+        state.kept = None
+
+    def _part(self, stage: Stage) -> FusedThinker | FusedTalker:
+        return self._thinker if stage == "thinker" else self._talker
+
+    def _check_positions(self, state: RequestState) -> None:
+        for sequence in state.sequences:
+            limit = self._positions[sequence.stage]
+            if sequence.num_prompt + sequence.max_new_tokens > limit:
+                raise OmniError(
+                    f"--{sequence.stage}-max-new-tokens {sequence.max_new_tokens}: with a prompt of "
+                    f"{sequence.num_prompt} tokens that is beyond the {limit} positions of the "
+                    f"{sequence.stage.title()} (max_position_embeddings); lower it, or shorten the conversation"
+                )
+
+    def _decoder(self, prefix: str, config: Any) -> StackedDecoder:
+        try:
+            spec = DecoderSpec.from_config(config)
+        except ValueError as error:
+            message = f"--engine fused: {prefix[:-1]}: {error}; use --engine mindone"
+            raise UnknownDecoderError(message) from error
+        share = Share.of(prefix, self._mode, self._world, self._sizes)
+        return StackedDecoder(self._reader, prefix, spec, self._operators, self._dtype, share)
+
+    def _cache_sizes(self, decoders: dict[Stage, StackedDecoder], device: str, max_num_seqs: int | None) -> CacheSizes:
+        """The same on all ranks of a group, that of the fewest blocks."""
+        free = free_device_bytes(device)
+        if free is not None:
+            free = int(free * SHARE_OF_FREE[device]) // (self._world.world_size if device == "CPU" else 1)
+            # What all ranks have, in MiB, which int32 holds
+            least = all_gather(Tensor(np.array([free >> 20], np.int32)), self._world).asnumpy().min()
+            free = int(least) << 20
+        bytes_of_rows = [_row_bytes(decoder) for decoder in decoders.values()]
+        # A call of several steps may begin before the last position
+        positions = max(self._positions.values()) + TOKENS_PER_CALL
+        return CacheSizes.of(free, bytes_of_rows, positions, max_num_seqs)
+
+
+def _limits(decoders: dict[Stage, StackedDecoder], sizes: CacheSizes) -> Limits:
+    pools: dict[Stage, Pool] = {
+        name: Pool(sizes.num_blocks, BLOCK_SIZE, BLOCK_SIZE * _row_bytes(decoder)) for name, decoder in decoders.items()
+    }
+    return Limits(pools, sizes.max_num_seqs, PREFILL_CHUNK, TOKENS_PER_CALL)
+
+
+def _row_bytes(decoder: StackedDecoder) -> int:
+    spec, itemsize = decoder.spec, numpy_dtype(decoder.stored_dtype).itemsize
+    return row_bytes(spec.num_layers, spec.num_kv_heads, spec.head_dim, itemsize)
