@@ -153,14 +153,14 @@ class FusedExecutor:
         return self._thinker if stage == "thinker" else self._talker
 
     def _check_positions(self, state: RequestState) -> None:
-        for sequence in state.sequences:
-            limit = self._positions[sequence.stage]
-            if sequence.num_prompt + sequence.max_new_tokens > limit:
-                raise OmniError(
-                    f"--{sequence.stage}-max-new-tokens {sequence.max_new_tokens}: with a prompt of "
-                    f"{sequence.num_prompt} tokens that is beyond the {limit} positions of the "
-                    f"{sequence.stage.title()} (max_position_embeddings); lower it, or shorten the conversation"
-                )
+        """The Talker's. Those of the Thinker are looked at before a request is made."""
+        sequence, limit = state.talker, self._positions.get("talker", 0)
+        if sequence and sequence.num_prompt + sequence.max_new_tokens > limit:
+            raise OmniError(
+                f"--talker-max-new-tokens {sequence.max_new_tokens}: with a prompt of {sequence.num_prompt} tokens "
+                f"that is beyond the {limit} positions of the Talker (max_position_embeddings); expected at most "
+                f"{max(0, limit - sequence.num_prompt)}"
+            )
 
     def _decoder(self, prefix: str, config: Any) -> StackedDecoder:
         try:

@@ -1,65 +1,13 @@
-"""A conversation that has no room is refused before anything is computed, by the flag and in bytes."""
+"""A conversation of more positions than the model has is refused by the flag; how much memory is free."""
 
 from types import SimpleNamespace
 
 import pytest
-from ms_omni.runtime.capacities import config_row_bytes
 
 from ms_omni import OmniError, SamplingParams
-from ms_omni.checkpoint.config import read_config
-from ms_omni.parallel.world import World
 from ms_omni.runtime.room import GIB, check_positions, free_device_bytes
 
-DECODER = SimpleNamespace(hidden_size=64, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2)
 HELLO = [{"role": "user", "content": "Hello"}]
-
-
-def test_bytes_of_a_position_by_hand():
-    assert config_row_bytes(DECODER, 4) == 2 * 3 * 2 * 16 * 4
-    assert config_row_bytes(DECODER, 2, ranks=2) == config_row_bytes(DECODER, 2, ranks=8) == 2 * 3 * 1 * 16 * 2
-
-
-@pytest.fixture
-def thinker_pool(fused):
-    """An empty one."""
-    from ms_omni.runtime.cache_pool import CachePool
-
-    return CachePool(fused.runtime._thinker.decoder, "test_room")
-
-
-def test_caches_that_are_there_are_not_asked_for_again(fused, thinker_pool):
-    row = config_row_bytes(fused.config.thinker_config.text_config, 4)
-    # 200 and 384 tokens begin in 1024 rows; up to 200 + 1000 go into 2048 more; each cache has 128 that are nobody's
-    assert thinker_pool.missing_bytes(200, 1000, 4) == (1024 + 128 + 2048 + 128) * row
-    cache = thinker_pool.start(200, 1000)
-    assert thinker_pool.missing_bytes(200, 1000, 4) == (2048 + 128) * row
-    assert thinker_pool.missing_bytes(200, 300, 4) == (512 + 128) * row
-    thinker_pool.reaching(cache, 1024)
-    assert thinker_pool.missing_bytes(200, 1000, 4) == 0
-
-
-def test_a_rank_asks_for_its_share(tiny_dir, cpu):
-    import mindspore as ms
-    from ms_omni.runtime.fused_runtime import FusedRuntime
-
-    def missing(mode):
-        options = {"dtype": ms.float32, "attn_implementation": "eager", "with_talker": False}
-        runtime = FusedRuntime(tiny_dir, "CPU", parallel=mode, world=World(0, 2, 2), **options)
-        return runtime.missing_cache_bytes("thinker", 100, 100)
-
-    whole = (256 + 128) * config_row_bytes(read_config(tiny_dir).thinker_config.text_config, 4)
-    assert missing("ep") == whole and missing("tp") == whole // 2
-
-
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_caches_of_half_precision_take_half_the_memory(fused, dtype):
-    """A card's dtypes: the pool asks numpy for their size, which does not know bfloat16 by itself."""
-    import mindspore as ms
-    from ms_omni.runtime.cache_pool import CachePool
-
-    decoder = SimpleNamespace(spec=fused.runtime._thinker.decoder.spec, stored_dtype=getattr(ms, dtype))
-    row = config_row_bytes(fused.config.thinker_config.text_config, 2)
-    assert CachePool(decoder, "half").missing_bytes(200, 1000, 4) == (1024 + 128 + 2048 + 128) * row
 
 
 def test_positions():
@@ -140,6 +88,12 @@ def test_both_engines_ask(request, name):
     limit = engine.config.thinker_config.text_config.max_position_embeddings
     with pytest.raises(OmniError, match=f"--thinker-max-new-tokens {limit}: .* beyond the {limit} positions"):
         engine.generate(HELLO, sampling=SamplingParams(thinker_max_new_tokens=limit))
+
+
+def test_the_talkers_positions(fused):
+    limit = fused.config.talker_config.text_config.max_position_embeddings
+    with pytest.raises(OmniError, match=f"--talker-max-new-tokens {limit}: .* beyond the {limit} positions of the Ta"):
+        fused.generate(HELLO, sampling=SamplingParams(talker_max_new_tokens=limit))
 
 
 def test_a_host_of_few_cores(monkeypatch):

@@ -115,18 +115,3 @@ def test_another_setting_is_no_other_graph(fused):
             fused.generate("Hello", sampling=SamplingParams(**lengths, **both, talker_repetition_penalty=temperature))
     fused.generate("Hello", sampling=SamplingParams(**lengths, ignore_eos=True))
     assert compiled_graphs() == before
-
-
-def test_streams_repeat_with_the_seed_and_differ_by_stage():
-    from ms_omni.runtime.sampling import UniformStream
-
-    def numbers(seed, stage, shapes):
-        stream = UniformStream(seed, stage)
-        return np.concatenate([stream.draw(*shape).asnumpy().reshape(-1) for shape in shapes])
-
-    # however many a graph takes in one call
-    np.testing.assert_array_equal(numbers(3, 0, [(1,), (4,), (4,)]), numbers(3, 0, [(9,)]))
-    assert (numbers(3, 0, [(9,)]) != numbers(3, 1, [(9,)])).all()
-    assert (numbers(None, 0, [(9,)]) != numbers(None, 0, [(9,)])).all()
-    spread = numbers(5, 0, [(4000,)])
-    assert 0 <= spread.min() and spread.max() < 1 and abs(spread.mean() - 0.5) < 0.02

@@ -1,0 +1,90 @@
+"""How many blocks a decoder's cache has, and that it costs a CPU nothing before it is used."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from ms_omni import OmniError
+from ms_omni.parallel.collectives import GroupOps
+from ms_omni.parallel.world import World
+from ms_omni.runtime.cache_sizes import CacheSizes, config_row_bytes
+
+DECODER = SimpleNamespace(hidden_size=64, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2)
+ROW = (10, 3)
+BLOCK = 128 * 13
+
+
+def test_bytes_of_a_position_by_hand():
+    assert config_row_bytes(DECODER, 4) == 2 * 3 * 2 * 16 * 4
+    assert config_row_bytes(DECODER, 2, ranks=2) == config_row_bytes(DECODER, 2, ranks=8) == 2 * 3 * 1 * 16 * 2
+
+
+@pytest.mark.parametrize(
+    ("free", "positions", "asked", "expected"),
+    [
+        # As much as all conversations can use, and the block of nobody
+        (10**9, 8192, 2, CacheSizes(2 * 64 + 1, 2, 64)),
+        (None, 8193, 2, CacheSizes(2 * 65 + 1, 2, 65)),
+        (10**9, 8192, None, CacheSizes(16 * 64 + 1, 16, 64)),
+        # As much as is free, in four digits: 99 of 100 are usable, 96 used
+        (100 * BLOCK, 65536, 2, CacheSizes(97, 2, 96)),
+        (100 * BLOCK + BLOCK // 2, 65536, 32, CacheSizes(97, 32, 96)),
+        # By themselves as many conversations as can have 4096 tokens
+        (100 * BLOCK, 65536, None, CacheSizes(97, 3, 96)),
+        (9 * BLOCK, 65536, None, CacheSizes(9, 1, 8)),
+    ],
+)
+def test_sizes(free, positions, asked, expected):
+    assert CacheSizes.of(free, ROW, positions, asked) == expected
+
+
+def test_what_does_not_fit_is_refused_by_flag_and_bytes():
+    with pytest.raises(
+        OmniError, match=f"--max-num-seqs 9: 10 blocks .* need {10 * BLOCK} bytes .* {9 * BLOCK} .*most 8"
+    ):
+        CacheSizes.of(9 * BLOCK, ROW, 65536, 9)
+    with pytest.raises(OmniError, match="--max-num-seqs .* at most 0"):
+        CacheSizes.of(BLOCK, ROW, 65536, None)
+    with pytest.raises(OmniError, match="--max-num-seqs 33: expected 1 to 32"):
+        CacheSizes.of(None, ROW, 65536, 33)
+
+
+@pytest.mark.parametrize("mode", ["ep", "tp"])
+def test_a_rank_has_the_pool_of_its_share_and_of_the_fewest_blocks(tiny_dir, cpu, monkeypatch, mode):
+    import mindspore as ms
+
+    from ms_omni.runtime import fused_executor as module
+    from ms_omni.runtime.fused_executor import FusedExecutor
+
+    def gather(x):
+        """This rank's, and what another one has: a MiB less, or of something else as much."""
+        return ms.mint.cat([x, x - 1])
+
+    def pool(world, parallel):
+        options = {"dtype": ms.float32, "attn_implementation": "eager", "with_talker": False}
+        return FusedExecutor(tiny_dir, "CPU", parallel=parallel, world=world, **options).limits.pools["thinker"]
+
+    monkeypatch.setattr(module, "free_device_bytes", lambda device: 64 << 20)
+    whole = pool(World(), "none")
+    ops = GroupOps(None, gather, (), widens=True, sums_integers=True)
+    part = pool(replace(World(0, 2, 2), ops=ops), mode)
+    assert part.block_bytes == whole.block_bytes // (2 if mode == "tp" else 1)
+    # A quarter is for caches, a half of it for each process
+    least = CacheSizes.of((8 << 20) - (1 << 20), [part.block_bytes // 128], 65540, None)
+    assert part.num_blocks == least.num_blocks
+
+
+def test_a_pool_takes_memory_as_it_is_used(fused):
+    def resident():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+    decoder = fused.executor.talker.decoder
+    before = resident()
+    cache = decoder.new_cache(4000, "unused")
+    size = sum(part.asnumpy().nbytes for part in (*cache.keys, *cache.values))
+    assert size > 1 << 28 and resident() - before < size / 50
+    cache.keys[0].asnumpy()[7] = 1
+    assert cache.keys[0].asnumpy()[7].all() and np.float32(cache.keys[0][7, 0, 0, 0].asnumpy()) == 1
