@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from mindspore import Tensor, mint, nn, ops
 
+from ms_omni.bounds import BUCKETS
 from ms_omni.checkpoint.parameters import parameter
-from ms_omni.parallel.collectives import all_gather, all_reduce, all_to_all
+from ms_omni.parallel.collectives import all_gather, all_reduce
 from ms_omni.runtime.decoder_spec import DecoderSpec
 from ms_omni.runtime.gathered_weights import GatheredLayer, expert_matrices
 from ms_omni.runtime.share import Share
@@ -46,7 +47,7 @@ class DecoderLayer(nn.Cell):
         self.adds_shared = self.has_shared and (share.mode != "ep" or share.world.is_leader)
         self.num_local, self.first_expert = len(share.experts(spec)), share.experts(spec).start
         self.has_some_experts = self.num_local < spec.num_experts
-        self.in_order = Tensor(np.arange(self.top_k, dtype=np.int32)[None])
+        self.in_order = Tensor(np.arange(BUCKETS[-1] * self.top_k, dtype=np.int32).reshape(BUCKETS[-1], self.top_k))
 
     def parts(self, after: Any = None) -> Tensor:
         """(ranks, n): every rank's `flat`. after: of another layer, to be gathered before."""
@@ -138,8 +139,8 @@ class DecoderLayer(nn.Cell):
         return q, k, v
 
     def rest(self, residual: Tensor, attended: Tensor, large: tuple[Any, ...], is_step: bool) -> tuple[Tensor, Tensor]:
-        """What follows attention: its projection, the second norm, the experts. is_step: of one new token, not a
-        prompt."""
+        """What follows attention: its projection, the second norm, the experts. is_step: of one new token a
+        row, not a prompt."""
         projected = self.ops.linear(attended, large[1])
         if self.adds_bias:
             projected = projected + self.o_bias
@@ -170,9 +171,9 @@ class DecoderLayer(nn.Cell):
         return out
 
     def gathered_experts(self, x: Tensor, weights: Tensor, chosen: Tensor, is_step: bool) -> Tensor:
-        """The chosen experts of one token, or all of them for a prompt, brought together and used."""
+        """The chosen experts of the next tokens, or all of them for a prompt, brought together and used."""
         if is_step:
-            parts, chosen = self.chosen_experts(chosen), self.in_order
+            parts, chosen = self.chosen_experts(chosen), self.in_order[: chosen.shape[0]]
         else:
             parts = self.all_experts()
         gate, up, down = [expert_matrices(parts, piece) for piece in self.expert]
@@ -180,13 +181,9 @@ class DecoderLayer(nn.Cell):
         return self.ops.experts(x, weights, chosen, gate_up, down)
 
     def chosen_experts(self, chosen: Tensor) -> Tensor:
-        """chosen: int32 (rows, top_k), of this rank's tokens. (ranks, rows * top_k, m): every rank's part of those
-        experts. Where the ranks' tokens differ, they first tell each other which experts they want."""
-        if self.world.data_parallel:
-            wanted = all_gather(chosen, self.world)
-            parts = all_to_all(ops.gather(self.expert_rows, wanted.reshape(-1), 0), self.world)
-        else:
-            parts = all_gather(ops.gather(self.expert_rows, chosen.reshape(-1), 0), self.world)
+        """chosen: int32 (rows, top_k). (ranks, rows * top_k, m): every rank's part of those
+        experts."""
+        parts = all_gather(ops.gather(self.expert_rows, chosen.reshape(-1), 0), self.world)
         return parts.reshape(self.world.group_size, chosen.shape[0] * self.top_k, -1)
 
     def all_experts(self) -> Tensor:

@@ -12,7 +12,7 @@ from mindspore import Parameter, ParameterTuple, Tensor, mint, nn, ops
 
 from ms_omni.models.talker_prompt import build_talker_prompt
 from ms_omni.models.thinker import host
-from ms_omni.parallel.collectives import agreed
+from ms_omni.parallel.collectives import broadcast
 from ms_omni.parallel.vocabulary import logits, lookup
 from ms_omni.runtime.decode_rows import (
     CarriedRow,
@@ -107,10 +107,10 @@ class TalkerGraph(nn.Cell):
         ((num_code_groups + 1) * rows,), to be read at once, and the next hidden and seen."""
         total, codes = self.predict(hidden, token, text, tables, uniform, code_temperature, code_top_k, code_top_p)
         # The sum of the codes that all ranks are about to agree on, not of this one's, which may differ by a rounding
-        total = agreed(total, self.world)
+        total = broadcast(total, self.world)
         hidden, _ = self.talker.decode(total, rope_positions, batch_valid_length, tables)
         token, seen = self.choose(hidden, seen, uniform[0], penalty, suppressed, temperature, top_k, top_p)
-        return agreed(ops.concat(codes + (token,), 0), self.world), hidden, seen
+        return broadcast(ops.concat(codes + (token,), 0), self.world), hidden, seen
 
     def predict(
         self,
@@ -204,7 +204,7 @@ class FusedTalker:
             hidden = hidden[-1:]
             token, seen = self._graph(1, settings.num_kept).choose(hidden, seen, uniform, *settings.first_code)
             kept.frame = CarriedRow((hidden, seen), 0)
-            made = int(agreed(token, self.decoder.world).asnumpy()[0])
+            made = int(broadcast(token, self.decoder.world).asnumpy()[0])
         state.add_codec_tokens([made])
 
     def decode(self, states: Sequence[RequestState]) -> None:
