@@ -147,6 +147,7 @@ class Follower:
     def _take_step(self, call: Call) -> None:
         if call.arrived is not None:
             (number,) = call.numbers
+            self._free_finished()
             self._replicas[number] = self._replica(number, call.arrived)
         states = tuple(self._replicas[number] for number in call.numbers)
         error = take_step(call.kind(states, *call.arguments), self._executor, self._clock)
@@ -170,6 +171,13 @@ class Follower:
         for sequence in replica.sequences:
             sequence.blocks = list(arrived.blocks[sequence.stage])
         return replica
+
+    def _free_finished(self) -> None:
+        """The scheduler has given the blocks of what is complete to those who come."""
+        for replica in self._replicas.values():
+            for sequence in replica.sequences:
+                if sequence.finish_reason:
+                    sequence.blocks = []
 
     def _release(self, number: int) -> None:
         if replica := self._replicas.pop(number, None):

@@ -118,6 +118,7 @@ class EngineLoop:
 
     def _prepare(self, arrival: _Arrival) -> None:
         if arrival.handle.done:
+            self._pass_over(arrival.number)
             return
         start = self._clock()
         prepared, error = _attempt(arrival.request.prepare)
@@ -138,6 +139,9 @@ class EngineLoop:
             self._prepared.append(state)
             self._num_waiting += 1
             self._changed.notify_all()
+
+    def _pass_over(self, number: int) -> None:
+        """Nobody waits for the request with this number any more: it is not even prepared."""
 
     # On the loop's own thread
 

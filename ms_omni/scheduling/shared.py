@@ -87,8 +87,12 @@ class SharedExecutor:
 
     def release(self, state: RequestState) -> None:
         self._started.discard(state.arrival)
-        send_to_all(self._links, Released(state.arrival))
+        self.pass_over(state.arrival)
         self._executor.release(state)
+
+    def pass_over(self, number: int) -> None:
+        """The request with this number gets no more calls."""
+        send_to_all(self._links, Released(number))
 
     def tell(self, number: int, handle: RequestHandle) -> None:
         """That the request with this number has ended. Of an answer the followers know by themselves."""
@@ -215,6 +219,9 @@ class LeaderLoop(EngineLoop):
     def close(self) -> None:
         super().close()
         self._shared.close()
+
+    def _pass_over(self, number: int) -> None:
+        self._shared.pass_over(number)
 
     def _join(self, thread: threading.Thread) -> None:
         while thread.is_alive() and not self._shared.is_stuck:
