@@ -2,9 +2,9 @@
 
 import pytest
 
-from ms_omni import OmniEngine, SamplingParams
+from ms_omni import SamplingParams
 
-CONVERSATION = [{"role": "user", "content": [{"type": "text", "text": "Hello?"}]}]
+QUESTION = "Hello?"
 
 
 @pytest.fixture
@@ -24,22 +24,26 @@ def reads(monkeypatch):
     return made
 
 
-@pytest.mark.parametrize(("stage", "least"), [("thinker", 8), ("talker", 4)])
-def test_at_most_one_a_token_and_one_a_frame(tiny_dir, cpu, reads, stage, least):
-    engine = OmniEngine.from_pretrained(tiny_dir, engine="fused", device="CPU")
-    events = []
+def test_one_reading_a_call(fused, monkeypatch, reads):
+    """Of several tokens, or of a frame for several conversations."""
+    calls = {"decode_thinker": [], "decode_talker": []}
+    for name, counts in calls.items():
+        decode = getattr(fused.executor, name)
+
+        def counted(*arguments, decode=decode, counts=counts):
+            before = len(reads)
+            decode(*arguments)
+            counts.append(len(reads) - before)
+
+        monkeypatch.setattr(fused.executor, name, counted)
     sampling = SamplingParams(
         thinker_max_new_tokens=13, talker_max_new_tokens=8, thinker_temperature=0.0, seed=1, ignore_eos=True
     )
-    for _ in range(2):  # compiling reads the graphs' constants: the second answer counts
-        events.clear()
-        engine.generate(
-            CONVERSATION,
-            return_audio=stage == "talker",
-            sampling=sampling,
-            progress=lambda name, done, _: events.append((name, done, len(reads))),
-        )
-    pairs = [(a, b) for a, b in zip(events, events[1:], strict=False) if a[0] == b[0] == stage]
-    made, waits = sum(b[1] - a[1] for a, b in pairs), sum(b[2] - a[2] for a, b in pairs)
-    assert made >= least
-    assert 0 < waits <= made
+    for _ in range(2):  # compiling reads the graphs' constants: the second answers count
+        for counts in calls.values():
+            counts.clear()
+        fused.generate(QUESTION, sampling=sampling)
+        assert len(calls["decode_thinker"]) == 3
+        fused.generate([QUESTION] * 3, sampling=sampling)
+    for counts in calls.values():
+        assert len(counts) > 6 and set(counts) == {1}

@@ -1,9 +1,12 @@
 """Long inputs: parts give what the whole gives, and no tensor grows with the square of a length."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ms_omni import SamplingParams
+from ms_omni.bounds import PREFILL_CHUNK
 
 SHORT = SamplingParams(thinker_max_new_tokens=6, talker_max_new_tokens=4, talker_temperature=0.0)
 QUESTION = [{"role": "user", "content": [{"type": "text", "text": "What is it?"}]}]
@@ -21,30 +24,30 @@ def tensor(array):
 
 @pytest.fixture
 def thinker(fused):
-    return fused.runtime._thinker
+    return fused.executor._thinker
 
 
-def prefill(decoder, num_tokens, accept_layer=1, chunk=None, monkeypatch=None):
-    """last and accepted hidden states, and the cache, of a random prompt with deepstack features."""
-
-    import ms_omni.runtime.decoder as module
-
-    if chunk:
-        monkeypatch.setattr(module, "PREFILL_CHUNK", chunk)
+def prefill(decoder, num_tokens, accept_layer=1, chunk=PREFILL_CHUNK):
+    """Normed and accepted hidden states, and the cache, of a random prompt with deepstack features."""
     cache = decoder.new_cache(12, f"test_{num_tokens}_{chunk}", 8)
-    size = decoder.spec.hidden_size
-    x, deepstack = tensor(random(num_tokens, size)), [tensor(random(num_tokens, size, seed=1))]
+    size, made = decoder.spec.hidden_size, []
+    x, deepstack = tensor(random(num_tokens, size)), tensor(random(num_tokens, size, seed=1))
     positions = np.arange(num_tokens) + np.array([[0.0], [1.0], [2.0]], np.float32)
-    last, accepted = decoder.prefill(x, positions, cache, [11, 3, 4, 5, 1, 7, 8, 9, 10], deepstack, accept_layer)
-    return last.asnumpy(), accepted.asnumpy(), [row.asnumpy() for row in (*cache.keys, *cache.values)]
+    for start in range(0, num_tokens, chunk):
+        part, blocks = slice(start, start + chunk), [11, 3, 4, 5, 1, 7, 8, 9, 10]
+        made.append(
+            decoder.prefill_chunk(x[part], positions[:, part], cache, blocks, start, [deepstack[part]], accept_layer)
+        )
+    states = [np.concatenate([state.asnumpy() for state in kind]) for kind in zip(*made, strict=True)]
+    return *states, [row.asnumpy() for row in (*cache.keys, *cache.values)]
 
 
 @pytest.mark.parametrize(("num_tokens", "chunk"), [(37, 8), (32, 16), (9, 1)])
 @pytest.mark.parametrize("accept_layer", [0, 1, 99])
-def test_prompt_in_chunks_equals_the_whole(thinker, monkeypatch, num_tokens, chunk, accept_layer):
+def test_prompt_in_chunks_equals_the_whole(thinker, num_tokens, chunk, accept_layer):
     whole = prefill(thinker.decoder, num_tokens, accept_layer)
-    parts = prefill(thinker.decoder, num_tokens, accept_layer, chunk, monkeypatch)
-    assert whole[0].shape == (1, thinker.decoder.spec.hidden_size) and whole[1].shape[0] == num_tokens
+    parts = prefill(thinker.decoder, num_tokens, accept_layer, chunk)
+    assert whole[0].shape == whole[1].shape == (num_tokens, thinker.decoder.spec.hidden_size)
     for a, b in zip([*whole[:2], *whole[2]], [*parts[:2], *parts[2]], strict=True):
         np.testing.assert_allclose(b, a, rtol=1e-5, atol=3e-5)
 
@@ -66,15 +69,13 @@ def test_a_chunk_bounds_the_rows_of_every_block(thinker, monkeypatch):
 
     for kind in ("Attention", "Experts"):
         monkeypatch.setattr(getattr(numpy_blocks, kind), "__call__", watched(kind))
-    prefill(thinker.decoder, 70, chunk=16, monkeypatch=monkeypatch)
+    prefill(thinker.decoder, 70, chunk=16)
     assert rows == {"Attention": 16, "Experts": 16}
 
 
 def test_same_answer_from_chunks(fused, monkeypatch):
-    import ms_omni.runtime.decoder as module
-
     whole = fused.generate(QUESTION, sampling=SHORT)
-    monkeypatch.setattr(module, "PREFILL_CHUNK", 5)
+    monkeypatch.setattr(fused._loop._scheduler, "_limits", replace(fused.executor.limits, prefill_chunk=5))
     parts = fused.generate(QUESTION, sampling=SHORT)
     assert parts.token_ids == whole.token_ids and len(whole.token_ids) == 6
     np.testing.assert_array_equal(parts.audio.codes, whole.audio.codes)
@@ -224,32 +225,12 @@ def test_media_are_encoded_once(fused, monkeypatch):
     assert out.audio.codes.shape[1] and sorted(calls) == ["audio_tower", "visual"]
 
 
-@pytest.mark.parametrize("speak", [False, True])
-def test_hidden_states_are_kept_for_speech_alone(fused, thinker, monkeypatch, speak):
-    steps, original = [], thinker.steps
-
-    def watched(*args, **options):
-        for step in original(*args, **options):
-            steps.append(step)
-            yield step
-
-    monkeypatch.setattr(thinker, "steps", watched)
-    out = fused.generate(QUESTION, return_audio=speak, sampling=SHORT)
-    assert sum(len(step.token_ids) for step in steps) == 6
-    if speak:
-        size = thinker.decoder.spec.hidden_size
-        lengths = [out.usage.prompt_tokens, *(len(step.token_ids) for step in steps[1:])]
-        assert [(step.embeds.shape, step.hidden.shape) for step in steps] == [((n, size),) * 2 for n in lengths]
-    else:
-        assert all(step.embeds is None and step.hidden is None for step in steps)
-
-
 def test_no_talker_is_loaded_for_text(fused, tiny_dir):
     from ms_omni import OmniEngine
 
     text_only = OmniEngine.from_pretrained(tiny_dir, engine="fused", device="CPU", with_talker=False)
     names = [name for name, _ in text_only.model.parameters_and_names()]
     assert names and not [name for name in names if name.startswith(("talker", "code2wav"))]
-    assert not hasattr(text_only.runtime, "_talker")
+    assert set(text_only.executor.limits.pools) == {"thinker"}
     with_speech = [name for name, _ in fused.model.parameters_and_names()]
     assert {name.split(".")[0] for name in with_speech} == {"thinker", "talker", "code2wav"}

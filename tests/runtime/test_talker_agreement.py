@@ -16,13 +16,12 @@ def rank(number, broadcast):
 
 def test_the_talker_reads_the_codes_that_are_agreed_on(fused):
     import mindspore as ms
-    from ms_omni.runtime.cache_pool import places
 
-    from ms_omni.runtime.fused_talker import TalkerGraph, TalkerSampling
-    from ms_omni.runtime.sampling import GREEDY
+    from ms_omni.runtime.fused_talker import TalkerGraph
+    from ms_omni.runtime.talker_sampling import GREEDY_TALKER
 
-    talker = fused.runtime.talker
-    settings = talker.tensors([TalkerSampling(GREEDY, GREEDY, 1.0, False)])
+    talker = fused.executor.talker
+    settings = talker.tensors([GREEDY_TALKER])
     sent = []
 
     class Lower(ms.nn.Cell):
@@ -35,16 +34,17 @@ def test_the_talker_reads_the_codes_that_are_agreed_on(fused):
 
     def frame(world, other_codes):
         """What a rank makes of one frame. It picks codes that are `other_codes` lower."""
-        cache = talker.decoder.new_cache(2, f"agreement_{world.rank}_{other_codes}")
-        graph = TalkerGraph(talker, cache, settings.num_kept)
+        graph = TalkerGraph(talker, 1, settings.num_kept)
         graph.world = world
         graph.sampler, graph.code_sampler = Lower(graph.sampler, other_codes), Lower(graph.code_sampler, other_codes)
         rng = np.random.default_rng(5)
         hidden, text = (ms.Tensor(rng.standard_normal((1, talker.decoder.spec.hidden_size), np.float32)) for _ in "ht")
         seen = ms.Tensor(np.zeros((1, talker.config.text_config.vocab_size), np.float32))
         uniform = ms.Tensor(np.zeros((talker.config.num_code_groups, 1), np.float32))
-        inputs = hidden, ms.Tensor([3], ms.int32), seen, text, *places(0, 0, [1]), uniform
-        made, state, _, _ = graph.step(*inputs, *settings.first_code, *settings.predictor.tensors)
+        table = np.eye(1, talker.max_blocks, dtype=np.int32)  # block 1, which is nobody's now
+        places = ms.Tensor([1], ms.int32), ms.Tensor([0.0], ms.float32), ms.Tensor(table)
+        inputs = hidden, ms.Tensor([3], ms.int32), seen, text, *places, uniform
+        made, state, _ = graph.step(*inputs, *settings.first_code, *settings.predictor.tensors)
         return made.asnumpy(), state.asnumpy()
 
     def send(x):
