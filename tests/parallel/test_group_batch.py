@@ -1,4 +1,4 @@
-"""`ms-omni batch` on two processes that share a model: the first asks, the second follows, a bad line costs its own line."""
+"""`ms-omni batch` on two processes that share a model: the first asks, the second follows, a bad line costs itself."""
 
 import json
 
@@ -18,8 +18,9 @@ def test_a_batch_of_a_group(fused, tiny_dir, tmp_path):
     lines = [*asked[:2], {"id": "broken", "text": "What?", "image": str(broken)}, *asked[2:]]
     (tmp_path / "asked.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     flags = [word for name, value in GREEDY.items() for word in (f"--{name.replace('_', '-')}", value)]
-    words = ["batch", "--model", tiny_dir, "--manifest", "asked.jsonl", "--out", "out", "--parallel", "ep", "--ignore-eos"]
-    done = launch("--cards", 2, "--", *words, *flags, "--max-num-seqs", 3, cwd=tmp_path)
+    flags += ["--parallel", "ep", "--max-num-seqs", 3, "--ignore-eos"]
+    words = ["batch", "--model", tiny_dir, "--manifest", "asked.jsonl", "--out", "out"]
+    done = launch("--cards", 2, "--", *words, *flags, cwd=tmp_path)
     found = {line["id"]: line for line in map(json.loads, (tmp_path / "out" / "results.jsonl").open())}
     assert list(found) == [line["id"] for line in lines], done.stderr
     assert done.returncode == 1 and "broken.png" in found["broken"]["error"]
