@@ -55,16 +55,20 @@ def check(tmp_path, engine, checkpoint, questions, mode, cards, engine_name="fus
     ranks = run_ranks(
         "rank_answers.py", tmp_path, checkpoint, engine_name, mode, tmp_path / "questions.json", how, cards=cards
     )
-    for expected, *answers in zip(
-        one_process(engine, questions), *(report["answers"] for report in ranks), strict=True
-    ):
-        for token_ids, audio in answers:
-            assert token_ids == list(expected.token_ids)
-            assert (audio is None) == (expected.audio is None)
-            if audio is not None:
-                np.testing.assert_array_equal(audio[0], expected.audio.codes)
-                np.testing.assert_allclose(audio[1], expected.audio.samples, atol=1e-4)
+    alone = one_process(engine, questions)
+    for report in ranks:
+        for expected, answer in zip(3 * alone, report["answers"] + report["together"], strict=True):
+            check_answer(answer, expected)
     return ranks
+
+
+def check_answer(answer, expected):
+    token_ids, audio = answer
+    assert token_ids == list(expected.token_ids)
+    assert (audio is None) == (expected.audio is None)
+    if audio is not None:
+        np.testing.assert_array_equal(audio[0], expected.audio.codes)
+        np.testing.assert_allclose(audio[1], expected.audio.samples, atol=1e-4)
 
 
 def collectives(report):
@@ -113,7 +117,7 @@ def check_ranks(ranks, config, engine, mode):
     for report in ranks:
         graphs = collectives(report)
         assert all(expected in graphs for expected in expected_collectives(config, mode)), graphs
-        assert report["parameter_bytes"] <= most_bytes(config, parameter_bytes(engine.runtime), mode, len(ranks))
+        assert report["parameter_bytes"] <= most_bytes(config, parameter_bytes(engine.executor), mode, len(ranks))
 
 
 def test_experts_on_two_ranks(fused, tiny_dir, tmp_path):
