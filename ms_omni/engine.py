@@ -191,8 +191,9 @@ class OmniEngine:
 
     @property
     def free_blocks(self) -> dict[str, int]:
-        """Of the caches of keys and values, "thinker" and "talker": the blocks that no conversation has."""
-        return dict(self._loop.free_blocks)
+        """Of the caches of keys and values, "thinker" and "talker": the blocks that no conversation has, as the leader
+        of the group knows; empty on its other ranks."""
+        return {str(stage): count for stage, count in self._loop.free_blocks.items()}
 
     @property
     def is_writer(self) -> bool:

@@ -15,6 +15,7 @@ from ms_omni.scheduling.loop import CLOSED, has_stopped, name_of, take_step
 from ms_omni.scheduling.messages import Arrived, Call, Check, Closed, Failed, Released, Report
 from ms_omni.scheduling.request import SIGNAL_CHECK_S, EngineStopped, Request, RequestCancelled, RequestHandle
 from ms_omni.scheduling.shared import STUCK_S
+from ms_omni.scheduling.sequence import Stage
 from ms_omni.scheduling.state import RequestState
 from ms_omni.scheduling.steps import Executor, ExecutorLost
 
@@ -66,6 +67,11 @@ class Follower:
         ]
         for thread in self._threads:
             thread.start()
+
+    @property
+    def free_blocks(self) -> dict[Stage, int]:
+        """Nothing: blocks are the leader's to give."""
+        return {}
 
     def submit(self, request: Request) -> RequestHandle:
         """The handle of the leader's next request. Raises EngineStopped where that will not be answered any more."""
