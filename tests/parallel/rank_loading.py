@@ -25,16 +25,16 @@ def main():
     world = start_world("CPU")
     import mindspore as ms
 
-    from ms_omni.runtime.fused_runtime import FusedRuntime  # what importing takes is not loading
-    from ms_omni.runtime.mindone_runtime import MindoneRuntime
+    from ms_omni.runtime.fused_executor import FusedExecutor  # what importing takes is not loading
+    from ms_omni.runtime.mindone_executor import MindoneExecutor
 
     before = resident_bytes("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
     options = {"dtype": ms.float32, "attn_implementation": "eager", "with_talker": True}
     if engine == "fused":
-        runtime = FusedRuntime(Path(checkpoint), "CPU", parallel=mode, world=world, **options)
+        runtime = FusedExecutor(Path(checkpoint), "CPU", parallel=mode, world=world, **options)
     else:
-        runtime = MindoneRuntime(Path(checkpoint), parallel=mode, world=world, **options)
+        runtime = MindoneExecutor(Path(checkpoint), "CPU", parallel=mode, world=world, **options)
     peak = resident_bytes("VmHWM")
     reader = CheckpointReader(checkpoint)
     report = {
