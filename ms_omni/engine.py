@@ -57,14 +57,45 @@ class OmniEngine:
 
     @classmethod
     def from_pretrained(
-        cls, model: str | Path = built_in.NAME, *, progress: Progress | None = None, **settings: Any
+        cls,
+        model: str | Path = built_in.NAME,
+        *,
+        engine: str = "auto",
+        parallel: str = "none",
+        device: str = "auto",
+        dtype: str = "auto",
+        attn_implementation: str = "auto",
+        with_talker: bool = True,
+        min_pixels: int | None = None,
+        max_pixels: int | None = None,
+        media_reader: str = "auto",
+        compile_cache: str | None = None,
+        max_num_seqs: int | None = None,
+        progress: Progress | None = None,
     ) -> OmniEngine:
         """Loads a checkpoint directory, a hub name that is in the local hub cache, or the built-in tiny model.
 
-        settings: the fields of EngineConfig (engine, parallel, device, dtype, attn_implementation, with_talker,
-        min_pixels, max_pixels, media_reader, compile_cache, max_num_seqs). progress: called with (stage, done,
-        total). Raises OmniError."""
-        return cls(EngineConfig(model=str(model), **settings), progress)
+        engine: auto, fused (compiled), mindone (its own generate). parallel: how the processes of an msrun job share
+        the model: none, auto, zero3, ep, tp. device: auto, CPU, Ascend. dtype: auto, float32, float16, bfloat16.
+        attn_implementation: auto, eager, flash_attention_2. with_talker False: no speech. min_pixels, max_pixels:
+        bounds for the area of images. media_reader: auto, ms_omni, qwen_omni_utils. compile_cache: a directory for
+        compiled graphs. max_num_seqs: conversations that are answered at a time, None for what fits. progress:
+        called with ("load", weights done, weights in all). Raises OmniError."""
+        config = EngineConfig(
+            model=str(model),
+            engine=engine,
+            parallel=parallel,
+            device=device,
+            dtype=dtype,
+            attn_implementation=attn_implementation,
+            with_talker=with_talker,
+            min_pixels=min_pixels,
+            max_pixels=max_pixels,
+            media_reader=media_reader,
+            compile_cache=compile_cache,
+            max_num_seqs=max_num_seqs,
+        )
+        return cls(config, progress)
 
     def __enter__(self) -> OmniEngine:
         return self

@@ -57,10 +57,24 @@ def load_model(
         with_talker=with_talker,
         progress=progress,
     )
-    model = omni.model
+    if engine == "mindone":
+        omni.close()  # its `generate` is called by whoever has the model, and by no thread of the engine
+        model = omni.model
+        model.generate = MindoneGenerate(omni)
+    else:
+        model = _twin(omni.model)  # keeps the engine alive, whose threads hold the other one
+        model.generate = FusedGenerate(omni)
     model.is_writer = omni.is_writer
-    model.generate = MindoneGenerate(omni) if engine == "mindone" else FusedGenerate(omni)
     return model
+
+
+def _twin(cell: Any) -> Any:
+    """The same cell once more: the same parts and weights, attributes of its own. copy.copy would share those too."""
+    base, attributes = cell.__getstate__()
+    kind: Any = type(cell)
+    twin = kind.__new__(kind)
+    twin.__setstate__((base, dict(attributes)))
+    return twin
 
 
 def load_processor(

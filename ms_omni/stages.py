@@ -12,7 +12,8 @@ from typing import Protocol
 
 
 class Watcher(Protocol):
-    """Hears of spans and instants. One process answers one conversation at a time, so there is one watcher."""
+    """Hears of spans and instants of the whole process, from the threads that read media and the one that owns the
+    device. Whose they are is known where one conversation is answered at a time, as it is while somebody measures."""
 
     def stage(self, name: str) -> AbstractContextManager[None]:
         """Around the work of a stage."""

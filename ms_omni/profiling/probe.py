@@ -17,7 +17,7 @@ def predictor_share(
     machine's doing. talker: a FusedTalker, between two answers: what its caches hold is lost."""
     if talker.last is None:
         return None
-    predictor, backbone = _least_seconds(_parts(talker, *talker.last), synchronize, clock)
+    predictor, backbone = _least_seconds(_parts(*talker.last), synchronize, clock)
     return predictor / (predictor + backbone)
 
 
@@ -36,33 +36,27 @@ def _least_seconds(
     return [min(seconds) for seconds in taken]
 
 
-def _parts(talker: Any, graph: Any, settings: Any) -> tuple[Callable[[], Any], Callable[[], Any]]:
-    """The code predictor of a frame, and the Talker's step; each waits for what it made, as decoding does."""
-    import numpy as np
+def _parts(graph: Any, arguments: Sequence[Any]) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """The code predictor of a frame, and the Talker's step; each waits for what it made, as decoding does. arguments:
+    those of the graph's `step`."""
     from mindspore import Tensor, ops
 
-    from ms_omni.runtime.cache_pool import places, sequence_blocks
     from ms_omni.runtime.graph_cache import compiled
 
-    def predict(*arguments: Any) -> Any:
-        total, codes = graph.predict(*arguments)
+    def predict(*inputs: Any) -> Any:
+        total, codes = graph.predict(*inputs)
         return total, ops.concat(codes, 0)
 
     def step(
-        x: Tensor, batch_valid_length: Tensor, rope_position: Tensor, table: Tensor, seen: Tensor, *choice: Tensor
+        x: Tensor, batch_valid_length: Tensor, rope_positions: Tensor, tables: Tensor, seen: Tensor, *choice: Tensor
     ) -> Any:
-        x, gathered = graph.talker.gather_before(x)
-        hidden, _ = graph.talker.decode(x, rope_position, batch_valid_length, table, gathered)
+        hidden, _ = graph.talker.decode(x, rope_positions, batch_valid_length, tables)
         return graph.choose(hidden, seen, *choice)
 
     predictor = compiled(predict, graph.ops.JIT_OPTIONS, None, "code predictor alone")
     backbone = compiled(step, graph.ops.JIT_OPTIONS, None, "Talker's step alone")
-    hidden = Tensor(np.zeros((1, talker.decoder.spec.hidden_size), np.float32)).astype(talker.decoder.dtype)
-    token = Tensor(np.zeros(1, np.int32))
-    seen = Tensor(np.zeros((1, talker.config.text_config.vocab_size), np.float32))
-    uniform = Tensor(np.full((talker.config.num_code_groups, 1), 0.5, np.float32))
-    blocks = sequence_blocks(graph.talker.cache)
-    last = places(len(blocks) * graph.talker.cache.block_size - 1, 0, blocks)
-    residual = hidden, token, hidden, last[2], uniform, *settings.predictor.tensors
-    first = hidden, *last, seen, uniform[0], *settings.first_code
+    hidden, token, seen, text, lengths, rope_positions, tables, uniform, *settings = arguments
+    first_code, residual_codes = settings[:-3], settings[-3:]
+    residual = hidden, token, text, tables, uniform, *residual_codes
+    first = hidden, lengths, rope_positions, tables, seen, uniform[0], *first_code
     return lambda: predictor(*residual)[1].asnumpy(), lambda: backbone(*first)[0].asnumpy()

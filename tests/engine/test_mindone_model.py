@@ -1,5 +1,9 @@
 """load_model and load_processor: what a script that was written for mindone gets."""
 
+import gc
+import threading
+from weakref import ref
+
 import numpy as np
 import pytest
 
@@ -77,6 +81,18 @@ def test_whether_to_sample_means_a_temperature(options, thinker, talker):
     """Of a checkpoint that says greedy, as the built-in one does."""
     sampling = _sampling(options, {"thinker_temperature": 0.0, "talker_do_sample": False})
     assert (sampling.thinker_temperature, sampling.talker_temperature) == (thinker, talker) and not options
+
+
+@pytest.mark.parametrize("engine", ["fused", "mindone"])
+def test_nothing_is_left_of_a_model_that_is_dropped(inputs, engine):
+    before = set(threading.enumerate())
+    model = load_model(engine=engine, with_talker=False)
+    model.generate(**cast_inputs(inputs, "float32"), thinker_max_new_tokens=2, return_audio=False)
+    weight = ref(model.thinker.lm_head)
+    assert len(set(threading.enumerate()) - before) == (3 if engine == "fused" else 0)
+    del model
+    gc.collect()
+    assert set(threading.enumerate()) == before and weight() is None
 
 
 def test_one_process_is_the_writer(fused_model, mindone_model):
