@@ -1,14 +1,17 @@
 """A model that is spread over processes answers as one process does: ids, codec frames and wave, in every mode."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ranks import parameter_bytes, run_ranks
 
-from ms_omni import SamplingParams
+from ms_omni import OmniEngine, SamplingParams
 from ms_omni.checkpoint.config import read_config
+from ms_omni.checkpoint.presets import PRESETS
+from ms_omni.checkpoint.tiny import write_tiny
 
 MEDIA = Path(__file__).parents[1] / "reference" / "media"
 GREEDY = {
@@ -137,6 +140,15 @@ def test_experts_on_two_ranks(fused, tiny_dir, tmp_path):
 def test_all_modalities(fused, tiny_dir, tmp_path, mode, cards):
     ranks = check(tmp_path, fused, tiny_dir, EVERYTHING, mode, cards)
     check_ranks(ranks, read_config(tiny_dir), fused, mode)
+
+
+@pytest.mark.slow
+def test_a_talker_that_every_rank_has_whole(cpu, tmp_path, monkeypatch):
+    """Its three heads are not shared by two, but the Thinker's vocabulary is, whose words it reads."""
+    monkeypatch.setitem(PRESETS, "odd", replace(PRESETS["tiny"], talker_heads=3, talker_kv_heads=1))
+    checkpoint = write_tiny(tmp_path / "odd", "odd")
+    with OmniEngine.from_pretrained(checkpoint, engine="fused", device="CPU") as engine:
+        check(tmp_path, engine, checkpoint, [SPOKEN], "tp", 2)
 
 
 @pytest.mark.long
