@@ -106,7 +106,7 @@ def _values(key: str, value: Any, origin: str) -> list[Any]:
 
 def _hint(key: str, item: Any) -> str:
     if key == "batch_size" and isinstance(item, int) and item > 1:
-        return ": a profile asks one conversation at a time; ms-omni batch answers many, and says how many tokens/s it makes"
+        return ": a profile asks one conversation at a time; ms-omni batch answers many, and says how fast"
     return ""
 
 
