@@ -148,8 +148,9 @@ def _side(name: str, engine: EngineConfig) -> EngineConfig | None:
     if parallel and parallel not in PARALLEL_MODES:
         guess = did_you_mean(parallel, PARALLEL_MODES)
         raise OmniError(f"--compare {name}: {parallel!r} is not allowed{guess}; expected {', '.join(PARALLEL_MODES)}")
-    theirs = {"compile_cache": None, "max_num_seqs": None} if kind == "mindone" else {}
-    return replace(engine, engine=kind, parallel=parallel or engine.parallel, **theirs)
+    if kind == "mindone":
+        engine = replace(engine, compile_cache=None, max_num_seqs=None)
+    return replace(engine, engine=kind, parallel=parallel or engine.parallel)
 
 
 def _reference_python(sampling: SamplingParams) -> str:

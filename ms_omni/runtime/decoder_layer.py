@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
+import mindspore as ms
 from mindspore import Tensor, mint, nn, ops
 
 from ms_omni.checkpoint.parameters import parameter
@@ -46,7 +46,6 @@ class DecoderLayer(nn.Cell):
         self.adds_shared = self.has_shared and (share.mode != "ep" or share.world.is_leader)
         self.num_local, self.first_expert = len(share.experts(spec)), share.experts(spec).start
         self.has_some_experts = self.num_local < spec.num_experts
-        self.in_order = Tensor(np.arange(self.top_k, dtype=np.int32)[None])
 
     def parts(self, after: Any = None) -> Tensor:
         """(ranks, n): every rank's `flat`. after: of another layer, to be gathered before."""
@@ -170,9 +169,10 @@ class DecoderLayer(nn.Cell):
         return out
 
     def gathered_experts(self, x: Tensor, weights: Tensor, chosen: Tensor, is_step: bool) -> Tensor:
-        """The chosen experts of one token, or all of them for a prompt, brought together and used."""
+        """The chosen experts of each row of a step, or all of them for a prompt, brought together and used."""
         if is_step:
-            parts, chosen = self.chosen_experts(chosen), self.in_order
+            parts = self.chosen_experts(chosen)
+            chosen = mint.arange(0, chosen.shape[0] * self.top_k, dtype=ms.int32).reshape(-1, self.top_k)
         else:
             parts = self.all_experts()
         gate, up, down = [expert_matrices(parts, piece) for piece in self.expert]

@@ -32,6 +32,7 @@ from ms_omni.runtime.kept import Kept, Prompt
 from ms_omni.runtime.kv_cache import PagedKVCache
 from ms_omni.runtime.sampling import penalize_repeated
 from ms_omni.runtime.talker_sampling import GREEDY_TALKER, TalkerSampling, TalkerTensors
+from ms_omni.runtime.text_projection import TextProjection
 from ms_omni.runtime.token_step import TokenStep
 from ms_omni.scheduling.state import RequestState
 from ms_omni.stages import stage
@@ -48,6 +49,7 @@ class TalkerGraph(nn.Cell):
         self.rows, self.num_kept = rows, num_kept
         self.talker = TokenStep(parts.decoder, parts.cache, name, rows, parts.max_blocks)
         self.predictor = FrameStep(parts.predictor, rows, parts.config.num_code_groups, name, parts.frame_cache)
+        self.text = TextProjection(parts.model, self.world)
         self.embed, self.head = parts.shell.model.codec_embedding.weight, parts.shell.codec_head.weight
         # Tuples, not lists: MindSpore's compile cache gives a graph only the Parameters that its cell has registered
         self.code_embeds, self.code_heads = ParameterTuple(parts.code_embeds), ParameterTuple(parts.code_heads)
@@ -100,10 +102,10 @@ class TalkerGraph(nn.Cell):
         code_top_p: Tensor,
     ) -> Any:
         """hidden: (rows, hidden), what `token`, int32 (rows,), was picked from. seen: float32 (rows, vocab). text:
-        (rows, hidden), to add to this frame. batch_valid_length: int32 (rows,), how many tokens the sequences have with
-        this frame; Ascend's PagedAttention finds the lengths by this name. rope_positions: float32 (rows,). tables:
-        int32 (rows, max_blocks), the sequences' blocks. uniform: float32 (num_code_groups, rows), the first for the
-        next token. The others: of TalkerTensors. Returns this frame's codes and the next token, int32
+        int32 (rows,), the words that are added to this frame. batch_valid_length: int32 (rows,), how many tokens the
+        sequences have with this frame; Ascend's PagedAttention finds the lengths by this name. rope_positions: float32
+        (rows,). tables: int32 (rows, max_blocks), the sequences' blocks. uniform: float32 (num_code_groups, rows), the
+        first for the next token. The others: of TalkerTensors. Returns this frame's codes and the next token, int32
         ((num_code_groups + 1) * rows,), to be read at once, and the next hidden and seen."""
         total, codes = self.predict(hidden, token, text, tables, uniform, code_temperature, code_top_k, code_top_p)
         # The sum of the codes that all ranks are about to agree on, not of this one's, which may differ by a rounding
@@ -125,10 +127,11 @@ class TalkerGraph(nn.Cell):
     ) -> Any:
         """The code predictor's part of `step`. Returns what the Talker reads next, (rows, hidden), and the
         frame's codes, int32 (rows,) each."""
+        words = self.text(text)
         gathered = self.predictor.decoder.gather()
         _, past = self.predictor.decode(hidden, 0, self.predictor.start(tables), gathered)
         x = lookup(self.embed, token, self.world, self.num_first)
-        summands: Any = (text, x)
+        summands: Any = (words, x)
         codes: Any = (token,)
         for i in range(self.num_residuals):
             state, past = self.predictor.decode(x, i + 1, past, gathered)
@@ -139,7 +142,7 @@ class TalkerGraph(nn.Cell):
         # Rounded once; sums of two would each be rounded in half precision
         by_summand = ops.concat(summands, 0).reshape(len(summands), self.rows, -1)
         total = mint.sum(by_summand, 0, dtype=ms.float32)
-        return total.astype(text.dtype), codes
+        return total.astype(words.dtype), codes
 
 
 class FusedTalker:
@@ -158,7 +161,7 @@ class FusedTalker:
     ):
         """model: a corrected Qwen3-Omni without decoder layers: projections, embeddings, heads. max_blocks: of a
         sequence. graphs: kept on disk."""
-        self._model = model
+        self.model = model
         self.shell, self.config = model.talker, model.config.talker_config
         self.decoder, self.predictor, self.cache = decoder, predictor, cache
         self.max_blocks, self.graphs = max_blocks, graphs
@@ -176,10 +179,10 @@ class FusedTalker:
         assert kept.embeds is not None and state.request.speech is not None, "nothing was kept to speak about"
         with stage("talker_prefill"):
             hidden = kept.hidden[0] if len(kept.hidden) == 1 else mint.cat(kept.hidden, dim=0)
-            first_word = self._embedded(state.thinker.token_ids[:1])
+            first_word = self.model.thinker.get_input_embeddings()(Tensor(state.thinker.token_ids[:1], ms.int32))
             speaker = state.request.speech.speaker_id
             prompt = build_talker_prompt(
-                self._model, state.prepared.prompt_ids, kept.embeds, hidden, first_word, speaker
+                self.model, state.prepared.prompt_ids, kept.embeds, hidden, first_word, speaker
             )
             kept.embeds, kept.hidden = None, []  # as long as the prompt, and not needed any more
             positions, delta = self.shell.host_rope_index(host(prompt.input_ids), *media_positions(arrays, False))
@@ -236,14 +239,11 @@ class FusedTalker:
         return TalkerTensors.of(rows, self.config, self.decoder.ops)
 
     def _text(self, states: Sequence[RequestState], rows: int) -> Tensor:
-        """What is added to the next frames, (rows, hidden)."""
-        config = self._model.config
-        ids = [state.text_of_frame(config.tts_eos_token_id, config.tts_pad_token_id) for state in states]
-        return self.shell.text_projection(self._embedded(ids + [config.tts_pad_token_id] * (rows - len(ids))))
-
-    def _embedded(self, ids: list[int]) -> Tensor:
-        """(tokens, thinker_hidden)."""
-        return self._model.thinker.get_input_embeddings()(Tensor(np.array(ids, np.int32)))
+        """What is added to the next frames, int32 (rows,)."""
+        config = self.model.config
+        ids = np.full(rows, config.tts_pad_token_id, np.int32)
+        ids[: len(states)] = [state.text_of_frame(config.tts_eos_token_id, config.tts_pad_token_id) for state in states]
+        return Tensor(ids)
 
     def _tensors(self, states: Sequence[RequestState], rows: int) -> tuple[Tensor, TalkerTensors]:
         """Of a call for these: block tables and settings."""

@@ -38,12 +38,12 @@ def test_the_talker_reads_the_codes_that_are_agreed_on(fused):
         graph.world = world
         graph.sampler, graph.code_sampler = Lower(graph.sampler, other_codes), Lower(graph.code_sampler, other_codes)
         rng = np.random.default_rng(5)
-        hidden, text = (ms.Tensor(rng.standard_normal((1, talker.decoder.spec.hidden_size), np.float32)) for _ in "ht")
+        hidden = ms.Tensor(rng.standard_normal((1, talker.decoder.spec.hidden_size), np.float32))
         seen = ms.Tensor(np.zeros((1, talker.config.text_config.vocab_size), np.float32))
         uniform = ms.Tensor(np.zeros((talker.config.num_code_groups, 1), np.float32))
         table = np.eye(1, talker.max_blocks, dtype=np.int32)  # block 1, which is nobody's now
         places = ms.Tensor([1], ms.int32), ms.Tensor([0.0], ms.float32), ms.Tensor(table)
-        inputs = hidden, ms.Tensor([3], ms.int32), seen, text, *places, uniform
+        inputs = hidden, ms.Tensor([3], ms.int32), seen, ms.Tensor([20], ms.int32), *places, uniform
         made, state, _ = graph.step(*inputs, *settings.first_code, *settings.predictor.tensors)
         return made.asnumpy(), state.asnumpy()
 
