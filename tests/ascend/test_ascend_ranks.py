@@ -11,7 +11,7 @@ LENGTHS = {"thinker_max_new_tokens": 8, "talker_max_new_tokens": 4}
 GREEDY = {**LENGTHS, "thinker_temperature": 0.0, "talker_temperature": 0.0}
 QUESTIONS = [
     {"conversation": [{"role": "user", "content": words}], "sampling": GREEDY, "return_audio": speak}
-    for words, speak in (("What do you know?"), ("Hello seven"))
+    for words, speak in (("What do you know?", True), ("Hello seven", False))
 ]
 # Cards, and how they share the model: mode, cards of a group. Each way compiles a minute or more on two cores.
 JOBS = [
