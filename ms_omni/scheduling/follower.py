@@ -14,8 +14,8 @@ from ms_omni.parallel.message_links import MessageLink
 from ms_omni.scheduling.loop import CLOSED, has_stopped, name_of, take_step
 from ms_omni.scheduling.messages import Arrived, Call, Check, Closed, Failed, Released, Report
 from ms_omni.scheduling.request import SIGNAL_CHECK_S, EngineStopped, Request, RequestCancelled, RequestHandle
-from ms_omni.scheduling.shared import STUCK_S
 from ms_omni.scheduling.sequence import Stage
+from ms_omni.scheduling.shared import STUCK_S
 from ms_omni.scheduling.state import RequestState
 from ms_omni.scheduling.steps import Executor, ExecutorLost
 
