@@ -15,13 +15,12 @@ from ms_omni.checkpoint import built_in
 from ms_omni.config import EngineConfig, SamplingParams
 from ms_omni.errors import OmniError, UnknownDecoderError
 from ms_omni.outputs import OmniOutput, StreamChunk
-from ms_omni.scheduling.loop import EngineLoop
+from ms_omni.scheduling.follower import Follower
 from ms_omni.scheduling.request import Progress, Request, RequestHandle, Speech
-from ms_omni.sharing import join_job
+from ms_omni.sharing import join_job, make_loop
 
 if TYPE_CHECKING:
     from ms_omni.preparing import Conversation
-    from ms_omni.scheduling.steps import Executor
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +47,7 @@ class OmniEngine:
         start = time.perf_counter()
         self._load(progress)
         self.load_s = time.perf_counter() - start
-        self._loop = self._make_loop(self.executor)
+        self._loop = make_loop(self.executor, self.processor.decode, self.world)
         self._finalizer = weakref.finalize(self, self._loop.close)
         # Threads that compute while the interpreter ends would abort it. finalize's own hook may be older than those
         # of MindSpore, and would then run behind them.
@@ -109,6 +108,13 @@ class OmniEngine:
         self._finalizer()
         atexit.unregister(self._finalizer)
 
+    def follow(self) -> None:
+        """For a process that shares its model with others and asks nothing itself: computes with them what is asked in
+        the first process of its group, until that one closes its engine. Returns at once in that one, and where the
+        model is not shared. Raises EngineStopped when one of the others has failed."""
+        if isinstance(self._loop, Follower):
+            self._loop.follow()
+
     def _load(self, progress: Progress | None) -> None:
         from ms_omni.fitting import check_weights
         from ms_omni.kernels import setup_device
@@ -161,10 +167,6 @@ class OmniEngine:
         from ms_omni.runtime.mindone_executor import MindoneExecutor
 
         return MindoneExecutor(self.directory, self.device, **options)
-
-    def _make_loop(self, executor: Executor) -> EngineLoop:
-        """Answers requests with the executor."""
-        return EngineLoop(executor, self.processor.decode)
 
     @property
     def has_talker(self) -> bool:

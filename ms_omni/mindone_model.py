@@ -5,6 +5,7 @@ The source of names and results: mindone 0.5.0, Qwen3OmniMoeForConditionalGenera
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,7 +15,7 @@ from ms_omni.checkpoint import built_in
 from ms_omni.config import SamplingParams
 from ms_omni.engine import OmniEngine
 from ms_omni.errors import OmniError, did_you_mean
-from ms_omni.sharing import agreed_seed
+from ms_omni.parallel.world import World
 
 # Of `generate`: what is no sampling setting. The result is always an object with `sequences`.
 _OWN_OPTIONS = ("speaker", "return_audio", "use_audio_in_video", "thinker_return_dict_in_generate", "progress")
@@ -143,12 +144,23 @@ class MindoneGenerate:
 
         model, options = self._omni.model, {**self._defaults, **options}
         # shard_model may have spread the model after it was loaded
-        seed = agreed_seed(options.pop("seed", None), getattr(model, "world", self._omni.world))
+        seed = _agreed_seed(options.pop("seed", None), getattr(model, "world", self._omni.world))
         if seed is not None:
             ms.manual_seed(seed)
         if model.has_talker:
             model.talker.code_predictor.greedy = not options["talker_do_sample"]
         return type(model).generate(model, input_ids, **options)
+
+
+def _agreed_seed(seed: int | None, world: World) -> int | None:
+    """`seed`, or, where there is none, one that the group's leader draws: all ranks of a group must pick alike."""
+    if seed is not None or world.group_size == 1:
+        return seed
+    from mindspore import Tensor, int32
+
+    from ms_omni.parallel.collectives import broadcast
+
+    return int(broadcast(Tensor([secrets.randbits(31)], dtype=int32), world).asnumpy()[0])
 
 
 def _mindone_defaults(omni: OmniEngine) -> dict[str, Any]:

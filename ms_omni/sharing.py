@@ -1,16 +1,23 @@
-"""An engine's process among those of its job."""
+"""An engine's process among those of its job: which model it shares, and with whom it computes."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ms_omni.config import EngineConfig
 from ms_omni.errors import OmniError
+from ms_omni.parallel.message_links import meet
 from ms_omni.parallel.world import World, is_under_msrun, start_world
+from ms_omni.scheduling.follower import Follower
+from ms_omni.scheduling.loop import EngineLoop
+from ms_omni.scheduling.shared import LeaderLoop, SharedExecutor
+from ms_omni.scheduling.steps import Executor
 
 logger = logging.getLogger(__name__)
 
@@ -46,14 +53,20 @@ def _choose(settings: EngineConfig, cards: int, device: str, dtype: str, config:
     return choose_parallel(config, cards, hardware, dtype=dtype, speak=settings.with_talker)
 
 
-def agreed_seed(seed: int | None, world: World) -> int | None:
-    """`seed`, or, where there is none, one that the group's leader draws: ranks with one conversation must pick
-    alike."""
-    if seed is not None or world.group_size == 1:
-        return seed
+def make_loop(executor: Executor, decode: Callable[[list[int]], str], world: World) -> EngineLoop | Follower:
+    """What answers requests with an executor: by the steps that it chooses, or, where another process leads the group,
+    by that one's. Every member of the group calls this at the same time. decode: Thinker ids to text."""
+    if world.group_size == 1:
+        return EngineLoop(executor, decode)
+    links = meet(world, partial(_tell, world=world))
+    if world.is_leader:
+        return LeaderLoop(SharedExecutor(executor, links), decode)
+    return Follower(executor, links[0], decode)
+
+
+def _tell(numbers: np.ndarray, world: World) -> np.ndarray:
     from mindspore import Tensor
 
     from ms_omni.parallel.collectives import broadcast
 
-    drawn = np.random.SeedSequence().generate_state(1)[:1] >> 1
-    return int(broadcast(Tensor(drawn.astype(np.int32)), world).asnumpy()[0])
+    return broadcast(Tensor(numbers), world).asnumpy()

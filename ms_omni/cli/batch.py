@@ -87,9 +87,11 @@ def run(args: argparse.Namespace) -> int:
             print_note(f"--max-num-seqs {engine.max_num_seqs}: as many conversations are answered at a time")
         try:
             with closing(engine):
-                _answer_share(job, engine, waiter, args.debug)
-                # All ranks stay until the last answer: one that leaves early takes its group with it, or ends the job.
-                waiter.wait(job.time_out_s)
+                if engine.world.is_leader:
+                    _answer_share(job, engine, waiter, args.debug)
+                    # All groups stay until the last answer: one that leaves early may end the job
+                    waiter.wait(job.time_out_s)
+                engine.follow()
         except KeyboardInterrupt:
             raise KeyboardInterrupt(goes_on(args.restart)) from None
         finally:
@@ -121,7 +123,7 @@ def _load(job: BatchJob) -> OmniEngine:
 
 
 def share(items: list[Item], world: World) -> list[Item]:
-    """The items of this process's group, the same on all of its ranks."""
+    """The items of this process's group."""
     return items[world.replica :: world.num_replicas]
 
 
@@ -132,13 +134,11 @@ def _answer_share(job: BatchJob, engine: OmniEngine, waiter: Waiter, debug: bool
     world, mine = engine.world, share(job.todo, engine.world)
     if world.is_writer:
         job.store.discard_results()
-    if world.is_leader:
-        job.store.discard(mine)
+    job.store.discard(mine)
     answers = Answers(job, engine, debug)
     try:
         for item, result in answers.of(mine):
-            if world.is_leader:
-                job.store.write(item, result)
+            job.store.write(item, result)
             if world.is_writer:
                 waiter.look()
     finally:

@@ -90,8 +90,7 @@ class Answers:
         path = None
         if output.audio is not None:
             path = self._job.store.wave(item)
-            if self._engine.world.is_leader:
-                write_wave(path, output.audio, "--out")
+            write_wave(path, output.audio, "--out")
         return {"id": item.id, **output.to_dict(None if path is None else str(path))}
 
     def _failure(self, item: Item, error: Exception) -> dict[str, Any]:

@@ -90,12 +90,6 @@ def broadcast(x: Any, world: World, root: int = 0) -> Any:
     return world.ops.broadcasts[root](wire).astype(x.dtype)
 
 
-def agreed(x: Any, world: World) -> Any:
-    """What the leader of a group has picked, for all that answer its conversation: one's own where every process
-    answers another one."""
-    return x if world.data_parallel else broadcast(x, world)
-
-
 def all_to_all(x: Any, world: World) -> Any:
     """(group_size * n, ...), n rows for each process in the order of the group ranks -> of the same shape, the n rows
     that each process has for this one."""

@@ -5,13 +5,18 @@ from __future__ import annotations
 import secrets
 import select
 import socket
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
+from contextlib import suppress
 
 import numpy as np
 
 from ms_omni.parallel.world import CPU_WAIT_S
 
-_TOKEN_BYTES = 4
+# A connection carries pickled objects (message_links.py): nobody else may guess its way in
+_TOKEN_BYTES = 16
+_GREETING_S = 5
+# Of a card: address, token, port, one a byte
+CARD_NUMBERS = 4 + _TOKEN_BYTES + 2
 
 
 class Links:
@@ -130,36 +135,48 @@ class Listener:
         self._server = socket.create_server((address, 0))
         self._server.settimeout(CPU_WAIT_S)
         self._token = secrets.token_bytes(_TOKEN_BYTES)
-        port = self._server.getsockname()[1]
-        self.card = np.frombuffer(socket.inet_aton(address) + self._token, np.uint8).astype(np.int32)
-        self.card = np.append(self.card, np.int32(port))
+        numbers = socket.inet_aton(address) + self._token + self._server.getsockname()[1].to_bytes(2, "big")
+        self.card = np.frombuffer(numbers, np.uint8).astype(np.int32)
 
     def connect(self, group_rank: int, cards: Sequence[np.ndarray]) -> Links:
         """`cards[i]` is the card of the member with group rank i. Every member calls the ones before it."""
         peers: list[socket.socket | None] = [None] * len(cards)
         for other in range(group_rank):
-            peers[other] = _call(cards[other], group_rank)
-        while any(peer is None for peer in peers[group_rank + 1 :]):
+            peers[other] = call(cards[other], group_rank)
+        for other, peer in self.accept(range(group_rank + 1, len(cards))).items():
+            peers[other] = peer
+        return Links(group_rank, peers)
+
+    def accept(self, group_ranks: Iterable[int]) -> dict[int, socket.socket]:
+        """Connections from the members with these group ranks, who `call`; nobody else can come any more."""
+        awaited, came = set(group_ranks), {}
+        while awaited:
             peer, _ = self._server.accept()
-            peer.settimeout(CPU_WAIT_S)
-            greeting = _read(peer, _TOKEN_BYTES + 1)
-            if greeting[:_TOKEN_BYTES] == self._token:  # anybody may knock
-                peers[greeting[-1]] = peer
+            peer.settimeout(_GREETING_S)
+            greeting = _read(peer, _TOKEN_BYTES + 2)
+            rank = int.from_bytes(greeting[_TOKEN_BYTES:], "big")
+            if greeting[:_TOKEN_BYTES] == self._token and rank in awaited:  # anybody may knock
+                awaited.remove(rank)
+                came[rank] = peer
             else:
                 peer.close()
         self._server.close()
-        return Links(group_rank, peers)
+        return came
 
 
-def _call(card: np.ndarray, group_rank: int) -> socket.socket:
-    address, token = socket.inet_ntoa(bytes(card[:4].astype(np.uint8))), bytes(card[4:8].astype(np.uint8))
-    peer = socket.create_connection((address, int(card[8])), timeout=CPU_WAIT_S)
-    peer.sendall(token + bytes([group_rank]))
+def call(card: np.ndarray, group_rank: int) -> socket.socket:
+    """A connection from the member with `group_rank` to the one whose card this is."""
+    numbers = bytes(card.astype(np.uint8))
+    address, token, port = socket.inet_ntoa(numbers[:4]), numbers[4:-2], int.from_bytes(numbers[-2:], "big")
+    peer = socket.create_connection((address, port), timeout=CPU_WAIT_S)
+    peer.sendall(token + group_rank.to_bytes(2, "big"))
     return peer
 
 
 def _read(peer: socket.socket, count: int) -> bytes:
+    """As many bytes, or fewer where the other side ends or says nothing."""
     data = b""
-    while len(data) < count and (more := peer.recv(count - len(data))):
-        data += more
+    with suppress(OSError):
+        while len(data) < count and (more := peer.recv(count - len(data))):
+            data += more
     return data

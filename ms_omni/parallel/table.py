@@ -12,10 +12,6 @@ from ms_omni.errors import OmniError
 from ms_omni.parallel.sizes import TALKER, THINKER, ModelSizes
 
 MODES = ("none", "zero3", "ep", "tp")
-# How zero3 stores what ranks with different conversations share: the layers of Thinker and Talker alone are spread, so
-# that nothing else of an answer needs the other ranks. Not for users to give.
-ZERO3_LAYERS = "zero3-layers"
-ZERO3 = ("zero3", ZERO3_LAYERS)
 
 REPLICATED, EXPERTS, SPLIT = "replicated", "experts", "split"
 ROW, HEAD, KV_HEAD = "row", "head", "kv_head"
@@ -61,10 +57,6 @@ _TABLES: dict[str, tuple[tuple[str, Rule], ...]] = {
         (_DECODER + r"mlp\.(gate|shared_expert_gate)\.weight$", WHOLE),
         (r".*", Rule(SPLIT, 0)),
     ),
-    ZERO3_LAYERS: (
-        (_DECODER + r"mlp\.(gate|shared_expert_gate)\.weight$", WHOLE),
-        (_DECODER, Rule(SPLIT, 0)),
-    ),
 }
 _COMPILED = {mode: tuple((re.compile(p), found) for p, found in table) for mode, table in _TABLES.items()}
 
@@ -83,7 +75,7 @@ def applied_rule(name: str, shape: Sequence[int], mode: str, world_size: int, si
     found = rule(name, mode)
     if world_size == 1:
         return WHOLE
-    if mode in ZERO3:
+    if mode == "zero3":
         is_small = len(shape) < 2 or shape[0] < world_size or math.prod(shape) < ZERO3_SMALLEST
         return WHOLE if is_small else found
     if name.startswith(TALKER) and not shares_talker(mode, world_size, sizes):

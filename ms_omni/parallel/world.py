@@ -43,15 +43,13 @@ CPU_LINGER_S = 0.5
 class World:
     """This process among those of its job. Consecutive ranks form groups of `group_size`: one model is spread over a
     group, and every group (a replica) has a whole model. `ops` are the collectives of the group (None in a world of
-    one, and where shards are only computed). `data_parallel`: the processes of a group answer different conversations;
-    otherwise all of them the same."""
+    one, and where shards are only computed)."""
 
     rank: int = 0
     world_size: int = 1
     group_size: int = 1
     device: str = "CPU"
     ops: Any = field(default=None, compare=False, repr=False)
-    data_parallel: bool = False
 
     def __post_init__(self) -> None:
         check_group_size(self.group_size, self.world_size)
@@ -87,13 +85,8 @@ class World:
 
     @property
     def is_leader(self) -> bool:
-        """Whether this process decides (samples) for its group."""
+        """Whether this process decides for its group: what is computed next, and which token is picked."""
         return self.group_rank == 0
-
-    @property
-    def keeps_answers(self) -> bool:
-        """Whether this process writes its answers down: one of those in its group that have the same."""
-        return self.is_leader or self.data_parallel
 
 
 def check_group_size(group_size: int, world_size: int) -> None:

@@ -12,7 +12,6 @@ from mindspore import Parameter, ParameterTuple, Tensor, mint, nn
 from ms_omni.bounds import BLOCK_SIZE
 from ms_omni.checkpoint.load import numpy_dtype
 from ms_omni.kernels.numpy_cache import Rows
-from ms_omni.parallel.table import ZERO3
 from ms_omni.runtime import numpy_layers
 from ms_omni.runtime.decoder_layer import DecoderLayer
 from ms_omni.runtime.decoder_spec import DecoderSpec
@@ -38,7 +37,7 @@ class StackedDecoder(nn.Cell):
         self.in_numpy = operators.IN_NUMPY
         self.stored_dtype = ms.float32 if self.in_numpy else dtype
         target = numpy_dtype(self.stored_dtype)
-        self.is_gathered = share.mode in ZERO3
+        self.is_gathered = share.mode == "zero3"
 
         def layer(index: int) -> DecoderLayer:
             name = f"{prefix}layers.{index}."

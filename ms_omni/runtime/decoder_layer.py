@@ -8,7 +8,7 @@ import mindspore as ms
 from mindspore import Tensor, mint, nn, ops
 
 from ms_omni.checkpoint.parameters import parameter
-from ms_omni.parallel.collectives import all_gather, all_reduce, all_to_all
+from ms_omni.parallel.collectives import all_gather, all_reduce
 from ms_omni.runtime.decoder_spec import DecoderSpec
 from ms_omni.runtime.gathered_weights import GatheredLayer, expert_matrices
 from ms_omni.runtime.share import Share
@@ -137,8 +137,8 @@ class DecoderLayer(nn.Cell):
         return q, k, v
 
     def rest(self, residual: Tensor, attended: Tensor, large: tuple[Any, ...], is_step: bool) -> tuple[Tensor, Tensor]:
-        """What follows attention: its projection, the second norm, the experts. is_step: of one new token, not a
-        prompt."""
+        """What follows attention: its projection, the second norm, the experts. is_step: of one new token a
+        row, not a prompt."""
         projected = self.ops.linear(attended, large[1])
         if self.adds_bias:
             projected = projected + self.o_bias
@@ -180,13 +180,9 @@ class DecoderLayer(nn.Cell):
         return self.ops.experts(x, weights, chosen, gate_up, down)
 
     def chosen_experts(self, chosen: Tensor) -> Tensor:
-        """chosen: int32 (rows, top_k), of this rank's tokens. (ranks, rows * top_k, m): every rank's part of those
-        experts. Where the ranks' tokens differ, they first tell each other which experts they want."""
-        if self.world.data_parallel:
-            wanted = all_gather(chosen, self.world)
-            parts = all_to_all(ops.gather(self.expert_rows, wanted.reshape(-1), 0), self.world)
-        else:
-            parts = all_gather(ops.gather(self.expert_rows, chosen.reshape(-1), 0), self.world)
+        """chosen: int32 (rows, top_k). (ranks, rows * top_k, m): every rank's part of those
+        experts."""
+        parts = all_gather(ops.gather(self.expert_rows, chosen.reshape(-1), 0), self.world)
         return parts.reshape(self.world.group_size, chosen.shape[0] * self.top_k, -1)
 
     def all_experts(self) -> Tensor:

@@ -107,6 +107,7 @@ class FusedExecutor:
                 caches["talker"],
                 cache_sizes.max_blocks,
                 cache_sizes.max_num_seqs,
+                world,
                 graphs,
             )
 

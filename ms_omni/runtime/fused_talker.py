@@ -12,8 +12,9 @@ from mindspore import Parameter, ParameterTuple, Tensor, mint, nn, ops
 
 from ms_omni.models.talker_prompt import build_talker_prompt
 from ms_omni.models.thinker import host
-from ms_omni.parallel.collectives import agreed
+from ms_omni.parallel.collectives import broadcast
 from ms_omni.parallel.vocabulary import logits, lookup
+from ms_omni.parallel.world import World
 from ms_omni.runtime.decode_rows import (
     CarriedRow,
     Latest,
@@ -44,7 +45,7 @@ class TalkerGraph(nn.Cell):
     def __init__(self, parts: FusedTalker, rows: int, num_kept: tuple[int, int]) -> None:
         """num_kept: of the TalkerTensors that it is for."""
         super().__init__()
-        self.ops, self.world = parts.decoder.ops, parts.decoder.world
+        self.ops, self.world = parts.decoder.ops, parts.world
         name = f"talker {rows} of {num_kept}"
         self.rows, self.num_kept = rows, num_kept
         self.talker = TokenStep(parts.decoder, parts.cache, name, rows, parts.max_blocks)
@@ -109,10 +110,10 @@ class TalkerGraph(nn.Cell):
         ((num_code_groups + 1) * rows,), to be read at once, and the next hidden and seen."""
         total, codes = self.predict(hidden, token, text, tables, uniform, code_temperature, code_top_k, code_top_p)
         # The sum of the codes that all ranks are about to agree on, not of this one's, which may differ by a rounding
-        total = agreed(total, self.world)
+        total = broadcast(total, self.world)
         hidden, _ = self.talker.decode(total, rope_positions, batch_valid_length, tables)
         token, seen = self.choose(hidden, seen, uniform[0], penalty, suppressed, temperature, top_k, top_p)
-        return agreed(ops.concat(codes + (token,), 0), self.world), hidden, seen
+        return broadcast(ops.concat(codes + (token,), 0), self.world), hidden, seen
 
     def predict(
         self,
@@ -157,14 +158,15 @@ class FusedTalker:
         cache: PagedKVCache,
         max_blocks: int,
         max_num_seqs: int,
+        world: World,
         graphs: GraphCache | None,
     ):
         """model: a corrected Qwen3-Omni without decoder layers: projections, embeddings, heads. max_blocks: of a
-        sequence. graphs: kept on disk."""
+        sequence. world: of the group, whether or not it shares the Talker's layers. graphs: kept on disk."""
         self.model = model
         self.shell, self.config = model.talker, model.config.talker_config
         self.decoder, self.predictor, self.cache = decoder, predictor, cache
-        self.max_blocks, self.graphs = max_blocks, graphs
+        self.max_blocks, self.world, self.graphs = max_blocks, world, graphs
         self.code_embeds: list[Parameter] = [e.weight for e in self.shell.code_predictor.model.codec_embedding]
         self.code_heads: list[Parameter] = [head.weight for head in self.shell.code_predictor.lm_head]
         num_rows = bucket_of(max_num_seqs)
@@ -207,7 +209,7 @@ class FusedTalker:
             hidden = hidden[-1:]
             token, seen = self._graph(1, settings.num_kept).choose(hidden, seen, uniform, *settings.first_code)
             kept.frame = CarriedRow((hidden, seen), 0)
-            made = int(agreed(token, self.decoder.world).asnumpy()[0])
+            made = int(broadcast(token, self.world).asnumpy()[0])
         state.add_codec_tokens([made])
 
     def decode(self, states: Sequence[RequestState]) -> None:

@@ -12,7 +12,7 @@ from mindspore import Tensor, nn, ops
 from ms_omni.bounds import TOKENS_PER_CALL
 from ms_omni.inputs.cast import cast_inputs
 from ms_omni.models.thinker import host
-from ms_omni.parallel.collectives import agreed
+from ms_omni.parallel.collectives import broadcast
 from ms_omni.parallel.vocabulary import logits, lookup
 from ms_omni.runtime.decode_rows import Latest, Places, block_tables, bucket_of, drawn, last_tokens
 from ms_omni.runtime.decoder import StackedDecoder
@@ -64,7 +64,7 @@ class ThinkerGraph(nn.Cell):
             x = lookup(self.embed, token, self.world, self.num_words)
             hidden, _ = self.token_step.decode(x, rope_positions, lengths, tables)
             scores = logits(hidden, self.head, self.world, self.num_words).astype(ms.float32)
-            token = agreed(self.sampler(scores, uniform[ahead], temperature, top_k, top_p), self.world)
+            token = broadcast(self.sampler(scores, uniform[ahead], temperature, top_k, top_p), self.world)
             tokens = tokens + (token,)
         return token if self.num_steps == 1 else ops.concat(tokens, 0)
 
@@ -157,7 +157,7 @@ class FusedThinker:
             name = f"first of {settings.num_kept}"
             self._samplers[settings.num_kept] = self.decoder.ops.Sampler(1, self.num_words, settings.num_kept, name)
         sampler = self._samplers[settings.num_kept]
-        token = agreed(sampler(scores, Tensor(state.thinker.draw(1)), *settings.tensors), world)
+        token = broadcast(sampler(scores, Tensor(state.thinker.draw(1)), *settings.tensors), world)
         return int(token.asnumpy()[0])
 
     def _tensors(self, states: Sequence[RequestState], rows: int) -> tuple[Tensor, SamplingTensors]:

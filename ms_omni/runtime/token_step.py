@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import mindspore as ms
-from mindspore import Tensor, mint, nn, ops
+from mindspore import Tensor, mint, nn
 
 from ms_omni.kernels.host_kernel import host_kernel
 from ms_omni.kernels.numpy_blocks import Block
@@ -65,16 +65,6 @@ class TokenStep(nn.Cell):
             return ()
         in_pairs = [kernel for pair in self.pairs for kernel in pair]
         return tuple(kernel.number for kernel in (self.last_norm, *self.kernels, *in_pairs))
-
-    def gather_before(self, x: Tensor) -> tuple[Tensor, tuple[Any, ...]]:
-        """`x`, from now on behind all that the layers gather, and this, for `decode`; nothing is gathered where ranks
-        run the same graph. Other ranks' graphs differ in how they pick tokens: their collectives must still come in one
-        order, which the dependence of every one on the one before alone makes sure of."""
-        gathered: Any = ()
-        if self.decoder.is_gathered and self.decoder.world.data_parallel:
-            gathered = self.decoder.gather()
-            x = ops.depend(x, gathered)
-        return x, gathered
 
     def decode(
         self,

@@ -21,6 +21,7 @@ from ms_omni.scheduling.steps import Executor, ExecutorLost, Step
 
 # Conversations whose media are read at the same time
 NUM_READERS = 2
+CLOSED = "the engine was closed"
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -83,12 +84,16 @@ class EngineLoop:
 
     def close(self) -> None:
         """Ends what is under way with EngineStopped, and returns when the step and the reading under way have ended."""
-        self._stop("the engine was closed")
+        self.stop(CLOSED)
         for thread in self._threads:
             if thread is not threading.current_thread():
-                thread.join()
+                self._join(thread)
 
-    def _stop(self, reason: str) -> None:
+    def _join(self, thread: threading.Thread) -> None:
+        thread.join()
+
+    def stop(self, reason: str) -> None:
+        """Ends what is under way with EngineStopped, and does not wait for the step under way."""
         with self._changed:
             self._stopped = self._stopped or reason
             self._arrivals.clear()
@@ -113,6 +118,7 @@ class EngineLoop:
 
     def _prepare(self, arrival: _Arrival) -> None:
         if arrival.handle.done:
+            self._pass_over(arrival.number)
             return
         start = self._clock()
         prepared, error = _attempt(arrival.request.prepare)
@@ -134,6 +140,9 @@ class EngineLoop:
             self._num_waiting += 1
             self._changed.notify_all()
 
+    def _pass_over(self, number: int) -> None:
+        """Nobody waits for the request with this number any more: it is not even prepared."""
+
     # On the loop's own thread
 
     def _run(self) -> None:
@@ -144,7 +153,7 @@ class EngineLoop:
                 self._remove(state)
         except BaseException as error:
             logger.error("the engine has stopped", exc_info=error)
-            self._stop(f"the engine has stopped ({_name(error)}) and must be loaded again")
+            self.stop(has_stopped(error))
 
     def _take_prepared(self) -> bool:
         """Waits for something to do. False when the engine has stopped."""
@@ -171,24 +180,40 @@ class EngineLoop:
         if step is None:
             assert not self._scheduler.states, "requests are left, but nothing to do"
             return
-        start = self._clock()
-        _, error = _attempt(lambda: step.run(self._executor))
-        if isinstance(error, ExecutorLost):
-            raise error
-        seconds = self._clock() - start
+        error = take_step(step, self._executor, self._clock)
         for state in step.states:
-            state.spend(step.stage, seconds)
-            if error is not None:
-                state.fail(_failure(step, error))
-            elif state.is_finished:
-                state.finish()
-            else:
-                continue
-            self._remove(state)
+            if error is not None or state.is_finished:
+                self._remove(state)
 
     def _remove(self, state: RequestState) -> None:
         self._executor.release(state)
         self._scheduler.remove(state)
+
+
+def take_step(step: Step, executor: Executor, clock: Callable[[], float]) -> BaseException | None:
+    """Runs a step, and ends those of its requests that have their answer; all of them where it fails. Returns what it
+    failed with. Raises ExecutorLost."""
+    start = clock()
+    _, error = _attempt(lambda: step.run(executor))
+    if isinstance(error, ExecutorLost):
+        raise error
+    seconds = clock() - start
+    for state in step.states:
+        state.spend(step.stage, seconds)
+        if error is not None:
+            state.fail(_failure(step, error))
+        elif state.is_finished:
+            state.finish()
+    return error
+
+
+def has_stopped(error: BaseException) -> str:
+    """What all requests end with when an engine cannot go on."""
+    return f"the engine has stopped ({name_of(error)}) and must be loaded again"
+
+
+def name_of(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 class _Traceback(Exception):
@@ -209,10 +234,6 @@ def _failure(step: Step, error: BaseException) -> BaseException:
     """What one request of a failed step ends with. An error that speaks to the user stays what it is."""
     if isinstance(error, (OmniError, RequestCancelled)):
         return error
-    failure = StepFailed(f"internal error in a {step.stage} step: {_name(error)}")
+    failure = StepFailed(f"internal error in a {step.stage} step: {name_of(error)}")
     failure.__cause__ = error
     return failure
-
-
-def _name(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"

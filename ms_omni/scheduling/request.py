@@ -87,7 +87,7 @@ class RequestHandle:
     owner: Any = None
 
     def __init__(self, progress: Progress | None = None):
-        self._progress = progress
+        self.progress = progress
         self._changed = threading.Condition()
         self._chunks: deque[StreamChunk] = deque()
         self._counts: list[tuple[str, int, int]] = []
@@ -99,6 +99,11 @@ class RequestHandle:
     def done(self) -> bool:
         """Whether the request has ended: answered, failed or cancelled."""
         return self._output is not None or self._error is not None
+
+    @property
+    def error(self) -> BaseException | None:
+        """What ended the request early."""
+        return self._error
 
     def __iter__(self) -> Generator[StreamChunk, None, None]:
         try:
@@ -145,7 +150,7 @@ class RequestHandle:
     def count(self, stage: str, done: int, total: int) -> None:
         """By the engine: how far a stage has got."""
         with self._changed:
-            if self._progress is not None and not self.done:
+            if self.progress is not None and not self.done:
                 self._counts.append((stage, done, total))
                 self._changed.notify_all()
 
@@ -178,8 +183,8 @@ class RequestHandle:
                 counts, self._counts = self._counts, []
                 ready = is_ready()
             for count in counts:
-                if self._progress is not None:
-                    self._progress(*count)
+                if self.progress is not None:
+                    self.progress(*count)
             if ready:
                 return
             if deadline is not None and time.monotonic() >= deadline:

@@ -142,6 +142,11 @@ class RequestState:
         """The work begins: until now the request was prepared or in a queue."""
         self._seconds["queue_s"] = self._elapsed() - self._seconds["prepare_s"]
 
+    @property
+    def waited(self) -> dict[str, float]:
+        """Seconds before the work began, by their names in the answer's stats."""
+        return {name: seconds for name, seconds in self._seconds.items() if name in ("prepare_s", "queue_s")}
+
     def spend(self, stage: str, seconds: float) -> None:
         """A step of `stage` took so long, for this request and all others of the step."""
         self._seconds[f"{stage}_s"] = self._seconds.get(f"{stage}_s", 0.0) + seconds

@@ -3,8 +3,8 @@ and writes the answers to a file.
 
     rank_answers_on_cards.py OUT_DIR MODEL QUESTIONS.json WAYS.json
 
-QUESTIONS: a list of {"conversation", "sampling", "return_audio"}. WAYS: a list of [mode, group size, data parallel].
-The ranks of a data parallel group answer one question each, all others all of them.
+QUESTIONS: a list of {"conversation", "sampling", "return_audio"}, which are asked together. WAYS: a list of [mode,
+group size].
 """
 
 import json
@@ -19,11 +19,11 @@ from ms_omni.parallel.world import World, start_world
 DTYPE = "float16"
 
 
-def answer(engine, question):
-    """[ids, codes or None]"""
-    options = {**question, "sampling": SamplingParams(**question["sampling"])}
-    output = engine.generate(options.pop("conversation"), **options)
-    return [list(output.token_ids), output.audio and output.audio.codes.tolist()]
+def answers_to(engine, questions):
+    """[ids, codes or None] of each"""
+    asked = [{**question, "sampling": SamplingParams(**question["sampling"])} for question in questions]
+    outputs = [handle.result() for handle in [engine.submit(**each) for each in asked]]
+    return [[list(output.token_ids), output.audio and output.audio.codes.tolist()] for output in outputs]
 
 
 def main():
@@ -32,17 +32,13 @@ def main():
     device = setup_device("Ascend")
     job = start_world(device, None)
     worlds = {job.group_size: job}
-    for size in {size for _, size, _ in ways} - set(worlds):
+    for size in {size for _, size in ways} - set(worlds):
         worlds[size] = collectives.connect(World(job.rank, job.world_size, size, device))
     answers = {}
-    for mode, size, data_parallel in ways:
+    for mode, size in ways:
         sharing.start_world = lambda device, group_size, world=worlds[size]: world  # the job has been joined
-        engine = OmniEngine.from_pretrained(
-            model, device="Ascend", dtype=DTYPE, parallel=mode, data_parallel=data_parallel
-        )
-        asked = questions[engine.world.group_rank :][:1] if data_parallel else questions
-        answers[f"{mode} {size} {data_parallel}"] = [answer(engine, question) for question in asked]
-        engine.take_part()
+        with OmniEngine.from_pretrained(model, device="Ascend", dtype=DTYPE, parallel=mode) as engine:
+            answers[f"{mode} {size}"] = answers_to(engine, questions)
         (out_dir / f"rank_{job.rank}.json").write_text(json.dumps(answers))
 
 

@@ -91,6 +91,9 @@ class FakeEngine:
     def close(self):
         FakeEngine.closed += 1
 
+    def follow(self):
+        """Nothing is asked for."""
+
     def stream(self, conversation, **options):
         FakeEngine.asked = {"conversation": conversation, **options}
         yield TextDelta("Hello ", (1,))

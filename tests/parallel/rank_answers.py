@@ -2,8 +2,8 @@
 
 rank_answers.py OUT_DIR CHECKPOINT ENGINE MODE CONVERSATIONS.json [CACHE_DIR]
 
-CONVERSATIONS: a list of {"conversation", "sampling", "use_audio_in_video", "return_audio"}. CACHE_DIR:
-where compiled graphs are kept.
+CONVERSATIONS: a list of {"conversation", "sampling", "use_audio_in_video", "return_audio"}, asked one
+after the other, then all of them twice and together. CACHE_DIR: where compiled graphs are kept.
 """
 
 import json
@@ -24,14 +24,16 @@ def main():
     if how.startswith("/"):
         options["compile_cache"] = how
     engine = OmniEngine.from_pretrained(checkpoint, **options)
-    answers = []
-    for question in json.loads(Path(sys.argv[5]).read_text()):
+    questions = json.loads(Path(sys.argv[5]).read_text())
+    for question in questions:
         question["sampling"] = SamplingParams(**question["sampling"])
-        answers.append(plain_answer(engine.generate(question.pop("conversation"), **question)))
+    answers = [plain_answer(engine.generate(**question)) for question in questions]
+    handles = [engine.submit(**question) for question in 2 * questions]
     report = {
         "answers": answers,
+        "together": [plain_answer(handle.result()) for handle in handles],
         "graph_cache_hits": GraphCache._of_this_process.hits if GraphCache._of_this_process else None,
-        "parameter_bytes": parameter_bytes(engine.runtime),
+        "parameter_bytes": parameter_bytes(engine.executor),
         "graphs": {
             name: [[c.kind, c.calls, c.bytes] for c in graph_counts.graph_counts([name])]
             for name in graph_counts.compiled_graphs()

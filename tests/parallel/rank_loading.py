@@ -25,21 +25,19 @@ def main():
     world = start_world("CPU")
     import mindspore as ms
 
-    from ms_omni.runtime.fused_runtime import FusedRuntime  # what importing takes is not loading
-    from ms_omni.runtime.mindone_runtime import MindoneRuntime
+    from ms_omni.runtime.fused_executor import FusedExecutor  # what importing takes is not loading
+    from ms_omni.runtime.mindone_executor import MindoneExecutor
 
     before = resident_bytes("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
     options = {"dtype": ms.float32, "attn_implementation": "eager", "with_talker": True}
-    if engine == "fused":
-        runtime = FusedRuntime(Path(checkpoint), "CPU", parallel=mode, world=world, **options)
-    else:
-        runtime = MindoneRuntime(Path(checkpoint), parallel=mode, world=world, **options)
+    kind = FusedExecutor if engine == "fused" else MindoneExecutor
+    executor = kind(Path(checkpoint), "CPU", parallel=mode, world=world, **options)
     peak = resident_bytes("VmHWM")
     reader = CheckpointReader(checkpoint)
     report = {
         "grown_bytes": peak - before,
-        "parameter_bytes": parameter_bytes(runtime),
+        "parameter_bytes": parameter_bytes(executor),
         "checkpoint_bytes": reader.nbytes,
         "largest_bytes": max(reader.read(name).nbytes for name in reader.names()),
     }

@@ -27,10 +27,10 @@ def plain_answer(output):
     return [list(output.token_ids), audio]
 
 
-def parameter_bytes(runtime):
-    """Of every Parameter that an engine's runtime holds, caches left out."""
-    found = {id(p): p for p in runtime.model.get_parameters()}
-    for part in (getattr(runtime, "_thinker", None), getattr(runtime, "_talker", None)):
+def parameter_bytes(executor):
+    """Of every Parameter that an engine's executor holds, caches left out."""
+    found = {id(p): p for p in executor.model.get_parameters()}
+    for part in (getattr(executor, "_thinker", None), getattr(executor, "_talker", None)):
         for decoder in (getattr(part, "decoder", None), getattr(part, "predictor", None)):
             found |= {id(p): p for p in decoder.get_parameters()} if decoder is not None else {}
     return sum(parameter.nbytes for parameter in found.values())

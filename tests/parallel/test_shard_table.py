@@ -11,7 +11,6 @@ from ms_omni.errors import OmniError
 from ms_omni.parallel.sizes import PREDICTOR, TALKER, THINKER, DecoderSizes, ModelSizes
 from ms_omni.parallel.table import (
     MODES,
-    ZERO3_LAYERS,
     applied_rule,
     check_world,
     expert_range,
@@ -125,26 +124,6 @@ def test_zero3_splits_all_but_small_tensors(name, shape, kind):
     assert applied_rule(name, shape, "zero3", 2, RELEASED).kind == kind
 
 
-@pytest.mark.parametrize(
-    ("name", "shape", "kind"),
-    [
-        ("thinker.model.layers.0.self_attn.q_proj.weight", (4096, 2048), "split"),
-        ("thinker.model.layers.0.mlp.experts.0.up_proj.weight", (768, 2048), "split"),
-        ("talker.model.layers.0.mlp.shared_expert.up_proj.weight", (768, 1024), "split"),
-        ("thinker.model.layers.0.mlp.gate.weight", (128, 2048), "replicated"),
-        ("thinker.model.layers.0.input_layernorm.weight", (2048,), "replicated"),
-        ("thinker.model.embed_tokens.weight", (152064, 2048), "replicated"),
-        ("thinker.lm_head.weight", (152064, 2048), "replicated"),
-        ("thinker.visual.blocks.0.attn.qkv.weight", (3456, 1152), "replicated"),
-        ("thinker.audio_tower.layers.0.fc1.weight", (5120, 1280), "replicated"),
-        ("talker.code_predictor.model.layers.0.mlp.up_proj.weight", (3072, 1024), "replicated"),
-        ("code2wav.decoder.0.conv.weight", (1536, 1024, 7), "replicated"),
-    ],
-)
-def test_ranks_with_different_conversations_share_the_decoder_layers_alone(name, shape, kind):
-    assert applied_rule(name, shape, ZERO3_LAYERS, 2, RELEASED).kind == kind
-
-
 def put_together(name, values, mode, world_size, sizes):
     """The weight from all ranks' parts."""
     found = applied_rule(name, values.shape, mode, world_size, sizes)
@@ -165,7 +144,7 @@ def put_together(name, values, mode, world_size, sizes):
     return np.concatenate(parts, axis=found.axis)
 
 
-@pytest.mark.parametrize("mode", [*MODES, ZERO3_LAYERS])
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("world_size", [1, 2, 4])
 def test_all_parts_make_the_whole(tiny, mode, world_size):
     sizes, shapes = tiny

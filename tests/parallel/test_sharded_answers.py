@@ -1,14 +1,17 @@
 """A model that is spread over processes answers as one process does: ids, codec frames and wave, in every mode."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ranks import parameter_bytes, run_ranks
 
-from ms_omni import SamplingParams
+from ms_omni import OmniEngine, SamplingParams
 from ms_omni.checkpoint.config import read_config
+from ms_omni.checkpoint.presets import PRESETS
+from ms_omni.checkpoint.tiny import write_tiny
 
 MEDIA = Path(__file__).parents[1] / "reference" / "media"
 GREEDY = {
@@ -55,16 +58,20 @@ def check(tmp_path, engine, checkpoint, questions, mode, cards, engine_name="fus
     ranks = run_ranks(
         "rank_answers.py", tmp_path, checkpoint, engine_name, mode, tmp_path / "questions.json", how, cards=cards
     )
-    for expected, *answers in zip(
-        one_process(engine, questions), *(report["answers"] for report in ranks), strict=True
-    ):
-        for token_ids, audio in answers:
-            assert token_ids == list(expected.token_ids)
-            assert (audio is None) == (expected.audio is None)
-            if audio is not None:
-                np.testing.assert_array_equal(audio[0], expected.audio.codes)
-                np.testing.assert_allclose(audio[1], expected.audio.samples, atol=1e-4)
+    alone = one_process(engine, questions)
+    for report in ranks:
+        for expected, answer in zip(3 * alone, report["answers"] + report["together"], strict=True):
+            check_answer(answer, expected)
     return ranks
+
+
+def check_answer(answer, expected):
+    token_ids, audio = answer
+    assert token_ids == list(expected.token_ids)
+    assert (audio is None) == (expected.audio is None)
+    if audio is not None:
+        np.testing.assert_array_equal(audio[0], expected.audio.codes)
+        np.testing.assert_allclose(audio[1], expected.audio.samples, atol=1e-4)
 
 
 def collectives(report):
@@ -88,10 +95,10 @@ def expected_collectives(config, mode):
     if mode == "ep":
         a_token, a_frame = {"all_reduce": thinker}, {"all_reduce": talker}
     elif mode == "tp":
-        a_token, a_frame = {"all_reduce": 2 * thinker + 1, "all_gather": 1}, {"all_reduce": 2 * talker}
+        a_token, a_frame = {"all_reduce": 2 * thinker + 1, "all_gather": 1}, {"all_reduce": 2 * talker + 1}
     else:
         a_token = {"all_gather": thinker / TOKENS_PER_CALL + thinker + 1, "all_reduce": 1}
-        a_frame = {"all_gather": 2 * talker + predictor + codes + 1, "all_reduce": codes + 1}
+        a_frame = {"all_gather": 2 * talker + predictor + codes + 3, "all_reduce": codes + 2}
     return (
         {kind: TOKENS_PER_CALL * calls for kind, calls in (a_token | {"broadcast": 1}).items()},
         a_frame | {"broadcast": 2},
@@ -113,7 +120,7 @@ def check_ranks(ranks, config, engine, mode):
     for report in ranks:
         graphs = collectives(report)
         assert all(expected in graphs for expected in expected_collectives(config, mode)), graphs
-        assert report["parameter_bytes"] <= most_bytes(config, parameter_bytes(engine.runtime), mode, len(ranks))
+        assert report["parameter_bytes"] <= most_bytes(config, parameter_bytes(engine.executor), mode, len(ranks))
 
 
 def test_experts_on_two_ranks(fused, tiny_dir, tmp_path):
@@ -133,6 +140,15 @@ def test_experts_on_two_ranks(fused, tiny_dir, tmp_path):
 def test_all_modalities(fused, tiny_dir, tmp_path, mode, cards):
     ranks = check(tmp_path, fused, tiny_dir, EVERYTHING, mode, cards)
     check_ranks(ranks, read_config(tiny_dir), fused, mode)
+
+
+@pytest.mark.slow
+def test_a_talker_that_every_rank_has_whole(cpu, tmp_path, monkeypatch):
+    """Its three heads are not shared by two, but the Thinker's vocabulary is, whose words it reads."""
+    monkeypatch.setitem(PRESETS, "odd", replace(PRESETS["tiny"], talker_heads=3, talker_kv_heads=1))
+    checkpoint = write_tiny(tmp_path / "odd", "odd")
+    with OmniEngine.from_pretrained(checkpoint, engine="fused", device="CPU") as engine:
+        check(tmp_path, engine, checkpoint, [SPOKEN], "tp", 2)
 
 
 @pytest.mark.long

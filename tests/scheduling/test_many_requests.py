@@ -6,6 +6,8 @@ from collections import Counter
 import numpy as np
 import pytest
 from fake_executor import FakeExecutor, decode, limits, request
+from group import Group
+from test_loop import until
 
 from ms_omni import OmniError
 from ms_omni.scheduling.loop import EngineLoop
@@ -62,6 +64,20 @@ def read(handle, how, outcomes, seed):
         outcomes[seed] = error
 
 
+def ask_all(loop, asked, random, outcomes):
+    """From many threads, so that they meet at all stages."""
+    readers = []
+    for seed, each in enumerate(asked):
+        how = str(random.choice(list(HOW), p=list(HOW.values())))
+        readers.append(threading.Thread(target=read, args=(loop.submit(each), how, outcomes, seed)))
+        readers[-1].start()
+        if seed >= 60:
+            readers[seed - 60].join(30)
+    for reader in readers:
+        reader.join(30)
+        assert not reader.is_alive()
+
+
 @pytest.mark.parametrize(("count", "max_num_seqs"), [(1000, 16), (100, 1)])
 def test_every_block_comes_back(count, max_num_seqs):
     random, unreliable, outcomes = np.random.default_rng(0), Unreliable(), {}
@@ -69,16 +85,7 @@ def test_every_block_comes_back(count, max_num_seqs):
     executor = FakeExecutor(limits(max_num_seqs=max_num_seqs, **sizes), unreliable)
     loop = EngineLoop(executor, decode)
     asked = [made_at_random(seed, random) for seed in range(count)]
-    readers = []
-    for seed in range(count):
-        how = str(random.choice(list(HOW), p=list(HOW.values())))
-        readers.append(threading.Thread(target=read, args=(loop.submit(asked[seed]), how, outcomes, seed)))
-        readers[-1].start()
-        if seed >= 60:  # so that they meet at all stages
-            readers[seed - 60].join(30)
-    for reader in readers:
-        reader.join(30)
-        assert not reader.is_alive()
+    ask_all(loop, asked, random, outcomes)
     assert loop.submit(request(seed=count)).result(20)
     loop.close()
     assert not executor.alive and not loop._scheduler.states
@@ -89,6 +96,25 @@ def test_every_block_comes_back(count, max_num_seqs):
     assert set(kinds) == {"OmniOutput", "OmniError", "RequestCancelled", "StepFailed", "str"}
     assert {seed for seed, outcome in outcomes.items() if isinstance(outcome, StepFailed)} <= unreliable.failed
     assert min(max_num_seqs, 6) <= max(len(seeds) for _, seeds, *_ in executor.steps) <= max_num_seqs
+    check_answers(asked, outcomes)
+
+
+def test_followers_lose_nothing_either():
+    random, outcomes = np.random.default_rng(1), {}
+    failing = [Unreliable() for _ in range(3)]
+    group = Group(3, lambda rank, *step: failing[rank](*step), max_num_seqs=8, num_blocks=250, prefill_chunk=50)
+    asked = [made_at_random(seed, random) for seed in range(200)]
+    ask_all(group.loop, asked, random, outcomes)
+    for follower in group.followers:  # those that were not asked for here are kept for whoever may come
+        until(lambda: not follower._replicas and len(follower._handles) == len(asked))
+        handles = [follower.submit(each) for each in asked]
+        assert not follower._handles and all(handle.done for handle in handles)
+        for seed, handle in enumerate(handles):
+            if type(outcomes[seed]).__name__ == "OmniOutput":
+                assert handle.result().token_ids == outcomes[seed].token_ids
+    assert len({len(executor.steps) for executor in group.executors}) == 1 and failing[0].failed
+    group.close()
+    assert not any(executor.alive for executor in group.executors)
     check_answers(asked, outcomes)
 
 

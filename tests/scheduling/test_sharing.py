@@ -1,34 +1,14 @@
-"""What the ranks that share a model agree on, and how a process joins its job."""
+"""How a process joins its job, and what computes with it there."""
 
-import numpy as np
 import pytest
+from fake_executor import FakeExecutor, decode
+from group import pair_of_sockets
 
 from ms_omni import OmniError
 from ms_omni.config import EngineConfig
+from ms_omni.parallel.message_links import MessageLink
 from ms_omni.parallel.world import World
-from ms_omni.sharing import agreed_seed, join_job
-
-RANK_1 = World(rank=1, world_size=2, group_size=2)
-
-
-@pytest.fixture
-def other_rank(cpu, monkeypatch):
-    """other_rank(value): what the leader brings to the next broadcasts."""
-    import mindspore as ms
-
-    from ms_omni.parallel import collectives
-
-    def brings(value):
-        monkeypatch.setattr(collectives, "broadcast", lambda x, world: ms.Tensor(np.full_like(x.asnumpy(), value)))
-
-    return brings
-
-
-def test_a_missing_seed_is_the_leaders(other_rank):
-    other_rank(77)
-    assert agreed_seed(None, RANK_1) == 77
-    assert agreed_seed(5, RANK_1) == 5
-    assert agreed_seed(None, World()) is None
+from ms_omni.sharing import join_job, make_loop
 
 
 def test_sharing_needs_a_job(monkeypatch):
@@ -71,3 +51,19 @@ def test_auto_takes_what_the_plan_takes(monkeypatch, tiny_dir):
     config = read_config(tiny_dir)
     _, mode = join_job(EngineConfig(model="m", parallel="auto"), "CPU", "float32", config)
     assert mode == choose_parallel(config, 2, "cpu", dtype="float32", speak=True)[0]
+
+
+def test_the_first_process_of_a_group_leads(monkeypatch):
+    from ms_omni import sharing
+    from ms_omni.scheduling.follower import Follower
+    from ms_omni.scheduling.loop import EngineLoop
+    from ms_omni.scheduling.shared import LeaderLoop
+
+    met = []
+    monkeypatch.setattr(sharing, "meet", lambda world, tell: met.append(world.rank) or links[world.rank])
+    one, other = pair_of_sockets()
+    links = {2: [MessageLink(one, 3)], 3: [MessageLink(other, 2)]}
+    loops = [make_loop(FakeExecutor(), decode, World(rank, 4, size)) for rank, size in ((0, 1), (2, 2), (3, 2))]
+    assert [type(loop) for loop in loops] == [EngineLoop, LeaderLoop, Follower] and met == [2, 3]
+    for loop in loops:
+        loop.close()

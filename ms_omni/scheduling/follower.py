@@ -1,0 +1,207 @@
+"""A process that computes every step of its group's leader with it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from itertools import count
+from queue import SimpleQueue
+from typing import Any
+
+from ms_omni.parallel.message_links import MessageLink
+from ms_omni.scheduling.loop import CLOSED, has_stopped, name_of, take_step
+from ms_omni.scheduling.messages import Arrived, Call, Check, Closed, Failed, Released, Report
+from ms_omni.scheduling.request import SIGNAL_CHECK_S, EngineStopped, Request, RequestCancelled, RequestHandle
+from ms_omni.scheduling.shared import STUCK_S
+from ms_omni.scheduling.state import RequestState
+from ms_omni.scheduling.steps import Executor, ExecutorLost
+
+logger = logging.getLogger(__name__)
+
+
+class Replica(RequestState):
+    """A request of the leader's, as a follower has it."""
+
+    @property
+    def is_cancelled(self) -> bool:
+        """The leader decides: what one does not compute, the others would wait for."""
+        return False
+
+    def fail(self, error: BaseException) -> None:
+        """The leader says with what, and whether anything can go on."""
+
+
+class Follower:
+    """Runs the leader's steps until it closes its engine. Stands where the leader has an EngineLoop.
+
+    In a program that every process runs alike, the request that is submitted here as number n is the leader's number n:
+    its inputs are not prepared again, and the handle gets the same answer. A process that submits nothing calls
+    `follow`."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        link: MessageLink,
+        decode: Callable[[list[int]], str],
+        clock: Callable[[], float] = time.perf_counter,
+    ):
+        """link: to the leader. decode: Thinker ids to text."""
+        self._executor, self._link, self._decode, self._clock = executor, link, decode, clock
+        self._replicas: dict[int, Replica] = {}
+        self._last = Report(0, None)
+        self._messages: SimpleQueue[Any] = SimpleQueue()
+        # Guards all below
+        self._lock = threading.Lock()
+        self._numbers = count()
+        self._num_submitted = 0
+        self._only_follows = False
+        # By number: of requests that have not ended, or that will be submitted here
+        self._handles: dict[int, RequestHandle] = {}
+        self._stopped, self._is_lost = "", False
+        self._threads = [
+            threading.Thread(target=target, name="ms-omni-follower", daemon=True)
+            for target in (self._receive, self._work)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, request: Request) -> RequestHandle:
+        """The handle of the leader's next request. Raises EngineStopped where that will not be answered any more."""
+        with self._lock:
+            number = next(self._numbers)
+            self._num_submitted = number + 1
+            handle = self._handles.setdefault(number, RequestHandle())
+            handle.progress = request.progress
+            if handle.done:
+                del self._handles[number]
+            elif self._stopped:
+                raise EngineStopped(self._stopped)
+        return handle
+
+    def follow(self) -> None:
+        """Returns when the leader has closed its engine. Raises EngineStopped when the group was lost."""
+        with self._lock:
+            self._only_follows = True
+            self._handles = {number: handle for number, handle in self._handles.items() if not handle.done}
+        while self._threads[1].is_alive() and not self._is_lost:
+            self._threads[1].join(SIGNAL_CHECK_S)
+        if self._is_lost:
+            raise EngineStopped(self._stopped)
+
+    def close(self) -> None:
+        """Ends the group's work: the leader cannot go on alone. Returns when the step under way has ended."""
+        self._link.send(Closed())
+        while self._threads[1].is_alive() and not self._is_lost:
+            self._threads[1].join(SIGNAL_CHECK_S)
+        self._threads[1].join(STUCK_S)
+
+    # On a thread that only receives, and so hears while a step lasts that nobody waits for it
+
+    def _receive(self) -> None:
+        message: Any = None
+        while not isinstance(message, Closed):
+            try:
+                message = self._link.receive()
+            except EOFError:
+                message = Closed(f"rank {self._link.rank} has ended")
+            except BaseException as error:
+                message = Closed(f"rank {self._link.rank} is not understood: {name_of(error)}")
+            if isinstance(message, Failed):
+                self._handle(message.number).fail(message.error)
+                self._forget(message.number)
+                continue
+            if isinstance(message, Closed) and message.reason:
+                self._lose(ExecutorLost(message.reason))
+            self._messages.put(message)
+
+    # On the thread that owns the device
+
+    def _work(self) -> None:
+        try:
+            while not isinstance(message := self._messages.get(), Closed):
+                self._do(message)
+                del message  # not kept while the next one is awaited
+            self._stop(CLOSED)
+        except BaseException as error:
+            logger.error("the engine has stopped", exc_info=error)
+            self._lose(error)
+            self._link.send(Closed(name_of(error)))
+        finally:
+            for replica in self._replicas.values():
+                self._executor.release(replica)
+            self._replicas.clear()
+            self._link.close()
+
+    def _do(self, message: Any) -> None:
+        if isinstance(message, Call):
+            self._take_step(message)
+        elif isinstance(message, Released):
+            self._release(message.number)
+        elif isinstance(message, Check):
+            self._link.send(self._last)
+        else:
+            raise TypeError(f"unknown message {message!r}")
+
+    def _take_step(self, call: Call) -> None:
+        if call.arrived is not None:
+            (number,) = call.numbers
+            self._free_finished()
+            self._replicas[number] = self._replica(number, call.arrived)
+        states = tuple(self._replicas[number] for number in call.numbers)
+        error = take_step(call.kind(states, *call.arguments), self._executor, self._clock)
+        self._last = Report(call.count, None if error is None else name_of(error))
+        if error is not None:
+            self._link.send(self._last)
+
+    def _replica(self, number: int, arrived: Arrived) -> Replica:
+        handle = self._handle(number)
+        replica = Replica(
+            arrived.request,
+            arrived.prepared,
+            lambda: handle,
+            self._decode,
+            self._clock,
+            arrival=number,
+            submitted=self._clock() - sum(arrived.waited.values()),
+            prepare_s=arrived.waited.get("prepare_s", 0.0),
+        )
+        replica.note_admitted()
+        for sequence in replica.sequences:
+            sequence.blocks = list(arrived.blocks[sequence.stage])
+        return replica
+
+    def _free_finished(self) -> None:
+        """The scheduler has given the blocks of what is complete to those who come."""
+        for replica in self._replicas.values():
+            for sequence in replica.sequences:
+                if sequence.finish_reason:
+                    sequence.blocks = []
+
+    def _release(self, number: int) -> None:
+        if replica := self._replicas.pop(number, None):
+            self._executor.release(replica)
+        self._handle(number).fail(RequestCancelled("the request was dropped on its leader"))
+        self._forget(number)
+
+    def _handle(self, number: int) -> RequestHandle:
+        with self._lock:
+            return self._handles.setdefault(number, RequestHandle())
+
+    def _forget(self, number: int) -> None:
+        """A handle that somebody has, or that nobody will ask for."""
+        with self._lock:
+            if self._only_follows or number < self._num_submitted:
+                self._handles.pop(number, None)
+
+    def _lose(self, error: BaseException) -> None:
+        self._stop(has_stopped(error))
+        self._is_lost = True
+
+    def _stop(self, reason: str) -> None:
+        with self._lock:
+            self._stopped = self._stopped or reason
+            handles = list(self._handles.values())
+        for handle in handles:
+            handle.fail(EngineStopped(reason))

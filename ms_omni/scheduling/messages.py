@@ -1,0 +1,90 @@
+"""What the leader of a group and its followers tell each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ms_omni.errors import OmniError
+from ms_omni.scheduling.request import EngineStopped, Prepared, Request, RequestCancelled, StepFailed
+from ms_omni.scheduling.sequence import Stage
+from ms_omni.scheduling.state import RequestState
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """All that a follower needs to answer a request as its leader does. request: with its seed, without what only the
+    leader can call. blocks: of its sequences. waited: seconds of its preparation and in the queue, by their names in
+    the answer's stats."""
+
+    request: Request
+    prepared: Prepared
+    blocks: Mapping[Stage, Sequence[int]]
+    waited: Mapping[str, float]
+
+    @classmethod
+    def of(cls, state: RequestState) -> Arrived:
+        sampling = replace(state.request.sampling, seed=state.seed)
+        request = replace(state.request, prepare=_prepare_elsewhere, progress=None, sampling=sampling)
+        blocks = {sequence.stage: list(sequence.blocks) for sequence in state.sequences}
+        return cls(request, state.prepared, blocks, state.waited)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A step to be done. count: its number among all calls. kind: the step's class. numbers: of its requests, in the
+    order in which they were submitted. arguments: of the step, behind its states. arrived: at a request's first."""
+
+    count: int
+    kind: type[Any]
+    numbers: tuple[int, ...]
+    arguments: tuple[Any, ...]
+    arrived: Arrived | None = None
+
+
+@dataclass(frozen=True)
+class Released:
+    """A request is forgotten, whether it has started or not."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Failed:
+    """There will be no answer to a request."""
+
+    number: int
+    error: Exception
+
+
+@dataclass(frozen=True)
+class Check:
+    """The leader asks for a Report on its last call, which has failed here."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a follower's call with number `count` has ended. error: with its type, or None."""
+
+    count: int
+    error: str | None
+
+
+@dataclass(frozen=True)
+class Closed:
+    """From the leader: the last message. From a follower: it wants no more. reason: of an end out of order."""
+
+    reason: str = ""
+
+
+def sendable(error: BaseException) -> Exception:
+    """Without its causes and frames, which only this process has."""
+    for kind in (EngineStopped, OmniError, RequestCancelled, StepFailed):
+        if isinstance(error, kind):
+            return kind(str(error))
+    return StepFailed(f"{type(error).__name__}: {error}")
+
+
+def _prepare_elsewhere() -> Prepared:
+    raise AssertionError("requests are prepared by the leader of a group")
