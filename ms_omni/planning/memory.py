@@ -116,15 +116,15 @@ def layer_bytes(planned: Planned) -> float:
 
 
 def kv_cache_bytes(planned: Planned, workload: Workload, prompt: int, mode: str, cards: int) -> int:
-    """The blocks that one conversation is given: for its prompt and the most new tokens. The Talker reads about as many
-    tokens as the Thinker."""
+    """The blocks that one conversation is given, for its prompt and the most new tokens, and that of nobody. The Talker
+    reads about as many tokens as the Thinker."""
     ranks = cards if mode == "tp" else 1
-    rows = BLOCK_SIZE * num_blocks_of(prompt + workload.max_new_tokens + TOKENS_PER_CALL - 2)
+    rows = BLOCK_SIZE * (1 + num_blocks_of(prompt + workload.max_new_tokens + TOKENS_PER_CALL - 2))
     total = rows * config_row_bytes(planned.text_config, planned.itemsize, ranks)
     if planned.speak:
         talker = planned.config.talker_config
         shared = ranks if shares_talker(mode, cards, planned.sizes) else 1
-        rows = BLOCK_SIZE * num_blocks_of(prompt + workload.talker_max_new_tokens - 1)
+        rows = BLOCK_SIZE * (1 + num_blocks_of(prompt + workload.talker_max_new_tokens - 1))
         total += rows * config_row_bytes(talker.text_config, planned.itemsize, shared)
         total += 2 * talker.num_code_groups * config_row_bytes(talker.code_predictor_config, planned.itemsize)
     return total

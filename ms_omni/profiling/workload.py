@@ -106,10 +106,7 @@ def _values(key: str, value: Any, origin: str) -> list[Any]:
 
 def _hint(key: str, item: Any) -> str:
     if key == "batch_size" and isinstance(item, int) and item > 1:
-        return (
-            ": one model answers one conversation at a time; for more at once, replicas on groups of cards answer a "
-            "manifest (ms-omni launch --group-size G -- batch)"
-        )
+        return ": a profile asks one conversation at a time; ms-omni batch answers many, and says how fast"
     return ""
 
 

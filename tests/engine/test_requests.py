@@ -1,6 +1,8 @@
 """Many requests to one engine: from threads, in lists, cancelled, dropped, too long, broken, closed."""
 
 import gc
+import subprocess
+import sys
 import threading
 import time
 from weakref import ref
@@ -136,13 +138,14 @@ def test_who_goes_away_ends_the_work(engine, how):
     assert engine.generate(HELLO, return_audio=False, sampling=GREEDY).usage.completion_tokens == 5
 
 
-def test_an_interrupt_ends_the_work(fused, monkeypatch):
+def test_an_interrupt_ends_the_work(fused):
     def interrupt(stage, done, total):
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as raised:
         fused.generate(HELLO, sampling=ENDLESS, return_audio=False, progress=interrupt)
     settle(fused)
+    assert raised.traceback  # which keeps the handle
 
 
 def test_an_internal_error_in_a_step_fails_its_requests(fused, monkeypatch):
@@ -216,3 +219,21 @@ def test_an_engine_lives_as_long_as_its_handles_and_no_longer(tiny_dir, cpu):
     assert not any(thread.is_alive() for thread in threads)
     gc.collect()
     assert not any(each() for each in kept)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("engine", "end", "code"), [("fused", "", 0), ("fused", "raise SystemExit(3)", 3), ("mindone", "", 0)]
+)
+def test_a_process_may_end_with_requests_under_way(tiny_dir, engine, end, code):
+    program = (
+        "from ms_omni import OmniEngine, SamplingParams\n"
+        f"engine = OmniEngine.from_pretrained({str(tiny_dir)!r}, engine={engine!r}, with_talker=False)\n"
+        "endless = SamplingParams(thinker_max_new_tokens=20_000, ignore_eos=True)\n"
+        "pieces = engine.stream('Hello', sampling=endless)\n"
+        "next(pieces)\n"
+        "more = [engine.submit('Hello', sampling=endless) for _ in range(3)]\n"
+        f"print('goes')\n{end}\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "goes\n", "")

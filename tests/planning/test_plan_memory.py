@@ -14,7 +14,6 @@ from ms_omni.planning.model import RELEASED_DIR, plan_config, released_name
 from ms_omni.planning.published import compare_memory
 from ms_omni.planning.weights import weight_bytes, weight_counts
 from ms_omni.planning.workload import Workload, audio_tokens, media_sizes
-from ms_omni.runtime.capacities import capacities
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +61,8 @@ def test_weights_of_rank_0_are_those_of_the_shard_table(tiny_dir, mode, cards):
 
 
 def test_caches_by_hand(instruct):
-    # 48 layers * 2 * 4 heads * 128 * 2 B = 98,304 B a position. 900 + 100 tokens: one cache of 1024 rows, and the
-    # 128 of a block that is nobody's.
+    # 48 layers * 2 * 4 heads * 128 * 2 B = 98,304 B a position. 900 + 100 tokens: 8 blocks of 128, and the one
+    # that is nobody's.
     silent = Planned(instruct.config, instruct.hardware, "bfloat16", speak=False)
     work = Workload(prompt_tokens=900, max_new_tokens=100)
     assert plan_memory(silent, work, "ep", 2).kv_cache == 1152 * 98_304
@@ -73,22 +72,6 @@ def test_caches_by_hand(instruct):
     # a row, a frame of 16 and a block of as many that is nobody's.
     speech = plan_memory(instruct, Workload(900, max_new_tokens=100, talker_max_new_tokens=100), "ep", 2)
     assert speech.kv_cache == 1152 * (98_304 + 20_480) + 32 * 20_480
-
-
-@pytest.mark.parametrize(
-    ("prompt", "new", "expected"),
-    [
-        (32, 8, [256]),
-        (200, 56, [256]),
-        (200, 57, [512]),
-        (250, 4, [256]),
-        (250, 7, [512]),
-        (1000, 1024, [2048]),
-        (600, 2000, [1024, 2048, 4096]),
-    ],
-)
-def test_capacities_double_up_to_the_last_row(prompt, new, expected):
-    assert capacities(prompt, new, 4) == expected
 
 
 def test_audio_tokens_are_those_of_the_encoder(cpu):

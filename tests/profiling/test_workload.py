@@ -68,7 +68,7 @@ def test_lists_are_cases(tmp_path):
         ("speech: true", "asks nothing"),
         ("text: a\nspeech: 1", "expected true or false"),
         ("text: a\nuse_audio_in_video: true", "without a video"),
-        ("text: a\nbatch_size: 4", "one model answers one conversation at a time"),
+        ("text: a\nbatch_size: 4", "a profile asks one conversation at a time"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(tmp_path, content, message):

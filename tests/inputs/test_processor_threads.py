@@ -1,0 +1,83 @@
+"""One processor, many threads: what is not made for that is used by one at a time."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from ms_omni.inputs.processor import InputProcessor
+
+
+class OneAtATime:
+    """Notes when two threads are in it."""
+
+    def __init__(self):
+        self.inside, self.met = 0, False
+
+    def __enter__(self):
+        self.inside += 1
+        self.met |= self.inside > 1
+        time.sleep(0.002)
+
+    def __exit__(self, *error):
+        self.inside -= 1
+
+    def __deepcopy__(self, memo):
+        return OneAtATime()
+
+
+class Tokenizer:
+    def __init__(self):
+        self.turn = OneAtATime()
+
+    def convert_tokens_to_ids(self, token):
+        return 99
+
+    def decode(self, ids, **options):
+        with self.turn:
+            return str(ids)
+
+
+class Processor:
+    """As mindone's, with the tokenizer inside."""
+
+    image_token, audio_token, video_token = "<image>", "<audio>", "<video>"
+    feature_extractor = SimpleNamespace(n_fft=400, sampling_rate=16_000)
+
+    def __init__(self):
+        self.tokenizer = Tokenizer()
+
+    def apply_chat_template(self, conversation, **options):
+        with self.tokenizer.turn:
+            return conversation[0]["content"]
+
+    def __call__(self, text, **media):
+        with self.tokenizer.turn:
+            return {"input_ids": np.array([[len(text)]])}
+
+
+@pytest.fixture
+def processor():
+    return InputProcessor(Processor())
+
+
+def test_prompts_are_made_one_at_a_time_and_answers_beside_them(processor, monkeypatch):
+    reading, most = threading.Semaphore(8), []
+
+    def read(*args, **options):
+        with reading:
+            most.append(8 - reading._value)
+            time.sleep(0.005)
+        return None, None, None
+
+    monkeypatch.setattr("ms_omni.inputs.processor.process_mm_info", read)
+    with ThreadPoolExecutor(8) as pool:
+        prompts = [pool.submit(processor.prepare, [{"role": "user", "content": "x" * i}]) for i in range(1, 13)]
+        texts = [pool.submit(processor.decode, [i]) for i in range(12)]
+    assert [prompt.result().arrays["input_ids"].item() for prompt in prompts] == list(range(1, 13))
+    assert [text.result() for text in texts] == [f"[{i}]" for i in range(12)]
+    assert not processor.tokenizer.turn.met and max(most) > 1  # media are read side by side
+    assert processor._of_answers is not processor.tokenizer and not processor._of_answers.turn.met
