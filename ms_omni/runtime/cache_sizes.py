@@ -11,7 +11,7 @@ from ms_omni.errors import OmniError
 
 # Of the memory that is free after loading. The rest of a card is for activations; a host has other work to do.
 SHARE_OF_FREE = {"CPU": 0.25, "Ascend": 0.75}
-# Conversations at once, unless asked for others, if all can have so many tokens.
+# Conversations at once, unless asked for others, if all can have the tokens of usual ones.
 DEFAULT_NUM_SEQS = 16
 USUAL_TOKENS = 4096
 # A count is rounded down to so many binary digits, so that the same machine mostly compiles the same graphs.
@@ -32,18 +32,19 @@ class CacheSizes:
     def of(
         cls, free_bytes: int | None, row_bytes: Collection[int], positions: int, max_num_seqs: int | None
     ) -> CacheSizes:
-        """free_bytes: for all caches together, None if it cannot be told. row_bytes: of one token, in each decoder; all
-        have as many blocks, since what one reads is about as long as what the next does. positions: of the model, for
-        one conversation. max_num_seqs: None for what fits, DEFAULT_NUM_SEQS at most. Raises OmniError for more than
-        fit."""
-        wanted = max_num_seqs or DEFAULT_NUM_SEQS
+        """free_bytes: for all caches together; None if it cannot be told, then usual conversations have room.
+        row_bytes: of one token, in each decoder; all have as many blocks, since what one reads is about as long as what
+        the next does. positions: of the model, for one conversation. max_num_seqs: None for what fits, DEFAULT_NUM_SEQS
+        at most. Raises OmniError for more than fit."""
+        wanted = DEFAULT_NUM_SEQS if max_num_seqs is None else max_num_seqs
         if not 1 <= wanted <= BUCKETS[-1]:
             raise OmniError(f"--max-num-seqs {max_num_seqs}: expected 1 to {BUCKETS[-1]}")
         longest = num_blocks_of(positions)
         block_bytes = BLOCK_SIZE * sum(row_bytes)
-        usable = wanted * longest
-        if free_bytes is not None:
-            usable = min(usable, _rounded(free_bytes // block_bytes - 1))
+        if free_bytes is None:
+            usable = max(longest, wanted * num_blocks_of(USUAL_TOKENS))
+        else:
+            usable = min(wanted * longest, _rounded(free_bytes // block_bytes - 1))
         if usable < (max_num_seqs or 1):
             raise OmniError(
                 f"--max-num-seqs {wanted}: {wanted + 1} blocks of {BLOCK_SIZE} tokens' keys and values need "

@@ -20,9 +20,10 @@ def test_two_rows_and_one(ascend):
     with OmniEngine.from_pretrained(MODEL, device="Ascend", dtype="float16", max_num_seqs=2) as engine:
         rows, decode = [], engine.executor.talker.decode
         engine.executor.talker.decode = lambda states: rows.append(len(states)) or decode(states)
-        alone = [engine.generate(question, sampling=sampling) for question, sampling in asked]
+        pieces = {"first_chunk_frames": 2, "chunk_frames": 3}  # others would be rounded otherwise
+        alone = [engine.generate(question, sampling=sampling, **pieces) for question, sampling in asked]
         assert set(rows) == {1}
-        handles = [engine.submit(question, sampling=sampling) for question, sampling in asked]
+        handles = [engine.submit(question, sampling=sampling, **pieces) for question, sampling in asked]
         together = [handle.result() for handle in handles]
         assert set(rows) == {1, 2}
     for made, expected in zip(together, alone, strict=True):

@@ -27,7 +27,9 @@ def test_bytes_of_a_position_by_hand():
     [
         # As much as all conversations can use, and the block of nobody
         (10**9, 8192, 2, CacheSizes(2 * 64 + 1, 2, 64)),
-        (None, 8193, 2, CacheSizes(2 * 65 + 1, 2, 65)),
+        # What nobody knows is enough for usual ones, and for one of the longest
+        (None, 8193, 2, CacheSizes(65 + 1, 2, 65)),
+        (None, 8193, 4, CacheSizes(4 * 32 + 1, 4, 65)),
         (10**9, 8192, None, CacheSizes(16 * 64 + 1, 16, 64)),
         # As much as is free, in four digits: 99 of 100 are usable, 96 used
         (100 * BLOCK, 65536, 2, CacheSizes(97, 2, 96)),
@@ -48,8 +50,9 @@ def test_what_does_not_fit_is_refused_by_flag_and_bytes():
         CacheSizes.of(9 * BLOCK, ROW, 65536, 9)
     with pytest.raises(OmniError, match="--max-num-seqs .* at most 0"):
         CacheSizes.of(BLOCK, ROW, 65536, None)
-    with pytest.raises(OmniError, match="--max-num-seqs 33: expected 1 to 32"):
-        CacheSizes.of(None, ROW, 65536, 33)
+    for count in (0, 33):
+        with pytest.raises(OmniError, match=f"--max-num-seqs {count}: expected 1 to 32"):
+            CacheSizes.of(None, ROW, 65536, count)
 
 
 @pytest.mark.parametrize("mode", ["ep", "tp"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
+import mmap
 from typing import Any
 
 import numpy as np
@@ -86,6 +88,14 @@ def _(a):
     require(a.out.size, "out: empty, which is not supported")
 
 
+# Zeros of more bytes than these take no memory of the host before they are written, as the caches of an engine are
+LAZY_BYTES = 1 << 20
+MAP_FIXED = 0x10  # of sys/mman.h, which Python's mmap does not have
+LIBC = ctypes.CDLL(None)
+LIBC.mmap.restype = ctypes.c_void_p
+LIBC.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
+
+
 def constant(name: str, value: int, dtypes: tuple[np.dtype, ...]) -> None:
     @aclnn(f"aclnn{name}(selfRef: tensor)", doc=f"aclnn{name}")
     def compute(a: Any) -> None:
@@ -96,7 +106,30 @@ def constant(name: str, value: int, dtypes: tuple[np.dtype, ...]) -> None:
         require_dtype(a.selfRef, *dtypes)
 
 
-constant("InplaceZero", 0, (*COMMON, UNSIGNED[0]))
+@aclnn("aclnnInplaceZero(selfRef: tensor)", doc="aclnnInplaceZero")
+def zero(a):
+    if a.selfRef.is_contiguous and a.selfRef.array.nbytes >= LAZY_BYTES:
+        zero_pages(a.selfRef.array)
+    else:
+        a.selfRef.array[...] = 0
+
+
+@zero.limits
+def _(a):
+    require_dtype(a.selfRef, *COMMON, UNSIGNED[0])
+
+
+def zero_pages(array: np.ndarray) -> None:
+    """Fresh pages in the place of an array's, and 0 where it shares a page with others."""
+    start, end = array.ctypes.data, array.ctypes.data + array.nbytes
+    first, last = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE, end // mmap.PAGESIZE * mmap.PAGESIZE
+    protection, flags = mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_FIXED
+    if LIBC.mmap(first, last - first, protection, flags, -1, 0) != first:
+        raise MemoryError("the emulated card's memory could not be mapped anew")
+    ctypes.memset(start, 0, first - start)
+    ctypes.memset(last, 0, end - last)
+
+
 constant("InplaceOne", 1, (*NOT_COMPLEX, UNSIGNED[0]))
 
 
