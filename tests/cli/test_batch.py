@@ -113,7 +113,7 @@ def test_every_setting_reaches_the_engine_and_a_line_overrides_it(batch, fake_en
 
 
 def test_every_setting_has_a_flag():
-    fields = {*SamplingParams.__dataclass_fields__, *EngineConfig.__dataclass_fields__} - {"with_talker"}
+    fields = {*SamplingParams.__dataclass_fields__, *EngineConfig.__dataclass_fields__} - {"with_talker", "warm_up"}
     assert fields | {"manifest", "out", "speak", "time_out", "fps"} <= yaml_keys(FLAGS)
     assert not {"restart", "text", "audio_out", "stream"} & yaml_keys(FLAGS)
 

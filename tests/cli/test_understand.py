@@ -51,6 +51,7 @@ def test_every_flag_reaches_its_stage(cli, fake_engine, tiny_dir, tmp_path):
     assert fake_engine.loaded == {
         "model": str(tiny_dir), **engine_flags, "attn_implementation": "eager",
         "min_pixels": 11, "max_pixels": 12, "with_talker": True, "max_num_seqs": None,
+        "warm_up": False,
     }  # fmt: skip
     asked = {key: value for key, value in fake_engine.asked.items() if key != "progress"}
     assert asked == {
@@ -67,7 +68,7 @@ def test_every_flag_reaches_its_stage(cli, fake_engine, tiny_dir, tmp_path):
 
 
 def test_every_setting_has_a_flag():
-    fields = {*SamplingParams.__dataclass_fields__, *EngineConfig.__dataclass_fields__} - {"with_talker"}
+    fields = {*SamplingParams.__dataclass_fields__, *EngineConfig.__dataclass_fields__} - {"with_talker", "warm_up"}
     assert fields - {"max_num_seqs"} <= yaml_keys()  # of batch alone
 
 
