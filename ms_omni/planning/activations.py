@@ -34,8 +34,8 @@ class Alive:
 
 
 # On Ascend: counted in the code, with room for workspaces; assumed, but for decoder_rows, which is that of dry runs of
-# 2, 4 and 8 ranks (docs/benchmarks/plan-memory.md). On the CPU, where encoders and
-# Code2Wav work in numpy on parts for each core and memory is freed late: fitted to the tiny and the bench checkpoint.
+# 2, 4 and 8 ranks (docs/benchmarks/plan-memory.md). On the CPU, where encoders and Code2Wav work in numpy on parts for
+# each core and memory is freed late: fitted to the tiny and the bench checkpoint.
 ALIVE = {ASCEND: Alive(1, 1.45, 0, 2, 8, 1), CPU: Alive(3, 2.6, 0.8, 3, 12, 2)}
 
 

@@ -133,6 +133,12 @@ def test_the_host_says_how_many_cores_it_is_told_to_have():
     assert in_process("print(C.get_nprocs())", EMULATED_CORES="24").strip() == "24"
 
 
+def test_settings_are_those_that_the_process_began_with():
+    # getenv finds nothing, or crashes, while another thread calls setenv, as MindSpore's do
+    code = "C.unsetenv(b'EMULATED_CORES'); print(C.get_nprocs())"
+    assert in_process(code, EMULATED_CORES="24").strip() == "24"
+
+
 def test_an_unknown_operator_fails_by_name():
     prepared = acl.Prepared("aclnnGridSampler3DBackward")
     assert prepared.status == NOT_EMULATED

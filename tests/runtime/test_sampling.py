@@ -81,6 +81,26 @@ def test_equal_logits_are_drawn_alike(operators):
     np.testing.assert_array_equal(np.sort(np.bincount(made[:, 1], minlength=8)), [0] * 4 + [20] * 4)
 
 
+def test_outside_graphs_no_operator_of_mindspore_picks(operators):
+    """It would call the function of an operator that is gone, in a process with several engines."""
+    import mindspore as ms
+
+    from ms_omni.runtime.sampling import GREEDY, SamplingTensors
+
+    class Operator:
+        def __init__(self, operator):
+            self.function = operator.function
+
+        def __call__(self, inputs):
+            raise AssertionError("the operator was called")
+
+    settings = SamplingTensors.of([GREEDY], LOGITS.shape[1], operators)
+    sampler = operators.Sampler(1, LOGITS.shape[1], settings.num_kept, "test")
+    sampler.kernel = Operator(sampler.kernel)
+    uniform = ms.Tensor(np.zeros(1, np.float32))
+    assert sampler(ms.Tensor(LOGITS), uniform, *settings.tensors).asnumpy().tolist() == [4]
+
+
 def test_a_card_has_three_graphs_whatever_the_settings():
     from ms_omni.kernels.decoder_ops import decoder_ops
 

@@ -3,13 +3,31 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 
 #include "argument.h"
 
+extern char **environ;
+
 namespace emulated {
 namespace {
+
 thread_local std::string message_of_thread;
+
+// The environment that the process began with. getenv may find nothing while another thread calls setenv.
+const std::map<std::string, std::string> &environment() {
+  static const auto *all = [] {
+    auto *variables = new std::map<std::string, std::string>;
+    for (char **entry = environ; entry && *entry; entry++)
+      if (const char *equals = strchr(*entry, '=')) variables->emplace(std::string(*entry, equals - *entry), equals + 1);
+    return variables;
+  }();
+  return *all;
 }
+
+__attribute__((constructor)) void read_environment() { environment(); }
+
+}  // namespace
 
 int fail(int status, const std::string &message) {
   message_of_thread = message;
@@ -24,15 +42,20 @@ int repeat_failure(int status, const std::string &message) {
 
 const std::string &last_message() { return message_of_thread; }
 
+std::string setting(const char *name) {
+  const auto found = environment().find(name);
+  return found == environment().end() ? "" : found->second;
+}
+
 int setting(const char *name, int otherwise) {
-  const char *value = getenv(name);
-  return value && *value ? atoi(value) : otherwise;
+  const std::string value = setting(name);
+  return value.empty() ? otherwise : atoi(value.c_str());
 }
 
 const char *soc_name() {
   static const std::string name = [] {
-    const char *value = getenv("EMULATED_SOC");
-    std::string soc = value && *value ? value : "Ascend910B2";
+    const std::string value = setting("EMULATED_SOC");
+    const std::string soc = value.empty() ? "Ascend910B2" : value;
     return soc.compare(0, 6, "Ascend") == 0 ? soc : "Ascend" + soc;
   }();
   return name.c_str();

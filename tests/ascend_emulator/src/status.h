@@ -24,6 +24,8 @@ int repeat_failure(int status, const std::string &message);
 // The message of the last failure in this thread.
 const std::string &last_message();
 
+// An environment variable as it was when the process began; "", or `otherwise`, where it was not set.
+std::string setting(const char *name);
 int setting(const char *name, int otherwise);
 const char *soc_name();      // EMULATED_SOC, with the prefix Ascend
 int num_cards();             // EMULATED_CARDS

@@ -29,8 +29,8 @@ std::map<std::string, Count> &counts() {
 void print_summary() {
   std::lock_guard<std::mutex> lock(mutex);
   if (counts().empty()) return;  // a process that did not use the card, such as msrun's own
-  const char *rank = getenv("RANK_ID");
-  std::string text = std::string("[emulated Ascend] summary") + (rank ? std::string(" of rank ") + rank : "") + "\n";
+  const std::string rank = setting("RANK_ID");
+  std::string text = "[emulated Ascend] summary" + (rank.empty() ? "" : " of rank " + rank) + "\n";
   for (auto &entry : counts()) {
     char line[256];
     snprintf(line, sizeof line, "%12ld  %s", static_cast<long>(entry.second.times), entry.first.c_str());
@@ -43,10 +43,9 @@ void print_summary() {
 
 // Several ranks write a file each.
 FILE *open_file() {
-  const char *path = getenv("EMULATED_TRACE");
-  if (!path || !*path) return nullptr;
-  const char *rank = getenv("RANK_ID");
-  const std::string whole = std::string(path) + (rank ? std::string(".rank") + rank : "");
+  const std::string path = setting("EMULATED_TRACE"), rank = setting("RANK_ID");
+  if (path.empty()) return nullptr;
+  const std::string whole = path + (rank.empty() ? "" : ".rank" + rank);
   FILE *file = fopen(whole.c_str(), "a");
   if (!file) fprintf(stderr, "[emulated Ascend] EMULATED_TRACE: cannot write %s\n", whole.c_str());
   return file;
@@ -76,8 +75,8 @@ void count(const std::string &what, int64_t bytes) {
 }
 
 bool is_tracing() {
-  static const char *path = getenv("EMULATED_TRACE");
-  return path && *path;
+  static const bool is_asked_for = !setting("EMULATED_TRACE").empty();
+  return is_asked_for;
 }
 
 void trace(const std::string &fields) {
