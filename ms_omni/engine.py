@@ -121,7 +121,7 @@ class OmniEngine:
     def _load(self, progress: Progress | None) -> None:
         from ms_omni.fitting import check_weights
         from ms_omni.kernels import setup_device
-        from ms_omni.runtime.card import limit_pool
+        from ms_omni.runtime.card import limit_pool, start_card
         from ms_omni.runtime.room import free_device_bytes
 
         self.device = setup_device(self.settings.device)
@@ -129,6 +129,8 @@ class OmniEngine:
             limit_pool()  # before anything is allocated
         self.dtype = _choose_dtype(self.settings.dtype, self.device)
         self.world, self.parallel = join_job(self.settings, self.device, self.dtype, self.config)
+        if self.device == "Ascend":
+            start_card()
         check_weights(
             self.settings, self.config, self.parallel, self.world.group_size, self.device, self.dtype,
             free_device_bytes(self.device),

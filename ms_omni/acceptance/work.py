@@ -17,7 +17,7 @@ from ms_omni.acceptance.messages import message_of
 from ms_omni.acceptance.steps import STEPS
 from ms_omni.kernels.device import num_ascend_cards, setup_device
 from ms_omni.parallel.world import World, is_scheduler, is_under_msrun, start_world
-from ms_omni.runtime.card import card_name
+from ms_omni.runtime.card import card_name, start_card
 
 EXIT_NO_CARD = 2
 
@@ -49,6 +49,7 @@ def work(
     done = frozenset((check.step, check.name) for check in checks_of(read_journal(journal.path)))
     bench = Bench(journal, device, quick, done=done, restarts=restarts)
     bench = replace(bench, world=_meet(bench))
+    start_card()
     run_steps(bench, names, after_step)
     journal.note(END)
     return bench.world

@@ -17,5 +17,7 @@ if os.environ.get("EMULATED") != "1":
 def ascend():
     """MindSpore on the emulated card. It launches asynchronously, as it does unless somebody asks for blocking."""
     from ms_omni.kernels import setup_device
+    from ms_omni.runtime.card import start_card
 
     assert setup_device("Ascend") == "Ascend"
+    start_card()

@@ -107,7 +107,9 @@ def test_more_memory_than_the_card_has_is_refused():
     code = """
 import mindspore as ms
 from mindspore import mint
+from ms_omni.runtime.card import start_card
 ms.set_device("Ascend")
+start_card()  # not in the thread that launches and in this one at once
 kept = []
 error = None
 while len(kept) < 10 and error is None:
