@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import time
 import weakref
 from collections.abc import Generator
@@ -11,25 +10,25 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from ms_omni.bounds import CHUNK_FRAMES
 from ms_omni.checkpoint import built_in
 from ms_omni.config import EngineConfig, SamplingParams
-from ms_omni.errors import OmniError, UnknownDecoderError
+from ms_omni.errors import OmniError
+from ms_omni.loading import load
 from ms_omni.outputs import OmniOutput, StreamChunk
 from ms_omni.scheduling.follower import Follower
-from ms_omni.scheduling.request import Progress, Request, RequestHandle, Speech
-from ms_omni.sharing import join_job, make_loop
+from ms_omni.scheduling.request import Progress, Request, RequestHandle
+from ms_omni.sharing import make_loop
+from ms_omni.speakers import (
+    FIRST_CHUNK_FRAMES,
+    STREAM_CHUNK_FRAMES,
+    check_chunks,
+    speaker_names,
+    speech_of,
+)
 
 if TYPE_CHECKING:
     from ms_omni.preparing import Conversation
-
-logger = logging.getLogger(__name__)
-
-DEFAULT_SPEAKER = "ethan"
-# Of a stream: 4 frames are 0.3 s of speech, enough to begin with; 25 are 2 s, made in less time than they last.
-FIRST_CHUNK_FRAMES = 4
-CHUNK_FRAMES = 25
-# When nobody listens before the end: fewer, larger pieces cost less, 300 frames still bound the memory.
-WHOLE_CHUNK_FRAMES = 300
 
 
 class OmniEngine:
@@ -39,13 +38,18 @@ class OmniEngine:
     def __init__(self, config: EngineConfig, progress: Progress | None = None):
         from ms_omni.checkpoint.config import read_config, read_generation_config
         from ms_omni.checkpoint.resolve import resolve_checkpoint
+        from ms_omni.preparing import Preparer
 
         self.settings = config
         self.directory: Path = resolve_checkpoint(config.model)
         self.config = read_config(self.directory)
         self.generation_config = read_generation_config(self.directory)
         start = time.perf_counter()
-        self._load(progress)
+        loaded = load(config, self.directory, self.config, self.generation_config, progress)
+        self.device, self.dtype, self.parallel = loaded.device, loaded.dtype, loaded.parallel
+        self.attn_implementation, self.world = loaded.attn_implementation, loaded.world
+        self.processor, self.executor, self.model = loaded.processor, loaded.executor, loaded.executor.model
+        self._preparer = Preparer(self.processor, self.config, config.media_reader)
         self.load_s = time.perf_counter() - start
         self._loop = make_loop(self.executor, self.processor.decode, self.world)
         self._finalizer = weakref.finalize(self, self._loop.close)
@@ -118,64 +122,6 @@ class OmniEngine:
         if isinstance(self._loop, Follower):
             self._loop.follow()
 
-    def _load(self, progress: Progress | None) -> None:
-        from ms_omni.fitting import check_weights
-        from ms_omni.kernels import setup_device
-        from ms_omni.runtime.card import limit_pool, start_card
-        from ms_omni.runtime.room import free_device_bytes
-
-        self.device = setup_device(self.settings.device)
-        if self.device == "Ascend":
-            limit_pool()  # before anything is allocated
-        self.dtype = _choose_dtype(self.settings.dtype, self.device)
-        self.world, self.parallel = join_job(self.settings, self.device, self.dtype, self.config)
-        if self.device == "Ascend":
-            start_card()
-        check_weights(
-            self.settings, self.config, self.parallel, self.world.group_size, self.device, self.dtype,
-            free_device_bytes(self.device),
-        )  # fmt: skip
-        self.attn_implementation = _choose_attention(self.settings.attn_implementation, self.device)
-        import mindspore as ms
-
-        from ms_omni.inputs.processor import InputProcessor
-        from ms_omni.preparing import Preparer
-
-        self.processor = InputProcessor.from_pretrained(
-            self.directory, min_pixels=self.settings.min_pixels, max_pixels=self.settings.max_pixels
-        )
-        self._preparer = Preparer(self.processor, self.config, self.settings.media_reader)
-        self.executor = self._make_executor(getattr(ms, self.dtype), progress)
-        self.model = self.executor.model
-
-    def _make_executor(self, dtype: Any, progress: Progress | None) -> Any:
-        options: dict[str, Any] = {
-            "dtype": dtype,
-            "attn_implementation": self.attn_implementation,
-            "with_talker": self.settings.with_talker,
-            "parallel": self.parallel,
-            "world": self.world,
-            "progress": progress,
-        }
-        if self.settings.engine != "mindone":
-            from ms_omni.runtime.fused_executor import FusedExecutor
-
-            cache, max_num_seqs = self.settings.compile_cache, self.settings.max_num_seqs
-            try:
-                executor = FusedExecutor(
-                    self.directory, self.device, compile_cache=cache, max_num_seqs=max_num_seqs, **options
-                )
-                if self.settings.warm_up:
-                    executor.warm_up(SamplingParams().resolved(self.generation_config), progress)
-                return executor
-            except UnknownDecoderError as error:
-                if self.settings.engine == "fused":
-                    raise
-                logger.warning("%s: using --engine mindone, which is slower", error)
-        from ms_omni.runtime.mindone_executor import MindoneExecutor
-
-        return MindoneExecutor(self.directory, self.device, **options)
-
     @property
     def has_talker(self) -> bool:
         """Whether speech can be made."""
@@ -184,7 +130,7 @@ class OmniEngine:
     @property
     def speakers(self) -> list[str]:
         """Names for `speaker`, as the checkpoint writes them."""
-        return list(self.config.talker_config.speaker_id) if self.has_talker else []
+        return speaker_names(self.config.talker_config) if self.has_talker else []
 
     @property
     def max_num_seqs(self) -> int:
@@ -213,7 +159,7 @@ class OmniEngine:
         sampling: SamplingParams | None = None,
         progress: Progress | None = None,
         first_chunk_frames: int = FIRST_CHUNK_FRAMES,
-        chunk_frames: int = CHUNK_FRAMES,
+        chunk_frames: int = STREAM_CHUNK_FRAMES,
     ) -> RequestHandle:
         """Asks for an answer to one conversation, and returns at once: what is computed, and for whom, is the engine's
         affair. The handle is read from any thread.
@@ -227,8 +173,12 @@ class OmniEngine:
         first_chunk_frames, chunk_frames: of how many codec frames the pieces of the wave are made.
         Raises OmniError for settings that cannot be used and for an engine that was closed; the handle raises it for
         what is wrong with the conversation and its media."""
-        _check_chunks(first_chunk_frames, chunk_frames)
+        check_chunks(first_chunk_frames, chunk_frames)
         speak = self.has_talker if return_audio is None else return_audio
+        if speak and not self.has_talker:
+            reason = "has no Talker" if self.settings.with_talker else "was loaded without its Talker"
+            raise OmniError(f"speech was asked for, but {self.settings.model} {reason}")
+        speech = speech_of(self.config.talker_config, speaker, first_chunk_frames, chunk_frames) if speak else None
         sampling = (sampling or SamplingParams()).resolved(self.generation_config)
         handle = self._loop.submit(
             Request(
@@ -243,7 +193,7 @@ class OmniEngine:
                 sampling=sampling,
                 stop_ids=tuple(self.eos_token_ids),
                 use_audio_in_video=use_audio_in_video,
-                speech=self._speech(speaker, first_chunk_frames, chunk_frames) if speak else None,
+                speech=speech,
                 progress=progress,
                 stats={"load_s": self.load_s},
             )
@@ -291,8 +241,8 @@ class OmniEngine:
         fps: float | None = None,
         sampling: SamplingParams | None = None,
         progress: Progress | None = None,
-        first_chunk_frames: int = WHOLE_CHUNK_FRAMES,
-        chunk_frames: int = WHOLE_CHUNK_FRAMES,
+        first_chunk_frames: int = CHUNK_FRAMES,
+        chunk_frames: int = CHUNK_FRAMES,
     ) -> OmniOutput | list[OmniOutput]:
         """Answers a conversation, or a list of them together, with the results in their order.
 
@@ -334,7 +284,7 @@ class OmniEngine:
         sampling: SamplingParams | None = None,
         progress: Progress | None = None,
         first_chunk_frames: int = FIRST_CHUNK_FRAMES,
-        chunk_frames: int = CHUNK_FRAMES,
+        chunk_frames: int = STREAM_CHUNK_FRAMES,
     ) -> Generator[StreamChunk, None, None]:
         """As `submit`, read in pieces as they come: TextDelta and AudioChunk, then a StreamEnd. Closing the iterator
         ends the work at its next step."""
@@ -352,16 +302,6 @@ class OmniEngine:
             )
         )
 
-    def _speech(self, speaker: str | None, first_chunk_frames: int, chunk_frames: int) -> Speech:
-        talker = self.config.talker_config
-        return Speech(
-            speaker_id=self._speaker_id(speaker),
-            stop_id=talker.codec_eos_token_id,
-            num_code_groups=talker.num_code_groups,
-            first_chunk_frames=first_chunk_frames,
-            chunk_frames=chunk_frames,
-        )
-
     @property
     def eos_token_ids(self) -> list[int]:
         """What ends an answer: generation_config.json, else the tokenizer's <|im_end|>."""
@@ -369,39 +309,3 @@ class OmniEngine:
         if configured is None:
             configured = self.processor.tokenizer.convert_tokens_to_ids("<|im_end|>")
         return list(configured) if isinstance(configured, (list, tuple)) else [int(configured)]
-
-    def _speaker_id(self, speaker: str | None) -> int:
-        if not self.has_talker:
-            reason = "has no Talker" if self.settings.with_talker else "was loaded without its Talker"
-            raise OmniError(f"speech was asked for, but {self.settings.model} {reason}")
-        ids = {name.lower(): value for name, value in self.config.talker_config.speaker_id.items()}
-        name = (speaker or (DEFAULT_SPEAKER if DEFAULT_SPEAKER in ids else next(iter(ids)))).lower()
-        if name not in ids:
-            raise OmniError(f"--speaker {speaker}: expected one of {', '.join(self.speakers)}")
-        return int(ids[name])
-
-
-def _choose_dtype(asked: str, device: str) -> str:
-    if asked == "auto":
-        return "float32" if device == "CPU" else "bfloat16"
-    if device == "CPU" and asked != "float32":
-        raise OmniError(
-            f"--dtype {asked}: MindSpore's CPU backend computes in float32 only; allowed here: float32, auto"
-        )
-    return asked
-
-
-def _choose_attention(asked: str, device: str) -> str:
-    if asked == "auto":
-        return "eager" if device == "CPU" else "flash_attention_2"
-    if device == "CPU" and asked == "flash_attention_2":
-        raise OmniError(f"--attn-implementation {asked}: needs an Ascend card; allowed here: eager, auto")
-    return asked
-
-
-def _check_chunks(first_chunk_frames: int, chunk_frames: int) -> None:
-    """A convolution of CANN takes at most 1,000,000 values along an axis: with 1920 a frame, and 72 frames of context,
-    some 450 frames are too many. Raises OmniError."""
-    for name, frames in (("first_chunk_frames", first_chunk_frames), ("chunk_frames", chunk_frames)):
-        if not 1 <= frames <= WHOLE_CHUNK_FRAMES:
-            raise OmniError(f"{name} {frames}: expected 1 to {WHOLE_CHUNK_FRAMES}")

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from ms_omni.config import EngineConfig
-from ms_omni.engine import CHUNK_FRAMES, FIRST_CHUNK_FRAMES, OmniEngine
+from ms_omni.engine import OmniEngine
 from ms_omni.outputs import OmniOutput
 from ms_omni.profiling.clock import WALL, StageClock
 from ms_omni.profiling.counters import Counters, resolved
@@ -23,6 +23,7 @@ from ms_omni.profiling.probe import predictor_share
 from ms_omni.profiling.roofline import device_bandwidth, thinker_reads
 from ms_omni.profiling.task import Task
 from ms_omni.scheduling.request import Progress
+from ms_omni.speakers import FIRST_CHUNK_FRAMES, STREAM_CHUNK_FRAMES
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ class EngineSide:
                 question.conversation,
                 **question.options,
                 first_chunk_frames=FIRST_CHUNK_FRAMES,
-                chunk_frames=CHUNK_FRAMES,
+                chunk_frames=STREAM_CHUNK_FRAMES,
             )
             for question in task.questions
         ]

@@ -34,6 +34,7 @@ from ms_omni.bounds import BLOCK_SIZE, PREFILL_CHUNK
 from ms_omni.inputs.cast import cast_inputs
 from ms_omni.kernels import decoder_ops_ascend
 from ms_omni.models.talker_prompt import TrailingText, build_talker_prompt
+from ms_omni.speakers import speech_of
 from ms_omni.parallel.vocabulary import logits
 from ms_omni.runtime.fused_talker import TalkerGraph
 from ms_omni.runtime.graph_cache import compiled
@@ -228,7 +229,12 @@ class Answering:
     def speak(self, embeds: Tensor, accepted: Tensor, read: list[Tensor]) -> None:
         engine, talker = self.engine, self.talker
         prompt = build_talker_prompt(
-            engine.model, self.arrays["input_ids"][0], embeds, accepted, read[0], engine._speaker_id(self.case.speaker)
+            engine.model,
+            self.arrays["input_ids"][0],
+            embeds,
+            accepted,
+            read[0],
+            speech_of(engine.config.talker_config, self.case.speaker, 1, 1).speaker_id,
         )
         text = TrailingText(prompt)
         for x in read[1:]:

@@ -54,7 +54,7 @@ def test_more_processes_are_no_more_memory_on_a_cpu(instruct):
 
 def test_an_engine_asks_before_it_loads(tiny_dir, cpu, monkeypatch):
     monkeypatch.setattr("ms_omni.runtime.room.free_device_bytes", lambda device: 1000)
-    monkeypatch.setattr("ms_omni.engine.OmniEngine._make_executor", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr("ms_omni.loading.make_executor", lambda *_: pytest.fail("loaded"))
     with pytest.raises(OmniError, match=f"--model {tiny_dir}: its weights need"):
         OmniEngine.from_pretrained(tiny_dir, device="CPU")
     assert read_config(tiny_dir).enable_audio_output

@@ -1,0 +1,126 @@
+"""A checkpoint onto its device, in this process of its job."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ms_omni.config import EngineConfig, SamplingParams
+from ms_omni.errors import OmniError, UnknownDecoderError
+from ms_omni.scheduling.request import Progress
+from ms_omni.sharing import join_job
+
+if TYPE_CHECKING:
+    from ms_omni.inputs.processor import InputProcessor
+    from ms_omni.parallel.world import World
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What computes: the executor, in the process of `world`, and what `auto` has become in its settings.
+
+    device: CPU or Ascend. dtype: float32, float16 or bfloat16. attn_implementation: eager or flash_attention_2.
+    parallel: none, zero3, ep or tp."""
+
+    device: str
+    dtype: str
+    attn_implementation: str
+    parallel: str
+    world: World
+    processor: InputProcessor
+    executor: Any
+
+
+def load(
+    settings: EngineConfig,
+    directory: Path,
+    config: Any,
+    generation_config: dict[str, Any],
+    progress: Progress | None,
+) -> Loaded:
+    """directory: of the checkpoint. config: its Qwen3OmniMoeConfig. generation_config: its generation_config.json.
+    Raises OmniError for settings that cannot be used here, and for weights that do not fit."""
+    from ms_omni.fitting import check_weights
+    from ms_omni.kernels import setup_device
+    from ms_omni.runtime.card import limit_pool, start_card
+    from ms_omni.runtime.room import free_device_bytes
+
+    device = setup_device(settings.device)
+    if device == "Ascend":
+        limit_pool()  # before anything is allocated
+    dtype = _choose_dtype(settings.dtype, device)
+    world, parallel = join_job(settings, device, dtype, config)
+    if device == "Ascend":
+        start_card()
+    check_weights(settings, config, parallel, world.group_size, device, dtype, free_device_bytes(device))
+    attention = _choose_attention(settings.attn_implementation, device)
+    from ms_omni.inputs.processor import InputProcessor
+
+    processor = InputProcessor.from_pretrained(
+        directory, min_pixels=settings.min_pixels, max_pixels=settings.max_pixels
+    )
+    sampling = SamplingParams().resolved(generation_config)
+    executor = make_executor(settings, directory, device, dtype, attention, parallel, world, sampling, progress)
+    return Loaded(device, dtype, attention, parallel, world, processor, executor)
+
+
+def make_executor(
+    settings: EngineConfig,
+    directory: Path,
+    device: str,
+    dtype: str,
+    attn_implementation: str,
+    parallel: str,
+    world: World,
+    sampling: SamplingParams,
+    progress: Progress | None,
+) -> Any:
+    """The compiled one, or mindone's where that is asked for or has to do. sampling: what a warm-up compiles for."""
+    import mindspore as ms
+
+    options: dict[str, Any] = {
+        "dtype": getattr(ms, dtype),
+        "attn_implementation": attn_implementation,
+        "with_talker": settings.with_talker,
+        "parallel": parallel,
+        "world": world,
+        "progress": progress,
+    }
+    if settings.engine != "mindone":
+        from ms_omni.runtime.fused_executor import FusedExecutor
+
+        cache, max_num_seqs = settings.compile_cache, settings.max_num_seqs
+        try:
+            executor = FusedExecutor(directory, device, compile_cache=cache, max_num_seqs=max_num_seqs, **options)
+            if settings.warm_up:
+                executor.warm_up(sampling, progress)
+            return executor
+        except UnknownDecoderError as error:
+            if settings.engine == "fused":
+                raise
+            logger.warning("%s: using --engine mindone, which is slower", error)
+    from ms_omni.runtime.mindone_executor import MindoneExecutor
+
+    return MindoneExecutor(directory, device, **options)
+
+
+def _choose_dtype(asked: str, device: str) -> str:
+    if asked == "auto":
+        return "float32" if device == "CPU" else "bfloat16"
+    if device == "CPU" and asked != "float32":
+        raise OmniError(
+            f"--dtype {asked}: MindSpore's CPU backend computes in float32 only; allowed here: float32, auto"
+        )
+    return asked
+
+
+def _choose_attention(asked: str, device: str) -> str:
+    if asked == "auto":
+        return "eager" if device == "CPU" else "flash_attention_2"
+    if device == "CPU" and asked == "flash_attention_2":
+        raise OmniError(f"--attn-implementation {asked}: needs an Ascend card; allowed here: eager, auto")
+    return asked
