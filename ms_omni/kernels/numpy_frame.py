@@ -14,8 +14,8 @@ from ms_omni.kernels.numpy_cache import attend_one
 from ms_omni.kernels.numpy_math import product, rms_norm, rotary_of
 from ms_omni.kernels.numpy_sampling import pick_rows
 
-# What is added, and the residual, (rows, hidden) each, before a layer -> after it
-Layer = Callable[[np.ndarray, np.ndarray, "FrameRows"], tuple[np.ndarray, ...]]
+# What is added, and the residual, (rows, hidden) each, before layers, and FrameRows -> the two after them
+Layer = Callable[..., tuple[np.ndarray, ...]]
 
 
 @dataclass(slots=True)
