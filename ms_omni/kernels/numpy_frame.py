@@ -87,11 +87,11 @@ class ResidualCodes:
             return codes, sums
         x, uniform = first[live], uniform[:, live]
         total = words[live] + x
-        angles = np.arange(steps + 1, dtype=np.float32)[:, None] * self.inv_freq
-        self._through(hidden[live], FrameRows(rotary_of(angles[:1]), 0, rows, steps + 1), layers)
+        cos, sin = rotary_of(np.arange(steps + 1, dtype=np.float32)[:, None] * self.inv_freq)
+        places = [FrameRows((cos[i : i + 1], sin[i : i + 1]), i, rows, steps + 1) for i in range(steps + 1)]
+        self._through(hidden[live], places[0], layers)
         for step in range(1, steps + 1):
-            places = FrameRows(rotary_of(angles[step : step + 1]), step, rows, steps + 1)
-            added, residual = self._through(x, places, layers)
+            added, residual = self._through(x, places[step], layers)
             normed = rms_norm(residual + added, self.final_norm, self.eps)
             picked = self.pick(product(normed, heads[step - 1]), uniform[step], *settings)
             codes[step - 1, live] = picked
