@@ -10,6 +10,7 @@ from mindspore import Tensor, nn
 from mindspore.common.api import _run_in_jit
 
 from ms_omni.kernels.host_kernel import host_kernel
+from ms_omni.kernels.numpy_sampling import pick_rows
 
 
 def num_kept(largest_top_k: int, vocabulary: int) -> int:
@@ -39,28 +40,4 @@ class Sampler(nn.Cell):
 
 class _Sample:
     def __call__(self, *arrays: np.ndarray) -> tuple[np.ndarray]:
-        return (np.array([pick(*row) for row in zip(*arrays, strict=True)], np.int32),)
-
-
-def pick(logits: np.ndarray, uniform: float, temperature: float, top_k: int, top_p: float) -> int:
-    """logits: (vocab,). As transformers' warpers in their order: temperature, the top_k likeliest, then the fewest of
-    those whose probabilities reach top_p; one is drawn by inverting the cumulative distribution, the likeliest first,
-    at `uniform`."""
-    if top_k == 1:
-        return int(logits.argmax())
-    scores = logits / np.float32(temperature)
-    size = scores.size
-    if top_k < size:
-        ids = np.argpartition(scores, size - top_k)[size - top_k :]
-        ids = ids[np.lexsort((ids, -scores[ids]))]
-        falling = scores[ids]
-    else:
-        falling = np.sort(scores)[::-1]
-    chances = np.exp((falling - falling[0]).astype(np.float64))
-    reached = np.cumsum(chances)
-    kept = 1 + int(np.searchsorted(reached[:-1], top_p * reached[-1]))
-    place = min(int(np.searchsorted(reached[:kept], uniform * reached[kept - 1], side="right")), kept - 1)
-    if top_k < size:
-        return int(ids[place])
-    alike = np.flatnonzero(scores == falling[place])  # sorting values is faster than sorting places
-    return int(alike[place - int(np.searchsorted(-falling, -falling[place]))])
+        return (pick_rows(*arrays),)

@@ -103,9 +103,9 @@ def causal_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
     values where they lie. Source: grouped-query attention, arXiv:2305.13245."""
     tokens, heads, dim = q.shape
     num_keys, kv_heads = k.shape[:2]
+    if tokens == 1:
+        return attend_one(q, k[None], v[None])
     keys, values = k.transpose(1, 2, 0)[:, None], v.swapaxes(0, 1)[:, None]
-    if tokens == 1:  # a product of a matrix with a vector for each head, which is faster than one of a group's heads
-        return _attend(q.reshape(kv_heads, -1, 1, dim), keys, values, 1).reshape(1, -1)
     out = np.empty((tokens, kv_heads, heads // kv_heads, dim), np.float32)
     queries, made = (x.reshape(out.shape).transpose(1, 2, 0, 3) for x in (q, out))
     step = max(FEWEST_QUERIES, SCORES_AT_ONCE // (heads * num_keys))
@@ -117,9 +117,18 @@ def causal_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
     return out.reshape(tokens, heads * dim)
 
 
+def attend_one(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """One token each of sequences that are equally long. q: (rows, heads, dim), scaled; k, v: (rows, N, kv_heads, dim).
+    (rows, heads * dim). A product of a matrix with a vector for each head, which is faster than one of a group's
+    heads."""
+    rows, _, dim = q.shape
+    keys, values = k.transpose(0, 2, 3, 1)[:, :, None], v.swapaxes(1, 2)[:, :, None]
+    return _attend(q.reshape(rows, k.shape[2], -1, 1, dim), keys, values, 1).reshape(rows, -1)
+
+
 def _attend(queries: np.ndarray, keys: np.ndarray, values: np.ndarray, tokens: int) -> np.ndarray:
-    """queries: (kv_heads, group, tokens, dim), of the last `tokens` positions; keys: (kv_heads, 1, dim, n); values:
-    (kv_heads, 1, n, dim). queries' shape."""
+    """queries: (..., kv_heads, group, tokens, dim), of the last `tokens` positions; keys: (..., kv_heads, 1, dim, n);
+    values: (..., kv_heads, 1, n, dim). queries' shape."""
     scores = np.matmul(queries, keys)
     if tokens > 1:
         scores[..., -tokens:] += np.triu(np.full((tokens, tokens), HIDDEN_SCORE), 1)

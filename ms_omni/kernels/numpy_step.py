@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from ms_omni.kernels.numpy_blocks import Block
 from ms_omni.kernels.numpy_cache import Rows
-from ms_omni.kernels.numpy_math import rms_norm
+from ms_omni.kernels.numpy_math import product, rms_norm
 
 
 class StepBlocks:
@@ -21,11 +22,12 @@ class StepBlocks:
         eps: float,
         block_size: int,
         final_norm: np.ndarray | None = None,
+        head: np.ndarray | None = None,
     ):
         """inv_freq: float32 (head_dim / 2,). block_size: tokens of a block of the cache. final_norm: weight of the norm
-        behind the last layer, (hidden,), if that is among these."""
+        behind the last layer, (hidden,), if that is among these. head: of the vocabulary behind it, (hidden, words)."""
         self.blocks, self.inv_freq, self.eps, self.block_size = blocks, inv_freq, eps, block_size
-        self.final_norm = final_norm
+        self.final_norm, self.head = final_norm, head
 
     def __call__(
         self,
@@ -38,18 +40,28 @@ class StepBlocks:
         """added, residual: (rows, hidden), whose sum enters the first block. rope_positions: float32 (rows,), the
         tokens'; lengths: int32 (rows,), of their sequences with them. block_tables: int32 (rows, max_blocks). Returns
         the same of what leaves the last block; behind the last layer the normed hidden states instead of what was
-        added."""
+        added, and with a head the logits, (rows, words), instead of the residual."""
         angles = rope_positions[:, None] * self.inv_freq
         return with_live_rows(self._work, added, residual, angles, lengths, block_tables, self.block_size)
 
     def _work(self, added: np.ndarray, residual: np.ndarray, rows: Rows) -> tuple[np.ndarray, ...]:
-        for block in self.blocks:
-            residual = residual + added
-            added = block.work(rms_norm(residual, block.norm, self.eps), rows)
-        if self.final_norm is not None:
-            residual = residual + added
-            added = rms_norm(residual, self.final_norm, self.eps)
-        return added, residual
+        added, residual = through(self.blocks, self.eps, added, residual, rows)
+        if self.final_norm is None:
+            return added, residual
+        residual = residual + added
+        normed = rms_norm(residual, self.final_norm, self.eps)
+        return normed, residual if self.head is None else product(normed, self.head)
+
+
+def through(
+    blocks: Sequence[Block], eps: float, added: np.ndarray, residual: np.ndarray, rows: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """added, residual: (rows, hidden), whose sum enters the first block, and the same of what leaves the last one.
+    rows: as a block takes them."""
+    for block in blocks:
+        residual = residual + added
+        added = block.work(rms_norm(residual, block.norm, eps), rows)
+    return added, residual
 
 
 def with_live_rows(

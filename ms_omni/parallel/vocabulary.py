@@ -17,7 +17,7 @@ def lookup(weight: Any, ids: Tensor, world: World | None, num_rows: int) -> Tens
 
     weight: (rows, hidden), this rank's rows of the `num_rows` that the table has, as the shard table parts them, zeros
     behind; or the whole table. One all_reduce where it is split. Traceable in graphs."""
-    if not _is_split(world, weight, num_rows):
+    if not is_split(world, weight.shape[0], num_rows):
         return ops.gather(weight, ids, 0)
     local = ids - world.group_rank * weight.shape[0]
     is_mine = ops.logical_and(local >= 0, local < weight.shape[0])
@@ -28,13 +28,26 @@ def lookup(weight: Any, ids: Tensor, world: World | None, num_rows: int) -> Tens
 def logits(x: Tensor, weight: Any, world: World | None, num_rows: int) -> Tensor:
     """x @ weight.T over all rows of a head: x (n, hidden) to (n, num_rows), on every rank. weight: as in `lookup`. One
     all_gather of logits, no weight, where it is split. Traceable in graphs."""
-    if not _is_split(world, weight, num_rows):
-        return _matmul_t(x, weight)
+    return joined(_matmul_t(x, weight), world, num_rows)
+
+
+def joined(scores: Tensor, world: World | None, num_rows: int) -> Tensor:
+    """scores: (n, rows), of this rank's rows of a head, or of all. (n, num_rows), on every rank. Traceable in
+    graphs."""
+    if not is_split(world, scores.shape[1], num_rows):
+        return scores
     # all_gather joins along the first axis
-    gathered = all_gather(ops.transpose(_matmul_t(x, weight), (1, 0)), world)
+    gathered = all_gather(ops.transpose(scores, (1, 0)), world)
     return ops.transpose(gathered[:num_rows], (1, 0))
 
 
-def _is_split(world: World | None, weight: Any, num_rows: int) -> TypeGuard[World]:
-    """By its length: the shard table leaves some tables of a split model whole."""
-    return world is not None and world.group_size > 1 and weight.shape[0] < num_rows
+def whole(weight: Any, world: World | None, num_rows: int) -> Tensor:
+    """All rows of a table or a head, (num_rows, hidden): one all_gather where it is split. Traceable in graphs."""
+    if not is_split(world, weight.shape[0], num_rows):
+        return weight
+    return all_gather(weight, world)[:num_rows]
+
+
+def is_split(world: World | None, length: int, num_rows: int) -> TypeGuard[World]:
+    """length: of this rank's part. By it, since the shard table leaves some tables of a split model whole."""
+    return world is not None and world.group_size > 1 and length < num_rows

@@ -26,11 +26,13 @@ from ms_omni.runtime.decode_rows import (
     last_tokens,
 )
 from ms_omni.runtime.decoder import StackedDecoder
-from ms_omni.runtime.frame_step import FrameStep, frame_cache
+from ms_omni.runtime.frame_step import FrameStep
 from ms_omni.runtime.fused_thinker import media_positions
 from ms_omni.runtime.graph_cache import GraphCache, compiled
+from ms_omni.runtime.head import Head
 from ms_omni.runtime.kept import Kept, Prompt
 from ms_omni.runtime.kv_cache import PagedKVCache
+from ms_omni.runtime.numpy_frames import FrameKernel, NumpyFrames
 from ms_omni.runtime.sampling import penalize_repeated
 from ms_omni.runtime.talker_sampling import GREEDY_TALKER, TalkerSampling, TalkerTensors
 from ms_omni.runtime.text_projection import TextProjection
@@ -49,26 +51,31 @@ class TalkerGraph(nn.Cell):
         self.ops, self.world = parts.decoder.ops, parts.world
         name = f"talker {rows} of {num_kept}"
         self.rows, self.num_kept = rows, num_kept
-        self.talker = TokenStep(parts.decoder, parts.cache, name, rows, parts.max_blocks)
-        self.predictor = FrameStep(parts.predictor, rows, parts.config.num_code_groups, name, parts.frame_cache)
-        self.text = TextProjection(parts.model, self.world)
-        self.embed, self.head = parts.shell.model.codec_embedding.weight, parts.shell.codec_head.weight
-        # Tuples, not lists: MindSpore's compile cache gives a graph only the Parameters that its cell has registered
-        self.code_embeds, self.code_heads = ParameterTuple(parts.code_embeds), ParameterTuple(parts.code_heads)
+        self.talker = TokenStep(parts.decoder, parts.cache, name, rows, parts.max_blocks, head=parts.head)
         config = parts.config
+        self.text = TextProjection(parts.model, self.world)
+        self.embed = parts.shell.model.codec_embedding.weight
         self.num_first = config.text_config.vocab_size
         self.num_codes = config.code_predictor_config.vocab_size
         self.vocabulary = Tensor(np.arange(self.num_first, dtype=np.int32)[None])
         self.num_residuals = len(parts.code_heads)
         self.sampler = self.ops.Sampler(rows, self.num_first, num_kept[0], name)
-        self.code_sampler = self.ops.Sampler(rows, self.num_codes, num_kept[1], f"{name} residual")
-        cells = (self.talker, self.predictor, self.sampler, self.code_sampler)
-        numbers = tuple(number for cell in cells for number in cell.kernel_numbers)
+        self.frames: Any = None
+        numbers = self.talker.kernel_numbers + self.sampler.kernel_numbers
+        if parts.frames is not None:
+            self.frames = FrameKernel(parts.frames, rows, parts.max_blocks, name)
+            numbers += self.frames.kernel_numbers
+        else:
+            self.predictor = FrameStep(parts.predictor, rows, config.num_code_groups)
+            # Tuples, not lists: MindSpore's compile cache gives a graph only the Parameters that its cell registers
+            self.code_embeds, self.code_heads = ParameterTuple(parts.code_embeds), ParameterTuple(parts.code_heads)
+            self.code_sampler = self.ops.Sampler(rows, self.num_codes, num_kept[1], f"{name} residual")
+            numbers += self.code_sampler.kernel_numbers
         self.run = compiled(self.step, self.ops.JIT_OPTIONS, parts.graphs, f"{name} {self.talker.graph_name} {numbers}")
 
     def choose(
         self,
-        hidden: Tensor,
+        scores: Tensor,
         seen: Tensor,
         uniform: Tensor,
         penalty: Tensor,
@@ -77,9 +84,8 @@ class TalkerGraph(nn.Cell):
         top_k: Tensor,
         top_p: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """hidden: (rows, hidden), normed. uniform: float32 (rows,). The others: of TalkerTensors. The first codes of a
-        frame, int32 (rows,), and what has been seen since."""
-        scores = logits(hidden, self.head, self.world, self.num_first).astype(ms.float32)
+        """scores: float32 (rows, vocab), logits. uniform: float32 (rows,). The others: of TalkerTensors. The first
+        codes of a frame, int32 (rows,), and what has been seen since."""
         scores = penalize_repeated(scores, seen, penalty) + suppressed
         token = self.sampler(scores, uniform, temperature, top_k, top_p)
         return token, ops.maximum(seen, (self.vocabulary == token.reshape(-1, 1)).astype(ms.float32))
@@ -112,9 +118,9 @@ class TalkerGraph(nn.Cell):
         total, codes = self.predict(hidden, token, text, tables, uniform, code_temperature, code_top_k, code_top_p)
         # The sum of the codes that all ranks are about to agree on, not of this one's, which may differ by a rounding
         total = broadcast(total, self.world)
-        hidden, _ = self.talker.decode(total, rope_positions, batch_valid_length, tables)
-        token, seen = self.choose(hidden, seen, uniform[0], penalty, suppressed, temperature, top_k, top_p)
-        return broadcast(ops.concat(codes + (token,), 0), self.world), hidden, seen
+        hidden, scores = self.talker.decode_scores(total, rope_positions, batch_valid_length, tables)
+        token, seen = self.choose(scores, seen, uniform[0], penalty, suppressed, temperature, top_k, top_p)
+        return broadcast(ops.concat((*codes, token), 0), self.world), hidden, seen
 
     def predict(
         self,
@@ -128,11 +134,28 @@ class TalkerGraph(nn.Cell):
         top_p: Tensor,
     ) -> Any:
         """The code predictor's part of `step`. Returns what the Talker reads next, (rows, hidden), and the
-        frame's codes, int32 (rows,) each."""
+        frame's codes, int32, one after the other in some tensors."""
         words = self.text(text)
-        gathered = self.predictor.decoder.gather()
-        _, past = self.predictor.decode(hidden, 0, self.predictor.start(tables), gathered)
         x = lookup(self.embed, token, self.world, self.num_first)
+        if self.frames is not None:
+            codes, total = self.frames(hidden, x, words, tables, uniform, temperature, top_k, top_p)
+            return total.astype(words.dtype), (token, codes.reshape(-1))
+        return self.by_operator(hidden, token, words, x, uniform, temperature, top_k, top_p)
+
+    def by_operator(
+        self,
+        hidden: Tensor,
+        token: Tensor,
+        words: Tensor,
+        x: Tensor,
+        uniform: Tensor,
+        temperature: Tensor,
+        top_k: Tensor,
+        top_p: Tensor,
+    ) -> Any:
+        """`predict` by the operators of the device. words, x: (rows, hidden), what the text and `token` are read as."""
+        gathered = self.predictor.decoder.gather()
+        _, past = self.predictor.decode(hidden, 0, (), gathered)
         summands: Any = (words, x)
         codes: Any = (token,)
         for i in range(self.num_residuals):
@@ -170,8 +193,16 @@ class FusedTalker:
         self.max_blocks, self.world, self.graphs = max_blocks, world, graphs
         self.code_embeds: list[Parameter] = [e.weight for e in self.shell.code_predictor.model.codec_embedding]
         self.code_heads: list[Parameter] = [head.weight for head in self.shell.code_predictor.lm_head]
-        num_rows = bucket_of(max_num_seqs)
-        self.frame_cache = frame_cache(predictor, num_rows, self.config.num_code_groups, "code_predictor")
+        in_numpy, codes, num_rows = (
+            decoder.in_numpy,
+            self.config.code_predictor_config.vocab_size,
+            bucket_of(max_num_seqs),
+        )
+        table, num_first = self.shell.model.codec_embedding.weight, self.config.text_config.vocab_size
+        self.head = Head(self.shell.codec_head.weight, table, world, num_first, in_numpy)
+        self.frames: NumpyFrames | None = None
+        if in_numpy:
+            self.frames = NumpyFrames(predictor, self.code_heads, self.code_embeds, codes, num_rows, world)
         self.last: tuple[TalkerGraph, tuple[Tensor, ...]] | None = None
         self._graphs: dict[tuple[int, tuple[int, int]], TalkerGraph] = {}
         self._rows: Latest[tuple[Tensor, TalkerTensors]] = Latest()
@@ -208,7 +239,9 @@ class FusedTalker:
             seen = mint.zeros((1, self.config.text_config.vocab_size), dtype=ms.float32)
             uniform = Tensor(sequence.draw(1))
             hidden = hidden[-1:]
-            token, seen = self._graph(1, settings.num_kept).choose(hidden, seen, uniform, *settings.first_code)
+            token, seen = self._graph(1, settings.num_kept).choose(
+                self.head(hidden), seen, uniform, *settings.first_code
+            )
             kept.frame = CarriedRow((hidden, seen), 0)
             made = int(broadcast(token, self.world).asnumpy()[0])
         state.add_codec_tokens([made])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
@@ -13,10 +12,11 @@ from ms_omni.bounds import TOKENS_PER_CALL
 from ms_omni.inputs.cast import cast_inputs
 from ms_omni.models.thinker import host
 from ms_omni.parallel.collectives import broadcast
-from ms_omni.parallel.vocabulary import logits, lookup
+from ms_omni.parallel.vocabulary import lookup
 from ms_omni.runtime.decode_rows import Latest, Places, block_tables, bucket_of, drawn, last_tokens
 from ms_omni.runtime.decoder import StackedDecoder
 from ms_omni.runtime.graph_cache import GraphCache, compiled
+from ms_omni.runtime.head import Head
 from ms_omni.runtime.kept import Kept, Prompt
 from ms_omni.runtime.kv_cache import PagedKVCache
 from ms_omni.runtime.sampling import GREEDY, Sampling, SamplingTensors
@@ -35,8 +35,8 @@ class ThinkerGraph(nn.Cell):
         decoder, shell = thinker.decoder, thinker.shell
         name = f"thinker {rows} x {num_steps} of {num_kept}"
         self.rows, self.num_steps = rows, num_steps
-        self.token_step = TokenStep(decoder, thinker.cache, name, rows, thinker.max_blocks)
-        self.embed, self.head = shell.model.embed_tokens.weight, shell.lm_head.weight
+        self.token_step = TokenStep(decoder, thinker.cache, name, rows, thinker.max_blocks, head=thinker.head)
+        self.embed = shell.model.embed_tokens.weight
         self.world, self.num_words = decoder.world, thinker.num_words
         self.sampler = decoder.ops.Sampler(rows, self.num_words, num_kept, name)
         numbered = f"{name} {self.token_step.graph_name} {self.token_step.kernel_numbers + self.sampler.kernel_numbers}"
@@ -63,8 +63,7 @@ class ThinkerGraph(nn.Cell):
             if ahead:
                 rope_positions, lengths = rope_positions + 1, lengths + 1
             x = lookup(self.embed, token, self.world, self.num_words)
-            hidden, _ = self.token_step.decode(x, rope_positions, lengths, tables)
-            scores = logits(hidden, self.head, self.world, self.num_words).astype(ms.float32)
+            _, scores = self.token_step.decode_scores(x, rope_positions, lengths, tables)
             token = broadcast(self.sampler(scores, uniform[ahead], temperature, top_k, top_p), self.world)
             tokens = tokens + (token,)
         return token if self.num_steps == 1 else ops.concat(tokens, 0)
@@ -87,6 +86,8 @@ class FusedThinker:
         self.shell, self.decoder, self.cache, self.max_blocks = shell, decoder, cache, max_blocks
         self.accept_layer, self.graphs = accept_layer, graphs
         self.num_words = shell.config.text_config.vocab_size
+        table = shell.model.embed_tokens.weight
+        self.head = Head(shell.lm_head.weight, table, decoder.world, self.num_words, decoder.in_numpy)
         self._graphs: dict[tuple[int, int, int], ThinkerGraph] = {}
         self._samplers: dict[int, Any] = {}
         self._rows: Latest[tuple[Tensor, SamplingTensors]] = Latest()
@@ -171,7 +172,7 @@ class FusedThinker:
         settings = SamplingTensors.of(
             [Sampling.of(state.request.sampling, "thinker")], self.num_words, self.decoder.ops
         )
-        scores = logits(hidden, self.shell.lm_head.weight, world, self.num_words).astype(ms.float32)
+        scores = self.head(hidden)
         if settings.num_kept not in self._samplers:
             name = f"first of {settings.num_kept}"
             self._samplers[settings.num_kept] = self.decoder.ops.Sampler(1, self.num_words, settings.num_kept, name)

@@ -15,6 +15,7 @@ from ms_omni.kernels.numpy_gathered import GatheredAttentionStep, GatheredExpert
 from ms_omni.kernels.numpy_step import StepBlocks
 from ms_omni.parallel.collectives import all_reduce
 from ms_omni.runtime.decoder import StackedDecoder
+from ms_omni.runtime.head import Head
 from ms_omni.runtime.kv_cache import PagedKVCache
 from ms_omni.runtime.numpy_layers import decoder_blocks, gathered_attention
 
@@ -39,10 +40,12 @@ class TokenStep(nn.Cell):
         num_rows: int,
         max_blocks: int,
         accept_layer: int = -1,
+        head: Head | None = None,
     ):
         """graph_name: of the graph that it is for. num_rows, max_blocks: of its block tables. accept_layer: the layer
-        before which the hidden state is kept for speech; negative: none is."""
+        before which the hidden state is kept for speech; negative: none is. head: that `decode_scores` asks."""
         super().__init__()
+        self.head: Any = head
         self.graph_name = f"{graph_name}, {cache.name} {num_rows} x {max_blocks}"
         self.decoder, self.cache, self.ops = decoder, cache, decoder.ops
         self.num_layers, self.accept_layer, self.block_size = decoder.num_layers, accept_layer, cache.block_size
@@ -81,14 +84,23 @@ class TokenStep(nn.Cell):
         accepted).
 
         On Ascend `context_lens` is the graph's input of that name that `decoder_ops_ascend_paged` demands."""
-        if self.kernels:
-            normed, accepted = self.in_runs(x.astype(ms.float32), (rope_positions, context_lens, block_tables))
-        elif self.pairs:
-            places = (rope_positions, context_lens, block_tables)
-            normed, accepted = self.in_pairs(x.astype(ms.float32), places, gathered)
-        else:
+        if self.last_norm is None:
             normed, accepted = self.by_operator(x, rope_positions, context_lens, block_tables, gathered)
+        else:
+            normed, accepted, _ = self.in_numpy(x, (rope_positions, context_lens, block_tables), gathered)
         return normed.astype(x.dtype), accepted.astype(x.dtype)
+
+    def decode_scores(
+        self, x: Tensor, rope_positions: Tensor, context_lens: Tensor, block_tables: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """As `decode`: the normed hidden states, and their logits, float32 (B, words)."""
+        if self.last_norm is None:
+            normed, _ = self.by_operator(x, rope_positions, context_lens, block_tables, ())
+            scores = self.head(normed)
+        else:
+            normed, _, scores = self.in_numpy(x, (rope_positions, context_lens, block_tables), ())
+            scores = self.head.of_parts(scores)
+        return normed.astype(x.dtype), scores
 
     def by_operator(
         self,
@@ -128,8 +140,16 @@ class TokenStep(nn.Cell):
         block = mint.gather(block_tables, 1, number.reshape(-1, 1)).reshape(-1)
         return (block - number) * self.block_size + positions
 
-    def in_runs(self, x: Tensor, places: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """`decode` by kernels that take several layers each."""
+    def in_numpy(
+        self, x: Tensor, places: tuple[Tensor, Tensor, Tensor], gathered: tuple[Any, ...]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What `decode` returns, and the logits that this rank has a part of, with a head."""
+        if self.kernels:
+            return self.in_runs(x.astype(ms.float32), places)
+        return self.in_pairs(x.astype(ms.float32), places, gathered)
+
+    def in_runs(self, x: Tensor, places: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """`in_numpy` by kernels that take several layers each."""
         added, residual = x, self.nothing
         accepted = x
         for i in range(len(self.kernels)):
@@ -138,17 +158,16 @@ class TokenStep(nn.Cell):
                 added = all_reduce(added, self.decoder.world)
             if self.reach_accepted[i]:
                 accepted = added + residual
-        normed = added
         if self.are_addends[-1]:  # otherwise the last kernel has normed it
-            normed = self.last_norm((added, residual, *places))[0]
+            added, residual = self.last_norm((added, residual, *places))
         if self.accept_layer >= self.num_layers:
-            accepted = normed
-        return normed, accepted
+            accepted = added
+        return added, accepted, residual
 
     def in_pairs(
         self, x: Tensor, places: tuple[Tensor, Tensor, Tensor], gathered: tuple[Any, ...]
-    ) -> tuple[Tensor, Tensor]:
-        """`decode` by two kernels a layer, or one if it is dense, of weights that are gathered."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """`in_numpy` by two kernels a layer, or one if it is dense, of weights that are gathered."""
         decoder = self.decoder
         added, residual = x, self.nothing
         accepted = x
@@ -160,10 +179,10 @@ class TokenStep(nn.Cell):
                 added = self.pairs[i][1]((added, made[2], made[3], decoder.layers[i].chosen_experts(made[4])))[0]
             if i + 1 == self.accept_layer:
                 accepted = added + residual
-        normed = self.last_norm((added, residual, *places))[0]
+        normed, scores = self.last_norm((added, residual, *places))
         if self.accept_layer >= self.num_layers:
             accepted = normed
-        return normed, accepted
+        return normed, accepted, scores
 
     def _runs(self, inputs: tuple[Any, ...]) -> tuple[Run, ...]:
         """As long as they can be: to where ranks sum, and to the accepted hidden state."""
@@ -179,10 +198,13 @@ class TokenStep(nn.Cell):
         return Run(kernel, end, is_addend)
 
     def _kernel(self, blocks: list[Block], inputs: tuple[Any, ...], ends_normed: bool, name: str) -> Any:
-        decoder = self.decoder
-        final_norm = decoder.norms[-1].asnumpy() if ends_normed else None
-        work = StepBlocks(blocks, decoder.spec.inv_freq, decoder.eps, self.block_size, final_norm)
-        return host_kernel(work, inputs, inputs[:2], f"{self.graph_name} {name}")
+        decoder, outputs = self.decoder, inputs[:2]
+        final_norm, head = decoder.norms[-1].asnumpy() if ends_normed else None, None
+        if ends_normed and self.head is not None:
+            head = self.head.array
+            outputs = (inputs[0], (ms.float32, (inputs[0][1][0], head.shape[1])))
+        work = StepBlocks(blocks, decoder.spec.inv_freq, decoder.eps, self.block_size, final_norm, head)
+        return host_kernel(work, inputs, outputs, f"{self.graph_name} {name}")
 
     def _pairs(self, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], ...]:
         """The kernels of every layer, one or two, for weights that are gathered."""

@@ -86,7 +86,7 @@ def main() -> None:
     pools = executor.limits.pools.values()
     cache_bytes = sum((count + 1) * pool.block_bytes for count, pool in zip(blocks, pools, strict=True))
     if speak:  # of the code predictor's cache, which has a block a row
-        frames = executor.talker.frame_cache
+        frames = executor.talker.frames.cache
         of_all = sum(p.size * p.itemsize for p in (*frames.keys, *frames.values))
         cache_bytes += 2 * of_all // frames.num_blocks
     found = {

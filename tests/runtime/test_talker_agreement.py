@@ -1,5 +1,6 @@
 """Ranks of one conversation go on from the same codes, also where one of them would have picked others."""
 
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ def rank(number, broadcast):
     return replace(World(number, 2, 2), ops=ops)
 
 
-def test_the_talker_reads_the_codes_that_are_agreed_on(fused):
+def test_the_talker_reads_the_codes_that_are_agreed_on(fused, monkeypatch):
     import mindspore as ms
 
     from ms_omni.runtime.fused_talker import TalkerGraph
@@ -22,7 +23,7 @@ def test_the_talker_reads_the_codes_that_are_agreed_on(fused):
 
     talker = fused.executor.talker
     settings = talker.tensors([GREEDY_TALKER])
-    sent = []
+    sent, work = [], talker.frames.work
 
     class Lower(ms.nn.Cell):
         def __init__(self, sampler, by):
@@ -34,9 +35,12 @@ def test_the_talker_reads_the_codes_that_are_agreed_on(fused):
 
     def frame(world, other_codes):
         """What a rank makes of one frame. It picks codes that are `other_codes` lower."""
+        lower = copy(work)
+        lower.pick = lambda *inputs: np.abs(work.pick(*inputs) - other_codes)
+        monkeypatch.setattr(talker.frames, "work", lower)
         graph = TalkerGraph(talker, 1, settings.num_kept)
         graph.world = world
-        graph.sampler, graph.code_sampler = Lower(graph.sampler, other_codes), Lower(graph.code_sampler, other_codes)
+        graph.sampler = Lower(graph.sampler, other_codes)
         rng = np.random.default_rng(5)
         hidden = ms.Tensor(rng.standard_normal((1, talker.decoder.spec.hidden_size), np.float32))
         seen = ms.Tensor(np.zeros((1, talker.config.text_config.vocab_size), np.float32))
