@@ -141,6 +141,19 @@ def test_rings_are_used_again(code2wav):
     assert decoder._hidden._rows.shape[0] == 4
 
 
+def test_no_two_rows_go_to_one_place():
+    """A card says nothing about which of them would stay. What pads a call, and what would be overwritten, is given to
+    nobody."""
+    import mindspore as ms
+
+    from ms_omni.models.code2wav_rings import Rings, Voice
+
+    rings = Rings(5, (2,), ms.float32)
+    places = rings.places([Voice(2, 3), Voice(1, 9)], [2, 12], 12).asnumpy().reshape(2, 12)
+    assert places[0].tolist() == [13, 14] + [0] * 10
+    assert places[1].tolist() == [0] * 7 + [6, 7, 8, 9, 5]
+
+
 def test_pieces_that_are_decoded_together():
     from ms_omni.models.code2wav_sizes import together
 
