@@ -1,8 +1,12 @@
-"""Code2Wav's transformer on the CPU, in numpy: a sliding window of keys and values, and the frames that are new."""
+"""Code2Wav's transformer on the CPU, in numpy: a sliding window of keys and values, and the frames that are new.
+
+Frames of several streams lie one behind the other, as many of each as `lengths` says: what a frame goes through alone
+is computed for all of them together.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -10,6 +14,7 @@ import numpy as np
 
 from ms_omni.kernels.cpu_arrays import float32_array
 from ms_omni.kernels.numpy_activations import softmax_sums
+from ms_omni.kernels.numpy_conv import spans
 from ms_omni.kernels.numpy_encoder import Linear
 from ms_omni.kernels.numpy_math import silu
 
@@ -18,12 +23,12 @@ HIDDEN_SCORE = np.float32(-1e30)
 
 
 class TransformerState:
-    """Of every stream of a batch, how many frames it has had, int64 (batch,), and for each layer the keys (rotated) and
-    values of the last window, (batch, kv_heads, window - 1, dim)."""
+    """Of a stream: how many frames it has had, and the keys (rotated) and values of the last window, float32 (layers,
+    window, kv_heads, dim), rings in which frame n has place n % window."""
 
-    def __init__(self, batch: int, num_layers: int, kv_heads: int, seen: int, dim: int):
-        self.num_frames = np.zeros(batch, np.int64)
-        shape = (num_layers, batch, kv_heads, seen, dim)
+    def __init__(self, num_layers: int, window: int, kv_heads: int, dim: int):
+        self.num_frames = 0
+        shape = (num_layers, window, kv_heads, dim)
         self.keys, self.values = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
 
 
@@ -35,21 +40,25 @@ class CodecTransformer:
         self.layers, self.parts = model.layers, parts
         self.norm, self.eps = float32_array(model.norm.weight), model.norm.variance_epsilon
         self.inv_freq, self.rotary_scale = float32_array(rotary.inv_freq), np.float32(rotary.attention_scaling)
-        self.kv_heads, self.seen = config.num_key_value_heads, config.sliding_window - 1
+        self.kv_heads, self.window = config.num_key_value_heads, config.sliding_window
 
-    def new_state(self, batch: int) -> TransformerState:
-        return TransformerState(batch, len(self.layers), self.kv_heads, self.seen, 2 * self.inv_freq.size)
+    def new_state(self) -> TransformerState:
+        return TransformerState(len(self.layers), self.window, self.kv_heads, 2 * self.inv_freq.size)
 
-    def __call__(self, x: np.ndarray, state: TransformerState) -> np.ndarray:
-        """x: float32 (batch, frames, hidden), the next ones, changed; state: brought up to date. The same shape."""
-        places = state.num_frames[:, None] + np.arange(x.shape[1])
-        angles = places[:, None, :, None].astype(np.float32) * self.inv_freq
+    def __call__(self, x: np.ndarray, lengths: Sequence[int], states: Sequence[TransformerState]) -> np.ndarray:
+        """x: float32 (frames, hidden), the next ones of each stream, changed; states: brought up to date. The same
+        shape."""
+        places = np.concatenate(
+            [state.num_frames + np.arange(length) for state, length in zip(states, lengths, strict=True)]
+        )
+        angles = places[:, None, None].astype(np.float32) * self.inv_freq
         cos, sin = np.cos(angles) * self.rotary_scale, np.sin(angles) * self.rotary_scale
         rotary = (np.concatenate([cos, cos], -1), np.concatenate([-sin, sin], -1))
-        for index, (cell, keys, values) in enumerate(zip(self.layers, state.keys, state.values, strict=True)):
-            layer = self.parts(f"layer.{index}", _Layer, cell, self.seen)
-            layer(x, rotary, keys, values, state.num_frames)
-        state.num_frames += x.shape[1]
+        for index, cell in enumerate(self.layers):
+            layer = self.parts(f"layer.{index}", _Layer, cell, self.window - 1)
+            layer(x, rotary, lengths, [(state.keys[index], state.values[index], state.num_frames) for state in states])
+        for state, length in zip(states, lengths, strict=True):
+            state.num_frames += length
         return _rms_norm(x, self.norm, self.eps)
 
 
@@ -69,12 +78,27 @@ class _Layer:
         self,
         x: np.ndarray,
         rotary: tuple[np.ndarray, np.ndarray],
-        keys: np.ndarray,
-        values: np.ndarray,
-        num_before: np.ndarray,
+        lengths: Sequence[int],
+        rings: Sequence[tuple[np.ndarray, np.ndarray, int]],
     ) -> None:
-        """x, and the keys and values of the frames before, are changed."""
-        inner = self._attention(_rms_norm(x, *self.norms[0]), rotary, keys, values, num_before)
+        """x is changed. rings: of each stream keys and values (window, kv_heads, dim), brought up to date, and how many
+        frames it had."""
+        frames = len(x)
+        normed = _rms_norm(x, *self.norms[0])
+        query, key, value = (part(normed).reshape(frames, -1, self.dim) for part in self.projections)
+        query, key = _rotated(query, rotary), _rotated(key, rotary)
+        query *= self.scale
+        attended = np.empty_like(query)
+        for (start, end), (keys, values, before) in zip(spans(lengths), rings, strict=True):
+            here = slice(start, end)
+            self._attend(
+                query[here],
+                _with_ring(keys, key[here], before, self.seen),
+                _with_ring(values, value[here], before, self.seen),
+                before,
+                attended[here],
+            )
+        inner = self.out(attended.reshape(frames, -1))
         inner *= self.scales[0]
         x += inner
         normed = _rms_norm(x, *self.norms[1])
@@ -84,38 +108,34 @@ class _Layer:
         inner *= self.scales[1]
         x += inner
 
-    def _attention(
-        self,
-        x: np.ndarray,
-        rotary: tuple[np.ndarray, np.ndarray],
-        old_keys: np.ndarray,
-        old_values: np.ndarray,
-        num_before: np.ndarray,
-    ) -> np.ndarray:
-        """x: (batch, frames, hidden). The same shape. A frame sees itself and the `seen` before it."""
-        batch, frames, _ = x.shape
-        query, key, value = (
-            part(x).reshape(batch, frames, -1, self.dim).transpose(0, 2, 1, 3) for part in self.projections
-        )
-        keys = np.concatenate([old_keys, _rotated(key, rotary)], axis=2)
-        values = np.concatenate([old_values, value], axis=2)
-        old_keys[...], old_values[...] = keys[:, :, frames:], values[:, :, frames:]
-        kv_heads = keys.shape[1]
-        query = _rotated(query, rotary).reshape(batch, kv_heads, -1, frames, self.dim)
-        query *= self.scale
-        out = np.empty((batch, frames, query.shape[1] * query.shape[2], self.dim), np.float32)
+    def _attend(self, query: np.ndarray, keys: np.ndarray, values: np.ndarray, before: int, out: np.ndarray) -> None:
+        """query, out: (frames, heads, dim) of one stream; keys, values: (seen + frames, kv_heads, dim). A frame sees
+        itself and the `seen` before it."""
+        frames, kv_heads = len(query), keys.shape[1]
+        query = query.reshape(frames, kv_heads, -1, self.dim).transpose(1, 2, 0, 3)
+        keys, values = keys.transpose(1, 2, 0)[:, None], values.transpose(1, 0, 2)[:, None]
         for start in range(0, frames, ROWS_AT_ONCE):
             end = min(start + ROWS_AT_ONCE, frames)
             here = slice(start, end + self.seen)
-            scores = np.matmul(query[:, :, :, start:end], keys[:, :, None, here].swapaxes(-1, -2))
+            scores = np.matmul(query[:, :, start:end], keys[..., here])
             scores += _band(end - start, self.seen)
-            for row, before in enumerate(num_before.tolist()):
-                scores[row, ..., : max(0, self.seen - before - start)] = HIDDEN_SCORE
+            scores[..., : max(0, self.seen - before - start)] = HIDDEN_SCORE
             total = softmax_sums(scores)
-            part = np.matmul(scores, values[:, :, None, here])
+            part = np.matmul(scores, values[:, :, here])
             part /= total
-            out[:, start:end] = part.reshape(batch, -1, end - start, self.dim).transpose(0, 2, 1, 3)
-        return self.out(out.reshape(batch, frames, -1))
+            out[start:end] = part.transpose(2, 0, 1, 3).reshape(end - start, -1, self.dim)
+
+
+def _with_ring(ring: np.ndarray, new: np.ndarray, before: int, seen: int) -> np.ndarray:
+    """ring: (window, ...), what the `before` frames of a stream have left, brought up to date. Its last `seen` rows in
+    the order of their frames, and then the new ones."""
+    window, frames = len(ring), len(new)
+    rows = np.empty((seen + frames, *new.shape[1:]), np.float32)
+    rows[:seen] = ring[(before - seen + np.arange(seen)) % window]
+    rows[seen:] = new
+    last = np.arange(max(0, frames - window), frames)
+    ring[(before + last) % window] = new[last]
+    return rows
 
 
 @lru_cache(4)  # every layer of a piece asks for the same ones
@@ -132,8 +152,8 @@ def _rms_norm(x: np.ndarray, weight: np.ndarray, eps: float) -> np.ndarray:
 
 
 def _rotated(heads: np.ndarray, rotary: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """heads: (batch, heads, frames, dim). Source: `apply_rotary_pos_emb` of transformers 4.57.1; the signs of its
-    rotate_half are in the sines."""
+    """heads: (frames, heads, dim). Source: `apply_rotary_pos_emb` of transformers 4.57.1; the signs of its rotate_half
+    are in the sines."""
     cos, signed_sin = rotary
     half = heads.shape[-1] // 2
     out = heads * cos

@@ -1,11 +1,15 @@
-"""Causal convolutions of a stream in numpy: each call goes on where the last one stopped.
+"""Causal convolutions of streams in numpy: each call goes on where the last one stopped.
 
-Arrays are float32. What a convolution looks back at is its tail, an array that the caller keeps and each call brings up
-to date: zeros at the beginning of a stream. A convolution is one matrix product for a tile of steps, which goes
-through the activations around it together.
+Arrays are float32. Steps of several streams lie side by side, as many of each as `lengths` says. What a convolution
+looks back at in a stream is its tail, an array that the caller keeps and each call brings up to date: zeros at the
+beginning. A convolution is one matrix product for a tile of steps, which goes through the activations around it
+together.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -18,6 +22,12 @@ COLUMN_VALUES, LEAST_STEPS = 1 << 22, 256
 
 def tile_steps(channels: int, kernel: int) -> int:
     return max(LEAST_STEPS, COLUMN_VALUES // (channels * kernel))
+
+
+def spans(lengths: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """(start, end) of each of several streams that lie side by side."""
+    ends = list(accumulate(lengths, initial=0))
+    return zip(ends[:-1], ends[1:], strict=True)
 
 
 class Snake:
@@ -43,40 +53,49 @@ class CausalConv:
         self.weight, self.bias, self.dilation = weight, bias[:, None], dilation
         self.tail_steps = (weight.shape[2] - 1) * dilation
 
-    def new_state(self, batch: int) -> np.ndarray:
-        return np.zeros((batch, self.weight.shape[1], self.tail_steps), np.float32)
+    def new_state(self) -> np.ndarray:
+        return np.zeros((self.weight.shape[1], self.tail_steps), np.float32)
 
-    def __call__(self, x: np.ndarray, tail: np.ndarray, before: Snake | None = None) -> np.ndarray:
-        """x: (in, steps) of one stream; tail: (in, tail_steps), changed. (out, steps), of `before`(x)."""
+    def __call__(
+        self, x: np.ndarray, lengths: Sequence[int], tails: Sequence[np.ndarray], before: Snake | None = None
+    ) -> np.ndarray:
+        """x: (in, steps); tails: (in, tail_steps) of each stream, changed. (out, steps), of `before`(x)."""
         channels, steps = x.shape
         out_channels, _, kernel = self.weight.shape
-        seen = np.empty((channels, self.tail_steps + steps), np.float32)
-        seen[:, : self.tail_steps] = tail
-        if before is None:
-            seen[:, self.tail_steps :] = x
-        else:
-            before(x, seen[:, self.tail_steps :])
-        tail[...] = seen[:, steps:]
+        seen = np.empty((channels, len(lengths) * self.tail_steps + steps), np.float32)
+        rows = [seen[:, start:end] for start, end in spans(self.tail_steps + length for length in lengths)]
+        for row, tail, (start, end) in zip(rows, tails, spans(lengths), strict=True):
+            row[:, : self.tail_steps] = tail
+            if before is None:
+                row[:, self.tail_steps :] = x[:, start:end]
+            else:
+                before(x[:, start:end], row[:, self.tail_steps :])
+            tail[...] = row[:, end - start :]
         if out_channels * kernel < channels:
-            out = self._shifted_sum(seen, steps)
+            out = self._shifted_sum(seen, lengths)
         elif kernel == 1:
             out = self.weight[:, :, 0] @ seen
         else:
-            row, step = seen.strides
-            windows = as_strided(seen, (channels, kernel, steps), (row, self.dilation * step, step))
-            columns = np.ascontiguousarray(windows).reshape(channels * kernel, steps)
-            out = self.weight.reshape(out_channels, -1) @ columns
+            columns = np.empty((channels, kernel, steps), np.float32)
+            for row, (start, end) in zip(rows, spans(lengths), strict=True):
+                strides = (seen.strides[0], self.dilation * seen.itemsize, seen.itemsize)
+                columns[:, :, start:end] = as_strided(row, (channels, kernel, end - start), strides)
+            out = self.weight.reshape(out_channels, -1) @ columns.reshape(channels * kernel, steps)
         out += self.bias
         return out
 
-    def _shifted_sum(self, seen: np.ndarray, steps: int) -> np.ndarray:
+    def _shifted_sum(self, seen: np.ndarray, lengths: Sequence[int]) -> np.ndarray:
         """Few outputs: the product first, and then its kernel's rows moved together."""
         out_channels, channels, kernel = self.weight.shape
-        rows = self.weight.transpose(2, 0, 1).reshape(-1, channels) @ seen
-        rows = rows.reshape(kernel, out_channels, -1)
-        out = rows[0, :, :steps].copy()
-        for place in range(1, kernel):
-            out += rows[place, :, place * self.dilation : place * self.dilation + steps]
+        parts = self.weight.transpose(2, 0, 1).reshape(-1, channels) @ seen
+        parts = parts.reshape(kernel, out_channels, -1)
+        out = np.empty((out_channels, sum(lengths)), np.float32)
+        firsts = [start for start, _ in spans(self.tail_steps + length for length in lengths)]
+        for first, (start, end) in zip(firsts, spans(lengths), strict=True):
+            out[:, start:end] = parts[0, :, first : first + end - start]
+            for place in range(1, kernel):
+                at = first + place * self.dilation
+                out[:, start:end] += parts[place, :, at : at + end - start]
         return out
 
 
@@ -86,9 +105,9 @@ class ResidualUnit:
     def __init__(self, snake1: Snake, conv1: CausalConv, snake2: Snake, conv2: CausalConv):
         self.snake1, self.conv1, self.snake2, self.conv2 = snake1, conv1, snake2, conv2
 
-    def __call__(self, x: np.ndarray, tail: np.ndarray) -> None:
-        """x: (channels, steps) of one stream, changed; tail: conv1's, changed."""
-        inner = self.conv1(x, tail, self.snake1)
+    def __call__(self, x: np.ndarray, lengths: Sequence[int], tails: Sequence[np.ndarray]) -> None:
+        """x: (channels, steps), changed; tails: conv1's, changed."""
+        inner = self.conv1(x, lengths, tails, self.snake1)
         x += self.conv2.weight[:, :, 0] @ self.snake2(inner)
         x += self.conv2.bias
 
@@ -103,14 +122,16 @@ class Upsampling:
             raise ValueError(f"a kernel of {weight.shape[2]} for a rate of {rate}: expected {2 * rate}")
         self.snake, self.weight, self.bias, self.rate = snake, weight, bias[:, None], rate
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """x: (in, 1 + steps) of one stream, the one before them first. (out, steps * rate)."""
+    def __call__(self, x: np.ndarray, lengths: Sequence[int]) -> np.ndarray:
+        """x: (in, steps), in `lengths` with the step before those of each stream. (out, rate * (steps - streams))."""
         channels, out_channels, kernel = self.weight.shape
-        steps = x.shape[1] - 1
         spread = self.weight.reshape(channels, -1).T @ self.snake(x)
-        spread = spread.reshape(out_channels, kernel, steps + 1)
-        out = np.empty((out_channels, steps, self.rate), np.float32)
-        np.add(spread[:, : self.rate, 1:], spread[:, self.rate :, :-1], out=out.transpose(0, 2, 1))
+        spread = spread.reshape(out_channels, kernel, -1)
+        out = np.empty((out_channels, sum(lengths) - len(lengths), self.rate), np.float32)
+        made = spans(length - 1 for length in lengths)
+        for (first, last), (start, end) in zip(spans(lengths), made, strict=True):
+            here = out[:, start:end].transpose(0, 2, 1)
+            np.add(spread[:, : self.rate, first + 1 : last], spread[:, self.rate :, first : last - 1], out=here)
         out = out.reshape(out_channels, -1)
         out += self.bias
         return out

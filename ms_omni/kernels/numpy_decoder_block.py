@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from ms_omni.kernels.host_threads import in_parallel, shares
-from ms_omni.kernels.numpy_conv import CausalConv, ResidualUnit, Snake, Upsampling, tile_steps
+from ms_omni.kernels.numpy_conv import CausalConv, ResidualUnit, Snake, Upsampling, spans, tile_steps
 
 LEAST_STEPS_A_THREAD = 512  # of the output: several times what a part makes once more to find its tails
 
+Part = tuple[int, int, int]  # of the stream with this number, the inputs from a start to an end
 
+
+@dataclass
 class BlockState:
-    """What a block keeps of its streams: the last step of the input, and a tail for every convolution."""
+    """What a block keeps of a stream. last: the last step of its input, (in, 1), None at the beginning. tails: one for
+    every convolution, (channels, steps)."""
 
-    def __init__(self, last: np.ndarray | None, tails: list[np.ndarray]):
-        """last: (batch, in, 1), None at the beginning of the streams; tails: (batch, channels, steps) each."""
-        self.last, self.tails = last, tails
+    last: np.ndarray | None
+    tails: list[np.ndarray]
 
 
 class DecoderBlock:
@@ -32,47 +36,74 @@ class DecoderBlock:
         widest = max(conv.weight.shape[1] * conv.weight.shape[2] for conv in self.convolutions)
         self.inputs_a_tile = max(1, tile_steps(widest, 1) // upsampling.rate)
 
-    def new_state(self, batch: int) -> BlockState:
-        return BlockState(None, [conv.new_state(batch) for conv in self.convolutions])
+    def new_state(self) -> BlockState:
+        return BlockState(None, [conv.new_state() for conv in self.convolutions])
 
-    def __call__(self, x: np.ndarray, state: BlockState) -> np.ndarray:
-        """x: (batch, in, steps), the next ones; state: brought up to date. (batch, out, steps * rate), `rate` fewer at
-        the beginning."""
-        batch, _, steps = x.shape
-        x = x if state.last is None else np.concatenate([state.last, x], axis=2)
-        state.last = x[:, :, -1:].copy()
-        num_made, rate = x.shape[2] - 1, self.upsampling.rate
+    def __call__(
+        self, x: np.ndarray, lengths: Sequence[int], states: Sequence[BlockState]
+    ) -> tuple[np.ndarray, list[int]]:
+        """x: (in, steps), the next ones of each stream side by side; states: brought up to date. (out, steps * rate),
+        `rate` fewer at the beginning of a stream, and how many of each."""
+        inputs = []
+        for (start, end), state in zip(spans(lengths), states, strict=True):
+            new = x[:, start:end]
+            inputs.append(new if state.last is None else np.concatenate([state.last, new], axis=1))
+            state.last = new[:, -1:].copy()
+        made, rate = [each.shape[1] - 1 for each in inputs], self.upsampling.rate
         channels = self.head[1].weight.shape[0] if self.head else self.upsampling.weight.shape[1]
-        out = np.empty((batch, channels, num_made * rate), np.float32)
-        parts = [
-            (row, start, end)
-            for row in range(batch)
-            for start, end in shares(num_made, -(-LEAST_STEPS_A_THREAD // rate))
-        ]
-        ends = in_parallel(lambda part: self._part(x, out, state.tails, *part), parts)
-        for (row, _, end), tails in zip(parts, ends, strict=True):
-            if end == num_made:
-                for kept, tail in zip(state.tails, tails, strict=True):
-                    kept[row] = tail
-        return out
+        out = np.empty((channels, sum(made) * rate), np.float32)
+        outs = [out[:, start * rate : end * rate] for start, end in spans(made)]
+        work = [_parts(made, *share) for share in shares(sum(made), -(-LEAST_STEPS_A_THREAD // rate))]
+        before = [state.tails for state in states]
+        for parts, tails in zip(work, in_parallel(lambda parts: self._make(inputs, outs, before, parts), work)):
+            for (row, _, end), kept in zip(parts, tails, strict=True):
+                if end == made[row]:
+                    states[row].tails = kept
+        return out, [count * rate for count in made]
 
-    def _part(
-        self, x: np.ndarray, out: np.ndarray, tails: list[np.ndarray], row: int, start: int, end: int
-    ) -> list[np.ndarray]:
-        """Writes the outputs of the inputs from `start` to `end`, counted without the first; the tails behind them.
-        Those before `start` are found by beginning so much earlier that no output of this part sees the zeros there."""
+    def _make(
+        self,
+        inputs: Sequence[np.ndarray],
+        outs: Sequence[np.ndarray],
+        before: Sequence[list[np.ndarray]],
+        parts: Sequence[Part],
+    ) -> list[list[np.ndarray]]:
+        """Writes what the inputs of `parts` make, counted without the first of each stream; the tails behind them.
+        Those before a start are found by beginning so much earlier that no output of this part sees the zeros there."""
         rate = self.upsampling.rate
-        first = max(0, start - -(-self.reach // rate))
-        tails = [tail[row].copy() if first == 0 else np.zeros_like(tail[row]) for tail in tails]
-        for begin in range(first, end, self.inputs_a_tile):
-            stop = min(begin + self.inputs_a_tile, end)
-            tile = self.upsampling(x[row, :, begin : stop + 1])
-            for unit, tail in zip(self.units, tails):
-                unit(tile, tail)
+        early = [(row, max(0, start - -(-self.reach // rate)), end) for row, start, end in parts]
+        tails = [[np.zeros_like(tail) if first else tail.copy() for tail in before[row]] for row, first, _ in early]
+        for tile in _tiles(early, self.inputs_a_tile):
+            seen = [inputs[early[number][0]][:, begin : stop + 1] for number, begin, stop in tile]
+            steps = self.upsampling(np.concatenate(seen, axis=1), [each.shape[1] for each in seen])
+            lengths = [(stop - begin) * rate for _, begin, stop in tile]
+            kept = list(zip(*(tails[number] for number, _, _ in tile), strict=True))
+            for unit, tails_of_unit in zip(self.units, kept):
+                unit(steps, lengths, tails_of_unit)
             if self.head is not None:
                 snake, conv = self.head
-                tile = conv(tile, tails[-1], snake)
-            skipped = max(start - begin, 0)
-            if skipped < stop - begin:
-                out[row, :, (begin + skipped) * rate : stop * rate] = tile[:, skipped * rate :]
+                steps = conv(steps, lengths, kept[-1], snake)
+            for (number, begin, stop), (first, last) in zip(tile, spans(lengths), strict=True):
+                row, start, _ = parts[number]
+                if stop > (begin := max(begin, start)):
+                    outs[row][:, begin * rate : stop * rate] = steps[:, last - (stop - begin) * rate : last]
         return tails
+
+
+def _parts(lengths: Sequence[int], start: int, end: int) -> list[Part]:
+    """What streams that lie side by side have between `start` and `end`."""
+    return [
+        (row, max(start, first) - first, min(end, last) - first)
+        for row, (first, last) in enumerate(spans(lengths))
+        if max(start, first) < min(end, last)
+    ]
+
+
+def _tiles(parts: Sequence[Part], most: int) -> Iterator[list[Part]]:
+    """The parts in their order, `most` inputs at a time; instead of its stream's number each has that of its part."""
+    lengths = [end - start for _, start, end in parts]
+    for at in range(0, sum(lengths), most):
+        yield [
+            (number, parts[number][1] + start, parts[number][1] + end)
+            for number, start, end in _parts(lengths, at, at + most)
+        ]

@@ -1,50 +1,20 @@
-"""mindone 0.5.0's Code2Wav, corrected: chunks that join without loss, bounded memory, any attention kernel."""
+"""mindone 0.5.0's Code2Wav, corrected: several streams in one call, chunks that join without loss, bounded memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from mindone.transformers.cache_utils import DynamicCache
 from mindone.transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import Qwen3OmniMoeCode2Wav
 from mindspore import Tensor, mint
 
 from ms_omni.bounds import CHUNK_FRAMES
 from ms_omni.kernels.device import on_cpu
 from ms_omni.models.code2wav_cpu import CpuWaveDecoder
-from ms_omni.models.parts_cpu import Parts
-
-
-def samples_per_frame(config: Any) -> int:
-    """24 000 Hz / 12.5 frames a second = 1920 in the released model: the product of all upsampling factors."""
-    return int(np.prod(list(config.upsample_rates) + list(config.upsampling_ratios)))
-
-
-def missing_tail_samples(config: Any) -> int:
-    """Samples by which the wave of T frames is shorter than T * samples_per_frame (555 in the released model).
-
-    Each transposed convolution with kernel 2 * rate drops `rate` samples at either end, so its output starts one input
-    step late: it needs the next input step, which the end of the speech does not have."""
-    missing = 0
-    for rate in config.upsample_rates:
-        missing = missing * rate + rate
-    return missing
-
-
-def convolution_context_frames(config: Any) -> int:
-    """Frames before a sample that the convolutions behind the transformer look at, rounded up."""
-    context, steps_per_frame = 0.0, 1
-    for ratio in config.upsampling_ratios:
-        steps_per_frame *= ratio
-        context += 6 / steps_per_frame  # depthwise convolution, kernel 7
-    context += 6 / steps_per_frame  # first convolution of the decoder, kernel 7
-    for rate in config.upsample_rates:
-        context += 1 / steps_per_frame  # transposed convolution, two input steps an output
-        steps_per_frame *= rate
-        context += 6 * (1 + 3 + 9) / steps_per_frame  # three residual units, kernel 7, dilations 1, 3, 9
-    return int(np.ceil(context + 6 / steps_per_frame)) + 1
+from ms_omni.models.code2wav_rings import WaveDecoder
+from ms_omni.models.code2wav_sizes import missing_tail_samples, samples_per_frame, together
 
 
 class Code2Wav(Qwen3OmniMoeCode2Wav):
@@ -57,11 +27,8 @@ class Code2Wav(Qwen3OmniMoeCode2Wav):
     """
 
     def construct(self, codes: Tensor) -> Tensor:
-        """codes: int32, (1, num_quantizers, frames). Returns float (1, 1, samples) in [-1, 1], the single shot."""
-        if on_cpu():
-            return self.new_decoder().decode(codes)
-        # Without a cache mindone looks for packed sequences by a cumsum of booleans, which CANN does not have
-        return self.to_wave(self.transform(codes, DynamicCache(config=self.config)))
+        """codes: int32, (1, num_quantizers, frames). Returns float32 (1, 1, samples) in [-1, 1], the single shot."""
+        return next(self.chunks(codes, codes.shape[-1]))
 
     def chunked_decode(
         self, codes: Tensor, chunk_size: int = CHUNK_FRAMES, left_context_size: int | None = None
@@ -81,17 +48,29 @@ class Code2Wav(Qwen3OmniMoeCode2Wav):
 
     def chunks(self, codes: Tensor, chunk_frames: int = CHUNK_FRAMES) -> Iterator[Tensor]:
         """Pieces (1, 1, n), one for every `chunk_frames` frames, that concatenate to the single shot."""
-        decoder = self.new_decoder()
+        voice = self.new_voice()
         for start in range(0, codes.shape[-1], chunk_frames):
-            yield decoder.decode(codes[..., start : start + chunk_frames])
+            (wave,) = self.decode([voice], [codes[0, :, start : start + chunk_frames].asnumpy()])
+            yield Tensor(wave[None, None])
 
-    def new_decoder(self) -> WaveDecoder | CpuWaveDecoder:
-        """Of one speech, from its beginning: `decode(codes)` gives the next piece of the wave."""
-        return CpuWaveDecoder(self, self._parts) if on_cpu() else WaveDecoder(self)
+    def new_voice(self) -> Any:
+        """The state of one stream of speech, from its beginning, for `decode`. Of a fixed size."""
+        return self._decoder.new_voice()
+
+    def decode(self, voices: Sequence[Any], codes: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Goes on with several streams. codes: int32 (num_quantizers, frames), the next ones of each; the counts of
+        frames differ. The next piece of each wave, float32 (samples,) in [-1, 1]: 1920 a frame, 555 fewer in the first.
+        What is done in one call takes no more memory than a piece of CHUNK_FRAMES alone."""
+        decoder, waves = self._decoder, [np.zeros(0, np.float32)] * len(codes)
+        for numbers in together([piece.shape[1] for piece in codes], decoder.context, CHUNK_FRAMES):
+            made = decoder.decode([voices[number] for number in numbers], [codes[number] for number in numbers])
+            for number, wave in zip(numbers, made, strict=True):
+                waves[number] = wave
+        return waves
 
     @cached_property
-    def _parts(self) -> Parts:
-        return Parts(self)
+    def _decoder(self) -> CpuWaveDecoder | WaveDecoder:
+        return CpuWaveDecoder(self) if on_cpu() else WaveDecoder(self)
 
     def embed(self, codes: Tensor) -> Tensor:
         """codes: int32, (batch, num_quantizers, frames). (batch, frames, hidden), the mean of a frame's embeddings."""
@@ -99,18 +78,22 @@ class Code2Wav(Qwen3OmniMoeCode2Wav):
             raise ValueError(f"expected {self.config.num_quantizers} codes a frame, got {codes.shape[1]}")
         return self.code_embedding(codes + self.code_offset).mean(1)
 
-    def transform(self, codes: Tensor, cache: Any = None, num_before: int = 0) -> Tensor:
-        """Codes to hidden frames (1, frames, hidden), embedded and through the transformer.
-        With mindone's cache of what `num_before` frames left, these follow those."""
-        embeds = self.embed(codes)
-        places = mint.arange(num_before, num_before + embeds.shape[1])
+    def transform(self, codes: Tensor, cache: Any, places: Tensor, mask: Tensor) -> Tensor:
+        """Codes to hidden frames (batch, frames, hidden), embedded and through the transformer. cache: its `update` is
+        given each layer's new keys and values, and returns all that are attended to. places: int32 (batch, frames).
+        mask: (batch, 1, frames, keys), added to the scores."""
         outputs = self.pre_transformer(
-            inputs_embeds=embeds, past_key_values=cache, use_cache=cache is not None, cache_position=places
+            inputs_embeds=self.embed(codes),
+            attention_mask={"full_attention": mask, "sliding_attention": mask},
+            position_ids=places,
+            cache_position=places,
+            past_key_values=cache,
+            use_cache=True,
         )
         return outputs.last_hidden_state
 
     def to_wave(self, hidden: Tensor) -> Tensor:
-        """(1, frames, hidden) to (1, 1, frames * 1920 - 555)."""
+        """(batch, frames, hidden) to (batch, 1, frames * 1920 - 555)."""
         wave = hidden.permute(0, 2, 1)
         for stage in self.upsample:
             for block in stage:
@@ -118,27 +101,3 @@ class Code2Wav(Qwen3OmniMoeCode2Wav):
         for block in self.decoder:
             wave = block(wave)
         return wave.clamp(min=-1, max=1)
-
-
-class WaveDecoder:
-    """Decodes speech piece by piece, each frame's transformer once: keeps the keys and values of the last attention
-    window and the hidden frames that convolutions look back at."""
-
-    def __init__(self, code2wav: Code2Wav):
-        self._model, self._cache = code2wav, DynamicCache(config=code2wav.config)
-        self._step, self._late = samples_per_frame(code2wav.config), missing_tail_samples(code2wav.config)
-        self._reach = convolution_context_frames(code2wav.config)
-        self._context: Tensor | None = None
-        self._num_frames = 0
-
-    def decode(self, codes: Tensor) -> Tensor:
-        """codes: int32, (1, num_quantizers, frames), the next ones. The next piece of the wave, (1, 1, samples): 1920 a
-        frame, 555 fewer in the first."""
-        fresh = self._model.transform(codes, self._cache, self._num_frames)
-        hidden = fresh if self._context is None else mint.cat([self._context, fresh], dim=1)
-        num_context = hidden.shape[1] - fresh.shape[1]
-        wave = self._model.to_wave(hidden)
-        start = num_context * self._step - self._late if self._num_frames else 0
-        self._context = hidden[:, -self._reach :]
-        self._num_frames += fresh.shape[1]
-        return wave[..., start:]

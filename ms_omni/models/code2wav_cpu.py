@@ -6,6 +6,7 @@ a stream was made together with the frames before it that convolutions look back
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,48 +15,54 @@ from mindspore import Tensor
 from ms_omni.kernels.cpu_arrays import float32_array
 from ms_omni.kernels.numpy_activations import gelu, layer_norm
 from ms_omni.kernels.numpy_codec_transformer import CodecTransformer
-from ms_omni.kernels.numpy_conv import CausalConv, ResidualUnit, Snake, Upsampling
+from ms_omni.kernels.numpy_conv import CausalConv, ResidualUnit, Snake, Upsampling, spans
 from ms_omni.kernels.numpy_decoder_block import DecoderBlock
 from ms_omni.models.parts_cpu import Parts
 
 
 class CpuWaveDecoder:
-    """Decodes streams that began together, piece by piece."""
+    """Decodes pieces of several streams together, which lie side by side: none is padded."""
 
-    def __init__(self, model: Any, parts: Parts, batch: int = 1):
-        """model: a corrected Code2Wav, and its `parts`."""
-        self._model, self._parts, self._batch = model, parts, batch
-        self._kept: dict[str, Any] = {}  # of every part, what it needs of the pieces before
+    context = 0  # frames that are decoded once more with each piece
 
-    def decode(self, codes: Tensor) -> Tensor:
-        """codes: int32, (batch, num_quantizers, frames), the next ones. The next piece of every wave, float32 (batch,
-        1, samples) in [-1, 1]: 1920 a frame, 555 fewer in the first."""
-        model = self._model
-        x = model.embed(codes).asnumpy()
+    def __init__(self, model: Any):
+        """model: a corrected Code2Wav."""
+        self._model, self._parts = model, Parts(model)
+
+    def new_voice(self) -> dict[str, Any]:
+        """The state of a stream at its beginning: of every part, what it needs of the pieces before, by its name."""
+        return {}
+
+    def decode(self, voices: Sequence[dict[str, Any]], codes: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """codes: int32 (num_quantizers, frames), the next ones of each stream. The next piece of each wave, float32
+        (samples,) in [-1, 1]."""
+        model, lengths = self._model, [piece.shape[1] for piece in codes]
+        x = model.embed(Tensor(np.concatenate(codes, axis=1)[None])).asnumpy()[0]
         transformer = CodecTransformer(model.pre_transformer, self._parts)
-        x = transformer(x, self._state("transformer", transformer))
+        x = transformer(x, lengths, _states(voices, "transformer", transformer))
         for index, cells in enumerate(model.upsample):
             stage = self._parts(f"upsample.{index}", _UpsamplingStage, *cells)
-            x = stage(x, self._state(f"upsample.{index}", stage))
+            x, lengths = stage(x, lengths, _states(voices, f"upsample.{index}", stage))
         first, *blocks, snake, last = model.decoder
         conv = self._parts("first", _causal_conv, first)
-        tails = self._state("first", conv)
-        x = np.stack([conv(steps.T, tail) for steps, tail in zip(x, tails, strict=True)])
+        x = conv(x.T, lengths, _states(voices, "first", conv))
         for index, cell in enumerate(blocks):
             head = (snake, last) if index == len(blocks) - 1 else ()
             block = self._parts(f"block.{index}", _decoder_block, cell, *head)
-            x = block(x, self._state(f"block.{index}", block))
-        return Tensor.from_numpy(np.clip(x, -1, 1, out=x))
+            x, lengths = block(x, lengths, _states(voices, f"block.{index}", block))
+        return [np.clip(x[0, start:end], -1, 1) for start, end in spans(lengths)]
 
-    def _state(self, name: str, part: Any) -> Any:
-        if name not in self._kept:
-            self._kept[name] = part.new_state(self._batch)
-        return self._kept[name]
+
+def _states(voices: Sequence[dict[str, Any]], name: str, part: Any) -> list[Any]:
+    for voice in voices:
+        if name not in voice:
+            voice[name] = part.new_state()
+    return [voice[name] for voice in voices]
 
 
 class _UpsamplingStage:
-    """A transposed convolution whose steps do not overlap, and a ConvNeXt block (arXiv:2201.03545). Arrays are (batch,
-    steps, channels)."""
+    """A transposed convolution whose steps do not overlap, and a ConvNeXt block (arXiv:2201.03545). Arrays are (steps,
+    channels), with the steps of several streams one behind the other."""
 
     def __init__(self, upsampling: Any, block: Any):
         weight = float32_array(upsampling.conv.weight)
@@ -71,28 +78,32 @@ class _UpsamplingStage:
         self.narrow, self.narrow_bias = float32_array(block.pwconv2.weight).T, float32_array(block.pwconv2.bias)
         self.gamma = float32_array(block.gamma)
 
-    def new_state(self, batch: int) -> np.ndarray:
-        return np.zeros((batch, self.depthwise.shape[2] - 1, self.depthwise.shape[0]), np.float32)
+    def new_state(self) -> np.ndarray:
+        return np.zeros((self.depthwise.shape[2] - 1, self.depthwise.shape[0]), np.float32)
 
-    def __call__(self, x: np.ndarray, tail: np.ndarray) -> np.ndarray:
-        batch, steps, _ = x.shape
-        x = (x @ self.spread).reshape(batch, steps, -1, self.rate).swapaxes(2, 3).reshape(batch, steps * self.rate, -1)
+    def __call__(
+        self, x: np.ndarray, lengths: Sequence[int], tails: Sequence[np.ndarray]
+    ) -> tuple[np.ndarray, list[int]]:
+        """The steps that come out, and how many of each stream. tails: brought up to date."""
+        steps, lengths = len(x) * self.rate, [length * self.rate for length in lengths]
+        x = (x @ self.spread).reshape(len(x), -1, self.rate).swapaxes(1, 2).reshape(steps, -1)
         x += self.bias
-        inner = layer_norm(self._depthwise(x, tail), *self.norm) @ self.wide
+        inner = layer_norm(self._depthwise(x, lengths, tails), *self.norm) @ self.wide
         inner += self.wide_bias
         gelu(inner)
         inner = inner @ self.narrow
         inner += self.narrow_bias
         inner *= self.gamma
         x += inner
-        return x
+        return x, lengths
 
-    def _depthwise(self, x: np.ndarray, tail: np.ndarray) -> np.ndarray:
-        seen = np.concatenate([tail, x], axis=1)
-        tail[...] = seen[:, x.shape[1] :]
+    def _depthwise(self, x: np.ndarray, lengths: Sequence[int], tails: Sequence[np.ndarray]) -> np.ndarray:
         out = np.broadcast_to(self.depthwise_bias, x.shape).copy()
-        for place in range(self.depthwise.shape[2]):
-            out += seen[:, place : place + x.shape[1]] * self.depthwise[:, 0, place]
+        for (start, end), tail in zip(spans(lengths), tails, strict=True):
+            seen = np.concatenate([tail, x[start:end]])
+            tail[...] = seen[end - start :]
+            for place in range(self.depthwise.shape[2]):
+                out[start:end] += seen[place : place + end - start] * self.depthwise[:, 0, place]
         return out
 
 

@@ -8,7 +8,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import mindspore as ms
 import numpy as np
 from mindspore import Tensor
 
@@ -156,14 +155,11 @@ class FusedExecutor:
 
     def vocode(self, states: Sequence[RequestState], codes: Sequence[np.ndarray]) -> list[np.ndarray]:
         """As `Executor.vocode`."""
-        waves = []
-        for state, frames in zip(states, codes, strict=True):
-            with stage("code2wav"):
+        with stage("code2wav"):
+            for state in states:
                 if state.kept.voice is None:
-                    state.kept.voice = self.model.code2wav.new_decoder()
-                wave = state.kept.voice.decode(Tensor(frames[None].astype(np.int32)))
-                waves.append(wave.astype(ms.float32).asnumpy().reshape(-1))
-        return waves
+                    state.kept.voice = self.model.code2wav.new_voice()
+            return self.model.code2wav.decode([state.kept.voice for state in states], codes)
 
     def release(self, state: RequestState) -> None:
         """As `Executor.release`."""

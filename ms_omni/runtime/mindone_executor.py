@@ -135,15 +135,14 @@ class MindoneExecutor:
     def vocode(self, states: Sequence[RequestState], codes: Sequence[np.ndarray]) -> list[np.ndarray]:
         """As Executor."""
         with timed("code2wav"):
-            return [self._vocode(state.kept, piece) for state, piece in zip(states, codes, strict=True)]
+            for state in states:
+                if state.kept.voice is None:
+                    state.kept.voice = self.model.code2wav.new_voice()
+            return self.model.code2wav.decode([state.kept.voice for state in states], codes)
 
     def release(self, state: RequestState) -> None:
         """As Executor."""
         state.kept = None
-
-    def _vocode(self, kept: _Kept, codes: np.ndarray) -> np.ndarray:
-        kept.voice = kept.voice or self.model.code2wav.new_decoder()
-        return kept.voice.decode(Tensor(codes[None])).astype(ms.float32).asnumpy().reshape(-1)
 
     def _think(self, state: RequestState) -> Any:
         sampling, stop_ids = state.request.sampling, list(state.request.stop_ids)

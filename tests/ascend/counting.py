@@ -118,7 +118,7 @@ class Spans:
         """Not wanted."""
 
     def watch_engine(self) -> None:
-        from ms_omni.models.code2wav import WaveDecoder
+        from ms_omni.models.code2wav_rings import WaveDecoder
         from ms_omni.models.thinker import Thinker
         from ms_omni.models.vision_encoder import VisionEncoder
         from ms_omni.runtime.decoder import StackedDecoder
@@ -127,8 +127,8 @@ class Spans:
             kind = "thinker" if "thinker" in cache.name else "talker"
             return f"{kind}_chunk_{'later' if start else 'first'}"
 
-        def piece(decoder: Any, codes: Any) -> str:
-            return f"code2wav_piece_{'later' if decoder._num_frames else 'first'}"
+        def piece(decoder: Any, voices: Any, codes: Any) -> str:
+            return f"code2wav_piece_{'later' if voices[0].num_frames else 'first'}"
 
         def sound(thinker: Any, features: Any, *_: Any) -> str:
             return f"audio_encoder_{round(features.shape[-1] / 100)}s"

@@ -163,7 +163,6 @@ def host_gb() -> float:
 def dry_run(directory: Path, mode: str, workload: Any, tokens: int, frames: int) -> dict[str, Any]:
     """tokens, frames: that are decoded; the first token comes with the prompt, so that 1 compiles no Thinker graph."""
     import mindspore as ms
-    from mindspore import Tensor
 
     from ms_omni import bounds
     from ms_omni.checkpoint.config import read_config
@@ -212,8 +211,9 @@ def dry_run(directory: Path, mode: str, workload: Any, tokens: int, frames: int)
         say("answered")
         if speak:
             with stage("code2wav"):
-                codes = np.zeros((1, config.talker_config.num_code_groups, bounds.CHUNK_FRAMES), np.int32)
-                executor.model.code2wav.new_decoder().decode(Tensor(codes))
+                codes = np.zeros((config.talker_config.num_code_groups, bounds.CHUNK_FRAMES), np.int32)
+                code2wav = executor.model.code2wav
+                code2wav.decode([code2wav.new_voice()], [codes])
             say("sounded")
     return {
         "mode": mode,

@@ -28,16 +28,23 @@ def snake_of(channels, seed):
 
 
 @pytest.mark.parametrize(("out", "dilation"), [(5, 1), (5, 3), (1, 1), (1, 2)])
-def test_causal_convolution_in_pieces(out, dilation):
-    """One output from nine inputs is a product before its rows are moved, five are a product of columns."""
+def test_causal_convolution_of_streams_in_pieces(out, dilation):
+    """One output from nine inputs is a product before its rows are moved, five are a product of columns. Of two streams
+    side by side the second begins later, and has pieces of other lengths."""
     from ms_omni.kernels.numpy_conv import CausalConv
 
-    x, weight, bias = normal(9, 41), normal(out, 9, 7, seed=1), normal(out, seed=2)
+    x, weight, bias = normal(2, 9, 41), normal(out, 9, 7, seed=1), normal(out, seed=2)
     snake, conv = snake_of(9, 3), CausalConv(weight, bias, dilation)
-    tail = conv.new_state(1)[0]
-    pieces = [conv(x[:, part], tail, snake) for part in (slice(0, 3), slice(3, 40), slice(40, 41))]
-    expected = plain_conv(plain_snake(x, snake)[None], weight, bias, dilation)[0]
-    np.testing.assert_allclose(np.concatenate(pieces, axis=1), expected, atol=1e-4)
+    tails, pieces, done = [conv.new_state(), conv.new_state()], [[], []], [0, 0]
+    for lengths in ((3, 0), (37, 1), (1, 40)):
+        parts = [row[:, at : at + length] for row, at, length in zip(x, done, lengths, strict=True)]
+        made = conv(np.concatenate(parts, axis=1), lengths, tails, snake)
+        for row, part in enumerate((made[:, : lengths[0]], made[:, lengths[0] :])):
+            pieces[row].append(part)
+            done[row] += lengths[row]
+    expected = plain_conv(plain_snake(x, snake), weight, bias, dilation)
+    for row in range(2):
+        np.testing.assert_allclose(np.concatenate(pieces[row], axis=1), expected[row], atol=1e-4)
 
 
 def test_snake_is_what_it_says():
@@ -89,11 +96,21 @@ def test_block_in_pieces_tiles_and_threads(monkeypatch, threads, inputs_a_tile):
     monkeypatch.setattr(numpy_decoder_block, "LEAST_STEPS_A_THREAD", 12)
     block, reference = block_and_reference()
     block.inputs_a_tile = inputs_a_tile
-    x = normal(2, 6, 150, seed=90)
-    state = block.new_state(2)
-    pieces = [block(x[:, :, part], state) for part in (slice(0, 1), slice(1, 9), slice(9, 100), slice(100, 150))]
-    assert [piece.shape for piece in pieces] == [(2, 1, 0), (2, 1, 24), (2, 1, 273), (2, 1, 150)]
-    np.testing.assert_allclose(np.concatenate(pieces, axis=2), reference(x), atol=2e-3, rtol=1e-4)
+    x = normal(3, 6, 150, seed=90)
+    expected, states = reference(x), [block.new_state() for _ in x]
+    # One ends early, and another begins while they are under way
+    taken = ({0: 1}, {0: 8, 1: 9}, {1: 91, 2: 20, 0: 5}, {2: 130, 0: 136}, {1: 50})
+    pieces, done = [[] for _ in x], [0, 0, 0]
+    for lengths in taken:
+        given = [x[row, :, done[row] : done[row] + length] for row, length in lengths.items()]
+        made, counts = block(np.concatenate(given, axis=1), [*lengths.values()], [states[row] for row in lengths])
+        assert counts == [3 * (length - (not done[row])) for row, length in lengths.items()]
+        for row, part in zip(lengths, np.split(made, np.cumsum(counts)[:-1], axis=1), strict=True):
+            pieces[row].append(part)
+            done[row] += lengths[row]
+    assert done == [150, 150, 150]
+    for row in range(3):
+        np.testing.assert_allclose(np.concatenate(pieces[row], axis=1), expected[row], atol=2e-3, rtol=1e-4)
 
 
 def test_other_kernels_of_an_upsampling_are_refused():
