@@ -21,6 +21,7 @@ from ms_omni.kernels.decoder_ops_ascend_paged import read_cache as read_cache
 from ms_omni.kernels.decoder_ops_ascend_paged import write_cache as write_cache
 from ms_omni.kernels.decoder_ops_ascend_sampler import Sampler as Sampler
 from ms_omni.kernels.decoder_ops_ascend_sampler import num_kept as num_kept
+from ms_omni.kernels.decoder_ops_ascend_sampler import rows_of as rows_of
 
 # infer_boost: norms, products and casts of a graph are MindSpore's internal kernels
 JIT_OPTIONS = {"jit_level": "O0", "infer_boost": "on"}
@@ -47,6 +48,11 @@ def add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tup
 def linear(x: Tensor, weight: Tensor) -> Tensor:
     """x: (tokens, in), weight: (out, in). (tokens, out)."""
     return primitives.matmul(x, weight)
+
+
+def split(x: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor, ...]:
+    """x: (..., sum of sizes). (..., size) each, by one operator: slices are legacy ones."""
+    return primitives.split(x, sizes)
 
 
 def split_qkv(qkv: Tensor, num_heads: int, num_kv_heads: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -32,7 +32,9 @@ def logits(x: Tensor, weight: Any, world: World | None, num_rows: int) -> Tensor
         return _matmul_t(x, weight)
     # all_gather joins along the first axis
     gathered = all_gather(ops.transpose(_matmul_t(x, weight), (1, 0)), world)
-    return ops.transpose(gathered[:num_rows], (1, 0))
+    # On Ascend a slice is a legacy operator, so there is none where ranks have equal parts
+    whole = gathered if gathered.shape[0] == num_rows else gathered[:num_rows]
+    return ops.transpose(whole, (1, 0))
 
 
 def _is_split(world: World | None, weight: Any, num_rows: int) -> TypeGuard[World]:

@@ -118,6 +118,11 @@ class FusedExecutor:
             )
 
     @property
+    def thinker(self) -> FusedThinker:
+        """What reads and writes."""
+        return self._thinker
+
+    @property
     def talker(self) -> FusedTalker:
         """What speaks, of a model that does."""
         return self._talker

@@ -109,11 +109,12 @@ class TalkerGraph(nn.Cell):
         (rows,). tables: int32 (rows, max_blocks), the sequences' blocks. uniform: float32 (num_code_groups, rows), the
         first for the next token. The others: of TalkerTensors. Returns this frame's codes and the next token, int32
         ((num_code_groups + 1) * rows,), to be read at once, and the next hidden and seen."""
-        total, codes = self.predict(hidden, token, text, tables, uniform, code_temperature, code_top_k, code_top_p)
+        numbers = self.ops.rows_of(uniform, self.num_residuals + 1)
+        total, codes = self.predict(hidden, token, text, tables, numbers, code_temperature, code_top_k, code_top_p)
         # The sum of the codes that all ranks are about to agree on, not of this one's, which may differ by a rounding
         total = broadcast(total, self.world)
         hidden, _ = self.talker.decode(total, rope_positions, batch_valid_length, tables)
-        token, seen = self.choose(hidden, seen, uniform[0], penalty, suppressed, temperature, top_k, top_p)
+        token, seen = self.choose(hidden, seen, numbers[0], penalty, suppressed, temperature, top_k, top_p)
         return broadcast(ops.concat(codes + (token,), 0), self.world), hidden, seen
 
     def predict(
@@ -122,13 +123,13 @@ class TalkerGraph(nn.Cell):
         token: Tensor,
         text: Tensor,
         tables: Tensor,
-        uniform: Tensor,
+        numbers: tuple[Tensor, ...],
         temperature: Tensor,
         top_k: Tensor,
         top_p: Tensor,
     ) -> Any:
-        """The code predictor's part of `step`. Returns what the Talker reads next, (rows, hidden), and the
-        frame's codes, int32 (rows,) each."""
+        """The code predictor's part of `step`. numbers: the rows of its `uniform`. Returns what the Talker reads next,
+        (rows, hidden), and the frame's codes, int32 (rows,) each."""
         words = self.text(text)
         gathered = self.predictor.decoder.gather()
         _, past = self.predictor.decode(hidden, 0, self.predictor.start(tables), gathered)
@@ -138,7 +139,7 @@ class TalkerGraph(nn.Cell):
         for i in range(self.num_residuals):
             state, past = self.predictor.decode(x, i + 1, past, gathered)
             scores = logits(state, self.code_heads[i], self.world, self.num_codes).astype(ms.float32)
-            code = self.code_sampler(scores, uniform[i + 1], temperature, top_k, top_p)
+            code = self.code_sampler(scores, numbers[i + 1], temperature, top_k, top_p)
             x = lookup(self.code_embeds[i], code, self.world, self.num_codes)
             summands, codes = summands + (x,), codes + (code,)
         # Rounded once; sums of two would each be rounded in half precision

@@ -7,7 +7,7 @@ from typing import Any
 
 import mindspore as ms
 import numpy as np
-from mindspore import Tensor, nn, ops
+from mindspore import Tensor, mint, nn, ops
 
 from ms_omni.bounds import TOKENS_PER_CALL
 from ms_omni.inputs.cast import cast_inputs
@@ -38,7 +38,7 @@ class ThinkerGraph(nn.Cell):
         self.token_step = TokenStep(decoder, thinker.cache, name, rows, thinker.max_blocks)
         self.embed, self.head = shell.model.embed_tokens.weight, shell.lm_head.weight
         self.world, self.num_words = decoder.world, thinker.num_words
-        self.sampler = decoder.ops.Sampler(rows, self.num_words, num_kept, name)
+        self.ops, self.sampler = decoder.ops, decoder.ops.Sampler(rows, self.num_words, num_kept, name)
         numbered = f"{name} {self.token_step.graph_name} {self.token_step.kernel_numbers + self.sampler.kernel_numbers}"
         self.run = compiled(self.step, decoder.ops.JIT_OPTIONS, thinker.graphs, numbered)
 
@@ -58,14 +58,14 @@ class ThinkerGraph(nn.Cell):
         int32 (rows, max_blocks), the sequences' blocks. uniform: float32 (steps, rows). The others: of SamplingTensors.
         Returns the next ones, int32 (steps * rows,)."""
         tokens: Any = ()
-        lengths = batch_valid_length
+        lengths, numbers = batch_valid_length, self.ops.rows_of(uniform, self.num_steps)
         for ahead in range(self.num_steps):
             if ahead:
                 rope_positions, lengths = rope_positions + 1, lengths + 1
             x = lookup(self.embed, token, self.world, self.num_words)
             hidden, _ = self.token_step.decode(x, rope_positions, lengths, tables)
             scores = logits(hidden, self.head, self.world, self.num_words).astype(ms.float32)
-            token = broadcast(self.sampler(scores, uniform[ahead], temperature, top_k, top_p), self.world)
+            token = broadcast(self.sampler(scores, numbers[ahead], temperature, top_k, top_p), self.world)
             tokens = tokens + (token,)
         return token if self.num_steps == 1 else ops.concat(tokens, 0)
 
@@ -163,7 +163,8 @@ class FusedThinker:
             numbers = Tensor(uniform[ahead : ahead + graph.num_steps])
             made.append(graph.run(token, *places.tensors(ahead), tables, numbers, *settings.tensors))
             token = made[-1][-rows:] if graph.num_steps > 1 else made[-1]
-        return np.concatenate([each.asnumpy() for each in made]).reshape(num_steps, rows)
+        whole = made[0] if len(made) == 1 else mint.cat(made)  # the host waits once
+        return whole.asnumpy().reshape(num_steps, rows)
 
     def _first_token(self, hidden: Tensor, state: RequestState) -> int:
         """hidden: (1, hidden), the last token's of the prompt, normed."""
