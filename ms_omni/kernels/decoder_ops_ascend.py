@@ -65,13 +65,16 @@ def split_qkv(qkv: Tensor, num_heads: int, num_kv_heads: int) -> tuple[Tensor, T
 
 def rotary(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
     """q: (tokens, heads, dim), k: (tokens, kv_heads, dim), cos, sin: (tokens, dim) of their dtype, as transformers has
-    them; float32 ones will do, for two more operators in every layer."""
+    them, or (dim,) for all tokens; float32 ones will do, for two more operators in every layer."""
     heads, dim = q.shape[1:]
-    if cos.shape[1] != dim or sin.shape[1] != dim or k.shape[2] != dim:
+    if cos.shape[-1] != dim or sin.shape[-1] != dim or k.shape[2] != dim:
         raise ValueError("rotary: expected q (tokens, heads, dim), k (tokens, kv_heads, dim), cos, sin (tokens, dim)")
+    is_one = cos.ndim == 1
     cos, sin = _as(cos, q.dtype).reshape(1, -1, 1, dim), _as(sin, q.dtype).reshape(1, -1, 1, dim)
-    rotated_q = primitives.rotary_position_embedding(q.reshape(1, -1, heads, dim), cos, sin)
-    rotated_k = primitives.rotary_position_embedding(k.reshape(1, -1, k.shape[1], dim), cos, sin)
+    # Tokens are the operator's sequence, or a batch where one angle is for all of them
+    batch, length = (-1, 1) if is_one else (1, -1)
+    rotated_q = primitives.rotary_position_embedding(q.reshape(batch, length, heads, dim), cos, sin)
+    rotated_k = primitives.rotary_position_embedding(k.reshape(batch, length, k.shape[1], dim), cos, sin)
     return rotated_q.reshape(-1, heads, dim), rotated_k.reshape(-1, k.shape[1], dim)
 
 

@@ -38,13 +38,14 @@ def _least_seconds(
 
 def _parts(graph: Any, arguments: Sequence[Any]) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """The code predictor of a frame, and the Talker's step; each waits for what it made, as decoding does. arguments:
-    those of the graph's `step`."""
+    those of the graph's `construct`."""
     from mindspore import Tensor, ops
 
     from ms_omni.runtime.graph_cache import compiled
 
-    def predict(*inputs: Any) -> Any:
-        total, codes = graph.predict(*inputs)
+    def predict(hidden: Tensor, token: Tensor, text: Tensor, tables: Tensor, uniform: Tensor, *choice: Tensor) -> Any:
+        numbers = graph.ops.rows_of(uniform, graph.num_residuals + 1)
+        total, codes = graph.predict(hidden, token, text, tables, numbers, *choice)
         return total, ops.concat(codes, 0)
 
     def step(

@@ -39,7 +39,7 @@ class FrameStep(nn.Cell):
             self.lengths = tuple(Tensor((row + 1).astype(np.int32)) for row in places)
             self.kernel_numbers = self.step.kernel_numbers
         else:
-            angles = [decoder.spec.angles(row) for row in places]
+            angles = [decoder.spec.angles(row[:1])[0] for row in places]  # of all rows
             self.cos = tuple(Tensor(np.cos(angle), decoder.dtype) for angle in angles)
             self.sin = tuple(Tensor(np.sin(angle), decoder.dtype) for angle in angles)
             self.kernel_numbers = ()

@@ -28,7 +28,7 @@ from ms_omni.runtime.decode_rows import (
 from ms_omni.runtime.decoder import StackedDecoder
 from ms_omni.runtime.frame_step import FrameStep, frame_cache
 from ms_omni.runtime.fused_thinker import media_positions
-from ms_omni.runtime.graph_cache import GraphCache, compiled
+from ms_omni.runtime.graph_cache import GraphCache, captured, compiled, of_rows
 from ms_omni.runtime.kept import Kept, Prompt
 from ms_omni.runtime.kv_cache import PagedKVCache
 from ms_omni.runtime.sampling import penalize_repeated
@@ -41,16 +41,16 @@ from ms_omni.stages import stage
 
 
 class TalkerGraph(nn.Cell):
-    """From one frame's first code to the next frame's, of `rows` sequences."""
+    """From one frame's first code to the next frame's, of `rows` sequences, or, captured, of as many as it is given."""
 
-    def __init__(self, parts: FusedTalker, rows: int, num_kept: tuple[int, int]) -> None:
-        """num_kept: of the TalkerTensors that it is for."""
+    def __init__(self, parts: FusedTalker, rows: int | None, num_kept: tuple[int, int]) -> None:
+        """rows: None for any number, captured. num_kept: of the TalkerTensors that it is for."""
         super().__init__()
         self.ops, self.world = parts.decoder.ops, parts.world
         name = f"talker {rows} of {num_kept}"
-        self.rows, self.num_kept = rows, num_kept
-        self.talker = TokenStep(parts.decoder, parts.cache, name, rows, parts.max_blocks)
-        self.predictor = FrameStep(parts.predictor, rows, parts.config.num_code_groups, name, parts.frame_cache)
+        self.num_kept, self.is_captured, any_rows = num_kept, rows is None, rows or 1
+        self.talker = TokenStep(parts.decoder, parts.cache, name, any_rows, parts.max_blocks)
+        self.predictor = FrameStep(parts.predictor, any_rows, parts.config.num_code_groups, name, parts.frame_cache)
         self.text = TextProjection(parts.model, self.world)
         self.embed, self.head = parts.shell.model.codec_embedding.weight, parts.shell.codec_head.weight
         # Tuples, not lists: MindSpore's compile cache gives a graph only the Parameters that its cell has registered
@@ -60,11 +60,35 @@ class TalkerGraph(nn.Cell):
         self.num_codes = config.code_predictor_config.vocab_size
         self.vocabulary = Tensor(np.arange(self.num_first, dtype=np.int32)[None])
         self.num_residuals = len(parts.code_heads)
-        self.sampler = self.ops.Sampler(rows, self.num_first, num_kept[0], name)
-        self.code_sampler = self.ops.Sampler(rows, self.num_codes, num_kept[1], f"{name} residual")
+        self.sampler = self.ops.Sampler(any_rows, self.num_first, num_kept[0], name)
+        self.code_sampler = self.ops.Sampler(any_rows, self.num_codes, num_kept[1], f"{name} residual")
         cells = (self.talker, self.predictor, self.sampler, self.code_sampler)
         numbers = tuple(number for cell in cells for number in cell.kernel_numbers)
-        self.run = compiled(self.step, self.ops.JIT_OPTIONS, parts.graphs, f"{name} {self.talker.graph_name} {numbers}")
+        if rows is None:
+            self.frame: Any = captured(self, self._inputs(parts), self.ops.JIT_OPTIONS, name)
+            self.run: Any = self._run_captured
+        else:
+            full_name = f"{name} {self.talker.graph_name} {numbers}"
+            self.run = compiled(self.construct, self.ops.JIT_OPTIONS, parts.graphs, full_name)
+
+    def _inputs(self, parts: FusedTalker) -> tuple[Tensor, ...]:
+        """What `construct` is given, of any number of rows."""
+        numbers, whole, scores = of_rows(ms.float32), of_rows(ms.int32), of_rows(ms.float32, self.num_first)
+        hidden = of_rows(parts.decoder.dtype, parts.decoder.spec.hidden_size)
+        tables = of_rows(ms.int32, parts.max_blocks)
+        uniform = Tensor(shape=(self.num_residuals + 1, None), dtype=ms.float32)
+        sampling = (numbers, whole, numbers)
+        places = (whole, numbers, tables, uniform)
+        return (hidden, whole, scores, whole, *places, numbers, scores, *sampling, *sampling)
+
+    def _run_captured(self, hidden: Tensor, *arguments: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What `construct` returns of a graph that is not captured, each in memory of its own."""
+        whole, rows = self.frame(hidden, *arguments), hidden.shape[0]
+        first = hidden.size
+        second = first + rows * self.num_first
+        state = whole[:first].reshape(hidden.shape).astype(hidden.dtype)
+        seen = whole[first:second].reshape(rows, self.num_first)
+        return whole[second:].astype(ms.int32), state if state.dtype != ms.float32 else state + 0, seen + 0
 
     def choose(
         self,
@@ -84,7 +108,7 @@ class TalkerGraph(nn.Cell):
         token = self.sampler(scores, uniform, temperature, top_k, top_p)
         return token, ops.maximum(seen, (self.vocabulary == token.reshape(-1, 1)).astype(ms.float32))
 
-    def step(
+    def construct(
         self,
         hidden: Tensor,
         token: Tensor,
@@ -115,7 +139,12 @@ class TalkerGraph(nn.Cell):
         total = broadcast(total, self.world)
         hidden, _ = self.talker.decode(total, rope_positions, batch_valid_length, tables)
         token, seen = self.choose(hidden, seen, numbers[0], penalty, suppressed, temperature, top_k, top_p)
-        return broadcast(ops.concat(codes + (token,), 0), self.world), hidden, seen
+        made = broadcast(ops.concat(codes + (token,), 0), self.world)
+        if self.is_captured:
+            # One output, made at the end: MindSpore frees others before a replay has made them
+            parts = (hidden.astype(ms.float32).reshape(-1), seen.reshape(-1), made.astype(ms.float32))
+            return mint.cat(parts)
+        return made, hidden, seen
 
     def predict(
         self,
@@ -128,7 +157,7 @@ class TalkerGraph(nn.Cell):
         top_k: Tensor,
         top_p: Tensor,
     ) -> Any:
-        """The code predictor's part of `step`. numbers: the rows of its `uniform`. Returns what the Talker reads next,
+        """The code predictor's part of `construct`. numbers: the rows of its `uniform`. Returns what the Talker reads next,
         (rows, hidden), and the frame's codes, int32 (rows,) each."""
         words = self.text(text)
         gathered = self.predictor.decoder.gather()
@@ -143,7 +172,7 @@ class TalkerGraph(nn.Cell):
             x = lookup(self.code_embeds[i], code, self.world, self.num_codes)
             summands, codes = summands + (x,), codes + (code,)
         # Rounded once; sums of two would each be rounded in half precision
-        by_summand = ops.concat(summands, 0).reshape(len(summands), self.rows, -1)
+        by_summand = ops.concat(summands, 0).reshape(len(summands), -1, words.shape[1])
         total = mint.sum(by_summand, 0, dtype=ms.float32)
         return total.astype(words.dtype), codes
 
@@ -162,9 +191,11 @@ class FusedTalker:
         max_num_seqs: int,
         world: World,
         graphs: GraphCache | None,
+        is_captured: bool = False,
     ):
         """model: a corrected Qwen3-Omni without decoder layers: projections, embeddings, heads. max_blocks: of a
-        sequence. world: of the group, whether or not it shares the Talker's layers. graphs: kept on disk."""
+        sequence. world: of the group, whether or not it shares the Talker's layers. graphs: kept on disk. is_captured: as
+        of FusedThinker."""
         self.model = model
         self.shell, self.config = model.talker, model.config.talker_config
         self.decoder, self.predictor, self.cache = decoder, predictor, cache
@@ -174,7 +205,9 @@ class FusedTalker:
         num_rows = bucket_of(max_num_seqs)
         self.frame_cache = frame_cache(predictor, num_rows, self.config.num_code_groups, "code_predictor")
         self.last: tuple[TalkerGraph, tuple[Tensor, ...]] | None = None
-        self._graphs: dict[tuple[int, tuple[int, int]], TalkerGraph] = {}
+        vocabularies = self.config.text_config.vocab_size, self.config.code_predictor_config.vocab_size
+        self.captured_kept = tuple(decoder.ops.num_kept(2, size) for size in vocabularies) if is_captured else (0, 0)
+        self._graphs: dict[tuple[int | None, tuple[int, ...]], TalkerGraph] = {}
         self._rows: Latest[tuple[Tensor, TalkerTensors]] = Latest()
 
     def start(self, state: RequestState, kept: Kept) -> None:
@@ -248,7 +281,7 @@ class FusedTalker:
         settings: TalkerTensors,
     ) -> tuple[Any, ...]:
         """The codes of the next frames and the tokens after them, int32 (num_code_groups + 1, rows), and what
-        `TalkerGraph.step` leaves for the next call."""
+        `TalkerGraph` leaves for the next call."""
         num_groups = self.config.num_code_groups
         graph = self._graph(rows, settings.num_kept)
         arguments = (
@@ -278,7 +311,8 @@ class FusedTalker:
         return tables, self.tensors(settings)
 
     def _graph(self, rows: int, num_kept: tuple[int, int]) -> TalkerGraph:
-        key = (rows, num_kept)
+        fits = all(kept <= most for kept, most in zip(num_kept, self.captured_kept, strict=True))
+        key = (None, self.captured_kept) if fits else (rows, num_kept)
         if key not in self._graphs:
-            self._graphs[key] = TalkerGraph(self, rows, num_kept)
+            self._graphs[key] = TalkerGraph(self, *key)
         return self._graphs[key]

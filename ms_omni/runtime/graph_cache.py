@@ -13,13 +13,14 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TextIO
 from weakref import WeakSet
 
 import mindspore as ms
+from mindspore import Tensor, nn
 
 from ms_omni.errors import OmniError
 from ms_omni.parallel.graph_counts import compiled_graphs
@@ -125,6 +126,21 @@ def compiled(function: Callable[..., Any], options: dict[str, Any], cache: Graph
     """`function` as a graph, `ms.jit` with `options`, which its first call compiles, or takes from the cache. Its
     arguments have the same shapes in every call."""
     return CompiledGraph(function, options, cache, name)
+
+
+def captured(cell: nn.Cell, inputs: Sequence[Tensor], options: dict[str, Any], name: str) -> Any:
+    """`cell` as a graph of any number of rows, whose launches MindSpore captures: a number of rows is captured by its
+    second call in a row, and replayed by later ones. inputs: of `construct`, in whose shapes None is that number.
+    MindSpore 2.7.1 captures what has this phase and unknown shapes, one graph a process."""
+    cell.set_train(False)
+    cell.phase = "increment"
+    cell.set_inputs(*inputs)
+    return CompiledGraph(cell, options, None, name)
+
+
+def of_rows(dtype: Any, *shape: int) -> Tensor:
+    """What stands for (any number, *shape) in `captured`."""
+    return Tensor(shape=(None, *shape), dtype=dtype)
 
 
 def _whole(argument: Any) -> Any:

@@ -113,13 +113,18 @@ class Spans:
 
         setattr(owner, method, watched)
 
+    def watch_decoding(self) -> None:
+        from ms_omni.runtime.fused_talker import FusedTalker
+        from ms_omni.runtime.fused_thinker import FusedThinker
+
+        self.watch(FusedThinker, "_decoded", self.call_name)
+        self.watch(FusedTalker, "_decoded", self.call_name)
+
     def watch_engine(self) -> None:
         from ms_omni.models.code2wav import WaveDecoder
         from ms_omni.models.thinker import Thinker
         from ms_omni.models.vision_encoder import VisionEncoder
         from ms_omni.runtime.decoder import StackedDecoder
-        from ms_omni.runtime.fused_talker import FusedTalker
-        from ms_omni.runtime.fused_thinker import FusedThinker
 
         def chunk(decoder: Any, x: Any, positions: Any, cache: Any, blocks: Any, start: int, *_: Any) -> str:
             kind = "thinker" if "thinker" in cache.name else "talker"
@@ -132,8 +137,7 @@ class Spans:
             return f"audio_encoder_{round(features.shape[-1] / 100)}s"
 
         self.watch(StackedDecoder, "prefill_chunk", chunk)
-        self.watch(FusedThinker, "_decoded", self.call_name)
-        self.watch(FusedTalker, "_decoded", self.call_name)
+        self.watch_decoding()
         self.watch(WaveDecoder, "decode", piece)
         self.watch(Thinker, "get_audio_features", sound)
         self.watch(VisionEncoder, "construct", lambda *_, **__: "vision_encoder_picture")

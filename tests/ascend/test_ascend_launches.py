@@ -1,6 +1,9 @@
 """What a step of several conversations launches on the emulated card: as much as one conversation's, and nothing that is
 compiled for its shapes."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,17 @@ from counting import Spans, count_rows, gauges, write_checkpoint
 from ms_omni.planning.counted import LAUNCHES
 
 MOST_OF_A_LAYER = 22
+MOST_OUTSIDE = 8  # of a captured graph: what is left is taken apart
+
+
+@pytest.fixture(autouse=True)
+def unwatched(monkeypatch):
+    """What Spans put into classes goes with the test."""
+    from ms_omni.runtime.fused_talker import FusedTalker
+    from ms_omni.runtime.fused_thinker import FusedThinker
+
+    for owner in (FusedThinker, FusedTalker):
+        monkeypatch.setattr(owner, "_decoded", owner._decoded)
 
 
 def steps(folder, layers, rows, ways):
@@ -18,9 +32,9 @@ def steps(folder, layers, rows, ways):
 
     write_checkpoint(layers, "bfloat16", folder)
     spans = Spans(gauges)
-    with OmniEngine.from_pretrained(
-        folder, device="Ascend", dtype="bfloat16", max_num_seqs=1, with_talker=bool(rows["talker"])
-    ) as engine, spans.watching():
+    spans.watch_decoding()
+    settings = {"device": "Ascend", "dtype": "bfloat16", "max_num_seqs": 1, "with_talker": bool(rows["talker"])}
+    with OmniEngine.from_pretrained(folder, **settings) as engine:
         count_rows(engine.executor, spans, ways, rows)
     return spans.last
 
@@ -45,6 +59,26 @@ def test_rows_of_a_step(ascend, tmp_path):
 def test_as_many_rows_as_a_call_takes(ascend, tmp_path, way):
     rows = {"thinker": ROWS, "talker": ROWS}
     check(steps(tmp_path, FEW, rows, [way]), rows, [way])
+
+
+@pytest.mark.parametrize("decoder", ["thinker", "talker"])
+def test_captured_answers(tmp_path, decoder):
+    """The ids and codes are those without capture, and of a step two launches a layer are left to the host: a replay
+    and an attention."""
+    program = [sys.executable, str(Path(__file__).with_name("captured_answers.py")), decoder]
+    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    made = json.loads(done.stdout.splitlines()[-1])
+    assert made["captured"] == made["plain"]
+    assert made["plain"][:2] == made["plain"][2:]
+    layers = made["layers"][decoder]
+    for counted in made["steps"].values():
+        launches = {name: times for name, times in counted.items() if name.split()[0] in LAUNCHES}
+        outside = sum(launches.values()) - launches["internal PagedAttention"]
+        assert launches["internal PagedAttention"] == layers
+        assert counted["capture execute"] == layers + 1
+        assert outside <= MOST_OUTSIDE, launches
+        assert sum(times for name, times in counted.items() if name.startswith("replayed ")) > 15 * layers
 
 
 def test_a_layer(ascend, tmp_path):

@@ -44,7 +44,7 @@ def test_the_talker_reads_the_codes_that_are_agreed_on(fused):
         table = np.eye(1, talker.max_blocks, dtype=np.int32)  # block 1, which is nobody's now
         places = ms.Tensor([1], ms.int32), ms.Tensor([0.0], ms.float32), ms.Tensor(table)
         inputs = hidden, ms.Tensor([3], ms.int32), seen, ms.Tensor([20], ms.int32), *places, uniform
-        made, state, _ = graph.step(*inputs, *settings.first_code, *settings.predictor.tensors)
+        made, state, _ = graph.construct(*inputs, *settings.first_code, *settings.predictor.tensors)
         return made.asnumpy(), state.asnumpy()
 
     def send(x):
