@@ -65,8 +65,9 @@ class FusedExecutor:
     ):
         """directory: a checkpoint. dtype: a MindSpore float type. compile_cache: a directory for compiled graphs.
         parallel: none, zero3, ep or tp, over the groups of `world`. max_num_seqs: conversations at once, None for what
-        fits. launch_capture: none, or the decoder whose launches are captured. Raises OmniError for decoder layers that only mindone's classes have, for a group of a size that cannot
-        share the model, for more conversations than fit, and for an Ascend host of too few cores."""
+        fits. launch_capture: none, or the decoder whose launches are captured. Raises OmniError for decoder layers that
+        only mindone's classes have, for a group of a size that cannot share the model, for more conversations than fit,
+        and for an Ascend host of too few cores."""
         if device == "Ascend":
             check_cores()
         if launch_capture != "none":

@@ -157,8 +157,8 @@ class TalkerGraph(nn.Cell):
         top_k: Tensor,
         top_p: Tensor,
     ) -> Any:
-        """The code predictor's part of `construct`. numbers: the rows of its `uniform`. Returns what the Talker reads next,
-        (rows, hidden), and the frame's codes, int32 (rows,) each."""
+        """The code predictor's part of `construct`. numbers: the rows of its `uniform`. Returns what the Talker
+        reads next, (rows, hidden), and the frame's codes, int32 (rows,) each."""
         words = self.text(text)
         gathered = self.predictor.decoder.gather()
         _, past = self.predictor.decode(hidden, 0, self.predictor.start(tables), gathered)
@@ -194,8 +194,8 @@ class FusedTalker:
         is_captured: bool = False,
     ):
         """model: a corrected Qwen3-Omni without decoder layers: projections, embeddings, heads. max_blocks: of a
-        sequence. world: of the group, whether or not it shares the Talker's layers. graphs: kept on disk. is_captured: as
-        of FusedThinker."""
+        sequence. world: of the group, whether or not it shares the Talker's layers. graphs: kept on disk.
+        is_captured: as of FusedThinker."""
         self.model = model
         self.shell, self.config = model.talker, model.config.talker_config
         self.decoder, self.predictor, self.cache = decoder, predictor, cache
