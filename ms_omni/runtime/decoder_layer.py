@@ -61,8 +61,10 @@ class DecoderLayer(nn.Cell):
         if parts is None:
             parts = self.parts()
         whole: Any = ()
-        for piece, taken in zip(self.matrices, self.ops.split(parts, self.sizes), strict=True):
-            whole = whole + (without_padding(taken.reshape(-1, piece.columns), piece.rows),)
+        taken = self.ops.split(parts, self.sizes)
+        for i in range(len(self.sizes)):
+            matrix = taken[i].reshape(-1, self.matrices[i].columns)
+            whole = whole + (without_padding(matrix, self.matrices[i].rows),)
         attention = (ops.concat(whole[:3], 0), whole[3])
         return attention + (ops.concat(whole[4:6], 0), whole[6]) if self.has_dense else attention
 
@@ -175,10 +177,8 @@ class DecoderLayer(nn.Cell):
             chosen = mint.arange(0, chosen.shape[0] * self.top_k, dtype=ms.int32).reshape(-1, self.top_k)
         else:
             parts = self.all_experts()
-        gate, up, down = [
-            expert_matrix(taken, piece)
-            for taken, piece in zip(self.ops.split(parts, self.expert_sizes), self.expert, strict=True)
-        ]
+        taken = self.ops.split(parts, self.expert_sizes)
+        gate, up, down = [expert_matrix(taken[i], self.expert[i]) for i in range(3)]
         gate_up, down = self.ops.pack_experts(ops.concat((gate, up), 1), down)
         return self.ops.experts(x, weights, chosen, gate_up, down)
 
