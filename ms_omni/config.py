@@ -15,6 +15,8 @@ from ms_omni.yaml_file import read_yaml
 ENGINES = ("auto", "fused", "mindone")
 # auto picks by memory and by projected speed, for the cards that share one model
 PARALLEL_MODES = ("none", "auto", "zero3", "ep", "tp")
+# Whose launches MindSpore captures on a card: it can do so for one graph of a process
+LAUNCH_CAPTURES = ("none", "thinker", "talker")
 DEVICES = ("auto", "CPU", "Ascend")
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 # mindone 0.5.0 has no scaled-dot-product attention: it falls back to eager with a warning.
@@ -99,7 +101,7 @@ _RANGES = (
 class EngineConfig:
     """What OmniEngine.from_pretrained takes. `auto` picks what the device can do. `max_num_seqs`: conversations that
     are answered at a time; None: as many as fit. `warm_up`: compile all graphs while loading, not when they are first
-    needed."""
+    needed. `launch_capture`: whose launches are captured on a card, and replayed by one call each."""
 
     model: str = built_in.NAME
     engine: str = "auto"
@@ -114,6 +116,7 @@ class EngineConfig:
     compile_cache: str | None = None
     max_num_seqs: int | None = None
     warm_up: bool = False
+    launch_capture: str = "none"
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -123,11 +126,17 @@ class EngineConfig:
             ("dtype", DTYPES),
             ("attn_implementation", ATTN_IMPLEMENTATIONS),
             ("media_reader", MEDIA_READERS),
+            ("launch_capture", LAUNCH_CAPTURES),
         ):
             value = getattr(self, name)
             if value not in allowed:
                 flag = "--" + name.replace("_", "-")
                 raise OmniError(f"{flag} {value}: expected one of {', '.join(allowed)}")
+        if self.launch_capture != "none" and (self.engine == "mindone" or self.device == "CPU"):
+            other = "--engine mindone" if self.engine == "mindone" else "--device CPU"
+            raise OmniError(f"--launch-capture {self.launch_capture}: {other} has no captured launches; use none")
+        if self.launch_capture == "talker" and not self.with_talker:
+            raise OmniError("--launch-capture talker: the Talker is not loaded; use thinker")
         if self.compile_cache is not None and self.engine == "mindone":
             raise OmniError(f"--compile-cache {self.compile_cache}: --engine mindone compiles no graphs; use fused")
         if self.max_num_seqs is not None and self.max_num_seqs < 1:

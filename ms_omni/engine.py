@@ -75,6 +75,7 @@ class OmniEngine:
         compile_cache: str | None = None,
         max_num_seqs: int | None = None,
         warm_up: bool = False,
+        launch_capture: str = "none",
         progress: Progress | None = None,
     ) -> OmniEngine:
         """Loads a checkpoint directory, a hub name that is in the local hub cache, or the built-in tiny model.
@@ -84,7 +85,8 @@ class OmniEngine:
         attn_implementation: auto, eager, flash_attention_2. with_talker False: no speech. min_pixels, max_pixels:
         bounds for the area of images. media_reader: auto, ms_omni, qwen_omni_utils. compile_cache: a directory for
         compiled graphs. max_num_seqs: conversations that are answered at a time, None for what fits. warm_up: compile
-        all graphs now, not when they are first needed. progress: called with ("load", weights done, weights in all)
+        all graphs now, not when they are first needed. launch_capture: none, or whose launches a card captures and
+        replays, thinker or talker. progress: called with ("load", weights done, weights in all)
         and ("compile", graphs done, graphs in all). Raises OmniError."""
         config = EngineConfig(
             model=str(model),
@@ -100,6 +102,7 @@ class OmniEngine:
             compile_cache=compile_cache,
             max_num_seqs=max_num_seqs,
             warm_up=warm_up,
+            launch_capture=launch_capture,
         )
         return cls(config, progress)
 

@@ -95,7 +95,14 @@ def make_executor(
 
         cache, max_num_seqs = settings.compile_cache, settings.max_num_seqs
         try:
-            executor = FusedExecutor(directory, device, compile_cache=cache, max_num_seqs=max_num_seqs, **options)
+            executor = FusedExecutor(
+                directory,
+                device,
+                compile_cache=cache,
+                max_num_seqs=max_num_seqs,
+                launch_capture=settings.launch_capture,
+                **options,
+            )
             if settings.warm_up:
                 executor.warm_up(sampling, progress)
             return executor

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from ms_omni.cli.parser import LineParser, decimal_number, one_of, whole_number
-from ms_omni.config import ATTN_IMPLEMENTATIONS, DEVICES, DTYPES, ENGINES, MEDIA_READERS, PARALLEL_MODES, load_yaml
+from ms_omni.config import (
+    ATTN_IMPLEMENTATIONS,
+    DEVICES,
+    DTYPES,
+    ENGINES,
+    LAUNCH_CAPTURES,
+    MEDIA_READERS,
+    PARALLEL_MODES,
+    load_yaml,
+)
 from ms_omni.errors import OmniError
 
 # The two ways of giving a prompt. A prompt on the command line replaces the whole prompt of a YAML file.
@@ -140,6 +149,7 @@ def _add_engine_flags(group: Any) -> None:
         default=argparse.SUPPRESS,
         help="keep compiled graphs there for the next run of the same model and settings",
     )
+    add("--launch-capture", LAUNCH_CAPTURES, "of one decoder on a card: fewer calls of the host; default none")
     add("--media-reader", MEDIA_READERS, "who reads pictures, sound and video; qwen_omni_utils needs torch")
 
 

@@ -13,8 +13,9 @@ from types import ModuleType
 
 _MODULES = {"Ascend": "ms_omni.kernels.decoder_ops_ascend", "CPU": "ms_omni.kernels.decoder_ops_cpu"}
 
-# On the host: num_kept. For each graph: Sampler, whose objects pick the next tokens
-SAMPLING = ("num_kept", "Sampler")
+# On the host: num_kept. For each graph: Sampler, whose objects pick the next tokens. In graphs: rows_of, the numbers of
+# one choice after the other
+SAMPLING = ("num_kept", "Sampler", "rows_of")
 
 # Once, at loading:              pack_experts; under zero3 in every layer
 # Of prompts, outside graphs:    prefill_attention, read_cache
@@ -25,6 +26,7 @@ OPERATORS = (
     "rms_norm",
     "add_rms_norm",
     "linear",
+    "split",
     "split_qkv",
     "rotary",
     "write_cache",

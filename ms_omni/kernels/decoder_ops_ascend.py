@@ -21,6 +21,7 @@ from ms_omni.kernels.decoder_ops_ascend_paged import read_cache as read_cache
 from ms_omni.kernels.decoder_ops_ascend_paged import write_cache as write_cache
 from ms_omni.kernels.decoder_ops_ascend_sampler import Sampler as Sampler
 from ms_omni.kernels.decoder_ops_ascend_sampler import num_kept as num_kept
+from ms_omni.kernels.decoder_ops_ascend_sampler import rows_of as rows_of
 
 # infer_boost: norms, products and casts of a graph are MindSpore's internal kernels
 JIT_OPTIONS = {"jit_level": "O0", "infer_boost": "on"}
@@ -49,6 +50,11 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
     return primitives.matmul(x, weight)
 
 
+def split(x: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor, ...]:
+    """x: (..., sum of sizes). (..., size) each, by one operator: slices are legacy ones."""
+    return primitives.split(x, sizes)
+
+
 def split_qkv(qkv: Tensor, num_heads: int, num_kv_heads: int) -> tuple[Tensor, Tensor, Tensor]:
     """qkv: (tokens, (num_heads + 2 num_kv_heads) * dim). q: (tokens, num_heads, dim), k, v: (tokens, num_kv_heads,
     dim)."""
@@ -59,13 +65,16 @@ def split_qkv(qkv: Tensor, num_heads: int, num_kv_heads: int) -> tuple[Tensor, T
 
 def rotary(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
     """q: (tokens, heads, dim), k: (tokens, kv_heads, dim), cos, sin: (tokens, dim) of their dtype, as transformers has
-    them; float32 ones will do, for two more operators in every layer."""
+    them, or (dim,) for all tokens; float32 ones will do, for two more operators in every layer."""
     heads, dim = q.shape[1:]
-    if cos.shape[1] != dim or sin.shape[1] != dim or k.shape[2] != dim:
+    if cos.shape[-1] != dim or sin.shape[-1] != dim or k.shape[2] != dim:
         raise ValueError("rotary: expected q (tokens, heads, dim), k (tokens, kv_heads, dim), cos, sin (tokens, dim)")
+    is_one = cos.ndim == 1
     cos, sin = _as(cos, q.dtype).reshape(1, -1, 1, dim), _as(sin, q.dtype).reshape(1, -1, 1, dim)
-    rotated_q = primitives.rotary_position_embedding(q.reshape(1, -1, heads, dim), cos, sin)
-    rotated_k = primitives.rotary_position_embedding(k.reshape(1, -1, k.shape[1], dim), cos, sin)
+    # Tokens are the operator's sequence, or a batch where one angle is for all of them
+    batch, length = (-1, 1) if is_one else (1, -1)
+    rotated_q = primitives.rotary_position_embedding(q.reshape(batch, length, heads, dim), cos, sin)
+    rotated_k = primitives.rotary_position_embedding(k.reshape(batch, length, k.shape[1], dim), cos, sin)
     return rotated_q.reshape(-1, heads, dim), rotated_k.reshape(-1, k.shape[1], dim)
 
 

@@ -18,6 +18,14 @@ def num_kept(largest_top_k: int, vocabulary: int) -> int:
     return next(kept for kept in (1, min(LIKELIEST, vocabulary), vocabulary) if kept >= largest_top_k)
 
 
+def rows_of(x: Tensor, count: int) -> tuple[Tensor, ...]:
+    """x: (count, n). Its rows, (n,) each."""
+    rows: tuple[Tensor, ...] = ()
+    for row in mint.split(x, 1, 0) if count > 1 else (x,):
+        rows = rows + (row.reshape(-1),)
+    return rows
+
+
 class Sampler(nn.Cell):
     """Picks a token for each row. kernel_numbers: as on the CPU, none here."""
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from ms_omni.kernels.decoder_ops_cpu_sampler import Sampler as Sampler
 from ms_omni.kernels.decoder_ops_cpu_sampler import num_kept as num_kept
+from ms_omni.kernels.decoder_ops_cpu_sampler import rows_of as rows_of
 
 JIT_OPTIONS = {"jit_level": "O0"}
 IN_NUMPY = True

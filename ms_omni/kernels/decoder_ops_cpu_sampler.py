@@ -18,6 +18,14 @@ def num_kept(largest_top_k: int, vocabulary: int) -> int:
     return vocabulary
 
 
+def rows_of(x: Tensor, count: int) -> tuple[Tensor, ...]:
+    """x: (count, n). Its rows, (n,) each."""
+    rows: tuple[Tensor, ...] = ()
+    for i in range(count):
+        rows = rows + (x[i],)
+    return rows
+
+
 class Sampler(nn.Cell):
     """Picks a token for each row. kernel_numbers: by which a graph finds its kernel."""
 

@@ -38,14 +38,19 @@ def joined(scores: Tensor, world: World | None, num_rows: int) -> Tensor:
         return scores
     # all_gather joins along the first axis
     gathered = all_gather(ops.transpose(scores, (1, 0)), world)
-    return ops.transpose(gathered[:num_rows], (1, 0))
+    return ops.transpose(_first(gathered, num_rows), (1, 0))
 
 
 def whole(weight: Any, world: World | None, num_rows: int) -> Tensor:
     """All rows of a table or a head, (num_rows, hidden): one all_gather where it is split. Traceable in graphs."""
     if not is_split(world, weight.shape[0], num_rows):
         return weight
-    return all_gather(weight, world)[:num_rows]
+    return _first(all_gather(weight, world), num_rows)
+
+
+def _first(rows: Tensor, count: int) -> Tensor:
+    """On Ascend a slice is a legacy operator, so there is none where ranks have equal parts."""
+    return rows if rows.shape[0] == count else rows[:count]
 
 
 def is_split(world: World | None, length: int, num_rows: int) -> TypeGuard[World]:

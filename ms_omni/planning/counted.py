@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ RELEASED_LAYERS = {"thinker": 48, "talker": 20, "predictor": 5, "code2wav": 8, "
 UNITS = {
     "thinker_call_greedy": ("thinker",),
     "thinker_call_sampled": ("thinker",),
+    "thinker_rows_greedy": ("thinker",),
+    "thinker_rows_sampled": ("thinker",),
     "thinker_chunk_first": ("thinker",),
     "thinker_chunk_later": ("thinker",),
     "talker_frame_greedy": ("talker", "predictor"),
@@ -103,12 +105,11 @@ def launch_counts() -> LaunchCounts:
 
 def thinker_token(text: Any, mode: str, batch: int = 1) -> Work:
     """A greedy one of each of `batch` conversations. The host waits once for TOKENS_PER_CALL tokens of a conversation
-    that is alone, and for each token of several. Launches do not depend on `batch`. text: the Thinker's text_config."""
+    that is alone, and for each token of several, however many. text: the Thinker's text_config."""
     layers = {"thinker": text.num_hidden_layers}
-    work = launch_counts().work(mode, "thinker_call_greedy", layers, TOKENS_PER_CALL)
     if batch == 1:
-        return work
-    return replace(work, synchronisations=TOKENS_PER_CALL * work.synchronisations, copies=TOKENS_PER_CALL * work.copies)
+        return launch_counts().work(mode, "thinker_call_greedy", layers, TOKENS_PER_CALL)
+    return launch_counts().work(mode, "thinker_rows_greedy", layers)
 
 
 def talker_frame(talker: Any, mode: str) -> Work:

@@ -38,20 +38,21 @@ def _least_seconds(
 
 def _parts(graph: Any, arguments: Sequence[Any]) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """The code predictor of a frame, and the Talker's step; each waits for what it made, as decoding does. arguments:
-    those of the graph's `step`."""
+    those of the graph's `construct`."""
     from mindspore import Tensor, ops
 
     from ms_omni.runtime.graph_cache import compiled
 
-    def predict(*inputs: Any) -> Any:
-        total, codes = graph.predict(*inputs)
+    def predict(hidden: Tensor, token: Tensor, text: Tensor, tables: Tensor, uniform: Tensor, *choice: Tensor) -> Any:
+        numbers = graph.ops.rows_of(uniform, graph.num_residuals + 1)
+        total, codes = graph.predict(hidden, token, text, tables, uniform, numbers, *choice)
         return total, ops.concat(codes, 0)
 
     def step(
         x: Tensor, batch_valid_length: Tensor, rope_positions: Tensor, tables: Tensor, seen: Tensor, *choice: Tensor
     ) -> Any:
-        hidden, _ = graph.talker.decode(x, rope_positions, batch_valid_length, tables)
-        return graph.choose(hidden, seen, *choice)
+        _, scores = graph.talker.decode_scores(x, rope_positions, batch_valid_length, tables)
+        return graph.choose(scores, seen, *choice)
 
     predictor = compiled(predict, graph.ops.JIT_OPTIONS, None, "code predictor alone")
     backbone = compiled(step, graph.ops.JIT_OPTIONS, None, "Talker's step alone")

@@ -14,6 +14,8 @@ from ms_omni.planning.hardware import Hardware, measured_hardware
 
 logger = logging.getLogger(__name__)
 
+_captures: list[str] = []  # of this process, one at most
+
 GIB = 1 << 30
 MIB = 1 << 20
 # MindSpore's own rule: a sixteenth of what is free stays outside its pool, for CANN's contexts and streams.
@@ -24,6 +26,8 @@ _HCCL_BUFFSIZE = 200
 _COMMUNICATORS = 2
 # On fewer, MindSpore 2.7.1 does not look for the lengths of PagedAttention (kernels/decoder_ops_ascend_paged.py).
 _LEAST_CORES = 12
+# On fewer, MindSpore 2.7.1 does not run graphs kernel by kernel in the way that it captures.
+_LEAST_CORES_TO_CAPTURE = 16
 
 
 def card_name() -> str:
@@ -50,12 +54,36 @@ def card_hardware() -> Hardware:
 
 def check_cores() -> None:
     """Raises OmniError for a host on which MindSpore cannot decode with paged caches."""
-    cores = ctypes.CDLL(None).get_nprocs()  # as MindSpore counts them, of those that this process may run on
+    cores = _cores()
     if cores < _LEAST_CORES:
         raise OmniError(
             f"--device Ascend: this process has {cores} cores of the host, MindSpore's paged attention needs "
             f"{_LEAST_CORES}: give it more (with ranks, --bind-core off), or use --engine mindone"
         )
+
+
+def start_capture(decoder: str, device: str, parallel: str) -> None:
+    """Before anything is loaded: one graph of this process, a decoder's, may have its launches captured. Raises
+    OmniError where that cannot be."""
+    import mindspore as ms
+
+    flag = f"--launch-capture {decoder}"
+    if device != "Ascend":
+        raise OmniError(f"{flag}: --device {device} has no captured launches; use none")
+    if parallel != "none":
+        raise OmniError(f"{flag}: graphs with collectives are not captured; use --parallel none")
+    if _cores() < _LEAST_CORES_TO_CAPTURE:
+        raise OmniError(f"{flag}: this process has {_cores()} cores of the host, {_LEAST_CORES_TO_CAPTURE} are needed")
+    if _captures:
+        raise OmniError(f"{flag}: an engine of this process has captured its {_captures[0]}; MindSpore does so once")
+    _captures.append(decoder)
+    # What copies to the card and back stays outside
+    ms.runtime.set_kernel_launch_capture(True, op_capture_skip=["moveto"])
+
+
+def _cores() -> int:
+    """As MindSpore counts them, of those that this process may run on."""
+    return ctypes.CDLL(None).get_nprocs()
 
 
 @cache

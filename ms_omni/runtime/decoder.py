@@ -30,7 +30,7 @@ class StackedDecoder(nn.Cell):
         """reader: a CheckpointReader, or a ShardedReader that reads what `share` says. prefix: of the weight names,
         "thinker.model.". dtype: of hidden states, a MindSpore float type; weights and caches have it too, or are
         float32 where `operators` are numpy's."""
-        super().__init__()
+        super().__init__(auto_prefix=False)
         share = share or Share()
         experts, spec = share.experts(spec), share.local(spec)
         self.spec, self.ops, self.world = spec, operators, share.world
@@ -48,7 +48,7 @@ class StackedDecoder(nn.Cell):
             gathered = gathered_layer(reader, prefix, index, spec, target)
             return DecoderLayer(weights, spec, operators, name, share, gathered)
 
-        self.layers = nn.CellList([layer(i) for i in range(spec.num_layers)])
+        self.layers = nn.CellList([layer(i) for i in range(spec.num_layers)], auto_prefix=False)
         # Norm i stands before layer i, the last one behind them all. What a layer adds is summed by the next norm.
         self.norms = ParameterTuple(
             Parameter(Tensor(reader.read(name).astype(target)), name=name, requires_grad=False)

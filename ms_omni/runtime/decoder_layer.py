@@ -10,7 +10,7 @@ from mindspore import Tensor, mint, nn, ops
 from ms_omni.checkpoint.parameters import parameter
 from ms_omni.parallel.collectives import all_gather, all_reduce
 from ms_omni.runtime.decoder_spec import DecoderSpec
-from ms_omni.runtime.gathered_weights import GatheredLayer, expert_matrices
+from ms_omni.runtime.gathered_weights import GatheredLayer, expert_matrix, without_padding
 from ms_omni.runtime.share import Share
 
 
@@ -28,7 +28,7 @@ class DecoderLayer(nn.Cell):
     ):
         """weights: of `layer_weights`, or `small_weights` beside what is `gathered`. spec: the sizes of what this rank
         computes. name: what their Parameters' names begin with."""
-        super().__init__()
+        super().__init__(auto_prefix=False)
         self.spec, self.ops, self.world = spec, operators, share.world
         for key, value in (weights | (gathered.arrays if gathered else {})).items():
             setattr(self, key, parameter(value, f"{name}{key}"))
@@ -38,6 +38,7 @@ class DecoderLayer(nn.Cell):
         self.has_experts, self.has_shared = "router" in weights, "shared_gate" in weights
         self.is_gathered, self.has_dense = gathered is not None, not self.has_experts or self.has_shared
         self.matrices, self.expert = (gathered.matrices, gathered.expert) if gathered else ((), ())
+        self.sizes, self.expert_sizes = (tuple(piece.size for piece in each) for each in (self.matrices, self.expert))
         self.top_k, self.normalize = spec.experts_per_token, spec.normalize_experts
         # Of what is summed over the group, one rank brings what all have: biases, and under ep the shared expert
         self.sums_attention = share.sums_attention
@@ -60,9 +61,10 @@ class DecoderLayer(nn.Cell):
         if parts is None:
             parts = self.parts()
         whole: Any = ()
-        for piece in self.matrices:
-            taken = parts[:, piece.start : piece.start + piece.size]
-            whole = whole + (taken.reshape(-1, piece.columns)[: piece.rows],)
+        taken = self.ops.split(parts, self.sizes)
+        for i in range(len(self.sizes)):
+            matrix = taken[i].reshape(-1, self.matrices[i].columns)
+            whole = whole + (without_padding(matrix, self.matrices[i].rows),)
         attention = (ops.concat(whole[:3], 0), whole[3])
         return attention + (ops.concat(whole[4:6], 0), whole[6]) if self.has_dense else attention
 
@@ -175,7 +177,8 @@ class DecoderLayer(nn.Cell):
             chosen = mint.arange(0, chosen.shape[0] * self.top_k, dtype=ms.int32).reshape(-1, self.top_k)
         else:
             parts = self.all_experts()
-        gate, up, down = [expert_matrices(parts, piece) for piece in self.expert]
+        taken = self.ops.split(parts, self.expert_sizes)
+        gate, up, down = [expert_matrix(taken[i], self.expert[i]) for i in range(3)]
         gate_up, down = self.ops.pack_experts(ops.concat((gate, up), 1), down)
         return self.ops.experts(x, weights, chosen, gate_up, down)
 

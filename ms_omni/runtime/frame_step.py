@@ -17,11 +17,11 @@ class FrameStep(nn.Cell):
     What earlier tokens of a frame left is in tensors of the graph: PagedAttention would take the lengths of another
     decoder."""
 
-    def __init__(self, decoder: StackedDecoder, num_rows: int, num_tokens: int):
+    def __init__(self, decoder: StackedDecoder, num_tokens: int):
         """num_tokens: of a frame."""
-        super().__init__()
+        super().__init__(auto_prefix=False)
         self.decoder, self.ops, self.num_layers, self.eps = decoder, decoder.ops, decoder.num_layers, decoder.eps
-        angles = [decoder.spec.angles(row) for row in np.arange(num_tokens)[:, None].repeat(num_rows, 1)]
+        angles = [decoder.spec.angles(np.array([place]))[0] for place in range(num_tokens)]  # of all rows
         self.cos = tuple(Tensor(np.cos(angle), decoder.dtype) for angle in angles)
         self.sin = tuple(Tensor(np.sin(angle), decoder.dtype) for angle in angles)
 

@@ -25,7 +25,7 @@ from ms_omni.parallel.sizes import ModelSizes
 from ms_omni.parallel.table import check_world
 from ms_omni.parallel.world import World
 from ms_omni.runtime.cache_sizes import SHARE_OF_FREE, CacheSizes, row_bytes
-from ms_omni.runtime.card import check_cores
+from ms_omni.runtime.card import check_cores, start_capture
 from ms_omni.runtime.decode_rows import bucket_of
 from ms_omni.runtime.decoder import StackedDecoder
 from ms_omni.runtime.decoder_spec import DecoderSpec
@@ -60,13 +60,17 @@ class FusedExecutor:
         progress: Any = None,
         compile_cache: str | None = None,
         max_num_seqs: int | None = None,
+        launch_capture: str = "none",
     ):
         """directory: a checkpoint. dtype: a MindSpore float type. compile_cache: a directory for compiled graphs.
         parallel: none, zero3, ep or tp, over the groups of `world`. max_num_seqs: conversations at once, None for what
-        fits. Raises OmniError for decoder layers that only mindone's classes have, for a group of a size that cannot
-        share the model, for more conversations than fit, and for an Ascend host of too few cores."""
+        fits. launch_capture: none, or the decoder whose launches are captured. Raises OmniError for decoder layers that
+        only mindone's classes have, for a group of a size that cannot share the model, for more conversations than fit,
+        and for an Ascend host of too few cores."""
         if device == "Ascend":
             check_cores()
+        if launch_capture != "none":
+            start_capture(launch_capture, device, parallel)
         config = read_config(directory)
         self._mode, self._world, self._sizes = parallel, world, ModelSizes.from_config(config)
         check_world(parallel, world.group_size, self._sizes)
@@ -103,6 +107,7 @@ class FusedExecutor:
             cache_sizes.max_blocks,
             speech.accept_hidden_layer if self.model.has_talker else -1,
             graphs,
+            launch_capture == "thinker",
         )
         if self.model.has_talker:
             self._talker = FusedTalker(
@@ -114,7 +119,15 @@ class FusedExecutor:
                 cache_sizes.max_num_seqs,
                 world,
                 graphs,
+                launch_capture == "talker",
             )
+        if launch_capture != "none":
+            self._capture(launch_capture)
+
+    @property
+    def thinker(self) -> FusedThinker:
+        """What reads and writes."""
+        return self._thinker
 
     @property
     def talker(self) -> FusedTalker:
@@ -124,7 +137,7 @@ class FusedExecutor:
     def warm_up(self, sampling: SamplingParams, progress: Progress | None = None) -> None:
         """Compiles all that decoding runs, for every number of rows: greedy, and with settings like `sampling`, which
         is resolved. progress: called with ("compile", done, total)."""
-        buckets = BUCKETS[: BUCKETS.index(bucket_of(self.limits.max_num_seqs)) + 1]
+        buckets = self._buckets()
         thinker = dict.fromkeys((GREEDY, Sampling.of(sampling, "thinker")))
         talker = dict.fromkeys((GREEDY_TALKER, TalkerSampling.of(sampling))) if self.model.has_talker else {}
         work = [partial(self._thinker.warm_up, rows, each) for rows in buckets for each in thinker]
@@ -133,6 +146,18 @@ class FusedExecutor:
             compile_it()
             if progress:
                 progress("compile", number, len(work))
+
+    def _capture(self, decoder: str) -> None:
+        """Every number of rows twice in a row: the second call captures it."""
+        for rows in self._buckets():
+            for _ in range(2):
+                if decoder == "thinker":
+                    self._thinker.warm_up(rows, GREEDY)
+                else:
+                    self._talker.warm_up(rows, GREEDY_TALKER)
+
+    def _buckets(self) -> tuple[int, ...]:
+        return BUCKETS[: BUCKETS.index(bucket_of(self.limits.max_num_seqs)) + 1]
 
     def start(self, state: RequestState, stage: Stage) -> None:
         """As `Executor.start`. Raises OmniError for a request that is too long for the model."""

@@ -8,12 +8,11 @@ from typing import Any
 
 import mindspore as ms
 import numpy as np
-from mindspore import Parameter, ParameterTuple, Tensor, mint, nn, ops
+from mindspore import Parameter, Tensor, mint
 
 from ms_omni.models.talker_prompt import build_talker_prompt
 from ms_omni.models.thinker import host
 from ms_omni.parallel.collectives import broadcast
-from ms_omni.parallel.vocabulary import logits, lookup
 from ms_omni.parallel.world import World
 from ms_omni.runtime.decode_rows import (
     CarriedRow,
@@ -26,148 +25,17 @@ from ms_omni.runtime.decode_rows import (
     last_tokens,
 )
 from ms_omni.runtime.decoder import StackedDecoder
-from ms_omni.runtime.frame_step import FrameStep
 from ms_omni.runtime.fused_thinker import media_positions
-from ms_omni.runtime.graph_cache import GraphCache, compiled
+from ms_omni.runtime.graph_cache import GraphCache
 from ms_omni.runtime.head import Head
 from ms_omni.runtime.kept import Kept, Prompt
 from ms_omni.runtime.kv_cache import PagedKVCache
-from ms_omni.runtime.numpy_frames import FrameKernel, NumpyFrames
-from ms_omni.runtime.sampling import penalize_repeated
+from ms_omni.runtime.numpy_frames import NumpyFrames
+from ms_omni.runtime.talker_graph import TalkerGraph
 from ms_omni.runtime.talker_sampling import GREEDY_TALKER, TalkerSampling, TalkerTensors
-from ms_omni.runtime.text_projection import TextProjection
-from ms_omni.runtime.token_step import TokenStep
 from ms_omni.scheduling.sequence import Sequence as TokenSequence
 from ms_omni.scheduling.state import RequestState
 from ms_omni.stages import stage
-
-
-class TalkerGraph(nn.Cell):
-    """From one frame's first code to the next frame's, of `rows` sequences."""
-
-    def __init__(self, parts: FusedTalker, rows: int, num_kept: tuple[int, int]) -> None:
-        """num_kept: of the TalkerTensors that it is for."""
-        super().__init__()
-        self.ops, self.world = parts.decoder.ops, parts.world
-        name = f"talker {rows} of {num_kept}"
-        self.rows, self.num_kept = rows, num_kept
-        self.talker = TokenStep(parts.decoder, parts.cache, name, rows, parts.max_blocks, head=parts.head)
-        config = parts.config
-        self.text = TextProjection(parts.model, self.world)
-        self.embed = parts.shell.model.codec_embedding.weight
-        self.num_first = config.text_config.vocab_size
-        self.num_codes = config.code_predictor_config.vocab_size
-        self.vocabulary = Tensor(np.arange(self.num_first, dtype=np.int32)[None])
-        self.num_residuals = len(parts.code_heads)
-        self.sampler = self.ops.Sampler(rows, self.num_first, num_kept[0], name)
-        self.frames: Any = None
-        numbers = self.talker.kernel_numbers + self.sampler.kernel_numbers
-        if parts.frames is not None:
-            self.frames = FrameKernel(parts.frames, rows, parts.max_blocks, name)
-            numbers += self.frames.kernel_numbers
-        else:
-            self.predictor = FrameStep(parts.predictor, rows, config.num_code_groups)
-            # Tuples, not lists: MindSpore's compile cache gives a graph only the Parameters that its cell registers
-            self.code_embeds, self.code_heads = ParameterTuple(parts.code_embeds), ParameterTuple(parts.code_heads)
-            self.code_sampler = self.ops.Sampler(rows, self.num_codes, num_kept[1], f"{name} residual")
-            numbers += self.code_sampler.kernel_numbers
-        self.run = compiled(self.step, self.ops.JIT_OPTIONS, parts.graphs, f"{name} {self.talker.graph_name} {numbers}")
-
-    def choose(
-        self,
-        scores: Tensor,
-        seen: Tensor,
-        uniform: Tensor,
-        penalty: Tensor,
-        suppressed: Tensor,
-        temperature: Tensor,
-        top_k: Tensor,
-        top_p: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """scores: float32 (rows, vocab), logits. uniform: float32 (rows,). The others: of TalkerTensors. The first
-        codes of a frame, int32 (rows,), and what has been seen since."""
-        scores = penalize_repeated(scores, seen, penalty) + suppressed
-        token = self.sampler(scores, uniform, temperature, top_k, top_p)
-        return token, ops.maximum(seen, (self.vocabulary == token.reshape(-1, 1)).astype(ms.float32))
-
-    def step(
-        self,
-        hidden: Tensor,
-        token: Tensor,
-        seen: Tensor,
-        text: Tensor,
-        batch_valid_length: Tensor,
-        rope_positions: Tensor,
-        tables: Tensor,
-        uniform: Tensor,
-        penalty: Tensor,
-        suppressed: Tensor,
-        temperature: Tensor,
-        top_k: Tensor,
-        top_p: Tensor,
-        code_temperature: Tensor,
-        code_top_k: Tensor,
-        code_top_p: Tensor,
-    ) -> Any:
-        """hidden: (rows, hidden), what `token`, int32 (rows,), was picked from. seen: float32 (rows, vocab). text:
-        int32 (rows,), the words that are added to this frame. batch_valid_length: int32 (rows,), how many tokens the
-        sequences have with this frame; Ascend's PagedAttention finds the lengths by this name. rope_positions: float32
-        (rows,). tables: int32 (rows, max_blocks), the sequences' blocks. uniform: float32 (num_code_groups, rows), the
-        first for the next token. The others: of TalkerTensors. Returns this frame's codes and the next token, int32
-        ((num_code_groups + 1) * rows,), to be read at once, and the next hidden and seen."""
-        total, codes = self.predict(hidden, token, text, tables, uniform, code_temperature, code_top_k, code_top_p)
-        # The sum of the codes that all ranks are about to agree on, not of this one's, which may differ by a rounding
-        total = broadcast(total, self.world)
-        hidden, scores = self.talker.decode_scores(total, rope_positions, batch_valid_length, tables)
-        token, seen = self.choose(scores, seen, uniform[0], penalty, suppressed, temperature, top_k, top_p)
-        return broadcast(ops.concat((*codes, token), 0), self.world), hidden, seen
-
-    def predict(
-        self,
-        hidden: Tensor,
-        token: Tensor,
-        text: Tensor,
-        tables: Tensor,
-        uniform: Tensor,
-        temperature: Tensor,
-        top_k: Tensor,
-        top_p: Tensor,
-    ) -> Any:
-        """The code predictor's part of `step`. Returns what the Talker reads next, (rows, hidden), and the
-        frame's codes, int32, one after the other in some tensors."""
-        words = self.text(text)
-        x = lookup(self.embed, token, self.world, self.num_first)
-        if self.frames is not None:
-            codes, total = self.frames(hidden, x, words, tables, uniform, temperature, top_k, top_p)
-            return total.astype(words.dtype), (token, codes.reshape(-1))
-        return self.by_operator(hidden, token, words, x, uniform, temperature, top_k, top_p)
-
-    def by_operator(
-        self,
-        hidden: Tensor,
-        token: Tensor,
-        words: Tensor,
-        x: Tensor,
-        uniform: Tensor,
-        temperature: Tensor,
-        top_k: Tensor,
-        top_p: Tensor,
-    ) -> Any:
-        """`predict` by the operators of the device. words, x: (rows, hidden), what the text and `token` are read as."""
-        gathered = self.predictor.decoder.gather()
-        _, past = self.predictor.decode(hidden, 0, (), gathered)
-        summands: Any = (words, x)
-        codes: Any = (token,)
-        for i in range(self.num_residuals):
-            state, past = self.predictor.decode(x, i + 1, past, gathered)
-            scores = logits(state, self.code_heads[i], self.world, self.num_codes).astype(ms.float32)
-            code = self.code_sampler(scores, uniform[i + 1], temperature, top_k, top_p)
-            x = lookup(self.code_embeds[i], code, self.world, self.num_codes)
-            summands, codes = summands + (x,), codes + (code,)
-        # Rounded once; sums of two would each be rounded in half precision
-        by_summand = ops.concat(summands, 0).reshape(len(summands), self.rows, -1)
-        total = mint.sum(by_summand, 0, dtype=ms.float32)
-        return total.astype(words.dtype), codes
 
 
 class FusedTalker:
@@ -184,27 +52,29 @@ class FusedTalker:
         max_num_seqs: int,
         world: World,
         graphs: GraphCache | None,
+        is_captured: bool = False,
     ):
         """model: a corrected Qwen3-Omni without decoder layers: projections, embeddings, heads. max_blocks: of a
-        sequence. world: of the group, whether or not it shares the Talker's layers. graphs: kept on disk."""
+        sequence. world: of the group, whether or not it shares the Talker's layers. graphs: kept on disk.
+        is_captured: as of FusedThinker."""
         self.model = model
         self.shell, self.config = model.talker, model.config.talker_config
         self.decoder, self.predictor, self.cache = decoder, predictor, cache
         self.max_blocks, self.world, self.graphs = max_blocks, world, graphs
         self.code_embeds: list[Parameter] = [e.weight for e in self.shell.code_predictor.model.codec_embedding]
         self.code_heads: list[Parameter] = [head.weight for head in self.shell.code_predictor.lm_head]
-        in_numpy, codes, num_rows = (
-            decoder.in_numpy,
-            self.config.code_predictor_config.vocab_size,
-            bucket_of(max_num_seqs),
-        )
-        table, num_first = self.shell.model.codec_embedding.weight, self.config.text_config.vocab_size
-        self.head = Head(self.shell.codec_head.weight, table, world, num_first, in_numpy)
+        num_first, num_codes = self.config.text_config.vocab_size, self.config.code_predictor_config.vocab_size
+        table = self.shell.model.codec_embedding.weight
+        self.head = Head(self.shell.codec_head.weight, table, world, num_first, decoder.in_numpy)
         self.frames: NumpyFrames | None = None
-        if in_numpy:
-            self.frames = NumpyFrames(predictor, self.code_heads, self.code_embeds, codes, num_rows, world)
+        if decoder.in_numpy:
+            num_rows = bucket_of(max_num_seqs)
+            self.frames = NumpyFrames(predictor, self.code_heads, self.code_embeds, num_codes, num_rows, world)
         self.last: tuple[TalkerGraph, tuple[Tensor, ...]] | None = None
-        self._graphs: dict[tuple[int, tuple[int, int]], TalkerGraph] = {}
+        self.captured_kept = (0, 0)
+        if is_captured:
+            self.captured_kept = (decoder.ops.num_kept(2, num_first), decoder.ops.num_kept(2, num_codes))
+        self._graphs: dict[tuple[int | None, tuple[int, ...]], TalkerGraph] = {}
         self._rows: Latest[tuple[Tensor, TalkerTensors]] = Latest()
 
     def start(self, state: RequestState, kept: Kept) -> None:
@@ -280,7 +150,7 @@ class FusedTalker:
         settings: TalkerTensors,
     ) -> tuple[Any, ...]:
         """The codes of the next frames and the tokens after them, int32 (num_code_groups + 1, rows), and what
-        `TalkerGraph.step` leaves for the next call."""
+        `TalkerGraph` leaves for the next call."""
         num_groups = self.config.num_code_groups
         graph = self._graph(rows, settings.num_kept)
         arguments = (
@@ -310,7 +180,8 @@ class FusedTalker:
         return tables, self.tensors(settings)
 
     def _graph(self, rows: int, num_kept: tuple[int, int]) -> TalkerGraph:
-        key = (rows, num_kept)
+        fits = all(kept <= most for kept, most in zip(num_kept, self.captured_kept, strict=True))
+        key = (None, self.captured_kept) if fits else (rows, num_kept)
         if key not in self._graphs:
-            self._graphs[key] = TalkerGraph(self, rows, num_kept)
+            self._graphs[key] = TalkerGraph(self, *key)
         return self._graphs[key]

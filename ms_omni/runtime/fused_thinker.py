@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import mindspore as ms
 import numpy as np
-from mindspore import Tensor, nn, ops
+from mindspore import Tensor, mint, nn, ops
 
 from ms_omni.bounds import TOKENS_PER_CALL
 from ms_omni.inputs.cast import cast_inputs
@@ -15,7 +16,7 @@ from ms_omni.parallel.collectives import broadcast
 from ms_omni.parallel.vocabulary import lookup
 from ms_omni.runtime.decode_rows import Latest, Places, block_tables, bucket_of, drawn, last_tokens
 from ms_omni.runtime.decoder import StackedDecoder
-from ms_omni.runtime.graph_cache import GraphCache, compiled
+from ms_omni.runtime.graph_cache import GraphCache, captured, compiled, of_rows
 from ms_omni.runtime.head import Head
 from ms_omni.runtime.kept import Kept, Prompt
 from ms_omni.runtime.kv_cache import PagedKVCache
@@ -27,22 +28,28 @@ from ms_omni.stages import stage
 
 
 class ThinkerGraph(nn.Cell):
-    """The next `num_steps` tokens of `rows` sequences."""
+    """The next `num_steps` tokens of `rows` sequences, or, captured, the next one of as many as it is given."""
 
-    def __init__(self, thinker: FusedThinker, rows: int, num_steps: int, num_kept: int) -> None:
-        """num_kept: of the SamplingTensors that it is for."""
-        super().__init__()
+    def __init__(self, thinker: FusedThinker, rows: int | None, num_steps: int, num_kept: int) -> None:
+        """rows: None for any number, captured. num_kept: of the SamplingTensors that it is for."""
+        super().__init__(auto_prefix=False)
         decoder, shell = thinker.decoder, thinker.shell
         name = f"thinker {rows} x {num_steps} of {num_kept}"
-        self.rows, self.num_steps = rows, num_steps
-        self.token_step = TokenStep(decoder, thinker.cache, name, rows, thinker.max_blocks, head=thinker.head)
+        self.num_steps = num_steps
+        self.token_step = TokenStep(decoder, thinker.cache, name, rows or 1, thinker.max_blocks, head=thinker.head)
         self.embed = shell.model.embed_tokens.weight
         self.world, self.num_words = decoder.world, thinker.num_words
-        self.sampler = decoder.ops.Sampler(rows, self.num_words, num_kept, name)
+        self.ops, self.sampler = decoder.ops, decoder.ops.Sampler(rows or 1, self.num_words, num_kept, name)
         numbered = f"{name} {self.token_step.graph_name} {self.token_step.kernel_numbers + self.sampler.kernel_numbers}"
-        self.run = compiled(self.step, decoder.ops.JIT_OPTIONS, thinker.graphs, numbered)
+        if rows is None:
+            numbers, whole = of_rows(ms.float32), of_rows(ms.int32)
+            tables, uniform = of_rows(ms.int32, thinker.max_blocks), Tensor(shape=(1, None), dtype=ms.float32)
+            inputs = (whole, whole, numbers, tables, uniform, numbers, whole, numbers)
+            self.run = captured(self, inputs, decoder.ops.JIT_OPTIONS, name)
+        else:
+            self.run = compiled(self.construct, decoder.ops.JIT_OPTIONS, thinker.graphs, numbered)
 
-    def step(
+    def construct(
         self,
         token: Tensor,
         batch_valid_length: Tensor,
@@ -58,13 +65,13 @@ class ThinkerGraph(nn.Cell):
         int32 (rows, max_blocks), the sequences' blocks. uniform: float32 (steps, rows). The others: of SamplingTensors.
         Returns the next ones, int32 (steps * rows,)."""
         tokens: Any = ()
-        lengths = batch_valid_length
+        lengths, numbers = batch_valid_length, self.ops.rows_of(uniform, self.num_steps)
         for ahead in range(self.num_steps):
             if ahead:
                 rope_positions, lengths = rope_positions + 1, lengths + 1
             x = lookup(self.embed, token, self.world, self.num_words)
             _, scores = self.token_step.decode_scores(x, rope_positions, lengths, tables)
-            token = broadcast(self.sampler(scores, uniform[ahead], temperature, top_k, top_p), self.world)
+            token = broadcast(self.sampler(scores, numbers[ahead], temperature, top_k, top_p), self.world)
             tokens = tokens + (token,)
         return token if self.num_steps == 1 else ops.concat(tokens, 0)
 
@@ -80,15 +87,18 @@ class FusedThinker:
         max_blocks: int,
         accept_layer: int,
         graphs: GraphCache | None,
+        is_captured: bool = False,
     ):
         """shell: a corrected Thinker without decoder layers: encoders, embeddings, head. max_blocks: of a sequence.
-        accept_layer: whose inputs the Talker is told; negative: none. graphs: kept on disk."""
+        accept_layer: whose inputs the Talker is told; negative: none. graphs: kept on disk.
+        is_captured: one graph for any number of rows, whose launches are captured, picks tokens where it can."""
         self.shell, self.decoder, self.cache, self.max_blocks = shell, decoder, cache, max_blocks
         self.accept_layer, self.graphs = accept_layer, graphs
         self.num_words = shell.config.text_config.vocab_size
         table = shell.model.embed_tokens.weight
         self.head = Head(shell.lm_head.weight, table, decoder.world, self.num_words, decoder.in_numpy)
-        self._graphs: dict[tuple[int, int, int], ThinkerGraph] = {}
+        self.captured_kept = decoder.ops.num_kept(2, self.num_words) if is_captured else 0
+        self._graphs: dict[tuple[int | None, int, int], ThinkerGraph] = {}
         self._samplers: dict[int, Any] = {}
         self._rows: Latest[tuple[Tensor, SamplingTensors]] = Latest()
 
@@ -164,7 +174,8 @@ class FusedThinker:
             numbers = Tensor(uniform[ahead : ahead + graph.num_steps])
             made.append(graph.run(token, *places.tensors(ahead), tables, numbers, *settings.tensors))
             token = made[-1][-rows:] if graph.num_steps > 1 else made[-1]
-        return np.concatenate([each.asnumpy() for each in made]).reshape(num_steps, rows)
+        whole = made[0] if len(made) == 1 else mint.cat(made)  # the host waits once
+        return whole.asnumpy().reshape(num_steps, rows)
 
     def _first_token(self, hidden: Tensor, state: RequestState) -> int:
         """hidden: (1, hidden), the last token's of the prompt, normed."""
@@ -189,8 +200,12 @@ class FusedThinker:
 
     def _graph(self, rows: int, num_steps: int, num_kept: int) -> ThinkerGraph:
         """For a call of so many steps: one graph of all of them, or of one."""
+        if num_kept <= self.captured_kept:
+            return self._kept_graph(None, 1, self.captured_kept)
         joined = rows == 1 and num_steps == TOKENS_PER_CALL and not self.decoder.ops.ONE_TOKEN_A_GRAPH
-        key = (rows, num_steps if joined else 1, num_kept)
+        return self._kept_graph(rows, num_steps if joined else 1, num_kept)
+
+    def _kept_graph(self, *key: Any) -> ThinkerGraph:
         if key not in self._graphs:
             self._graphs[key] = ThinkerGraph(self, *key)
         return self._graphs[key]

@@ -59,11 +59,15 @@ def gathered_layer(reader: Any, prefix: str, index: int, spec: DecoderSpec, dtyp
     return GatheredLayer(arrays, _pieces(reader, names), expert)
 
 
-def expert_matrices(parts: Tensor, piece: Piece) -> Tensor:
-    """parts: (ranks, experts, n), every rank's rows. (experts, rows, columns)."""
-    taken = parts[:, :, piece.start : piece.start + piece.size]
-    by_expert = ops.transpose(taken, (1, 0, 2))
-    return by_expert.reshape(parts.shape[1], -1, piece.columns)[:, : piece.rows]
+def expert_matrix(taken: Tensor, piece: Piece) -> Tensor:
+    """taken: (ranks, experts, size of the piece), every rank's. (experts, rows, columns)."""
+    by_expert = ops.transpose(taken, (1, 0, 2)).reshape(taken.shape[1], -1, piece.columns)
+    return by_expert if by_expert.shape[1] == piece.rows else by_expert[:, : piece.rows]
+
+
+def without_padding(matrix: Tensor, rows: int) -> Tensor:
+    """Its first `rows`. On Ascend a slice is a legacy operator, so that there is none where nothing is padded."""
+    return matrix if matrix.shape[0] == rows else matrix[:rows]
 
 
 def _joined(reader: Any, items: Sequence[Sequence[str]], dtype: Any) -> np.ndarray:

@@ -4,6 +4,10 @@ MindSpore 2.7.1 names the files by the order in which a process compiles, reads 
 shapes nor constants: a process that compiles in another order runs other graphs, and answers nonsense. So a list beside
 the files says which graph each one is. A graph goes through the cache only if it is the next of the list, or the list
 has ended and it is added.
+
+A graph out of the cache finds its weights by the names of their Parameters, and computes with memory that nobody has
+set where it finds none. A cell would rename what it is given, so that names depended on the graphs made before: cells
+of graphs are made with auto_prefix=False, and a graph's entry in the list has a digest of its weights' names.
 """
 
 from __future__ import annotations
@@ -13,13 +17,14 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TextIO
 from weakref import WeakSet
 
 import mindspore as ms
+from mindspore import Tensor, nn
 
 from ms_omni.errors import OmniError
 from ms_omni.parallel.graph_counts import compiled_graphs
@@ -106,6 +111,7 @@ class CompiledGraph:
     def __init__(self, function: Callable[..., Any], options: dict[str, Any], cache: GraphCache | None, name: str):
         self.name, self.calls, self.names = name, 0, frozenset[str]()
         self._graph, self._cache = ms.jit(function, **options), cache
+        self._cell = getattr(function, "__self__", function)
         CompiledGraph.alive.add(self)
 
     def __call__(self, *arguments: Any) -> Any:
@@ -115,7 +121,8 @@ class CompiledGraph:
 
     def _compile(self, *arguments: Any) -> Any:
         before = compiled_graphs()
-        with stage("compile"), self._cache.compiling(self.name) if self._cache else nullcontext():
+        name = f"{self.name} {_names_digest(self._cell)}"
+        with stage("compile"), self._cache.compiling(name) if self._cache else nullcontext():
             made = self._graph(*arguments)
         self.names = compiled_graphs() - before
         return made
@@ -127,12 +134,33 @@ def compiled(function: Callable[..., Any], options: dict[str, Any], cache: Graph
     return CompiledGraph(function, options, cache, name)
 
 
+def captured(cell: nn.Cell, inputs: Sequence[Tensor], options: dict[str, Any], name: str) -> Any:
+    """`cell` as a graph of any number of rows, whose launches MindSpore captures: a number of rows is captured by its
+    second call in a row, and replayed by later ones. inputs: of `construct`, in whose shapes None is that number.
+    MindSpore 2.7.1 captures what has this phase and unknown shapes, one graph a process."""
+    cell.set_train(False)
+    cell.phase = "increment"
+    cell.set_inputs(*inputs)
+    return CompiledGraph(cell, options, None, name)
+
+
+def of_rows(dtype: Any, *shape: int) -> Tensor:
+    """What stands for (any number, *shape) in `captured`."""
+    return Tensor(shape=(None, *shape), dtype=dtype)
+
+
 def _whole(argument: Any) -> Any:
     """A view's values in memory of their own: on Ascend a graph of MindSpore 2.7.1 that is given part of another tensor
     may read from its beginning, or read other tensors wrongly later."""
     if isinstance(argument, ms.Tensor) and (argument.storage_offset() or not argument.is_contiguous()):
         return argument + 0  # mint.clone reads its values on the host on a CPU
     return argument
+
+
+def _names_digest(cell: Any) -> str:
+    """Of the names of a cell's weights; of none for another function."""
+    names = sorted(cell.parameters_dict()) if isinstance(cell, nn.Cell) else []
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
 
 
 def _code_digest() -> str:

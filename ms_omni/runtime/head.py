@@ -20,7 +20,7 @@ class Head(nn.Cell):
     def __init__(self, weight: Any, table: Any, world: World, num_rows: int, in_numpy: bool) -> None:
         """weight: the head's Parameter, (rows, hidden), as `vocabulary.logits` takes it. table: that of the embeddings,
         which may be the same one."""
-        super().__init__()
+        super().__init__(auto_prefix=False)
         self.weight, self.world, self.num_rows = weight, world, num_rows
         self.array = in_out(weight, weight is table) if in_numpy else None
 

@@ -19,7 +19,7 @@ class PagedKVCache(nn.Cell):
     Block 0 belongs to rows of nobody and is given to no sequence."""
 
     def __init__(self, spec: DecoderSpec, num_blocks: int, dtype: Any, name: str, block_size: int = BLOCK_SIZE):
-        super().__init__()
+        super().__init__(auto_prefix=False)
         self.num_blocks, self.block_size, self.name = num_blocks, block_size, name
         shape = (num_blocks, block_size, spec.num_kv_heads, spec.head_dim)
 

@@ -57,7 +57,7 @@ class FrameKernel(nn.Cell):
     """The kernel of one graph, and what brings together the weights that the ranks have parts of."""
 
     def __init__(self, frames: NumpyFrames, rows: int, max_blocks: int, name: str):
-        super().__init__()
+        super().__init__(auto_prefix=False)
         decoder, steps = frames.decoder, frames.cache.block_size - 1
         self.decoder, self.world, self.num_codes = decoder, frames.world, frames.num_codes
         # A tuple for MindSpore's compile cache, as in TalkerGraph

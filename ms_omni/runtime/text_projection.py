@@ -16,7 +16,7 @@ class TextProjection(nn.Cell):
 
     def __init__(self, model: Any, world: World) -> None:
         """model: a corrected Qwen3-Omni. `Qwen3OmniMoeTalkerResizeMLP` of transformers 4.57.1."""
-        super().__init__()
+        super().__init__(auto_prefix=False)
         talker, thinker = model.config.talker_config, model.config.thinker_config
         # By name: asked for as attributes of their cells, weights that are spread would be gathered
         weights = dict(model.talker.text_projection.parameters_and_names())

@@ -44,7 +44,7 @@ class TokenStep(nn.Cell):
     ):
         """graph_name: of the graph that it is for. num_rows, max_blocks: of its block tables. accept_layer: the layer
         before which the hidden state is kept for speech; negative: none is. head: that `decode_scores` asks."""
-        super().__init__()
+        super().__init__(auto_prefix=False)
         self.head: Any = head
         self.graph_name = f"{graph_name}, {cache.name} {num_rows} x {max_blocks}"
         self.decoder, self.cache, self.ops = decoder, cache, decoder.ops

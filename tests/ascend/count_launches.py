@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from count_page import as_markdown
+from counting import SEVERAL
 
 from ms_omni.parallel.msrun import free_port
 from ms_omni.planning.counted import COUNTS_FILE, GAUGES, RELEASED_LAYERS, UNITS, LaunchCounts, gauge_of
@@ -34,17 +35,20 @@ MORE = {name: count + (name != "predictor") for name, count in FEW.items()}
 MORE_PREDICTOR = {**FEW, "predictor": FEW["predictor"] + 1}
 RANKS = {"none": 1, "ep": 2, "tp": 2, "zero3": 2}
 DTYPE = "bfloat16"
+ROWS = (1, 2, 8, 32)  # that must launch as much
 
 Run = dict[str, Any]
+SEVERAL_ROWS = {"thinker": (SEVERAL,), "talker": ()}
 
 
 def small_runs(mode: str) -> list[Run]:
     """From which the table of a mode is made. Sampling is counted on one card alone."""
     ways = WAYS if mode == "none" else WAYS[:1]
+    rows = {"thinker": ROWS, "talker": ROWS[1:]} if mode == "none" else SEVERAL_ROWS
     return [
-        {"mode": mode, "layers": FEW, "ways": ways},
-        {"mode": mode, "layers": MORE, "ways": WAYS[:1]},
-        {"mode": mode, "layers": MORE_PREDICTOR, "ways": WAYS[:1]},
+        {"mode": mode, "layers": FEW, "ways": ways, "rows": rows},
+        {"mode": mode, "layers": MORE, "ways": WAYS[:1], "rows": SEVERAL_ROWS},
+        {"mode": mode, "layers": MORE_PREDICTOR, "ways": WAYS[:1], "rows": SEVERAL_ROWS},
     ]
 
 
@@ -105,6 +109,18 @@ def _fixed(table: Mapping[str, Any], unit: str, gauge: str) -> int:
     return table[unit].get(gauge, {}).get("fixed", 0)
 
 
+def by_rows(run: Run) -> dict[str, dict[str, dict[str, int]]]:
+    """By decoder and way of picking, then by the number of rows, the gauges of a step, in `run`'s few layers."""
+    found: dict[str, dict[str, dict[str, int]]] = {}
+    for kind in ("thinker", "talker"):
+        for way in WAYS:
+            steps = {rows: run["counts"].get(f"rows {rows} {kind} {way}") for rows in ROWS}
+            if kind == "talker":  # of one row a conversation's own
+                steps[1] = run["counts"][f"talker_frame_{way}"]
+            found[f"{kind} {way}"] = {str(rows): summed(counted) for rows, counted in steps.items() if counted}
+    return found
+
+
 def layer_operators(runs: Sequence[Run]) -> dict[str, int]:
     """The launches that a Thinker layer adds to a call, by kind and name."""
     few, more, _ = (run["counts"]["thinker_call_greedy"] for run in runs)
@@ -148,12 +164,13 @@ def main() -> None:
             document["ways"][mode] = {
                 "units": fitted(runs, one_card),
                 "thinker_layer": layer_operators(runs),
+                "rows": by_rows(runs[0]) if mode == "none" else None,
                 "whole": None,  # or the differences that were found with the released number of layers
             }
             write(document)
             print(f"{mode}: counted", flush=True)
     for mode in filter(None, arguments.whole.split(",")):
-        (run,) = count([{"mode": mode, "layers": RELEASED_LAYERS, "ways": WAYS[:1]}], RANKS[mode])
+        (run,) = count([{"mode": mode, "layers": RELEASED_LAYERS, "ways": WAYS[:1], "rows": SEVERAL_ROWS}], RANKS[mode])
         document["ways"][mode]["whole"] = differences(LaunchCounts(document), run)
         write(document)
         print(f"{mode}: the released number of layers counted; not as foretold:", document["ways"][mode]["whole"])

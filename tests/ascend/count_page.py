@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from counting import SEVERAL
+
 from ms_omni.bounds import TOKENS_PER_CALL
 from ms_omni.planning.counted import GAUGES, RELEASED_LAYERS, UNITS, LaunchCounts
 
@@ -22,7 +24,8 @@ Widths matter only where an operator is chosen by them: head sizes and the numbe
 
 | unit | what it is |
 |---|---|
-| thinker call | {tokens} tokens by one call of the decoding graph, with copies; greedy, or temperature, top-k, top-p |
+| thinker call | {tokens} tokens of one conversation by as many calls of a graph; greedy, or temperature, top-k, top-p |
+| thinker rows | the next token of each of {several} conversations: one call of a graph |
 | talker frame | one call of the Talker's graph: its step and 16 of the code predictor; greedy, or sampled as released |
 | chunk | one chunk of a prompt through all layers, eagerly; later: with chunks before it |
 | code2wav piece | frames to sound, eagerly; the first has no context |
@@ -39,9 +42,12 @@ TITLES = {"none": "One card", "ep": "`--parallel ep`", "tp": "`--parallel tp`", 
 def as_markdown(document: Mapping[str, Any]) -> str:
     counts = LaunchCounts(document)
     source = counts.source[0].upper() + counts.source[1:]
-    head = HEAD.format(source=source, dtype=document["dtype"], tokens=TOKENS_PER_CALL, whole=_checks(document["ways"]))
+    head = HEAD.format(
+        source=source, dtype=document["dtype"], tokens=TOKENS_PER_CALL, several=SEVERAL, whole=_checks(document["ways"])
+    )
     blocks = [head, *(_way(counts, mode) for mode in TITLES if mode in document["ways"])]
     if "none" in document["ways"]:
+        blocks.append(_rows(document["ways"]["none"]["rows"]))
         blocks.append(_operators(document["ways"]["none"]["thinker_layer"]))
     return "\n".join(blocks)
 
@@ -75,6 +81,17 @@ def _parts(counts: LaunchCounts, mode: str) -> Iterator[tuple[str, ...]]:
         for part in ("fixed", *parts):
             name = "fixed" if part == "fixed" else f"{part} layer"
             yield (unit.replace("_", " "), name, *(str(rows.get(gauge, {}).get(part, 0)) for gauge in GAUGES))
+
+
+def _rows(counted: Mapping[str, Any]) -> str:
+    """A step of so many conversations."""
+    rows = [
+        (name, count, *(str(step[gauge]) for gauge in GAUGES))
+        for name, steps in counted.items()
+        for count, step in steps.items()
+    ]
+    lines = ["## Rows of a step, one card, a checkpoint of one layer of each decoder", ""]
+    return "\n".join(lines + _table(("step", "rows", *COLUMNS), rows)) + "\n"
 
 
 def _operators(added: Mapping[str, int]) -> str:

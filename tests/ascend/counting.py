@@ -2,9 +2,10 @@
 
     python counting.py OUT_JSON DTYPE RUN_JSON...
 
-Every RUN_JSON, {"mode": how the model is shared, "layers": counts by name, "ways": of picking}, is a checkpoint of its
-own with small random weights; modes but none want ranks under msrun. Rank 0 writes OUT_JSON: for each run, by piece of
-work, the gauges of the last time that it was done, when graphs are compiled and weights are on the card.
+Every RUN_JSON, {"mode": how the model is shared, "layers": counts by name, "ways": of picking, "rows": for each decoder
+the numbers of rows}, is a checkpoint of its own with small random weights; modes but none want ranks under msrun.
+Rank 0 writes OUT_JSON: for each run, by piece of work, the gauges of the last time that it was done, when graphs are
+compiled and weights are on the card. Steps for several rows are those of the warm-up: all rows are nobody's.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ PIECE_FRAMES = 4
 SOUND_SECONDS = (1, 10)
 PICTURE_PIXELS = 64
 NEW_TOKENS = 9  # the first with the prompt, then two calls of four
+SEVERAL = 8  # rows of the step that is counted as "of several conversations"
 NEW_FRAMES = 9  # pieces of 4, 4 and 1
 # The Thinker's with every step of picking; the Talker's as released.
 WAYS = {
@@ -86,6 +88,14 @@ class Spans:
         found.subtract(self._own)
         self.last[name] = Counter({key: count for key, count in found.items() if count})
 
+    def call_name(self, graphs: Any, sequences: Any, rows: int, *arguments: Any) -> str:
+        """Of a call of decoding graphs, `_decoded` of Thinker or Talker."""
+        kind = "talker" if "talker" in graphs.cache.name else "thinker"
+        if len(sequences) == 0:
+            steps = f" x {arguments[0]}" if kind == "thinker" and arguments[0] > 1 else ""
+            return f"rows {rows} {kind} {self.way}{steps}"
+        return f"{kind}_{'call' if kind == 'thinker' else 'frame'}_{self.way}"
+
     def _settled(self) -> Counter[str]:
         import mindspore as ms
 
@@ -103,19 +113,12 @@ class Spans:
 
         setattr(owner, method, watched)
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """The engine's own marks (ms_omni.stages): steps of decoding with what goes to the card for them, and back."""
-        if name not in ("thinker_decode", "talker_decode"):
-            yield
-            return
-        with self.span(name):
-            yield
-        unit = "thinker_call" if name == "thinker_decode" else "talker_frame"
-        self.last[f"{unit}_{self.way}"] = self.last.pop(name)
+    def watch_decoding(self) -> None:
+        from ms_omni.runtime.fused_talker import FusedTalker
+        from ms_omni.runtime.fused_thinker import FusedThinker
 
-    def mark(self, name: str, count: int) -> None:
-        """Not wanted."""
+        self.watch(FusedThinker, "_decoded", self.call_name)
+        self.watch(FusedTalker, "_decoded", self.call_name)
 
     def watch_engine(self) -> None:
         from ms_omni.models.code2wav_rings import WaveDecoder
@@ -134,6 +137,7 @@ class Spans:
             return f"audio_encoder_{round(features.shape[-1] / 100)}s"
 
         self.watch(StackedDecoder, "prefill_chunk", chunk)
+        self.watch_decoding()
         self.watch(WaveDecoder, "decode", piece)
         self.watch(Thinker, "get_audio_features", sound)
         self.watch(VisionEncoder, "construct", lambda *_, **__: "vision_encoder_picture")
@@ -151,12 +155,11 @@ def conversation(*media: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"role": "user", "content": [*media, words]}]
 
 
-def count_one(engine: Any, spans: Spans, ways: list[str]) -> dict[str, dict[str, int]]:
-    """The gauges of every piece of work of one checkpoint. ways: of picking tokens."""
+def count_one(engine: Any, spans: Spans, ways: list[str], rows: dict[str, list[int]]) -> dict[str, dict[str, int]]:
+    """The gauges of every piece of work of one checkpoint. ways: of picking tokens. rows: by decoder."""
     from PIL import Image
 
     from ms_omni.config import SamplingParams
-    from ms_omni.stages import watched_by
 
     spans.last.clear()
     lengths = {"thinker_max_new_tokens": NEW_TOKENS, "talker_max_new_tokens": NEW_FRAMES, "ignore_eos": True, "seed": 1}
@@ -164,14 +167,32 @@ def count_one(engine: Any, spans: Spans, ways: list[str]) -> dict[str, dict[str,
     short = SamplingParams(thinker_max_new_tokens=1, thinker_temperature=0.0)
     media = [{"type": "audio", "audio": np.zeros(16_000 * seconds, np.float32)} for seconds in SOUND_SECONDS]
     media.append({"type": "image", "image": Image.new("RGB", (PICTURE_PIXELS, PICTURE_PIXELS))})
-    with watched_by(spans):
-        for _ in range(2):  # constants and new shapes cost copies and waits the first time
-            for part in media:
-                engine.generate(conversation(part), sampling=short, return_audio=False)
-            for spans.way in ways:
-                sampling = SamplingParams(**lengths, **WAYS[spans.way])
-                engine.generate(conversation(), sampling=sampling, return_audio=True, **pieces)
+    for _ in range(2):  # constants and new shapes cost copies and waits the first time
+        for part in media:
+            engine.generate(conversation(part), sampling=short, return_audio=False)
+        for spans.way in ways:
+            sampling = SamplingParams(**lengths, **WAYS[spans.way])
+            engine.generate(conversation(), sampling=sampling, return_audio=True, **pieces)
+    count_rows(engine.executor, spans, ways, rows)
+    for kind in ("thinker", "talker"):
+        for way in ways:
+            if several := spans.last.get(f"rows {SEVERAL} {kind} {way}"):
+                spans.last[f"{kind}_rows_{way}"] = several
     return {name: dict(sorted(found.items())) for name, found in sorted(spans.last.items())}
+
+
+def count_rows(executor: Any, spans: Spans, ways: list[str], rows: dict[str, list[int]]) -> None:
+    """Steps of nobody's rows."""
+    from ms_omni.config import SamplingParams
+    from ms_omni.runtime.sampling import Sampling
+    from ms_omni.runtime.talker_sampling import TalkerSampling
+
+    for spans.way in ways:
+        sampling = SamplingParams(**WAYS[spans.way]).resolved({})
+        for count in (count for count in rows["thinker"] for _ in range(2)):
+            executor.thinker.warm_up(count, Sampling.of(sampling, "thinker"))
+        for count in (count for count in rows["talker"] for _ in range(2)):
+            executor.talker.warm_up(count, TalkerSampling.of(sampling))
 
 
 def write_checkpoint(layers: dict[str, int], dtype: str, directory: Path) -> None:
@@ -200,9 +221,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             write_checkpoint(run["layers"], dtype, Path(folder))
             settings = {"engine": "fused", "device": "Ascend", "parallel": run["mode"], "dtype": dtype}
-            # One conversation at a time: its caches are as large as they need be
+            # Caches are as large as one conversation needs; nobody's rows need none
             with OmniEngine.from_pretrained(folder, max_num_seqs=1, **settings) as engine:
-                found.append({**run, "counts": count_one(engine, spans, run["ways"])})
+                found.append({**run, "counts": count_one(engine, spans, run["ways"], run["rows"])})
         print(f"counted {run['mode']} {run['layers']}: {time.perf_counter() - start:.0f} s", flush=True)
         if engine.world.is_writer:
             Path(out).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

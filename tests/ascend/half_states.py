@@ -36,7 +36,7 @@ from ms_omni.kernels import decoder_ops_ascend
 from ms_omni.models.talker_prompt import TrailingText, build_talker_prompt
 from ms_omni.speakers import speech_of
 from ms_omni.parallel.vocabulary import logits
-from ms_omni.runtime.fused_talker import TalkerGraph
+from ms_omni.runtime.talker_graph import TalkerGraph
 from ms_omni.runtime.graph_cache import compiled
 from ms_omni.runtime.talker_sampling import GREEDY_TALKER
 from ms_omni.runtime.token_step import TokenStep
@@ -262,12 +262,13 @@ class Answering:
             token = Tensor(self.codes[:1, frame].astype(np.int32))
             # forced.Sampler reads the codes to say from here
             uniform = Tensor(np.concatenate([[-1], self.codes[1:, frame]]).astype(np.float32)[:, None])
+            numbers = talker.decoder.ops.rows_of(uniform, len(self.codes))
             inputs = hidden, token, seen, text.at(frame), *where, uniform
             _, normed, _ = graph.run(*inputs, *settings.first_code, *codes)
             self.states.keep("talker.graph", normed)
             lengths, rope_positions, table = sequence.at(place, delta)
             with self.states.watch("predictor", talker.predictor, eager.predictor):
-                total, _ = eager.predict(hidden, token, text.at(frame), table, uniform, *codes)
+                total, _ = eager.predict(hidden, token, text.at(frame), table, uniform, numbers, *codes)
             for index in {0, len(talker.code_heads) - 1}:
                 self.predictor_logits(index, frame)
             with self.states.watch("talker", decoder, eager.talker):

@@ -4,11 +4,32 @@ layers than those that it was made from."""
 import copy
 
 import pytest
-from count_launches import FEW, GAUGES, MORE, MORE_PREDICTOR, PAGE, RANKS, count, differences, fitted, gauge_of
+from count_launches import (
+    FEW,
+    GAUGES,
+    MORE,
+    MORE_PREDICTOR,
+    PAGE,
+    RANKS,
+    ROWS,
+    SEVERAL_ROWS,
+    count,
+    differences,
+    fitted,
+    gauge_of,
+)
 from count_page import as_markdown
 
 from ms_omni.bounds import TOKENS_PER_CALL
-from ms_omni.planning.counted import RELEASED_LAYERS, UNITS, LaunchCounts, launch_counts, talker_frame, thinker_token
+from ms_omni.planning.counted import (
+    LAUNCHES,
+    RELEASED_LAYERS,
+    UNITS,
+    LaunchCounts,
+    launch_counts,
+    talker_frame,
+    thinker_token,
+)
 from ms_omni.planning.model import plan_config
 
 # Layers that none of the runs had from which the table comes
@@ -76,6 +97,21 @@ def test_the_table_has_every_way_and_unit():
     assert launch_counts().gauge("none", "thinker_call_greedy", "collectives", RELEASED_LAYERS) == 0
 
 
+def test_rows_launch_as_much_as_one_and_nothing_legacy():
+    """By the table; test_ascend_launches counts anew."""
+    document = launch_counts().document
+    for name, steps in document["ways"]["none"]["rows"].items():
+        assert set(steps) == set(map(str, ROWS))
+        launches = [tuple(step[kind] for kind in LAUNCHES) for step in steps.values()]
+        assert len(set(launches)) == 1 and launches[0][LAUNCHES.index("aclop")] == 0, (name, launches)
+    for mode, way in document["ways"].items():
+        for unit in UNITS:
+            if unit.startswith(("thinker_call", "thinker_rows", "talker_frame")):
+                assert not way["units"][unit].get("aclop"), (mode, unit)
+    units = document["ways"]["none"]["units"]
+    assert sum(units["thinker_rows_greedy"].get(kind, {}).get("thinker", 0) for kind in LAUNCHES) <= 22
+
+
 def test_the_page_shows_the_table():
     assert PAGE.read_text(encoding="utf-8") == as_markdown(launch_counts().document)
 
@@ -90,6 +126,8 @@ def test_a_token_and_a_frame_of_the_released_model():
         token = thinker_token(text, mode)
         call = [launch_counts().gauge(mode, "thinker_call_greedy", kind, RELEASED_LAYERS) for kind in kinds]
         assert token.launches * TOKENS_PER_CALL == sum(call) and token.legacy * TOKENS_PER_CALL == call[2]
+        step = [launch_counts().gauge(mode, "thinker_rows_greedy", kind, RELEASED_LAYERS) for kind in kinds]
+        assert thinker_token(text, mode, 16).launches == sum(step)
         half = copy.deepcopy(text)
         half.num_hidden_layers = 24
         assert token.launches / 2 < thinker_token(half, mode).launches < token.launches
@@ -100,6 +138,6 @@ def test_a_token_and_a_frame_of_the_released_model():
 @pytest.mark.long
 @pytest.mark.parametrize("mode", RANKS)
 def test_the_backend_does_what_the_table_says(mode):
-    (run,) = count([{"mode": mode, "layers": OTHER, "ways": ["greedy", "sampled"]}], RANKS[mode])
+    (run,) = count([{"mode": mode, "layers": OTHER, "ways": ["greedy", "sampled"], "rows": SEVERAL_ROWS}], RANKS[mode])
     assert set(run["counts"]) == set(UNITS)
     assert differences(launch_counts(), run) == []

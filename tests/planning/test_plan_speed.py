@@ -82,12 +82,12 @@ def test_a_frames_gathers_bring_the_code_predictor_once(instruct):
 
 
 def test_collectives_are_those_of_the_code(instruct):
-    """ep: one a layer. tp: two, the embedding and the logits. zero3: a gather a layer, and one a
-    call of four tokens. Then the token."""
+    """ep: one a layer. tp: two, the embedding and the logits. zero3: attention and experts of every
+    layer. Then the token."""
     found = {mode: plan_speed(instruct, 0, mode, 2) for mode in ("ep", "tp", "zero3")}
     assert found["ep"].thinker.collectives == 48 + 1
     assert 2 * 48 + 2 <= found["tp"].thinker.collectives <= 2 * 48 + 4
-    assert 48 + 48 / 4 + 1 <= found["zero3"].thinker.collectives <= 48 + 48 / 4 + 4
+    assert 2 * 48 + 1 <= found["zero3"].thinker.collectives <= 2 * 48 + 4
     assert plan_speed(instruct, 0, "none", 1).thinker.collectives == 0
     assert found["tp"].talker.collectives > found["ep"].talker.collectives > 20
 
@@ -160,7 +160,7 @@ def test_what_works_may_be_silence_or_nothing(tiny_dir, config):
 
 def test_several_conversations_share_what_is_read_and_launched(instruct):
     one, many = (plan_speed(instruct, 1000, "tp", 2, batch) for batch in (1, 16))
-    assert many.thinker.launches == one.thinker.launches
+    assert many.thinker.launches == one.thinker.launches - 1 / 4  # four tokens of one conversation are joined
     assert many.thinker.collectives == one.thinker.collectives
     assert many.thinker.collective_bytes == 16 * one.thinker.collective_bytes
     # Tokens of several conversations are read by the host one by one

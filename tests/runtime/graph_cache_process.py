@@ -12,7 +12,7 @@ engine = OmniEngine.from_pretrained(model, engine="fused", device="CPU", compile
 answers = {}
 for kind in kinds:
     sampling = SamplingParams(thinker_max_new_tokens=6, talker_max_new_tokens=5, seed=4, ignore_eos=True)
-    question = "Hello there" * (200 if "long" in kind else 1)  # a larger cache, which is another graph
+    question = "Hello there" * (200 if "long" in kind else 1)
     out = engine.generate(question, sampling=sampling, return_audio="text" not in kind)
     answers[kind] = [list(out.token_ids), out.audio.codes.tolist() if out.audio else None]
 cache = GraphCache._of_this_process

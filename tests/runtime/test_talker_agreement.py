@@ -18,7 +18,7 @@ def rank(number, broadcast):
 def test_the_talker_reads_the_codes_that_are_agreed_on(fused, monkeypatch):
     import mindspore as ms
 
-    from ms_omni.runtime.fused_talker import TalkerGraph
+    from ms_omni.runtime.talker_graph import TalkerGraph
     from ms_omni.runtime.talker_sampling import GREEDY_TALKER
 
     talker = fused.executor.talker
@@ -48,7 +48,7 @@ def test_the_talker_reads_the_codes_that_are_agreed_on(fused, monkeypatch):
         table = np.eye(1, talker.max_blocks, dtype=np.int32)  # block 1, which is nobody's now
         places = ms.Tensor([1], ms.int32), ms.Tensor([0.0], ms.float32), ms.Tensor(table)
         inputs = hidden, ms.Tensor([3], ms.int32), seen, ms.Tensor([20], ms.int32), *places, uniform
-        made, state, _ = graph.step(*inputs, *settings.first_code, *settings.predictor.tensors)
+        made, state, _ = graph.construct(*inputs, *settings.first_code, *settings.predictor.tensors)
         return made.asnumpy(), state.asnumpy()
 
     def send(x):

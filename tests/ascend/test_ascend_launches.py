@@ -1,0 +1,90 @@
+"""What a step of several conversations launches on the emulated card: as much as one conversation's, and nothing that
+is compiled for its shapes; and what is left to the host where launches are captured."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from count_launches import FEW, ROWS, summed
+from counting import Spans, count_rows, gauges, write_checkpoint
+
+from ms_omni.planning.counted import LAUNCHES
+
+MOST_OF_A_LAYER = 22
+MOST_OUTSIDE = 8  # of a captured graph: what is left is taken apart
+
+
+@pytest.fixture(autouse=True)
+def unwatched(monkeypatch):
+    """What Spans put into classes goes with the test."""
+    from ms_omni.runtime.fused_talker import FusedTalker
+    from ms_omni.runtime.fused_thinker import FusedThinker
+
+    for owner in (FusedThinker, FusedTalker):
+        monkeypatch.setattr(owner, "_decoded", owner._decoded)
+
+
+def steps(folder, layers, rows, ways):
+    """The launches of the steps, by kind and name, by "rows N thinker greedy" and the like."""
+    from ms_omni import OmniEngine
+
+    write_checkpoint(layers, "bfloat16", folder)
+    spans = Spans(gauges)
+    spans.watch_decoding()
+    settings = {"device": "Ascend", "dtype": "bfloat16", "max_num_seqs": 1, "with_talker": bool(rows["talker"])}
+    with OmniEngine.from_pretrained(folder, **settings) as engine:
+        count_rows(engine.executor, spans, ways, rows)
+    return dict(spans.last)  # spans of another engine count on
+
+
+def check(found, rows, ways):
+    """Equal for all rows, and none legacy."""
+    for kind, numbers in rows.items():
+        for way in ways:
+            counted = [summed(found[f"rows {number} {kind} {way}"]) for number in numbers]
+            launches = [tuple(step[launch] for launch in LAUNCHES) for step in counted]
+            assert len(set(launches)) == 1, (kind, way, launches)
+            assert counted[0]["aclop"] == 0, (kind, way, found[f"rows {numbers[0]} {kind} {way}"])
+
+
+def test_rows_of_a_step(ascend, tmp_path):
+    rows = {"thinker": (1, 8), "talker": (1, 8)}
+    check(steps(tmp_path, FEW, rows, ["sampled"]), rows, ["sampled"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["greedy", "sampled"])
+def test_as_many_rows_as_a_call_takes(ascend, tmp_path, way):
+    rows = {"thinker": ROWS, "talker": ROWS}
+    check(steps(tmp_path, FEW, rows, [way]), rows, [way])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("decoder", ["thinker", "talker"])
+def test_captured_answers(tmp_path, decoder):
+    """The ids and codes are those without capture, and of a step two launches a layer are left to the host: a replay
+    and an attention."""
+    program = [sys.executable, str(Path(__file__).with_name("captured_answers.py")), decoder]
+    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    made = json.loads(done.stdout.splitlines()[-1])
+    assert made["captured"] == made["alone"] == made["plain"]
+    layers = made["layers"][decoder]
+    for counted in made["steps"].values():
+        launches = {name: times for name, times in counted.items() if name.split()[0] in LAUNCHES}
+        outside = sum(launches.values()) - launches["internal PagedAttention"]
+        assert launches["internal PagedAttention"] == layers
+        assert counted["capture execute"] == layers + 1
+        assert outside <= MOST_OUTSIDE, launches
+        assert sum(times for name, times in counted.items() if name.startswith("replayed ")) > 15 * layers
+
+
+def test_a_layer(ascend, tmp_path):
+    """The difference of three layers and one."""
+    rows = {"thinker": (8,), "talker": ()}
+    one, three = (steps(tmp_path / str(layers), {**FEW, "thinker": layers}, rows, ["greedy"]) for layers in (1, 3))
+    sums = [summed(found["rows 8 thinker greedy"]) for found in (one, three)]
+    fewer, more = (sum(found[kind] for kind in LAUNCHES) for found in sums)
+    assert 0 < (more - fewer) / 2 <= MOST_OF_A_LAYER
