@@ -56,6 +56,7 @@ def test_answers_in_text_and_speech_as_eager_does(flash_executor, engine):
     from ms_omni.config import SamplingParams
     from ms_omni.scheduling.request import Request, RequestHandle
     from ms_omni.scheduling.state import RequestState
+    from ms_omni.speakers import speech_of
 
     image = np.random.default_rng(0).integers(0, 255, (70, 90, 3), np.uint8)
     from PIL import Image
@@ -67,7 +68,7 @@ def test_answers_in_text_and_speech_as_eager_does(flash_executor, engine):
         thinker_max_new_tokens=3, talker_max_new_tokens=3, talker_temperature=0.0, ignore_eos=True, seed=0
     ).resolved({})
     prepared = engine._preparer.prepare(conversation, sampling, speak=True, use_audio_in_video=False, fps=None)
-    request = Request(lambda: prepared, sampling, (1,), speech=engine._speech("Ethan", 4, 25))
+    request = Request(lambda: prepared, sampling, (1,), speech=speech_of(engine.config.talker_config, "Ethan", 4, 25))
     handle = RequestHandle()
     executors = (flash_executor, engine.executor)
     states = [RequestState(request, prepared, lambda: handle, engine.processor.decode, lambda: 0.0) for _ in executors]
