@@ -123,7 +123,7 @@ def request_of(config: Any, workload: Any, speak: bool, tokens: int, frames: int
         arrays["feature_attention_mask"] = np.ones((1, mel_frames), np.int32)
     sampling = SamplingParams(
         thinker_max_new_tokens=tokens,
-        talker_max_new_tokens=frames + 1,  # the last one would end the speech
+        talker_max_new_tokens=max(2, frames + 1),  # the last one would end the speech
         thinker_temperature=0.0,
         talker_temperature=0.0,
         seed=1,
@@ -207,7 +207,7 @@ def dry_run(directory: Path, mode: str, workload: Any, tokens: int, frames: int)
                 parallel=mode, world=world,
             )  # fmt: skip
         caches = say("caches made") - loaded
-        answer(executor, request_of(config, workload, speak, tokens, frames))
+        answer(executor, request_of(config, workload, speak and frames > 0, tokens, frames))
         say("answered")
         if speak:
             with stage("code2wav"):

@@ -58,9 +58,6 @@ picture of 1024 x 1024 and 60 s of sound, in three chunks; a whole piece of Code
 MindSpore's allocator is in neither figure: HCCL's buffers, CANN, the runtime (2.4 GB in the plan). Nothing here ran on
 a card.
 
-These runs were made when a decoder's cache still had 8,192 tokens for one answer; the plan counts blocks of 128 tokens,
-which is up to 0.3 GB less.
-
 GB are 1e9 bytes. planned: weights, caches, gathered layers and the largest stage. done: what the run went through.
 """
 TAIL = """\
