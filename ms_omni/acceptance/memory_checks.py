@@ -28,7 +28,6 @@ def run(bench: Bench) -> None:
         bench.check(f"{dtype}: rows written outside of graphs", partial(work.written, in_graph=False))
         bench.check(f"{dtype}: rows written in a graph", partial(work.written, in_graph=True))
         bench.check(f"{dtype}: rows read in the graph that writes them", work.read_after_write)
-        bench.check(f"{dtype}: a larger cache takes over", work.taken_over)
         bench.check(f"{dtype}: views with an offset", work.views)
 
 
@@ -88,15 +87,6 @@ class _Work:
             made = graph(Tensor(given).astype(getattr(ms, self.dtype)), Tensor([slot], ms.int32))
             pairs.append((made, right))
         return equal(pairs)
-
-    def taken_over(self) -> Finding:
-        small, large = self.cache(NUM_BLOCKS), self.cache(2 * NUM_BLOCKS)
-        given = self.tokens("all slots", NUM_BLOCKS * BLOCK_SIZE)
-        small.values[0].copy_(Tensor(given.reshape(small.values[0].shape)))
-        large.take_over(small)
-        right = np.zeros((2, *given.shape))
-        right[0] = array_of(given)
-        return equal([(array_of(large.values[0]).reshape(right.shape), right)])
 
     def views(self) -> Finding:
         """A graph gets a tensor, a part of another one, and a tensor again: token ids and hidden states."""
