@@ -33,7 +33,7 @@ from ms_omni import OmniEngine
 from ms_omni.bounds import BLOCK_SIZE, PREFILL_CHUNK
 from ms_omni.inputs.cast import cast_inputs
 from ms_omni.kernels import decoder_ops_ascend
-from ms_omni.models.talker_prompt import TrailingText, build_talker_prompt
+from ms_omni.models.talker_prompt import build_talker_prompt
 from ms_omni.speakers import speech_of
 from ms_omni.parallel.vocabulary import logits
 from ms_omni.runtime.talker_graph import TalkerGraph
@@ -236,10 +236,9 @@ class Answering:
             read[0],
             speech_of(engine.config.talker_config, self.case.speaker, 1, 1).speaker_id,
         )
-        text = TrailingText(prompt)
-        for x in read[1:]:
-            text.add(engine.model.talker.text_projection(x))
-        text.complete()
+        # The word of each frame: those that were read behind the first, the end of speech, and nothing
+        words = [*self.ids[1 : len(read)], engine.config.tts_eos_token_id]
+        words += [engine.config.tts_pad_token_id] * self.codes.shape[1]
         mask = self.arrays.get("feature_attention_mask")
         media = self.inputs.get
         positions, delta = talker.shell.host_rope_index(
@@ -263,12 +262,13 @@ class Answering:
             # forced.Sampler reads the codes to say from here
             uniform = Tensor(np.concatenate([[-1], self.codes[1:, frame]]).astype(np.float32)[:, None])
             numbers = talker.decoder.ops.rows_of(uniform, len(self.codes))
-            inputs = hidden, token, seen, text.at(frame), *where, uniform
+            word = Tensor(np.array([words[frame]], np.int32))
+            inputs = hidden, token, seen, word, *where, uniform
             _, normed, _ = graph.run(*inputs, *settings.first_code, *codes)
             self.states.keep("talker.graph", normed)
             lengths, rope_positions, table = sequence.at(place, delta)
             with self.states.watch("predictor", talker.predictor, eager.predictor):
-                total, _ = eager.predict(hidden, token, text.at(frame), table, uniform, numbers, *codes)
+                total, _ = eager.predict(hidden, token, word, table, uniform, numbers, *codes)
             for index in {0, len(talker.code_heads) - 1}:
                 self.predictor_logits(index, frame)
             with self.states.watch("talker", decoder, eager.talker):
