@@ -107,10 +107,7 @@ def _prefill(config: Any, workload: Workload, media: MediaSizes, shape: Shape) -
     heads = text.num_attention_heads * text.head_dim / shape.ranks
     kv_heads = max(1, text.num_key_value_heads / shape.ranks) * text.head_dim
     attention = chunk * (4 * hidden + 3 * heads + 2 * kv_heads)
-    # On the CPU expert after expert, each with the tokens that chose it.
-    chosen = 1 if shape.device == CPU else text.num_experts_per_tok
-    experts = chunk * (4 * hidden + chosen * (2 * hidden + 3 * text.moe_intermediate_size / shape.ranks))
-    rows = whole + max(attention, experts)
+    rows = whole + max(attention, _experts(text, chunk, shape))
     if shape.device == CPU:  # keys and values laid out anew for numpy
         rows += 2 * tokens * kv_heads
     scores = min(SCORES_PER_CALL, text.num_attention_heads * chunk * tokens) if shape.device == CPU else 0
@@ -122,7 +119,14 @@ def _talker(config: Any, workload: Workload, media: MediaSizes, shape: Shape) ->
     talker, tokens = config.talker_config, workload.prompt_tokens + media.prompt_tokens
     text, chunk = talker.text_config, min(workload.prompt_tokens + media.prompt_tokens, PREFILL_CHUNK)
     projected = tokens * (2 * talker.thinker_hidden_size + text.intermediate_size + 2 * text.hidden_size)
-    return (projected + chunk * 8 * text.hidden_size) * shape.itemsize
+    return (projected + max(chunk * 8 * text.hidden_size, _experts(text, chunk, shape))) * shape.itemsize
+
+
+def _experts(text: Any, tokens: int, shape: Shape) -> float:
+    """Values of a layer's experts for so many tokens. On the CPU expert after expert, each with those that chose it."""
+    chosen = 1 if shape.device == CPU else text.num_experts_per_tok
+    hidden, inner = text.hidden_size, text.moe_intermediate_size / shape.ranks
+    return tokens * (4 * hidden + chosen * (2 * hidden + 3 * inner))
 
 
 def _wave(code2wav: Any, workload: Workload, shape: Shape) -> float:
