@@ -86,7 +86,7 @@ def test_a_crash_within_cann_leaves_the_rest(accept, tmp_path):
     crashed = failed(checks)
     assert len(crashed) == 1
     assert "SIGSEGV" in checks["memory", crashed.pop()]["message"]
-    assert len([name for step, name in checks if step == "memory"]) == 10
+    assert len([name for step, name in checks if step == "memory"]) == 8
 
 
 @pytest.mark.slow
