@@ -98,7 +98,8 @@ def expected_collectives(config, mode):
         a_token, a_frame = {"all_reduce": 2 * thinker + 1, "all_gather": 1}, {"all_reduce": 2 * talker + 1}
     else:
         a_token = {"all_gather": thinker / TOKENS_PER_CALL + thinker + 1, "all_reduce": 1}
-        a_frame = {"all_gather": 2 * talker + predictor + codes + 3, "all_reduce": codes + 2}
+        # The code predictor's kernel is given every code's head and table
+        a_frame = {"all_gather": 2 * talker + predictor + 2 * codes + 3, "all_reduce": 2}
     return (
         {kind: TOKENS_PER_CALL * calls for kind, calls in (a_token | {"broadcast": 1}).items()},
         a_frame | {"broadcast": 2},
