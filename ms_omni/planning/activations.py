@@ -34,9 +34,9 @@ class Alive:
 
 
 # On Ascend: counted in the code, with room for workspaces; assumed, but for decoder_rows, which is that of dry runs of
-# 2, 4 and 8 ranks (docs/benchmarks/plan-memory.md). On the CPU, where encoders and Code2Wav work in numpy on parts for
-# each core and memory is freed late: fitted to the tiny and the bench checkpoint.
-ALIVE = {ASCEND: Alive(1, 1.45, 0, 2, 8, 1), CPU: Alive(3, 2.6, 0.8, 3, 12, 2)}
+# 2, 4 and 8 ranks (docs/benchmarks/plan-memory.md). On the CPU, where everything works in numpy on parts for each core
+# and memory is freed late: fitted to the tiny and the bench checkpoint.
+ALIVE = {ASCEND: Alive(1, 1.45, 0, 2, 8, 1), CPU: Alive(3, 0.5, 0.8, 3, 12, 2)}
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,7 @@ def _prefill(config: Any, workload: Workload, media: MediaSizes, shape: Shape) -
     rows = whole + max(attention, _experts(text, chunk, shape))
     if shape.device == CPU:  # keys and values laid out anew for numpy
         rows += 2 * tokens * kv_heads
-    scores = min(SCORES_PER_CALL, text.num_attention_heads * chunk * tokens) if shape.device == CPU else 0
-    return (shape.alive.decoder_rows * rows + scores) * shape.itemsize
+    return shape.alive.decoder_rows * rows * shape.itemsize
 
 
 def _talker(config: Any, workload: Workload, media: MediaSizes, shape: Shape) -> float:

@@ -115,7 +115,7 @@ def _cpu() -> Hardware:
         eager_collective_s=4e-3,
         usable=0.9,
         reserved_bytes=250 * MIB,
-        speech_bytes=75 * MIB,
+        speech_bytes=35 * MIB,
         collective_bytes=0,
         sources=_CPU_SOURCES,
     )
