@@ -22,7 +22,7 @@ from ms_omni.errors import OmniError
 
 TIME_OUT_S = 3600
 # Settings that may change between the runs of one batch: they decide how fast answers come, not which.
-_FREE_SETTINGS = {"parallel", "compile_cache", "max_num_seqs", "warm_up", "with_talker"}
+_FREE_SETTINGS = {"parallel", "compile_cache", "max_num_seqs", "warm_up", "launch_capture", "with_talker"}
 
 
 @dataclass(frozen=True)

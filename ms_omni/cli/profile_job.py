@@ -149,7 +149,7 @@ def _side(name: str, engine: EngineConfig) -> EngineConfig | None:
         guess = did_you_mean(parallel, PARALLEL_MODES)
         raise OmniError(f"--compare {name}: {parallel!r} is not allowed{guess}; expected {', '.join(PARALLEL_MODES)}")
     if kind == "mindone":
-        engine = replace(engine, compile_cache=None, max_num_seqs=None)
+        engine = replace(engine, compile_cache=None, max_num_seqs=None, launch_capture="none")
     return replace(engine, engine=kind, parallel=parallel or engine.parallel)
 
 

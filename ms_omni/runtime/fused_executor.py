@@ -69,9 +69,11 @@ class FusedExecutor:
         and for an Ascend host of too few cores."""
         if device == "Ascend":
             check_cores()
+        config = read_config(directory)
+        if launch_capture == "talker" and not config.enable_audio_output:
+            raise OmniError(f"--launch-capture talker: the checkpoint {directory} has no Talker; use thinker")
         if launch_capture != "none":
             start_capture(launch_capture, device, parallel)
-        config = read_config(directory)
         self._mode, self._world, self._sizes = parallel, world, ModelSizes.from_config(config)
         check_world(parallel, world.group_size, self._sizes)
         self.model = load_network(

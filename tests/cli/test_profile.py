@@ -188,17 +188,18 @@ def test_conversations_at_once_are_cases(profile, sides, tmp_path):
     assert "Conversations at once" in done.out
 
 
-def test_how_many_are_answered_at_a_time_is_the_fused_engines_setting(profile, sides, monkeypatch):
+def test_what_mindone_does_not_have_is_the_fused_engines_setting(profile, sides, monkeypatch):
     made = []
 
     class Side(FakeSide):
         def __init__(self, name, config, progress=None):
-            made.append(config.max_num_seqs)
+            made.append((config.max_num_seqs, config.launch_capture))
             super().__init__(name, config, progress)
 
     monkeypatch.setattr(profile_run, "EngineSide", Side)
-    profile("--workload", "text-only", "--compare", "mindone,fused", "--max-num-seqs", "4", "--repeats", "1")
-    assert made == [None, 4]
+    flags = ("--max-num-seqs", "4", "--launch-capture", "thinker")
+    profile("--workload", "text-only", "--compare", "mindone,fused", *flags, "--repeats", "1")
+    assert made == [(None, "none"), (4, "thinker")]
 
 
 def test_own_conversations_beside_workloads(profile, sides, tmp_path):

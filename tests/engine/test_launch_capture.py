@@ -40,3 +40,14 @@ def test_once_a_process(monkeypatch):
     monkeypatch.setattr(card, "_captures", ["talker"])
     with pytest.raises(OmniError, match="has captured its talker"):
         card.start_capture("thinker", "Ascend", "none")
+
+
+def test_a_checkpoint_without_a_talker(tmp_path, cpu):
+    from ms_omni.checkpoint.tiny import write_tiny
+    from ms_omni.parallel.world import World
+    from ms_omni.runtime.fused_executor import FusedExecutor
+
+    silent = write_tiny(tmp_path / "thinking", variant="thinking")
+    options = {"dtype": None, "attn_implementation": "eager", "with_talker": True, "parallel": "none", "world": World()}
+    with pytest.raises(OmniError, match="--launch-capture talker: the checkpoint .* has no Talker; use thinker"):
+        FusedExecutor(silent, "CPU", launch_capture="talker", **options)
