@@ -84,11 +84,11 @@ def _parts(counts: LaunchCounts, mode: str) -> Iterator[tuple[str, ...]]:
 
 
 def _rows(counted: Mapping[str, Any]) -> str:
-    """A step of so many conversations."""
+    """A step of so many conversations, fewest first."""
     rows = [
-        (name, count, *(str(step[gauge]) for gauge in GAUGES))
-        for name, steps in counted.items()
-        for count, step in steps.items()
+        (name, count, *(str(steps[count][gauge]) for gauge in GAUGES))
+        for name, steps in sorted(counted.items())
+        for count in sorted(steps, key=int)
     ]
     lines = ["## Rows of a step, one card, a checkpoint of one layer of each decoder", ""]
     return "\n".join(lines + _table(("step", "rows", *COLUMNS), rows)) + "\n"
