@@ -112,8 +112,7 @@ class OneLayer:
         step = TokenStep(self.decoder, cache, cache.name, 1, len(BLOCKS))
 
         def decode(x: Tensor, rope_positions: Tensor, batch_valid_length: Tensor, block_tables: Tensor) -> Tensor:
-            normed, _ = step.decode(x, rope_positions, batch_valid_length, block_tables)
-            return normed
+            return step.decode(x, rope_positions, batch_valid_length, block_tables)
 
         return compiled(decode, self.decoder.ops.JIT_OPTIONS, None, cache.name)
 

@@ -39,16 +39,15 @@ class TokenStep(nn.Cell):
         graph_name: str,
         num_rows: int,
         max_blocks: int,
-        accept_layer: int = -1,
         head: Head | None = None,
     ):
-        """graph_name: of the graph that it is for. num_rows, max_blocks: of its block tables. accept_layer: the layer
-        before which the hidden state is kept for speech; negative: none is. head: that `decode_scores` asks."""
+        """graph_name: of the graph that it is for. num_rows, max_blocks: of its block tables. head: that
+        `decode_scores` asks."""
         super().__init__(auto_prefix=False)
         self.head: Any = head
         self.graph_name = f"{graph_name}, {cache.name} {num_rows} x {max_blocks}"
         self.decoder, self.cache, self.ops = decoder, cache, decoder.ops
-        self.num_layers, self.accept_layer, self.block_size = decoder.num_layers, accept_layer, cache.block_size
+        self.num_layers, self.block_size = decoder.num_layers, cache.block_size
         self.eps = decoder.eps
         row = (ms.float32, (num_rows, decoder.spec.hidden_size))
         # added, residual, rope_positions, context_lens, block_tables
@@ -58,7 +57,6 @@ class TokenStep(nn.Cell):
         self.last_norm: Any = self._kernel([], inputs, True, "last norm") if decoder.in_numpy else None
         self.kernels = tuple(run.kernel for run in self.runs)
         self.are_addends = tuple(run.is_addend for run in self.runs)
-        self.reach_accepted = tuple(run.end == 2 * accept_layer for run in self.runs)
         self.nothing = mint.zeros((num_rows, decoder.spec.hidden_size), dtype=decoder.stored_dtype)
 
     @property
@@ -76,29 +74,28 @@ class TokenStep(nn.Cell):
         context_lens: Tensor,
         block_tables: Tensor,
         gathered: tuple[Any, ...] = (),
-    ) -> tuple[Tensor, Tensor]:
+    ) -> Tensor:
         """x: (B, hidden), the last of `context_lens` tokens of each row, int32 (B,). rope_positions: float32 (B,).
         block_tables: int32 (B, max_blocks), the sequences' blocks in the cache; a row whose first one is 0 is nobody's.
         gathered: of `decoder.gather` if the layers shall not do it themselves. Returns the normed hidden states, (B,
-        hidden), and those that enter the accepted layer (the normed ones if there are fewer layers, `x` if none is
-        accepted).
+        hidden).
 
         On Ascend `context_lens` is the graph's input of that name that `decoder_ops_ascend_paged` demands."""
         if self.last_norm is None:
-            normed, accepted = self.by_operator(x, rope_positions, context_lens, block_tables, gathered)
+            normed = self.by_operator(x, rope_positions, context_lens, block_tables, gathered)
         else:
-            normed, accepted, _ = self.in_numpy(x, (rope_positions, context_lens, block_tables), gathered)
-        return normed.astype(x.dtype), accepted.astype(x.dtype)
+            normed, _ = self.in_numpy(x, (rope_positions, context_lens, block_tables), gathered)
+        return normed.astype(x.dtype)
 
     def decode_scores(
         self, x: Tensor, rope_positions: Tensor, context_lens: Tensor, block_tables: Tensor
     ) -> tuple[Tensor, Tensor]:
         """As `decode`: the normed hidden states, and their logits, float32 (B, words)."""
         if self.last_norm is None:
-            normed, _ = self.by_operator(x, rope_positions, context_lens, block_tables, ())
+            normed = self.by_operator(x, rope_positions, context_lens, block_tables, ())
             scores = self.head(normed)
         else:
-            normed, _, scores = self.in_numpy(x, (rope_positions, context_lens, block_tables), ())
+            normed, scores = self.in_numpy(x, (rope_positions, context_lens, block_tables), ())
             scores = self.head.of_parts(scores)
         return normed.astype(x.dtype), scores
 
@@ -109,12 +106,11 @@ class TokenStep(nn.Cell):
         context_lens: Tensor,
         block_tables: Tensor,
         gathered: tuple[Any, ...],
-    ) -> tuple[Tensor, Tensor]:
+    ) -> Tensor:
         """`decode` by the operators of the device."""
         decoder, cache = self.decoder, self.cache
         angle, slots = decoder.angles(rope_positions), self.slots(context_lens, block_tables)
         normed, residual = self.ops.rms_norm(x, decoder.norms[0], self.eps), x
-        accepted = x
         large = gathered[0] if gathered else decoder.layers[0].large()
         for i in range(self.num_layers):
             layer_cache = (cache.keys[i], cache.values[i])
@@ -127,11 +123,7 @@ class TokenStep(nn.Cell):
             )
             large = following
             normed, residual = self.ops.add_rms_norm(added, residual, decoder.norms[i + 1], self.eps)
-            if i + 1 == self.accept_layer:
-                accepted = residual
-        if self.accept_layer >= self.num_layers:
-            accepted = normed
-        return normed, accepted
+        return normed
 
     def slots(self, context_lens: Tensor, block_tables: Tensor) -> Tensor:
         """Where the rows' last tokens go, int32 (B,)."""
@@ -142,53 +134,42 @@ class TokenStep(nn.Cell):
 
     def in_numpy(
         self, x: Tensor, places: tuple[Tensor, Tensor, Tensor], gathered: tuple[Any, ...]
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor]:
         """What `decode` returns, and the logits that this rank has a part of, with a head."""
         if self.kernels:
             return self.in_runs(x.astype(ms.float32), places)
         return self.in_pairs(x.astype(ms.float32), places, gathered)
 
-    def in_runs(self, x: Tensor, places: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    def in_runs(self, x: Tensor, places: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """`in_numpy` by kernels that take several layers each."""
         added, residual = x, self.nothing
-        accepted = x
         for i in range(len(self.kernels)):
             added, residual = self.kernels[i]((added, residual, *places))
             if self.are_addends[i]:
                 added = all_reduce(added, self.decoder.world)
-            if self.reach_accepted[i]:
-                accepted = added + residual
         if self.are_addends[-1]:  # otherwise the last kernel has normed it
             added, residual = self.last_norm((added, residual, *places))
-        if self.accept_layer >= self.num_layers:
-            accepted = added
-        return added, accepted, residual
+        return added, residual
 
     def in_pairs(
         self, x: Tensor, places: tuple[Tensor, Tensor, Tensor], gathered: tuple[Any, ...]
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor]:
         """`in_numpy` by two kernels a layer, or one if it is dense, of weights that are gathered."""
         decoder = self.decoder
         added, residual = x, self.nothing
-        accepted = x
         for i in range(self.num_layers):
             parts = gathered[i] if gathered else decoder.layers[i].parts()
             made = self.pairs[i][0]((added, residual, *places, parts))
             added, residual = made[0], made[1]
             if decoder.layers[i].has_experts:
                 added = self.pairs[i][1]((added, made[2], made[3], decoder.layers[i].chosen_experts(made[4])))[0]
-            if i + 1 == self.accept_layer:
-                accepted = added + residual
-        normed, scores = self.last_norm((added, residual, *places))
-        if self.accept_layer >= self.num_layers:
-            accepted = normed
-        return normed, accepted, scores
+        return self.last_norm((added, residual, *places))
 
     def _runs(self, inputs: tuple[Any, ...]) -> tuple[Run, ...]:
-        """As long as they can be: to where ranks sum, and to the accepted hidden state."""
+        """As long as they can be: to where ranks sum."""
         blocks = decoder_blocks(self.decoder, self.cache)
         last = len(blocks)
-        ends = [i for i in range(1, last + 1) if blocks[i - 1].is_addend or i in (2 * self.accept_layer, last)]
+        ends = [i for i in range(1, last + 1) if blocks[i - 1].is_addend or i == last]
         return tuple(self._run(blocks, start, end, inputs) for start, end in zip([0, *ends], ends, strict=False))
 
     def _run(self, blocks: list[Block], start: int, end: int, inputs: tuple[Any, ...]) -> Run:

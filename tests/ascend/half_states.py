@@ -155,7 +155,7 @@ def graph_of_layers(step: TokenStep) -> Any:
     """`step.decode` as a graph: its normed states."""
 
     def decode(x: Tensor, batch_valid_length: Tensor, rope_positions: Tensor, tables: Tensor) -> Tensor:
-        return step.decode(x, rope_positions, batch_valid_length, tables)[0]
+        return step.decode(x, rope_positions, batch_valid_length, tables)
 
     return compiled(decode, step.ops.JIT_OPTIONS, None, "layers alone")
 
@@ -215,7 +215,7 @@ class Answering:
             self.states.keep("thinker.graph", graph(x, *sequence.at(place, delta)))
             lengths, rope_positions, table = sequence.at(place, delta)
             with self.states.watch("thinker", decoder, step):
-                state, _ = step.by_operator(x, rope_positions, lengths, table, ())
+                state = step.by_operator(x, rope_positions, lengths, table, ())
             self.thinker_logits(state)
             read.append(x)
         return embeds[0], accepted, read
@@ -272,7 +272,7 @@ class Answering:
             for index in {0, len(talker.code_heads) - 1}:
                 self.predictor_logits(index, frame)
             with self.states.watch("talker", decoder, eager.talker):
-                hidden, _ = eager.talker.by_operator(total, rope_positions, lengths, table, ())
+                hidden = eager.talker.by_operator(total, rope_positions, lengths, table, ())
             self.talker_logits(hidden)
         pieces = engine.model.code2wav.chunks(Tensor(self.codes[None].astype(np.int32)))
         wave = np.concatenate([piece.astype(ms.float32).asnumpy().reshape(-1) for piece in pieces])

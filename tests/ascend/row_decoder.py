@@ -95,7 +95,7 @@ class RowDecoder(nn.Cell):
 
     def construct(self, x, rope_positions, block_tables, batch_valid_length):
         """x: (B, hidden), the others: of `Rows.grow`. (B, hidden)."""
-        normed, _ = self.step.decode(x, rope_positions, batch_valid_length, block_tables)
+        normed = self.step.decode(x, rope_positions, batch_valid_length, block_tables)
         return normed
 
 

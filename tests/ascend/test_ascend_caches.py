@@ -119,7 +119,7 @@ def test_a_graph_copies_no_cache(thinker):
             self.step = TokenStep(thinker, cache, cache.name, 1, 1)
 
         def run(self, x, batch_valid_length, rope_position, table):
-            return self.step.decode(x, rope_position, batch_valid_length, table)[0]
+            return self.step.decode(x, rope_position, batch_valid_length, table)
 
     cache = thinker.new_cache(2, next(names))
     thinker.prefill_chunk(prompt(thinker, 5), np.arange(5), cache, [1], 0, [], -1)
