@@ -80,9 +80,9 @@ class GatheredExperts:
         self.pieces = layer.expert
 
     def __call__(self, added: np.ndarray, x: np.ndarray, shares: np.ndarray, parts: np.ndarray) -> tuple[np.ndarray]:
-        """added: (rows, hidden), to add to. x: (rows, hidden), normed. shares: (rows, top_k). parts: (ranks, rows *
-        top_k, m)."""
-        chosen = np.arange(shares.size).reshape(shares.shape)
+        """added: (rows, hidden), to add to. x: (rows, hidden), normed. shares: (rows, top_k), 0 of rows of nobody.
+        parts: (ranks, rows * top_k, m)."""
+        chosen = np.where(shares, np.arange(shares.size).reshape(shares.shape), -1)
         return (added + experts(x, chosen, shares, ExpertParts(parts, self.pieces)),)
 
 

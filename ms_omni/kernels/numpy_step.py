@@ -53,6 +53,23 @@ class StepBlocks:
         return normed, residual if self.head is None else product(normed, self.head)
 
 
+class Scores:
+    """Logits of rows behind all layers."""
+
+    def __init__(self, head: np.ndarray):
+        """(hidden, words)."""
+        self.head = head
+
+    def __call__(self, normed: np.ndarray) -> tuple[np.ndarray]:
+        """(rows, hidden) to (rows, words). Rows of nobody are 0, and remain so."""
+        live = normed.any(1)
+        if live.all():
+            return (product(normed, self.head),)
+        scores = np.zeros((len(normed), self.head.shape[1]), np.float32)
+        scores[live] = product(normed[live], self.head)
+        return (scores,)
+
+
 def through(
     blocks: Sequence[Block], eps: float, added: np.ndarray, residual: np.ndarray, rows: Any
 ) -> tuple[np.ndarray, np.ndarray]:

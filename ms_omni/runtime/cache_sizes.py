@@ -21,8 +21,8 @@ GIB = 1 << 30
 
 @dataclass(frozen=True)
 class CacheSizes:
-    """num_blocks: of each decoder's cache, with block 0, which belongs to nobody. max_num_seqs: conversations at once.
-    max_blocks: of one conversation, at most."""
+    """num_blocks: of each decoder's cache on a rank, with block 0, which belongs to nobody. max_num_seqs: conversations
+    at once. max_blocks: of one conversation, at most."""
 
     num_blocks: int
     max_num_seqs: int
@@ -30,30 +30,39 @@ class CacheSizes:
 
     @classmethod
     def of(
-        cls, free_bytes: int | None, row_bytes: Collection[int], positions: int, max_num_seqs: int | None
+        cls,
+        free_bytes: int | None,
+        row_bytes: Collection[int],
+        positions: int,
+        max_num_seqs: int | None,
+        num_owners: int = 1,
     ) -> CacheSizes:
-        """free_bytes: for all caches together; None if it cannot be told, then usual conversations have room.
+        """free_bytes: for all caches of a rank together; None if it cannot be told, then usual conversations have room.
         row_bytes: of one token, in each decoder; all have as many blocks, since what one reads is about as long as what
         the next does. positions: of the model, for one conversation. max_num_seqs: None for what fits, DEFAULT_NUM_SEQS
-        at most. Raises OmniError for more than fit."""
+        at most. num_owners: ranks to which conversations are dealt out. Raises OmniError for more than fit."""
         wanted = DEFAULT_NUM_SEQS if max_num_seqs is None else max_num_seqs
         if not 1 <= wanted <= BUCKETS[-1]:
             raise OmniError(f"--max-num-seqs {max_num_seqs}: expected 1 to {BUCKETS[-1]}")
-        longest = num_blocks_of(positions)
+        longest, usual = num_blocks_of(positions), num_blocks_of(USUAL_TOKENS)
         block_bytes = BLOCK_SIZE * sum(row_bytes)
+        each = -(-wanted // num_owners)  # conversations of an owner
         if free_bytes is None:
-            usable = max(longest, wanted * num_blocks_of(USUAL_TOKENS))
+            usable = max(longest, each * usual)
         else:
-            usable = min(wanted * longest, _rounded(free_bytes // block_bytes - 1))
-        if usable < (max_num_seqs or 1):
+            usable = min(each * longest, _rounded(free_bytes // block_bytes - 1))
+        if usable < (1 if max_num_seqs is None else each):
+            where = "" if num_owners == 1 else f" on each of {num_owners} ranks"
             raise OmniError(
-                f"--max-num-seqs {wanted}: {wanted + 1} blocks of {BLOCK_SIZE} tokens' keys and values need "
-                f"{(wanted + 1) * block_bytes} bytes ({(wanted + 1) * block_bytes / GIB:.1f} GiB), {free_bytes} bytes "
-                f"({(free_bytes or 0) / GIB:.1f} GiB) are left for them; expected at most {max(usable, 0)}"
+                f"--max-num-seqs {wanted}: {each + 1} blocks of {BLOCK_SIZE} tokens' keys and values need "
+                f"{(each + 1) * block_bytes} bytes ({(each + 1) * block_bytes / GIB:.1f} GiB){where}, {free_bytes} "
+                f"bytes ({(free_bytes or 0) / GIB:.1f} GiB) are left for them; expected at most "
+                f"{num_owners * max(usable, 0)}"
             )
         if max_num_seqs is None:
-            wanted = max(1, min(wanted, usable // num_blocks_of(USUAL_TOKENS)))
-        return cls(min(usable, wanted * longest) + 1, wanted, min(usable, longest))
+            wanted = max(1, min(wanted, num_owners * (usable // usual)))
+            each = -(-wanted // num_owners)
+        return cls(min(usable, each * longest) + 1, wanted, min(usable, longest))
 
 
 def num_blocks_of(num_tokens: int) -> int:

@@ -12,6 +12,7 @@ from mindspore import Parameter, ParameterTuple, Tensor, mint, nn
 from ms_omni.bounds import BLOCK_SIZE
 from ms_omni.checkpoint.load import numpy_dtype
 from ms_omni.kernels.numpy_cache import Rows
+from ms_omni.parallel.collectives import broadcast
 from ms_omni.runtime import numpy_layers
 from ms_omni.runtime.decoder_layer import DecoderLayer
 from ms_omni.runtime.decoder_spec import DecoderSpec
@@ -38,6 +39,7 @@ class StackedDecoder(nn.Cell):
         self.stored_dtype = ms.float32 if self.in_numpy else dtype
         target = numpy_dtype(self.stored_dtype)
         self.is_gathered = share.mode == "zero3"
+        self.num_owners, self.owner = share.num_owners, share.owner
 
         def layer(index: int) -> DecoderLayer:
             name = f"{prefix}layers.{index}."
@@ -91,11 +93,35 @@ class StackedDecoder(nn.Cell):
         start: int,
         deepstack: list[Tensor],
         accept_layer: int,
+        owner: int = 0,
     ) -> tuple[Tensor, Tensor]:
         """x: (tokens, hidden), those of a prompt from position `start` on; those before are in `cache`. positions:
         float32 (tokens,) or (3, tokens). blocks: of the cache, that hold the prompt. deepstack: (tokens, hidden) for
-        each of the first layers, added to what it puts out. Returns the normed hidden states and what enters layer
-        `accept_layer` (the normed ones if there are fewer layers, `x` if it is negative), (tokens, hidden) each."""
+        each of the first layers, added to what it puts out. owner: whose sequence it is; that rank computes it, and
+        tells the others. Returns the normed hidden states and what enters layer `accept_layer` (the normed ones if
+        there are fewer layers, `x` if it is negative), (tokens, hidden) each."""
+        if self.owner == owner:
+            made = self._own_chunk(x, positions, cache, blocks, start, deepstack, accept_layer)
+        else:
+            for layer in self.layers:
+                layer.take_part()
+            made = mint.zeros_like(x), mint.zeros_like(x)
+        if self.num_owners > 1:
+            normed, accepted = (broadcast(states, self.world, owner) for states in made)
+            return normed, accepted
+        return made
+
+    def _own_chunk(
+        self,
+        x: Tensor,
+        positions: np.ndarray,
+        cache: PagedKVCache,
+        blocks: Sequence[int],
+        start: int,
+        deepstack: list[Tensor],
+        accept_layer: int,
+    ) -> tuple[Tensor, Tensor]:
+        """`prefill_chunk` of a sequence of this rank's."""
         angles, table = self.spec.angles(positions), np.asarray(blocks, np.int32)
         if self.in_numpy:
             rows = Rows.of_chunk(angles[:, : self.spec.head_dim // 2], start, table, cache.block_size)

@@ -8,7 +8,7 @@ import mindspore as ms
 from mindspore import Tensor, mint, nn, ops
 
 from ms_omni.checkpoint.parameters import parameter
-from ms_omni.parallel.collectives import all_gather, all_reduce
+from ms_omni.parallel.collectives import all_gather, all_reduce, all_to_all
 from ms_omni.runtime.decoder_spec import DecoderSpec
 from ms_omni.runtime.gathered_weights import GatheredLayer, expert_matrix, without_padding
 from ms_omni.runtime.share import Share
@@ -183,15 +183,22 @@ class DecoderLayer(nn.Cell):
         return self.ops.experts(x, weights, chosen, gate_up, down)
 
     def chosen_experts(self, chosen: Tensor) -> Tensor:
-        """chosen: int32 (rows, top_k). (ranks, rows * top_k, m): every rank's part of those
-        experts."""
-        parts = all_gather(ops.gather(self.expert_rows, chosen.reshape(-1), 0), self.world)
+        """chosen: int32 (rows, top_k), of this rank's rows. (ranks, rows * top_k, m): every rank's part of those
+        experts. Each rank is told what all have chosen, and sends each the experts that it has chosen."""
+        everybodys = all_gather(chosen, self.world)
+        parts = all_to_all(ops.gather(self.expert_rows, everybodys.reshape(-1), 0), self.world)
         return parts.reshape(self.world.group_size, chosen.shape[0] * self.top_k, -1)
 
     def all_experts(self) -> Tensor:
         """(ranks, experts, m): every rank's part of all experts."""
         rows = self.expert_rows
         return all_gather(rows, self.world).reshape(self.world.group_size, *rows.shape)
+
+    def take_part(self) -> None:
+        """The collectives of `prefill` where weights are gathered, on a rank that reads none of the prompts."""
+        self.parts()
+        if self.has_experts:
+            self.all_experts()
 
     def dense(self, x: Tensor, large: tuple[Any, ...]) -> Tensor:
         """x: (tokens, hidden). The dense or shared expert."""

@@ -225,14 +225,14 @@ class FusedExecutor:
         bytes_of_rows = [_row_bytes(decoder) for decoder in decoders.values()]
         # A call of several steps may begin before the last position
         positions = max(self._positions.values()) + TOKENS_PER_CALL
-        return CacheSizes.of(free, bytes_of_rows, positions, max_num_seqs)
+        return CacheSizes.of(free, bytes_of_rows, positions, max_num_seqs, decoders["thinker"].num_owners)
 
 
 def _limits(decoders: dict[Stage, StackedDecoder], sizes: CacheSizes) -> Limits:
     pools: dict[Stage, Pool] = {
         name: Pool(sizes.num_blocks, BLOCK_SIZE, BLOCK_SIZE * _row_bytes(decoder)) for name, decoder in decoders.items()
     }
-    return Limits(pools, sizes.max_num_seqs, PREFILL_CHUNK, TOKENS_PER_CALL)
+    return Limits(pools, sizes.max_num_seqs, PREFILL_CHUNK, TOKENS_PER_CALL, decoders["thinker"].num_owners)
 
 
 def _row_bytes(decoder: StackedDecoder) -> int:

@@ -16,6 +16,7 @@ from ms_omni.parallel.collectives import broadcast
 from ms_omni.parallel.world import World
 from ms_omni.runtime.decode_rows import (
     CarriedRow,
+    DealtRows,
     Latest,
     Places,
     block_tables,
@@ -100,8 +101,9 @@ class FusedTalker:
         assert prompt is not None, "the prompt was read"
         with stage("talker_prefill"):
             hidden, _ = self.decoder.prefill_chunk(
-                prompt.embeds[start:stop], prompt.positions[..., start:stop], self.cache, sequence.blocks, start, [], -1
-            )
+                prompt.embeds[start:stop], prompt.positions[..., start:stop], self.cache, sequence.blocks, start, [], -1,
+                state.owner,
+            )  # fmt: skip
             if stop < sequence.num_prompt:
                 return
             kept.prompt = None
@@ -119,7 +121,8 @@ class FusedTalker:
     def decode(self, states: Sequence[RequestState]) -> None:
         """The next frame of each."""
         sequences = [state.sequence("talker") for state in states]
-        rows, num_groups = bucket_of(len(states)), self.config.num_code_groups
+        rows = DealtRows.of([state.owner for state in states], self.decoder.num_owners)
+        num_groups = self.config.num_code_groups
         with stage("talker_decode"):
             tables, settings = self._rows.get(
                 (rows, *(state.kept.number for state in states)), lambda: self._tensors(states, rows)
@@ -127,22 +130,23 @@ class FusedTalker:
             hidden, seen = carried_over([state.kept.frame for state in states], rows)
             codes, *left = self._decoded(sequences, rows, hidden, seen, self._text(states, rows), tables, settings)
         carried = tuple(left)
-        for row, state in enumerate(states):
+        for row, state in zip(rows.numbers, states, strict=True):
             state.kept.frame = CarriedRow(carried, row)
             state.add_frames(codes[:num_groups, row : row + 1])
             state.add_codec_tokens([int(codes[num_groups, row])])
 
-    def warm_up(self, rows: int, sampling: TalkerSampling) -> None:
+    def warm_up(self, bucket: int, sampling: TalkerSampling) -> None:
         """As `FusedThinker.warm_up`."""
-        hidden = mint.zeros((rows, self.decoder.spec.hidden_size), dtype=self.decoder.dtype)
-        seen = mint.zeros((rows, self.config.text_config.vocab_size), dtype=ms.float32)
+        rows = DealtRows((), bucket, self.decoder.num_owners)
+        hidden = mint.zeros((len(rows), self.decoder.spec.hidden_size), dtype=self.decoder.dtype)
+        seen = mint.zeros((len(rows), self.config.text_config.vocab_size), dtype=ms.float32)
         tables = block_tables([], rows, self.max_blocks)
-        self._decoded([], rows, hidden, seen, self._text([], rows), tables, self.tensors([sampling] * rows))
+        self._decoded([], rows, hidden, seen, self._text([], rows), tables, self.tensors([sampling] * len(rows)))
 
     def _decoded(
         self,
         sequences: Sequence[TokenSequence],
-        rows: int,
+        rows: DealtRows,
         hidden: Tensor,
         seen: Tensor,
         text: Tensor,
@@ -152,36 +156,35 @@ class FusedTalker:
         """The codes of the next frames and the tokens after them, int32 (num_code_groups + 1, rows), and what
         `TalkerGraph` leaves for the next call."""
         num_groups = self.config.num_code_groups
-        graph = self._graph(rows, settings.num_kept)
+        graph = self._graph(rows.bucket, settings.num_kept)
         arguments = (
-            hidden, last_tokens(sequences, rows), seen, text, *Places.of(sequences, rows).tensors(), tables,
+            hidden, last_tokens(sequences, rows), seen, text,
+            *Places.of(sequences, rows, self.decoder.owner).tensors(), tables,
             Tensor(drawn(sequences, num_groups, rows)), *settings.first_code, *settings.predictor.tensors,
         )  # fmt: skip
         self.last = graph, arguments
         made, *left = graph.run(*arguments)
-        return made.asnumpy().reshape(num_groups + 1, rows), *left
+        return made.asnumpy().reshape(num_groups + 1, len(rows)), *left
 
     def tensors(self, rows: Sequence[TalkerSampling]) -> TalkerTensors:
         """Settings of a call."""
         return TalkerTensors.of(rows, self.config, self.decoder.ops)
 
-    def _text(self, states: Sequence[RequestState], rows: int) -> Tensor:
+    def _text(self, states: Sequence[RequestState], rows: DealtRows) -> Tensor:
         """What is added to the next frames, int32 (rows,)."""
-        config = self.model.config
-        ids = np.full(rows, config.tts_pad_token_id, np.int32)
-        ids[: len(states)] = [state.text_of_frame(config.tts_eos_token_id, config.tts_pad_token_id) for state in states]
-        return Tensor(ids)
+        end, pad = self.model.config.tts_eos_token_id, self.model.config.tts_pad_token_id
+        ids = rows.spread([state.text_of_frame(end, pad) for state in states], pad)
+        return Tensor(np.array(ids, np.int32))
 
-    def _tensors(self, states: Sequence[RequestState], rows: int) -> tuple[Tensor, TalkerTensors]:
+    def _tensors(self, states: Sequence[RequestState], rows: DealtRows) -> tuple[Tensor, TalkerTensors]:
         """Of a call for these: block tables and settings."""
-        settings = [TalkerSampling.of(state.request.sampling) for state in states]
-        settings += [GREEDY_TALKER] * (rows - len(states))
+        settings = rows.spread([TalkerSampling.of(state.request.sampling) for state in states], GREEDY_TALKER)
         tables = block_tables([state.sequence("talker") for state in states], rows, self.max_blocks)
         return tables, self.tensors(settings)
 
-    def _graph(self, rows: int, num_kept: tuple[int, int]) -> TalkerGraph:
+    def _graph(self, bucket: int, num_kept: tuple[int, int]) -> TalkerGraph:
         fits = all(kept <= most for kept, most in zip(num_kept, self.captured_kept, strict=True))
-        key = (None, self.captured_kept) if fits else (rows, num_kept)
+        key = (None, self.captured_kept) if fits else (bucket, num_kept)
         if key not in self._graphs:
             self._graphs[key] = TalkerGraph(self, *key)
         return self._graphs[key]

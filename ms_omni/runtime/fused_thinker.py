@@ -14,7 +14,7 @@ from ms_omni.inputs.cast import cast_inputs
 from ms_omni.models.thinker import host
 from ms_omni.parallel.collectives import broadcast
 from ms_omni.parallel.vocabulary import lookup
-from ms_omni.runtime.decode_rows import Latest, Places, block_tables, bucket_of, drawn, last_tokens
+from ms_omni.runtime.decode_rows import DealtRows, Latest, Places, block_tables, drawn, last_tokens
 from ms_omni.runtime.decoder import StackedDecoder
 from ms_omni.runtime.graph_cache import GraphCache, captured, compiled, of_rows
 from ms_omni.runtime.head import Head
@@ -28,20 +28,22 @@ from ms_omni.stages import stage
 
 
 class ThinkerGraph(nn.Cell):
-    """The next `num_steps` tokens of `rows` sequences, or, captured, the next one of as many as it is given."""
+    """The next `num_steps` tokens of `bucket` sequences of each owner, or, captured, the next one of as many as it is
+    given."""
 
-    def __init__(self, thinker: FusedThinker, rows: int | None, num_steps: int, num_kept: int) -> None:
-        """rows: None for any number, captured. num_kept: of the SamplingTensors that it is for."""
+    def __init__(self, thinker: FusedThinker, bucket: int | None, num_steps: int, num_kept: int) -> None:
+        """bucket: None for any number, captured. num_kept: of the SamplingTensors that it is for."""
         super().__init__(auto_prefix=False)
         decoder, shell = thinker.decoder, thinker.shell
-        name = f"thinker {rows} x {num_steps} of {num_kept}"
+        name = f"thinker {bucket} x {num_steps} of {num_kept}"
         self.num_steps = num_steps
-        self.token_step = TokenStep(decoder, thinker.cache, name, rows or 1, thinker.max_blocks, head=thinker.head)
+        self.token_step = TokenStep(decoder, thinker.cache, name, bucket or 1, thinker.max_blocks, head=thinker.head)
         self.embed = shell.model.embed_tokens.weight
         self.world, self.num_words = decoder.world, thinker.num_words
-        self.ops, self.sampler = decoder.ops, decoder.ops.Sampler(rows or 1, self.num_words, num_kept, name)
+        num_rows = (bucket or 1) * decoder.num_owners
+        self.ops, self.sampler = decoder.ops, decoder.ops.Sampler(num_rows, self.num_words, num_kept, name)
         numbered = f"{name} {self.token_step.graph_name} {self.token_step.kernel_numbers + self.sampler.kernel_numbers}"
-        if rows is None:
+        if bucket is None:
             numbers, whole = of_rows(ms.float32), of_rows(ms.int32)
             tables, uniform = of_rows(ms.int32, thinker.max_blocks), Tensor(shape=(1, None), dtype=ms.float32)
             inputs = (whole, whole, numbers, tables, uniform, numbers, whole, numbers)
@@ -60,10 +62,10 @@ class ThinkerGraph(nn.Cell):
         top_k: Tensor,
         top_p: Tensor,
     ) -> Tensor:
-        """token: int32 (rows,), the last ones. batch_valid_length: int32 (rows,), how many tokens the sequences have
-        with them; Ascend's PagedAttention finds the lengths by this name. rope_positions: float32 (rows,). tables:
-        int32 (rows, max_blocks), the sequences' blocks. uniform: float32 (steps, rows). The others: of SamplingTensors.
-        Returns the next ones, int32 (steps * rows,)."""
+        """token: int32 (rows,), the last ones. batch_valid_length: int32 (bucket,), how many tokens the sequences that
+        this rank owns have with them; Ascend's PagedAttention finds the lengths by this name. rope_positions: float32
+        (bucket,). tables: int32 (rows, max_blocks), the sequences' blocks. uniform: float32 (steps, rows). The others:
+        of SamplingTensors. Returns the next ones, int32 (steps * rows,)."""
         tokens: Any = ()
         lengths, numbers = batch_valid_length, self.ops.rows_of(uniform, self.num_steps)
         for ahead in range(self.num_steps):
@@ -127,7 +129,7 @@ class FusedThinker:
             accept_layer = self.accept_layer if state.talker else -1
             hidden, accepted = self.decoder.prefill_chunk(
                 prompt.embeds[start:stop], prompt.positions[..., start:stop], self.cache, state.thinker.blocks, start,
-                [level[start:stop] for level in prompt.levels], accept_layer,
+                [level[start:stop] for level in prompt.levels], accept_layer, state.owner,
             )  # fmt: skip
             if state.talker:
                 kept.hidden.append(accepted)
@@ -141,41 +143,42 @@ class FusedThinker:
         """The next `num_steps` tokens of each: in one call of a graph, or in several without waiting, since the host
         knows all that the next one is given but the token."""
         sequences = [state.thinker for state in states]
-        rows = bucket_of(len(states))
+        rows = DealtRows.of([state.owner for state in states], self.decoder.num_owners)
         with stage("thinker_decode"):
             tables, settings = self._rows.get(
                 (rows, *(state.kept.number for state in states)), lambda: self._tensors(states, rows)
             )
             tokens = self._decoded(sequences, rows, num_steps, tables, settings)
-        for row, state in enumerate(states):
+        for row, state in zip(rows.numbers, states, strict=True):
             state.add_tokens(tokens[:, row].tolist())
 
-    def warm_up(self, rows: int, sampling: Sampling) -> None:
-        """Compiles what calls of so many rows run, `sampling` being one's of them, with rows of nobody."""
+    def warm_up(self, bucket: int, sampling: Sampling) -> None:
+        """Compiles what calls of so many rows of an owner run, `sampling` being one's of them, with rows of nobody."""
+        rows = DealtRows((), bucket, self.decoder.num_owners)
         tables = block_tables([], rows, self.max_blocks)
-        settings = SamplingTensors.of([sampling] * rows, self.num_words, self.decoder.ops)
-        for num_steps in (1, TOKENS_PER_CALL) if rows == 1 else (1,):
+        settings = SamplingTensors.of([sampling] * len(rows), self.num_words, self.decoder.ops)
+        for num_steps in (1, TOKENS_PER_CALL) if bucket == 1 else (1,):
             self._decoded([], rows, num_steps, tables, settings)
 
     def _decoded(
         self,
         sequences: Sequence[TokenSequence],
-        rows: int,
+        rows: DealtRows,
         num_steps: int,
         tables: Tensor,
         settings: SamplingTensors,
     ) -> np.ndarray:
         """The next tokens, int32 (num_steps, rows)."""
-        graph = self._graph(rows, num_steps, settings.num_kept)
-        token, places = last_tokens(sequences, rows), Places.of(sequences, rows)
+        graph = self._graph(rows.bucket, num_steps, settings.num_kept)
+        token, places = last_tokens(sequences, rows), Places.of(sequences, rows, self.decoder.owner)
         uniform = drawn(sequences, num_steps, rows)
         made = []
         for ahead in range(0, num_steps, graph.num_steps):
             numbers = Tensor(uniform[ahead : ahead + graph.num_steps])
             made.append(graph.run(token, *places.tensors(ahead), tables, numbers, *settings.tensors))
-            token = made[-1][-rows:] if graph.num_steps > 1 else made[-1]
+            token = made[-1][-len(rows) :] if graph.num_steps > 1 else made[-1]
         whole = made[0] if len(made) == 1 else mint.cat(made)  # the host waits once
-        return whole.asnumpy().reshape(num_steps, rows)
+        return whole.asnumpy().reshape(num_steps, len(rows))
 
     def _first_token(self, hidden: Tensor, state: RequestState) -> int:
         """hidden: (1, hidden), the last token's of the prompt, normed."""
@@ -191,19 +194,18 @@ class FusedThinker:
         token = broadcast(sampler(scores, Tensor(state.thinker.draw(1)), *settings.tensors), world)
         return int(token.asnumpy()[0])
 
-    def _tensors(self, states: Sequence[RequestState], rows: int) -> tuple[Tensor, SamplingTensors]:
+    def _tensors(self, states: Sequence[RequestState], rows: DealtRows) -> tuple[Tensor, SamplingTensors]:
         """Of a call for these: block tables and settings."""
-        settings = [Sampling.of(state.request.sampling, "thinker") for state in states]
-        settings += [GREEDY] * (rows - len(states))
+        settings = rows.spread([Sampling.of(state.request.sampling, "thinker") for state in states], GREEDY)
         tables = block_tables([state.thinker for state in states], rows, self.max_blocks)
         return tables, SamplingTensors.of(settings, self.num_words, self.decoder.ops)
 
-    def _graph(self, rows: int, num_steps: int, num_kept: int) -> ThinkerGraph:
+    def _graph(self, bucket: int, num_steps: int, num_kept: int) -> ThinkerGraph:
         """For a call of so many steps: one graph of all of them, or of one."""
         if num_kept <= self.captured_kept:
             return self._kept_graph(None, 1, self.captured_kept)
-        joined = rows == 1 and num_steps == TOKENS_PER_CALL and not self.decoder.ops.ONE_TOKEN_A_GRAPH
-        return self._kept_graph(rows, num_steps if joined else 1, num_kept)
+        joined = bucket == 1 and num_steps == TOKENS_PER_CALL and not self.decoder.ops.ONE_TOKEN_A_GRAPH
+        return self._kept_graph(bucket, num_steps if joined else 1, num_kept)
 
     def _kept_graph(self, *key: Any) -> ThinkerGraph:
         if key not in self._graphs:

@@ -27,6 +27,17 @@ class Share:
         return cls(mode, world) if world.group_size > 1 else cls()
 
     @property
+    def num_owners(self) -> int:
+        """Ranks to which conversations are dealt out: each alone keeps the keys and values of its own, and computes
+        their rows. 1 where every rank has a part in all of them."""
+        return self.world.group_size if self.mode == "zero3" else 1
+
+    @property
+    def owner(self) -> int:
+        """This rank's number among them."""
+        return self.world.group_rank if self.mode == "zero3" else 0
+
+    @property
     def sums_attention(self) -> bool:
         """Whether a rank's attention is one addend of the layer's."""
         return self.mode == "tp"

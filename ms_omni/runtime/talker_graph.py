@@ -22,15 +22,17 @@ if TYPE_CHECKING:
 
 
 class TalkerGraph(nn.Cell):
-    """From one frame's first code to the next frame's, of `rows` sequences, or, captured, of as many as it is given."""
+    """From one frame's first code to the next frame's, of `bucket` sequences of each owner, or, captured, of as many as
+    it is given."""
 
-    def __init__(self, parts: FusedTalker, rows: int | None, num_kept: tuple[int, int]) -> None:
-        """rows: None for any number, captured. num_kept: of the TalkerTensors that it is for."""
+    def __init__(self, parts: FusedTalker, bucket: int | None, num_kept: tuple[int, int]) -> None:
+        """bucket: None for any number, captured. num_kept: of the TalkerTensors that it is for."""
         super().__init__(auto_prefix=False)
         self.ops, self.world = parts.decoder.ops, parts.world
-        name = f"talker {rows} of {num_kept}"
-        self.num_kept, self.is_captured, any_rows = num_kept, rows is None, rows or 1
-        self.talker = TokenStep(parts.decoder, parts.cache, name, any_rows, parts.max_blocks, head=parts.head)
+        name = f"talker {bucket} of {num_kept}"
+        self.num_kept, self.is_captured = num_kept, bucket is None
+        any_rows = (bucket or 1) * parts.decoder.num_owners
+        self.talker = TokenStep(parts.decoder, parts.cache, name, bucket or 1, parts.max_blocks, head=parts.head)
         config = parts.config
         self.text = TextProjection(parts.model, self.world)
         self.embed = parts.shell.model.codec_embedding.weight
@@ -50,7 +52,7 @@ class TalkerGraph(nn.Cell):
             self.code_embeds, self.code_heads = ParameterTuple(parts.code_embeds), ParameterTuple(parts.code_heads)
             self.code_sampler = self.ops.Sampler(any_rows, self.num_codes, num_kept[1], f"{name} residual")
             numbers += self.code_sampler.kernel_numbers
-        if rows is None:
+        if bucket is None:
             self.frame: Any = captured(self, self._inputs(parts), self.ops.JIT_OPTIONS, name)
             self.run: Any = self._run_captured
         else:
@@ -113,11 +115,11 @@ class TalkerGraph(nn.Cell):
         code_top_p: Tensor,
     ) -> Any:
         """hidden: (rows, hidden), what `token`, int32 (rows,), was picked from. seen: float32 (rows, vocab). text:
-        int32 (rows,), the words that are added to this frame. batch_valid_length: int32 (rows,), how many tokens the
-        sequences have with this frame; Ascend's PagedAttention finds the lengths by this name. rope_positions: float32
-        (rows,). tables: int32 (rows, max_blocks), the sequences' blocks. uniform: float32 (num_code_groups, rows), the
-        first for the next token. The others: of TalkerTensors. Returns this frame's codes and the next token, int32
-        ((num_code_groups + 1) * rows,), to be read at once, and the next hidden and seen."""
+        int32 (rows,), the words that are added to this frame. batch_valid_length: int32 (bucket,), how many tokens the
+        sequences that this rank owns have with this frame; Ascend's PagedAttention finds the lengths by this name.
+        rope_positions: float32 (bucket,). tables: int32 (rows, max_blocks), the sequences' blocks. uniform: float32
+        (num_code_groups, rows), the first for the next token. The others: of TalkerTensors. Returns this frame's codes
+        and the next token, int32 ((num_code_groups + 1) * rows,), to be read at once, and the next hidden and seen."""
         numbers = self.ops.rows_of(uniform, self.num_residuals + 1)
         total, codes = self.predict(
             hidden, token, text, tables, uniform, numbers, code_temperature, code_top_k, code_top_p

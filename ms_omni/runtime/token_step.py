@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import mindspore as ms
-from mindspore import Tensor, mint, nn
+import numpy as np
+from mindspore import Tensor, mint, nn, ops
 
 from ms_omni.kernels.host_kernel import host_kernel
 from ms_omni.kernels.numpy_blocks import Block
 from ms_omni.kernels.numpy_gathered import GatheredAttentionStep, GatheredExperts
-from ms_omni.kernels.numpy_step import StepBlocks
-from ms_omni.parallel.collectives import all_reduce
+from ms_omni.kernels.numpy_step import Scores, StepBlocks
+from ms_omni.parallel.collectives import all_gather, all_reduce
 from ms_omni.runtime.decoder import StackedDecoder
 from ms_omni.runtime.head import Head
 from ms_omni.runtime.kv_cache import PagedKVCache
@@ -30,7 +31,10 @@ class Run:
 
 
 class TokenStep(nn.Cell):
-    """A decoder at work on one cache. `decode` is traced into the graphs of whoever calls it."""
+    """A decoder at work on one cache. `decode` is traced into the graphs of whoever calls it.
+
+    Where rows are dealt out to the ranks of a group, each computes its own through the layers: what is outside of these
+    is given all rows, those of rank r from r * num_rows on, and gets all back."""
 
     def __init__(
         self,
@@ -41,8 +45,8 @@ class TokenStep(nn.Cell):
         max_blocks: int,
         head: Head | None = None,
     ):
-        """graph_name: of the graph that it is for. num_rows, max_blocks: of its block tables. head: that
-        `decode_scores` asks."""
+        """graph_name: of the graph that it is for. num_rows: that this rank computes. max_blocks: of its block tables.
+        head: that `decode_scores` asks."""
         super().__init__(auto_prefix=False)
         self.head: Any = head
         self.graph_name = f"{graph_name}, {cache.name} {num_rows} x {max_blocks}"
@@ -58,6 +62,12 @@ class TokenStep(nn.Cell):
         self.kernels = tuple(run.kernel for run in self.runs)
         self.are_addends = tuple(run.is_addend for run in self.runs)
         self.nothing = mint.zeros((num_rows, decoder.spec.hidden_size), dtype=decoder.stored_dtype)
+        first = decoder.owner * num_rows
+        self.is_dealt, self.own_rows = (
+            decoder.num_owners > 1,
+            Tensor(np.arange(first, first + num_rows, dtype=np.int32)),
+        )
+        self.score: Any = self._score(num_rows * decoder.num_owners) if self.pairs and head is not None else None
 
     @property
     def kernel_numbers(self) -> tuple[int, ...]:
@@ -65,59 +75,49 @@ class TokenStep(nn.Cell):
         if self.last_norm is None:
             return ()
         in_pairs = [kernel for pair in self.pairs for kernel in pair]
-        return tuple(kernel.number for kernel in (self.last_norm, *self.kernels, *in_pairs))
+        score = [] if self.score is None else [self.score]
+        return tuple(kernel.number for kernel in (self.last_norm, *self.kernels, *in_pairs, *score))
 
-    def decode(
-        self,
-        x: Tensor,
-        rope_positions: Tensor,
-        context_lens: Tensor,
-        block_tables: Tensor,
-        gathered: tuple[Any, ...] = (),
-    ) -> Tensor:
-        """x: (B, hidden), the last of `context_lens` tokens of each row, int32 (B,). rope_positions: float32 (B,).
-        block_tables: int32 (B, max_blocks), the sequences' blocks in the cache; a row whose first one is 0 is nobody's.
-        gathered: of `decoder.gather` if the layers shall not do it themselves. Returns the normed hidden states, (B,
-        hidden).
+    def decode(self, x: Tensor, rope_positions: Tensor, context_lens: Tensor, block_tables: Tensor) -> Tensor:
+        """x: (B, hidden), the last token of each row. block_tables: int32 (B, max_blocks), the sequences' blocks in the
+        cache; a row whose first one is 0 is nobody's. rope_positions: float32 (num_rows,), and context_lens: int32
+        (num_rows,), how many tokens there are with this one, of the rows that this rank computes. Returns the normed
+        hidden states, (B, hidden).
 
         On Ascend `context_lens` is the graph's input of that name that `decoder_ops_ascend_paged` demands."""
+        if self.is_dealt:
+            x, block_tables = ops.gather(x, self.own_rows, 0), ops.gather(block_tables, self.own_rows, 0)
         if self.last_norm is None:
-            normed = self.by_operator(x, rope_positions, context_lens, block_tables, gathered)
+            normed = self.by_operator(x, rope_positions, context_lens, block_tables)
         else:
-            normed, _ = self.in_numpy(x, (rope_positions, context_lens, block_tables), gathered)
-        return normed.astype(x.dtype)
+            normed, _ = self.in_numpy(x, (rope_positions, context_lens, block_tables))
+        normed = normed.astype(x.dtype)
+        return all_gather(normed, self.decoder.world) if self.is_dealt else normed
 
     def decode_scores(
         self, x: Tensor, rope_positions: Tensor, context_lens: Tensor, block_tables: Tensor
     ) -> tuple[Tensor, Tensor]:
         """As `decode`: the normed hidden states, and their logits, float32 (B, words)."""
+        if self.kernels:
+            normed, scores = self.in_numpy(x, (rope_positions, context_lens, block_tables))
+            return normed.astype(x.dtype), self.head.of_parts(scores)
+        normed = self.decode(x, rope_positions, context_lens, block_tables)
         if self.last_norm is None:
-            normed = self.by_operator(x, rope_positions, context_lens, block_tables, ())
-            scores = self.head(normed)
-        else:
-            normed, scores = self.in_numpy(x, (rope_positions, context_lens, block_tables), ())
-            scores = self.head.of_parts(scores)
-        return normed.astype(x.dtype), scores
+            return normed, self.head(normed)
+        return normed, self.head.of_parts(self.score((normed.astype(ms.float32),))[0])
 
-    def by_operator(
-        self,
-        x: Tensor,
-        rope_positions: Tensor,
-        context_lens: Tensor,
-        block_tables: Tensor,
-        gathered: tuple[Any, ...],
-    ) -> Tensor:
-        """`decode` by the operators of the device."""
+    def by_operator(self, x: Tensor, rope_positions: Tensor, context_lens: Tensor, block_tables: Tensor) -> Tensor:
+        """`decode` of this rank's rows by the operators of the device."""
         decoder, cache = self.decoder, self.cache
         angle, slots = decoder.angles(rope_positions), self.slots(context_lens, block_tables)
         normed, residual = self.ops.rms_norm(x, decoder.norms[0], self.eps), x
-        large = gathered[0] if gathered else decoder.layers[0].large()
+        large = decoder.layers[0].large()
         for i in range(self.num_layers):
             layer_cache = (cache.keys[i], cache.values[i])
             following = large
             if i + 1 < self.num_layers:
                 # What the next layer gathers, if it does, can be on its way while this one computes
-                following = gathered[i + 1] if gathered else decoder.layers[i + 1].large()
+                following = decoder.layers[i + 1].large()
             added, residual = decoder.layers[i].decode(
                 normed, residual, large, angle, layer_cache, slots, block_tables, context_lens
             )
@@ -132,13 +132,11 @@ class TokenStep(nn.Cell):
         block = mint.gather(block_tables, 1, number.reshape(-1, 1)).reshape(-1)
         return (block - number) * self.block_size + positions
 
-    def in_numpy(
-        self, x: Tensor, places: tuple[Tensor, Tensor, Tensor], gathered: tuple[Any, ...]
-    ) -> tuple[Tensor, Tensor]:
-        """What `decode` returns, and the logits that this rank has a part of, with a head."""
+    def in_numpy(self, x: Tensor, places: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """`decode` of this rank's rows, and with a head, in runs, the logits that this rank has a part of."""
         if self.kernels:
             return self.in_runs(x.astype(ms.float32), places)
-        return self.in_pairs(x.astype(ms.float32), places, gathered)
+        return self.in_pairs(x.astype(ms.float32), places)
 
     def in_runs(self, x: Tensor, places: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """`in_numpy` by kernels that take several layers each."""
@@ -151,15 +149,12 @@ class TokenStep(nn.Cell):
             added, residual = self.last_norm((added, residual, *places))
         return added, residual
 
-    def in_pairs(
-        self, x: Tensor, places: tuple[Tensor, Tensor, Tensor], gathered: tuple[Any, ...]
-    ) -> tuple[Tensor, Tensor]:
+    def in_pairs(self, x: Tensor, places: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """`in_numpy` by two kernels a layer, or one if it is dense, of weights that are gathered."""
         decoder = self.decoder
         added, residual = x, self.nothing
         for i in range(self.num_layers):
-            parts = gathered[i] if gathered else decoder.layers[i].parts()
-            made = self.pairs[i][0]((added, residual, *places, parts))
+            made = self.pairs[i][0]((added, residual, *places, decoder.layers[i].parts()))
             added, residual = made[0], made[1]
             if decoder.layers[i].has_experts:
                 added = self.pairs[i][1]((added, made[2], made[3], decoder.layers[i].chosen_experts(made[4])))[0]
@@ -181,11 +176,17 @@ class TokenStep(nn.Cell):
     def _kernel(self, blocks: list[Block], inputs: tuple[Any, ...], ends_normed: bool, name: str) -> Any:
         decoder, outputs = self.decoder, inputs[:2]
         final_norm, head = decoder.norms[-1].asnumpy() if ends_normed else None, None
-        if ends_normed and self.head is not None:
+        if ends_normed and self.head is not None and not decoder.is_gathered:
             head = self.head.array
             outputs = (inputs[0], (ms.float32, (inputs[0][1][0], head.shape[1])))
         work = StepBlocks(blocks, decoder.spec.inv_freq, decoder.eps, self.block_size, final_norm, head)
         return host_kernel(work, inputs, outputs, f"{self.graph_name} {name}")
+
+    def _score(self, num_rows: int) -> Any:
+        """The head's kernel, for rows of all ranks."""
+        head = self.head.array
+        inputs, outputs = ((ms.float32, (num_rows, size)) for size in head.shape)
+        return host_kernel(Scores(head), (inputs,), (outputs,), f"{self.graph_name} head")
 
     def _pairs(self, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], ...]:
         """The kernels of every layer, one or two, for weights that are gathered."""

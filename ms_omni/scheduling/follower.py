@@ -173,6 +173,7 @@ class Follower:
             submitted=self._clock() - sum(arrived.waited.values()),
             prepare_s=arrived.waited.get("prepare_s", 0.0),
         )
+        replica.owner = arrived.owner
         replica.note_admitted()
         for sequence in replica.sequences:
             sequence.blocks = list(arrived.blocks[sequence.stage])

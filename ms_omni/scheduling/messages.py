@@ -15,11 +15,12 @@ from ms_omni.scheduling.state import RequestState
 @dataclass(frozen=True)
 class Arrived:
     """All that a follower needs to answer a request as its leader does. request: with its seed, without what only the
-    leader can call. blocks: of its sequences. waited: seconds of its preparation and in the queue, by their names in
+    leader can call. owner, blocks: of whose caches, and which of them. waited: seconds of its preparation and in the queue, by their names in
     the answer's stats."""
 
     request: Request
     prepared: Prepared
+    owner: int
     blocks: Mapping[Stage, Sequence[int]]
     waited: Mapping[str, float]
 
@@ -28,7 +29,7 @@ class Arrived:
         sampling = replace(state.request.sampling, seed=state.seed)
         request = replace(state.request, prepare=_prepare_elsewhere, progress=None, sampling=sampling)
         blocks = {sequence.stage: list(sequence.blocks) for sequence in state.sequences}
-        return cls(request, state.prepared, blocks, state.waited)
+        return cls(request, state.prepared, state.owner, blocks, state.waited)
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from ms_omni.errors import OmniError
@@ -17,23 +17,25 @@ GIB = 1 << 30
 
 
 class Scheduler:
-    """First come, first served: a request waits until the caches have room for its prompts and the most that it may
-    answer, and is then never interrupted. A round makes a frame and a token of every request that can make one, and
+    """First come, first served: a request waits until the caches of one owner have room for its prompts and the most
+    that it may answer, and is then never interrupted. A round makes a frame and a token of every request that can make one, and
     reads prompts, of all requests together at most one chunk."""
 
     def __init__(self, limits: Limits):
         """Raises OmniError for more requests than there are blocks."""
         for stage, pool in limits.pools.items():
-            if limits.max_num_seqs > pool.num_blocks - 1:
+            num_blocks = limits.num_owners * (pool.num_blocks - 1)
+            if limits.max_num_seqs > num_blocks:
                 raise OmniError(
                     f"--max-num-seqs {limits.max_num_seqs}: the {stage.title()}'s cache has "
-                    f"{_size((pool.num_blocks - 1) * pool.block_bytes)}, enough for {pool.num_blocks - 1} of the "
+                    f"{_size(num_blocks * pool.block_bytes)}, enough for {num_blocks} of the "
                     "shortest conversations; expected at most that"
                 )
         self._limits = limits
-        self._allocators: dict[Stage, BlockAllocator] = {
-            stage: BlockAllocator(pool.num_blocks, pool.block_size) for stage, pool in limits.pools.items()
-        }
+        self._allocators: list[dict[Stage, BlockAllocator]] = [  # of each owner
+            {stage: BlockAllocator(pool.num_blocks, pool.block_size) for stage, pool in limits.pools.items()}
+            for _ in range(limits.num_owners)
+        ]
         self._waiting: list[RequestState] = []
         self._running: list[RequestState] = []
         self._turns: deque[Callable[[], Step | None]] = deque()  # the rest of the round
@@ -49,15 +51,15 @@ class Scheduler:
 
     @property
     def free_blocks(self) -> dict[Stage, int]:
-        """Of each decoder's cache: those that no request has."""
-        return {stage: allocator.num_free for stage, allocator in self._allocators.items()}
+        """Of each decoder's caches, all owners' together: those that no request has."""
+        return {stage: sum(owner[stage].num_free for owner in self._allocators) for stage in self._limits.pools}
 
     def add(self, state: RequestState) -> None:
         """Takes a prepared request, behind those that arrived before it. Raises OmniError for one that is too long for
-        the caches even if it ran alone."""
+        an owner's caches even if it ran alone."""
         for sequence in state.sequences:
             pool = self._limits.pools[sequence.stage]
-            needed = self._allocators[sequence.stage].num_needed(self._num_rows(sequence))
+            needed = self._allocators[0][sequence.stage].num_needed(self._num_rows(sequence))
             if needed > pool.num_blocks - 1:
                 raise OmniError(
                     f"--{sequence.stage}-max-new-tokens {sequence.max_new_tokens}: with a prompt of "
@@ -72,8 +74,7 @@ class Scheduler:
         for states in (self._running, self._waiting):
             if state in states:
                 states.remove(state)
-        for sequence in state.sequences:
-            self._free(sequence)
+        self._free(state, state.sequences)
 
     def next_step(self) -> Step | None:
         """Chosen by what the steps before it have made. None where no request is left."""
@@ -128,13 +129,25 @@ class Scheduler:
     def _admit(self) -> None:
         while self._waiting and len(self._running) < self._limits.max_num_seqs:
             rows = {sequence.stage: self._num_rows(sequence) for sequence in self._waiting[0].sequences}
-            if not all(self._allocators[stage].can_allocate(count) for stage, count in rows.items()):
+            owner = self._owner_with_room(rows)
+            if owner is None:
                 return
             state = self._waiting.pop(0)
+            state.owner = owner
             for sequence in state.sequences:
-                sequence.blocks = self._allocators[sequence.stage].allocate(rows[sequence.stage])
+                sequence.blocks = self._allocators[owner][sequence.stage].allocate(rows[sequence.stage])
             state.note_admitted()
             self._running.append(state)
+
+    def _owner_with_room(self, rows: Mapping[Stage, int]) -> int | None:
+        """For so many rows of the caches: of those who have it the one of fewest requests, and of these the first."""
+        running = Counter(state.owner for state in self._running)
+        fitting = [
+            owner
+            for owner, allocators in enumerate(self._allocators)
+            if all(allocators[stage].can_allocate(count) for stage, count in rows.items())
+        ]
+        return min(fitting, key=lambda owner: running[owner], default=None)
 
     def _num_rows(self, sequence: Sequence) -> int:
         """Of the cache, at most: the last token is not read; a call of several steps that begins before the end writes
@@ -145,13 +158,12 @@ class Scheduler:
     def _free_finished(self) -> None:
         """A text that is complete needs no cache, however long its speech goes on."""
         for state in self._running:
-            for sequence in state.sequences:
-                if sequence.finish_reason:
-                    self._free(sequence)
+            self._free(state, [sequence for sequence in state.sequences if sequence.finish_reason])
 
-    def _free(self, sequence: Sequence) -> None:
-        self._allocators[sequence.stage].free(sequence.blocks)
-        sequence.blocks = []
+    def _free(self, state: RequestState, sequences: Iterable[Sequence]) -> None:
+        for sequence in sequences:
+            self._allocators[state.owner][sequence.stage].free(sequence.blocks)
+            sequence.blocks = []
 
 
 def _size(num_bytes: int) -> str:

@@ -17,9 +17,11 @@ from ms_omni.stages import mark
 
 class RequestState:
     """One request that is prepared, waiting or answered. An executor reads it and reports what it has made by
-    `add_tokens`, `add_codec_tokens` and `add_frames`; `kept` is the executor's own, for what it keeps on the device."""
+    `add_tokens`, `add_codec_tokens` and `add_frames`; `kept` is the executor's own, for what it keeps on the device.
+    owner: who has its keys and values, of `Limits.num_owners`, once it is admitted."""
 
     kept: Any = None
+    owner: int = 0
 
     def __init__(
         self,

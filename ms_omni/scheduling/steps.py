@@ -18,8 +18,8 @@ class ExecutorLost(Exception):
 
 @dataclass(frozen=True)
 class Pool:
-    """One decoder's paged cache. num_blocks: with block 0, which belongs to padding rows. block_bytes: keys and values
-    of a block in all layers, on one device."""
+    """One decoder's paged cache, of one owner. num_blocks: with block 0, which belongs to padding rows. block_bytes:
+    keys and values of a block in all layers, on one device."""
 
     num_blocks: int
     block_size: int
@@ -29,12 +29,14 @@ class Pool:
 @dataclass(frozen=True)
 class Limits:
     """What an executor takes at once. max_num_seqs: requests. prefill_chunk: tokens of a prompt. num_steps: Thinker
-    tokens of one call where one request runs alone. pools: of the Thinker and, if there is one, of the Talker."""
+    tokens of one call where one request runs alone. pools: of the Thinker and, if there is one, of the Talker.
+    num_owners: so many processes have these pools each, and every request belongs to one of them."""
 
     pools: Mapping[Stage, Pool]
     max_num_seqs: int
     prefill_chunk: int
     num_steps: int
+    num_owners: int = 1
 
 
 class Executor(Protocol):
