@@ -91,6 +91,12 @@ def shares_talker(mode: str, world_size: int, sizes: ModelSizes) -> bool:
     return talker.num_experts >= world_size if mode == "ep" else talker.heads_divide(world_size)
 
 
+def num_owners(mode: str, world_size: int) -> int:
+    """Ranks of a group to which conversations are dealt out: each alone keeps the keys and values of its own, and
+    computes their rows. 1 where every rank has a part in all of them."""
+    return world_size if mode == "zero3" else 1
+
+
 def check_world(mode: str, world_size: int, sizes: ModelSizes) -> None:
     """Raises OmniError where the Thinker cannot be shared by so many ranks, naming what would work."""
     rule("", mode)

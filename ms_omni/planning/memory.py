@@ -9,7 +9,7 @@ from typing import Any
 
 from ms_omni.bounds import BLOCK_SIZE, BUCKETS, TOKENS_PER_CALL
 from ms_omni.parallel.sizes import ModelSizes
-from ms_omni.parallel.table import check_world, shares_talker
+from ms_omni.parallel.table import check_world, num_owners, shares_talker
 from ms_omni.planning.activations import Shape, stage_bytes
 from ms_omni.planning.hardware import CPU, DTYPE_BYTES, Hardware
 from ms_omni.planning.weights import Counts, weight_bytes, weight_counts
@@ -117,15 +117,16 @@ def layer_bytes(planned: Planned) -> float:
 
 
 def kv_cache_bytes(planned: Planned, workload: Workload, prompt: int, mode: str, cards: int) -> int:
-    """Blocks for `workload.batch` answers of the longest length, and one that belongs to nobody. The Talker reads about
-    as many tokens as the Thinker. The code predictor keeps a frame of each conversation, on a CPU in a cache."""
-    ranks = cards if mode == "tp" else 1
-    rows = cache_rows(prompt, workload.max_new_tokens, workload.batch, TOKENS_PER_CALL)
+    """Blocks for answers of the longest length, and one that belongs to nobody: for `workload.batch` of them, or for
+    those of one owner, if conversations have owners. The Talker reads about as many tokens as the Thinker. The code
+    predictor keeps a frame of each conversation, on a CPU in a cache."""
+    ranks, batch = cards if mode == "tp" else 1, -(-workload.batch // num_owners(mode, cards))
+    rows = cache_rows(prompt, workload.max_new_tokens, batch, TOKENS_PER_CALL)
     total = rows * config_row_bytes(planned.text_config, planned.itemsize, ranks)
     if planned.speak:
         talker = planned.config.talker_config
         shared = ranks if shares_talker(mode, cards, planned.sizes) else 1
-        rows = cache_rows(prompt, workload.talker_max_new_tokens, workload.batch, 1)
+        rows = cache_rows(prompt, workload.talker_max_new_tokens, batch, 1)
         total += rows * config_row_bytes(talker.text_config, planned.itemsize, shared)
         if planned.hardware.device == CPU:
             rows = (workload.batch + 1) * talker.num_code_groups

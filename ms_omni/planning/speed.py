@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from ms_omni.parallel.table import check_world, shares_talker
+from ms_omni.parallel.table import check_world, num_owners, shares_talker
 from ms_omni.planning.counted import Work, talker_frame, thinker_token
 from ms_omni.planning.hardware import Hardware
 from ms_omni.planning.launches import EagerCounts, eager_talker, eager_thinker
@@ -65,12 +65,17 @@ def plan_speed(planned: Planned, context: int, mode: str, cards: int, batch: int
 def thinker_read_bytes(planned: Planned, context: int, mode: str, cards: int, batch: int = 1) -> float:
     """Bytes that the busiest card reads for one token of each conversation: attention, router, chosen experts and head
     once for all of them, a cache for each."""
-    text, (split, held) = planned.text_config, _shares(mode, cards)
+    text, (split, held), rows = planned.text_config, _shares(mode, cards), own_rows(mode, cards, batch)
     layer = _attention(text) / split + text.num_experts * text.hidden_size
-    layer += _experts_read(text, mode, cards, batch) * 3 * text.hidden_size * text.moe_intermediate_size
+    layer += _experts_read(text, mode, cards, rows) * 3 * text.hidden_size * text.moe_intermediate_size
     head = text.vocab_size * text.hidden_size / held
-    cache = 2 * batch * context * max(text.num_key_value_heads / split, 1) * text.head_dim
+    cache = 2 * rows * context * max(text.num_key_value_heads / split, 1) * text.head_dim
     return (text.num_hidden_layers * (layer + cache) + head) * planned.itemsize
+
+
+def own_rows(mode: str, cards: int, batch: int) -> int:
+    """Of how many of `batch` conversations the busiest card computes the layers."""
+    return -(-batch // num_owners(mode, cards))
 
 
 def distinct_experts(num_chosen: float, num_experts: float, batch: int) -> float:
@@ -128,7 +133,7 @@ def _thinker(planned: Planned, read: float, mode: str, cards: int, batch: int) -
         moved = (2 * text.num_hidden_layers + 1) * row + batch * text.vocab_size * planned.itemsize
     elif mode == "zero3":
         expert = 3 * text.hidden_size * text.moe_intermediate_size
-        layer = _attention(text) + min(batch * text.num_experts_per_tok, text.num_experts) * expert
+        layer = _attention(text) + own_rows(mode, cards, batch) * text.num_experts_per_tok * expert
         moved = text.num_hidden_layers * layer * planned.itemsize * (cards - 1) / cards
         read += 2 * moved  # what is gathered is written to memory, and read when it is laid in place
     return _step(planned.hardware, read, thinker_token(text, mode, batch), moved, cards, batch)
@@ -139,24 +144,25 @@ def _talker(planned: Planned, context: int, mode: str, cards: int, batch: int) -
     text = talker.text_config
     is_shared = cards > 1 and shares_talker(mode, cards, planned.sizes)
     ep, tp = (cards if is_shared and mode == m else 1 for m in ("ep", "tp"))
-    read, moved = _talker_read(planned, context, ep, tp, batch), 0.0
+    rows = own_rows(mode, cards, batch)
+    read, moved = _talker_read(planned, context, ep, tp, rows), 0.0
     if cards == 1 or (mode != "zero3" and not is_shared):
         mode = "none"
     if mode in ("ep", "tp"):
         moved = (1 if mode == "ep" else 2) * text.num_hidden_layers * batch * text.hidden_size * planned.itemsize
     elif mode == "zero3":
-        moved = _talker_weights(talker, batch) * planned.itemsize * (cards - 1) / cards
+        moved = _talker_weights(talker, rows) * planned.itemsize * (cards - 1) / cards
         read += 2 * moved
     return _step(planned.hardware, read, talker_frame(talker, mode), moved, cards, batch)
 
 
-def _talker_weights(talker: Any, batch: int) -> float:
-    """Values of the layers of a frame: the Talker's with the chosen experts, the code predictor's once, though it
-    takes 16 steps (equal gathers of a graph are joined)."""
+def _talker_weights(talker: Any, rows: int) -> float:
+    """Values of the layers of a frame: the Talker's with the chosen experts of each row, the code predictor's once,
+    though it takes 16 steps (equal gathers of a graph are joined)."""
     text, predictor = talker.text_config, talker.code_predictor_config
     expert = 3 * text.hidden_size * text.moe_intermediate_size
     shared = 3 * text.hidden_size * text.shared_expert_intermediate_size
-    layer = _attention(text) + min(batch * text.num_experts_per_tok, text.num_experts) * expert + shared
+    layer = _attention(text) + rows * text.num_experts_per_tok * expert + shared
     return text.num_hidden_layers * layer + predictor.num_hidden_layers * _dense_layer(predictor)
 
 
@@ -164,16 +170,16 @@ def _dense_layer(predictor: Any) -> float:
     return _attention(predictor) + 3 * predictor.hidden_size * predictor.intermediate_size
 
 
-def _talker_read(planned: Planned, context: int, ep: int, tp: int, batch: int = 1) -> float:
-    """Bytes of a frame of each conversation: the Talker's step, and 16 of the code predictor with a head for each code
-    but the first."""
+def _talker_read(planned: Planned, context: int, ep: int, tp: int, rows: int = 1) -> float:
+    """Bytes of a frame of each of `rows` conversations: the Talker's step, and 16 of the code predictor with a head for
+    each code but the first."""
     talker = planned.config.talker_config
     text, predictor, hidden = talker.text_config, talker.code_predictor_config, talker.text_config.hidden_size
     expert = 3 * hidden * text.moe_intermediate_size / tp
-    chosen = distinct_experts(busiest_share(text.num_experts_per_tok, ep), text.num_experts / ep, batch)
+    chosen = distinct_experts(busiest_share(text.num_experts_per_tok, ep), text.num_experts / ep, rows)
     layer = _attention(text) / tp + text.num_experts * hidden + chosen * expert
     layer += 3 * hidden * text.shared_expert_intermediate_size / tp
-    layer += 2 * batch * context * max(text.num_key_value_heads / tp, 1) * text.head_dim
+    layer += 2 * rows * context * max(text.num_key_value_heads / tp, 1) * text.head_dim
     dense = talker.num_code_groups * predictor.num_hidden_layers * _dense_layer(predictor)
     heads = text.vocab_size * hidden + (talker.num_code_groups - 1) * predictor.vocab_size * predictor.hidden_size
     return (text.num_hidden_layers * layer + dense + heads) * planned.itemsize

@@ -101,8 +101,8 @@ class FusedTalker:
         assert prompt is not None, "the prompt was read"
         with stage("talker_prefill"):
             hidden, _ = self.decoder.prefill_chunk(
-                prompt.embeds[start:stop], prompt.positions[..., start:stop], self.cache, sequence.blocks, start, [], -1,
-                state.owner,
+                prompt.embeds[start:stop], prompt.positions[..., start:stop], self.cache, sequence.blocks, start, [],
+                -1, state.owner,
             )  # fmt: skip
             if stop < sequence.num_prompt:
                 return

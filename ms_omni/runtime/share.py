@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from ms_omni.parallel.sizes import PREDICTOR, TALKER, ModelSizes
-from ms_omni.parallel.table import expert_range, shares_talker
+from ms_omni.parallel.table import expert_range, num_owners, shares_talker
 from ms_omni.parallel.world import World
 from ms_omni.runtime.decoder_spec import DecoderSpec
 
@@ -28,14 +28,13 @@ class Share:
 
     @property
     def num_owners(self) -> int:
-        """Ranks to which conversations are dealt out: each alone keeps the keys and values of its own, and computes
-        their rows. 1 where every rank has a part in all of them."""
-        return self.world.group_size if self.mode == "zero3" else 1
+        """As of the shard table."""
+        return num_owners(self.mode, self.world.group_size)
 
     @property
     def owner(self) -> int:
         """This rank's number among them."""
-        return self.world.group_rank if self.mode == "zero3" else 0
+        return self.world.group_rank if self.num_owners > 1 else 0
 
     @property
     def sums_attention(self) -> bool:

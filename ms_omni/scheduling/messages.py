@@ -15,8 +15,8 @@ from ms_omni.scheduling.state import RequestState
 @dataclass(frozen=True)
 class Arrived:
     """All that a follower needs to answer a request as its leader does. request: with its seed, without what only the
-    leader can call. owner, blocks: of whose caches, and which of them. waited: seconds of its preparation and in the queue, by their names in
-    the answer's stats."""
+    leader can call. owner: of `RequestState`. blocks: of its sequences. waited: seconds of its preparation and in the
+    queue, by their names in the answer's stats."""
 
     request: Request
     prepared: Prepared

@@ -18,8 +18,8 @@ GIB = 1 << 30
 
 class Scheduler:
     """First come, first served: a request waits until the caches of one owner have room for its prompts and the most
-    that it may answer, and is then never interrupted. A round makes a frame and a token of every request that can make one, and
-    reads prompts, of all requests together at most one chunk."""
+    that it may answer, and is then never interrupted. A round makes a frame and a token of every request that can make
+    one, and reads prompts, of all requests together at most one chunk."""
 
     def __init__(self, limits: Limits):
         """Raises OmniError for more requests than there are blocks."""

@@ -1,6 +1,7 @@
 """Memory plans: hand-computed bytes, the runtime's own bounds, token counts as the processor makes them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,9 @@ def test_caches_by_hand(instruct):
     assert plan_memory(silent, work, "ep", 2).kv_cache == 1152 * 98_304
     assert plan_memory(silent, work, "tp", 2).kv_cache == 1152 * 98_304 // 2
     assert plan_memory(silent, work, "tp", 8).kv_cache == 1152 * 98_304 // 4  # one head on each card, twice
+    # zero3: of three conversations two on one card, of five one on each of some and none elsewhere
+    for batch, cards, rows in ((3, 2, 2 * 1024), (5, 8, 1024), (1, 2, 1024)):
+        assert plan_memory(silent, replace(work, batch=batch), "zero3", cards).kv_cache == (rows + 128) * 98_304
     # The Talker: 20 * 2 * 2 * 128 * 2 B = 20,480 B a position; the code predictor keeps a frame in its graph.
     speech = plan_memory(instruct, Workload(900, max_new_tokens=100, talker_max_new_tokens=100), "ep", 2)
     assert speech.kv_cache == 1152 * (98_304 + 20_480)

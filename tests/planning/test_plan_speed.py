@@ -177,6 +177,17 @@ def test_several_conversations_share_what_is_read_and_launched(instruct):
     assert experts == pytest.approx(48 * (82.4 - 8) * 3 * 2048 * 768, rel=1e-3)
 
 
+def test_rows_that_are_dealt_out_are_read_and_travel_where_they_are_computed(instruct):
+    """zero3: of 15 conversations eight are one card's."""
+    assert thinker_read_bytes(instruct, 900, "zero3", 2, 15) == thinker_read_bytes(instruct, 900, "zero3", 2, 16)
+    caches = [thinker_read_bytes(instruct, n, "zero3", 2, 16) for n in (0, 1000)]
+    assert caches[1] - caches[0] == 8 * 1000 * 98_304
+    sent = [plan_speed(instruct, 0, "zero3", 4, batch).thinker.collective_bytes for batch in (4, 5, 8)]
+    assert sent[1] == sent[2] and sent[1] - sent[0] == 48 * 8 * 3 * 2048 * 768 * 2 * 3 / 4
+    sent = [plan_speed(instruct, 0, "zero3", 2, batch).talker.collective_bytes for batch in (2, 4)]
+    assert sent[1] - sent[0] == 20 * 6 * 3 * 1024 * 384 * 2 / 2
+
+
 def test_distinct_experts():
     assert distinct_experts(8, 128, 1) == 8
     assert distinct_experts(1, 2, 2) == pytest.approx(1.5)  # the same one half of the time

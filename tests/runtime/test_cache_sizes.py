@@ -43,6 +43,29 @@ def test_sizes(free, positions, asked, expected):
     assert CacheSizes.of(free, ROW, positions, asked) == expected
 
 
+@pytest.mark.parametrize(
+    ("free", "positions", "asked", "owners", "expected"),
+    [
+        # Three owners have seven conversations: three of them each, at most
+        (10**9, 8192, 7, 3, CacheSizes(3 * 64 + 1, 7, 64)),
+        (None, 8193, 8, 4, CacheSizes(65 + 1, 8, 65)),
+        (10**9, 8192, None, 2, CacheSizes(8 * 64 + 1, 16, 64)),
+        # 96 blocks with each, as much as there is: three usual ones there, as much as a conversation can have
+        (100 * BLOCK, 65536, None, 2, CacheSizes(97, 6, 96)),
+        (10 * BLOCK, 65536, 32, 4, CacheSizes(9 + 1, 32, 9)),
+    ],
+)
+def test_sizes_of_each_owner(free, positions, asked, owners, expected):
+    assert CacheSizes.of(free, ROW, positions, asked, owners) == expected
+
+
+def test_more_than_fits_all_owners_is_refused():
+    message = f"--max-num-seqs 9: 4 blocks .* need {4 * BLOCK} bytes .* each of 4 ranks, {3 * BLOCK} .*most 8"
+    with pytest.raises(OmniError, match=message):
+        CacheSizes.of(3 * BLOCK, ROW, 65536, 9, 4)
+    assert CacheSizes.of(3 * BLOCK, ROW, 65536, 8, 4).max_num_seqs == 8
+
+
 def test_what_does_not_fit_is_refused_by_flag_and_bytes():
     with pytest.raises(
         OmniError, match=f"--max-num-seqs 9: 10 blocks .* need {10 * BLOCK} bytes .* {9 * BLOCK} .*most 8"
@@ -55,7 +78,7 @@ def test_what_does_not_fit_is_refused_by_flag_and_bytes():
             CacheSizes.of(None, ROW, 65536, count)
 
 
-@pytest.mark.parametrize("mode", ["ep", "tp"])
+@pytest.mark.parametrize("mode", ["ep", "tp", "zero3"])
 def test_a_rank_has_the_pool_of_its_share_and_of_the_fewest_blocks(tiny_dir, cpu, monkeypatch, mode):
     import mindspore as ms
 
@@ -66,18 +89,20 @@ def test_a_rank_has_the_pool_of_its_share_and_of_the_fewest_blocks(tiny_dir, cpu
         """This rank's, and what another one has: a MiB less, or of something else as much."""
         return ms.mint.cat([x, x - 1])
 
-    def pool(world, parallel):
+    def limits(world, parallel):
         options = {"dtype": ms.float32, "attn_implementation": "eager", "with_talker": False}
-        return FusedExecutor(tiny_dir, "CPU", parallel=parallel, world=world, **options).limits.pools["thinker"]
+        return FusedExecutor(tiny_dir, "CPU", parallel=parallel, world=world, **options).limits
 
     monkeypatch.setattr(module, "free_device_bytes", lambda device: 64 << 20)
-    whole = pool(World(), "none")
+    whole = limits(World(), "none").pools["thinker"]
     ops = GroupOps(None, gather, (), widens=True, sums_integers=True)
-    part = pool(replace(World(0, 2, 2), ops=ops), mode)
+    shared = limits(replace(World(0, 2, 2), ops=ops), mode)
+    part, owners = shared.pools["thinker"], 2 if mode == "zero3" else 1
+    assert shared.num_owners == owners
     assert part.block_bytes == whole.block_bytes // (2 if mode == "tp" else 1)
     # A quarter is for caches, a half of it for each process
-    least = CacheSizes.of((8 << 20) - (1 << 20), [part.block_bytes // 128], 65540, None)
-    assert part.num_blocks == least.num_blocks
+    least = CacheSizes.of((8 << 20) - (1 << 20), [part.block_bytes // 128], 65540, None, owners)
+    assert (part.num_blocks, shared.max_num_seqs) == (least.num_blocks, least.max_num_seqs)
 
 
 def test_a_pool_takes_memory_as_it_is_used(fused):

@@ -14,9 +14,9 @@ GROUPS, CODEC_END, TEXT_END, PAD = 3, 999, 7, 8
 VOCABULARY = 50
 
 
-def limits(num_blocks=1000, max_num_seqs=4, prefill_chunk=10, num_steps=4, talker_blocks=None):
+def limits(num_blocks=1000, max_num_seqs=4, prefill_chunk=10, num_steps=4, talker_blocks=None, num_owners=1):
     pools = {"thinker": Pool(num_blocks, 4, 100), "talker": Pool(talker_blocks or num_blocks, 4, 10)}
-    return Limits(pools, max_num_seqs, prefill_chunk, num_steps)
+    return Limits(pools, max_num_seqs, prefill_chunk, num_steps, num_owners)
 
 
 def request(prompt=12, new=6, frames=None, seed=0, stop_ids=(), prepare=None, chunks=(2, 3), talker_stop=True, **more):
@@ -115,9 +115,12 @@ class FakeExecutor:
         self.on_step(*step)
 
     def _check_blocks(self):
-        for stage in self.limits.pools:
-            used = [b for s in self.alive.values() for q in s.sequences if q.stage == stage for b in q.blocks]
-            assert len(used) == len(set(used)) and 0 not in used, "a block of two requests"
+        for stage, pool in self.limits.pools.items():
+            alive = self.alive.values()
+            used = [(s.owner, b) for s in alive for q in s.sequences if q.stage == stage for b in q.blocks]
+            assert len(used) == len(set(used)), "a block of two requests"
+            owners, blocks = range(self.limits.num_owners), range(1, pool.num_blocks)
+            assert all(owner in owners and block in blocks for owner, block in used), "a block of nobody"
 
     def _check_room(self, sequence, num_steps):
         rows = len(sequence.blocks) * self.limits.pools[sequence.stage].block_size

@@ -39,7 +39,9 @@ class Engine:
         return list(iter(self.step, None))
 
     def is_empty(self):
-        return all(self.scheduler.free_blocks[s] == p.num_blocks - 1 for s, p in self.executor.limits.pools.items())
+        limits = self.executor.limits
+        whole = {stage: limits.num_owners * (pool.num_blocks - 1) for stage, pool in limits.pools.items()}
+        return self.scheduler.free_blocks == whole
 
 
 def test_steps_of_one_spoken_answer():
@@ -217,3 +219,47 @@ def test_more_requests_than_blocks_are_refused():
         OmniError, match=r"--max-num-seqs 9: the Thinker's cache has 800 bytes .*enough for 8 of the sh"
     ):
         Scheduler(limits(num_blocks=9, max_num_seqs=9))
+
+
+def test_each_belongs_to_the_owner_of_fewest_that_has_room():
+    """Each owner has 20 blocks of 4 tokens for text, 12 for speech."""
+    engine = Engine(num_blocks=21, talker_blocks=13, max_num_seqs=8, num_owners=3, prefill_chunk=100)
+    long = engine.add(0, prompt=60, new=14)  # 76 positions: 19 blocks
+    others = [engine.add(seed, prompt=20, new=20) for seed in (1, 2, 3, 4)]  # 42 positions: 11 blocks
+    engine.add(5, prompt=5, new=2, frames=40)  # 9 and 47 positions: 3 and 12 blocks
+    engine.add(6, prompt=5, new=2, frames=1)  # 3 blocks each
+    engine.step()
+    # Of equals the first; the fourth has room nowhere, and nobody overtakes it
+    assert [state.owner for state in (long, *others[:2])] == [0, 1, 2]
+    assert engine.scheduler.num_waiting == 4
+    assert engine.scheduler.free_blocks == {"thinker": 3 * 20 - 19 - 2 * 11, "talker": 3 * 12}
+    engine.run()
+    assert engine.is_empty() and all(len(engine.handles[seed].result(0).token_ids) for seed in range(7))
+
+
+def test_both_sequences_have_room_with_one_owner():
+    """The first owner has most room for text and none for speech."""
+    engine = Engine(talker_blocks=13, max_num_seqs=8, num_owners=2, prefill_chunk=100)
+    first = engine.add(0, prompt=5, new=50, frames=40)  # 12 blocks for speech
+    second = engine.add(1, prompt=5, new=50)
+    third = engine.add(2, prompt=5, new=50)
+    speaks = engine.add(3, prompt=5, new=50, frames=1)
+    engine.step()
+    assert [state.owner for state in (first, second, third, speaks)] == [0, 1, 0, 1]
+    for state in (second, third):
+        engine.scheduler.remove(state)
+    late = engine.add(4, prompt=5, new=50, frames=20)  # both owners have one request, the first no room for speech
+    engine.run()
+    assert late.owner == 1 and engine.is_empty()
+
+
+def test_owners_have_more_room_together_but_no_longer_conversations():
+    settings = {"num_blocks": 3, "num_owners": 2, "max_num_seqs": 4}
+    engine = Engine(**settings)
+    with pytest.raises(OmniError, match=r"--thinker-max-new-tokens 6: .* need 300 bytes .* all of its cache has 200"):
+        engine.add(1, prompt=1, new=6)
+    seeds = [engine.add(seed, prompt=1, new=1) for seed in range(4)]
+    engine.step()
+    assert [state.owner for state in seeds] == [0, 1, 0, 1] and engine.scheduler.free_blocks["thinker"] == 0
+    with pytest.raises(OmniError, match="--max-num-seqs 5: .* 400 bytes .* enough for 4 of the shortest"):
+        Engine(**settings | {"max_num_seqs": 5})
