@@ -29,8 +29,19 @@ def run_as_group(size, program):
         kinds = {(kind, x.shape) for kind, x in sent}
         assert len(kinds) == 1, f"the ranks called different collectives: {kinds}"
         calls.append(kinds.pop())
-        parts = [x for _, x in sent]
-        results.append(np.concatenate(parts) if calls[-1][0] == "all_gather" else np.sum(parts, axis=0))
+        results.append(_done(calls[-1][0], [x for _, x in sent]))
+
+
+def _done(kind, parts):
+    """What each rank gets."""
+    size = len(parts)
+    if kind == "all_gather":
+        return [np.concatenate(parts)] * size
+    if kind == "all_reduce":
+        return [np.sum(parts, axis=0)] * size
+    if kind == "all_to_all":
+        return [np.concatenate([np.split(part, size)[rank] for part in parts]) for rank in range(size)]
+    return [parts[int(kind.removeprefix("broadcast "))]] * size
 
 
 def silent_world(rank, size):
@@ -49,9 +60,11 @@ def _rank(rank, size, results):
             if number == len(results):
                 brought.extend((kind, x.asnumpy().copy()))
                 raise _Waits
-            return ms.Tensor(results[number])
+            return ms.Tensor(results[number][rank])
 
         return call
 
-    ops = GroupOps(collective("all_reduce"), collective("all_gather"), (), widens=False, sums_integers=True)
+    broadcasts = tuple(collective(f"broadcast {root}") for root in range(size))
+    reduce, gather, exchange = (collective(kind) for kind in ("all_reduce", "all_gather", "all_to_all"))
+    ops = GroupOps(reduce, gather, broadcasts, widens=False, sums_integers=True, exchange=exchange)
     return World(rank, size, size, ops=ops), brought
