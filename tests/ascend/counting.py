@@ -88,12 +88,12 @@ class Spans:
         found.subtract(self._own)
         self.last[name] = Counter({key: count for key, count in found.items() if count})
 
-    def call_name(self, graphs: Any, sequences: Any, rows: int, *arguments: Any) -> str:
+    def call_name(self, graphs: Any, sequences: Any, rows: Any, *arguments: Any) -> str:
         """Of a call of decoding graphs, `_decoded` of Thinker or Talker."""
         kind = "talker" if "talker" in graphs.cache.name else "thinker"
         if len(sequences) == 0:
             steps = f" x {arguments[0]}" if kind == "thinker" and arguments[0] > 1 else ""
-            return f"rows {rows} {kind} {self.way}{steps}"
+            return f"rows {rows.bucket} {kind} {self.way}{steps}"
         return f"{kind}_{'call' if kind == 'thinker' else 'frame'}_{self.way}"
 
     def _settled(self) -> Counter[str]:
