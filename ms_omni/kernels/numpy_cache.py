@@ -1,7 +1,7 @@
 """Where the rows of a call have their keys and values in a paged cache, and attention over them. float32.
 
-The rows are one token each of several sequences, or consecutive tokens of one: for either, a sequence is some rows
-and the blocks that hold all its tokens up to the last of them.
+The rows are one token each of several sequences, or consecutive tokens of each: for either, a sequence is some rows and
+the blocks that hold all its tokens up to the last of them.
 """
 
 from __future__ import annotations
@@ -75,10 +75,16 @@ class Rows:
         return cls(rotary_of(angles), where, sequences)
 
     @classmethod
-    def of_chunk(cls, angles: np.ndarray, start: int, blocks: np.ndarray, block_size: int) -> Rows:
-        """Consecutive tokens of one sequence, the first at position `start`. blocks: int32, its own."""
-        sequence = Sequence.of(slice(0, len(angles)), start + len(angles), blocks, block_size)
-        return cls(rotary_of(angles), sequence.slots(start), [sequence])
+    def of_chunks(cls, angles: np.ndarray, chunks: list[tuple[int, int, np.ndarray]], block_size: int) -> Rows:
+        """Consecutive tokens of several sequences, one sequence behind the other. chunks: of each, the first token's
+        position, how many there are, and the sequence's blocks, int32."""
+        sequences, slots, begin = [], [], 0
+        for start, count, blocks in chunks:
+            sequences.append(Sequence.of(slice(begin, begin + count), start + count, blocks, block_size))
+            slots.append(sequences[-1].slots(start))
+            begin += count
+        where = slots[0] if len(slots) == 1 else np.concatenate([_numbers(each) for each in slots])
+        return cls(rotary_of(angles), where, sequences)
 
     def write(self, cache: np.ndarray, values: np.ndarray) -> None:
         """values: (rows, kv_heads, dim), into `cache`, (slots, kv_heads, dim)."""
@@ -93,6 +99,10 @@ class Rows:
         for sequence in self.sequences:
             out[sequence.rows] = causal_attention(q[sequence.rows], sequence.read(keys), sequence.read(values))
         return out
+
+
+def _numbers(slots: slice | np.ndarray) -> np.ndarray:
+    return np.arange(slots.start, slots.stop) if isinstance(slots, slice) else slots
 
 
 def causal_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +16,24 @@ PREFIX_TOKENS = ASSISTANT_HEADER_TOKENS + 6
 
 
 @dataclass(frozen=True)
-class TalkerPrompt:
-    """inputs_embeds: (1, prompt, talker_hidden). input_ids: int32, (1, prompt), for positions only. end, pad: (1,
-    talker_hidden), what is added to a frame once when the text is used up, and ever after."""
+class Answer:
+    """What the Thinker has read and begins to say. prompt_ids: int (tokens,). embeds, hidden: (tokens, thinker_hidden),
+    its layer-0 embeddings and its hidden states at `accept_hidden_layer`. first_token: of the answer."""
 
-    inputs_embeds: Tensor
-    input_ids: Tensor
+    prompt_ids: np.ndarray
+    embeds: Tensor
+    hidden: Tensor
+    first_token: int
+    speaker_id: int
+
+
+@dataclass(frozen=True)
+class TalkerPrompt:
+    """embeds: (prompt, talker_hidden). ids: int32 (prompt,), for positions only. end, pad: (1, talker_hidden), what is
+    added to a frame once when the text is used up, and ever after."""
+
+    embeds: Tensor
+    ids: np.ndarray
     end: Tensor
     pad: Tensor
 
@@ -64,41 +77,74 @@ def split_turns(prompt_ids: np.ndarray, total_length: int, im_start: int) -> lis
 
 
 def talker_prompt_tokens(config: Any, prompt_ids: np.ndarray) -> int:
-    """How long the Talker's prompt is for a Thinker's, int (tokens,). config: transformers' Qwen3OmniMoeConfig."""
+    """How long the Talker's prompt is for a Thinker's, int (tokens,). config: transformers' Qwen3OmniMoeConfig. Raises
+    ValueError for a prompt that does not end where the assistant is to answer."""
+    role = split_turns(prompt_ids, len(prompt_ids), config.im_start_token_id)[-1][0]
+    if role != config.assistant_token_id:
+        raise ValueError(f"the prompt ends with role token {role}, not with the assistant's")
     return len(_user_rows(config, prompt_ids)) + PREFIX_TOKENS
 
 
-def build_talker_prompt(
-    model: Any, prompt_ids: np.ndarray, embeds: Tensor, hidden: Tensor, first_word: Tensor, speaker_id: int
-) -> TalkerPrompt:
-    """model: the whole Qwen3-Omni. prompt_ids: int, (tokens,), the Thinker's. embeds, hidden: (tokens, thinker_hidden),
-    its layer-0 embeddings and its hidden states at `accept_hidden_layer`. first_word: (1, thinker_hidden), the
-    embedding of the answer's first token.
+def build_talker_prompts(model: Any, answers: Sequence[Answer]) -> list[TalkerPrompt]:
+    """model: the whole Qwen3-Omni.
 
     System turns and earlier answers are left out. Text is projected from its embedding, pictures, video and sound from
     their hidden states. Source: transformers 4.57.1 `Qwen3OmniMoeForConditionalGeneration.generate`.
     """
-    config = model.config
-    role, answer_start, _ = split_turns(prompt_ids, len(prompt_ids), config.im_start_token_id)[-1]
-    if role != config.assistant_token_id:
-        raise ValueError(f"the prompt ends with role token {role}, not with the assistant's")
-    specials = Tensor(np.array([config.tts_bos_token_id, config.tts_eos_token_id, config.tts_pad_token_id], np.int32))
-    special_rows = model.talker.text_projection(model.thinker.get_input_embeddings()(specials))
-    bos, end, pad = special_rows[0:1], special_rows[1:2], special_rows[2:3]
-    header = embeds[answer_start : answer_start + ASSISTANT_HEADER_TOKENS]
-    answer = model.talker.text_projection(mint.cat([header, first_word], dim=0))
-    prefix = _assistant_prefix(model, answer, bos, pad, speaker_id)
-    parts, ids = [prefix], [np.full(prefix.shape[0], config.tts_pad_token_id)]
-    rows = _user_rows(config, prompt_ids)
-    if len(rows):
-        parts.insert(0, _user_part(model, prompt_ids, rows, embeds, hidden))
-        ids.insert(0, prompt_ids[rows])
-    return TalkerPrompt(
-        inputs_embeds=mint.cat(parts, dim=0).unsqueeze(0),
-        input_ids=Tensor(np.concatenate(ids)[None].astype(np.int32)),
-        end=end,
-        pad=pad,
-    )
+    config, talker = model.config, model.config.talker_config
+    rows = [_Rows.of(config, answer.prompt_ids) for answer in answers]
+    words = [config.tts_bos_token_id, config.tts_eos_token_id, config.tts_pad_token_id]
+    words += [answer.first_token for answer in answers]
+    parts = [model.thinker.get_input_embeddings()(_ids(words))]
+    parts += [ops.gather(answer.embeds, _ids(each.text), 0) for answer, each in zip(answers, rows, strict=True)]
+    table = model.talker.text_projection(mint.cat(parts, dim=0))
+    end, pad = table[1:2], table[2:3]
+    first_media = table.shape[0]
+    media = [
+        ops.gather(a.hidden, _ids(each.media), 0) for a, each in zip(answers, rows, strict=True) if len(each.media)
+    ]
+    if media:
+        table = mint.cat([table, model.talker.hidden_projection(_joined(media))], dim=0)
+    codes = [talker.codec_nothink_id, talker.codec_think_bos_id, talker.codec_think_eos_id, talker.codec_pad_id]
+    codes += [talker.codec_bos_id, *(answer.speaker_id for answer in answers)]
+    codec = model.talker.get_input_embeddings()(_ids(codes))
+    codec = mint.cat([mint.zeros((1, codec.shape[1]), dtype=codec.dtype), codec], dim=0)
+    order, added, text = list[np.ndarray](), list[np.ndarray](), len(words)
+    for number, each in enumerate(rows):
+        # Text that the user wrote, then the header; four pads, bos, the first word
+        user = np.where(each.is_media, first_media + np.cumsum(each.is_media), text + np.cumsum(~each.is_media)) - 1
+        text, first_media = text + len(each.text), first_media + len(each.media)
+        header = np.arange(text - ASSISTANT_HEADER_TOKENS, text)
+        order += [user, header, np.array([2, 2, 2, 2, 0, 3 + number])]
+        # Nothing; then nothink, think_bos, think_eos, the speaker, pad, bos
+        added += [np.zeros(len(user) + len(header)), np.array([1, 2, 3, 6 + number, 4, 5])]
+    embeds = ops.gather(table, _ids(np.concatenate(order)), 0) + ops.gather(codec, _ids(np.concatenate(added)), 0)
+    prompts, begin = [], 0
+    for answer, each in zip(answers, rows, strict=True):
+        ids = np.append(answer.prompt_ids[each.user], np.full(PREFIX_TOKENS, config.tts_pad_token_id))
+        prompts.append(TalkerPrompt(embeds[begin : begin + len(ids)], ids.astype(np.int32), end, pad))
+        begin += len(ids)
+    return prompts
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Places in a Thinker's prompt. user: all of the user's turns, of which some are media, bool, in their order. text:
+    the user's text, then the header of the answer. media: the user's media."""
+
+    user: np.ndarray
+    is_media: np.ndarray
+    text: np.ndarray
+    media: np.ndarray
+
+    @classmethod
+    def of(cls, config: Any, prompt_ids: np.ndarray) -> _Rows:
+        thinker, user = config.thinker_config, _user_rows(config, prompt_ids)
+        media_ids = (thinker.audio_token_id, thinker.image_token_id, thinker.video_token_id)
+        is_media = np.isin(prompt_ids[user], media_ids)
+        _, answer, _ = split_turns(prompt_ids, len(prompt_ids), config.im_start_token_id)[-1]
+        header = np.arange(answer, answer + ASSISTANT_HEADER_TOKENS)
+        return cls(user, is_media, np.append(user[~is_media], header), user[is_media])
 
 
 def _user_rows(config: Any, prompt_ids: np.ndarray) -> np.ndarray:
@@ -108,38 +154,9 @@ def _user_rows(config: Any, prompt_ids: np.ndarray) -> np.ndarray:
     return np.concatenate(rows) if rows else np.zeros(0, int)
 
 
-def _user_part(model: Any, prompt_ids: np.ndarray, rows: np.ndarray, embeds: Tensor, hidden: Tensor) -> Tensor:
-    """(len(rows), talker_hidden)."""
-    thinker = model.config.thinker_config
-    is_media = np.isin(prompt_ids[rows], (thinker.audio_token_id, thinker.image_token_id, thinker.video_token_id))
-    projected, places = [], []
-    for wanted, source, projection in (
-        (~is_media, embeds, model.talker.text_projection),
-        (is_media, hidden, model.talker.hidden_projection),
-    ):
-        if wanted.any():
-            projected.append(projection(ops.gather(source, Tensor(rows[wanted].astype(np.int32)), 0)))
-            places.append(np.flatnonzero(wanted))
-    order = np.argsort(np.concatenate(places)).astype(np.int32)
-    return ops.gather(projected[0] if len(projected) == 1 else mint.cat(projected, dim=0), Tensor(order), 0)
+def _ids(values: Any) -> Tensor:
+    return Tensor(np.asarray(values, np.int32))
 
 
-def _assistant_prefix(model: Any, answer: Tensor, bos: Tensor, pad: Tensor, speaker_id: int) -> Tensor:
-    """(9, talker_hidden): the header, four pads, bos and the first word, each on top of a codec token's embedding: none
-    for the header, then nothink, think_bos, think_eos, the speaker, pad, bos. answer: header and first word."""
-    talker = model.config.talker_config
-    text = mint.cat(
-        [answer[:ASSISTANT_HEADER_TOKENS], pad.broadcast_to((4, pad.shape[-1])), bos, answer[ASSISTANT_HEADER_TOKENS:]],
-        dim=0,
-    )
-    codec_ids = [
-        talker.codec_nothink_id,
-        talker.codec_think_bos_id,
-        talker.codec_think_eos_id,
-        speaker_id,
-        talker.codec_pad_id,
-        talker.codec_bos_id,
-    ]
-    codec = model.talker.get_input_embeddings()(Tensor(np.array(codec_ids, np.int32)))
-    silent = mint.zeros((ASSISTANT_HEADER_TOKENS, codec.shape[-1]), dtype=codec.dtype)
-    return text + mint.cat([silent, codec], dim=0)
+def _joined(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else mint.cat(parts, dim=0)

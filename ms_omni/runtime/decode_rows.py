@@ -41,6 +41,11 @@ class DealtRows:
         bucket = bucket_of(max(counts))
         return cls(tuple(owner * bucket + place for owner, place in places), bucket, num_owners)
 
+    @classmethod
+    def of_all(cls, count: int) -> DealtRows:
+        """Of so many sequences, where every rank computes all."""
+        return cls.of([0] * count, 1)
+
     def __len__(self) -> int:
         return self.bucket * self.num_owners
 

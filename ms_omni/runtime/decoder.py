@@ -1,4 +1,4 @@
-"""The decoder that Thinker, Talker and code predictor share: its layers, and how a prompt's chunk goes through them."""
+"""The decoder that Thinker, Talker and code predictor share: its layers, and how prompts go through them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from ms_omni.runtime.decoder_layer import DecoderLayer
 from ms_omni.runtime.decoder_spec import DecoderSpec
 from ms_omni.runtime.gathered_weights import gathered_layer
 from ms_omni.runtime.kv_cache import PagedKVCache
+from ms_omni.runtime.prompt_piece import PromptPiece, joined_embeddings, joined_levels, row_slices
 from ms_omni.runtime.share import Share
 from ms_omni.runtime.stacked_weights import layer_weights, small_weights
 
@@ -84,64 +85,63 @@ class StackedDecoder(nn.Cell):
         both = mint.cat((half, half), dim=-1)
         return mint.cos(both).astype(self.dtype), mint.sin(both).astype(self.dtype)
 
-    def prefill_chunk(
-        self,
-        x: Tensor,
-        positions: np.ndarray,
-        cache: PagedKVCache,
-        blocks: Sequence[int],
-        start: int,
-        deepstack: list[Tensor],
-        accept_layer: int,
-        owner: int = 0,
+    def prefill(
+        self, pieces: Sequence[PromptPiece], cache: PagedKVCache, accept_layer: int = -1
     ) -> tuple[Tensor, Tensor]:
-        """x: (tokens, hidden), those of a prompt from position `start` on; those before are in `cache`. positions:
-        float32 (tokens,) or (3, tokens). blocks: of the cache, that hold the prompt. deepstack: (tokens, hidden) for
-        each of the first layers, added to what it puts out. owner: whose sequence it is; that rank computes it, and
-        tells the others. Returns the normed hidden states and what enters layer `accept_layer` (the normed ones if
-        there are fewer layers, `x` if it is negative), (tokens, hidden) each."""
-        if self.owner == owner:
-            made = self._own_chunk(x, positions, cache, blocks, start, deepstack, accept_layer)
+        """Writes the keys and values of all pieces, which belong to different prompts, into `cache`. Returns, piece
+        behind piece, (all tokens, hidden) each: the normed hidden states, and what enters layer `accept_layer` (the
+        normed ones if there are fewer layers, the embeddings if it is negative). Where conversations have owners, each
+        computes its own, and tells the others what came of them."""
+        if self.num_owners == 1:
+            return self._prefill(pieces, cache, accept_layer)
+        own, made = [piece for piece in pieces if piece.owner == self.owner], None
+        if own:
+            made = self._prefill(own, cache, accept_layer)
         else:
             for layer in self.layers:
                 layer.take_part()
-            made = mint.zeros_like(x), mint.zeros_like(x)
-        if self.num_owners > 1:
-            normed, accepted = (broadcast(states, self.world, owner) for states in made)
-            return normed, accepted
-        return made
+        normed = self._told(pieces, made and made[0])
+        return normed, joined_embeddings(pieces) if accept_layer < 0 else self._told(pieces, made and made[1])
 
-    def _own_chunk(
-        self,
-        x: Tensor,
-        positions: np.ndarray,
-        cache: PagedKVCache,
-        blocks: Sequence[int],
-        start: int,
-        deepstack: list[Tensor],
-        accept_layer: int,
-    ) -> tuple[Tensor, Tensor]:
-        """`prefill_chunk` of a sequence of this rank's."""
-        angles, table = self.spec.angles(positions), np.asarray(blocks, np.int32)
+    def _told(self, pieces: Sequence[PromptPiece], own: Tensor | None) -> Tensor:
+        """The states of all pieces, (all tokens, hidden). own: those of this rank's pieces, if it has any."""
+        parts: dict[int, Tensor] = {}  # by the piece's number
+        for owner in sorted({piece.owner for piece in pieces}):
+            numbers = [number for number, piece in enumerate(pieces) if piece.owner == owner]
+            rows = row_slices([pieces[number] for number in numbers])
+            given = own if owner == self.owner else None
+            if given is None:  # any, to be overwritten
+                given = mint.zeros((rows[-1].stop, self.spec.hidden_size), dtype=self.dtype)
+            told = broadcast(given, self.world, owner)
+            parts |= {number: told[where] for number, where in zip(numbers, rows, strict=True)}
+        return parts[0] if len(parts) == 1 else mint.cat([parts[number] for number in range(len(pieces))], dim=0)
+
+    def _prefill(self, pieces: Sequence[PromptPiece], cache: PagedKVCache, accept_layer: int) -> tuple[Tensor, Tensor]:
+        """`prefill` of pieces that this rank computes."""
+        x, levels = joined_embeddings(pieces), joined_levels(pieces)
+        angles = np.concatenate([self.spec.angles(piece.positions) for piece in pieces])
         if self.in_numpy:
-            rows = Rows.of_chunk(angles[:, : self.spec.head_dim // 2], start, table, cache.block_size)
-            arrays = [tensor.float().asnumpy() for tensor in (x, *deepstack)]
-            made = numpy_layers.prefill_chunk(self, arrays[0], rows, cache, arrays[1:], accept_layer)
+            chunks = [(piece.start, piece.num_tokens, np.asarray(piece.blocks, np.int32)) for piece in pieces]
+            rows = Rows.of_chunks(angles[:, : self.spec.head_dim // 2], chunks, cache.block_size)
+            arrays = [tensor.float().asnumpy() for tensor in (x, *levels)]
+            made = numpy_layers.prefill(self, arrays[0], rows, cache, arrays[1:], accept_layer)
             normed, accepted = (Tensor.from_numpy(array).astype(self.dtype) for array in made)
             return normed, accepted
         angle = (Tensor(np.cos(angles), self.dtype), Tensor(np.sin(angles), self.dtype))
-        places = np.arange(start, start + x.shape[0])
-        slots = Tensor(table[places // cache.block_size] * cache.block_size + places % cache.block_size)
+        slots = Tensor(np.concatenate([piece.slots(cache.block_size) for piece in pieces]))
+        # Of each piece: its rows, where it starts, and its blocks
+        places = [
+            (rows, piece.start, Tensor(np.asarray(piece.blocks, np.int32)) if piece.start else None)
+            for rows, piece in zip(row_slices(pieces), pieces, strict=True)
+        ]
         normed, residual = self.ops.rms_norm(x, self.norms[0], self.eps), x
         accepted = x
         for i in range(self.num_layers):
             layer_cache = (cache.keys[i], cache.values[i])
             large = self.layers[i].large()
-            added, residual = self.layers[i].prefill(
-                normed, residual, large, angle, layer_cache, slots, Tensor(table), start
-            )
-            if i < len(deepstack):
-                added = added + deepstack[i]
+            added, residual = self.layers[i].prefill(normed, residual, large, angle, layer_cache, slots, places)
+            if i < len(levels):
+                added = added + levels[i]
             normed, residual = self.ops.add_rms_norm(added, residual, self.norms[i + 1], self.eps)
             if i + 1 == accept_layer:
                 accepted = residual

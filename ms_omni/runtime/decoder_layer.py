@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import mindspore as ms
@@ -115,17 +116,24 @@ class DecoderLayer(nn.Cell):
         angle: tuple[Tensor, Tensor],
         cache: tuple[Any, Any],
         slots: Tensor,
-        block_table: Tensor,
-        start: int,
+        places: Sequence[tuple[slice, int, Tensor | None]],
     ) -> tuple[Tensor, Tensor]:
-        """As `decode` for the tokens of one sequence from position `start` on: (tokens, hidden) each; block_table:
-        int32 (max_blocks,). They see what is in the cache before them. Outside graphs: it reads the caches themselves
-        after they were written."""
+        """As `decode` for consecutive tokens of several sequences, one sequence behind the other: (tokens, hidden)
+        each. places: of each sequence its rows, the first one's position and, where that is not 0, its blocks, int32
+        (blocks,), from which it reads what comes before. Outside graphs: it reads the caches themselves after they were
+        written."""
         q, k, v = self.heads(normed, large[0], angle)
         self.ops.write_cache(cache[0], cache[1], k, v, slots)
-        if start:
-            k, v = (self.ops.read_cache(written, block_table, start + normed.shape[0]) for written in cache)
-        return self.rest(residual, self.ops.prefill_attention(q, k, v, self.scale), large, False)
+        attended = [self.attended(q[rows], k[rows], v[rows], cache, start, blocks) for rows, start, blocks in places]
+        return self.rest(residual, attended[0] if len(attended) == 1 else mint.cat(attended, dim=0), large, False)
+
+    def attended(
+        self, q: Tensor, k: Tensor, v: Tensor, cache: tuple[Any, Any], start: int, blocks: Tensor | None
+    ) -> Tensor:
+        """(tokens, heads * head_dim) of one sequence's tokens, from position `start` on."""
+        if blocks is not None:
+            k, v = (self.ops.read_cache(written, blocks, start + q.shape[0]) for written in cache)
+        return self.ops.prefill_attention(q, k, v, self.scale)
 
     def heads(self, normed: Tensor, qkv_weight: Any, angle: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """q (tokens, heads, head_dim) and k, rotated, and v (tokens, kv_heads, head_dim)."""

@@ -40,7 +40,7 @@ from ms_omni.runtime.talker_sampling import GREEDY_TALKER, TalkerSampling
 from ms_omni.scheduling.request import Progress
 from ms_omni.scheduling.sequence import Stage
 from ms_omni.scheduling.state import RequestState
-from ms_omni.scheduling.steps import Limits, Pool
+from ms_omni.scheduling.steps import Limits, Pool, Span
 from ms_omni.stages import stage
 
 
@@ -161,16 +161,16 @@ class FusedExecutor:
     def _buckets(self) -> tuple[int, ...]:
         return BUCKETS[: BUCKETS.index(bucket_of(self.limits.max_num_seqs)) + 1]
 
-    def start(self, state: RequestState, stage: Stage) -> None:
+    def start(self, states: Sequence[RequestState], stage: Stage) -> None:
         """As `Executor.start`. Raises OmniError for a request that is too long for the model."""
-        if stage == "thinker":
+        for state in states if stage == "thinker" else ():
             self._check_positions(state)
             state.kept = Kept(next(self._numbers))
-        self._part(stage).start(state, state.kept)
+        self._part(stage).start(states)
 
-    def prefill(self, state: RequestState, stage: Stage, start: int, stop: int) -> None:
+    def prefill(self, states: Sequence[RequestState], stage: Stage, spans: Sequence[Span]) -> None:
         """As `Executor.prefill`."""
-        self._part(stage).prefill(state, state.kept, start, stop)
+        self._part(stage).prefill(states, spans)
 
     def decode_thinker(self, states: Sequence[RequestState], num_steps: int) -> None:
         """As `Executor.decode_thinker`."""

@@ -10,8 +10,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, mint
 
-from ms_omni.models.talker_prompt import build_talker_prompt
-from ms_omni.models.thinker import host
+from ms_omni.models.talker_prompt import Answer, build_talker_prompts
 from ms_omni.parallel.collectives import broadcast
 from ms_omni.parallel.world import World
 from ms_omni.runtime.decode_rows import (
@@ -29,13 +28,14 @@ from ms_omni.runtime.decoder import StackedDecoder
 from ms_omni.runtime.fused_thinker import media_positions
 from ms_omni.runtime.graph_cache import GraphCache
 from ms_omni.runtime.head import Head
-from ms_omni.runtime.kept import Kept, Prompt
+from ms_omni.runtime.kept import Prompt, pieces_of, those_read
 from ms_omni.runtime.kv_cache import PagedKVCache
 from ms_omni.runtime.numpy_frames import NumpyFrames
 from ms_omni.runtime.talker_graph import TalkerGraph
 from ms_omni.runtime.talker_sampling import GREEDY_TALKER, TalkerSampling, TalkerTensors
 from ms_omni.scheduling.sequence import Sequence as TokenSequence
 from ms_omni.scheduling.state import RequestState
+from ms_omni.scheduling.steps import Span
 from ms_omni.stages import stage
 
 
@@ -78,45 +78,36 @@ class FusedTalker:
         self._graphs: dict[tuple[int | None, tuple[int, ...]], TalkerGraph] = {}
         self._rows: Latest[tuple[Tensor, TalkerTensors]] = Latest()
 
-    def start(self, state: RequestState, kept: Kept) -> None:
-        """The prompt, of what the Thinker read and its first token."""
-        sequence, arrays = state.sequence("talker"), state.prepared.arrays
-        assert kept.embeds is not None and state.request.speech is not None, "nothing was kept to speak about"
+    def start(self, states: Sequence[RequestState]) -> None:
+        """The prompts, of what the Thinker read and its first tokens."""
         with stage("talker_prefill"):
-            hidden = kept.hidden[0] if len(kept.hidden) == 1 else mint.cat(kept.hidden, dim=0)
-            first_word = self.model.thinker.get_input_embeddings()(Tensor(state.thinker.token_ids[:1], ms.int32))
-            speaker = state.request.speech.speaker_id
-            prompt = build_talker_prompt(
-                self.model, state.prepared.prompt_ids, kept.embeds, hidden, first_word, speaker
-            )
-            kept.embeds, kept.hidden = None, []  # as long as the prompt, and not needed any more
-            positions, delta = self.shell.host_rope_index(host(prompt.input_ids), *media_positions(arrays, False))
-        embeds = prompt.inputs_embeds[0]
-        assert embeds.shape[0] == sequence.num_prompt, f"a prompt of {embeds.shape[0]}, not {sequence.num_prompt}"
-        kept.prompt, sequence.rope_delta = Prompt(embeds, positions), float(delta)
+            prompts = build_talker_prompts(self.model, [_answer(state) for state in states])
+            for state, prompt in zip(states, prompts, strict=True):
+                kept, sequence = state.kept, state.sequence("talker")
+                kept.embeds, kept.hidden = None, []  # as long as the prompt, and not needed any more
+                media = media_positions(state.prepared.arrays, False)
+                positions, delta = self.shell.host_rope_index(prompt.ids[None], *media)
+                assert len(prompt.ids) == sequence.num_prompt, f"{len(prompt.ids)}, not {sequence.num_prompt}"
+                kept.prompt, sequence.rope_delta = Prompt(prompt.embeds, positions), float(delta)
 
-    def prefill(self, state: RequestState, kept: Kept, start: int, stop: int) -> None:
-        """A chunk of the prompt; with the last one the first codec token."""
-        prompt, sequence = kept.prompt, state.sequence("talker")
-        assert prompt is not None, "the prompt was read"
+    def prefill(self, states: Sequence[RequestState], spans: Sequence[Span]) -> None:
+        """Pieces of their prompts; with a last one the first codec token."""
         with stage("talker_prefill"):
-            hidden, _ = self.decoder.prefill_chunk(
-                prompt.embeds[start:stop], prompt.positions[..., start:stop], self.cache, sequence.blocks, start, [],
-                -1, state.owner,
-            )  # fmt: skip
-            if stop < sequence.num_prompt:
+            pieces = pieces_of(states, "talker", spans)
+            hidden, _ = self.decoder.prefill(pieces, self.cache)
+            read, hidden = those_read(states, "talker", pieces, hidden)
+            if not read:
                 return
-            kept.prompt = None
-            settings = self.tensors([TalkerSampling.of(state.request.sampling)])
-            seen = mint.zeros((1, self.config.text_config.vocab_size), dtype=ms.float32)
-            uniform = Tensor(sequence.draw(1))
-            hidden = hidden[-1:]
-            token, seen = self._graph(1, settings.num_kept).choose(
-                self.head(hidden), seen, uniform, *settings.first_code
-            )
-            kept.frame = CarriedRow((hidden, seen), 0)
-            made = int(broadcast(token, self.world).asnumpy()[0])
-        state.add_codec_tokens([made])
+            rows = DealtRows.of_all(len(read))
+            settings = self._settings(read, rows)
+            seen = mint.zeros((len(rows), self.config.text_config.vocab_size), dtype=ms.float32)
+            uniform = Tensor(drawn([state.sequence("talker") for state in read], 1, rows)[0])
+            graph = self._graph(rows.bucket, settings.num_kept)
+            token, seen = graph.choose(self.head(hidden), seen, uniform, *settings.first_code)
+            made = broadcast(token, self.world).asnumpy()
+        for row, state in enumerate(read):
+            state.kept.frame = CarriedRow((hidden, seen), row)
+            state.add_codec_tokens([int(made[row])])
 
     def decode(self, states: Sequence[RequestState]) -> None:
         """The next frame of each."""
@@ -178,9 +169,11 @@ class FusedTalker:
 
     def _tensors(self, states: Sequence[RequestState], rows: DealtRows) -> tuple[Tensor, TalkerTensors]:
         """Of a call for these: block tables and settings."""
-        settings = rows.spread([TalkerSampling.of(state.request.sampling) for state in states], GREEDY_TALKER)
         tables = block_tables([state.sequence("talker") for state in states], rows, self.max_blocks)
-        return tables, self.tensors(settings)
+        return tables, self._settings(states, rows)
+
+    def _settings(self, states: Sequence[RequestState], rows: DealtRows) -> TalkerTensors:
+        return self.tensors(rows.spread([TalkerSampling.of(state.request.sampling) for state in states], GREEDY_TALKER))
 
     def _graph(self, bucket: int, num_kept: tuple[int, int]) -> TalkerGraph:
         fits = all(kept <= most for kept, most in zip(num_kept, self.captured_kept, strict=True))
@@ -188,3 +181,10 @@ class FusedTalker:
         if key not in self._graphs:
             self._graphs[key] = TalkerGraph(self, *key)
         return self._graphs[key]
+
+
+def _answer(state: RequestState) -> Answer:
+    kept, speech = state.kept, state.request.speech
+    assert kept.embeds is not None and speech is not None, "nothing was kept to speak about"
+    hidden = kept.hidden[0] if len(kept.hidden) == 1 else mint.cat(kept.hidden, dim=0)
+    return Answer(state.prepared.prompt_ids, kept.embeds, hidden, state.thinker.token_ids[0], speech.speaker_id)

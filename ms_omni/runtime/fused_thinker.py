@@ -18,12 +18,14 @@ from ms_omni.runtime.decode_rows import DealtRows, Latest, Places, block_tables,
 from ms_omni.runtime.decoder import StackedDecoder
 from ms_omni.runtime.graph_cache import GraphCache, captured, compiled, of_rows
 from ms_omni.runtime.head import Head
-from ms_omni.runtime.kept import Kept, Prompt
+from ms_omni.runtime.kept import Kept, Prompt, pieces_of, those_read
 from ms_omni.runtime.kv_cache import PagedKVCache
+from ms_omni.runtime.prompt_piece import row_slices
 from ms_omni.runtime.sampling import GREEDY, Sampling, SamplingTensors
 from ms_omni.runtime.token_step import TokenStep
 from ms_omni.scheduling.sequence import Sequence as TokenSequence
 from ms_omni.scheduling.state import RequestState
+from ms_omni.scheduling.steps import Span
 from ms_omni.stages import stage
 
 
@@ -101,43 +103,42 @@ class FusedThinker:
         self.head = Head(shell.lm_head.weight, table, decoder.world, self.num_words, decoder.in_numpy)
         self.captured_kept = decoder.ops.num_kept(2, self.num_words) if is_captured else 0
         self._graphs: dict[tuple[int | None, int, int], ThinkerGraph] = {}
-        self._samplers: dict[int, Any] = {}
         self._rows: Latest[tuple[Tensor, SamplingTensors]] = Latest()
 
-    def start(self, state: RequestState, kept: Kept) -> None:
+    def start(self, states: Sequence[RequestState]) -> None:
         """Encoders, embeddings, rotary positions."""
-        with stage("thinker_prefill"):
-            inputs = cast_inputs(state.prepared.arrays, self.decoder.dtype)
-            ids, shell, media = host(inputs["input_ids"]), self.shell, inputs.get
-            features = shell.encode_media(
-                media("input_features"), media("feature_attention_mask"), media("pixel_values"),
-                media("image_grid_thw"), media("pixel_values_videos"), media("video_grid_thw"),
-            )  # fmt: skip
-            embeds, levels = shell.merge_media(ids, shell.get_input_embeddings()(inputs["input_ids"]), *features)
-            positions, delta = shell.host_rope_index(
-                ids, *media_positions(state.prepared.arrays, state.request.use_audio_in_video)
-            )
+        for state in states:
+            with stage("thinker_prefill"):
+                self._start(state, state.kept)
+
+    def _start(self, state: RequestState, kept: Kept) -> None:
+        inputs = cast_inputs(state.prepared.arrays, self.decoder.dtype)
+        ids, shell, media = host(inputs["input_ids"]), self.shell, inputs.get
+        features = shell.encode_media(
+            media("input_features"), media("feature_attention_mask"), media("pixel_values"), media("image_grid_thw"),
+            media("pixel_values_videos"), media("video_grid_thw"),
+        )  # fmt: skip
+        embeds, levels = shell.merge_media(ids, shell.get_input_embeddings()(inputs["input_ids"]), *features)
+        positions, delta = shell.host_rope_index(
+            ids, *media_positions(state.prepared.arrays, state.request.use_audio_in_video)
+        )
         kept.prompt = Prompt(embeds[0], positions, tuple(level[0] for level in levels or ()))
         kept.embeds = embeds[0] if state.talker else None
         state.thinker.rope_delta = float(delta)
 
-    def prefill(self, state: RequestState, kept: Kept, start: int, stop: int) -> None:
-        """A chunk of the prompt; with the last one the first token."""
-        prompt = kept.prompt
-        assert prompt is not None, "the prompt was read"
+    def prefill(self, states: Sequence[RequestState], spans: Sequence[Span]) -> None:
+        """Pieces of their prompts; with a last one the first token."""
+        speaks = any(state.talker for state in states)
         with stage("thinker_prefill"):
-            accept_layer = self.accept_layer if state.talker else -1
-            hidden, accepted = self.decoder.prefill_chunk(
-                prompt.embeds[start:stop], prompt.positions[..., start:stop], self.cache, state.thinker.blocks, start,
-                [level[start:stop] for level in prompt.levels], accept_layer, state.owner,
-            )  # fmt: skip
-            if state.talker:
-                kept.hidden.append(accepted)
-            if stop < state.thinker.num_prompt:
-                return
-            kept.prompt = None
-            token = self._first_token(hidden[-1:], state)
-        state.add_tokens([token])
+            pieces = pieces_of(states, "thinker", spans)
+            hidden, accepted = self.decoder.prefill(pieces, self.cache, self.accept_layer if speaks else -1)
+            for state, rows in zip(states, row_slices(pieces), strict=True):
+                if state.talker:
+                    state.kept.hidden.append(accepted[rows])
+            read, hidden = those_read(states, "thinker", pieces, hidden)
+            tokens = self._first_tokens(hidden, read) if read else []
+        for state, token in zip(read, tokens, strict=True):
+            state.add_tokens([token])
 
     def decode(self, states: Sequence[RequestState], num_steps: int) -> None:
         """The next `num_steps` tokens of each: in one call of a graph, or in several without waiting, since the host
@@ -180,25 +181,24 @@ class FusedThinker:
         whole = made[0] if len(made) == 1 else mint.cat(made)  # the host waits once
         return whole.asnumpy().reshape(num_steps, len(rows))
 
-    def _first_token(self, hidden: Tensor, state: RequestState) -> int:
-        """hidden: (1, hidden), the last token's of the prompt, normed."""
-        world = self.decoder.world
-        settings = SamplingTensors.of(
-            [Sampling.of(state.request.sampling, "thinker")], self.num_words, self.decoder.ops
-        )
-        scores = self.head(hidden)
-        if settings.num_kept not in self._samplers:
-            name = f"first of {settings.num_kept}"
-            self._samplers[settings.num_kept] = self.decoder.ops.Sampler(1, self.num_words, settings.num_kept, name)
-        sampler = self._samplers[settings.num_kept]
-        token = broadcast(sampler(scores, Tensor(state.thinker.draw(1)), *settings.tensors), world)
-        return int(token.asnumpy()[0])
+    def _first_tokens(self, hidden: Tensor, states: Sequence[RequestState]) -> list[int]:
+        """hidden: (rows, hidden), normed: that of each prompt's last token, then rows of nobody."""
+        rows = DealtRows.of_all(len(states))
+        settings = self._settings(states, rows)
+        sampler = self._graph(rows.bucket, 1, settings.num_kept).sampler
+        uniform = Tensor(drawn([state.thinker for state in states], 1, rows)[0])
+        tokens = broadcast(sampler(self.head(hidden), uniform, *settings.tensors), self.decoder.world)
+        return tokens.asnumpy()[: len(states)].tolist()
+
+    def _settings(self, states: Sequence[RequestState], rows: DealtRows) -> SamplingTensors:
+        """Those of a call for these."""
+        settings = rows.spread([Sampling.of(state.request.sampling, "thinker") for state in states], GREEDY)
+        return SamplingTensors.of(settings, self.num_words, self.decoder.ops)
 
     def _tensors(self, states: Sequence[RequestState], rows: DealtRows) -> tuple[Tensor, SamplingTensors]:
         """Of a call for these: block tables and settings."""
-        settings = rows.spread([Sampling.of(state.request.sampling, "thinker") for state in states], GREEDY)
         tables = block_tables([state.thinker for state in states], rows, self.max_blocks)
-        return tables, SamplingTensors.of(settings, self.num_words, self.decoder.ops)
+        return tables, self._settings(states, rows)
 
     def _graph(self, bucket: int, num_steps: int, num_kept: int) -> ThinkerGraph:
         """For a call of so many steps: one graph of all of them, or of one."""

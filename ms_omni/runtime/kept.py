@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from mindspore import Tensor
+from mindspore import Tensor, ops
 
-from ms_omni.runtime.decode_rows import CarriedRow
+from ms_omni.runtime.decode_rows import CarriedRow, bucket_of
+from ms_omni.runtime.prompt_piece import PromptPiece, row_slices
+from ms_omni.scheduling.sequence import Stage
+from ms_omni.scheduling.state import RequestState
+from ms_omni.scheduling.steps import Span
 
 
 @dataclass(frozen=True)
@@ -19,6 +24,12 @@ class Prompt:
     embeds: Tensor
     positions: np.ndarray
     levels: tuple[Tensor, ...] = ()
+
+    def piece(self, span: Span, blocks: Sequence[int], owner: int) -> PromptPiece:
+        """Its tokens of `span`. blocks: of the owner's cache, that hold it."""
+        where = slice(*span)
+        levels = tuple(level[where] for level in self.levels)
+        return PromptPiece(self.embeds[where], self.positions[..., where], blocks, span[0], levels, owner)
 
 
 @dataclass
@@ -33,3 +44,28 @@ class Kept:
     hidden: list[Tensor] = field(default_factory=list)
     frame: CarriedRow | None = None
     voice: Any = None
+
+
+def pieces_of(states: Sequence[RequestState], stage: Stage, spans: Sequence[Span]) -> list[PromptPiece]:
+    """Of the prompts that one decoder is reading."""
+    return [
+        state.kept.prompt.piece(span, state.sequence(stage).blocks, state.owner)
+        for state, span in zip(states, spans, strict=True)
+    ]
+
+
+def those_read(
+    states: Sequence[RequestState], stage: Stage, pieces: Sequence[PromptPiece], hidden: Tensor
+) -> tuple[list[RequestState], Tensor]:
+    """Those whose prompts end with `pieces`: they are read, and not kept any more. hidden: (tokens of all pieces, n).
+    Also returns the rows of their last tokens, with any others up to the rows of a decode call, (rows, n)."""
+    read, last = list[RequestState](), list[int]()
+    for state, piece, rows in zip(states, pieces, row_slices(pieces), strict=True):
+        if piece.end == state.sequence(stage).num_prompt:
+            read.append(state)
+            last.append(rows.stop - 1)
+            state.kept.prompt = None
+    if not read:
+        return read, hidden
+    last += last[:1] * (bucket_of(len(read)) - len(read))
+    return read, ops.gather(hidden, Tensor(np.array(last, np.int32)), 0)

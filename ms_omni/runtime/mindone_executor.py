@@ -16,14 +16,14 @@ from ms_omni.checkpoint.load import numpy_dtype
 from ms_omni.inputs.cast import cast_inputs
 from ms_omni.models.load import load_network
 from ms_omni.models.talker import NUM_SPECIALS
-from ms_omni.models.talker_prompt import TalkerPrompt, TrailingText, build_talker_prompt
+from ms_omni.models.talker_prompt import Answer, TalkerPrompt, TrailingText, build_talker_prompts
 from ms_omni.parallel.world import World
 from ms_omni.runtime.cache_sizes import config_row_bytes
 from ms_omni.runtime.room import free_device_bytes
 from ms_omni.scheduling.request import RequestCancelled
 from ms_omni.scheduling.sequence import Stage
 from ms_omni.scheduling.state import RequestState
-from ms_omni.scheduling.steps import Limits, Pool
+from ms_omni.scheduling.steps import Limits, Pool, Span
 from ms_omni.stages import Turns
 from ms_omni.stages import stage as timed
 
@@ -106,8 +106,9 @@ class MindoneExecutor:
             decoders["talker"] = self.model.config.talker_config.text_config
         self.limits = one_at_a_time(decoders, numpy_dtype(dtype).itemsize, free_device_bytes(device))
 
-    def start(self, state: RequestState, stage: Stage) -> None:
+    def start(self, states: Sequence[RequestState], stage: Stage) -> None:
         """Thinker: the inputs and the seed of all that is drawn. Talker: its prompt."""
+        (state,) = states
         if stage == "talker":
             with timed("talker_prefill"):
                 state.kept.prompt, state.kept.text = self._prompt(state)
@@ -117,8 +118,9 @@ class MindoneExecutor:
         with timed("processor"):
             state.kept = _Kept(cast_inputs(state.prepared.arrays, self._dtype))
 
-    def prefill(self, state: RequestState, stage: Stage, start: int, stop: int) -> None:
+    def prefill(self, states: Sequence[RequestState], stage: Stage, spans: Sequence[Span]) -> None:
         """The whole answer of a decoder."""
+        (state,) = states
         if stage == "thinker":
             state.kept.thinker = self._think(state)
         else:
@@ -163,10 +165,10 @@ class MindoneExecutor:
         ids, result = state.prepared.prompt_ids, state.kept.thinker
         num_prompt, layer = len(ids), self.model.config.talker_config.accept_hidden_layer
         embeds = mint.cat([step[0][0] for step in result.hidden_states], dim=0)
-        hidden, first_word = result.hidden_states[0][layer][0], embeds[num_prompt : num_prompt + 1]
         assert state.request.speech is not None
-        speaker_id = state.request.speech.speaker_id
-        prompt = build_talker_prompt(self.model, ids, embeds[:num_prompt], hidden, first_word, speaker_id)
+        speaker_id, hidden = state.request.speech.speaker_id, result.hidden_states[0][layer][0]
+        answer = Answer(ids, embeds[:num_prompt], hidden, state.thinker.token_ids[0], speaker_id)
+        (prompt,) = build_talker_prompts(self.model, [answer])
         text = TrailingText(prompt)
         if embeds.shape[0] > num_prompt + 1:
             text.add(self.model.talker.text_projection(embeds[num_prompt + 1 :]))
@@ -184,11 +186,11 @@ class MindoneExecutor:
         suppressed = [i for i in range(max(vocab_size - NUM_SPECIALS, 0), vocab_size) if i not in kept]
         with Turns("talker_prefill", "talker_decode") as stages:
             result = talker.generate(
-                inputs_embeds=prompt.inputs_embeds,
-                attention_mask=mint.ones(prompt.input_ids.shape, dtype=prompt.input_ids.dtype),
+                inputs_embeds=prompt.embeds.unsqueeze(0),
+                attention_mask=mint.ones((1, len(prompt.ids)), dtype=ms.int32),
                 trailing_text_hidden=text.whole(),
                 tts_pad_embed=prompt.pad.unsqueeze(0),
-                talker_input_ids=prompt.input_ids,
+                talker_input_ids=Tensor(prompt.ids[None]),
                 **_media_of_talker(state.kept.inputs),
                 max_new_tokens=sampling.talker_max_new_tokens,
                 **_sampling_kwargs(sampling.talker_temperature, sampling.talker_top_k, sampling.talker_top_p),

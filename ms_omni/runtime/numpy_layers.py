@@ -1,4 +1,4 @@
-"""A decoder's layers on the CPU: blocks for kernels of graphs, and a chunk of a prompt through all of them."""
+"""A decoder's layers on the CPU: blocks for kernels of graphs, and prompts through all of them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def gathered_attention(decoder: Any, cache: PagedKVCache) -> Iterator[GatheredAt
         yield GatheredAttention(layer, norm.asnumpy(), keys.asnumpy(), values.asnumpy())
 
 
-def prefill_chunk(
+def prefill(
     decoder: Any,
     x: np.ndarray,
     rows: Rows,
@@ -44,7 +44,7 @@ def prefill_chunk(
     deepstack: list[np.ndarray],
     accept_layer: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As `StackedDecoder.prefill_chunk`, with arrays."""
+    """As `StackedDecoder.prefill`, with arrays. deepstack: (rows, hidden) for each of the first layers."""
     added, residual = x, np.zeros_like(x)
     accepted = x
     for number, layer in enumerate(_layers(decoder, cache), 1):

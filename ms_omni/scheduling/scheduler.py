@@ -19,7 +19,7 @@ GIB = 1 << 30
 class Scheduler:
     """First come, first served: a request waits until the caches of one owner have room for its prompts and the most
     that it may answer, and is then never interrupted. A round makes a frame and a token of every request that can make
-    one, and reads prompts, of all requests together at most one chunk."""
+    one, and reads prompts together, at most one chunk of tokens."""
 
     def __init__(self, limits: Limits):
         """Raises OmniError for more requests than there are blocks."""
@@ -96,7 +96,7 @@ class Scheduler:
         num_steps = self._limits.num_steps if len(self._running) == 1 else 1
         self._turns.extend([self._decode_talker, self._vocode] * num_steps)
         self._turns.append(partial(self._decode_thinker, num_steps))
-        self._turns.append(partial(self._prefill, self._limits.prefill_chunk))
+        self._turns.append(partial(self._read_prompts, self._limits.prefill_chunk))
 
     def _decode_talker(self) -> Step | None:
         states = tuple(state for state in self._running if state.can_make_frame)
@@ -110,21 +110,41 @@ class Scheduler:
         states = tuple(state for state in self._running if state.thinker.is_decoding)
         return DecodeThinker(states, num_steps) if states else None
 
-    def _prefill(self, num_tokens: int) -> Step | None:
-        """For the first request whose prompt is not read, and again while the next piece has at most the tokens that
-        are left of `num_tokens`. A start has as many as its prompt. Where a prompt is cut does not depend on others."""
-        chunk = self._limits.prefill_chunk
-        for state in self._running:
-            if sequence := state.to_prefill:
-                start = sequence.num_computed
-                stop = min(start + chunk, sequence.num_prompt)
+    def _read_prompts(self, num_tokens: int) -> None:
+        """Gives turns to the first requests whose prompts are not read, of one decoder, and again to others while the
+        next piece has at most the tokens that are left of `num_tokens`; a start has as many as its piece. Where a
+        prompt is cut does not depend on others."""
+        waiting = [(state, sequence) for state in self._running if (sequence := state.to_prefill)]
+        waiting = [(state, sequence) for state, sequence in waiting if sequence.stage == waiting[0][1].stage]
+        to_start: list[RequestState] = []
+        to_read: list[RequestState] = []
+        for state, sequence in waiting:
+            start, stop = sequence.next_span(self._limits.prefill_chunk)
+            if stop - start > num_tokens:
+                break
+            num_tokens -= stop - start
+            if not sequence.is_started:
+                to_start.append(state)
                 if stop - start > num_tokens:
-                    return None
-                self._turns.append(partial(self._prefill, num_tokens - (stop - start)))
-                if not sequence.is_started:
-                    return Start((state,), sequence.stage)
-                return Prefill((state,), sequence.stage, start, stop)
-        return None
+                    break
+                num_tokens -= stop - start
+            to_read.append(state)
+        if to_start or to_read:
+            stage = waiting[0][1].stage
+            # The encoders of one conversation at a time: one that cannot be used fails alone
+            groups = [to_start] if stage == "talker" else [[state] for state in to_start]
+            self._turns.extend(partial(self._start, group, stage) for group in groups)
+            self._turns.append(partial(self._prefill, to_read, stage))
+            self._turns.append(partial(self._read_prompts, num_tokens))
+
+    def _start(self, states: list[RequestState], stage: Stage) -> Step | None:
+        here = tuple(state for state in states if state in self._running)
+        return Start(here, stage) if here else None
+
+    def _prefill(self, states: list[RequestState], stage: Stage) -> Step | None:
+        here = tuple(state for state in states if state in self._running)
+        spans = tuple(state.sequence(stage).next_span(self._limits.prefill_chunk) for state in here)
+        return Prefill(here, stage, spans) if here else None
 
     def _admit(self) -> None:
         while self._waiting and len(self._running) < self._limits.max_num_seqs:

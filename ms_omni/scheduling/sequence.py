@@ -42,6 +42,10 @@ class Sequence:
     def is_prefilled(self) -> bool:
         return self.num_computed == self.num_prompt
 
+    def next_span(self, chunk: int) -> tuple[int, int]:
+        """The next tokens of the prompt to be computed, at most `chunk`: from this one to before that one."""
+        return self.num_computed, min(self.num_computed + chunk, self.num_prompt)
+
     @property
     def is_decoding(self) -> bool:
         """Whether more tokens are to follow the first."""

@@ -17,7 +17,7 @@ from ms_omni.scheduling.messages import Arrived, Call, Check, Closed, Failed, Re
 from ms_omni.scheduling.request import Request, RequestHandle
 from ms_omni.scheduling.sequence import Stage
 from ms_omni.scheduling.state import RequestState
-from ms_omni.scheduling.steps import DecodeTalker, DecodeThinker, Executor, ExecutorLost, Prefill, Start, Vocode
+from ms_omni.scheduling.steps import DecodeTalker, DecodeThinker, Executor, ExecutorLost, Prefill, Span, Start, Vocode
 
 # How long a process whose call has failed waits for the same from the others. One that waits for it in a collective
 # does not fail.
@@ -66,14 +66,13 @@ class SharedExecutor:
         if lost:
             on_lost(lost)
 
-    def start(self, state: RequestState, stage: Stage) -> None:
-        arrived = None if state.arrival in self._started else Arrived.of(state)
-        self._started.add(state.arrival)
-        self._share(Start, [state], (stage,), partial(self._executor.start, state, stage), arrived)
+    def start(self, states: Sequence[RequestState], stage: Stage) -> None:
+        arrived = None if states[0].arrival in self._started else Arrived.of(states[0])
+        self._started.add(states[0].arrival)
+        self._share(Start, states, (stage,), partial(self._executor.start, states, stage), arrived)
 
-    def prefill(self, state: RequestState, stage: Stage, start: int, stop: int) -> None:
-        work = partial(self._executor.prefill, state, stage, start, stop)
-        self._share(Prefill, [state], (stage, start, stop), work)
+    def prefill(self, states: Sequence[RequestState], stage: Stage, spans: Sequence[Span]) -> None:
+        self._share(Prefill, states, (stage, spans), partial(self._executor.prefill, states, stage, spans))
 
     def decode_thinker(self, states: Sequence[RequestState], num_steps: int) -> None:
         work = partial(self._executor.decode_thinker, states, num_steps)

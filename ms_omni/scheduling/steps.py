@@ -11,6 +11,9 @@ import numpy as np
 from ms_omni.scheduling.sequence import Stage
 from ms_omni.scheduling.state import RequestState
 
+# Of a prompt: from this token to before that one
+Span = tuple[int, int]
+
 
 class ExecutorLost(Exception):
     """Raised by an executor that cannot go on: its device, or another process of its group, has failed."""
@@ -28,7 +31,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class Limits:
-    """What an executor takes at once. max_num_seqs: requests. prefill_chunk: tokens of a prompt. num_steps: Thinker
+    """What an executor takes at once. max_num_seqs: requests. prefill_chunk: tokens of prompts. num_steps: Thinker
     tokens of one call where one request runs alone. pools: of the Thinker and, if there is one, of the Talker.
     num_owners: so many processes have these pools each, and every request belongs to one of them."""
 
@@ -46,12 +49,13 @@ class Executor(Protocol):
 
     limits: Limits
 
-    def start(self, state: RequestState, stage: Stage) -> None:
-        """Before the prefill. Thinker: encoders and embeddings of `state.prepared`. Talker: its prompt. Sets the
-        sequence's rope_delta."""
+    def start(self, states: Sequence[RequestState], stage: Stage) -> None:
+        """Before the prefill. Thinker: encoders and embeddings of `prepared`. Talker: its prompt. Sets the sequences'
+        rope_delta."""
 
-    def prefill(self, state: RequestState, stage: Stage, start: int, stop: int) -> None:
-        """Computes tokens `start` to `stop` of the prompt; with its last one reports the first new token."""
+    def prefill(self, states: Sequence[RequestState], stage: Stage, spans: Sequence[Span]) -> None:
+        """Computes the tokens of `spans`, one of each request's prompt; with its last one reports the first new
+        token."""
 
     def decode_thinker(self, states: Sequence[RequestState], num_steps: int) -> None:
         """Reports `num_steps` tokens of each request. It may end before: what comes then is dropped, and what is
@@ -70,31 +74,30 @@ class Executor(Protocol):
 
 @dataclass(frozen=True)
 class Start:
-    """A sequence gets ready to be prefilled. Of every step: `states` are the requests that it works for, which fail
-    with it; `run` lets the executor do it, and notes that it was done."""
+    """Sequences get ready to be prefilled. Of every step: `states` are the requests that it works for, which fail with
+    it; `run` lets the executor do it, and notes that it was done."""
 
-    states: tuple[RequestState]
+    states: tuple[RequestState, ...]
     stage: Stage
 
     def run(self, executor: Executor) -> None:
-        (state,) = self.states
-        executor.start(state, self.stage)
-        state.sequence(self.stage).is_started = True
+        executor.start(self.states, self.stage)
+        for state in self.states:
+            state.sequence(self.stage).is_started = True
 
 
 @dataclass(frozen=True)
 class Prefill:
-    """Tokens `start` to `stop` of a prompt."""
+    """Tokens of several prompts, those of `spans`."""
 
-    states: tuple[RequestState]
+    states: tuple[RequestState, ...]
     stage: Stage
-    start: int
-    stop: int
+    spans: tuple[Span, ...]
 
     def run(self, executor: Executor) -> None:
-        (state,) = self.states
-        executor.prefill(state, self.stage, self.start, self.stop)
-        state.sequence(self.stage).num_computed = self.stop
+        executor.prefill(self.states, self.stage, self.spans)
+        for state, (_, stop) in zip(self.states, self.spans, strict=True):
+            state.sequence(self.stage).num_computed = stop
 
 
 @dataclass(frozen=True)

@@ -126,9 +126,9 @@ class Spans:
         from ms_omni.models.vision_encoder import VisionEncoder
         from ms_omni.runtime.decoder import StackedDecoder
 
-        def chunk(decoder: Any, x: Any, positions: Any, cache: Any, blocks: Any, start: int, *_: Any) -> str:
+        def chunk(decoder: Any, pieces: Any, cache: Any, *_: Any) -> str:
             kind = "thinker" if "thinker" in cache.name else "talker"
-            return f"{kind}_chunk_{'later' if start else 'first'}"
+            return f"{kind}_chunk_{'later' if pieces[0].start else 'first'}"
 
         def piece(decoder: Any, voices: Any, codes: Any) -> str:
             return f"code2wav_piece_{'later' if voices[0].num_frames else 'first'}"
@@ -136,7 +136,7 @@ class Spans:
         def sound(thinker: Any, features: Any, *_: Any) -> str:
             return f"audio_encoder_{round(features.shape[-1] / 100)}s"
 
-        self.watch(StackedDecoder, "prefill_chunk", chunk)
+        self.watch(StackedDecoder, "prefill", chunk)
         self.watch_decoding()
         self.watch(WaveDecoder, "decode", piece)
         self.watch(Thinker, "get_audio_features", sound)

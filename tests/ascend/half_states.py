@@ -33,11 +33,12 @@ from ms_omni import OmniEngine
 from ms_omni.bounds import BLOCK_SIZE, PREFILL_CHUNK
 from ms_omni.inputs.cast import cast_inputs
 from ms_omni.kernels import decoder_ops_ascend
-from ms_omni.models.talker_prompt import build_talker_prompt
+from ms_omni.models.talker_prompt import Answer, build_talker_prompts
 from ms_omni.speakers import speech_of
 from ms_omni.parallel.vocabulary import logits
 from ms_omni.runtime.talker_graph import TalkerGraph
 from ms_omni.runtime.graph_cache import compiled
+from ms_omni.runtime.prompt_piece import PromptPiece
 from ms_omni.runtime.talker_sampling import GREEDY_TALKER
 from ms_omni.runtime.token_step import TokenStep
 
@@ -139,10 +140,9 @@ class Place:
         accepted = []
         for start in range(0, x.shape[0], PREFILL_CHUNK):
             chunk = slice(start, start + PREFILL_CHUNK)
-            hidden, kept = decoder.prefill_chunk(
-                x[chunk], positions[..., chunk], self.cache, self.blocks, start, [level[chunk] for level in levels],
-                accept_layer,
-            )  # fmt: skip
+            taken = tuple(level[chunk] for level in levels)
+            piece = PromptPiece(x[chunk], positions[..., chunk], self.blocks, start, taken)
+            hidden, kept = decoder.prefill([piece], self.cache, accept_layer)
             accepted.append(kept)
         return hidden[-1:], accepted[0] if len(accepted) == 1 else ms.mint.cat(accepted, dim=0)
 
@@ -228,28 +228,23 @@ class Answering:
 
     def speak(self, embeds: Tensor, accepted: Tensor, read: list[Tensor]) -> None:
         engine, talker = self.engine, self.talker
-        prompt = build_talker_prompt(
-            engine.model,
-            self.arrays["input_ids"][0],
-            embeds,
-            accepted,
-            read[0],
-            speech_of(engine.config.talker_config, self.case.speaker, 1, 1).speaker_id,
-        )
+        speaker_id = speech_of(engine.config.talker_config, self.case.speaker, 1, 1).speaker_id
+        answer = Answer(self.arrays["input_ids"][0], embeds, accepted, self.ids[0], speaker_id)
+        (prompt,) = build_talker_prompts(engine.model, [answer])
         # The word of each frame: those that were read behind the first, the end of speech, and nothing
         words = [*self.ids[1 : len(read)], engine.config.tts_eos_token_id]
         words += [engine.config.tts_pad_token_id] * self.codes.shape[1]
         mask = self.arrays.get("feature_attention_mask")
         media = self.inputs.get
         positions, delta = talker.shell.host_rope_index(
-            prompt.input_ids.asnumpy(), media("image_grid_thw"), media("video_grid_thw"), False,
+            prompt.ids[None], media("image_grid_thw"), media("video_grid_thw"), False,
             None if mask is None else mask.sum(-1), media("video_second_per_grid"),
         )  # fmt: skip
         decoder = talker.decoder
-        num_prompt = prompt.inputs_embeds.shape[1]
+        num_prompt = len(prompt.ids)
         sequence = Place(talker.cache, num_prompt + self.codes.shape[1], talker.max_blocks)
         with self.states.watch("talker", decoder, decoder):
-            hidden, _ = sequence.prefill(decoder, prompt.inputs_embeds[0], positions, [], -1)
+            hidden, _ = sequence.prefill(decoder, prompt.embeds, positions, [], -1)
         self.talker_logits(hidden)
         settings = talker.tensors([GREEDY_TALKER])
         graph, eager = (TalkerGraph(talker, 1, settings.num_kept) for _ in range(2))

@@ -74,11 +74,13 @@ def test_a_cache_is_made_on_the_card(thinker):
 
 @pytest.mark.parametrize(("tokens", "chunk"), [(40, 16), (40, 39), (150, 64)])
 def test_chunks_give_what_the_whole_prompt_gives(thinker, tokens, chunk):
+    from ms_omni.runtime.prompt_piece import PromptPiece
+
     def prefill(size):
         cache, blocks = thinker.new_cache(4, next(names)), [3, 1]
         for start in range(0, tokens, size):
             x, positions = prompt(thinker, tokens)[start : start + size], np.arange(tokens)[start : start + size]
-            hidden, _ = thinker.prefill_chunk(x, positions, cache, blocks, start, [], -1)
+            hidden, _ = thinker.prefill([PromptPiece(x, positions, blocks, start)], cache)
         caches = [np.concatenate(part.asnumpy()[[*blocks, 0, 2]]) for part in (*cache.keys, *cache.values)]
         return [x.astype(np.float32) for x in (hidden[-1:].asnumpy(), *caches)]
 
@@ -87,6 +89,28 @@ def test_chunks_give_what_the_whole_prompt_gives(thinker, tokens, chunk):
         np.testing.assert_allclose(made, expected, atol=1e-2 * np.abs(expected).max())
     keys = whole[1]
     assert np.abs(keys[:tokens]).max(-1).min() > 0 and not keys[tokens:].any()
+
+
+def test_prompts_that_are_read_together_are_read_as_alone(thinker):
+    """A whole prompt, the rest of one, and one token."""
+    from ms_omni.runtime.prompt_piece import PromptPiece
+
+    blocks, starts, sizes = ([3], [1, 5], [4]), (0, 130, 0), (40, 20, 1)
+    x = [prompt(thinker, start + size) for start, size in zip(starts, sizes, strict=True)]
+
+    def piece(i, start, end):
+        return PromptPiece(x[i][start:end], np.arange(start, end, dtype=np.float32), blocks[i], start)
+
+    pieces = [piece(i, start, start + size) for i, (start, size) in enumerate(zip(starts, sizes, strict=True))]
+    caches = [thinker.new_cache(6, next(names)) for _ in range(2)]
+    for cache in caches:
+        thinker.prefill([piece(1, 0, 130)], cache)
+    together = thinker.prefill(pieces, caches[0])[0].asnumpy().astype(np.float32)
+    alone = np.concatenate([thinker.prefill([each], caches[1])[0].asnumpy() for each in pieces]).astype(np.float32)
+    np.testing.assert_allclose(together, alone, atol=1e-2 * np.abs(alone).max())
+    for a, b in zip(*((*cache.keys, *cache.values) for cache in caches), strict=True):
+        a, b = (part.asnumpy().astype(np.float32) for part in (a, b))
+        np.testing.assert_allclose(a, b, atol=1e-2 * np.abs(b).max())
 
 
 def test_the_chunks_of_the_product_at_4097_tokens(ops):
@@ -111,6 +135,7 @@ def test_a_graph_copies_no_cache(thinker):
     import mindspore as ms
     from mindspore import nn
 
+    from ms_omni.runtime.prompt_piece import PromptPiece
     from ms_omni.runtime.token_step import TokenStep
 
     class Step(nn.Cell):
@@ -122,7 +147,7 @@ def test_a_graph_copies_no_cache(thinker):
             return self.step.decode(x, rope_position, batch_valid_length, table)
 
     cache = thinker.new_cache(2, next(names))
-    thinker.prefill_chunk(prompt(thinker, 5), np.arange(5), cache, [1], 0, [], -1)
+    thinker.prefill([PromptPiece(prompt(thinker, 5), np.arange(5), [1], 0)], cache)
     step = ms.jit(Step(cache).run, **thinker.ops.JIT_OPTIONS)
     table = ms.Tensor([[1]], ms.int32)
 

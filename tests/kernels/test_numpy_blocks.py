@@ -40,7 +40,7 @@ def plain(layer, x):
 def chunk(blocks, x, start, table):
     """Rows of a prompt through both blocks of a layer."""
     angles = np.arange(start, start + len(x), dtype=np.float32)[:, None] * INV_FREQ
-    rows = Rows.of_chunk(angles, start, table, BLOCK)
+    rows = Rows.of_chunks(angles, [(start, len(angles), table)], BLOCK)
     for block in blocks:
         x = x + block.work(norm(x, block.norm), rows)
     return x

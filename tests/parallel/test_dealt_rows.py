@@ -43,14 +43,18 @@ def tokens_of(decoder, row):
     return np.random.default_rng([5, row]).standard_normal(shape, dtype=np.float32)
 
 
-def read(decoder, cache, row, count, owner):
-    """The normed states of the first `count` tokens, and what enters the second layer."""
+def read(decoder, cache, more=0):
+    """The normed states of all prompts, with as many tokens behind each, and what enters the second layer."""
     import mindspore as ms
 
-    positions = np.arange(count, dtype=np.float32)
-    x = ms.Tensor(tokens_of(decoder, row)[:count])
-    made = decoder.prefill_chunk(x, positions, cache, BLOCKS[row], 0, [], 1, owner)
-    return [states.asnumpy() for states in made]
+    from ms_omni.runtime.prompt_piece import PromptPiece, row_slices
+
+    pieces = []
+    for row, (blocks, owner) in enumerate(zip(BLOCKS, OWNERS, strict=True)):
+        x, owner = tokens_of(decoder, row)[: PROMPTS[row] + more], owner if decoder.num_owners > 1 else 0
+        pieces.append(PromptPiece(ms.Tensor(x), np.arange(len(x)), blocks, 0, owner=owner))
+    made = [states.asnumpy() for states in decoder.prefill(pieces, cache, 1)]
+    return [[states[rows] for states in made] for rows in row_slices(pieces)]
 
 
 def eager(kernel, seen):
@@ -87,29 +91,34 @@ def step_of(decoder, cache, seen):
     return made[list(rows.numbers)]
 
 
-def test_a_rank_computes_and_keeps_what_it_owns_and_gets_the_experts_of_its_rows(tiny_dir, config):
+def test_a_rank_computes_and_keeps_what_it_owns_and_gets_the_experts_of_its_rows(tiny_dir, config, monkeypatch):
+    whole = decoder_of(tiny_dir, config, World())
+    monkeypatch.setattr(f"{__name__}.BLOCKS", ([1], [2, 3], [4]))
+    expected = read(whole, whole.new_cache(5, "whole", BLOCK), 1)
+    monkeypatch.undo()
+
     def program(world):
         decoder, seen = decoder_of(tiny_dir, config, world), []
         cache = decoder.new_cache(5, f"dealt {world.rank}", BLOCK)
-        prompts = [read(decoder, cache, row, PROMPTS[row], OWNERS[row]) for row in range(3)]
+        prompts = read(decoder, cache)
         states = step_of(decoder, cache, seen)
         written = [int(np.abs(block).sum((1, 2)).astype(bool).sum()) for block in cache.keys[0].asnumpy()]
         return prompts, states, seen, written
 
     outputs, calls = run_as_group(3, program)
-    whole = decoder_of(tiny_dir, config, World())
     for prompts, states, seen, _ in outputs:
         for row in range(3):
-            cache = whole.new_cache(5, f"whole {row}", BLOCK)
-            expected = read(whole, cache, row, PROMPTS[row] + 1, 0)
-            np.testing.assert_allclose(states[row], expected[0][-1], rtol=2e-4, atol=2e-5)
-            for made, right in zip(prompts[row], expected, strict=True):
+            np.testing.assert_allclose(states[row], expected[row][0][-1], rtol=2e-4, atol=2e-5)
+            for made, right in zip(prompts[row], expected[row], strict=True):
                 np.testing.assert_allclose(made, right[:-1], rtol=2e-4, atol=2e-5)
         assert set(seen) == {2}  # of the six rows of the call
     # A prompt and a new token each: rank 1 has two sequences, rank 0 one, rank 2 none
     assert [written for *_, written in outputs] == [[0, 8, 4, 0, 0], [0, 6, 0, 4, 0], [0] * 5]
     layers, spec = whole.num_layers, whole.spec
-    assert len(calls) == 3 * (2 * layers + 2) + 3 * layers + 1  # three prompts, a step
+    # Weights and all experts for the prompts, twice the states of two owners; a step
+    assert len(calls) == 2 * layers + 4 + 3 * layers + 1
+    told = [(f"broadcast {owner}", (count, spec.hidden_size)) for owner, count in ((0, 11), (1, 8))]
+    assert calls[2 * layers :][:4] == 2 * told
     expert = -(-3 * spec.hidden_size * config.talker_config.text_config.moe_intermediate_size // 3)  # a rank's part
     for i in range(layers):
         weights, chosen, experts = calls[-1 - 3 * (layers - i) :][:3]

@@ -29,6 +29,8 @@ def thinker(fused):
 
 def prefill(decoder, num_tokens, accept_layer=1, chunk=PREFILL_CHUNK):
     """Normed and accepted hidden states, and the cache, of a random prompt with deepstack features."""
+    from ms_omni.runtime.prompt_piece import PromptPiece
+
     cache = decoder.new_cache(12, f"test_{num_tokens}_{chunk}", 8)
     size, made = decoder.spec.hidden_size, []
     x, deepstack = tensor(random(num_tokens, size)), tensor(random(num_tokens, size, seed=1))
@@ -36,7 +38,9 @@ def prefill(decoder, num_tokens, accept_layer=1, chunk=PREFILL_CHUNK):
     for start in range(0, num_tokens, chunk):
         part, blocks = slice(start, start + chunk), [11, 3, 4, 5, 1, 7, 8, 9, 10]
         made.append(
-            decoder.prefill_chunk(x[part], positions[:, part], cache, blocks, start, [deepstack[part]], accept_layer)
+            decoder.prefill(
+                [PromptPiece(x[part], positions[:, part], blocks, start, (deepstack[part],))], cache, accept_layer
+            )
         )
     states = [np.concatenate([state.asnumpy() for state in kind]) for kind in zip(*made, strict=True)]
     return *states, [row.asnumpy() for row in (*cache.keys, *cache.values)]
@@ -50,6 +54,37 @@ def test_prompt_in_chunks_equals_the_whole(thinker, num_tokens, chunk, accept_la
     assert whole[0].shape == whole[1].shape == (num_tokens, thinker.decoder.spec.hidden_size)
     for a, b in zip([*whole[:2], *whole[2]], [*parts[:2], *parts[2]], strict=True):
         np.testing.assert_allclose(b, a, rtol=1e-5, atol=3e-5)
+
+
+def test_prompts_that_are_read_together_are_read_as_alone(thinker):
+    """A first piece, a later one of a prompt that is partly in the cache, and one token; only one has deepstack
+    features, and blocks in any order."""
+    from ms_omni.runtime.prompt_piece import PromptPiece
+
+    decoder, spec = thinker.decoder, thinker.decoder.spec
+    blocks, starts, sizes = ([11, 3], [4, 2, 9], [7]), (0, 13, 0), (12, 8, 1)
+    x = [tensor(random(start + size, spec.hidden_size, seed=i)) for i, (start, size) in enumerate(zip(starts, sizes))]
+    level = tensor(random(sizes[1], spec.hidden_size, seed=9))
+
+    def piece(i, start, levels=()):
+        positions = np.arange(start, x[i].shape[0]) + np.array([[0.0], [1.0], [2.0]], np.float32) * (i == 1)
+        return PromptPiece(x[i][start:], positions if i == 1 else positions[0], blocks[i], start, levels)
+
+    def cache(name):
+        made = decoder.new_cache(12, name, 8)
+        decoder.prefill([PromptPiece(x[1][:13], np.arange(13, dtype=np.float32), blocks[1], 0)], made)
+        return made
+
+    pieces = [piece(i, start, (level,) if i == 1 else ()) for i, start in enumerate(starts)]
+    alone, together = cache("each alone"), cache("together")
+    expected = [[state.asnumpy() for state in decoder.prefill([each], alone, 1)] for each in pieces]
+    made = decoder.prefill(pieces, together, 1)
+    for kind, states in enumerate(made):
+        np.testing.assert_allclose(
+            states.asnumpy(), np.concatenate([each[kind] for each in expected]), rtol=1e-5, atol=3e-5
+        )
+    for a, b in zip((*together.keys, *together.values), (*alone.keys, *alone.values), strict=True):
+        np.testing.assert_allclose(a.asnumpy(), b.asnumpy(), rtol=1e-5, atol=3e-5)
 
 
 def test_a_chunk_bounds_the_rows_of_every_block(thinker, monkeypatch):

@@ -104,9 +104,9 @@ def test_what_was_kept_for_speech_goes_with_the_talkers_prompt(fused, monkeypatc
     executor, seen = fused.executor, []
     start, decode = executor.start, executor.decode_thinker
 
-    def watched_start(state, stage):
-        start(state, stage)
-        seen.append((stage, state.kept.embeds is not None, len(state.kept.hidden)))
+    def watched_start(states, stage):
+        start(states, stage)
+        seen.extend((stage, state.kept.embeds is not None, len(state.kept.hidden)) for state in states)
 
     def watched_decode(states, num_steps):
         seen.extend(("decode", state.kept.embeds is not None, len(state.kept.hidden)) for state in states)

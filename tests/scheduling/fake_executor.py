@@ -49,8 +49,12 @@ class FakeExecutor:
         self.steps, self.alive, self.released = [], {}, 0
         self._thread = None
 
-    def start(self, state, stage):
-        self._note(f"start {stage}", [state])
+    def start(self, states, stage):
+        self._note(f"start {stage}", states)
+        for state in states:
+            self._start(state, stage)
+
+    def _start(self, state, stage):
         assert not state.sequence(stage).is_started
         if stage == "thinker":
             state.kept = {}
@@ -59,8 +63,13 @@ class FakeExecutor:
             assert state.thinker.num_read >= 1
         state.kept[stage] = 0
 
-    def prefill(self, state, stage, start, stop):
-        self._note(f"prefill {stage}", [state], start, stop)
+    def prefill(self, states, stage, spans):
+        self._note(f"prefill {stage}", states, *spans)
+        assert sum(stop - start for start, stop in spans) <= self.limits.prefill_chunk
+        for state, span in zip(states, spans, strict=True):
+            self._prefill(state, stage, *span)
+
+    def _prefill(self, state, stage, start, stop):
         sequence = state.sequence(stage)
         assert state.kept[stage] == start < stop <= min(sequence.num_prompt, start + self.limits.prefill_chunk)
         state.kept[stage] = stop

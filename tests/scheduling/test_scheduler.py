@@ -50,15 +50,15 @@ def test_steps_of_one_spoken_answer():
     engine.add(1, prompt=23, new=9, frames=6, talker_stop=False)
     assert engine.run() == [
         ("start thinker", (1,)),
-        ("prefill thinker", (1,), 0, 10),
-        ("prefill thinker", (1,), 10, 20),
-        ("prefill thinker", (1,), 20, 23),
+        ("prefill thinker", (1,), (0, 10)),
+        ("prefill thinker", (1,), (10, 20)),
+        ("prefill thinker", (1,), (20, 23)),
         ("thinker", (1,), 4),
         ("start talker", (1,)),
         ("thinker", (1,), 4),
-        ("prefill talker", (1,), 0, 10),
-        ("prefill talker", (1,), 10, 20),
-        ("prefill talker", (1,), 20, 26),
+        ("prefill talker", (1,), (0, 10)),
+        ("prefill talker", (1,), (10, 20)),
+        ("prefill talker", (1,), (20, 26)),
         ("talker", (1,)),
         ("talker", (1,)),
         ("code2wav", (1,), 2),
@@ -135,14 +135,49 @@ def test_short_prompts_share_a_round():
     steps = engine.run()
     assert steps[:8] == [
         ("start thinker", (1,)),
-        ("prefill thinker", (1,), 0, 3),
         ("start thinker", (2,)),
+        ("prefill thinker", (1,), (0, 3)),
         ("thinker", (1,), 1),
-        ("prefill thinker", (2,), 0, 3),
         ("start thinker", (3,)),
-        ("prefill thinker", (3,), 0, 3),
+        ("prefill thinker", (2, 3), (0, 3), (0, 3)),
+        ("thinker", (1, 2, 3), 1),
         ("thinker", (1, 2, 3), 1),
     ]
+
+
+def test_prompts_are_read_together():
+    """The Thinker gets ready one request at a time, the Talker all at once."""
+    engine = Engine(max_num_seqs=8, prefill_chunk=200)
+    for seed in range(1, 4):
+        engine.add(seed, prompt=5 + seed, new=9, frames=6)
+    steps = engine.run()
+    assert steps[:7] == [
+        *[("start thinker", (seed,)) for seed in (1, 2, 3)],
+        ("prefill thinker", (1, 2, 3), (0, 6), (0, 7), (0, 8)),
+        ("start talker", (1, 2, 3)),
+        ("prefill talker", (1, 2, 3), (0, 9), (0, 10), (0, 11)),
+        ("thinker", (1, 2, 3), 1),
+    ]
+
+
+def test_a_prompt_that_has_begun_is_not_held_up_by_those_that_come():
+    engine = Engine(max_num_seqs=50, num_blocks=5000)
+    engine.add(0, prompt=40, new=3)
+    engine.step()
+    for seed in range(1, 30):
+        engine.add(seed, prompt=3, new=3)
+    read = [step for step in engine.run() if step[0] == "prefill thinker"]
+    assert [step[1] for step in read[:4]] == [(0,)] * 4
+
+
+def test_removed_before_its_prompt_is_read():
+    engine = Engine(max_num_seqs=8, prefill_chunk=200)
+    states = [engine.add(seed, new=9) for seed in range(3)]
+    assert engine.step() == ("start thinker", (0,))
+    engine.executor.release(states[0])
+    engine.scheduler.remove(states[0])
+    engine.scheduler.remove(states[1])
+    assert [engine.step() for _ in range(2)] == [("start thinker", (2,)), ("prefill thinker", (2,), (0, 12))]
 
 
 def test_the_earlier_prompt_is_read_first():

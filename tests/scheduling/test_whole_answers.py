@@ -20,10 +20,11 @@ class WholeAnswers:
     def __init__(self, on_word=lambda: None):
         self.on_word, self.calls = on_word, []
 
-    def start(self, state, stage):
+    def start(self, states, stage):
         self.calls.append(f"start {stage}")
 
-    def prefill(self, state, stage, start, stop):
+    def prefill(self, states, stage, spans):
+        (state,) = states
         self.calls.append(f"prefill {stage}")
         if stage == "thinker":
             for word in WORDS:
