@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mindspore as ms
 from mindspore import mint, ops
@@ -11,6 +11,9 @@ from mindspore.common.api import _run_in_jit
 
 from ms_omni.kernels.host_kernel import give_number
 from ms_omni.parallel.world import World, cpu_transport, own_address
+
+if TYPE_CHECKING:
+    from ms_omni.parallel.cpu_links import Links
 
 KINDS = ("all_reduce", "all_gather", "broadcast", "all_to_all")
 
@@ -29,8 +32,7 @@ class GroupOps:
     """The collectives of one group as operators of MindSpore, which serve eagerly and in graphs.
 
     `widens`: bfloat16 travels as float32, and integers under 32 bits as int32; bool does always. `sums_integers` says
-    whether `reduce` takes integers, `sends_int64` whether `broadcasts` do. `exchange` is all_to_all; None where there
-    is no such operator."""
+    whether `reduce` takes integers, `sends_int64` whether `broadcasts` do. `exchange` is all_to_all."""
 
     reduce: Any
     gather: Any
@@ -96,9 +98,6 @@ def all_to_all(x: Any, world: World) -> Any:
     if world.group_size == 1:
         return x
     wire = _wire(x, world)
-    if world.ops.exchange is None:  # everything to everybody
-        parts = all_gather(wire.reshape((1, world.group_size, -1, *x.shape[1:])), world)
-        return parts[:, world.group_rank].reshape(x.shape).astype(x.dtype)
     if not _run_in_jit():  # @jit.cond: False
         _note("all_to_all", wire, 1)
     return world.ops.exchange(wire).astype(x.dtype)
@@ -154,7 +153,9 @@ def _hccl_ops(world: World) -> GroupOps:
 
 def _mccl_ops(world: World) -> GroupOps:
     broadcasts = tuple(_First(ops.Broadcast(root), copies=False) for root in world.group_ranks)
-    return GroupOps(ops.AllReduce("sum"), ops.AllGather(), broadcasts, widens=True, sums_integers=False)
+    reduce, gather = ops.AllReduce("sum"), ops.AllGather()
+    exchange = _host_operator("all_to_all", _links(world).all_to_all, 1)  # mccl has none
+    return GroupOps(reduce, gather, broadcasts, widens=True, sums_integers=False, exchange=exchange)
 
 
 class _First:
@@ -167,12 +168,17 @@ class _First:
         return self.operator((mint.clone(x) if self.copies else x,))[0]
 
 
-def _socket_ops(world: World) -> GroupOps:
+def _links(world: World) -> Links:
+    """Connections to the other processes of the group. Every process of the job calls this at the same time."""
     from ms_omni.parallel.cpu_links import Listener
 
     listener = Listener(own_address())
     cards = ops.AllGather()(ms.Tensor(listener.card[None])).asnumpy()
-    links = listener.connect(world.group_rank, [cards[rank] for rank in world.group_ranks])
+    return listener.connect(world.group_rank, [cards[rank] for rank in world.group_ranks])
+
+
+def _socket_ops(world: World) -> GroupOps:
+    links = _links(world)
     size = world.group_size
 
     def root_of(root: int) -> Any:

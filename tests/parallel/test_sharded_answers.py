@@ -92,16 +92,18 @@ def expected_collectives(config, mode):
     codes = config.talker_config.num_code_groups - 1
     # The sampled id, or a frame's codes and their sum, from the first rank; a split embedding looked up, split logits
     # joined. Under zero3 MindSpore joins equal gathers of one graph: attention travels once for the tokens of a call;
-    # a layer's choices travel and, with MindSpore's transport, which has no all_to_all, its experts; behind the layers
-    # the states of all rows
+    # in every layer the choices of all rows go to all, and experts to those who chose them; behind the layers the
+    # states of all rows
     if mode == "ep":
         a_token, a_frame = {"all_reduce": thinker}, {"all_reduce": talker}
     elif mode == "tp":
         a_token, a_frame = {"all_reduce": 2 * thinker + 1, "all_gather": 1}, {"all_reduce": 2 * talker + 1}
     else:
-        a_token = {"all_gather": thinker / TOKENS_PER_CALL + 2 * thinker + 2, "all_reduce": 1}
+        a_token = {
+            "all_gather": thinker / TOKENS_PER_CALL + thinker + 2, "all_reduce": 1, "all_to_all": thinker,
+        }  # fmt: skip
         # The code predictor's kernel is given every code's head and table
-        a_frame = {"all_gather": 3 * talker + predictor + 2 * codes + 4, "all_reduce": 2}
+        a_frame = {"all_gather": 2 * talker + predictor + 2 * codes + 4, "all_reduce": 2, "all_to_all": talker}
     return (
         {kind: TOKENS_PER_CALL * calls for kind, calls in (a_token | {"broadcast": 1}).items()},
         a_frame | {"broadcast": 2},
