@@ -62,11 +62,8 @@ class TokenStep(nn.Cell):
         self.kernels = tuple(run.kernel for run in self.runs)
         self.are_addends = tuple(run.is_addend for run in self.runs)
         self.nothing = mint.zeros((num_rows, decoder.spec.hidden_size), dtype=decoder.stored_dtype)
-        first = decoder.owner * num_rows
-        self.is_dealt, self.own_rows = (
-            decoder.num_owners > 1,
-            Tensor(np.arange(first, first + num_rows, dtype=np.int32)),
-        )
+        self.is_dealt, first = decoder.num_owners > 1, decoder.owner * num_rows
+        self.own_rows = Tensor(np.arange(first, first + num_rows, dtype=np.int32))
         self.score: Any = self._score(num_rows * decoder.num_owners) if self.pairs and head is not None else None
 
     @property
