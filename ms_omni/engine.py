@@ -173,7 +173,7 @@ class OmniEngine:
         use_audio_in_video: hear the videos' sound. fps: what the processor takes the videos' frame rate for.
         sampling: a SamplingParams. progress: called with (stage, done, total) by the thread that reads the handle;
         stages thinker, talker, code2wav.
-        first_chunk_frames, chunk_frames: of how many codec frames the pieces of the wave are made.
+        first_chunk_frames, chunk_frames: codec frames of the first piece of the wave, and of any other at most.
         Raises OmniError for settings that cannot be used and for an engine that was closed; the handle raises it for
         what is wrong with the conversation and its media."""
         check_chunks(first_chunk_frames, chunk_frames)

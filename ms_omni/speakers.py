@@ -9,7 +9,7 @@ from ms_omni.errors import OmniError
 from ms_omni.scheduling.request import Speech
 
 DEFAULT_SPEAKER = "ethan"
-# Of a stream: 4 frames are 0.3 s of speech, enough to begin with; 25 are 2 s, made in less time than they last.
+# Of a stream: 4 frames are 0.3 s of speech, enough to begin with; pieces that grow beyond 25, 2 s, save nothing.
 FIRST_CHUNK_FRAMES = 4
 STREAM_CHUNK_FRAMES = 25
 

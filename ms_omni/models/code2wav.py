@@ -50,23 +50,22 @@ class Code2Wav(Qwen3OmniMoeCode2Wav):
         """Pieces (1, 1, n), one for every `chunk_frames` frames, that concatenate to the single shot."""
         voice = self.new_voice()
         for start in range(0, codes.shape[-1], chunk_frames):
-            (wave,) = self.decode([voice], [codes[0, :, start : start + chunk_frames].asnumpy()])
-            yield Tensor(wave[None, None])
+            for _, wave in self.decode([voice], [codes[0, :, start : start + chunk_frames].asnumpy()]):
+                yield Tensor(wave[None, None])
 
     def new_voice(self) -> Any:
         """The state of one stream of speech, from its beginning, for `decode`. Of a fixed size."""
         return self._decoder.new_voice()
 
-    def decode(self, voices: Sequence[Any], codes: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def decode(self, voices: Sequence[Any], codes: Sequence[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
         """Goes on with several streams. codes: int32 (num_quantizers, frames), the next ones of each; the counts of
-        frames differ. The next piece of each wave, float32 (samples,) in [-1, 1]: 1920 a frame, 555 fewer in the first.
-        What is done in one call takes no more memory than a piece of CHUNK_FRAMES alone."""
-        decoder, waves = self._decoder, [np.zeros(0, np.float32)] * len(codes)
-        for numbers in together([piece.shape[1] for piece in codes], decoder.context, CHUNK_FRAMES):
+        frames differ. As soon as it is made, the number of a stream and the next piece of its wave, float32 (samples,)
+        in [-1, 1]: 1920 a frame, 555 fewer in the first. What is done in one call takes no more memory than a piece of
+        CHUNK_FRAMES alone."""
+        decoder = self._decoder
+        for numbers in together([piece.shape[1] for piece in codes], decoder.context, decoder.most_together):
             made = decoder.decode([voices[number] for number in numbers], [codes[number] for number in numbers])
-            for number, wave in zip(numbers, made, strict=True):
-                waves[number] = wave
-        return waves
+            yield from zip(numbers, made, strict=True)
 
     @cached_property
     def _decoder(self) -> CpuWaveDecoder | WaveDecoder:

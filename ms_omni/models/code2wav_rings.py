@@ -11,6 +11,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, mint
 
+from ms_omni.bounds import CHUNK_FRAMES
 from ms_omni.kernels.decoder_ops_ascend_primitives import put, take
 from ms_omni.models.code2wav_sizes import convolution_context_frames, missing_tail_samples, samples_per_frame
 
@@ -84,7 +85,7 @@ class WaveDecoder:
     through the transformer once, and through the convolutions once more for each piece that looks back at it."""
 
     def __init__(self, code2wav: Any):
-        self._model, config = code2wav, code2wav.config
+        self._model, config, self.most_together = code2wav, code2wav.config, CHUNK_FRAMES
         self.context = convolution_context_frames(config)  # frames that are decoded once more with each piece
         self._step, self._late = samples_per_frame(config), missing_tail_samples(config)
         head_dim = code2wav.pre_transformer.layers[0].self_attn.head_dim

@@ -37,6 +37,7 @@ from ms_omni.runtime.room import free_device_bytes
 from ms_omni.runtime.sampling import GREEDY, Sampling
 from ms_omni.runtime.share import Share
 from ms_omni.runtime.talker_sampling import GREEDY_TALKER, TalkerSampling
+from ms_omni.runtime.voices import voice_all
 from ms_omni.scheduling.request import Progress
 from ms_omni.scheduling.sequence import Stage
 from ms_omni.scheduling.state import RequestState
@@ -180,13 +181,10 @@ class FusedExecutor:
         """As `Executor.decode_talker`."""
         self._talker.decode(states)
 
-    def vocode(self, states: Sequence[RequestState], codes: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def vocode(self, states: Sequence[RequestState], counts: Sequence[int]) -> None:
         """As `Executor.vocode`."""
         with stage("code2wav"):
-            for state in states:
-                if state.kept.voice is None:
-                    state.kept.voice = self.model.code2wav.new_voice()
-            return self.model.code2wav.decode([state.kept.voice for state in states], codes)
+            voice_all(self.model.code2wav, states, counts)
 
     def release(self, state: RequestState) -> None:
         """As `Executor.release`."""

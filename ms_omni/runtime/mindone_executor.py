@@ -20,6 +20,7 @@ from ms_omni.models.talker_prompt import Answer, TalkerPrompt, TrailingText, bui
 from ms_omni.parallel.world import World
 from ms_omni.runtime.cache_sizes import config_row_bytes
 from ms_omni.runtime.room import free_device_bytes
+from ms_omni.runtime.voices import voice_all
 from ms_omni.scheduling.request import RequestCancelled
 from ms_omni.scheduling.sequence import Stage
 from ms_omni.scheduling.state import RequestState
@@ -134,13 +135,10 @@ class MindoneExecutor:
         """As `decode_thinker`."""
         raise AssertionError("mindone's generate makes all frames in its prefill")
 
-    def vocode(self, states: Sequence[RequestState], codes: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def vocode(self, states: Sequence[RequestState], counts: Sequence[int]) -> None:
         """As Executor."""
         with timed("code2wav"):
-            for state in states:
-                if state.kept.voice is None:
-                    state.kept.voice = self.model.code2wav.new_voice()
-            return self.model.code2wav.decode([state.kept.voice for state in states], codes)
+            voice_all(self.model.code2wav, states, counts)
 
     def release(self, state: RequestState) -> None:
         """As Executor."""

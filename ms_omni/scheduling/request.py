@@ -50,8 +50,8 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Speech:
-    """How an answer is spoken. stop_id: the codec token that ends speech. first_chunk_frames, chunk_frames: how many
-    codec frames the first and the other pieces of the wave are made of."""
+    """How an answer is spoken. stop_id: the codec token that ends speech. first_chunk_frames, chunk_frames: of how
+    many codec frames the first piece of the wave is, and of how many the others are at most."""
 
     speaker_id: int
     stop_id: int

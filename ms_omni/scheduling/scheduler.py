@@ -103,8 +103,8 @@ class Scheduler:
         return DecodeTalker(states) if states else None
 
     def _vocode(self) -> Step | None:
-        states = tuple(state for state in self._running if state.num_due)
-        return Vocode(states) if states else None
+        due = [(state, count) for state in self._running if (count := state.num_due)]
+        return Vocode(*map(tuple, zip(*due, strict=True))) if due else None
 
     def _decode_thinker(self, num_steps: int) -> Step | None:
         states = tuple(state for state in self._running if state.thinker.is_decoding)

@@ -9,8 +9,6 @@ from functools import partial
 from itertools import count
 from typing import Any, TypeVar
 
-import numpy as np
-
 from ms_omni.parallel.message_links import MessageLink, send_to_all
 from ms_omni.scheduling.loop import CLOSED, EngineLoop, has_stopped, name_of
 from ms_omni.scheduling.messages import Arrived, Call, Check, Closed, Failed, Released, Report, sendable
@@ -81,8 +79,8 @@ class SharedExecutor:
     def decode_talker(self, states: Sequence[RequestState]) -> None:
         self._share(DecodeTalker, states, (), partial(self._executor.decode_talker, states))
 
-    def vocode(self, states: Sequence[RequestState], codes: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
-        return self._share(Vocode, states, (), partial(self._executor.vocode, states, codes))
+    def vocode(self, states: Sequence[RequestState], counts: Sequence[int]) -> None:
+        self._share(Vocode, states, (counts,), partial(self._executor.vocode, states, counts))
 
     def release(self, state: RequestState) -> None:
         self._started.discard(state.arrival)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ms_omni.outputs import AudioChunk, AudioOutput, OmniOutput, Usage
+from ms_omni.outputs import SAMPLE_RATE, AudioChunk, AudioOutput, OmniOutput, Usage
 from ms_omni.scheduling.detokenizer import Detokenizer
 from ms_omni.scheduling.request import Prepared, Request, RequestHandle, handle_of
 from ms_omni.scheduling.sequence import Sequence, Stage, random_numbers
@@ -17,8 +18,8 @@ from ms_omni.stages import mark
 
 class RequestState:
     """One request that is prepared, waiting or answered. An executor reads it and reports what it has made by
-    `add_tokens`, `add_codec_tokens` and `add_frames`; `kept` is the executor's own, for what it keeps on the device.
-    owner: who has its keys and values, of `Limits.num_owners`, once it is admitted."""
+    `add_tokens`, `add_codec_tokens`, `add_frames` and `add_wave`; `kept` is the executor's own, for what it keeps on
+    the device. owner: who has its keys and values, of `Limits.num_owners`, once it is admitted."""
 
     kept: Any = None
     owner: int = 0
@@ -89,17 +90,27 @@ class RequestState:
 
     @property
     def num_due(self) -> int:
-        """Of how many frames Code2Wav can make the next piece of the wave; 0 where too few are there."""
+        """Of how many frames Code2Wav shall make the next piece of the wave now; 0 where that can wait. A piece is due
+        when it has as many frames as are still to be heard, which then last while the next one is made: pieces grow
+        as fast as frames come, from `first_chunk_frames` to `chunk_frames`."""
         if self.request.speech is None or self.talker is None:
             return 0
         speech, waiting = self.request.speech, len(self.frames) - self.num_voiced
-        wanted = speech.chunk_frames if self.num_voiced else speech.first_chunk_frames
-        return wanted if waiting >= wanted else waiting if self.talker.finish_reason else 0
+        wanted = most = speech.first_chunk_frames
+        if self.num_voiced:
+            most = speech.chunk_frames
+            wanted = min(max(wanted, math.ceil(self._num_unheard())), most)
+        return min(waiting, most) if waiting >= wanted or self.talker.finish_reason else 0
 
-    @property
-    def piece(self) -> np.ndarray:
-        """The codes of the next piece, int32 (num_code_groups, num_due)."""
-        return self._codes(self.num_voiced, self.num_voiced + self.num_due)
+    def _num_unheard(self) -> float:
+        """Frames whose wave is there and not yet played, by a listener who began when the first piece came."""
+        length_s = sum(map(len, self._wave)) / SAMPLE_RATE
+        played_s = self._elapsed() - self._seconds["first_audio_s"]
+        return self.num_voiced * max(0.0, 1 - played_s / length_s) if length_s else 0.0
+
+    def next_codes(self, count: int) -> np.ndarray:
+        """Of the next frames whose wave is not there, int32 (num_code_groups, count)."""
+        return self._codes(self.num_voiced, self.num_voiced + count)
 
     @property
     def is_finished(self) -> bool:
@@ -131,9 +142,9 @@ class RequestState:
         mark("talker_frames", codes.shape[1])
         self.frames += list(codes.T.astype(np.int32))
 
-    def add_wave(self, samples: np.ndarray) -> None:
-        """The wave of `piece`, float32 (samples,)."""
-        self.num_voiced += self.num_due
+    def add_wave(self, samples: np.ndarray, num_frames: int) -> None:
+        """The wave of the next `num_frames` frames, float32 (samples,)."""
+        self.num_voiced += num_frames
         self._note_time("first_audio_s")
         mark("audio_samples", samples.size)
         self._wave.append(samples)

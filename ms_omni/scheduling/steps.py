@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-import numpy as np
-
 from ms_omni.scheduling.sequence import Stage
 from ms_omni.scheduling.state import RequestState
 
@@ -64,9 +62,8 @@ class Executor(Protocol):
     def decode_talker(self, states: Sequence[RequestState]) -> None:
         """Reports one frame of each request and the codec token that comes next."""
 
-    def vocode(self, states: Sequence[RequestState], codes: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
-        """codes: int32 (num_code_groups, frames) for each request, behind those that it has vocoded before; the counts
-        of frames differ. Returns the next piece of each wave, float32 (samples,)."""
+    def vocode(self, states: Sequence[RequestState], counts: Sequence[int]) -> None:
+        """Reports the next piece of each wave, of so many frames, as soon as it is made."""
 
     def release(self, state: RequestState) -> None:
         """Forgets a request, whether it has started or not. Its blocks may be given to others from now on."""
@@ -125,15 +122,14 @@ class DecodeTalker:
 
 @dataclass(frozen=True)
 class Vocode:
-    """The next piece of several waves."""
+    """The next piece of several waves, of so many frames."""
 
     states: tuple[RequestState, ...]
+    counts: tuple[int, ...]
     stage: ClassVar[str] = "code2wav"
 
     def run(self, executor: Executor) -> None:
-        waves = executor.vocode(self.states, [state.piece for state in self.states])
-        for state, wave in zip(self.states, waves, strict=True):
-            state.add_wave(wave)
+        executor.vocode(self.states, self.counts)
 
 
 Step = Start | Prefill | DecodeThinker | DecodeTalker | Vocode

@@ -213,7 +213,7 @@ def dry_run(directory: Path, mode: str, workload: Any, tokens: int, frames: int)
             with stage("code2wav"):
                 codes = np.zeros((config.talker_config.num_code_groups, bounds.CHUNK_FRAMES), np.int32)
                 code2wav = executor.model.code2wav
-                code2wav.decode([code2wav.new_voice()], [codes])
+                list(code2wav.decode([code2wav.new_voice()], [codes]))
             say("sounded")
     return {
         "mode": mode,

@@ -83,7 +83,7 @@ def test_answers_in_text_and_speech_as_eager_does(flash_executor, engine):
     for executor, state in zip(executors, states):
         executor.start([state], "talker")
         executor.prefill([state], "talker", [(0, state.talker.num_prompt)])
-        assert state.piece.shape == (16, 2) and len(state.thinker.token_ids) == len(state.talker.token_ids) == 3
+        assert len(state.frames) == 2 and len(state.thinker.token_ids) == len(state.talker.token_ids) == 3
 
 
 class Layer:

@@ -96,15 +96,14 @@ class FakeExecutor:
             state.add_frames(codes[:, None])
             state.add_codec_tokens([self._code(state, numbers[0])])
 
-    def vocode(self, states, codes):
-        self._note("code2wav", states, *[each.shape[1] for each in codes])
-        waves = []
-        for state, each in zip(states, codes, strict=True):
+    def vocode(self, states, counts):
+        self._note("code2wav", states, *counts)
+        for state, count in zip(states, counts, strict=True):
+            each = state.next_codes(count)
             before = state.kept.get("voiced", 0)
             np.testing.assert_array_equal(each, np.stack(state.frames, 1)[:, before : before + each.shape[1]])
             state.kept["voiced"] = before + each.shape[1]
-            waves.append(np.repeat(each.sum(0), 2).astype(np.float32) / 1000)
-        return waves
+            state.add_wave(np.repeat(each.sum(0), 2).astype(np.float32) / 1000, count)
 
     def release(self, state):
         self.released += 1

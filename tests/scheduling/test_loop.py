@@ -77,7 +77,7 @@ def test_a_spoken_answer_in_pieces(start):
     text = [chunk for chunk in chunks if isinstance(chunk, TextDelta)]
     assert "".join(delta.text for delta in text) == output.text == decode(output.token_ids)
     wave = [chunk.samples for chunk in chunks if isinstance(chunk, AudioChunk)]
-    assert [len(samples) for samples in wave] == [4, 6, 4]  # 2, 3 and the last 2 frames, of 2 samples each
+    assert [len(samples) for samples in wave] == [4, 4, 4, 2]  # 2 frames, 2, 2 and the last, of 2 samples each
     np.testing.assert_array_equal(np.concatenate(wave), output.audio.samples)
     assert output.audio.codes.shape == (3, 7) and output.usage.completion_tokens == 9
     assert output.audio.codes[-1].tolist() == list(output.token_ids[1:-1])  # the text of each frame

@@ -61,13 +61,8 @@ def test_steps_of_one_spoken_answer():
         ("prefill talker", (1,), (20, 26)),
         ("talker", (1,)),
         ("talker", (1,)),
+        *[("code2wav", (1,), 2), ("talker", (1,)), ("talker", (1,))] * 2,
         ("code2wav", (1,), 2),
-        ("talker", (1,)),
-        ("talker", (1,)),
-        ("talker", (1,)),
-        ("code2wav", (1,), 3),
-        ("talker", (1,)),
-        ("code2wav", (1,), 1),
     ]
     output = engine.handles[1].result(0)
     assert len(output.token_ids) == 9 and output.audio.num_frames == 6 and output.audio.finish_reason == "length"

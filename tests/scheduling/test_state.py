@@ -1,13 +1,16 @@
 """A request's own rules: where an answer ends, which text a frame gets, of how many frames a piece is."""
 
 from dataclasses import replace
+from weakref import ref
 
 import numpy as np
 import pytest
-from fake_executor import CODEC_END, request, state_of
+from fake_executor import CODEC_END, decode, request, state_of
 
 from ms_omni.outputs import AudioChunk, TextDelta
+from ms_omni.scheduling.request import RequestHandle
 from ms_omni.scheduling.sequence import Sequence, random_numbers
+from ms_omni.scheduling.state import RequestState
 
 
 def sequence(maximum, stop_ids=()):
@@ -80,21 +83,44 @@ def test_not_a_word_is_silence():
     assert audio.finish_reason == "stop" and audio.codes.shape == (3, 0) and audio.samples.shape == (0,)
 
 
-def test_pieces_of_the_wave_have_the_sizes_asked_for():
+def test_pieces_of_the_wave_grow_to_the_size_asked_for():
+    """For a listener who has heard nothing yet, by as much as there is."""
     state, handle = state_of(request(new=1, frames=20, chunks=(2, 5)))
     state.add_tokens([1])
     state.talker.finish_reason = None  # as if there were a text to speak
     sizes = []
-    for frame in range(14):
-        if frame == 13:
+    for frame in range(15):
+        if frame == 14:
             state.add_codec_tokens([CODEC_END])  # the rest is due
         else:
             state.add_frames(np.full((3, 1), frame))
-        while state.num_due:
-            assert state.piece.shape == (3, state.num_due) and state.piece.dtype == np.int32
-            sizes.append((state.num_due, int(state.piece[0, 0])))
-            state.add_wave(np.zeros(state.num_due, np.float32))
-    assert sizes == [(2, 0), (5, 2), (5, 7), (1, 12)] and state.is_finished
+        while count := state.num_due:
+            codes = state.next_codes(count)
+            assert codes.shape == (3, count) and codes.dtype == np.int32
+            sizes.append((count, int(codes[0, 0])))
+            state.add_wave(np.zeros(1920 * count, np.float32), count)
+    assert sizes == [(2, 0), (2, 2), (4, 4), (5, 8), (1, 13)] and state.is_finished
     state.finish()
     kinds = [type(chunk) for chunk in handle]
-    assert kinds.count(AudioChunk) == 4 and kinds[0] is TextDelta
+    assert kinds.count(AudioChunk) == 5 and kinds[0] is TextDelta
+
+
+def test_a_piece_is_made_before_the_one_before_has_been_played():
+    """Frames come in the time in which they are played, or in a tenth of it."""
+    for seconds, expected in ((0.08, [4, 4, 4, 4, 4]), (0.008, [4, 4, 7, 13, 24])):
+        now, sizes, gaps = [0.0], [], 0
+        asked = request(new=1, frames=200, chunks=(4, 25))
+        handle = RequestHandle()
+        state = RequestState(asked, asked.prepare(), ref(handle), decode, lambda now=now: now[0])
+        state.add_tokens([1])
+        state.talker.finish_reason = None
+        played_until = None
+        while len(sizes) < 5:
+            now[0] += seconds
+            state.add_frames(np.zeros((3, 1)))
+            if count := state.num_due:
+                gaps += played_until is not None and now[0] > played_until + 1e-6
+                played_until = (now[0] if played_until is None else played_until) + count * 0.08
+                sizes.append(count)
+                state.add_wave(np.zeros(1920 * count, np.float32), count)
+        assert sizes == expected and not gaps

@@ -42,9 +42,10 @@ class WholeAnswers:
 
     decode_talker = decode_thinker
 
-    def vocode(self, states, codes):
-        self.calls.append(f"code2wav {codes[0].shape[1]}")
-        return [each[0].astype(np.float32) for each in codes]
+    def vocode(self, states, counts):
+        self.calls.append(f"code2wav {counts[0]}")
+        for state, count in zip(states, counts, strict=True):
+            state.add_wave(state.next_codes(count)[0].astype(np.float32), count)
 
     def release(self, state):
         self.calls.append("release")
