@@ -42,7 +42,11 @@ def in_parallel(function: Callable[[Any], Any], parts: Iterable[Any]) -> list[An
 
 def shares(length: int, least: int) -> list[tuple[int, int]]:
     """(start, end) of equal parts of `length`, one a thread, or fewer so that each has `least`."""
-    count = max(1, min(num_threads(), length // least))
+    return equal_parts(length, max(1, min(num_threads(), length // least)))
+
+
+def equal_parts(length: int, count: int) -> list[tuple[int, int]]:
+    """(start, end) of so many parts of `length`."""
     edges = [length * part // count for part in range(count + 1)]
     return list(zip(edges[:-1], edges[1:]))
 
