@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -110,4 +110,9 @@ def softmax_sums(scores: np.ndarray) -> np.ndarray:
 
 def row_sums(x: np.ndarray) -> np.ndarray:
     """(..., n) to (..., 1)."""
-    return x @ np.ones((x.shape[-1], 1), np.float32)
+    return x @ _ones(x.shape[-1])
+
+
+@lru_cache(16)
+def _ones(count: int) -> np.ndarray:
+    return np.ones((count, 1), np.float32)
