@@ -10,6 +10,7 @@ import numpy as np
 
 from ms_omni.errors import OmniError
 from ms_omni.kernels.cpu_arrays import float32_array
+from ms_omni.kernels.host_products import matmul
 from ms_omni.kernels.host_threads import equal_parts, in_parallel, num_threads
 from ms_omni.kernels.numpy_activations import exp, gelu, gelu_tanh, layer_norm, row_sums
 
@@ -39,8 +40,8 @@ class Linear:
         self.bias = None if cell.bias is None else float32_array(cell.bias)
 
     def __call__(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """x: (..., in). (..., out)."""
-        out = np.matmul(x, self.weight, out=out)
+        """x: (rows, in). (rows, out)."""
+        out = matmul(x, self.weight, out)
         if self.bias is not None:
             out += self.bias
         return out
@@ -106,13 +107,15 @@ class EncoderLayer:
         count = keys.shape[2]
         parts = equal_parts(count, -(-count // KEYS_AT_ONCE))
         together = max(1, QUERIES_AT_ONCE * KEYS_AT_ONCE // (queries.shape[1] * min(count, KEYS_AT_ONCE)))
+        memory = np.empty(together * queries.shape[1] * min(count, KEYS_AT_ONCE), np.float32)
         for first in range(0, self.num_heads, together):
             heads = slice(first, min(first + together, self.num_heads))
             made = np.zeros(queries[heads].shape, np.float32)
             total = np.zeros((*made.shape[:2], 1), np.float32)
             highest = np.full(total.shape, -np.inf, np.float32)
             for start, end in parts:
-                scores = np.matmul(queries[heads], keys[heads, :, start:end])
+                scores = memory[: total.size * (end - start)].reshape(*total.shape[:2], -1)
+                matmul(queries[heads], keys[heads, :, start:end], scores)
                 if not are_small:
                     before, highest = highest, np.maximum(highest, scores.max(-1, keepdims=True))
                     scores -= highest
@@ -121,7 +124,7 @@ class EncoderLayer:
                     total *= fading
                 exp(scores)
                 total += row_sums(scores)
-                made += np.matmul(scores, values[heads, start:end])
+                matmul(scores, values[heads, start:end], made, adds=True)
             made /= total
             out[rows, heads] = made.swapaxes(0, 1)
 

@@ -147,9 +147,11 @@ def test_gelu(monkeypatch):
         numpy_activations.gelu(x[:, ::2])
 
 
+@pytest.mark.parametrize("largest", [1e3, 0.0])
 @pytest.mark.parametrize("separate", [False, True])
-def test_encoder_layer(monkeypatch, separate):
-    """Segments of 5, 5 and 70 rows, a few rows and heads at a time, against one row after the other."""
+def test_encoder_layer(monkeypatch, separate, largest):
+    """Segments of 5, 5 and 70 rows, a few rows, keys and heads at a time, against one row after the other; scores that
+    need no maximum, and others."""
     from types import SimpleNamespace
 
     from ms_omni.kernels import numpy_encoder
@@ -157,7 +159,7 @@ def test_encoder_layer(monkeypatch, separate):
 
     hidden, heads, lengths = 16, 4, [5, 5, 70]
     dim, rows = hidden // heads, sum(lengths)
-    for name, value in (("SCORES_AT_ONCE", 64), ("LEAST_QUERIES", 9), ("ROWS_AT_ONCE", 13)):
+    for name, value in (("QUERIES_AT_ONCE", 9), ("KEYS_AT_ONCE", 16), ("ROWS_AT_ONCE", 13), ("LARGEST_SCORE", largest)):
         monkeypatch.setattr(numpy_encoder, name, value)
     monkeypatch.setattr(numpy_encoder, "float32_array", lambda array: array)
 
