@@ -24,7 +24,8 @@ _FUNCTION = "dnnl_sgemm"
 
 def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None, *, adds: bool = False) -> np.ndarray:
     """a: (m, k), b: (k, n), or both with a batch axis before these. a @ b, (m, n) with that axis, written to `out`, or
-    added to it if `adds`. All float32. By numpy, on all threads, outside of `in_parallel` and where there is no oneDNN."""
+    added to it if `adds`. All float32. By numpy, on all threads, outside of `in_parallel` and where there is no
+    oneDNN."""
     sgemm = _sgemm() if is_alone() else None
     if out is None:
         out = np.empty((*a.shape[:-1], b.shape[-1]), np.float32)
