@@ -25,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -212,9 +213,11 @@ def measure_bars(directory: Path, python: str, rounds: int) -> dict[str, Any]:
     from ms_omni.profiling.workload import Recipe
 
     greedy = SamplingParams(thinker_temperature=0.0, talker_temperature=0.0, ignore_eos=True)
-    settings, found, same = TaskSettings(greedy), dict[str, Any](), {}
+    found, same = dict[str, Any](), {}
     ours = EngineSide("fused", EngineConfig(directory, engine="fused", device="CPU", dtype="float32"))
     sides = [ours, Answering("transformers", python, directory)]
+    lengths = {"thinker_max_new_tokens": None, "talker_max_new_tokens": None}  # those that are asked
+    settings = TaskSettings(replace(greedy.resolved(ours.engine.generation_config), **lengths))
     with tempfile.TemporaryDirectory() as media:
         for case, asked in ASKED.items():
             listening = {"speech": case == "spoken answer", "thinker_max_new_tokens": 1}
