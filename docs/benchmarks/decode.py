@@ -214,7 +214,7 @@ def measure_bars(directory: Path, python: str, rounds: int) -> dict[str, Any]:
 
     greedy = SamplingParams(thinker_temperature=0.0, talker_temperature=0.0, ignore_eos=True)
     found, same = dict[str, Any](), {}
-    ours = EngineSide("fused", EngineConfig(directory, engine="fused", device="CPU", dtype="float32"))
+    ours = EngineSide("fused", EngineConfig(str(directory), engine="fused", device="CPU", dtype="float32"))
     sides = [ours, Answering("transformers", python, directory)]
     lengths = {"thinker_max_new_tokens": None, "talker_max_new_tokens": None}  # those that are asked
     settings = TaskSettings(replace(greedy.resolved(ours.engine.generation_config), **lengths))
