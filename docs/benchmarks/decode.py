@@ -2,12 +2,16 @@
 
     python docs/benchmarks/decode.py [--model DIR | --preset tiny|bench] [--tokens N] [--frames N] [--rounds N]
         [--quick]
+    python docs/benchmarks/decode.py --bars [--model DIR] [--rounds N]
 
 float32, batch 1, greedy, after a warm-up of the same lengths. In every round the engines take turns, so that whatever
 else the machine does falls on all of them; ratios are taken within a round. Prefill is left out: the clock runs from
 one new token (or frame) to the next, each on the host before its clock stops. Both MindSpore engines share this
 process. transformers runs in a second one, with the Python that the environment variable MS_OMNI_REFERENCE_PYTHON names
 (tests/live/requirements.txt); without it, it is left out. Every side may use all cores. Last line: one JSON document.
+
+--bars measures whole answers instead, of the fused engine and transformers as `ms-omni profile` does: how many times as
+fast each stage is as transformers', beside what it shall be at least.
 """
 
 from __future__ import annotations
@@ -21,12 +25,28 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 PROMPT = "Please tell me, slowly and in many words, what there is to see and to hear on a walk through an old harbour."
 ANSWER_TOKENS = 100
 STAGES = {"thinker": "tokens", "talker": "frames"}
+# What --bars asks, of media as a user has them: all but the first for their encoders and prompts.
+ASKED: dict[str, dict[str, Any]] = {
+    "spoken answer": {"text": PROMPT, "thinker_max_new_tokens": 17, "talker_max_new_tokens": 9},
+    "picture, 1 megapixel": {"image_pixels": (1152, 864)},
+    "sound, 30 s": {"audio_seconds": 30.0},
+    "film, 10 s with sound": {"video_seconds": 10.0, "use_audio_in_video": True},
+}
+# Of which: a figure of ms-omni profile or a stage, and how many times as fast as transformers it shall be
+BARS = {
+    "spoken answer": {
+        "thinker_prefill": 1.0, "talker_prefill": 1.0, "code2wav": 0.7, "wall_s": 1.5, "ttft_s": 1.0,
+        "first_audio_s": 2.0,
+    },
+    **dict.fromkeys(list(ASKED)[1:], {"encoders": 1.0, "thinker_prefill": 1.0}),
+}  # fmt: skip
 Event = tuple[str, int, float]  # stage, how many it has made, seconds
 
 
@@ -180,6 +200,58 @@ def document(results: dict[str, Any], same: dict[str, bool]) -> dict[str, Any]:
     return {"engines": engines, "compile_s": compile_s, "ratios": ratios, "same_on_all_sides": same}
 
 
+def measure_bars(directory: Path, python: str, rounds: int) -> dict[str, Any]:
+    """Of every one of BARS the spread of the ratio within each round, the seconds of both, and whether it is reached;
+    and whether the answers were the same."""
+    from ms_omni import SamplingParams
+    from ms_omni.config import EngineConfig
+    from ms_omni.profiling.measure import Measurement
+    from ms_omni.profiling.sides import EngineSide
+    from ms_omni.profiling.synthetic_media import MediaMaker
+    from ms_omni.profiling.task import TaskSettings, make_task
+    from ms_omni.profiling.transformers_side import TransformersSide as Answering
+    from ms_omni.profiling.workload import Recipe
+
+    greedy = SamplingParams(thinker_temperature=0.0, talker_temperature=0.0, ignore_eos=True)
+    found, same = dict[str, Any](), {}
+    ours = EngineSide("fused", EngineConfig(str(directory), engine="fused", device="CPU", dtype="float32"))
+    sides = [ours, Answering("transformers", python, directory)]
+    lengths = {"thinker_max_new_tokens": None, "talker_max_new_tokens": None}  # those that are asked
+    settings = TaskSettings(replace(greedy.resolved(ours.engine.generation_config), **lengths))
+    with tempfile.TemporaryDirectory() as media:
+        for case, asked in ASKED.items():
+            listening = {"speech": case == "spoken answer", "thinker_max_new_tokens": 1}
+            task = make_task(Recipe(case, case, **listening | asked), settings, MediaMaker(media), len)
+            both = Measurement(sides, task, rounds).run().runs
+            same[case] = len({run.answer_digest for run in both}) == 1
+            for name, bar in BARS[case].items():
+                mine, other = ([_seconds(repeat, name) for repeat in run.repeats] for run in both)
+                ratio = spread([b / a for a, b in zip(mine, other, strict=True)])
+                found[f"{case}: {name}"] = {
+                    "bar": bar, "reached": ratio["median"] >= bar, "ratio": ratio, "fused_s": spread(mine),
+                    "transformers_s": spread(other),
+                }  # fmt: skip
+    return {"versions": versions() | sides[1].versions, "bars": found, "same_on_all_sides": same}
+
+
+def _seconds(repeat: Any, name: str) -> float:
+    return repeat.figures[name] if name in repeat.figures else repeat.stages_s[name]
+
+
+def report_bars(result: dict[str, Any]) -> None:
+    """For people."""
+    print(f"{result['machine']['cpu']}, {result['machine']['cores']} cores, load {result['load_average']}")
+    print(f"{result['versions']}\n{result['run']}\nsame on all sides: {result['same_on_all_sides']}")
+    print("| | fused, s | transformers, s | times as fast | bar |\n|---|---|---|---|---|")
+    for name, each in result["bars"].items():
+        ours, theirs, ratio = each["fused_s"], each["transformers_s"], each["ratio"]
+        reached = "reached" if each["reached"] else "not reached"
+        print(
+            f"| {name} | {ours['median']:.3f} | {theirs['median']:.3f} | {ratio['median']:.2f} ({ratio['min']:.2f} to "
+            f"{ratio['max']:.2f}) | {each['bar']:.1f}, {reached} |"
+        )
+
+
 def machine() -> dict[str, Any]:
     """Processor, cores, load."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
@@ -252,6 +324,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--tokens", type=int, default=65)
     parser.add_argument("--frames", type=int, default=25)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--bars", action="store_true", help="the stages of whole answers, beside transformers")
     parser.add_argument("--quick", action="store_true", help="preset tiny, few tokens, one round: only to try it")
     arguments = parser.parse_args(argv)
     if arguments.quick:
@@ -259,10 +332,24 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
+def bars(arguments: argparse.Namespace, directory: Path, load_before: tuple[float, ...]) -> None:
+    python = os.environ.get("MS_OMNI_REFERENCE_PYTHON")
+    if not python:
+        raise SystemExit("--bars: MS_OMNI_REFERENCE_PYTHON names no Python with torch and transformers")
+    result = {"machine": machine(), "config": config_summary(directory), "run": {"rounds": arguments.rounds}}
+    result |= measure_bars(directory, python, arguments.rounds)
+    result["load_average"] = [round(x, 2) for x in (*load_before, *os.getloadavg())]
+    report_bars(result)
+    print(json.dumps(result))
+
+
 def main(argv: list[str] | None = None) -> None:
     arguments = parse(argv)
     directory = checkpoint(arguments)
     load_before = os.getloadavg()
+    if arguments.bars:
+        bars(arguments, directory, load_before)
+        return
     sides: dict[str, Any] = {name: MindSporeSide(directory, name) for name in ("mindone", "fused")}
     result: dict[str, Any] = {"versions": versions(), "machine": machine(), "config": config_summary(directory)}
     python = os.environ.get("MS_OMNI_REFERENCE_PYTHON")

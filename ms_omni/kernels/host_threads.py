@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from threading import Lock
+from threading import Lock, local
 from typing import Any
 
 import numpy as np
 
 WIDE_CORES = (b"SkylakeX", b"Cooperlake", b"SapphireRapids")
 
-_running = Lock()
+_running, _this_thread = Lock(), local()
 
 
 def num_threads() -> int:
@@ -40,9 +40,18 @@ def in_parallel(function: Callable[[Any], Any], parts: Iterable[Any]) -> list[An
             set_blas_threads(threads)
 
 
+def is_alone() -> bool:
+    """Whether the calling thread has to compute by itself: it is at a part of `in_parallel`, or it has no others."""
+    return num_threads() == 1 or getattr(_this_thread, "has_part", False)
+
+
 def shares(length: int, least: int) -> list[tuple[int, int]]:
     """(start, end) of equal parts of `length`, one a thread, or fewer so that each has `least`."""
-    count = max(1, min(num_threads(), length // least))
+    return equal_parts(length, max(1, min(num_threads(), length // least)))
+
+
+def equal_parts(length: int, count: int) -> list[tuple[int, int]]:
+    """(start, end) of so many parts of `length`."""
     edges = [length * part // count for part in range(count + 1)]
     return list(zip(edges[:-1], edges[1:]))
 
@@ -64,8 +73,12 @@ def _pool() -> tuple[ThreadPoolExecutor | None, int, Callable[[int], None]]:
     if library is None:
         return None, 1, lambda threads: None
     threads = int(getattr(library, f"openblas_get_num_threads{suffix}")())
-    pool = ThreadPoolExecutor(threads, "ms_omni") if threads > 1 else None
+    pool = ThreadPoolExecutor(threads, "ms_omni", _begin_thread) if threads > 1 else None
     return pool, threads, getattr(library, f"openblas_set_num_threads{suffix}")
+
+
+def _begin_thread() -> None:
+    _this_thread.has_part = True
 
 
 @cache

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache, lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +15,23 @@ BLOCK_VALUES = 1 << 16
 _ERF_P = np.float32(0.3275911 * math.sqrt(0.5))
 _HALF_ERFC = tuple(np.float32(c / 2) for c in (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592))
 _TANH_SLOPE = -2 * math.sqrt(2 / math.pi)
+
+
+def exp(x: np.ndarray) -> None:
+    """In place, within 1e-6 of the value; beyond float32 it is infinite. float32, contiguous."""
+    values = _flat(x)[None]  # OpenCV takes the last of three axes for colours
+    _fast_exp()(values, values)
+
+
+@cache
+def _fast_exp() -> Callable[[np.ndarray, np.ndarray], Any]:
+    """OpenCV's, which takes a sixth of the time of numpy's (AVX2, 65536 values: 0.36 and 2.2 ns a value). mindone
+    installs it, but its import fails on a machine without libGL."""
+    try:
+        from cv2 import exp as opencv_exp
+    except ImportError:
+        return np.exp
+    return opencv_exp
 
 
 def snake_beta(x: np.ndarray, frequency: np.ndarray, magnitude: np.ndarray, out: np.ndarray) -> None:
@@ -38,7 +57,7 @@ def gelu(x: np.ndarray) -> None:
             tail *= scale
         np.square(part, out=scale)
         scale *= np.float32(-0.5)
-        np.exp(scale, out=scale)
+        exp(scale)
         tail *= scale
         tail *= size
         np.maximum(part, 0, out=part)
@@ -53,17 +72,21 @@ def gelu_tanh(x: np.ndarray) -> None:
         term += np.float32(_TANH_SLOPE)
         term *= part
         np.minimum(term, 80, out=term)
-        np.exp(term, out=term)
+        exp(term)
         term += 1
         part /= term
 
 
 def _blocks(x: np.ndarray) -> Iterator[np.ndarray]:
-    flat = x.reshape(-1)
-    if not np.shares_memory(flat, x):
-        raise ValueError("an activation in place needs a contiguous array")
+    flat = _flat(x)
     for start in range(0, flat.size, BLOCK_VALUES):
         yield flat[start : start + BLOCK_VALUES]
+
+
+def _flat(x: np.ndarray) -> np.ndarray:
+    if not x.flags.c_contiguous:
+        raise ValueError("an activation in place needs a contiguous array")
+    return x.reshape(-1)
 
 
 def layer_norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float) -> np.ndarray:
@@ -81,5 +104,15 @@ def layer_norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float) 
 def softmax_sums(scores: np.ndarray) -> np.ndarray:
     """exp(scores - maximum) over the last axis, in place, and their sums, (..., 1)."""
     scores -= scores.max(-1, keepdims=True)
-    np.exp(scores, out=scores)
-    return scores @ np.ones((scores.shape[-1], 1), np.float32)
+    exp(scores)
+    return row_sums(scores)
+
+
+def row_sums(x: np.ndarray) -> np.ndarray:
+    """(..., n) to (..., 1)."""
+    return x @ _ones(x.shape[-1])
+
+
+@lru_cache(16)
+def _ones(count: int) -> np.ndarray:
+    return np.ones((count, 1), np.float32)

@@ -10,12 +10,15 @@ import numpy as np
 
 from ms_omni.errors import OmniError
 from ms_omni.kernels.cpu_arrays import float32_array
-from ms_omni.kernels.host_threads import in_parallel, num_threads
-from ms_omni.kernels.numpy_activations import gelu, gelu_tanh, layer_norm, softmax_sums
+from ms_omni.kernels.host_products import matmul
+from ms_omni.kernels.host_threads import equal_parts, in_parallel, num_threads
+from ms_omni.kernels.numpy_activations import exp, gelu, gelu_tanh, layer_norm, row_sums
 
 _ACTIVATIONS: dict[str, Callable[[np.ndarray], None]] = {"gelu": gelu, "gelu_pytorch_tanh": gelu_tanh}
-# Attention scores that a thread works on together, a core's second-level cache, and the fewest queries.
-SCORES_AT_ONCE, LEAST_QUERIES = 1 << 17, 64
+# Queries and keys whose scores a thread works on together: 512 KB, a core's second-level cache.
+QUERIES_AT_ONCE, KEYS_AT_ONCE = 256, 512
+# Scores within this are used as they are: exp of them is far from float32's ends.
+LARGEST_SCORE = 40.0
 # Rows that a thread takes through a network together: products of fewer are slower, and their values are kept.
 ROWS_AT_ONCE = 512
 
@@ -37,8 +40,8 @@ class Linear:
         self.bias = None if cell.bias is None else float32_array(cell.bias)
 
     def __call__(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """x: (..., in). (..., out)."""
-        out = np.matmul(x, self.weight, out=out)
+        """x: (rows, in). (rows, out)."""
+        out = matmul(x, self.weight, out)
         if self.bias is not None:
             out += self.bias
         return out
@@ -76,34 +79,54 @@ class EncoderLayer:
         """x: float32 (rows, hidden), changed; a row sees those of its segment. rotary: cosines and sines, (rows,
         head_dim) each, the halves alike."""
         rows, hidden = x.shape
-        qkv = np.empty((rows, 3, self.num_heads, hidden // self.num_heads), np.float32)
+        qkv = np.empty((3, self.num_heads, rows, hidden // self.num_heads), np.float32)
         attended = np.empty((rows, self.num_heads, hidden // self.num_heads), np.float32)
         in_parallel(lambda part: self._project(x, qkv, rotary, *part), row_parts(rows))
-        in_parallel(lambda part: self._attend(qkv, attended, *part), _queries(segment_lengths))
+        are_small = _largest_score(qkv) <= LARGEST_SCORE
+        in_parallel(lambda part: self._attend(qkv, attended, are_small, *part), _queries(segment_lengths))
         in_parallel(lambda part: self._finish(x, attended, *part), row_parts(rows))
 
     def _project(
         self, x: np.ndarray, qkv: np.ndarray, rotary: tuple[np.ndarray, np.ndarray] | None, start: int, end: int
     ) -> None:
+        """Into qkv, (3, heads, rows, dim): products read the rows of a head faster than those of all heads."""
         normed = self.norms[0](x[start:end])
-        here = qkv[start:end].reshape(end - start, len(self.projections), -1)
+        by_row = np.empty((end - start, 3, *qkv.shape[1::2]), np.float32)
+        here = by_row.reshape(end - start, len(self.projections), -1)
         for number, projection in enumerate(self.projections):
             projection(normed, here[:, number])
-        qkv[start:end, 0] *= self.scale
+        by_row[:, 0] *= self.scale
         if rotary is not None:
-            _rotate(qkv[start:end, :2], rotary[0][start:end], rotary[1][start:end])
+            _rotate(by_row[:, :2], rotary[0][start:end], rotary[1][start:end])
+        qkv[:, :, start:end] = by_row.transpose(1, 2, 0, 3)
 
-    def _attend(self, qkv: np.ndarray, out: np.ndarray, rows: slice, segment: slice) -> None:
-        """What the queries `rows` see of their segment."""
-        query, key, value = qkv[rows, 0], qkv[segment, 1], qkv[segment, 2]
-        together = max(1, SCORES_AT_ONCE // (len(query) * len(key)))
+    def _attend(self, qkv: np.ndarray, out: np.ndarray, are_small: bool, rows: slice, segment: slice) -> None:
+        """What the queries `rows` see of their segment, some keys after the other: nothing is kept of the scores but
+        sums, and the highest unless they `are_small` (FlashAttention, arXiv:2205.14135)."""
+        queries, keys, values = qkv[0, :, rows], qkv[1, :, segment].swapaxes(1, 2), qkv[2, :, segment]
+        count = keys.shape[2]
+        parts = equal_parts(count, -(-count // KEYS_AT_ONCE))
+        together = max(1, QUERIES_AT_ONCE * KEYS_AT_ONCE // (queries.shape[1] * min(count, KEYS_AT_ONCE)))
+        memory = np.empty(together * queries.shape[1] * min(count, KEYS_AT_ONCE), np.float32)
         for first in range(0, self.num_heads, together):
             heads = slice(first, min(first + together, self.num_heads))
-            scores = np.matmul(query[:, heads].swapaxes(0, 1), key[:, heads].transpose(1, 2, 0))
-            total = softmax_sums(scores)
-            part = np.matmul(scores, value[:, heads].swapaxes(0, 1))
-            part /= total
-            out[rows, heads] = part.swapaxes(0, 1)
+            made = np.zeros(queries[heads].shape, np.float32)
+            total = np.zeros((*made.shape[:2], 1), np.float32)
+            highest = np.full(total.shape, -np.inf, np.float32)
+            for start, end in parts:
+                scores = memory[: total.size * (end - start)].reshape(*total.shape[:2], -1)
+                matmul(queries[heads], keys[heads, :, start:end], scores)
+                if not are_small:
+                    before, highest = highest, np.maximum(highest, scores.max(-1, keepdims=True))
+                    scores -= highest
+                    fading = np.exp(before - highest)
+                    made *= fading
+                    total *= fading
+                exp(scores)
+                total += row_sums(scores)
+                matmul(scores, values[heads, start:end], made, adds=True)
+            made /= total
+            out[rows, heads] = made.swapaxes(0, 1)
 
     def _finish(self, x: np.ndarray, attended: np.ndarray, start: int, end: int) -> None:
         """All that follows attention, for the rows from `start` to `end`."""
@@ -117,17 +140,21 @@ class EncoderLayer:
 
 def row_parts(rows: int) -> list[tuple[int, int]]:
     """(start, end) of equal parts, as many as there are threads, or more of at most ROWS_AT_ONCE rows."""
-    count = max(min(num_threads(), rows), -(-rows // ROWS_AT_ONCE))
-    edges = [rows * part // count for part in range(count + 1)]
-    return list(zip(edges[:-1], edges[1:]))
+    return equal_parts(rows, max(min(num_threads(), rows), -(-rows // ROWS_AT_ONCE)))
 
 
 def _queries(segment_lengths: Sequence[int]) -> Iterator[tuple[slice, slice]]:
     """Rows of queries, and the rows of the segment that they are in."""
     for length, end in zip(segment_lengths, accumulate(segment_lengths), strict=True):
-        first, step = end - length, max(LEAST_QUERIES, SCORES_AT_ONCE // length)
-        for start in range(first, end, step):
-            yield slice(start, min(start + step, end)), slice(first, end)
+        first = end - length
+        for start, stop in equal_parts(length, -(-length // QUERIES_AT_ONCE)):
+            yield slice(first + start, first + stop), slice(first, end)
+
+
+def _largest_score(qkv: np.ndarray) -> float:
+    """No score is larger: |q . k| <= |q| |k|. qkv: (3, heads, rows, dim)."""
+    squares = np.einsum("...i,...i->...", qkv[:2], qkv[:2]).max(-1)
+    return float(np.sqrt(squares[0] * squares[1]).max())
 
 
 def _rotate(heads: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> None:

@@ -147,9 +147,70 @@ def test_gelu(monkeypatch):
         numpy_activations.gelu(x[:, ::2])
 
 
+@pytest.mark.parametrize("has_onednn", [True, False])
+def test_products_of_one_thread(monkeypatch, has_onednn):
+    """Matrices that lie in rows, in columns, in a larger array or with gaps between their values, and several."""
+    from ms_omni.kernels import host_products
+
+    monkeypatch.setattr(host_products, "is_alone", lambda: has_onednn)
+    many, other = normal(3, 5, 7), normal(3, 7, 4, seed=1)
+    wide = normal(5, 30, seed=2)
+    for a, b in (
+        (many, other),
+        (many[0], other[0]),
+        (np.asfortranarray(many[0]), normal(4, 7, seed=3).T),
+        (wide[:, 3:10], other[1]),
+        (wide[:, :14:2], other[1]),
+        (many[1:2, 0], other[2]),
+        (many[0], other[0][:, :1]),
+        (many[0][:, :1], other[0][:1]),
+    ):
+        expected = a.astype(np.float64) @ b
+        np.testing.assert_allclose(host_products.matmul(a, b), expected, atol=1e-5)
+        out = np.ones((*expected.shape[:-1], 9), np.float32)[..., 2 : 2 + b.shape[-1]]
+        host_products.matmul(a, b, out)
+        np.testing.assert_allclose(out, expected, atol=1e-5)
+        host_products.matmul(a, b, out, adds=True)
+        np.testing.assert_allclose(out, 2 * expected, atol=1e-5)
+
+
+def test_onednn_is_found_where_mindspore_brings_it():
+    import platform
+
+    from ms_omni.kernels import host_products
+
+    assert (host_products._sgemm() is not None) == (platform.machine() == "x86_64")
+
+
+def test_a_part_is_computed_by_its_own_thread():
+    from ms_omni.kernels import host_threads
+
+    alone = host_threads.in_parallel(lambda _: host_threads.is_alone(), range(4))
+    assert alone == [True] * 4
+    assert host_threads.is_alone() == (host_threads.num_threads() == 1)
+
+
+@pytest.mark.parametrize("has_opencv", [True, False])
+def test_exp(monkeypatch, has_opencv):
+    import sys
+
+    from ms_omni.kernels import numpy_activations
+
+    if not has_opencv:
+        monkeypatch.setitem(sys.modules, "cv2", None)  # as on a machine without libGL
+    numpy_activations._fast_exp.cache_clear()
+    x = np.concatenate([np.linspace(-87, 88, 4999), [-200, 0]]).astype(np.float32).reshape(3, 1667)
+    out = x.copy()
+    numpy_activations.exp(out)
+    numpy_activations._fast_exp.cache_clear()
+    np.testing.assert_allclose(out, np.exp(x.astype(np.float64)), rtol=2e-6, atol=1e-38)
+
+
+@pytest.mark.parametrize("largest", [1e3, 0.0])
 @pytest.mark.parametrize("separate", [False, True])
-def test_encoder_layer(monkeypatch, separate):
-    """Segments of 5, 5 and 70 rows, a few rows and heads at a time, against one row after the other."""
+def test_encoder_layer(monkeypatch, separate, largest):
+    """Segments of 5, 5 and 70 rows, a few rows, keys and heads at a time, against one row after the other; scores that
+    need no maximum, and others."""
     from types import SimpleNamespace
 
     from ms_omni.kernels import numpy_encoder
@@ -157,7 +218,7 @@ def test_encoder_layer(monkeypatch, separate):
 
     hidden, heads, lengths = 16, 4, [5, 5, 70]
     dim, rows = hidden // heads, sum(lengths)
-    for name, value in (("SCORES_AT_ONCE", 64), ("LEAST_QUERIES", 9), ("ROWS_AT_ONCE", 13)):
+    for name, value in (("QUERIES_AT_ONCE", 9), ("KEYS_AT_ONCE", 16), ("ROWS_AT_ONCE", 13), ("LARGEST_SCORE", largest)):
         monkeypatch.setattr(numpy_encoder, name, value)
     monkeypatch.setattr(numpy_encoder, "float32_array", lambda array: array)
 

@@ -25,7 +25,7 @@ import numpy as np
 CASES: dict[str, tuple[str, Any]] = {
     **{f"code2wav, {frames} frames": ("code2wav", frames) for frames in (4, 8, 25, 100)},
     **{f"audio encoder, {frames // 100} s": ("audio", frames) for frames in (800, 3000)},
-    **{f"vision encoder, {side * 16} x {side * 16}": ("vision", [[1, side, side]]) for side in (16, 32)},
+    **{f"vision encoder, {x * 16} x {y * 16}": ("vision", [[1, y, x]]) for x, y in ((16, 16), (32, 32), (72, 54))},
 }
 
 
