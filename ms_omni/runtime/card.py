@@ -70,15 +70,13 @@ def start_capture(decoder: str, device: str, parallel: str) -> None:
     flag = f"--launch-capture {decoder}"
     if device != "Ascend":
         raise OmniError(f"{flag}: --device {device} has no captured launches; use none")
-    if parallel != "none":
-        raise OmniError(f"{flag}: graphs with collectives are not captured; use --parallel none")
     if _cores() < _LEAST_CORES_TO_CAPTURE:
         raise OmniError(f"{flag}: this process has {_cores()} cores of the host, {_LEAST_CORES_TO_CAPTURE} are needed")
     if _captures:
         raise OmniError(f"{flag}: an engine of this process has captured its {_captures[0]}; MindSpore does so once")
     _captures.append(decoder)
     # What copies to the card and back stays outside
-    ms.runtime.set_kernel_launch_capture(True, op_capture_skip=["moveto"])
+    ms.runtime.set_kernel_launch_capture(True, op_capture_skip=["moveto", "allreduce", "allgather", "broadcast"])
 
 
 def _cores() -> int:
