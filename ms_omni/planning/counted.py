@@ -33,10 +33,19 @@ UNITS = {
     "audio_encoder_10s": ("audio",),
     "vision_encoder_picture": ("vision",),
 }
+# What is counted of a decoder whose launches are captured: a call of TOKENS_PER_CALL tokens of one conversation, a step
+# of several conversations, a frame. However tokens are picked: there is one graph.
+CAPTURED_UNITS = {
+    "thinker_call_captured": ("thinker",),
+    "thinker_rows_captured": ("thinker",),
+    "talker_frame_captured": ("talker", "predictor"),
+}
 LAUNCHES = ("aclnn", "internal", "aclop")
 GAUGES = (
     *LAUNCHES, "synchronisations", "copies_to_card", "copies_from_card", "copies_on_card", "collectives",
 )  # fmt: skip
+# What the host asks for by one call each, and what these make a card do
+CAPTURED_GAUGES = (*GAUGES, "replays", "replayed")
 _GAUGE_OF_BEGINNING = {
     "aclnn": "aclnn",
     "internal": "internal",
@@ -46,6 +55,8 @@ _GAUGE_OF_BEGINNING = {
     "copy device to host": "copies_from_card",
     "copy device to device": "copies_on_card",
     "hccl": "collectives",
+    "capture execute": "replays",
+    "replayed": "replayed",
 }
 
 
@@ -60,13 +71,15 @@ def gauge_of(name: str) -> str | None:
 @dataclass(frozen=True)
 class Work:
     """Of one token or frame. legacy: those of the launches that go through operators compiled for their shapes
-    (aclop)."""
+    (aclop). replays: of captured launches, `replayed` operators together."""
 
     launches: float
     legacy: float
     synchronisations: float
     copies: float
     collectives: float
+    replays: float = 0.0
+    replayed: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -77,19 +90,26 @@ class LaunchCounts:
 
     def gauge(self, mode: str, unit: str, gauge: str, layers: Mapping[str, int]) -> int:
         """layers: by the parts that UNITS names for `unit`."""
-        row = self.document["ways"][mode]["units"][unit].get(gauge, {"fixed": 0})
+        units = self.document["ways"][mode]["captured" if unit in CAPTURED_UNITS else "units"]
+        row = units[unit].get(gauge, {"fixed": 0})
         return sum(each * (1 if part == "fixed" else layers[part]) for part, each in row.items())
 
     def work(self, mode: str, unit: str, layers: Mapping[str, int], pieces: int = 1) -> Work:
         """A unit's, divided by the `pieces` that it makes."""
-        found = {gauge: self.gauge(mode, unit, gauge, layers) / pieces for gauge in GAUGES}
+        found = {gauge: self.gauge(mode, unit, gauge, layers) / pieces for gauge in CAPTURED_GAUGES}
         return Work(
             launches=sum(found[kind] for kind in LAUNCHES),
             legacy=found["aclop"],
             synchronisations=found["synchronisations"],
             copies=found["copies_to_card"] + found["copies_from_card"],
             collectives=found["collectives"],
+            replays=found["replays"],
+            replayed=found["replayed"],
         )
+
+    def is_captured(self, mode: str) -> bool:
+        """Whether captured launches were counted of this way to share a model."""
+        return self.document["ways"][mode]["captured"] is not None
 
     @property
     def source(self) -> str:
@@ -103,20 +123,20 @@ def launch_counts() -> LaunchCounts:
     return LaunchCounts(json.loads(COUNTS_FILE.read_text(encoding="utf-8")))
 
 
-def thinker_token(text: Any, mode: str, batch: int = 1) -> Work:
+def thinker_token(text: Any, mode: str, batch: int = 1, is_captured: bool = False) -> Work:
     """A greedy one of each of `batch` conversations. The host waits once for TOKENS_PER_CALL tokens of a conversation
     that is alone, and for each token of several, however many. text: the Thinker's text_config."""
-    layers = {"thinker": text.num_hidden_layers}
+    layers, way = {"thinker": text.num_hidden_layers}, "captured" if is_captured else "greedy"
     if batch == 1:
-        return launch_counts().work(mode, "thinker_call_greedy", layers, TOKENS_PER_CALL)
-    return launch_counts().work(mode, "thinker_rows_greedy", layers)
+        return launch_counts().work(mode, f"thinker_call_{way}", layers, TOKENS_PER_CALL)
+    return launch_counts().work(mode, f"thinker_rows_{way}", layers)
 
 
-def talker_frame(talker: Any, mode: str) -> Work:
+def talker_frame(talker: Any, mode: str, is_captured: bool = False) -> Work:
     """A sampled one of each conversation, as released: a step of the Talker and 16 of the code predictor. talker:
     talker_config."""
     layers = {
         "talker": talker.text_config.num_hidden_layers,
         "predictor": talker.code_predictor_config.num_hidden_layers,
     }
-    return launch_counts().work(mode, "talker_frame_sampled", layers)
+    return launch_counts().work(mode, f"talker_frame_{'captured' if is_captured else 'sampled'}", layers)

@@ -26,6 +26,9 @@ _HCCL_BUFFSIZE = 200
 _COMMUNICATORS = 2
 # On fewer, MindSpore 2.7.1 does not look for the lengths of PagedAttention (kernels/decoder_ops_ascend_paged.py).
 _LEAST_CORES = 12
+# Operators that stay outside captures, by the names of graphs: what copies to the card and back, and collectives, whose
+# streams a capture would take from the card's few (docs/decode-on-ascend.md).
+_NOT_CAPTURED = ("MoveTo", "AllReduce", "AllGather")
 # On fewer, MindSpore 2.7.1 does not run graphs kernel by kernel in the way that it captures.
 _LEAST_CORES_TO_CAPTURE = 16
 
@@ -63,20 +66,21 @@ def check_cores() -> None:
 
 
 def start_capture(decoder: str, device: str, parallel: str) -> None:
-    """Before anything is loaded: one graph of this process, a decoder's, may have its launches captured. Raises
-    OmniError where that cannot be."""
+    """Before anything is loaded: one graph of this process, a decoder's, may have its launches captured. parallel: how
+    the model is shared. Raises OmniError where that cannot be."""
     import mindspore as ms
 
     flag = f"--launch-capture {decoder}"
     if device != "Ascend":
         raise OmniError(f"{flag}: --device {device} has no captured launches; use none")
+    if parallel == "zero3":
+        raise OmniError(f"{flag}: graphs that gather weights are not captured; use --parallel ep, tp or none")
     if _cores() < _LEAST_CORES_TO_CAPTURE:
         raise OmniError(f"{flag}: this process has {_cores()} cores of the host, {_LEAST_CORES_TO_CAPTURE} are needed")
     if _captures:
         raise OmniError(f"{flag}: an engine of this process has captured its {_captures[0]}; MindSpore does so once")
     _captures.append(decoder)
-    # What copies to the card and back stays outside
-    ms.runtime.set_kernel_launch_capture(True, op_capture_skip=["moveto", "allreduce", "allgather", "broadcast"])
+    ms.runtime.set_kernel_launch_capture(True, op_capture_skip=list(_NOT_CAPTURED))
 
 
 def _cores() -> int:
