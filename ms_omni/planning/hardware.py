@@ -68,7 +68,7 @@ _ASCEND_SOURCES = (
     "memory size and bandwidth: Huawei's documentation; 60 % of the bandwidth reached: assumed",
     "AllGather 38, 64, 149 GB/s on 2, 4, 8 cards: measured elsewhere on A2 servers; taken for A3 as well",
     "25 us a launch in a graph: assumed; 29 tokens/s of vllm-ascend with Qwen3-30B-A3B on 2 x 910B2 leave about 30 us",
-    "50 us a replay of captured launches: the example of vLLM-MindSpore's documentation; 5 us each operator of it: assumed",
+    "50 us a replay of captured launches: an example of vLLM-MindSpore's documents; 5 us an operator of it: assumed",
     "50 us a collective in a graph, 100 us a synchronisation, 100 us a collective from Python: assumed",
     "120 us a launch from Python: assumed; with it mindone's published 0.73 tokens/s and 0.88 frames/s come out",
     "90 % of the memory usable, 2 GB for CANN and MindSpore: assumed; two HCCL buffers of 200 MB: HCCL_BUFFSIZE",

@@ -1,5 +1,5 @@
-"""Answers of an engine whose launches are captured beside those of one without: together there, alone here; then what the
-host does for a step. Under msrun every rank does so. Writes OUT_DIR/rank_N.json.
+"""Answers of an engine whose launches are captured, together, beside those of one without, alone; then what the host
+does for a step. Under msrun every rank does so. Writes OUT_DIR/rank_N.json.
 
 captured_answers.py OUT_DIR thinker|talker none|ep|tp ROWS,ROWS,..."""
 

@@ -4,8 +4,9 @@ ms_omni/assets/launch_counts.json, which `plan` reads, and docs/benchmarks/launc
     python tests/ascend/count_launches.py [--modes none,ep,tp,zero3] [--captured none,ep,tp] [--whole none]
 
 Three small checkpoints of few layers tell what is fixed and what each layer adds, exactly: nothing else depends on the
-number of layers. Captured launches are counted by a process each: MindSpore captures one graph of a process. --whole counts the released number of layers too, and notes what is not as these foretell. Needs
-what launch/emulated.sh needs; some minutes a way, and some more for each of --whole.
+number of layers. Captured launches take a process each: MindSpore captures one graph of a process. --whole counts the
+released number of layers too, and notes what is not as these foretell. Needs what launch/emulated.sh needs; some
+minutes a way, and some more for each of --captured and --whole.
 """
 
 from __future__ import annotations

@@ -92,9 +92,9 @@ def test_captured_answers_of_two_cards(tmp_path, monkeypatch, mode, decoder, red
 
 
 def check_captured(made, decoder, reduced):
-    """The ids and codes are those without capture, and of a step two calls a layer are left to the host, a replay and an
-    attention, and two for each collective: it, and the replay that it cuts off. reduced: all_reduces of a layer, and
-    those beside layers."""
+    """The ids and codes are those without capture, and of a step two calls a layer are left to the host, a replay and
+    an attention, and two for each collective: it, and the replay that it cuts off. reduced: all_reduces of a layer,
+    and those beside layers."""
     for rows, answers in made["captured"].items():
         assert answers == made["plain"][: int(rows)], rows
     assert all(ids and (decoder == "thinker" or codes[0]) for ids, codes in made["plain"])

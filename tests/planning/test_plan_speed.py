@@ -72,6 +72,15 @@ def test_terms_add_up(instruct):
     assert zero3.collective_bytes == 48 * (2 * 2048 * 128 * 36 + 8 * 3 * 2048 * 768) * 2 / 2
 
 
+def test_terms_of_captured_launches(instruct):
+    step = plan_speed(instruct, 0, "none", 1, batch=8).captured_thinker
+    unit = "thinker_rows_captured"
+    launches, replays, replayed = (counted("none", unit, *gauges) for gauges in (LAUNCHES, ("replays",), ("replayed",)))
+    assert (step.launches, step.replays) == (launches, replays) and replayed > 900
+    assert step.launch_s == pytest.approx(launches * 25e-6 + replays * 50e-6 + replayed * 5e-6 + 100e-6)
+    assert plan_speed(instruct, 0, "zero3", 2).captured_thinker is None
+
+
 def test_a_frames_gathers_bring_the_code_predictor_once(instruct):
     """Counted: two for each of 20 layers, one for each of the predictor's 5, and those of ids and codes."""
     frame = plan_speed(instruct, 0, "zero3", 2).talker
