@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,19 +33,12 @@ UNITS = {
     "audio_encoder_10s": ("audio",),
     "vision_encoder_picture": ("vision",),
 }
-# What is counted of a decoder whose launches are captured: a call of TOKENS_PER_CALL tokens of one conversation, a step
-# of several conversations, a frame. However tokens are picked: there is one graph.
-CAPTURED_UNITS = {
-    "thinker_call_captured": ("thinker",),
-    "thinker_rows_captured": ("thinker",),
-    "talker_frame_captured": ("talker", "predictor"),
-}
 LAUNCHES = ("aclnn", "internal", "aclop")
 GAUGES = (
     *LAUNCHES, "synchronisations", "copies_to_card", "copies_from_card", "copies_on_card", "collectives",
 )  # fmt: skip
-# What the host asks for by one call each, and what these make a card do
-CAPTURED_GAUGES = (*GAUGES, "replays", "replayed")
+# Of a captured frame: casts and a concatenation
+PACKING = 3
 _GAUGE_OF_BEGINNING = {
     "aclnn": "aclnn",
     "internal": "internal",
@@ -55,8 +48,6 @@ _GAUGE_OF_BEGINNING = {
     "copy device to host": "copies_from_card",
     "copy device to device": "copies_on_card",
     "hccl": "collectives",
-    "capture execute": "replays",
-    "replayed": "replayed",
 }
 
 
@@ -81,6 +72,17 @@ class Work:
     replays: float = 0.0
     replayed: float = 0.0
 
+    def captured(self, layers: int, packing: int = 0) -> Work:
+        """The same with captured launches: the attentions of `layers` stay outside, and collectives; between them,
+        before and after are replays. packing: launches that bring what a graph returns into one tensor, and as many
+        outside that take it apart. (tests/ascend/test_ascend_launches.py counts them.)"""
+        return replace(
+            self,
+            launches=layers + packing,
+            replays=layers + self.collectives + 1,
+            replayed=self.launches - layers + packing,
+        )
+
 
 @dataclass(frozen=True)
 class LaunchCounts:
@@ -90,26 +92,19 @@ class LaunchCounts:
 
     def gauge(self, mode: str, unit: str, gauge: str, layers: Mapping[str, int]) -> int:
         """layers: by the parts that UNITS names for `unit`."""
-        units = self.document["ways"][mode]["captured" if unit in CAPTURED_UNITS else "units"]
-        row = units[unit].get(gauge, {"fixed": 0})
+        row = self.document["ways"][mode]["units"][unit].get(gauge, {"fixed": 0})
         return sum(each * (1 if part == "fixed" else layers[part]) for part, each in row.items())
 
     def work(self, mode: str, unit: str, layers: Mapping[str, int], pieces: int = 1) -> Work:
         """A unit's, divided by the `pieces` that it makes."""
-        found = {gauge: self.gauge(mode, unit, gauge, layers) / pieces for gauge in CAPTURED_GAUGES}
+        found = {gauge: self.gauge(mode, unit, gauge, layers) / pieces for gauge in GAUGES}
         return Work(
             launches=sum(found[kind] for kind in LAUNCHES),
             legacy=found["aclop"],
             synchronisations=found["synchronisations"],
             copies=found["copies_to_card"] + found["copies_from_card"],
             collectives=found["collectives"],
-            replays=found["replays"],
-            replayed=found["replayed"],
         )
-
-    def is_captured(self, mode: str) -> bool:
-        """Whether captured launches were counted of this way to share a model."""
-        return self.document["ways"][mode]["captured"] is not None
 
     @property
     def source(self) -> str:
@@ -125,18 +120,22 @@ def launch_counts() -> LaunchCounts:
 
 def thinker_token(text: Any, mode: str, batch: int = 1, is_captured: bool = False) -> Work:
     """A greedy one of each of `batch` conversations. The host waits once for TOKENS_PER_CALL tokens of a conversation
-    that is alone, and for each token of several, however many. text: the Thinker's text_config."""
-    layers, way = {"thinker": text.num_hidden_layers}, "captured" if is_captured else "greedy"
+    that is alone, and for each token of several, however many. text: the Thinker's text_config. is_captured: with
+    captured launches, whose graph samples."""
+    layers, way = {"thinker": text.num_hidden_layers}, "sampled" if is_captured else "greedy"
     if batch == 1:
-        return launch_counts().work(mode, f"thinker_call_{way}", layers, TOKENS_PER_CALL)
-    return launch_counts().work(mode, f"thinker_rows_{way}", layers)
+        work = launch_counts().work(mode, f"thinker_call_{way}", layers, TOKENS_PER_CALL)
+    else:
+        work = launch_counts().work(mode, f"thinker_rows_{way}", layers)
+    return work.captured(text.num_hidden_layers) if is_captured else work
 
 
 def talker_frame(talker: Any, mode: str, is_captured: bool = False) -> Work:
     """A sampled one of each conversation, as released: a step of the Talker and 16 of the code predictor. talker:
-    talker_config."""
+    talker_config. is_captured: with captured launches."""
     layers = {
         "talker": talker.text_config.num_hidden_layers,
         "predictor": talker.code_predictor_config.num_hidden_layers,
     }
-    return launch_counts().work(mode, f"talker_frame_{'captured' if is_captured else 'sampled'}", layers)
+    work = launch_counts().work(mode, "talker_frame_sampled", layers)
+    return work.captured(layers["talker"], PACKING) if is_captured else work

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TextIO
 
+from ms_omni.config import CAPTURED_WAYS
 from ms_omni.planning.counted import launch_counts, talker_frame, thinker_token
 from ms_omni.planning.hardware import CPU, GB
 from ms_omni.planning.model import released_name
@@ -234,7 +235,7 @@ def _counted(plan: Plan) -> Iterator[str]:
         works = [("a greedy Thinker token", thinker_token(text, mode))]
         if plan.planned.speak:
             works.append(("a sampled Talker frame", talker_frame(talker, mode)))
-        if plan.planned.hardware.device != CPU and counts.is_captured(mode):
+        if plan.planned.hardware.device != CPU and mode in CAPTURED_WAYS:
             works.append(("a captured Thinker token", thinker_token(text, mode, is_captured=True)))
             if plan.planned.speak:
                 works.append(("a captured Talker frame", talker_frame(talker, mode, True)))

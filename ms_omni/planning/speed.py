@@ -7,8 +7,9 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ms_omni.config import CAPTURED_WAYS
 from ms_omni.parallel.table import check_world, shares_talker
-from ms_omni.planning.counted import Work, launch_counts, talker_frame, thinker_token
+from ms_omni.planning.counted import Work, talker_frame, thinker_token
 from ms_omni.planning.hardware import CPU, Hardware
 from ms_omni.planning.launches import EagerCounts, eager_talker, eager_thinker
 from ms_omni.planning.memory import Planned
@@ -66,7 +67,7 @@ def plan_speed(planned: Planned, context: int, mode: str, cards: int, batch: int
     plan = SpeedPlan(_thinker(planned, read, mode, cards, batch), None, limit)
     if planned.speak:
         plan = replace(plan, talker=_talker(planned, context, mode, cards, batch))
-    if planned.hardware.device == CPU or not launch_counts().is_captured(mode if cards > 1 else "none"):
+    if planned.hardware.device == CPU or (cards > 1 and mode not in CAPTURED_WAYS):
         return plan
     plan = replace(plan, captured_thinker=_thinker(planned, read, mode, cards, batch, True))
     if planned.speak:

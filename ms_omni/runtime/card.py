@@ -8,6 +8,7 @@ import os
 from functools import cache
 from typing import Any
 
+from ms_omni.config import CAPTURED_WAYS
 from ms_omni.errors import OmniError
 from ms_omni.parallel.world import is_scheduler, is_under_msrun
 from ms_omni.planning.hardware import Hardware, measured_hardware
@@ -73,8 +74,8 @@ def start_capture(decoder: str, device: str, parallel: str) -> None:
     flag = f"--launch-capture {decoder}"
     if device != "Ascend":
         raise OmniError(f"{flag}: --device {device} has no captured launches; use none")
-    if parallel == "zero3":
-        raise OmniError(f"{flag}: graphs that gather weights are not captured; use --parallel ep, tp or none")
+    if parallel not in CAPTURED_WAYS:
+        raise OmniError(f"{flag}: graphs that gather weights are not captured; use --parallel none, ep or tp")
     if _cores() < _LEAST_CORES_TO_CAPTURE:
         raise OmniError(f"{flag}: this process has {_cores()} cores of the host, {_LEAST_CORES_TO_CAPTURE} are needed")
     if _captures:

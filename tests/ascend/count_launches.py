@@ -1,12 +1,11 @@
 """Counts on the emulator what decoding, prefill, encoders and Code2Wav take, for every way to share a model: writes
 ms_omni/assets/launch_counts.json, which `plan` reads, and docs/benchmarks/launch-counts.md.
 
-    python tests/ascend/count_launches.py [--modes none,ep,tp,zero3] [--captured none,ep,tp] [--whole none]
+    python tests/ascend/count_launches.py [--modes none,ep,tp,zero3] [--whole none]
 
 Three small checkpoints of few layers tell what is fixed and what each layer adds, exactly: nothing else depends on the
-number of layers. Captured launches take a process each: MindSpore captures one graph of a process. --whole counts the
-released number of layers too, and notes what is not as these foretell. Needs what launch/emulated.sh needs; some
-minutes a way, and some more for each of --captured and --whole.
+number of layers. --whole counts the released number of layers too, and notes what is not as these foretell. Needs
+what launch/emulated.sh needs; some minutes a way, and some more for each of --whole.
 """
 
 from __future__ import annotations
@@ -25,16 +24,7 @@ from count_page import as_markdown
 from counting import SEVERAL
 
 from ms_omni.parallel.msrun import free_port
-from ms_omni.planning.counted import (
-    CAPTURED_GAUGES,
-    CAPTURED_UNITS,
-    COUNTS_FILE,
-    GAUGES,
-    RELEASED_LAYERS,
-    UNITS,
-    LaunchCounts,
-    gauge_of,
-)
+from ms_omni.planning.counted import COUNTS_FILE, GAUGES, RELEASED_LAYERS, UNITS, LaunchCounts, gauge_of
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/benchmarks/launch-counts.md"
@@ -62,12 +52,6 @@ def small_runs(mode: str) -> list[Run]:
     ]
 
 
-def captured_runs(mode: str, decoder: str) -> list[Run]:
-    """From which the table of a decoder's captured launches is made."""
-    layers = [FEW, MORE] if decoder == "thinker" else [FEW, MORE, MORE_PREDICTOR]
-    return [{"mode": mode, "layers": each, "captured": decoder} for each in layers]
-
-
 def count(runs: Sequence[Run], ranks: int) -> list[Run]:
     """The runs with what rank 0 counted, as counting.py writes them."""
     with tempfile.TemporaryDirectory() as folder:
@@ -89,11 +73,11 @@ def count(runs: Sequence[Run], ranks: int) -> list[Run]:
         return found
 
 
-def summed(counted: Mapping[str, int], gauges: Sequence[str] = GAUGES) -> dict[str, int]:
-    """What was counted under each name, by gauge; names of none of these are left out."""
-    found = dict.fromkeys(gauges, 0)
+def summed(counted: Mapping[str, int]) -> dict[str, int]:
+    """What was counted under each name, by gauge; names of no gauge are left out."""
+    found = dict.fromkeys(GAUGES, 0)
     for name, times in counted.items():
-        if (gauge := gauge_of(name)) in found:
+        if (gauge := gauge_of(name)) is not None:
             found[gauge] += times
     return found
 
@@ -116,23 +100,6 @@ def fitted(runs: Sequence[Run], one_card: Mapping[str, Any] | None = None) -> di
             row["fixed"] = base[gauge] - sum(each * FEW[part] for part, each in row.items())
             if not is_counted and one_card is not None:
                 row["fixed"] += _fixed(one_card, unit, gauge) - _fixed(one_card, greedy, gauge)
-            if any(row.values()):
-                table[unit][gauge] = row
-    return table
-
-
-def fitted_captured(decoder: str, runs: Sequence[Run]) -> dict[str, dict[str, dict[str, int]]]:
-    """As `fitted`, of captured_runs that were counted."""
-    few, *more = (run["counts"] for run in runs)
-    table: dict[str, dict[str, dict[str, int]]] = {}
-    for unit, parts in CAPTURED_UNITS.items():
-        if parts[0] != decoder:
-            continue
-        sums = [summed(counts[unit], CAPTURED_GAUGES) for counts in (few, *more)]
-        table[unit] = {}
-        for gauge in CAPTURED_GAUGES:
-            row = {part: other[gauge] - sums[0][gauge] for part, other in zip(parts, sums[1:], strict=True)}
-            row["fixed"] = sums[0][gauge] - sum(each * FEW[part] for part, each in row.items())
             if any(row.values()):
                 table[unit][gauge] = row
     return table
@@ -176,7 +143,6 @@ def differences(counts: LaunchCounts, run: Run) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--modes", default="none,ep,tp,zero3")
-    parser.add_argument("--captured", default="none,ep,tp", help="ways of which captured launches are counted")
     parser.add_argument("--whole", default="", help="ways that are counted with the released number of layers too")
     arguments = parser.parse_args()
     import mindspore as ms
@@ -188,7 +154,7 @@ def main() -> None:
         "dtype": DTYPE,
         "ranks": RANKS,
     }
-    modes = list(filter(None, arguments.modes.split(",")))
+    modes = arguments.modes.split(",")
     for ranks in sorted({RANKS[mode] for mode in modes}):
         asked = [run for mode in modes if RANKS[mode] == ranks for run in small_runs(mode)]
         found = count(asked, ranks)
@@ -200,17 +166,9 @@ def main() -> None:
                 "thinker_layer": layer_operators(runs),
                 "rows": by_rows(runs[0]) if mode == "none" else None,
                 "whole": None,  # or the differences that were found with the released number of layers
-                "captured": document["ways"].get(mode, {}).get("captured"),
             }
             write(document)
             print(f"{mode}: counted", flush=True)
-    for mode in filter(None, arguments.captured.split(",")):
-        document["ways"][mode]["captured"] = {}  # None of a way whose launches are not captured
-        for decoder in ("thinker", "talker"):
-            runs = [count([run], RANKS[mode])[0] for run in captured_runs(mode, decoder)]
-            document["ways"][mode]["captured"] |= fitted_captured(decoder, runs)
-        write(document)
-        print(f"{mode}: captured launches counted", flush=True)
     for mode in filter(None, arguments.whole.split(",")):
         (run,) = count([{"mode": mode, "layers": RELEASED_LAYERS, "ways": WAYS[:1], "rows": SEVERAL_ROWS}], RANKS[mode])
         document["ways"][mode]["whole"] = differences(LaunchCounts(document), run)

@@ -8,7 +8,7 @@ from typing import Any
 from counting import SEVERAL
 
 from ms_omni.bounds import TOKENS_PER_CALL
-from ms_omni.planning.counted import CAPTURED_GAUGES, CAPTURED_UNITS, GAUGES, RELEASED_LAYERS, UNITS, LaunchCounts
+from ms_omni.planning.counted import GAUGES, RELEASED_LAYERS, UNITS, LaunchCounts
 
 HEAD = """\
 # What a token, a frame and a piece take on a card: counts
@@ -33,8 +33,7 @@ Widths matter only where an operator is chosen by them: head sizes and the numbe
 | vision encoder | one picture, three deepstack levels |
 
 aclnn: CANN's operators with a call of their own. internal: MindSpore's internal kernels, in graphs only. legacy:
-operators that are compiled for their shapes (aclop), which cost more than the others and stop launch capture. replays:
-calls that make a card do again what was captured.
+operators that are compiled for their shapes (aclop), which cost more than the others and stop launch capture.
 """
 COLUMNS = ("aclnn", "internal", "legacy", "waits", "host to card", "card to host", "on the card", "collectives")
 TITLES = {"none": "One card", "ep": "`--parallel ep`", "tp": "`--parallel tp`", "zero3": "`--parallel zero3`"}
@@ -50,7 +49,6 @@ def as_markdown(document: Mapping[str, Any]) -> str:
     if "none" in document["ways"]:
         blocks.append(_rows(document["ways"]["none"]["rows"]))
         blocks.append(_operators(document["ways"]["none"]["thinker_layer"]))
-    blocks.append(_captured(counts))
     return "\n".join(blocks)
 
 
@@ -94,24 +92,6 @@ def _rows(counted: Mapping[str, Any]) -> str:
     ]
     lines = ["## Rows of a step, one card, a checkpoint of one layer of each decoder", ""]
     return "\n".join(lines + _table(("step", "rows", *COLUMNS), rows)) + "\n"
-
-
-def _captured(counts: LaunchCounts) -> str:
-    """All ways together: what is left to the host, and what its replays make a card do."""
-    lines = ["## Captured launches (`--launch-capture`), with the released number of layers", ""]
-    rows, parts = [], []
-    for mode in filter(counts.is_captured, counts.document["ways"]):
-        for unit, names in CAPTURED_UNITS.items():
-            title = (mode, unit.removesuffix("_captured").replace("_", " "))
-            rows.append((*title, *(str(counts.gauge(mode, unit, gauge, RELEASED_LAYERS)) for gauge in CAPTURED_GAUGES)))
-            found = counts.document["ways"][mode]["captured"][unit]
-            for part in ("fixed", *names):
-                name = "fixed" if part == "fixed" else f"{part} layer"
-                parts.append((*title, name, *(str(found.get(gauge, {}).get(part, 0)) for gauge in CAPTURED_GAUGES)))
-    columns = (*COLUMNS, "replays", "operators replayed")
-    lines += _table(("way", "unit", *columns), rows)
-    lines += ["", "Of these, fixed and for each layer:", "", *_table(("way", "unit", "part", *columns), parts)]
-    return "\n".join(lines) + "\n"
 
 
 def _operators(added: Mapping[str, int]) -> str:

@@ -3,8 +3,7 @@
     python counting.py OUT_JSON DTYPE RUN_JSON...
 
 Every RUN_JSON, {"mode": how the model is shared, "layers": counts by name, "ways": of picking, "rows": for each decoder
-the numbers of rows}, is a checkpoint of its own with small random weights; modes but none want ranks under msrun. One
-with {"captured": a decoder} instead of ways and rows is the only one of its process.
+the numbers of rows}, is a checkpoint of its own with small random weights; modes but none want ranks under msrun.
 Rank 0 writes OUT_JSON: for each run, by piece of work, the gauges of the last time that it was done, when graphs are
 compiled and weights are on the card. Steps for several rows are those of the warm-up: all rows are nobody's.
 """
@@ -24,8 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from ms_omni.bounds import TOKENS_PER_CALL
 
 PREFILL_CHUNK = 32  # tokens: what a chunk launches does not depend on it
 PIECE_FRAMES = 4
@@ -198,15 +195,6 @@ def count_rows(executor: Any, spans: Spans, ways: list[str], rows: dict[str, lis
             executor.talker.warm_up(count, TalkerSampling.of(sampling))
 
 
-def count_captured(engine: Any, spans: Spans, decoder: str) -> dict[str, dict[str, int]]:
-    """The gauges of a decoder's calls whose launches are captured, of one row: others take as much."""
-    count_rows(engine.executor, spans, ["sampled"], {"thinker": [], "talker": [], decoder: [1]})
-    names = (
-        {"thinker_call": f" x {TOKENS_PER_CALL}", "thinker_rows": ""} if decoder == "thinker" else {"talker_frame": ""}
-    )
-    return {f"{name}_captured": dict(spans.last[f"rows 1 {decoder} sampled{of}"]) for name, of in names.items()}
-
-
 def write_checkpoint(layers: dict[str, int], dtype: str, directory: Path) -> None:
     from ms_omni.checkpoint.presets import PRESETS
     from ms_omni.checkpoint.tiny import write_tiny
@@ -233,14 +221,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             write_checkpoint(run["layers"], dtype, Path(folder))
             settings = {"engine": "fused", "device": "Ascend", "parallel": run["mode"], "dtype": dtype}
-            captured = run.get("captured", "none")
             # Caches are as large as one conversation needs; nobody's rows need none
-            with OmniEngine.from_pretrained(folder, max_num_seqs=1, launch_capture=captured, **settings) as engine:
-                if captured == "none":
-                    counts = count_one(engine, spans, run["ways"], run["rows"])
-                else:
-                    counts = count_captured(engine, spans, captured)
-                found.append({**run, "counts": counts})
+            with OmniEngine.from_pretrained(folder, max_num_seqs=1, **settings) as engine:
+                found.append({**run, "counts": count_one(engine, spans, run["ways"], run["rows"])})
         print(f"counted {run['mode']} {run['layers']}: {time.perf_counter() - start:.0f} s", flush=True)
         if engine.world.is_writer:
             Path(out).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

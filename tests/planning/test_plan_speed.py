@@ -73,11 +73,12 @@ def test_terms_add_up(instruct):
 
 
 def test_terms_of_captured_launches(instruct):
-    step = plan_speed(instruct, 0, "none", 1, batch=8).captured_thinker
-    unit = "thinker_rows_captured"
-    launches, replays, replayed = (counted("none", unit, *gauges) for gauges in (LAUNCHES, ("replays",), ("replayed",)))
-    assert (step.launches, step.replays) == (launches, replays) and replayed > 900
-    assert step.launch_s == pytest.approx(launches * 25e-6 + replays * 50e-6 + replayed * 5e-6 + 100e-6)
+    """The attention of each layer and the collectives are launched, and a replay stands before and after each."""
+    step = plan_speed(instruct, 0, "tp", 2, batch=8).captured_thinker
+    launches = counted("tp", "thinker_rows_sampled", *LAUNCHES)
+    collectives = counted("tp", "thinker_rows_sampled", "collectives")
+    assert (step.launches, step.replays, step.collectives) == (48, 48 + collectives + 1, collectives)
+    assert step.launch_s == pytest.approx(48 * 25e-6 + step.replays * 50e-6 + (launches - 48) * 5e-6 + 100e-6)
     assert plan_speed(instruct, 0, "zero3", 2).captured_thinker is None
 
 
