@@ -16,6 +16,7 @@ ENGINES = ("auto", "fused", "mindone")
 # auto picks by memory and by projected speed, for the cards that share one model
 PARALLEL_MODES = ("none", "auto", "zero3", "ep", "tp")
 # Whose launches MindSpore captures on a card: it can do so for one graph of a process
+CAPTURED_WAYS = ("none", "ep", "tp")  # of sharing the model
 LAUNCH_CAPTURES = ("none", "thinker", "talker")
 DEVICES = ("auto", "CPU", "Ascend")
 DTYPES = ("auto", "float32", "float16", "bfloat16")

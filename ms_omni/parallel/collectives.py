@@ -32,7 +32,8 @@ class GroupOps:
     """The collectives of one group as operators of MindSpore, which serve eagerly and in graphs.
 
     `widens`: bfloat16 travels as float32, and integers under 32 bits as int32; bool does always. `sums_integers` says
-    whether `reduce` takes integers, `sends_int64` whether `broadcasts` do. `exchange` is all_to_all."""
+    whether `reduce` takes integers. `broadcasts`, by root: empty where a graph of unknown shapes cannot have them.
+    `exchange` is all_to_all."""
 
     reduce: Any
     gather: Any
@@ -40,7 +41,6 @@ class GroupOps:
     widens: bool
     sums_integers: bool
     exchange: Any = None
-    sends_int64: bool = True
 
 
 _counts = {kind: Count(kind) for kind in KINDS}
@@ -81,11 +81,13 @@ def all_gather(x: Any, world: World) -> Any:
 
 
 def broadcast(x: Any, world: World, root: int = 0) -> Any:
-    """The tensor of the process with group rank `root`; the others give one of the same shape and dtype."""
+    """The tensor of the process with group rank `root`; the others give one of the same shape and dtype, of one axis at
+    least."""
     if world.group_size == 1:
         return x
-    if x.dtype == ms.int64 and not world.ops.sends_int64:
-        return all_gather(x.reshape((1, *x.shape)), world)[root]
+    if len(world.ops.broadcasts) == 0:
+        parts = all_gather(x, world).reshape((world.group_size, -1, *x.shape[1:]))
+        return mint.split(parts, 1, 0)[root].reshape((-1, *x.shape[1:]))
     wire = _wire(x, world)
     if not _run_in_jit():  # @jit.cond: False
         _note("broadcast", wire, 1)
@@ -143,29 +145,27 @@ def _hccl_ops(world: World) -> GroupOps:
     if world.group is not None:
         create_group(world.group, list(world.group_ranks))
     name = world.group or GlobalComm.WORLD_COMM_GROUP
-    # MindSpore says that its roots are ranks of the world, and hands them to HCCL, which counts within the communicator
-    broadcasts = tuple(_First(ops.Broadcast(root, name), copies=True) for root in range(world.group_size))
     exchange = ops.AlltoAll(world.group_size, 0, 0, name)
-    reduce, gather = ops.AllReduce("sum", name), ops.AllGather(name)
-    # MindSpore's AllReduce and Broadcast refuse int64 on Ascend, and AllReduce some smaller ones
-    return GroupOps(reduce, gather, broadcasts, False, sums_integers=False, exchange=exchange, sends_int64=False)
+    # MindSpore's AllReduce refuses int64 and some smaller ones on Ascend. Its Broadcast too, and it writes to its
+    # argument, and cannot tell its shape in a graph of unknown ones
+    return GroupOps(ops.AllReduce("sum", name), ops.AllGather(name), (), False, sums_integers=False, exchange=exchange)
 
 
 def _mccl_ops(world: World) -> GroupOps:
-    broadcasts = tuple(_First(ops.Broadcast(root), copies=False) for root in world.group_ranks)
+    broadcasts = tuple(_First(ops.Broadcast(root)) for root in world.group_ranks)
     reduce, gather = ops.AllReduce("sum"), ops.AllGather()
     exchange = _host_operator("all_to_all", _links(world).all_to_all, 1)  # mccl has none
     return GroupOps(reduce, gather, broadcasts, widens=True, sums_integers=False, exchange=exchange)
 
 
 class _First:
-    """ops.Broadcast takes and returns tuples. copies: HCCL's writes to its argument, which may be needed as it was."""
+    """ops.Broadcast takes and returns tuples."""
 
-    def __init__(self, operator: Any, copies: bool) -> None:
-        self.operator, self.copies = operator, copies
+    def __init__(self, operator: Any) -> None:
+        self.operator = operator
 
     def __call__(self, x: Any) -> Any:
-        return self.operator((mint.clone(x) if self.copies else x,))[0]
+        return self.operator((x,))[0]
 
 
 def _links(world: World) -> Links:

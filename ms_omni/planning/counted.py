@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ LAUNCHES = ("aclnn", "internal", "aclop")
 GAUGES = (
     *LAUNCHES, "synchronisations", "copies_to_card", "copies_from_card", "copies_on_card", "collectives",
 )  # fmt: skip
+# Of a captured frame: casts and a concatenation
+PACKING = 3
 _GAUGE_OF_BEGINNING = {
     "aclnn": "aclnn",
     "internal": "internal",
@@ -60,13 +62,26 @@ def gauge_of(name: str) -> str | None:
 @dataclass(frozen=True)
 class Work:
     """Of one token or frame. legacy: those of the launches that go through operators compiled for their shapes
-    (aclop)."""
+    (aclop). replays: of captured launches, `replayed` operators together."""
 
     launches: float
     legacy: float
     synchronisations: float
     copies: float
     collectives: float
+    replays: float = 0.0
+    replayed: float = 0.0
+
+    def captured(self, layers: int, packing: int = 0) -> Work:
+        """The same with captured launches: the attentions of `layers` stay outside, and collectives; between them,
+        before and after are replays. packing: launches that bring what a graph returns into one tensor, and as many
+        outside that take it apart. (tests/ascend/test_ascend_launches.py counts them.)"""
+        return replace(
+            self,
+            launches=layers + packing,
+            replays=layers + self.collectives + 1,
+            replayed=self.launches - layers + packing,
+        )
 
 
 @dataclass(frozen=True)
@@ -103,20 +118,24 @@ def launch_counts() -> LaunchCounts:
     return LaunchCounts(json.loads(COUNTS_FILE.read_text(encoding="utf-8")))
 
 
-def thinker_token(text: Any, mode: str, batch: int = 1) -> Work:
+def thinker_token(text: Any, mode: str, batch: int = 1, is_captured: bool = False) -> Work:
     """A greedy one of each of `batch` conversations. The host waits once for TOKENS_PER_CALL tokens of a conversation
-    that is alone, and for each token of several, however many. text: the Thinker's text_config."""
-    layers = {"thinker": text.num_hidden_layers}
+    that is alone, and for each token of several, however many. text: the Thinker's text_config. is_captured: with
+    captured launches, whose graph samples."""
+    layers, way = {"thinker": text.num_hidden_layers}, "sampled" if is_captured else "greedy"
     if batch == 1:
-        return launch_counts().work(mode, "thinker_call_greedy", layers, TOKENS_PER_CALL)
-    return launch_counts().work(mode, "thinker_rows_greedy", layers)
+        work = launch_counts().work(mode, f"thinker_call_{way}", layers, TOKENS_PER_CALL)
+    else:
+        work = launch_counts().work(mode, f"thinker_rows_{way}", layers)
+    return work.captured(text.num_hidden_layers) if is_captured else work
 
 
-def talker_frame(talker: Any, mode: str) -> Work:
+def talker_frame(talker: Any, mode: str, is_captured: bool = False) -> Work:
     """A sampled one of each conversation, as released: a step of the Talker and 16 of the code predictor. talker:
-    talker_config."""
+    talker_config. is_captured: with captured launches."""
     layers = {
         "talker": talker.text_config.num_hidden_layers,
         "predictor": talker.code_predictor_config.num_hidden_layers,
     }
-    return launch_counts().work(mode, "talker_frame_sampled", layers)
+    work = launch_counts().work(mode, "talker_frame_sampled", layers)
+    return work.captured(layers["talker"], PACKING) if is_captured else work

@@ -21,7 +21,8 @@ class Hardware:
     """One card (a die of an A3; a process on a CPU), in bytes, seconds and bytes a second.
 
     efficiency: share of `bandwidth` that reading weights reaches. launch_s: one operator in a compiled graph; call_s: a
-    graph call and reading its result. eager_launch_s, eager_collective_s: from Python, as mindone's generate does.
+    graph call and reading its result. replay_s: a call that replays captured launches; replayed_s: each operator of it,
+    on the card. eager_launch_s, eager_collective_s: from Python, as mindone's generate does.
     gather: AllGather's rate by card count, for that many cards and more. reserved_bytes: what a process takes besides
     the model, speech_bytes: and for graphs that speak. sources: where the figures come from, one line each."""
 
@@ -34,6 +35,8 @@ class Hardware:
     efficiency: float
     launch_s: float
     call_s: float
+    replay_s: float
+    replayed_s: float
     collective_s: float
     eager_launch_s: float
     eager_collective_s: float
@@ -65,6 +68,7 @@ _ASCEND_SOURCES = (
     "memory size and bandwidth: Huawei's documentation; 60 % of the bandwidth reached: assumed",
     "AllGather 38, 64, 149 GB/s on 2, 4, 8 cards: measured elsewhere on A2 servers; taken for A3 as well",
     "25 us a launch in a graph: assumed; 29 tokens/s of vllm-ascend with Qwen3-30B-A3B on 2 x 910B2 leave about 30 us",
+    "50 us a replay of captured launches: an example of vLLM-MindSpore's documents; 5 us an operator of it: assumed",
     "50 us a collective in a graph, 100 us a synchronisation, 100 us a collective from Python: assumed",
     "120 us a launch from Python: assumed; with it mindone's published 0.73 tokens/s and 0.88 frames/s come out",
     "90 % of the memory usable, 2 GB for CANN and MindSpore: assumed; two HCCL buffers of 200 MB: HCCL_BUFFSIZE",
@@ -88,6 +92,8 @@ def _ascend(name: str, title: str, memory_gb: float, bandwidth_tb: float) -> Har
         efficiency=0.6,
         launch_s=25e-6,
         call_s=100e-6,
+        replay_s=50e-6,
+        replayed_s=5e-6,
         collective_s=50e-6,
         eager_launch_s=120e-6,
         eager_collective_s=100e-6,
@@ -110,6 +116,8 @@ def _cpu() -> Hardware:
         efficiency=1.0,
         launch_s=5e-6,
         call_s=300e-6,
+        replay_s=0.0,  # a CPU has none
+        replayed_s=0.0,
         collective_s=4e-3,
         eager_launch_s=100e-6,
         eager_collective_s=4e-3,

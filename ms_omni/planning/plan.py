@@ -213,6 +213,8 @@ def _row_json(row: Row) -> dict[str, Any]:
         "batches": [_batch_json(batch) for batch in row.batches],
         "thinker": _step_json(row.speed.thinker),
         "talker": _step_json(row.speed.talker),
+        "thinker_captured": _step_json(row.speed.captured_thinker),
+        "talker_captured": _step_json(row.speed.captured_talker),
         "thinker_limit_tokens_per_s": row.speed.limit,
         "thinker_tokens_per_s_together_projected": row.replicas * row.speed.thinker.per_second,
         "talker_frames_per_s_together_projected": row.replicas * talker.per_second if talker else None,
@@ -227,6 +229,8 @@ def _batch_json(batch: Batch) -> dict[str, Any]:
         "fits": batch.memory.fits,
         "thinker": _step_json(batch.speed.thinker),
         "talker": _step_json(batch.speed.talker),
+        "thinker_captured": _step_json(batch.speed.captured_thinker),
+        "talker_captured": _step_json(batch.speed.captured_talker),
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TextIO
 
+from ms_omni.config import CAPTURED_WAYS
 from ms_omni.planning.counted import launch_counts, talker_frame, thinker_token
 from ms_omni.planning.hardware import CPU, GB
 from ms_omni.planning.model import released_name
@@ -30,6 +31,8 @@ class Table:
 def write_report(plan: Plan, markdown: bool, out: TextIO) -> None:
     """All tables, then choices, what is counted and what is assumed."""
     tables = [_memory(plan), _weights(plan), _speed(plan)]
+    if any(row.speed.captured_thinker for row in plan.rows):
+        tables.append(_captured(plan))
     if any(row.replicas > 1 for row in plan.rows):
         tables.append(_together(plan))
     if any(row.batches for row in plan.rows):
@@ -119,6 +122,28 @@ def _speed(plan: Plan) -> Table:
     return Table(title, columns, tuple(rows))
 
 
+def _captured(plan: Plan) -> Table:
+    """Beside what it is without; - where launches are not captured."""
+    rows = []
+    for row in plan.rows:
+        for size, speed in ((1, row.speed), *((batch.size, batch.speed) for batch in row.batches)):
+            thinker = _beside(speed.thinker, speed.captured_thinker)
+            rows.append((*_groups(row), str(size), *thinker, *_beside(speed.talker, speed.captured_talker)))
+    columns = (
+        "cards", "groups", "parallel", "conversations", "Thinker tokens/s", "captured", "(launches and replays)",
+        "Talker frames/s", "captured", "(launches and replays)",
+    )  # fmt: skip
+    title = "--launch-capture thinker, or talker: one decoder of a process, projected, not measured"
+    return Table(title, columns, tuple(rows))
+
+
+def _beside(step: StepTime | None, captured: StepTime | None) -> tuple[str, str, str]:
+    rate = "-" if step is None else _rate(step.per_second)
+    if captured is None:
+        return rate, "-", "-"
+    return rate, _rate(captured.per_second), f"{captured.launches:.0f} + {captured.replays:.0f}"
+
+
 def _groups(row: Row) -> tuple[str, str, str]:
     return str(row.cards), f"{row.replicas} of {row.memory.cards}", row.memory.mode
 
@@ -206,12 +231,18 @@ def _counted(plan: Plan) -> Iterator[str]:
     counts = launch_counts()
     yield f"launches, synchronisations and collectives of the fused engine: {counts.source}, two ranks where they share"
     for mode in dict.fromkeys("none" if row.memory.cards == 1 else row.memory.mode for row in plan.rows):
-        works = [("a greedy Thinker token", thinker_token(plan.planned.text_config, mode))]
+        text, talker = plan.planned.text_config, plan.planned.config.talker_config
+        works = [("a greedy Thinker token", thinker_token(text, mode))]
         if plan.planned.speak:
-            works.append(("a sampled Talker frame", talker_frame(plan.planned.config.talker_config, mode)))
+            works.append(("a sampled Talker frame", talker_frame(talker, mode)))
+        if plan.planned.hardware.device != CPU and mode in CAPTURED_WAYS:
+            works.append(("a captured Thinker token", thinker_token(text, mode, is_captured=True)))
+            if plan.planned.speak:
+                works.append(("a captured Talker frame", talker_frame(talker, mode, True)))
         for what, work in works:
+            replays = f"{work.replays:.0f} replays of {work.replayed:.0f}, " if work.replays else ""
             yield (
-                f"{mode}, {what}: {work.launches:.0f} launches ({work.legacy:.0f} of them legacy operators), "
+                f"{mode}, {what}: {work.launches:.0f} launches ({work.legacy:.0f} of them legacy operators), {replays}"
                 f"{work.synchronisations:g} synchronisations, {work.copies:g} copies from or to the host, "
                 f"{work.collectives:g} collectives"
             )

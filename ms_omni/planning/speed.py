@@ -4,12 +4,13 @@ with a context of the prompt's length each; no figure of it was measured on a ca
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from ms_omni.config import CAPTURED_WAYS
 from ms_omni.parallel.table import check_world, num_owners, shares_talker
 from ms_omni.planning.counted import Work, talker_frame, thinker_token
-from ms_omni.planning.hardware import Hardware
+from ms_omni.planning.hardware import CPU, Hardware
 from ms_omni.planning.launches import EagerCounts, eager_talker, eager_thinker
 from ms_omni.planning.memory import Planned
 
@@ -21,7 +22,8 @@ REAL_TIME_FRAMES = 12.5
 class StepTime:
     """Seconds of one step, a Thinker token or a Talker frame of each of `batch` conversations, and what they are spent
     on. Weights and launches overlap in no way here, which is pessimistic; collectives wait for neither, which is not.
-    launch_s: of launches and synchronisations. What a call does for several tokens is shared out among them."""
+    launch_s: of launches, replays of captured ones, and synchronisations. What a call does for several tokens is shared
+    out among them."""
 
     read_s: float
     launch_s: float
@@ -31,6 +33,7 @@ class StepTime:
     collectives: float
     collective_bytes: float
     batch: int = 1
+    replays: float = 0.0
 
     @property
     def total_s(self) -> float:
@@ -45,11 +48,14 @@ class StepTime:
 @dataclass(frozen=True)
 class SpeedPlan:
     """talker: None without a Talker. limit: Thinker tokens a second if weights were read at the full bandwidth and
-    nothing else took time."""
+    nothing else took time. captured_thinker, captured_talker: the same steps with captured launches, one decoder's of a
+    process; None where there are none."""
 
     thinker: StepTime
     talker: StepTime | None
     limit: float
+    captured_thinker: StepTime | None = None
+    captured_talker: StepTime | None = None
 
 
 def plan_speed(planned: Planned, context: int, mode: str, cards: int, batch: int = 1) -> SpeedPlan:
@@ -57,9 +63,16 @@ def plan_speed(planned: Planned, context: int, mode: str, cards: int, batch: int
     model between so many cards."""
     check_world(mode, cards, planned.sizes)
     read = thinker_read_bytes(planned, context, mode, cards, batch)
-    talker = _talker(planned, context, mode, cards, batch) if planned.speak else None
     limit = batch * planned.hardware.bandwidth / read
-    return SpeedPlan(_thinker(planned, read, mode, cards, batch), talker, limit)
+    plan = SpeedPlan(_thinker(planned, read, mode, cards, batch), None, limit)
+    if planned.speak:
+        plan = replace(plan, talker=_talker(planned, context, mode, cards, batch))
+    if planned.hardware.device == CPU or (cards > 1 and mode not in CAPTURED_WAYS):
+        return plan
+    plan = replace(plan, captured_thinker=_thinker(planned, read, mode, cards, batch, True))
+    if planned.speak:
+        plan = replace(plan, captured_talker=_talker(planned, context, mode, cards, batch, True))
+    return plan
 
 
 def thinker_read_bytes(planned: Planned, context: int, mode: str, cards: int, batch: int = 1) -> float:
@@ -123,7 +136,7 @@ def _eager(hardware: Hardware, counts: EagerCounts, read: float, cards: int) -> 
     )
 
 
-def _thinker(planned: Planned, read: float, mode: str, cards: int, batch: int) -> StepTime:
+def _thinker(planned: Planned, read: float, mode: str, cards: int, batch: int, is_captured: bool = False) -> StepTime:
     text = planned.text_config
     mode, moved = mode if cards > 1 else "none", 0.0
     row = batch * text.hidden_size * planned.itemsize
@@ -136,10 +149,10 @@ def _thinker(planned: Planned, read: float, mode: str, cards: int, batch: int) -
         layer = _attention(text) + own_rows(mode, cards, batch) * text.num_experts_per_tok * expert
         moved = text.num_hidden_layers * layer * planned.itemsize * (cards - 1) / cards
         read += 2 * moved  # what is gathered is written to memory, and read when it is laid in place
-    return _step(planned.hardware, read, thinker_token(text, mode, batch), moved, cards, batch)
+    return _step(planned.hardware, read, thinker_token(text, mode, batch, is_captured), moved, cards, batch)
 
 
-def _talker(planned: Planned, context: int, mode: str, cards: int, batch: int) -> StepTime:
+def _talker(planned: Planned, context: int, mode: str, cards: int, batch: int, is_captured: bool = False) -> StepTime:
     talker = planned.config.talker_config
     text = talker.text_config
     is_shared = cards > 1 and shares_talker(mode, cards, planned.sizes)
@@ -153,7 +166,7 @@ def _talker(planned: Planned, context: int, mode: str, cards: int, batch: int) -
     elif mode == "zero3":
         moved = _talker_weights(talker, rows) * planned.itemsize * (cards - 1) / cards
         read += 2 * moved
-    return _step(planned.hardware, read, talker_frame(talker, mode), moved, cards, batch)
+    return _step(planned.hardware, read, talker_frame(talker, mode, is_captured), moved, cards, batch)
 
 
 def _talker_weights(talker: Any, rows: int) -> float:
@@ -186,16 +199,19 @@ def _talker_read(planned: Planned, context: int, ep: int, tp: int, rows: int = 1
 
 
 def _step(hardware: Hardware, read: float, work: Work, moved: float, cards: int, batch: int) -> StepTime:
+    launch_s = work.launches * hardware.launch_s
+    launch_s += work.replays * hardware.replay_s + work.replayed * hardware.replayed_s
     collective_s = work.collectives * hardware.collective_s
     return StepTime(
         read_s=read / (hardware.bandwidth * hardware.efficiency),
-        launch_s=work.launches * hardware.launch_s + work.synchronisations * hardware.call_s,
+        launch_s=launch_s + work.synchronisations * hardware.call_s,
         collective_s=collective_s + (moved / hardware.gather_rate(cards) if moved else 0.0),
         launches=work.launches,
         synchronisations=work.synchronisations,
         collectives=work.collectives,
         collective_bytes=moved,
         batch=batch,
+        replays=work.replays,
     )
 
 

@@ -8,6 +8,7 @@ import os
 from functools import cache
 from typing import Any
 
+from ms_omni.config import CAPTURED_WAYS
 from ms_omni.errors import OmniError
 from ms_omni.parallel.world import is_scheduler, is_under_msrun
 from ms_omni.planning.hardware import Hardware, measured_hardware
@@ -26,6 +27,9 @@ _HCCL_BUFFSIZE = 200
 _COMMUNICATORS = 2
 # On fewer, MindSpore 2.7.1 does not look for the lengths of PagedAttention (kernels/decoder_ops_ascend_paged.py).
 _LEAST_CORES = 12
+# Operators that stay outside captures, by the names of graphs: what copies to the card and back, and collectives, whose
+# streams a capture would take from the card's few (docs/decode-on-ascend.md).
+_NOT_CAPTURED = ("MoveTo", "AllReduce", "AllGather")
 # On fewer, MindSpore 2.7.1 does not run graphs kernel by kernel in the way that it captures.
 _LEAST_CORES_TO_CAPTURE = 16
 
@@ -63,22 +67,21 @@ def check_cores() -> None:
 
 
 def start_capture(decoder: str, device: str, parallel: str) -> None:
-    """Before anything is loaded: one graph of this process, a decoder's, may have its launches captured. Raises
-    OmniError where that cannot be."""
+    """Before anything is loaded: one graph of this process, a decoder's, may have its launches captured. parallel: how
+    the model is shared. Raises OmniError where that cannot be."""
     import mindspore as ms
 
     flag = f"--launch-capture {decoder}"
     if device != "Ascend":
         raise OmniError(f"{flag}: --device {device} has no captured launches; use none")
-    if parallel != "none":
-        raise OmniError(f"{flag}: graphs with collectives are not captured; use --parallel none")
+    if parallel not in CAPTURED_WAYS:
+        raise OmniError(f"{flag}: graphs that gather weights are not captured; use --parallel none, ep or tp")
     if _cores() < _LEAST_CORES_TO_CAPTURE:
         raise OmniError(f"{flag}: this process has {_cores()} cores of the host, {_LEAST_CORES_TO_CAPTURE} are needed")
     if _captures:
         raise OmniError(f"{flag}: an engine of this process has captured its {_captures[0]}; MindSpore does so once")
     _captures.append(decoder)
-    # What copies to the card and back stays outside
-    ms.runtime.set_kernel_launch_capture(True, op_capture_skip=["moveto"])
+    ms.runtime.set_kernel_launch_capture(True, op_capture_skip=list(_NOT_CAPTURED))
 
 
 def _cores() -> int:

@@ -1,7 +1,7 @@
-"""Answers of an engine whose launches are captured beside those of one without, alone and together; then what the host
-does for a step. Prints one JSON document.
+"""Answers of an engine whose launches are captured, together, beside those of one without, alone; then what the host
+does for a step. Under msrun every rank does so. Writes OUT_DIR/rank_N.json.
 
-captured_answers.py thinker|talker"""
+captured_answers.py OUT_DIR thinker|talker none|ep|tp ROWS,ROWS,..."""
 
 import json
 import sys
@@ -9,43 +9,49 @@ import tempfile
 from pathlib import Path
 
 from count_launches import FEW
-from counting import Spans, count_rows, gauges, write_checkpoint
+from counting import WAYS, Spans, count_rows, gauges, write_checkpoint
 
 from ms_omni import OmniEngine, SamplingParams
+from ms_omni.parallel.world import is_scheduler, start_world
 
 LAYERS = {**FEW, "thinker": 3}
-ROWS = (1, 2)
-SAMPLED = {"thinker_temperature": 0.7, "thinker_top_k": 50, "thinker_top_p": 0.8, "talker_temperature": 0.9}
-# One outlives the other: steps of one row, of two, and of one that has gone on
-LENGTHS = {"thinker_max_new_tokens": 7, "talker_max_new_tokens": 4, "ignore_eos": True}
-ASKED = (
-    ("Hello, who are you?", SamplingParams(seed=1, **LENGTHS, **SAMPLED)),
-    ("The river and the sea.", SamplingParams(seed=2, **{**LENGTHS, "talker_max_new_tokens": 7}, **SAMPLED)),
-)
+QUESTIONS = ("Hello, who are you?", "The river and the sea.", "What do you know?", "Hello seven")
+
+
+def asked(decoder, count):
+    """So many conversations, in some of which `decoder` picks greedily, in others it samples; the other one is greedy.
+    Some outlive others: steps go on with fewer rows."""
+    for number in range(count):
+        lengths = {"thinker_max_new_tokens": 4 + number % 3, "talker_max_new_tokens": 4 + 2 * (number % 2)}
+        way = WAYS["greedy" if number % 3 == 1 else "sampled"]
+        temperatures = WAYS["greedy"] | {name: value for name, value in way.items() if name.startswith(decoder)}
+        sampling = SamplingParams(seed=number, ignore_eos=True, **lengths, **temperatures)
+        yield {"conversation": QUESTIONS[number % 4], "sampling": sampling, "return_audio": decoder == "talker"}
 
 
 def answers(engine, conversations):
     """Token ids and codes of conversations that run together."""
-    handles = [engine.submit(question, sampling=sampling) for question, sampling in conversations]
-    found = [handle.result() for handle in handles]
-    return [{"ids": list(map(int, each.token_ids)), "codes": each.audio.codes.tolist()} for each in found]
+    found = [handle.result() for handle in [engine.submit(**each) for each in conversations]]
+    return [[list(map(int, each.token_ids)), each.audio and each.audio.codes.tolist()] for each in found]
 
 
-def main(decoder):
-    made = {"layers": LAYERS}
-    settings = {"device": "Ascend", "dtype": "bfloat16", "max_num_seqs": max(ROWS)}
+def main(out_dir, decoder, mode, rows):
+    if is_scheduler():
+        start_world("Ascend")
+    made, conversations = {"layers": LAYERS}, list(asked(decoder, max(rows)))
+    settings = {"device": "Ascend", "dtype": "bfloat16", "parallel": mode, "with_talker": decoder == "talker"}
     with tempfile.TemporaryDirectory() as folder:
         write_checkpoint(LAYERS, "bfloat16", Path(folder))
-        with OmniEngine.from_pretrained(folder, launch_capture=decoder, **settings) as engine:
-            made["alone"] = [answers(engine, [each])[0] for each in ASKED]
-            made["captured"] = answers(engine, ASKED)
+        with OmniEngine.from_pretrained(folder, launch_capture=decoder, max_num_seqs=max(rows), **settings) as engine:
+            made["captured"] = {count: answers(engine, conversations[:count]) for count in rows}
             spans = Spans(gauges)
             spans.watch_decoding()
-            count_rows(engine.executor, spans, ["sampled"], {"thinker": (), "talker": (), decoder: ROWS})
-            made["steps"] = {rows: spans.last[f"rows {rows} {decoder} sampled"] for rows in ROWS}
-        with OmniEngine.from_pretrained(folder, **settings) as engine:
-            made["plain"] = answers(engine, ASKED)
-    print(json.dumps(made))
+            count_rows(engine.executor, spans, ["sampled"], {"thinker": (), "talker": (), decoder: rows})
+            made["steps"] = {count: spans.last[f"rows {count} {decoder} sampled"] for count in rows}
+            rank = engine.world.rank
+        with OmniEngine.from_pretrained(folder, max_num_seqs=1, **settings) as engine:
+            made["plain"] = [answers(engine, [each])[0] for each in conversations]
+    Path(out_dir, f"rank_{rank}.json").write_text(json.dumps(made))
 
 
-main(sys.argv[1])
+main(*sys.argv[1:4], [int(count) for count in sys.argv[4].split(",")])

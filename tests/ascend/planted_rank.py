@@ -9,15 +9,14 @@ from ms_omni.cli.main import main
 from ms_omni.parallel import collectives
 from ms_omni.parallel.world import is_scheduler
 
+right = collectives.broadcast
 
-def turned(ops):
-    """The operators of a group, each root's broadcast by the next one."""
-    from dataclasses import replace
 
-    return replace(ops, broadcasts=ops.broadcasts[1:] + ops.broadcasts[:1])
+def turned(x, world, root=0):
+    """Each root's by the next one."""
+    return right(x, world, (root + 1) % world.group_size)
 
 
 if not is_scheduler():
-    right = collectives._hccl_ops
-    collectives._hccl_ops = lambda world: turned(right(world))
+    collectives.broadcast = turned
 raise SystemExit(main(["accept", *sys.argv[1:]]))

@@ -7,13 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from card_ranks import run_card_ranks
 from count_launches import FEW, ROWS, summed
 from counting import Spans, count_rows, gauges, write_checkpoint
 
-from ms_omni.planning.counted import LAUNCHES
+from ms_omni.planning.counted import LAUNCHES, PACKING, launch_counts
 
 MOST_OF_A_LAYER = 22
-MOST_OUTSIDE = 8  # of a captured graph: what is left is taken apart
+CAPTURED_ROWS = "1,2,4,8"
 
 
 @pytest.fixture(autouse=True)
@@ -64,21 +65,48 @@ def test_as_many_rows_as_a_call_takes(ascend, tmp_path, way):
 @pytest.mark.slow
 @pytest.mark.parametrize("decoder", ["thinker", "talker"])
 def test_captured_answers(tmp_path, decoder):
-    """The ids and codes are those without capture, and of a step two launches a layer are left to the host: a replay
-    and an attention."""
-    program = [sys.executable, str(Path(__file__).with_name("captured_answers.py")), decoder]
-    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    program = [sys.executable, str(Path(__file__).with_name("captured_answers.py")), str(tmp_path), decoder, "none"]
+    done = subprocess.run([*program, CAPTURED_ROWS], cwd=tmp_path, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]
-    made = json.loads(done.stdout.splitlines()[-1])
-    assert made["captured"] == made["alone"] == made["plain"]
+    check_captured(json.loads((tmp_path / "rank_0.json").read_text()), decoder, "none")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("mode", "decoder"),
+    [
+        ("ep", "thinker"),
+        ("tp", "thinker"),
+        pytest.param("ep", "talker", marks=pytest.mark.long),
+        pytest.param("tp", "talker", marks=pytest.mark.long),
+    ],
+)
+def test_captured_answers_of_two_cards(tmp_path, monkeypatch, mode, decoder):
+    """On every rank, with work that runs as late as it may."""
+    monkeypatch.setenv("EMULATED_LATE", "1")
+    made = run_card_ranks("captured_answers.py", tmp_path, decoder, mode, CAPTURED_ROWS, cards=2)
+    for rank in made:
+        assert rank["captured"] == made[0]["captured"]
+        check_captured(rank, decoder, mode)
+
+
+def check_captured(made, decoder, mode):
+    """The ids and codes are those without capture, and of a step what `plan` says of captured launches is left to the
+    host: a replay and an attention a layer, and two calls for each collective, it and the replay that it cuts off."""
+    for rows, answers in made["captured"].items():
+        assert answers == made["plain"][: int(rows)], rows
+    assert all(ids and (decoder == "thinker" or codes[0]) for ids, codes in made["plain"])
+    assert set(made["steps"]) == set(made["captured"]) == set(CAPTURED_ROWS.split(","))
+    unit, packing = ("thinker_rows_sampled", 0) if decoder == "thinker" else ("talker_frame_sampled", PACKING)
     layers = made["layers"][decoder]
+    said = launch_counts().work(mode, unit, made["layers"]).captured(layers, packing)
     for counted in made["steps"].values():
-        launches = {name: times for name, times in counted.items() if name.split()[0] in LAUNCHES}
-        outside = sum(launches.values()) - launches["internal PagedAttention"]
-        assert launches["internal PagedAttention"] == layers
-        assert counted["capture execute"] == layers + 1
-        assert outside <= MOST_OUTSIDE, launches
-        assert sum(times for name, times in counted.items() if name.startswith("replayed ")) > 15 * layers
+        assert counted["internal PagedAttention"] == layers
+        sums = summed(counted)
+        assert (sum(sums[kind] for kind in LAUNCHES), sums["collectives"]) == (said.launches, said.collectives)
+        assert counted["capture execute"] == said.replays == layers + said.collectives + 1
+        replayed = sum(times for name, times in counted.items() if name.startswith("replayed "))
+        assert replayed == said.replayed > 15 * layers
 
 
 def test_a_layer(ascend, tmp_path):

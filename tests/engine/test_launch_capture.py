@@ -25,7 +25,7 @@ def test_settings(settings, said):
     ("device", "parallel", "cores", "said"),
     [
         ("CPU", "none", 32, "--device CPU"),
-        ("Ascend", "ep", 32, "use --parallel none"),
+        ("Ascend", "zero3", 32, "use --parallel none, ep or tp"),
         ("Ascend", "none", 15, "this process has 15 cores of the host, 16 are needed"),
     ],
 )

@@ -41,7 +41,7 @@ def test_markdown_is_made_of_tables(plan):
     code, out, _ = plan("--model", "thinking", "--cards", 4, "--parallel", "ep", "--format", "markdown")
     assert code == 0 and out.startswith("# Projected: thinking") and "text only" in out
     tables = [block for block in out.split("\n\n") if block.startswith("| ")]
-    assert len(tables) == 5
+    assert len(tables) == 6
     for table in tables:
         assert len({line.count("|") for line in table.splitlines() if line.startswith("|")}) == 1
 
@@ -180,3 +180,21 @@ def test_several_conversations_at_once(plan):
 def test_more_conversations_than_graphs_are_made_for(plan):
     code, _, err = plan("--batch", "4,64")
     assert code == 2 and "--batch" in err and "at most 32" in err
+
+
+def test_captured_launches_are_shown_beside_others(plan):
+    """On cards, for each way that was counted, and marked as projected."""
+    title = "--launch-capture thinker, or talker: one decoder of a process, projected, not measured"
+    code, out, _ = plan("--model", "instruct", "--cards", 1, "--batch", 8)
+    assert code == 0 and title in out and "none, a captured Thinker token: " in out and "5 us an operator of it" in out
+    row = json.loads(plan("--model", "instruct", "--cards", 1, "--batch", 8, "--format", "json")[1])["plans"][0]
+    for step in (row, row["batches"][0]):
+        for decoder, layers in (("thinker", 48), ("talker", 20)):
+            captured = step[f"{decoder}_captured"]
+            assert captured["replays"] == layers + 1 and captured["launches"] < layers + 10
+            assert captured["per_second_projected"] > step[decoder]["per_second_projected"]
+            assert step[decoder]["replays"] == 0
+    _, out, _ = plan("--model", "instruct", "--cards", 2, "--parallel", "zero3")
+    assert title not in out
+    _, out, _ = plan("--model", "instruct", "--cards", 1, "--hardware", "cpu")
+    assert title not in out and "replays" not in out

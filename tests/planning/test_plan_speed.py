@@ -72,6 +72,16 @@ def test_terms_add_up(instruct):
     assert zero3.collective_bytes == 48 * (2 * 2048 * 128 * 36 + 8 * 3 * 2048 * 768) * 2 / 2
 
 
+def test_terms_of_captured_launches(instruct):
+    """The attention of each layer and the collectives are launched, and a replay stands before and after each."""
+    step = plan_speed(instruct, 0, "tp", 2, batch=8).captured_thinker
+    launches = counted("tp", "thinker_rows_sampled", *LAUNCHES)
+    collectives = counted("tp", "thinker_rows_sampled", "collectives")
+    assert (step.launches, step.replays, step.collectives) == (48, 48 + collectives + 1, collectives)
+    assert step.launch_s == pytest.approx(48 * 25e-6 + step.replays * 50e-6 + (launches - 48) * 5e-6 + 100e-6)
+    assert plan_speed(instruct, 0, "zero3", 2).captured_thinker is None
+
+
 def test_a_frames_gathers_bring_the_code_predictor_once(instruct):
     """Counted: three for each of 20 layers, one for each of the predictor's 5, and those of ids and codes."""
     frame = plan_speed(instruct, 0, "zero3", 2).talker
