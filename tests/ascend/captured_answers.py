@@ -1,11 +1,12 @@
-"""Answers of an engine whose launches are captured, together, beside those of one without, alone; then what the host
-does for a step. Under msrun every rank does so. Writes OUT_DIR/rank_N.json.
+"""Answers of an engine whose launches are captured beside those of one without, of as many conversations together; then
+what the host does for a step. Under msrun every rank does so. Writes OUT_DIR/rank_N.json.
 
 captured_answers.py OUT_DIR thinker|talker none|ep|tp ROWS,ROWS,..."""
 
 import json
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from count_launches import FEW
@@ -30,7 +31,17 @@ def asked(decoder, count):
 
 
 def answers(engine, conversations):
-    """Token ids and codes of conversations that run together."""
+    """Token ids and codes of conversations that run together. The first one begins when all are prepared, so that the
+    steps have the same rows in every run: bfloat16 is rounded otherwise beside other rows."""
+    loop, start = engine._loop, engine.executor.start
+
+    def start_of_the_first(states, stage):
+        engine.executor.start = start
+        while is_leader and len(loop._scheduler.states) + len(loop._prepared) < len(conversations):
+            time.sleep(0.01)
+        start(states, stage)
+
+    is_leader, engine.executor.start = hasattr(loop, "_prepared"), start_of_the_first
     found = [handle.result() for handle in [engine.submit(**each) for each in conversations]]
     return [[list(map(int, each.token_ids)), each.audio and each.audio.codes.tolist()] for each in found]
 
@@ -49,8 +60,8 @@ def main(out_dir, decoder, mode, rows):
             count_rows(engine.executor, spans, ["sampled"], {"thinker": (), "talker": (), decoder: rows})
             made["steps"] = {count: spans.last[f"rows {count} {decoder} sampled"] for count in rows}
             rank = engine.world.rank
-        with OmniEngine.from_pretrained(folder, max_num_seqs=1, **settings) as engine:
-            made["plain"] = [answers(engine, [each])[0] for each in conversations]
+        with OmniEngine.from_pretrained(folder, max_num_seqs=max(rows), **settings) as engine:
+            made["plain"] = {count: answers(engine, conversations[:count]) for count in rows}
     Path(out_dir, f"rank_{rank}.json").write_text(json.dumps(made))
 
 
