@@ -127,7 +127,8 @@ def test_a_handle_gives_pieces_and_the_result(engine):
     chunks = list(handle)
     assert {type(chunk) for chunk in chunks} == {TextDelta, AudioChunk, StreamEnd}
     assert chunks[-1].output is handle.result() and handle.done
-    assert [len(c.samples) for c in chunks if isinstance(c, AudioChunk)] == [1920 - 555, 2 * 1920]
+    first, *others = (len(chunk.samples) for chunk in chunks if isinstance(chunk, AudioChunk))
+    assert first == 1920 - 555 and sum(others) == 2 * 1920 and max(others) <= 2 * 1920
     handle.cancel()  # of a finished request: nothing happens
     assert handle.result() is chunks[-1].output
 

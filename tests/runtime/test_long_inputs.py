@@ -186,10 +186,10 @@ def test_a_large_picture_is_attended_in_parts(fused, attention_calls):
 def test_the_cpu_keeps_few_scores_of_a_large_picture(fused, monkeypatch):
     import ms_omni.kernels.numpy_encoder as module
 
-    kept, original = [], module.softmax_sums
-    monkeypatch.setattr(module, "softmax_sums", lambda scores: kept.append(scores.size) or original(scores))
+    kept, original = [], module.row_sums
+    monkeypatch.setattr(module, "row_sums", lambda scores: kept.append(scores.size) or original(scores))
     encode_video(fused, np.zeros((4096, 3 * 2 * 16 * 16), np.float32), [[1, 64, 64]])
-    assert kept and max(kept) <= max(module.SCORES_AT_ONCE, module.LEAST_QUERIES * 4096)
+    assert kept and max(kept) <= module.QUERIES_AT_ONCE * module.KEYS_AT_ONCE
 
 
 def test_audio_in_parts_equals_the_whole(fused, attention_calls, monkeypatch):
