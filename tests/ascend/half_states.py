@@ -215,7 +215,7 @@ class Answering:
             self.states.keep("thinker.graph", graph(x, *sequence.at(place, delta)))
             lengths, rope_positions, table = sequence.at(place, delta)
             with self.states.watch("thinker", decoder, step):
-                state = step.by_operator(x, rope_positions, lengths, table, ())
+                state = step.by_operator(x, rope_positions, lengths, table)
             self.thinker_logits(state)
             read.append(x)
         return embeds[0], accepted, read
@@ -267,7 +267,7 @@ class Answering:
             for index in {0, len(talker.code_heads) - 1}:
                 self.predictor_logits(index, frame)
             with self.states.watch("talker", decoder, eager.talker):
-                hidden = eager.talker.by_operator(total, rope_positions, lengths, table, ())
+                hidden = eager.talker.by_operator(total, rope_positions, lengths, table)
             self.talker_logits(hidden)
         pieces = engine.model.code2wav.chunks(Tensor(self.codes[None].astype(np.int32)))
         wave = np.concatenate([piece.astype(ms.float32).asnumpy().reshape(-1) for piece in pieces])
