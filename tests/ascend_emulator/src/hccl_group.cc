@@ -86,13 +86,16 @@ int meet(Group *group, const std::string &call) {
   SharedRank *ranks = group->shared->ranks;
   const uint64_t wanted = ++group->arrived;
   ranks[group->rank].arrived = wanted;
+  // The first that is not here; all are looked at once, since one that comes says nothing of those behind it
   const auto missing = [ranks, group, wanted] {
     uint32_t other = 0;
-    while (other + 1 < group->size && ranks[other].arrived >= wanted) other++;
+    while (other < group->size && ranks[other].arrived >= wanted) other++;
     return other;
   };
-  return wait_until(group, call, setting("HCCL_EXEC_TIMEOUT", 60), [&] { return ranks[missing()].arrived >= wanted; },
-                    missing);
+  return wait_until(group, call, setting("HCCL_EXEC_TIMEOUT", 60), [&] { return missing() == group->size; }, [&] {
+    const uint32_t other = missing();  // meanwhile all may have come
+    return other == group->size ? other - 1 : other;
+  });
 }
 
 }  // namespace emulated
