@@ -16,8 +16,9 @@ ENGINES = ("auto", "fused", "mindone")
 # auto picks by memory and by projected speed, for the cards that share one model
 PARALLEL_MODES = ("none", "auto", "zero3", "ep", "tp")
 # Whose launches MindSpore captures on a card: it can do so for one graph of a process
-CAPTURED_WAYS = ("none", "ep", "tp")  # of sharing the model
 LAUNCH_CAPTURES = ("none", "thinker", "talker")
+# Ways to share the model that captured launches go with
+CAPTURED_WAYS = ("none", "ep", "tp")
 DEVICES = ("auto", "CPU", "Ascend")
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 # mindone 0.5.0 has no scaled-dot-product attention: it falls back to eager with a warning.

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from threading import Lock, local
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
 WIDE_CORES = (b"SkylakeX", b"Cooperlake", b"SapphireRapids")
 
-_running, _this_thread = Lock(), local()
+_running = Lock()
 
 
 def num_threads() -> int:
@@ -38,11 +38,6 @@ def in_parallel(function: Callable[[Any], Any], parts: Iterable[Any]) -> list[An
             return list(pool.map(function, parts))
         finally:
             set_blas_threads(threads)
-
-
-def is_alone() -> bool:
-    """Whether the calling thread has to compute by itself: it is at a part of `in_parallel`, or it has no others."""
-    return num_threads() == 1 or getattr(_this_thread, "has_part", False)
 
 
 def shares(length: int, least: int) -> list[tuple[int, int]]:
@@ -73,12 +68,8 @@ def _pool() -> tuple[ThreadPoolExecutor | None, int, Callable[[int], None]]:
     if library is None:
         return None, 1, lambda threads: None
     threads = int(getattr(library, f"openblas_get_num_threads{suffix}")())
-    pool = ThreadPoolExecutor(threads, "ms_omni", _begin_thread) if threads > 1 else None
+    pool = ThreadPoolExecutor(threads, "ms_omni") if threads > 1 else None
     return pool, threads, getattr(library, f"openblas_set_num_threads{suffix}")
-
-
-def _begin_thread() -> None:
-    _this_thread.has_part = True
 
 
 @cache

@@ -10,7 +10,6 @@ import numpy as np
 
 from ms_omni.errors import OmniError
 from ms_omni.kernels.cpu_arrays import float32_array
-from ms_omni.kernels.host_products import matmul
 from ms_omni.kernels.host_threads import equal_parts, in_parallel, num_threads
 from ms_omni.kernels.numpy_activations import exp, gelu, gelu_tanh, layer_norm, row_sums
 
@@ -41,7 +40,7 @@ class Linear:
 
     def __call__(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """x: (rows, in). (rows, out)."""
-        out = matmul(x, self.weight, out)
+        out = np.matmul(x, self.weight, out=out)
         if self.bias is not None:
             out += self.bias
         return out
@@ -115,7 +114,7 @@ class EncoderLayer:
             highest = np.full(total.shape, -np.inf, np.float32)
             for start, end in parts:
                 scores = memory[: total.size * (end - start)].reshape(*total.shape[:2], -1)
-                matmul(queries[heads], keys[heads, :, start:end], scores)
+                np.matmul(queries[heads], keys[heads, :, start:end], out=scores)
                 if not are_small:
                     before, highest = highest, np.maximum(highest, scores.max(-1, keepdims=True))
                     scores -= highest
@@ -124,7 +123,7 @@ class EncoderLayer:
                     total *= fading
                 exp(scores)
                 total += row_sums(scores)
-                matmul(scores, values[heads, start:end], made, adds=True)
+                made += np.matmul(scores, values[heads, start:end])
             made /= total
             out[rows, heads] = made.swapaxes(0, 1)
 

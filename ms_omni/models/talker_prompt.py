@@ -18,7 +18,8 @@ PREFIX_TOKENS = ASSISTANT_HEADER_TOKENS + 6
 @dataclass(frozen=True)
 class Answer:
     """What the Thinker has read and begins to say. prompt_ids: int (tokens,). embeds, hidden: (tokens, thinker_hidden),
-    its layer-0 embeddings and its hidden states at `accept_hidden_layer`. first_token: of the answer."""
+    its layer-0 embeddings and its hidden states at `accept_hidden_layer`. first_token: of the answer. speaker_id: a
+    codec token."""
 
     prompt_ids: np.ndarray
     embeds: Tensor
@@ -71,17 +72,20 @@ class TrailingText:
 def split_turns(prompt_ids: np.ndarray, total_length: int, im_start: int) -> list[tuple[int, int, int]]:
     """(role token, start, end) of every <|im_start|> segment; the last one reaches to `total_length`."""
     starts = np.flatnonzero(prompt_ids == im_start).tolist()
-    return [
-        (int(prompt_ids[start + 1]), start, end) for start, end in zip(starts, [*starts[1:], total_length], strict=True)
-    ]
+    ends = [*starts[1:], total_length]
+    return [(int(prompt_ids[start + 1]), start, end) for start, end in zip(starts, ends, strict=False)]
 
 
 def talker_prompt_tokens(config: Any, prompt_ids: np.ndarray) -> int:
     """How long the Talker's prompt is for a Thinker's, int (tokens,). config: transformers' Qwen3OmniMoeConfig. Raises
     ValueError for a prompt that does not end where the assistant is to answer."""
-    role = split_turns(prompt_ids, len(prompt_ids), config.im_start_token_id)[-1][0]
+    turns = split_turns(prompt_ids, len(prompt_ids), config.im_start_token_id)
+    role = turns[-1][0] if turns else "none"
     if role != config.assistant_token_id:
-        raise ValueError(f"the prompt ends with role token {role}, not with the assistant's")
+        raise ValueError(
+            f"the prompt ends with role token {role}, not with the assistant's: nobody is asked to speak; "
+            "expected one of a chat template with add_generation_prompt=True"
+        )
     return len(_user_rows(config, prompt_ids)) + PREFIX_TOKENS
 
 

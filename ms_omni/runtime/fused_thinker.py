@@ -185,7 +185,7 @@ class FusedThinker:
         """hidden: (rows, hidden), normed: that of each prompt's last token, then rows of nobody."""
         rows = DealtRows.of_all(len(states))
         settings = self._settings(states, rows)
-        sampler = self._graph(rows.bucket, 1, settings.num_kept).sampler
+        sampler = self._graph(rows.bucket, TOKENS_PER_CALL, settings.num_kept).sampler
         uniform = Tensor(drawn([state.thinker for state in states], 1, rows)[0])
         tokens = broadcast(sampler(self.head(hidden), uniform, *settings.tensors), self.decoder.world)
         return tokens.asnumpy()[: len(states)].tolist()

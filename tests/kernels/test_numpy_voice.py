@@ -147,49 +147,6 @@ def test_gelu(monkeypatch):
         numpy_activations.gelu(x[:, ::2])
 
 
-@pytest.mark.parametrize("has_onednn", [True, False])
-def test_products_of_one_thread(monkeypatch, has_onednn):
-    """Matrices that lie in rows, in columns, in a larger array or with gaps between their values, and several."""
-    from ms_omni.kernels import host_products
-
-    monkeypatch.setattr(host_products, "is_alone", lambda: has_onednn)
-    many, other = normal(3, 5, 7), normal(3, 7, 4, seed=1)
-    wide = normal(5, 30, seed=2)
-    for a, b in (
-        (many, other),
-        (many[0], other[0]),
-        (np.asfortranarray(many[0]), normal(4, 7, seed=3).T),
-        (wide[:, 3:10], other[1]),
-        (wide[:, :14:2], other[1]),
-        (many[1:2, 0], other[2]),
-        (many[0], other[0][:, :1]),
-        (many[0][:, :1], other[0][:1]),
-    ):
-        expected = a.astype(np.float64) @ b
-        np.testing.assert_allclose(host_products.matmul(a, b), expected, atol=1e-5)
-        out = np.ones((*expected.shape[:-1], 9), np.float32)[..., 2 : 2 + b.shape[-1]]
-        host_products.matmul(a, b, out)
-        np.testing.assert_allclose(out, expected, atol=1e-5)
-        host_products.matmul(a, b, out, adds=True)
-        np.testing.assert_allclose(out, 2 * expected, atol=1e-5)
-
-
-def test_onednn_is_found_where_mindspore_brings_it():
-    import platform
-
-    from ms_omni.kernels import host_products
-
-    assert (host_products._sgemm() is not None) == (platform.machine() == "x86_64")
-
-
-def test_a_part_is_computed_by_its_own_thread():
-    from ms_omni.kernels import host_threads
-
-    alone = host_threads.in_parallel(lambda _: host_threads.is_alone(), range(4))
-    assert alone == [True] * 4
-    assert host_threads.is_alone() == (host_threads.num_threads() == 1)
-
-
 @pytest.mark.parametrize("has_opencv", [True, False])
 def test_exp(monkeypatch, has_opencv):
     import sys

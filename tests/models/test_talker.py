@@ -71,6 +71,8 @@ def test_a_prompt_that_does_not_ask_the_assistant_is_refused(engine):
     config = engine.config
     with pytest.raises(ValueError, match=f"ends with role token {config.user_token_id}, not with the assistant's"):
         talker_prompt_tokens(config, np.array([config.im_start_token_id, config.user_token_id, 10, 30]))
+    with pytest.raises(ValueError, match="expected one of a chat template"):
+        talker_prompt_tokens(config, np.array([10, 30]))
 
 
 def test_prefix_adds_codec_tokens_to_text(engine, prompt_of):
