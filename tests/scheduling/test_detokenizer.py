@@ -37,3 +37,24 @@ def test_half_a_character_at_the_end_is_not_lost(tokenizer):
     assert detokenizer.put(ids[:1], False) is None
     delta = detokenizer.put(ids[1:], True)
     assert delta.text == detokenizer.text == tokenizer.decode(ids) and delta.token_ids == tuple(ids)
+
+
+@pytest.mark.parametrize("at_a_time", [1, 2, 4])
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_half_characters_without_end_are_given_out(tokenizer, size, at_a_time):
+    ids = tokenizer.encode("🐻").ids[:size] * 40
+    held = 0
+    detokenizer = Detokenizer(tokenizer.decode)
+    for start in range(0, len(ids), at_a_time):
+        put = ids[start : start + at_a_time]
+        delta = detokenizer.put(put, start + at_a_time >= len(ids))
+        held += len(put) - len(delta.token_ids if delta else ())
+        assert held <= size
+    assert held == 0 and detokenizer.text == tokenizer.decode(ids)
+
+
+def test_what_stands_before_half_a_character_does_not_wait_for_it(tokenizer):
+    ids, bear = tokenizer.encode("Hello").ids, tokenizer.encode("🐻").ids
+    detokenizer = Detokenizer(tokenizer.decode)
+    assert detokenizer.put([*ids, *bear[:2]], False).text == "Hello"
+    assert detokenizer.put(bear[2:], False).text == "🐻"
