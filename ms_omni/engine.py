@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import time
 import weakref
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -15,6 +15,7 @@ from ms_omni.checkpoint import built_in
 from ms_omni.config import EngineConfig, SamplingParams
 from ms_omni.errors import OmniError
 from ms_omni.loading import load
+from ms_omni.options import Options
 from ms_omni.outputs import OmniOutput, StreamChunk
 from ms_omni.scheduling.follower import Follower
 from ms_omni.scheduling.request import Progress, Request, RequestHandle
@@ -28,6 +29,8 @@ from ms_omni.speakers import (
 )
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from ms_omni.preparing import Conversation
 
 
@@ -147,6 +150,21 @@ class OmniEngine:
         return {str(stage): count for stage, count in self._loop.free_blocks.items()}
 
     @property
+    def num_blocks(self) -> dict[str, int]:
+        """All blocks of the caches, free or not, on any rank."""
+        return {str(stage): count for stage, count in self.executor.limits.num_blocks.items()}
+
+    @property
+    def num_running(self) -> int:
+        """Conversations that are being answered, as the leader of the group knows; 0 on its other ranks."""
+        return self._loop.num_running
+
+    @property
+    def stopped(self) -> str:
+        """Why no more answers can come: the engine was closed, or has failed. Empty while it answers."""
+        return self._loop.stopped
+
+    @property
     def is_writer(self) -> bool:
         """Whether this process prints and writes for its job: one of those that msrun starts, or the only one."""
         return self.world.is_writer
@@ -160,6 +178,9 @@ class OmniEngine:
         use_audio_in_video: bool = False,
         fps: float | None = None,
         sampling: SamplingParams | None = None,
+        stop: str | Sequence[str] = (),
+        tools: list[dict[str, Any]] | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
         first_chunk_frames: int = FIRST_CHUNK_FRAMES,
         chunk_frames: int = STREAM_CHUNK_FRAMES,
@@ -168,12 +189,8 @@ class OmniEngine:
         affair. The handle is read from any thread.
 
         conversation: a question as a plain text; messages (role, content parts of text, image, audio, video;
-        docs/inputs.md); or what the processor made of one: arrays or tensors by name, of one prompt.
-        return_audio: speak (default: if the Talker is loaded). speaker: a name of `speakers` (default Ethan).
-        use_audio_in_video: hear the videos' sound. fps: what the processor takes the videos' frame rate for.
-        sampling: a SamplingParams. progress: called with (stage, done, total) by the thread that reads the handle;
-        stages thinker, talker, code2wav.
-        first_chunk_frames, chunk_frames: codec frames of the first piece of the wave, and of any other at most.
+        docs/inputs.md); or what the processor made of one: arrays or tensors by name, of one prompt. The others: see
+        `ms_omni.options.Options`.
         Raises OmniError for settings that cannot be used and for an engine that was closed; the handle raises it for
         what is wrong with the conversation and its media."""
         check_chunks(first_chunk_frames, chunk_frames)
@@ -183,6 +200,9 @@ class OmniEngine:
             raise OmniError(f"speech was asked for, but {self.settings.model} {reason}")
         speech = speech_of(self.config.talker_config, speaker, first_chunk_frames, chunk_frames) if speak else None
         sampling = (sampling or SamplingParams()).resolved(self.generation_config)
+        stop_texts = (stop,) if isinstance(stop, str) else tuple(stop)
+        if not all(stop_texts):
+            raise OmniError("stop: an empty text would end every answer; expected texts that are not empty")
         handle = self._loop.submit(
             Request(
                 prepare=partial(
@@ -192,9 +212,12 @@ class OmniEngine:
                     speak=speak,
                     use_audio_in_video=use_audio_in_video,
                     fps=fps,
+                    tools=tools,
+                    chat_template_kwargs=chat_template_kwargs,
                 ),
                 sampling=sampling,
                 stop_ids=tuple(self.eos_token_ids),
+                stop_texts=stop_texts,
                 use_audio_in_video=use_audio_in_video,
                 speech=speech,
                 progress=progress,
@@ -206,104 +229,38 @@ class OmniEngine:
 
     @overload  # a list of messages is one conversation, although each of its items looks like a mapping of arrays
     def generate(  # type: ignore[overload-overlap]
-        self,
-        conversation: Conversation,
-        *,
-        return_audio: bool | None = ...,
-        speaker: str | None = ...,
-        use_audio_in_video: bool = ...,
-        fps: float | None = ...,
-        sampling: SamplingParams | None = ...,
-        progress: Progress | None = ...,
-        first_chunk_frames: int = ...,
-        chunk_frames: int = ...,
+        self, conversation: Conversation, **options: Unpack[Options]
     ) -> OmniOutput: ...
 
     @overload
-    def generate(
-        self,
-        conversation: list[Conversation],
-        *,
-        return_audio: bool | None = ...,
-        speaker: str | None = ...,
-        use_audio_in_video: bool = ...,
-        fps: float | None = ...,
-        sampling: SamplingParams | None = ...,
-        progress: Progress | None = ...,
-        first_chunk_frames: int = ...,
-        chunk_frames: int = ...,
-    ) -> list[OmniOutput]: ...
+    def generate(self, conversation: list[Conversation], **options: Unpack[Options]) -> list[OmniOutput]: ...
 
     def generate(
-        self,
-        conversation: Conversation | list[Conversation],
-        *,
-        return_audio: bool | None = None,
-        speaker: str | None = None,
-        use_audio_in_video: bool = False,
-        fps: float | None = None,
-        sampling: SamplingParams | None = None,
-        progress: Progress | None = None,
-        first_chunk_frames: int = CHUNK_FRAMES,
-        chunk_frames: int = CHUNK_FRAMES,
+        self, conversation: Conversation | list[Conversation], **options: Unpack[Options]
     ) -> OmniOutput | list[OmniOutput]:
         """Answers a conversation, or a list of them together, with the results in their order.
 
-        The arguments are those of `submit`, for all conversations of a list. Raises what the first that fails raises,
-        and ends the others; `submit` is for those that are to fail alone."""
+        The options are those of `submit`, for all conversations of a list; a wave is made in pieces of 300 frames.
+        Raises what the first that fails raises, and ends the others; `submit` is for those that are to fail alone."""
         from ms_omni.preparing import are_several
 
+        whole: Options = {"first_chunk_frames": CHUNK_FRAMES, "chunk_frames": CHUNK_FRAMES, **options}
         several = are_several(conversation)
         asked: list[Any] = list(conversation) if several else [conversation]
         handles: list[RequestHandle] = []
         try:
             for each in asked:
-                handle = self.submit(
-                    each,
-                    return_audio=return_audio,
-                    speaker=speaker,
-                    use_audio_in_video=use_audio_in_video,
-                    fps=fps,
-                    sampling=sampling,
-                    progress=progress,
-                    first_chunk_frames=first_chunk_frames,
-                    chunk_frames=chunk_frames,
-                )
-                handles.append(handle)
+                handles.append(self.submit(each, **whole))
             outputs = [handle.result() for handle in handles]
         finally:
             for handle in handles:
                 handle.cancel()
         return outputs if several else outputs[0]
 
-    def stream(
-        self,
-        conversation: Conversation,
-        *,
-        return_audio: bool | None = None,
-        speaker: str | None = None,
-        use_audio_in_video: bool = False,
-        fps: float | None = None,
-        sampling: SamplingParams | None = None,
-        progress: Progress | None = None,
-        first_chunk_frames: int = FIRST_CHUNK_FRAMES,
-        chunk_frames: int = STREAM_CHUNK_FRAMES,
-    ) -> Generator[StreamChunk, None, None]:
+    def stream(self, conversation: Conversation, **options: Unpack[Options]) -> Generator[StreamChunk, None, None]:
         """As `submit`, read in pieces as they come: TextDelta and AudioChunk, then a StreamEnd. Closing the iterator
         ends the work at its next step."""
-        return iter(
-            self.submit(
-                conversation,
-                return_audio=return_audio,
-                speaker=speaker,
-                use_audio_in_video=use_audio_in_video,
-                fps=fps,
-                sampling=sampling,
-                progress=progress,
-                first_chunk_frames=first_chunk_frames,
-                chunk_frames=chunk_frames,
-            )
-        )
+        return iter(self.submit(conversation, **options))
 
     @property
     def eos_token_ids(self) -> list[int]:

@@ -31,6 +31,8 @@ class Preparer:
         speak: bool,
         use_audio_in_video: bool,
         fps: float | None,
+        tools: list[dict[str, Any]] | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
     ) -> Prepared:
         """Raises OmniError for what cannot be used, TypeError or ValueError for a processor's arrays that are none."""
         with stage("processor"):
@@ -39,7 +41,9 @@ class Preparer:
             else:
                 if isinstance(conversation, str):
                     conversation = [{"role": "user", "content": conversation}]
-                made = self._processor.prepare(conversation, use_audio_in_video, fps, self._reader)
+                made = self._processor.prepare(
+                    conversation, use_audio_in_video, fps, self._reader, tools, chat_template_kwargs
+                )
             prompt_ids = made.arrays["input_ids"][0]
             check_positions(len(prompt_ids), sampling, self._config.thinker_config.text_config.max_position_embeddings)
             num_talker_prompt = talker_prompt_tokens(self._config, prompt_ids) if speak else 0

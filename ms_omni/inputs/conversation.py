@@ -12,6 +12,7 @@ from ms_omni.errors import OmniError, did_you_mean
 from ms_omni.inputs import openai_parts
 from ms_omni.inputs.schema import CONTENT_TYPES, OPTION_KEYS, ROLES, SOURCE_KEYS, part_type
 from ms_omni.inputs.schema import media_parts as media_parts
+from ms_omni.inputs.tools import with_checked_calls
 
 _WANTED = {
     "size": "a whole number above 0",
@@ -21,7 +22,7 @@ _WANTED = {
 }
 _ALL_TYPES = (*CONTENT_TYPES, *openai_parts.TYPES)
 _REMOTE = ("http://", "https://", "file://", "data:")
-_MESSAGE_KEYS = ("role", "content", "reasoning_content")
+_MESSAGE_KEYS = ("role", "content", "reasoning_content", "tool_calls", "tool_call_id")
 
 
 def load_conversation(path: str | Path) -> list[dict[str, Any]]:
@@ -94,6 +95,8 @@ def validate_conversation(obj: Any, where: str = "conversation") -> list[dict[st
 def _checked_message(message: Any, where: str) -> dict[str, Any]:
     if not isinstance(message, dict):
         raise OmniError(f"{where}: expected an object with role and content, got {_kind(message)}")
+    if "tool_calls" in message:
+        message = with_checked_calls(message, where)
     for key in ("role", "content"):
         if key not in message:
             raise OmniError(f"{where}: {key!r} is missing")
@@ -101,8 +104,9 @@ def _checked_message(message: Any, where: str) -> dict[str, Any]:
     role, content = message["role"], message["content"]
     if not isinstance(role, str) or role not in ROLES:
         raise OmniError(f"{where}: unknown role {_short(role)}; allowed: {', '.join(ROLES)}")
-    if not isinstance(message.get("reasoning_content", ""), str):
-        raise OmniError(f"{where}: 'reasoning_content' must be a string, got {_kind(message['reasoning_content'])}")
+    for key in ("reasoning_content", "tool_call_id"):
+        if not isinstance(message.get(key, ""), str):
+            raise OmniError(f"{where}: {key!r} must be a string, got {_kind(message[key])}")
     if isinstance(content, str):
         return message
     if not isinstance(content, list):

@@ -17,6 +17,7 @@ from ms_omni.inputs.components import feature_extractor, image_processor, video_
 from ms_omni.inputs.conversation import validate_conversation
 from ms_omni.inputs.mm_info import process_mm_info
 from ms_omni.inputs.schema import media_parts
+from ms_omni.inputs.tools import check_template_options, check_tools
 from ms_omni.stages import stage
 
 _KINDS = ("image", "audio", "video")
@@ -84,6 +85,8 @@ class InputProcessor:
         use_audio_in_video: bool = False,
         fps: float | None = None,
         reader: str = "auto",
+        tools: list[dict[str, Any]] | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
     ) -> PreparedInputs:
         """Reads every medium of `conversation` and returns the model's inputs.
 
@@ -91,11 +94,12 @@ class InputProcessor:
         video_second_per_grid = temporal_patch_size / fps. It does not change which frames are read: the `fps` key of
         a video part does.
         reader: of the media, see `process_mm_info`.
+        tools, chat_template_kwargs: see `render`.
         Raises OmniError for a conversation or medium that cannot be used."""
         if fps is not None and not fps > 0:
             raise OmniError(f"--fps {fps}: expected a number above 0")
         conversation = validate_conversation(conversation)
-        text = self.render(conversation)
+        text = self.render(conversation, tools, chat_template_kwargs)
         with stage("media"):
             audios, images, videos = process_mm_info(
                 conversation, use_audio_in_video, reader=reader, video_dtype=np.uint8
@@ -129,15 +133,32 @@ class InputProcessor:
             raise OmniError(f"inputs: input_ids of shape {ids.shape}: expected those of one prompt, (1, tokens)")
         return PreparedInputs(arrays, "", self._count(ids))
 
-    def render(self, conversation: list[dict[str, Any]]) -> str:
+    def render(
+        self,
+        conversation: list[dict[str, Any]],
+        tools: list[dict[str, Any]] | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
+    ) -> str:
         """The prompt of the checkpoint's chat template, with the opening of the assistant's turn.
 
-        Raises OmniError when the template refuses the conversation, or does not give every medium its one token."""
+        tools: functions that the answer may ask for (`check_tools`). chat_template_kwargs: further variables of the
+        template. Raises OmniError when the template refuses the conversation, or does not give every medium its one
+        token."""
+        from transformers.utils.chat_template_utils import render_jinja_template
+
+        functions: Any = check_tools(tools) if tools else None
+        variables = {**self.tokenizer.special_tokens_map, **check_template_options(chat_template_kwargs or {})}
         try:
-            with self._turn:
-                text = self.processor.apply_chat_template(conversation, add_generation_prompt=True, tokenize=False)
+            rendered: Any = render_jinja_template(
+                [conversation],
+                tools=functions,
+                chat_template=self.processor.chat_template,
+                add_generation_prompt=True,
+                **variables,
+            )
         except Exception as error:  # jinja's own errors, and whatever raise_exception in the template says
             raise OmniError(f"conversation: the chat template refuses it ({' '.join(str(error).split())})") from error
+        text = rendered[0][0]
         given = [kind for kind, _, _ in media_parts(conversation)]
         for kind in _KINDS:
             token = getattr(self.processor, f"{kind}_token")
@@ -197,11 +218,14 @@ def _read_template(processor_class: Any, directory: Path) -> Any:
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())
         raise OmniError(f"--model {directory}: the chat template cannot be read ({reason})") from error
-    if not settings.get("chat_template"):
+    template = settings.get("chat_template")
+    if isinstance(template, Mapping):  # several by their names
+        template = template.get("default")
+    if not template:
         raise OmniError(
             f"--model {directory}: has no chat template (expected chat_template.json or chat_template.jinja)"
         )
-    return settings["chat_template"]
+    return template
 
 
 def _load_tokenizer(directory: Path) -> Any:

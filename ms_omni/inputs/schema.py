@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-ROLES = ("system", "user", "assistant")
+ROLES = ("system", "user", "assistant", "tool")
 CONTENT_TYPES = ("text", "image", "audio", "video")
 # qwen-omni-utils also answers to this type, and the chat template renders it as an image.
 TYPE_ALIASES = {"image_url": "image"}

@@ -73,6 +73,16 @@ class Follower:
         """Nothing: blocks are the leader's to give."""
         return {}
 
+    @property
+    def num_running(self) -> int:
+        """Nothing: the leader counts."""
+        return 0
+
+    @property
+    def stopped(self) -> str:
+        """Why no more answers can come, or nothing."""
+        return self._stopped
+
     def submit(self, request: Request) -> RequestHandle:
         """The handle of the leader's next request. Raises EngineStopped where that will not be answered any more."""
         with self._lock:

@@ -77,6 +77,16 @@ class EngineLoop:
         """Of each decoder's cache: those that no request has."""
         return self._scheduler.free_blocks
 
+    @property
+    def num_running(self) -> int:
+        """Requests that are being answered."""
+        return self._scheduler.num_running
+
+    @property
+    def stopped(self) -> str:
+        """Why no more answers can come, or nothing."""
+        return self._stopped
+
     def submit(self, request: Request) -> RequestHandle:
         """Returns at once. Raises EngineStopped after `close`, or when the executor cannot go on."""
         handle = RequestHandle(request.progress)

@@ -65,12 +65,14 @@ class Request:
     """A conversation to be answered.
 
     prepare: reads the media and runs the processor, on a thread of its own; raises OmniError for what cannot be used.
-    sampling: resolved, no None but the seed. stop_ids: Thinker tokens that end the text. speech: None for text alone.
-    progress: called by the thread that reads the handle. stats: what the answer's stats begin with."""
+    sampling: resolved, no None but the seed. stop_ids: Thinker tokens that end the text. stop_texts: texts that end it,
+    and do not belong to it; none of them empty. speech: None for text alone. progress: called by the thread that reads
+    the handle. stats: what the answer's stats begin with."""
 
     prepare: Callable[[], Prepared]
     sampling: SamplingParams
     stop_ids: tuple[int, ...]
+    stop_texts: tuple[str, ...] = ()
     use_audio_in_video: bool = False
     speech: Speech | None = None
     progress: Progress | None = None
@@ -94,6 +96,7 @@ class RequestHandle:
         self._output: OmniOutput | None = None
         self._error: BaseException | None = None
         self._callbacks: list[Callable[[RequestHandle], object]] = []
+        self._listener: Callable[[], object] | None = None
 
     @property
     def done(self) -> bool:
@@ -109,15 +112,26 @@ class RequestHandle:
         try:
             while True:
                 self._wait(lambda: bool(self._chunks) or self.done, None)
-                with self._changed:
-                    chunk = self._chunks.popleft() if self._chunks else None
-                if chunk is not None:
+                if (chunk := self.take()) is not None:
                     yield chunk
-                elif self.done:
-                    yield StreamEnd(self.result())
+                if isinstance(chunk, StreamEnd):
                     return
         finally:
             self.cancel()
+
+    def take(self) -> StreamChunk | None:
+        """The next piece, without waiting: None where there is none yet. Behind the last one every call gives the
+        StreamEnd. Raises as `result` does."""
+        with self._changed:
+            if self._chunks:
+                return self._chunks.popleft()
+        return StreamEnd(self.result()) if self.done else None
+
+    def listen(self, listener: Callable[[], object]) -> None:
+        """Calls `listener` whenever `take` may have something, and now. By the thread that made it, so it must neither
+        take long nor raise."""
+        self._listener = listener
+        listener()
 
     def result(self, timeout: float | None = None) -> OmniOutput:
         """The whole answer. timeout: seconds to wait at most. Raises TimeoutError, RequestCancelled, OmniError for what
@@ -143,9 +157,11 @@ class RequestHandle:
     def put(self, chunk: TextDelta | AudioChunk) -> None:
         """By the engine: the next piece of the answer."""
         with self._changed:
-            if not self.done:
-                self._chunks.append(chunk)
-                self._changed.notify_all()
+            if self.done:
+                return
+            self._chunks.append(chunk)
+            self._changed.notify_all()
+        self._tell()
 
     def count(self, stage: str, done: int, total: int) -> None:
         """By the engine: how far a stage has got."""
@@ -169,8 +185,13 @@ class RequestHandle:
             self._output, self._error = output, error
             callbacks, self._callbacks = self._callbacks, []
             self._changed.notify_all()
+        self._tell()
         for callback in callbacks:
             callback(self)
+
+    def _tell(self) -> None:
+        if self._listener is not None:
+            self._listener()
 
     def _wait(self, is_ready: Callable[[], bool], timeout: float | None) -> None:
         """Until `is_ready`, calling `progress` meanwhile."""

@@ -23,8 +23,8 @@ class Scheduler:
 
     def __init__(self, limits: Limits):
         """Raises OmniError for more requests than there are blocks."""
-        for stage, pool in limits.pools.items():
-            num_blocks = limits.num_owners * (pool.num_blocks - 1)
+        for stage, num_blocks in limits.num_blocks.items():
+            pool = limits.pools[stage]
             if limits.max_num_seqs > num_blocks:
                 raise OmniError(
                     f"--max-num-seqs {limits.max_num_seqs}: the {stage.title()}'s cache has "
@@ -44,6 +44,10 @@ class Scheduler:
     def states(self) -> list[RequestState]:
         """All that have come and not been removed: the running ones, then the others."""
         return [*self._running, *self._waiting]
+
+    @property
+    def num_running(self) -> int:
+        return len(self._running)
 
     @property
     def num_waiting(self) -> int:

@@ -47,7 +47,7 @@ class RequestState:
         self.frames: list[np.ndarray] = []
         self.num_voiced = 0  # frames whose wave is there
         self._wave: list[np.ndarray] = []
-        self._text = Detokenizer(decode)
+        self._text = Detokenizer(decode, request.stop_texts)
         self._seconds = {"prepare_s": prepare_s}
 
     @property
@@ -119,15 +119,21 @@ class RequestState:
 
     def add_tokens(self, ids: list[int]) -> None:
         """New Thinker tokens. Those behind the end are dropped."""
-        taken = self.thinker.extend(ids)
+        # Where a text may end the answer, it can do so at each token
+        for part in [[token] for token in ids] if self.request.stop_texts else [ids]:
+            self._add_text(self.thinker.extend(part))
+
+    def _add_text(self, taken: list[int]) -> None:
         if not taken:
             return
         self._note_time("first_token_s")
         mark("thinker_tokens", len(taken))
-        is_last = self.thinker.finish_reason is not None
-        if is_last and self.talker and not self.thinker.num_read:
+        delta = self._text.put(taken, self.thinker.finish_reason is not None)
+        if self._text.is_stopped:
+            self.thinker.finish_reason = "stop"
+        if self.thinker.finish_reason and self.talker and not self.thinker.num_read:
             self.talker.finish_reason = "stop"  # not a word to say
-        if delta := self._text.put(taken, is_last):
+        if delta:
             self._handle.put(delta)
         self._handle.count("thinker", len(self.thinker.token_ids), self.thinker.max_new_tokens)
 

@@ -39,6 +39,11 @@ class Limits:
     num_steps: int
     num_owners: int = 1
 
+    @property
+    def num_blocks(self) -> dict[Stage, int]:
+        """Of all owners' caches: those that requests may have."""
+        return {stage: self.num_owners * (pool.num_blocks - 1) for stage, pool in self.pools.items()}
+
 
 class Executor(Protocol):
     """A loaded model that computes steps and knows no queues. Called by one thread. It reports what it has made to the

@@ -58,3 +58,31 @@ def test_what_stands_before_half_a_character_does_not_wait_for_it(tokenizer):
     detokenizer = Detokenizer(tokenizer.decode)
     assert detokenizer.put([*ids, *bear[:2]], False).text == "Hello"
     assert detokenizer.put(bear[2:], False).text == "🐻"
+
+
+@pytest.mark.parametrize("at_a_time", [1, 2, 5])
+@pytest.mark.parametrize(
+    ("text", "stops", "given"),
+    [
+        ("One. Two. Three", ("Two",), "One. "),
+        ("One. Two. Three", ("Three", "wo. "), "One. T"),
+        ("One. Two. Three", ("Twice", "Threesome"), "One. Two. Three"),
+        ("aaab", ("aab",), "a"),
+        ("Zwölf Bären 🐻 sagen", ("🐻 s",), "Zwölf Bären "),
+        ("One", ("One",), ""),
+    ],
+)
+def test_a_text_that_ends_the_answer_is_not_part_of_it(tokenizer, text, stops, given, at_a_time):
+    ids = tokenizer.encode(text).ids
+    detokenizer, deltas = Detokenizer(tokenizer.decode, stops), []
+    for start in range(0, len(ids), at_a_time):
+        if delta := detokenizer.put(ids[start : start + at_a_time], start + at_a_time >= len(ids)):
+            deltas.append(delta)
+        if detokenizer.is_stopped:
+            break
+    assert "".join(delta.text for delta in deltas) == detokenizer.text == given
+    assert detokenizer.is_stopped == (given != text)
+    taken = [i for delta in deltas for i in delta.token_ids]
+    assert (
+        taken == ids[: len(taken)] and any(stop in tokenizer.decode(taken) for stop in stops) == detokenizer.is_stopped
+    )

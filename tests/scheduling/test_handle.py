@@ -140,3 +140,23 @@ def test_ctrl_c_ends_the_wait(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         RequestHandle().result(timeout=5)
     timer.join()
+
+
+def test_pieces_are_taken_without_waiting_and_a_listener_is_told_of_each():
+    handle, told = RequestHandle(), []
+    handle.listen(lambda: told.append(handle.take()))
+    assert told == [None]
+    handle.put(TextDelta("a", (1,)))
+    handle.put(TextDelta("b", (2,)))
+    handle.finish(OUTPUT)
+    assert [type(piece) for piece in told] == [type(None), TextDelta, TextDelta, StreamEnd]
+    assert handle.take().output is handle.result()
+
+
+def test_taking_from_a_request_that_failed_raises_what_ended_it():
+    handle = RequestHandle()
+    handle.put(TextDelta("a", (1,)))
+    handle.cancel()
+    assert handle.take().text == "a"
+    with pytest.raises(RequestCancelled):
+        handle.take()

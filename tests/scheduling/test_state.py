@@ -124,3 +124,16 @@ def test_a_piece_is_made_before_the_one_before_has_been_played():
                 sizes.append(count)
                 state.add_wave(np.zeros(1920 * count, np.float32), count)
         assert sizes == expected and not gaps
+
+
+@pytest.mark.parametrize(("stops", "read", "text"), [(("M",), 2, "KL"), (("MN", "zz"), 3, "KL")])
+def test_a_text_that_ends_the_answer_ends_it_at_its_last_token(stops, read, text):
+    state, handle = state_of(replace(request(new=9, frames=6), stop_texts=stops))
+    state.thinker.num_computed = state.thinker.num_prompt
+    state.add_tokens([10, 11, 12, 13, 14])
+    assert state.thinker.token_ids == list(range(10, 10 + read + 1)) and state.thinker.finish_reason == "stop"
+    assert state.thinker.num_read == read  # the Talker does not say the token that ends the text
+    state.add_tokens([15])
+    state.talker.finish_reason = "stop"
+    state.finish()
+    assert handle.result().text == text

@@ -1,0 +1,37 @@
+"""What may be said beside a conversation, when an engine is asked to answer it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypedDict
+
+from ms_omni.config import SamplingParams
+
+
+class Options(TypedDict, total=False):
+    """Keyword arguments of `OmniEngine.submit`, `generate` and `stream`.
+
+    return_audio: speak (default: if the Talker is loaded).
+    speaker: a name of `OmniEngine.speakers` (default Ethan, or the checkpoint's first).
+    use_audio_in_video: hear the videos' sound.
+    fps: what the processor takes the videos' frame rate for.
+    sampling: what it leaves out comes from the checkpoint, then from transformers.
+    stop: texts that end the answer and do not belong to it.
+    tools: functions that the answer may ask for, as the chat template writes them into the prompt: a list of
+        {"type": "function", "function": {"name", "description", "parameters"}}, parameters a JSON schema.
+    chat_template_kwargs: further variables of the checkpoint's chat template.
+    progress: called with (stage, done, total) by the thread that waits; stages thinker, talker, code2wav.
+    first_chunk_frames, chunk_frames: codec frames of the first piece of the wave, and of any other at most (default:
+        4 and 25; of `generate` 300)."""
+
+    return_audio: bool | None
+    speaker: str | None
+    use_audio_in_video: bool
+    fps: float | None
+    sampling: SamplingParams | None
+    stop: str | Sequence[str]
+    tools: list[dict[str, Any]] | None
+    chat_template_kwargs: Mapping[str, Any] | None
+    progress: Callable[[str, int, int], None] | None
+    first_chunk_frames: int
+    chunk_frames: int
