@@ -19,7 +19,19 @@ EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 # Each command is a module of this package with USAGE, HELP, add_arguments(parser) and
 # run(args) -> exit code.
-COMMANDS = ("understand", "batch", "example", "tiny", "doctor", "launch", "plan", "profile", "report", "accept")
+COMMANDS = (
+    "understand",
+    "batch",
+    "serve",
+    "example",
+    "tiny",
+    "doctor",
+    "launch",
+    "plan",
+    "profile",
+    "report",
+    "accept",
+)
 
 _EPILOG = """\
 first steps:

@@ -56,7 +56,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def add_decoding_flags(parser: argparse.ArgumentParser) -> None:
     """The fields of SamplingParams and EngineConfig."""
     _add_sampling_flags(parser.add_argument_group("decoding (unset: generation_config.json, then transformers)"))
-    _add_engine_flags(parser.add_argument_group("model and device"))
+    add_engine_flags(parser.add_argument_group("model and device"))
 
 
 def _add_prompt_flags(group: Any) -> None:
@@ -72,15 +72,25 @@ def _add_prompt_flags(group: Any) -> None:
 
 def add_media_flags(group: Any) -> None:
     """How pictures and videos are prepared."""
-
-    def add(flag: str, help: str, **kwargs: Any) -> None:
-        group.add_argument(flag, help=help, default=argparse.SUPPRESS, **kwargs)
-
-    add("--use-audio-in-video", "also listen to the sound of videos", action=argparse.BooleanOptionalAction)
-    add("--min-pixels", "smallest picture, in pixels, after resizing", type=whole_number(1), metavar="N")
-    add("--max-pixels", "largest picture, in pixels, after resizing", type=whole_number(1), metavar="N")
+    group.add_argument(
+        "--use-audio-in-video",
+        help="also listen to the sound of videos",
+        action=argparse.BooleanOptionalAction,
+        default=argparse.SUPPRESS,
+    )
+    add_pixel_flags(group)
     fps = "frames a second that the model takes a video for (1); fps in a conversation says how many are read"
-    add("--fps", fps, type=decimal_number(0), metavar="F")
+    group.add_argument("--fps", help=fps, type=decimal_number(0), metavar="F", default=argparse.SUPPRESS)
+
+
+def add_pixel_flags(group: Any) -> None:
+    """Bounds of all pictures."""
+
+    def add(flag: str, help: str) -> None:
+        group.add_argument(flag, help=help, type=whole_number(1), metavar="N", default=argparse.SUPPRESS)
+
+    add("--min-pixels", "smallest picture, in pixels, after resizing")
+    add("--max-pixels", "largest picture, in pixels, after resizing")
 
 
 def _add_wave_flag(group: Any) -> None:
@@ -128,7 +138,9 @@ def _add_sampling_flags(group: Any) -> None:
     )
 
 
-def _add_engine_flags(group: Any) -> None:
+def add_engine_flags(group: Any) -> None:
+    """The model, the device, and how the one runs on the other."""
+
     def add(flag: str, allowed: tuple[str, ...], help: str) -> None:
         group.add_argument(flag, type=one_of(*allowed), metavar="|".join(allowed), default=argparse.SUPPRESS, help=help)
 

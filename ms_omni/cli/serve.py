@@ -1,0 +1,170 @@
+"""`ms-omni serve`: answer OpenAI's protocol over HTTP with one loaded model."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ms_omni.checkpoint import built_in
+from ms_omni.cli.parser import decimal_number, print_note, whole_number
+from ms_omni.cli.progress import make_progress
+from ms_omni.cli.settings import (
+    CommandFlags,
+    add_config_flag,
+    add_engine_flags,
+    add_max_num_seqs_flag,
+    add_pixel_flags,
+    merge_settings,
+)
+from ms_omni.errors import OmniError
+
+if TYPE_CHECKING:  # these import numpy, which --help need not wait for
+    from ms_omni.config import EngineConfig
+    from ms_omni.server.service import ServerSettings
+
+USAGE = "ms-omni serve [--model DIR] [--host ADDRESS] [--port N] [flags]"
+HELP = "answer OpenAI's protocol over HTTP with one loaded model"
+EXIT_ENGINE_STOPPED = 1
+KEY_VARIABLE = "MS_OMNI_API_KEY"
+PORT = 8901
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class ServeJob:
+    """One checked run."""
+
+    host: str
+    port: int
+    server: ServerSettings
+    engine: EngineConfig
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_server_flags(parser.add_argument_group("server"))
+    group = parser.add_argument_group("model and device")
+    add_engine_flags(group)
+    add_max_num_seqs_flag(group)
+    add_pixel_flags(group)
+    group.add_argument(
+        "--talker",
+        action=argparse.BooleanOptionalAction,
+        default=argparse.SUPPRESS,
+        help="load what speaks, where the checkpoint has it (default); --no-talker saves its memory",
+    )
+    add_config_flag(parser.add_argument_group("settings"))
+
+
+def _add_server_flags(group: Any) -> None:
+    def add(flag: str, metavar: str, help: str, **kwargs: Any) -> None:
+        group.add_argument(flag, metavar=metavar, help=help, default=argparse.SUPPRESS, **kwargs)
+
+    add("--host", "ADDRESS", "to listen at (default 127.0.0.1: this machine only)")
+    add("--port", "N", f"default {PORT}; 0 takes a free one", type=whole_number(0))
+    add("--served-model-name", "NAME", "what clients call the model; may repeat (default: --model)", action="append")
+    add(
+        "--api-key",
+        "KEY",
+        f"that clients must send; may repeat; also from {KEY_VARIABLE}, with commas between several (default: none)",
+        action="append",
+    )
+    add("--max-queue", "N", "questions that may wait beyond those that are answered (default 64)", type=whole_number(0))
+    add("--timeout-s", "S", "for a whole answer (default 3600)", type=decimal_number(0))
+    add("--grace-s", "S", "for answers under way when the server is told to end (default 30)", type=decimal_number())
+    add("--max-body-mib", "N", "largest request (default 256)", type=whole_number(1))
+
+
+FLAGS = CommandFlags("serve", add_arguments)
+
+
+def check_serve(settings: dict[str, Any]) -> ServeJob:
+    """`settings` (flag names with underscores, unset ones absent) as a job. Raises OmniError for every mistake that
+    can be seen without loading."""
+    from pathlib import Path
+
+    from ms_omni.cli.request import check_pixels, engine_config, known_speakers
+    from ms_omni.server.service import ServerSettings
+
+    settings = {"model": built_in.NAME, "parallel": "auto", **settings}
+    if not 0 <= settings.get("port", PORT) <= 65535:
+        raise OmniError(f"--port {settings['port']}: expected 0 to 65535")
+    if settings.get("grace_s", 0) < 0:
+        raise OmniError(f"--grace-s {settings['grace_s']:g}: expected 0 or more")
+    keys = [*settings.get("api_key", []), *os.environ.get(KEY_VARIABLE, "").split(",")]
+    keys = [key.strip() for key in keys if key.strip()]
+    if not all(key.isascii() and key.isprintable() for key in keys):
+        raise OmniError("--api-key: expected printable ASCII characters")
+    check_pixels(settings)
+    config = engine_config(settings, with_talker=False)
+    speaks = known_speakers(Path(config.model)) is not None
+    if settings.get("talker") and not speaks:
+        raise OmniError(f"--talker: the checkpoint {config.model} has no Talker and cannot speak")
+    engine = engine_config(settings, with_talker=settings.get("talker", speaks))
+    given: dict[str, Any] = {name: settings[name] for name in ("max_queue", "timeout_s", "grace_s") if name in settings}
+    if "max_body_mib" in settings:
+        given["max_body_bytes"] = settings["max_body_mib"] * MIB
+    names = tuple(settings.get("served_model_name", [settings["model"]]))
+    server = ServerSettings(model_names=names, api_keys=tuple(keys), **given)
+    return ServeJob(settings.get("host", "127.0.0.1"), settings.get("port", PORT), server, engine)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Listen, load, answer until the end. Exit code 1 when the engine has stopped by itself."""
+    from ms_omni.cli.quiet import results_only_on_stdout
+
+    with results_only_on_stdout(args.debug):
+        settings = merge_settings(args, FLAGS)
+        job = check_serve(settings)
+        if settings.get("model", built_in.NAME) == built_in.NAME and _listens():
+            print_note(built_in.WHAT_IT_IS)
+        return _serve(job)
+
+
+def _listens() -> bool:
+    """Whether this process is the one of its job that clients talk to."""
+    from ms_omni.parallel.world import rank_before_start
+
+    return rank_before_start() in (0, None)
+
+
+def _serve(job: ServeJob) -> int:
+    from ms_omni.parallel.world import is_scheduler
+
+    if is_scheduler() or not _listens():
+        with _load(job) as engine:
+            engine.follow()
+        return 0
+    try:
+        from ms_omni.server.run import Server, listening_socket
+    except ImportError as error:
+        raise OmniError(f"serve needs more packages ({error}): pip install 'ms-omni[serve]'") from error
+    listener = listening_socket(job.host, job.port)
+    server = Server(listener, job.server)
+    server.start()
+    address = f"http://{_shown(job.host)}:{listener.getsockname()[1]}"
+    print_note(f"listening at {address}; loading {job.server.model_names[0]}")
+    try:
+        engine = _load(job)
+        print_note(
+            f"ready at {address}: {engine.max_num_seqs} conversations at a time, {job.server.max_queue} may wait"
+        )
+        return 0 if server.answer(engine, print_note) else EXIT_ENGINE_STOPPED
+    finally:
+        server.close()
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _load(job: ServeJob) -> Any:
+    progress = make_progress()
+    try:
+        progress("load", 0, 0)  # importing MindSpore and mindone alone takes seconds
+        from ms_omni.engine import OmniEngine
+
+        return OmniEngine(job.engine, progress)
+    finally:
+        progress.close()

@@ -1,0 +1,111 @@
+"""The parts of an answer's text: reasoning, what is said, and calls of tools, told apart as the text comes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+# How Qwen3's chat templates have the model write them
+_THINK, _END_THINK = "<think>", "</think>"
+_CALL, _END_CALL = "<tool_call>", "</tool_call>"
+
+
+@dataclass(frozen=True)
+class Part:
+    """kind: what `text` is a piece of. Of a call the text is its arguments as JSON, and `name` its function; a call
+    comes whole."""
+
+    kind: Literal["reasoning", "content", "call"]
+    text: str
+    name: str = ""
+
+
+class AnswerParts:
+    """Of one answer. Space around the parts belongs to none of them."""
+
+    def __init__(self, reasons: bool, has_tools: bool):
+        """reasons: the prompt has opened the reasoning already. has_tools: tools were offered; where they were not,
+        what looks like a call is text."""
+        self._mode = "reasoning" if reasons else "start"
+        self._has_tools = has_tools
+        self._text = ""  # not told yet what it is
+        self._has_content = False
+
+    def put(self, text: str, is_last: bool = False) -> list[Part]:
+        """What is known of the answer by now, and was not before. is_last: no more text will come."""
+        self._text += text
+        parts: list[Part] = []
+        while self._take(parts, is_last):
+            pass
+        return [part for part in parts if part.text or part.kind == "call"]
+
+    def _take(self, parts: list[Part], is_last: bool) -> bool:
+        """Takes one part, or a piece of one, from the text. Whether to go on."""
+        if self._mode == "start":
+            return self._begin(is_last)
+        if self._mode == "reasoning":
+            return self._take_until(_END_THINK, "reasoning", "content", parts, is_last)
+        if self._mode == "call":
+            return self._take_call(parts, is_last)
+        if self._has_tools:
+            return self._take_until(_CALL, "content", "call", parts, is_last)
+        parts.append(Part("content", self._lead(self._text)))
+        self._text = ""
+        return False
+
+    def _begin(self, is_last: bool) -> bool:
+        text = self._text.lstrip()
+        if text.startswith(_THINK):
+            self._text, self._mode = text[len(_THINK) :].lstrip("\n"), "reasoning"
+        elif not _THINK.startswith(text) or is_last:
+            self._mode = "content"
+        return self._mode != "start"
+
+    def _take_until(
+        self, mark: str, kind: Literal["reasoning", "content"], then: str, parts: list[Part], is_last: bool
+    ) -> bool:
+        """Text up to `mark`. Without it, all but what may be its beginning, and the space before that."""
+        place = self._text.find(mark)
+        if place >= 0:
+            parts.append(Part(kind, self._lead(self._text[:place]).rstrip()))
+            self._text, self._mode = self._text[place + len(mark) :], then
+            if kind == "reasoning":
+                self._text = self._text.lstrip("\n")
+            return True
+        length = len(self._text)
+        if not is_last:
+            length = next(i for i in range(length + 1) if mark.startswith(self._text[i:]) or i == length)
+            length = len(self._text[:length].rstrip())
+        parts.append(Part(kind, self._lead(self._text[:length])))
+        self._text = self._text[length:]
+        return False
+
+    def _lead(self, text: str) -> str:
+        """Without the space before the first word of reasoning or content."""
+        if not self._has_content:
+            text = text.lstrip("\n")
+        self._has_content = self._has_content or bool(text)
+        return text
+
+    def _take_call(self, parts: list[Part], is_last: bool) -> bool:
+        """A whole call. One that is cut off or is no JSON is text."""
+        place = self._text.find(_END_CALL)
+        if place < 0 and not is_last:
+            return False
+        inside, rest = (self._text[:place], self._text[place + len(_END_CALL) :]) if place >= 0 else (self._text, "")
+        end = _END_CALL if place >= 0 else ""
+        parts.append(_call(inside) or Part("content", _CALL + inside + end))
+        self._text, self._mode, self._has_content = rest, "content", False
+        return bool(rest) or place >= 0
+
+
+def _call(text: str) -> Part | None:
+    try:
+        call = json.loads(text)
+        name, arguments = call["name"], call.get("arguments", {})
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        return None
+    if not isinstance(name, str) or not isinstance(arguments, dict):
+        return None
+    return Part("call", json.dumps(arguments, ensure_ascii=False), name)

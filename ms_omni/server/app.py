@@ -1,0 +1,171 @@
+"""The routes of the server."""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from ms_omni import __version__
+from ms_omni.outputs import AudioChunk, StreamEnd, TextDelta
+from ms_omni.server.access import Access
+from ms_omni.server.asked import Asked, asked_by
+from ms_omni.server.chat import ChatAnswer
+from ms_omni.server.connection import FIRST_EVENT_S, EventStream, Handler, read_json, unless_gone, with_pauses
+from ms_omni.server.errors import ApiError, api_error
+from ms_omni.server.schema import ChatRequest, parsed
+from ms_omni.server.service import Service
+
+
+def make_app(service: Service) -> Starlette:
+    chat, states = Chat(service), States(service)
+    app = Starlette(
+        routes=[
+            _route("/v1/chat/completions", chat.answer, "POST"),
+            _route("/v1/models", states.models),
+            _route("/v1/models/{name:path}", states.model),
+            _route("/health", states.health),
+            _route("/metrics", states.metrics),
+            _route("/version", states.version),
+        ],
+        exception_handlers={HTTPException: _as_http_error},
+    )
+    note = service.metrics.requests
+    app.add_middleware(
+        Access,
+        api_keys=service.settings.api_keys,
+        note=lambda route, status: note.labels(route, str(status)).inc(),
+    )
+    return app
+
+
+def _route(path: str, handler: Handler, method: str = "GET") -> Route:
+    async def answer(request: Request) -> Response:
+        request.scope["state"]["route"] = path
+        try:
+            return await handler(request)
+        except Exception as error:
+            known = api_error(error)
+            if known.status == 500:
+                name = request.scope["state"]["request_id"]
+                print(f"ms-omni: internal error in request {name}:", file=sys.stderr)
+                traceback.print_exception(error, file=sys.stderr)
+            return JSONResponse(known.body, known.status, known.headers)
+
+    return Route(path, answer, methods=[method])
+
+
+async def _as_http_error(request: Request, error: Exception) -> Response:
+    """Of paths and methods that are none."""
+    assert isinstance(error, HTTPException)
+    known = ApiError(error.status_code, f"{request.method} {request.url.path[:200]}: {error.detail}")
+    return JSONResponse(known.body, known.status, error.headers)
+
+
+class States:
+    """What the server says of itself."""
+
+    def __init__(self, service: Service):
+        self._service, self._started = service, int(time.time())
+
+    async def models(self, request: Request) -> Response:
+        names = self._service.settings.model_names
+        return JSONResponse({"object": "list", "data": [self._model(name) for name in names]})
+
+    async def model(self, request: Request) -> Response:
+        return JSONResponse(self._model(self._service.check_model(request.path_params["name"])))
+
+    def _model(self, name: str) -> dict[str, Any]:
+        return {"id": name, "object": "model", "created": self._started, "owned_by": "ms_omni"}
+
+    async def health(self, request: Request) -> Response:
+        """200 while questions are answered, else 503; a body says why."""
+        state = self._service.state
+        return JSONResponse({"status": state}, 200 if state == "ready" else 503)
+
+    async def metrics(self, request: Request) -> Response:
+        return Response(self._service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def version(self, request: Request) -> Response:
+        return JSONResponse({"version": __version__})
+
+
+class Chat:
+    """POST /v1/chat/completions."""
+
+    def __init__(self, service: Service):
+        self._service = service
+
+    async def answer(self, request: Request) -> Response:
+        service = self._service
+        service.ready_engine()
+        body = parsed(ChatRequest, await read_json(request, service.settings.max_body_bytes))
+        model = service.check_model(body.model)
+        asked = asked_by(body, lambda name: service.recall(name, time.time()))
+        answer = ChatAnswer(asked, model, service.reasons)
+        if asked.stream:
+            return await unless_gone(request.receive, self._stream(request, asked, answer))
+        return await unless_gone(request.receive, self._whole(request, asked, answer))
+
+    async def _whole(self, request: Request, asked: Asked, answer: ChatAnswer) -> Response:
+        async for chunk in self._service.ask(asked.conversation, asked.options):
+            if isinstance(chunk, StreamEnd):
+                self._note(request, answer, chunk)
+                return JSONResponse(answer.whole(chunk.output))
+        raise RuntimeError("the engine's stream ended without its result")
+
+    async def _stream(self, request: Request, asked: Asked, answer: ChatAnswer) -> Response:
+        """Begins with the first piece of the answer, or after a while: errors until then have their status."""
+        events = with_pauses(self._events(request, asked, answer), FIRST_EVENT_S)
+        first = await anext(events)
+
+        async def all_events() -> AsyncGenerator[dict[str, Any], None]:
+            try:
+                if first is not None:
+                    yield first
+                async for event in events:
+                    if event is not None:
+                        yield event
+            except Exception as error:
+                known = api_error(error)
+                yield {"error": {**known.body["error"], "status": known.status}}
+            finally:
+                await events.aclose()
+
+        return EventStream(all_events(), lambda status: request.scope["state"].update(status=status))
+
+    async def _events(self, request: Request, asked: Asked, answer: ChatAnswer) -> AsyncGenerator[dict[str, Any], None]:
+        is_first = True
+        async for chunk in self._service.ask(asked.conversation, asked.options):
+            if is_first:
+                yield answer.first()
+                is_first = False
+            if isinstance(chunk, TextDelta):
+                made = answer.text(chunk)
+            elif isinstance(chunk, AudioChunk):
+                made = answer.speech(chunk)
+            else:
+                self._note(request, answer, chunk)
+                made = answer.end(chunk.output)
+            for event in made:
+                yield event
+
+    def _note(self, request: Request, answer: ChatAnswer, end: StreamEnd) -> None:
+        output = end.output
+        usage = output.usage
+        request.scope["state"]["log"] = {
+            "prompt_tokens": usage.prompt_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "frames": output.audio.num_frames if output.audio else 0,
+            "finish_reason": output.finish_reason,
+        }
+        if output.audio is not None:
+            self._service.remember(answer.audio_id, answer.expires_at, output.text)

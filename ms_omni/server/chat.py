@@ -1,0 +1,135 @@
+"""An answer as OpenAI's API writes it: one object, or the chunks of a stream. Always one choice."""
+
+from __future__ import annotations
+
+import base64
+import time
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from ms_omni import __version__
+from ms_omni.outputs import AudioChunk, OmniOutput, TextDelta
+from ms_omni.server.answer_parts import AnswerParts, Part
+from ms_omni.server.asked import Asked
+from ms_omni.server.waves import encoded, pcm16
+
+# How long an answer's speech can be referred to by its id
+SPEECH_LIFE_S = 3600
+
+
+def usage_of(output: OmniOutput) -> dict[str, Any]:
+    """Tokens of the prompt and its media; of the answer, its text and its speech, whose tokens are codec frames of
+    80 ms."""
+    usage, frames = output.usage, output.audio.num_frames if output.audio else 0
+    media = usage.image_tokens + usage.audio_tokens + usage.video_tokens
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens + frames,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens + frames,
+        "prompt_tokens_details": {
+            "text_tokens": usage.prompt_tokens - media,
+            "image_tokens": usage.image_tokens,
+            "audio_tokens": usage.audio_tokens,
+            "video_tokens": usage.video_tokens,
+            "cached_tokens": 0,
+        },
+        "completion_tokens_details": {"text_tokens": usage.completion_tokens, "audio_tokens": frames},
+    }
+
+
+@dataclass
+class ChatAnswer:
+    """One answer on its way to the client. model: the name that the client knows. reasons: the prompt has opened the
+    model's reasoning."""
+
+    asked: Asked
+    model: str
+    reasons: bool
+    id: str = field(default_factory=lambda: f"chatcmpl-{uuid4().hex}")
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    def __post_init__(self) -> None:
+        self.audio_id = f"audio_{uuid4().hex}"
+        self.expires_at = self.created + SPEECH_LIFE_S
+        self._parts = AnswerParts(self.reasons, self.asked.has_tools)
+        self._num_calls = 0
+        self._speaks = bool(self.asked.options.get("return_audio"))
+
+    def whole(self, output: OmniOutput) -> dict[str, Any]:
+        """The answer as one object."""
+        parts = self._parts.put(output.text, is_last=True)
+        calls = [self._call(part) for part in parts if part.kind == "call"]
+        content = "".join(part.text for part in parts if part.kind == "content")
+        message: dict[str, Any] = {"role": "assistant", "content": content or (None if calls else ""), "refusal": None}
+        if reasoning := "".join(part.text for part in parts if part.kind == "reasoning"):
+            message["reasoning_content"] = reasoning
+        if calls:
+            message["tool_calls"] = calls
+        if output.audio is not None and not calls:
+            wave = encoded(output.audio.samples, output.audio.sample_rate, self.asked.audio_format)
+            message["audio"] = {
+                "id": self.audio_id,
+                "data": base64.b64encode(wave).decode(),
+                "expires_at": self.expires_at,
+                "transcript": content,
+            }
+        choice = {"index": 0, "message": message, "finish_reason": self._reason(output), "logprobs": None}
+        return {**self._head("chat.completion"), "choices": [choice], "usage": usage_of(output)}
+
+    # Of a stream
+
+    def first(self) -> dict[str, Any]:
+        return self._chunk({"role": "assistant", "content": ""})
+
+    def text(self, delta: TextDelta) -> list[dict[str, Any]]:
+        return self._deltas(self._parts.put(delta.text))
+
+    def speech(self, chunk: AudioChunk) -> list[dict[str, Any]]:
+        """Nothing once a tool is called: its JSON is nothing to be heard."""
+        if self._num_calls:
+            return []
+        return [self._chunk({"audio": {"id": self.audio_id, "data": base64.b64encode(pcm16(chunk.samples)).decode()}})]
+
+    def end(self, output: OmniOutput) -> list[dict[str, Any]]:
+        chunks = self._deltas(self._parts.put("", is_last=True))
+        if output.audio is not None and not self._num_calls:
+            chunks.append(self._chunk({"audio": {"id": self.audio_id, "expires_at": self.expires_at}}))
+        chunks.append(self._chunk({}, self._reason(output)))
+        if self.asked.include_usage:
+            chunks.append({**self._head("chat.completion.chunk"), "choices": [], "usage": usage_of(output)})
+        return chunks
+
+    def _deltas(self, parts: list[Part]) -> list[dict[str, Any]]:
+        return [self._chunk(self._delta(part)) for part in parts]
+
+    def _delta(self, part: Part) -> dict[str, Any]:
+        if part.kind == "reasoning":
+            return {"reasoning_content": part.text}
+        if part.kind == "call":
+            return {"tool_calls": [{"index": self._num_calls, **self._call(part)}]}
+        delta: dict[str, Any] = {"content": part.text}
+        if self._speaks:
+            delta["audio"] = {"id": self.audio_id, "transcript": part.text}
+        return delta
+
+    def _call(self, part: Part) -> dict[str, Any]:
+        self._num_calls += 1
+        function = {"name": part.name, "arguments": part.text}
+        return {"id": f"call_{uuid4().hex[:24]}", "type": "function", "function": function}
+
+    def _reason(self, output: OmniOutput) -> str:
+        return "tool_calls" if self._num_calls and output.finish_reason == "stop" else output.finish_reason
+
+    def _chunk(self, delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish_reason, "logprobs": None}
+        return {**self._head("chat.completion.chunk"), "choices": [choice]}
+
+    def _head(self, kind: str) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "object": kind,
+            "created": self.created,
+            "model": self.model,
+            "system_fingerprint": f"ms_omni-{__version__}",
+        }

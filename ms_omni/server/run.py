@@ -1,0 +1,102 @@
+"""The life of a server: it listens at once, loads, answers, and ends in order."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+from ms_omni.errors import OmniError
+from ms_omni.server.app import make_app
+from ms_omni.server.service import ServerSettings, Service
+
+if TYPE_CHECKING:
+    from ms_omni.engine import OmniEngine
+
+# How often the main thread looks whether the engine still answers
+LOOK_S = 0.2
+# How long answers that end with an error have to reach their clients
+LAST_WORDS_S = 2.0
+BACKLOG = 2048
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """Raises OmniError for an address that cannot be had."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        reason = error.strerror or error
+        raise OmniError(f"--host {host} --port {port}: cannot listen there ({reason})") from error
+
+
+class Server:
+    """Answers HTTP on a thread of its own, so that the main thread may load the model and hear signals."""
+
+    def __init__(self, listener: socket.socket, settings: ServerSettings):
+        self.service = Service(settings)
+        self._listener, self._settings = listener, settings
+        config = uvicorn.Config(
+            make_app(self.service),
+            access_log=False,
+            log_level="error",
+            lifespan="off",
+            server_header=False,
+            timeout_graceful_shutdown=int(LAST_WORDS_S),
+        )
+        self._http = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._serve, name="ms-omni-http", daemon=True)
+        self._ends, self._ends_now = threading.Event(), False
+
+    def start(self) -> None:
+        """Listens; /health says 503 until `answer`."""
+        self._thread.start()
+
+    def answer(self, engine: OmniEngine, say: Callable[[str], object]) -> bool:
+        """Answers with this engine until SIGTERM or SIGINT, then ends what is under way within the time of grace.
+        Whether the end came in order: False where the engine has stopped. By the main thread."""
+        before = [signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)]
+        try:
+            self.service.open(engine)
+            while not self._ends.wait(LOOK_S) and not engine.stopped and self._thread.is_alive():
+                pass
+            in_order = not engine.stopped and self._thread.is_alive()
+            if in_order:
+                self._drain(say)
+            else:
+                say(f"the server ends: {engine.stopped or 'its thread has ended'}")
+            engine.close()
+            return in_order
+        finally:
+            for number, handler in zip((signal.SIGTERM, signal.SIGINT), before, strict=True):
+                signal.signal(number, handler)
+
+    def close(self) -> None:
+        """Ends all connections."""
+        self._http.should_exit = True
+        self._thread.join(2 * LAST_WORDS_S + 1)
+        self._listener.close()
+
+    def _serve(self) -> None:
+        self._http.run(sockets=[self._listener])
+
+    def _on_signal(self, number: int, frame: Any) -> None:
+        if self._ends.is_set():  # a second one: no more grace
+            self._ends_now = True
+        self._ends.set()
+
+    def _drain(self, say: Callable[[str], object]) -> None:
+        self.service.is_draining = True
+        if not self.service.num_asked:
+            return
+        say(f"no new questions; {self.service.num_asked} under way have {self._settings.grace_s:g} s to end")
+        deadline = time.monotonic() + self._settings.grace_s
+        while self.service.num_asked and time.monotonic() < deadline and not self._ends_now:
+            time.sleep(LOOK_S / 4)
+        if self.service.num_asked:
+            say(f"{self.service.num_asked} were not answered in time")

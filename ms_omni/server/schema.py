@@ -1,0 +1,133 @@
+"""The body of a chat request. Fields that would change the answer and are not supported are refused, not ignored."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from ms_omni.errors import did_you_mean
+from ms_omni.server.errors import ApiError
+
+MAX_STOP_TEXTS = 16
+AudioFormat = Literal["wav", "pcm16", "flac", "mp3", "opus"]
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class AudioOptions(_Body):
+    """voice: a speaker of the checkpoint. format: of the wave in the answer; a stream gives bare samples."""
+
+    voice: str | None = None
+    format: AudioFormat = "wav"
+
+
+class StreamOptions(_Body):
+    include_usage: bool = False
+    include_obfuscation: bool = False
+    continuous_usage_stats: Literal[False] = False
+
+
+class ProcessorOptions(_Body):
+    """How media are read: as the flags of the command line of these names."""
+
+    use_audio_in_video: bool = False
+    fps: Annotated[float, Field(gt=0)] | None = None
+    min_pixels: Annotated[int, Field(gt=0)] | None = None
+    max_pixels: Annotated[int, Field(gt=0)] | None = None
+
+
+class TalkerOptions(_Body):
+    """Sampling of speech; what is not set comes from the checkpoint, then from transformers."""
+
+    max_new_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    repetition_penalty: float | None = None
+
+
+class ResponseFormat(_Body):
+    type: Literal["text"] = "text"
+
+
+class ChatRequest(_Body):
+    """POST /v1/chat/completions, and the body of a line of a batch file. docs/server.md says what each field does."""
+
+    messages: Annotated[list[dict[str, Any]], Field(min_length=1)]
+    model: str | None = None
+    modalities: Annotated[list[Literal["text", "audio"]], Field(min_length=1)] | None = None
+    audio: AudioOptions | None = None
+    speaker: str | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    seed: int | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    stop: str | list[str] | None = None
+    ignore_eos: bool = False
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: Literal["none", "auto"] | None = None
+    parallel_tool_calls: Literal[True] | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    mm_processor_kwargs: ProcessorOptions | None = None
+    talker: TalkerOptions | None = None
+    # Taken where they ask for what happens anyway
+    n: Literal[1] | None = None
+    logprobs: Literal[False] | None = None
+    top_logprobs: Literal[0] | None = None
+    repetition_penalty: Annotated[float, Field(ge=1, le=1)] | None = None
+    presence_penalty: Annotated[float, Field(ge=0, le=0)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=0, le=0)] | None = None
+    min_p: Annotated[float, Field(ge=0, le=0)] | None = None
+    logit_bias: Annotated[dict[str, Any], Field(max_length=0)] | None = None
+    response_format: ResponseFormat | None = None
+    store: Literal[False] | None = None
+    # About the caller, not about the answer
+    user: str | None = None
+    metadata: dict[str, Any] | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    service_tier: str | None = None
+
+    @field_validator("stop")
+    @classmethod
+    def _check_stop(cls, stop: str | list[str] | None) -> str | list[str] | None:
+        if stop == [] or stop is None:
+            return None
+        if not all([stop] if isinstance(stop, str) else stop) or len(stop) > MAX_STOP_TEXTS and isinstance(stop, list):
+            raise ValueError(f"expected at most {MAX_STOP_TEXTS} texts, none of them empty")
+        return stop
+
+    @property
+    def speaks(self) -> bool:
+        """Whether speech is asked for: by `modalities`, or, where there are none, by settings of speech."""
+        if self.modalities is not None:
+            return "audio" in self.modalities
+        return self.audio is not None or self.speaker is not None
+
+
+def parsed(kind: type[Model], body: Any) -> Model:
+    """`body` as a request of this kind. Raises ApiError 400 that names the field."""
+    if not isinstance(body, dict):
+        raise ApiError(400, f"expected a JSON object, got {type(body).__name__}", code="invalid_request")
+    try:
+        return kind.model_validate(body)
+    except ValidationError as error:
+        raise _refusal(kind, error) from None
+
+
+def _refusal(kind: type[BaseModel], error: ValidationError) -> ApiError:
+    first = error.errors(include_url=False, include_context=False)[0]
+    place = [str(part) for part in first["loc"] if not str(part).startswith(("function-", "constrained-"))]
+    param = ".".join(place)[:200]
+    if first["type"] == "extra_forbidden":
+        guess = did_you_mean(place[-1], kind.model_fields) if len(place) == 1 else ""
+        return ApiError(400, f"unknown field {param!r}{guess}", param=param, code="unknown_parameter")
+    return ApiError(400, f"{param}: {first['msg']}", param=param or None, code="invalid_value")

@@ -1,0 +1,154 @@
+"""The engine as a server has it: loaded or not, so many questions at a time, each with its time limit."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from ms_omni.outputs import StreamChunk, StreamEnd
+from ms_omni.scheduling.request import RequestHandle
+from ms_omni.server.errors import ApiError
+from ms_omni.server.metrics import Metrics
+
+if TYPE_CHECKING:
+    from ms_omni.engine import OmniEngine
+
+MIB = 1 << 20
+# Of answers whose speech can be referred to
+MAX_RECALLED = 10_000
+RETRY_WHILE_LOADING_S = 5
+MAX_RETRY_S = 60
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """model_names: by which clients may call the model; the first is the name in answers. api_keys: one of which a
+    client must send; none: no keys. max_queue: questions that wait beyond those that are answered. timeout_s: for a
+    whole answer. grace_s: for what is under way when the server is asked to end. max_body_bytes: of one request."""
+
+    model_names: tuple[str, ...]
+    api_keys: tuple[str, ...] = ()
+    max_queue: int = 64
+    timeout_s: float = 3600.0
+    grace_s: float = 30.0
+    max_body_bytes: int = 256 * MIB
+
+
+class Service:
+    """Asks the engine. Used by the thread of the event loop alone, but for `open`."""
+
+    def __init__(self, settings: ServerSettings):
+        self.settings = settings
+        self.engine: OmniEngine | None = None
+        self.is_draining = False
+        self.metrics = Metrics(lambda: self.engine)
+        self.num_asked = 0
+        self._mean_s = 1.0  # of answers
+        self._spoken: OrderedDict[str, tuple[float, str]] = OrderedDict()
+        self.reasons = False
+
+    def open(self, engine: OmniEngine) -> None:
+        """Questions can be asked from now on. By any thread."""
+        probe = engine.processor.render([{"role": "user", "content": "?"}])
+        self.reasons = probe.rstrip().endswith("<think>")
+        self.engine = engine
+
+    @property
+    def state(self) -> Literal["loading", "ready", "draining", "stopped"]:
+        if self.engine is None:
+            return "loading"
+        if self.engine.stopped:
+            return "stopped"
+        return "draining" if self.is_draining else "ready"
+
+    def check_model(self, name: str | None) -> str:
+        """The name that an answer has. Raises ApiError 404 for a model that is not served."""
+        if name is not None and name not in self.settings.model_names:
+            known = ", ".join(self.settings.model_names)
+            raise ApiError(
+                404, f"the model {name[:100]!r} is not served here; expected {known}", param="model",
+                code="model_not_found",
+            )  # fmt: skip
+        return name or self.settings.model_names[0]
+
+    def ready_engine(self) -> OmniEngine:
+        """Raises ApiError 503 while there is none that answers new questions."""
+        if self.state == "ready" and self.engine is not None:
+            return self.engine
+        retry = {"Retry-After": str(RETRY_WHILE_LOADING_S)}
+        words = {
+            "loading": "the model is being loaded",
+            "draining": "the server is about to end",
+            "stopped": "the engine has stopped",
+        }
+        raise ApiError(503, words[self.state], code=f"engine_{self.state}", headers=retry)
+
+    async def ask(self, conversation: Any, options: Mapping[str, Any]) -> AsyncGenerator[StreamChunk, None]:
+        """The pieces of an answer as they come, at last a StreamEnd. Closing the iterator cancels the question. Raises
+        ApiError 503 and 429, TimeoutError, and what the engine raises."""
+        engine = self.ready_engine()
+        self._check_queue(engine)
+        watch = self.metrics.watch()
+        self.num_asked += 1
+        self.metrics.in_flight.set(self.num_asked)
+        handle: RequestHandle | None = None
+        try:
+            handle = engine.submit(conversation, **options)
+            async for chunk in _pieces(handle, self.settings.timeout_s):
+                watch.note(chunk)
+                yield chunk
+            self._mean_s += (watch.seconds - self._mean_s) / 8
+        finally:
+            if handle is not None:
+                handle.cancel()
+            self.num_asked -= 1
+            self.metrics.in_flight.set(self.num_asked)
+
+    def _check_queue(self, engine: OmniEngine) -> None:
+        most = engine.max_num_seqs + self.settings.max_queue
+        if self.num_asked < most:
+            return
+        wait = math.ceil(self._mean_s * max(1, self.settings.max_queue) / engine.max_num_seqs)
+        raise ApiError(
+            429,
+            f"{self.num_asked} questions are being answered or wait already; at most {most} may",
+            code="queue_full",
+            headers={"Retry-After": str(min(max(wait, 1), MAX_RETRY_S))},
+        )
+
+    def remember(self, audio_id: str, expires_at: float, transcript: str) -> None:
+        """What was said in an answer's speech, for a later question that refers to it."""
+        self._spoken[audio_id] = expires_at, transcript
+        while len(self._spoken) > MAX_RECALLED:
+            self._spoken.popitem(last=False)
+
+    def recall(self, audio_id: str, now: float) -> str | None:
+        expires_at, transcript = self._spoken.get(audio_id, (0.0, ""))
+        return transcript if now < expires_at else None
+
+
+async def _pieces(handle: RequestHandle, seconds: float) -> AsyncGenerator[StreamChunk, None]:
+    """Of a whole answer within so many seconds. Raises TimeoutError."""
+    loop, there_is_more = asyncio.get_running_loop(), asyncio.Event()
+    deadline = loop.time() + seconds
+
+    def wake() -> None:
+        with suppress(RuntimeError):  # the event loop has ended before the answer
+            loop.call_soon_threadsafe(there_is_more.set)
+
+    handle.listen(wake)
+    while True:
+        try:
+            await asyncio.wait_for(there_is_more.wait(), max(0.0, deadline - loop.time()))
+        except asyncio.TimeoutError:
+            raise TimeoutError(f"no whole answer within {seconds:g} s") from None
+        there_is_more.clear()
+        while (chunk := handle.take()) is not None:
+            yield chunk
+            if isinstance(chunk, StreamEnd):
+                return
