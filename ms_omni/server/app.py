@@ -116,7 +116,7 @@ class Chat:
         return await unless_gone(request.receive, self._whole(request, asked, answer))
 
     async def _whole(self, request: Request, asked: Asked, answer: ChatAnswer) -> Response:
-        async for chunk in self._service.ask(asked.conversation, asked.options):
+        async for chunk in self._service.ask(asked.conversation, asked.options, streams=False):
             if isinstance(chunk, StreamEnd):
                 self._note(request, answer, chunk)
                 return JSONResponse(answer.whole(chunk.output))
@@ -144,7 +144,7 @@ class Chat:
 
     async def _events(self, request: Request, asked: Asked, answer: ChatAnswer) -> AsyncGenerator[dict[str, Any], None]:
         is_first = True
-        async for chunk in self._service.ask(asked.conversation, asked.options):
+        async for chunk in self._service.ask(asked.conversation, asked.options, streams=True):
             if is_first:
                 yield answer.first()
                 is_first = False

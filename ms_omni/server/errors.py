@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,25 @@ from ms_omni.scheduling.request import EngineStopped, RequestCancelled
 
 # The client went away (nginx's number): nobody reads the answer, but the log and the metrics count it
 CLIENT_CLOSED = 499
+
+# What the engine's errors name, and the field of a request that sets it
+_FIELDS = {
+    "--thinker-max-new-tokens": "max_completion_tokens",
+    "--thinker-temperature": "temperature",
+    "--thinker-top-p": "top_p",
+    "--thinker-top-k": "top_k",
+    "--talker-max-new-tokens": "talker.max_new_tokens",
+    "--talker-temperature": "talker.temperature",
+    "--talker-top-p": "talker.top_p",
+    "--talker-top-k": "talker.top_k",
+    "--talker-repetition-penalty": "talker.repetition_penalty",
+    "--seed": "seed",
+    "--speaker": "audio.voice",
+    "--min-pixels": "mm_processor_kwargs.min_pixels",
+    "--max-pixels": "mm_processor_kwargs.max_pixels",
+    "--fps": "mm_processor_kwargs.fps",
+}
+_FLAG = re.compile(r"--[a-z][a-z-]*[a-z]")
 
 _TYPES = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
 
@@ -43,9 +63,18 @@ def api_error(error: BaseException) -> ApiError:
     if isinstance(error, EngineStopped):
         return ApiError(503, "the engine has stopped; try again when the server is back", code="engine_stopped")
     if isinstance(error, OmniError):
-        return ApiError(400, str(error), code="invalid_request")
+        return _of_the_user(str(error))
     if isinstance(error, RequestCancelled):
         return ApiError(CLIENT_CLOSED, "the request was cancelled", code="cancelled")
     if isinstance(error, TimeoutError):
         return ApiError(504, str(error) or "no answer in time", code="timeout")
     return ApiError(500, "internal error", code="internal_error")
+
+
+def _of_the_user(message: str) -> ApiError:
+    """With the names of fields in the place of flags; the first word, where it is one of them or `messages`, is the
+    field that is wrong."""
+    words = _FLAG.sub(lambda flag: _FIELDS.get(flag.group(), flag.group()), message)
+    first = words.split(maxsplit=1)[0].rstrip(":") if words else ""
+    param = first if first in (*_FIELDS.values(), "messages", "stop", "tools", "chat_template_kwargs") else None
+    return ApiError(400, words, param=param, code="invalid_value")

@@ -31,8 +31,12 @@ class Metrics:
         self._prompt = Counter("ms_omni_prompt_tokens", "tokens of prompts, media included", **own)
         self._tokens = Counter("ms_omni_thinker_tokens", "tokens of answers' text", **own)
         self._frames = Counter("ms_omni_talker_frames", "codec frames of answers' speech, 80 ms each", **own)
-        self._first_text = Histogram("ms_omni_first_text_seconds", "until the first text", buckets=_SECONDS, **own)
-        self._first_audio = Histogram("ms_omni_first_audio_seconds", "until the first sound", buckets=_SECONDS, **own)
+        self._first_text = Histogram(
+            "ms_omni_first_text_seconds", "until the first text of a stream", buckets=_SECONDS, **own
+        )
+        self._first_audio = Histogram(
+            "ms_omni_first_audio_seconds", "until the first sound of a stream", buckets=_SECONDS, **own
+        )
         self._whole = Histogram("ms_omni_answer_seconds", "until the end of an answer", buckets=_SECONDS, **own)
         gap = "how long somebody who hears an answer as it comes has to wait within it, all together"
         self._gap = Histogram("ms_omni_audio_gap_seconds", gap, buckets=_GAPS, **own)
@@ -42,9 +46,9 @@ class Metrics:
         """In Prometheus' format."""
         return generate_latest(self.registry)
 
-    def watch(self) -> Watch:
-        """For one question, from now on."""
-        return Watch(self)
+    def watch(self, streams: bool) -> Watch:
+        """For one question, from now on. streams: the client gets the answer as it comes."""
+        return Watch(self, streams)
 
     def note_answer(self, output: OmniOutput, seconds: float) -> None:
         self._prompt.inc(output.usage.prompt_tokens)
@@ -62,8 +66,8 @@ class Metrics:
 class Watch:
     """One answer's times. seconds: since the question came."""
 
-    def __init__(self, metrics: Metrics):
-        self._metrics, self._start = metrics, time.monotonic()
+    def __init__(self, metrics: Metrics, streams: bool):
+        self._metrics, self._streams, self._start = metrics, streams, time.monotonic()
         self._seen: set[type] = set()
         self._played_until, self._gap = 0.0, 0.0
 
@@ -77,6 +81,7 @@ class Watch:
             self._metrics.note_answer(chunk.output, now)
             if AudioChunk in self._seen:
                 self._metrics.note_gap(self._gap)
+        if isinstance(chunk, StreamEnd) or not self._streams:
             return
         if isinstance(chunk, AudioChunk):
             if AudioChunk in self._seen:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from ms_omni.bounds import CHUNK_FRAMES
 from ms_omni.outputs import StreamChunk, StreamEnd
 from ms_omni.scheduling.request import RequestHandle
 from ms_omni.server.errors import ApiError
@@ -88,17 +89,21 @@ class Service:
         }
         raise ApiError(503, words[self.state], code=f"engine_{self.state}", headers=retry)
 
-    async def ask(self, conversation: Any, options: Mapping[str, Any]) -> AsyncGenerator[StreamChunk, None]:
-        """The pieces of an answer as they come, at last a StreamEnd. Closing the iterator cancels the question. Raises
-        ApiError 503 and 429, TimeoutError, and what the engine raises."""
+    async def ask(
+        self, conversation: Any, options: Mapping[str, Any], streams: bool
+    ) -> AsyncGenerator[StreamChunk, None]:
+        """The pieces of an answer as they come, at last a StreamEnd. streams: the client gets them as they come, too;
+        otherwise the wave is made in few large ones. Closing the iterator cancels the question. Raises ApiError 503 and
+        429, TimeoutError, and what the engine raises."""
         engine = self.ready_engine()
         self._check_queue(engine)
-        watch = self.metrics.watch()
+        watch = self.metrics.watch(streams)
+        pieces = {} if streams else {"first_chunk_frames": CHUNK_FRAMES, "chunk_frames": CHUNK_FRAMES}
         self.num_asked += 1
         self.metrics.in_flight.set(self.num_asked)
         handle: RequestHandle | None = None
         try:
-            handle = engine.submit(conversation, **options)
+            handle = engine.submit(conversation, **{**pieces, **options})
             async for chunk in _pieces(handle, self.settings.timeout_s):
                 watch.note(chunk)
                 yield chunk
