@@ -63,16 +63,16 @@ def _medium(kind: str, keys: tuple[str, ...], value: Any, where: str) -> str:
 
 
 def _data_url(data: str, form: Any, where: str) -> str:
-    """Of sound in base64, which may be a data: URL already."""
+    """Of sound in base64, which may be a URL already."""
     if not isinstance(form, str) or not re.fullmatch(r"[A-Za-z0-9.+-]{1,40}", form):
         raise OmniError(f"{where}: 'format' of 'input_audio' must be a word such as wav or mp3, got {str(form)[:40]!r}")
-    if data.startswith("data:"):
+    if data.startswith(("data:", "http://", "https://")):  # as DashScope's API has it
         return data
     packed = "".join(data.split())  # the base64 program breaks its lines
     try:
         base64.b64decode(packed, validate=True)
     except (binascii.Error, ValueError) as error:
         raise OmniError(
-            f"{where}: 'data' of 'input_audio' is not valid base64 ({error}); a URL or path goes into an audio_url part"
+            f"{where}: 'data' of 'input_audio' is not valid base64 ({error}); a path goes into an audio_url part"
         ) from error
     return f"data:audio/{form};base64,{packed}"

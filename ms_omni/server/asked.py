@@ -57,7 +57,7 @@ def asked_by(request: ChatRequest, recall: Callable[[str], str | None] = lambda 
         "use_audio_in_video": bool(media and media.use_audio_in_video),
         "fps": media.fps if media else None,
         "sampling": _sampling(request),
-        "stop": request.stop or (),
+        "stop": request.stop,
         "tools": tools,
         "chat_template_kwargs": check_template_options(request.chat_template_kwargs or {}),
     }

@@ -68,7 +68,7 @@ class ChatRequest(_Body):
     seed: int | None = None
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
-    stop: str | list[str] | None = None
+    stop: Annotated[list[str], Field(max_length=MAX_STOP_TEXTS)] = []
     ignore_eos: bool = False
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -96,14 +96,10 @@ class ChatRequest(_Body):
     prompt_cache_key: str | None = None
     service_tier: str | None = None
 
-    @field_validator("stop")
+    @field_validator("stop", mode="before")
     @classmethod
-    def _check_stop(cls, stop: str | list[str] | None) -> str | list[str] | None:
-        if stop == [] or stop is None:
-            return None
-        if not all([stop] if isinstance(stop, str) else stop) or len(stop) > MAX_STOP_TEXTS and isinstance(stop, list):
-            raise ValueError(f"expected at most {MAX_STOP_TEXTS} texts, none of them empty")
-        return stop
+    def _as_list(cls, stop: Any) -> Any:
+        return [stop] if isinstance(stop, str) else stop or []
 
     @property
     def speaks(self) -> bool:

@@ -169,7 +169,7 @@ BAD_OPENAI = [
     ({"type": "input_audio", "input_audio": "AA=="}, "'input_audio' must be an object {\"data\": \"...\""),
     ({"type": "input_audio", "input_audio": {"format": "wav"}}, "'input_audio' without 'data'"),
     ({"type": "input_audio", "input_audio": {"data": "AA=="[:3]}}, "is not valid base64 (Incorrect padding)"),
-    ({"type": "input_audio", "input_audio": {"data": "https://x/y.wav"}}, "goes into an audio_url part"),
+    ({"type": "input_audio", "input_audio": {"data": "sounds/y.wav"}}, "goes into an audio_url part"),
     ({"type": "input_audio", "input_audio": {"data": "AA==", "format": "a;b"}}, "must be a word such as wav or mp3"),
     ({"type": "smell"}, "allowed: text, image, audio, video, image_url, audio_url, video_url, input_audio"),
 ]  # fmt: skip

@@ -1,0 +1,140 @@
+"""Health, metrics, models, keys, request ids, the log."""
+
+import json
+
+import httpx
+import pytest
+from serving import HELLO, StandIn, serving, until
+
+from ms_omni.scheduling.request import EngineStopped
+
+
+@pytest.fixture(scope="module")
+def server():
+    with serving(StandIn(), api_keys=("first-key", "sécond-key")) as (url, service):
+        yield url, service
+
+
+def ask(url, key="first-key", **headers):
+    headers = {"Authorization": f"Bearer {key}".encode(), **headers}
+    return httpx.post(f"{url}/v1/chat/completions", json={"messages": HELLO}, headers=headers)
+
+
+def test_a_server_that_loads_answers_health_with_503():
+    with serving(None) as (url, service):
+        health = httpx.get(f"{url}/health")
+        assert health.status_code == 503 and health.json() == {"status": "loading"}
+        answer = httpx.post(f"{url}/v1/chat/completions", json={"messages": HELLO})
+        assert answer.status_code == 503 and answer.headers["retry-after"] == "5"
+        assert answer.json()["error"]["code"] == "engine_loading"
+        assert "ms_omni_engine_up 0.0" in httpx.get(f"{url}/metrics").text
+        service.open(StandIn())
+        assert httpx.get(f"{url}/health").status_code == 200
+        assert httpx.post(f"{url}/v1/chat/completions", json={"messages": HELLO}).status_code == 200
+
+
+def test_a_server_whose_engine_is_lost():
+    engine = StandIn(answers=False)
+    with serving(engine) as (url, _):
+        with httpx.Client() as client:
+            until(lambda: client.get(f"{url}/health").status_code == 200)
+        engine.stopped = "rank 1 has ended"
+        assert httpx.get(f"{url}/health").json() == {"status": "stopped"}
+        answer = httpx.post(f"{url}/v1/chat/completions", json={"messages": HELLO})
+        assert answer.status_code == 503 and "rank" not in answer.text
+
+
+def test_what_was_asked_of_an_engine_that_is_lost_gets_503():
+    engine = StandIn(answers=False)
+    original = engine.submit
+
+    def submit(conversation, **options):
+        handle = original(conversation, **options)
+        handle.fail(EngineStopped("rank 1 has ended"))
+        return handle
+
+    engine.submit = submit
+    with serving(engine) as (url, _):
+        assert httpx.post(f"{url}/v1/chat/completions", json={"messages": HELLO}).status_code == 503
+
+
+def test_a_server_that_ends_takes_no_new_questions():
+    with serving(StandIn()) as (url, service):
+        service.is_draining = True
+        answer = httpx.post(f"{url}/v1/chat/completions", json={"messages": HELLO})
+        assert answer.status_code == 503 and answer.json()["error"]["code"] == "engine_draining"
+        assert httpx.get(f"{url}/health").json() == {"status": "draining"}
+
+
+@pytest.mark.parametrize("key", ["first-key", "sécond-key"])
+def test_keys(server, key):
+    assert ask(server[0], key).status_code == 200
+    assert httpx.get(f"{server[0]}/v1/models", headers={"authorization": f"bearer {key}".encode()}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"Authorization": "first-key"}, {"Authorization": "Bearer"}, {"Authorization": "Bearer first-ke"},
+     {"Authorization": "Bearer first-key-"}, {"Authorization": "Basic first-key"}, {"X-Api-Key": "first-key"},
+     {"Authorization": "Bearer first-key, second-key"}],
+)  # fmt: skip
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/chat/completions", "/v1/none", "/v1//models"])
+def test_nobody_comes_in_without_a_key(server, headers, path):
+    answer = httpx.request("POST" if "chat" in path else "GET", f"{server[0]}{path}", headers=headers)
+    assert answer.status_code == 401 and answer.headers["www-authenticate"] == "Bearer"
+    assert answer.json()["error"]["code"] == "invalid_api_key" and "first" not in answer.text
+
+
+def test_states_need_no_key(server):
+    assert [httpx.get(f"{server[0]}{path}").status_code for path in ("/health", "/metrics", "/version")] == [200] * 3
+
+
+def test_models(server):
+    headers = {"Authorization": "Bearer first-key"}
+    found = httpx.get(f"{server[0]}/v1/models", headers=headers).json()
+    assert [model["id"] for model in found["data"]] == ["stand-in", "alias"] and found["object"] == "list"
+    assert httpx.get(f"{server[0]}/v1/models/alias", headers=headers).json()["id"] == "alias"
+    assert httpx.get(f"{server[0]}/v1/models/other", headers=headers).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("GET", "/", 404), ("GET", "/v2/models", 404), ("POST", "/health", 405),
+                                   ("GET", "/v1/chat/completions", 405), ("DELETE", "/v1/models", 405)]
+)  # fmt: skip
+def test_paths_and_methods_that_are_none(server, method, path, status):
+    headers = {"Authorization": "Bearer first-key"}
+    answer = httpx.request(method, f"{server[0]}{path}", headers=headers)
+    assert answer.status_code == status and set(answer.json()["error"]) == {"message", "type", "param", "code"}
+
+
+def test_request_ids_are_kept_or_made(server):
+    assert ask(server[0], **{"X-Request-Id": "my-id-1"}).headers["x-request-id"] == "my-id-1"
+    made = ask(server[0], **{"X-Request-Id": "a b\tc"}).headers["x-request-id"]
+    assert len(made) == 32 and ask(server[0]).headers["x-request-id"] != made
+    assert len(ask(server[0], **{"X-Request-Id": "x" * 200}).headers["x-request-id"]) == 32
+
+
+def test_the_log_has_a_line_for_each_request_and_no_contents(server, capfd):
+    ask(server[0], **{"X-Request-Id": "logged"})
+    httpx.get(f"{server[0]}/health")
+    httpx.get(f"{server[0]}/v1/secret/path")
+    lines = []
+    until(lambda: lines.extend(capfd.readouterr().err.splitlines()) or len(lines) >= 2)
+    first, second = (json.loads(line) for line in lines)
+    assert first["id"] == "logged" and first["status"] == 200 and first["route"] == "/v1/chat/completions"
+    assert first["completion_tokens"] == 3 and first["finish_reason"] == "stop" and first["seconds"] >= 0
+    assert second["status"] == 401 and "secret" not in lines[1]
+    assert "Hello" not in lines[0] and "Hi there" not in lines[0]
+
+
+def test_metrics_count(server):
+    def value(name):
+        text = httpx.get(f"{server[0]}/metrics").text
+        return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name))
+
+    name = 'ms_omni_requests_total{route="/v1/chat/completions",status="200"}'
+    before, tokens = value(name), value("ms_omni_thinker_tokens_total")
+    ask(server[0])
+    assert value(name) == before + 1 and value("ms_omni_thinker_tokens_total") == tokens + 3
+    assert value("ms_omni_engine_up") == 1 and value("ms_omni_requests_in_flight") == 0
+    assert value('ms_omni_cache_use_ratio{stage="thinker"}') == 0.25 and value("ms_omni_requests_running") == 1
