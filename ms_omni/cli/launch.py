@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from ms_omni.cli.parser import LineParser, is_terminal, one_of, print_note, whole_number
@@ -54,13 +57,13 @@ def run(args: argparse.Namespace) -> int:
     else:
         with results_only_on_stdout(args.debug):
             _check_words(words, args.group_size or args.cards * args.nodes)
+            _check_groups(words, args)
         device = check_cards(Machine(), args.cards, words)
     spec = _spec(args, words, binds_cores=args.bind_core == "on" or (args.bind_core == "auto" and device == "Ascend"))
-    line = msrun_line(spec, find_msrun())
     num_cores = len(os.sched_getaffinity(0))
     settings = job_settings(spec, user, device, num_cores, debug=args.debug)
     if args.dry_run:
-        print(shell_text(line, settings))
+        print(shell_text(msrun_line(spec, find_msrun()), settings))
         return 0
     _make_directory(spec.log_dir)
     print_note(f"starting {args.cards} {'ranks' if args.cards > 1 else 'rank'}; logs: {spec.log_dir}")
@@ -68,10 +71,39 @@ def run(args: argparse.Namespace) -> int:
         settings.setdefault(INTERVAL_VARIABLE, "1")
     if spec.node_rank > 0:
         print_note(f"ranks {spec.local_ranks[0]} to {spec.local_ranks[-1]} run here; the result appears on machine 0")
+    environment = job_environment(settings, user)
+    if words[0] == "serve" and spec.node_rank == 0:
+        return _serve(spec, environment, words)
     try:
-        return Job(spec, line, job_environment(settings, user), sys.stdout, sys.stderr).run()
+        return Job(spec, msrun_line(spec, find_msrun()), environment, sys.stdout, sys.stderr).run()
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_goes_on(words)) from None
+
+
+def _serve(spec: JobSpec, environment: Mapping[str, str], words: list[str]) -> int:
+    """Clients talk to this process, which outlives any rank: what the ranks cannot answer any more it ends with 503."""
+    from ms_omni.cli.serve import END_S, FLAGS, check_serve, serving_extra, shown_address
+    from ms_omni.cli.settings import merge_settings
+    from ms_omni.parallel.job import Job
+    from ms_omni.parallel.msrun import find_msrun, msrun_line
+
+    job = check_serve(merge_settings(_parser_of("serve").parse_args(words[1:]), FLAGS))
+    with serving_extra():
+        from ms_omni.server.front import Front
+        from ms_omni.server.run import listening_socket, unix_socket
+
+    listener = listening_socket(job.host, job.port) if job.uds is None else unix_socket(job.uds)
+    print_note(f"listening at {shown_address(job.host, listener) if job.uds is None else job.uds}")
+    with TemporaryDirectory(prefix="ms-omni-") as private:  # a socket's path must be short
+        ranks = Path(private) / "ranks"
+        spec = replace(spec, words=(*spec.words, "--uds", str(ranks)))
+        front = Front(listener, ranks, job.server)
+        front.start()
+        try:
+            line = msrun_line(spec, find_msrun())
+            return Job(spec, line, environment, sys.stdout, sys.stderr, job.server.grace_s + END_S).run()
+        finally:
+            front.close()
 
 
 def _goes_on(words: list[str]) -> str:
@@ -125,11 +157,15 @@ def _check_command(words: list[str]) -> argparse.Namespace | None:
         raise OmniError(f"launch cannot run {words[0]!r}{guess}; expected one of {', '.join(allowed)}, or a script.py")
     if "--conversation=-" in words or ("--conversation", "-") in zip(words, words[1:], strict=False):
         raise OmniError("--conversation -: the ranks have no common stdin; write it to a file and name that")
-    module = import_module(f"ms_omni.cli.{words[0]}")
-    parser = LineParser(prog=f"ms-omni {words[0]}", usage=module.USAGE)
+    return _parser_of(words[0]).parse_args(words[1:])
+
+
+def _parser_of(command: str) -> LineParser:
+    module = import_module(f"ms_omni.cli.{command}")
+    parser = LineParser(prog=f"ms-omni {command}", usage=module.USAGE)
     module.add_arguments(parser)
     parser.add_argument("--debug", action="store_true")
-    return parser.parse_args(words[1:])
+    return parser
 
 
 def _check_words(words: list[str], group_size: int) -> None:
@@ -148,6 +184,20 @@ def _check_words(words: list[str], group_size: int) -> None:
         from ms_omni.cli.settings import merge_settings
 
         _check_sharing(check_batch(merge_settings(args, FLAGS), args.restart).engine, group_size)
+    elif words[0] == "serve":
+        from ms_omni.cli import serve
+        from ms_omni.cli.settings import merge_settings
+
+        _check_sharing(serve.check_serve(merge_settings(args, serve.FLAGS)).engine, group_size)
+
+
+def _check_groups(words: list[str], args: argparse.Namespace) -> None:
+    """A server has one model: clients reach several through a proxy."""
+    if words[0] == "serve" and args.group_size not in (None, args.cards * args.nodes):
+        raise OmniError(
+            f"--group-size {args.group_size}: a server has one model, shared by all {args.cards * args.nodes} cards; "
+            "start a server for each group (docs/scale-out.md)"
+        )
 
 
 def _check_sharing(engine: EngineConfig, group_size: int) -> None:

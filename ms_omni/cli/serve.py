@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,8 @@ from ms_omni.cli.settings import (
 from ms_omni.errors import OmniError
 
 if TYPE_CHECKING:  # these import numpy, which --help need not wait for
+    import socket
+
     from ms_omni.config import EngineConfig
     from ms_omni.server.service import ServerSettings
 
@@ -29,6 +33,8 @@ HELP = "answer OpenAI's protocol over HTTP with one loaded model"
 EXIT_ENGINE_STOPPED = 1
 KEY_VARIABLE = "MS_OMNI_API_KEY"
 PORT = 8901
+# Behind the time of grace: what a server needs to close its engine, at most
+END_S = 20.0
 MIB = 1 << 20
 
 
@@ -38,6 +44,7 @@ class ServeJob:
 
     host: str
     port: int
+    uds: str | None
     server: ServerSettings
     engine: EngineConfig
 
@@ -63,6 +70,7 @@ def _add_server_flags(group: Any) -> None:
 
     add("--host", "ADDRESS", "to listen at (default 127.0.0.1: this machine only)")
     add("--port", "N", f"default {PORT}; 0 takes a free one", type=whole_number(0))
+    add("--uds", "PATH", "listen at this Unix socket instead, as behind a proxy of this machine")
     add("--served-model-name", "NAME", "what clients call the model; may repeat (default: --model)", action="append")
     add(
         "--api-key",
@@ -73,7 +81,7 @@ def _add_server_flags(group: Any) -> None:
     add("--max-queue", "N", "questions that may wait beyond those that are answered (default 64)", type=whole_number(0))
     add("--timeout-s", "S", "for a whole answer (default 3600)", type=decimal_number(0))
     add("--grace-s", "S", "for answers under way when the server is told to end (default 30)", type=decimal_number())
-    add("--max-body-mib", "N", "largest request (default 256)", type=whole_number(1))
+    add("--max-body-mib", "N", "largest request (default 64)", type=whole_number(1))
 
 
 FLAGS = CommandFlags("serve", add_arguments)
@@ -107,7 +115,8 @@ def check_serve(settings: dict[str, Any]) -> ServeJob:
         given["max_body_bytes"] = settings["max_body_mib"] * MIB
     names = tuple(settings.get("served_model_name", [settings["model"]]))
     server = ServerSettings(model_names=names, api_keys=tuple(keys), **given)
-    return ServeJob(settings.get("host", "127.0.0.1"), settings.get("port", PORT), server, engine)
+    address = settings.get("host", "127.0.0.1"), settings.get("port", PORT), settings.get("uds")
+    return ServeJob(*address, server, engine)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -129,34 +138,45 @@ def _listens() -> bool:
     return rank_before_start() in (0, None)
 
 
+@contextmanager
+def serving_extra() -> Iterator[None]:
+    """Around the import of what the extra [serve] brings."""
+    try:
+        yield
+    except ImportError as error:
+        raise OmniError(f"serve needs more packages ({error}): pip install 'ms-omni[serve]'") from error
+
+
 def _serve(job: ServeJob) -> int:
-    from ms_omni.parallel.world import is_scheduler
+    from ms_omni.parallel.world import is_scheduler, is_under_msrun
 
     if is_scheduler() or not _listens():
         with _load(job) as engine:
             engine.follow()
         return 0
-    try:
-        from ms_omni.server.run import Server, listening_socket
-    except ImportError as error:
-        raise OmniError(f"serve needs more packages ({error}): pip install 'ms-omni[serve]'") from error
-    listener = listening_socket(job.host, job.port)
+    with serving_extra():
+        from ms_omni.server.run import Server, listening_socket, unix_socket
+
+    if job.uds is not None:
+        listener, address = unix_socket(job.uds), job.uds
+    else:
+        listener = listening_socket(job.host, job.port)
+        address = shown_address(job.host, listener)
     server = Server(listener, job.server)
     server.start()
-    address = f"http://{_shown(job.host)}:{listener.getsockname()[1]}"
-    print_note(f"listening at {address}; loading {job.server.model_names[0]}")
+    place = "" if is_under_msrun() else f"listening at {address}; "  # launch has said where
+    print_note(f"{place}loading {job.server.model_names[0]}")
     try:
         engine = _load(job)
-        print_note(
-            f"ready at {address}: {engine.max_num_seqs} conversations at a time, {job.server.max_queue} may wait"
-        )
+        print_note(f"ready: answers {engine.max_num_seqs} conversations at a time, {job.server.max_queue} may wait")
         return 0 if server.answer(engine, print_note) else EXIT_ENGINE_STOPPED
     finally:
         server.close()
 
 
-def _shown(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+def shown_address(host: str, listener: socket.socket) -> str:
+    name = f"[{host}]" if ":" in host else host
+    return f"http://{name}:{listener.getsockname()[1]}"
 
 
 def _load(job: ServeJob) -> Any:

@@ -68,7 +68,17 @@ class Follower:
 class Job:
     """One run of msrun. `out` and `err` get what the shown rank (this machine's first) writes."""
 
-    def __init__(self, spec: JobSpec, line: list[str], environment: Mapping[str, str], out: TextIO, err: TextIO):
+    def __init__(
+        self,
+        spec: JobSpec,
+        line: list[str],
+        environment: Mapping[str, str],
+        out: TextIO,
+        err: TextIO,
+        grace_s: float = 0.0,
+    ):
+        """grace_s: how long an interrupted job has to end in order, which rank 0 is told by SIGTERM; 0: it is ended."""
+        self._grace_s = grace_s
         self.spec, self.line, self.environment, self.out, self.err = spec, line, environment, out, err
         self.shown_rank = spec.local_ranks[0]
         self._stdout = Follower(stdout_file(spec.log_dir))
@@ -94,6 +104,10 @@ class Job:
         before = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
         try:
             failure = self._watch(process)
+        except KeyboardInterrupt:
+            if not self._ends_in_order(process):
+                raise
+            failure = None
         finally:
             self._end_all(process)
             for number, handler in before.items():
@@ -117,6 +131,16 @@ class Job:
         if process.returncode == 0:
             return None
         return self._failure() or Failure(None, process.returncode)
+
+    def _ends_in_order(self, process: subprocess.Popen[bytes]) -> bool:
+        pid, deadline = self._pid(self.shown_rank), time.monotonic() + self._grace_s
+        if not self._grace_s or pid is None or not _is_running(pid):
+            return False
+        os.kill(pid, signal.SIGTERM)
+        while process.poll() is None and time.monotonic() < deadline:
+            self._relay()
+            time.sleep(_POLL_S)
+        return process.poll() == 0
 
     def _failure(self) -> Failure | None:
         self._msrun_text += self._msrun_log.read()

@@ -8,7 +8,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 from uuid import uuid4
@@ -27,21 +27,40 @@ _GUARDED = "/v1/"
 _NOT_LOGGED = ("/health", "/metrics")
 
 
+class ApiKeys:
+    """Those that clients must send one of; none: everybody may ask."""
+
+    def __init__(self, keys: Sequence[str]):
+        self._digests = [hashlib.sha256(key.encode()).digest() for key in keys]
+
+    def refuses(self, scope: Scope) -> JSONResponse | None:
+        """The answer to a request without a valid key. It is compared with every key, each in the same time, whatever
+        they have in common."""
+        if not self._digests or not scope["path"].startswith(_GUARDED):
+            return None
+        kind, _, key = dict(scope["headers"]).get(b"authorization", b"").partition(b" ")
+        digest = hashlib.sha256(key.strip()).digest()
+        fits = [hmac.compare_digest(digest, known) for known in self._digests]
+        if any(fits) and kind.lower() == b"bearer":
+            return None
+        message = "no valid API key: expected the header 'Authorization: Bearer KEY'"
+        error = ApiError(401, message, code="invalid_api_key")
+        return JSONResponse(error.body, error.status, {"WWW-Authenticate": "Bearer"})
+
+
 class Access:
     """ASGI middleware: request ids, API keys, the access log."""
 
-    def __init__(self, app: ASGIApp, api_keys: tuple[str, ...], note: Callable[[str, int], object]):
+    def __init__(self, app: ASGIApp, keys: ApiKeys, note: Callable[[str, int], object]):
         """note: told route and status of every request."""
-        self._app, self._note = app, note
-        self._keys = [_digest(key) for key in api_keys]
+        self._app, self._keys, self._note = app, keys, note
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         start, status = time.monotonic(), 499
-        headers = dict(scope["headers"])
-        given = headers.get(ID_HEADER.encode(), b"")
+        given = dict(scope["headers"]).get(ID_HEADER.encode(), b"")
         name = given if _IS_ID.fullmatch(given) else uuid4().hex.encode()
         scope.setdefault("state", {})["request_id"] = name.decode()
 
@@ -53,10 +72,7 @@ class Access:
             await send(message)
 
         try:
-            if scope["path"].startswith(_GUARDED) and not self._may_ask(headers.get(b"authorization", b"")):
-                await _refusal()(scope, receive, send_with_id)
-            else:
-                await self._app(scope, receive, send_with_id)
+            await (self._keys.refuses(scope) or self._app)(scope, receive, send_with_id)
         except Exception:
             status = 500
             raise
@@ -67,22 +83,6 @@ class Access:
             self._note(route, status)
             if route not in _NOT_LOGGED:
                 _log(scope, name.decode(), route, status, time.monotonic() - start)
-
-    def _may_ask(self, authorization: bytes) -> bool:
-        """Compared with every key, each in the same time, whatever they have in common."""
-        kind, _, key = authorization.partition(b" ")
-        digest = hashlib.sha256(key.strip()).digest()
-        fits = [hmac.compare_digest(digest, known) for known in self._keys]
-        return not self._keys or (any(fits) and kind.lower() == b"bearer")
-
-
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode()).digest()
-
-
-def _refusal() -> JSONResponse:
-    error = ApiError(401, "no valid API key: expected the header 'Authorization: Bearer KEY'", code="invalid_api_key")
-    return JSONResponse(error.body, error.status, {"WWW-Authenticate": "Bearer"})
 
 
 def _log(scope: MutableMapping[str, Any], name: str, route: str, status: int, seconds: float) -> None:

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from ms_omni import __version__
 from ms_omni.outputs import AudioChunk, StreamEnd, TextDelta
-from ms_omni.server.access import Access
+from ms_omni.server.access import Access, ApiKeys
 from ms_omni.server.asked import Asked, asked_by
 from ms_omni.server.chat import ChatAnswer
 from ms_omni.server.connection import FIRST_EVENT_S, EventStream, Handler, read_json, unless_gone, with_pauses
@@ -41,7 +41,7 @@ def make_app(service: Service) -> Starlette:
     note = service.metrics.requests
     app.add_middleware(
         Access,
-        api_keys=service.settings.api_keys,
+        keys=ApiKeys(service.settings.api_keys),
         note=lambda route, status: note.labels(route, str(status)).inc(),
     )
     return app
@@ -107,7 +107,7 @@ class Chat:
     async def answer(self, request: Request) -> Response:
         service = self._service
         service.ready_engine()
-        body = parsed(ChatRequest, await read_json(request, service.settings.max_body_bytes))
+        body = parsed(ChatRequest, await read_json(request, service.bodies))
         model = service.check_model(body.model)
         asked = asked_by(body, lambda name: service.recall(name, time.time()))
         answer = ChatAnswer(asked, model, service.reasons)

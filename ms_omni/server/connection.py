@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -16,7 +17,10 @@ from ms_omni.server.errors import CLIENT_CLOSED, ApiError
 KEEP_ALIVE_S = 15.0
 # How long an error can still become a status: then the stream begins, and tells of errors itself
 FIRST_EVENT_S = 10.0
-_END = b"data: [DONE]\n\n"
+# For a request to come, and how many of the largest may come at once
+BODY_S = 300.0
+BODIES_AT_ONCE = 4
+LAST_EVENT = b"data: [DONE]\n\n"
 
 T = TypeVar("T")
 
@@ -41,27 +45,48 @@ async def _gone(receive: Receive) -> None:
         pass
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """Raises ApiError 413."""
-    too_large = ApiError(413, f"the request is larger than {limit} bytes", code="request_too_large")
-    length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) > limit:
-        raise too_large
-    chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
-            raise too_large
-        chunks.append(chunk)
-    return b"".join(chunks)
+class Bodies:
+    """Reads the bodies of requests, each of a limited size and within a limited time, and all together of a limited
+    size, so that uploads cannot fill the memory."""
+
+    def __init__(self, limit: int):
+        self._limit, self._all, self._size = limit, BODIES_AT_ONCE * limit, 0
+
+    async def read(self, request: Request) -> bytes:
+        """Raises ApiError 408, 413, 429."""
+        taken, chunks = 0, list[bytes]()
+        try:
+            length = request.headers.get("content-length", "")
+            if length.isdigit() and int(length) > self._limit:
+                raise self._too_large()
+            deadline, stream = time.monotonic() + BODY_S, request.stream()
+            while True:
+                try:
+                    chunk = await asyncio.wait_for(_next(stream), max(0.0, deadline - time.monotonic()))
+                except StopAsyncIteration:
+                    return b"".join(chunks)
+                except asyncio.TimeoutError:
+                    raise ApiError(408, f"the request took more than {BODY_S:g} s to come") from None
+                taken += len(chunk)
+                self._size += len(chunk)
+                if taken > self._limit:
+                    raise self._too_large()
+                if self._size > self._all:
+                    raise ApiError(429, "too much is being sent at once", headers={"Retry-After": "5"})
+                chunks.append(chunk)
+        finally:
+            self._size -= taken
+
+    def _too_large(self) -> ApiError:
+        return ApiError(413, f"the request is larger than {self._limit} bytes", code="request_too_large")
 
 
-async def read_json(request: Request, limit: int) -> Any:
-    """Raises ApiError 400, 413, 415."""
+async def read_json(request: Request, bodies: Bodies) -> Any:
+    """Raises ApiError 400, 415, and as `Bodies.read`."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise ApiError(415, f"content-type {kind[:80]!r}: expected application/json", code="unsupported_media_type")
-    body = await read_body(request, limit)
+    body = await bodies.read(request)
     return await asyncio.to_thread(_loads, body)
 
 
@@ -75,6 +100,11 @@ def _loads(body: bytes) -> Any:
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
+
+
+def event(item: Any) -> bytes:
+    """A server-sent event that holds an object as JSON."""
+    return b"data: " + json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
 
 
 class EventStream(Response):
@@ -101,14 +131,14 @@ class EventStream(Response):
             await send({"type": "http.response.body", "body": data, "more_body": more})
 
         status = 200
-        async for event in with_pauses(self._events, KEEP_ALIVE_S):
-            if event is None:
+        async for item in with_pauses(self._events, KEEP_ALIVE_S):
+            if item is None:
                 await put(b": still working\n\n")
                 continue
-            if "error" in event:
-                status = event["error"].pop("status", 500)
-            await put(b"data: " + json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n")
-        await put(_END)
+            if "error" in item:
+                status = item["error"].pop("status", 500)
+            await put(event(item))
+        await put(LAST_EVENT)
         await put(b"", more=False)
         self._on_end(status)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from ms_omni.errors import OmniError
 from ms_omni.server.app import make_app
@@ -35,27 +38,66 @@ def listening_socket(host: str, port: int) -> socket.socket:
         raise OmniError(f"--host {host} --port {port}: cannot listen there ({reason})") from error
 
 
-class Server:
-    """Answers HTTP on a thread of its own, so that the main thread may load the model and hear signals."""
+def unix_socket(path: str) -> socket.socket:
+    """Raises OmniError for a path that cannot be had."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+        listener.bind(path)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        raise OmniError(f"--uds {path}: cannot listen there ({error.strerror or error})") from error
+    return listener
 
-    def __init__(self, listener: socket.socket, settings: ServerSettings):
-        self.service = Service(settings)
-        self._listener, self._settings = listener, settings
+
+class HttpThread:
+    """An HTTP server on a thread of its own, so that the main thread may load a model and hear signals."""
+
+    def __init__(self, app: ASGIApp, listener: socket.socket):
+        self._listener = listener
         config = uvicorn.Config(
-            make_app(self.service),
+            app,
             access_log=False,
             log_level="error",
             lifespan="off",
             server_header=False,
+            # Whose X-Forwarded-For is believed: whoever comes by a Unix socket is of this machine, and has no address
+            forwarded_allow_ips="*" if listener.family == socket.AF_UNIX else "127.0.0.1,::1",
             timeout_graceful_shutdown=int(LAST_WORDS_S),
         )
         self._http = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._serve, name="ms-omni-http", daemon=True)
+
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """Gives what is under way a moment to end, and ends all connections."""
+        self._http.should_exit = True
+        self._thread.join(2 * LAST_WORDS_S + 1)
+        self._listener.close()
+
+    def _serve(self) -> None:
+        self._http.run(sockets=[self._listener])
+
+
+class Server:
+    """Answers HTTP with an engine."""
+
+    def __init__(self, listener: socket.socket, settings: ServerSettings):
+        self.service = Service(settings)
+        self._settings = settings
+        self._http = HttpThread(make_app(self.service), listener)
         self._ends, self._ends_now = threading.Event(), False
 
     def start(self) -> None:
         """Listens; /health says 503 until `answer`."""
-        self._thread.start()
+        self._http.start()
 
     def answer(self, engine: OmniEngine, say: Callable[[str], object]) -> bool:
         """Answers with this engine until SIGTERM or SIGINT, then ends what is under way within the time of grace.
@@ -63,9 +105,9 @@ class Server:
         before = [signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)]
         try:
             self.service.open(engine)
-            while not self._ends.wait(LOOK_S) and not engine.stopped and self._thread.is_alive():
+            while not self._ends.wait(LOOK_S) and not engine.stopped and self._http.is_alive:
                 pass
-            in_order = not engine.stopped and self._thread.is_alive()
+            in_order = not engine.stopped and self._http.is_alive
             if in_order:
                 self._drain(say)
             else:
@@ -78,12 +120,7 @@ class Server:
 
     def close(self) -> None:
         """Ends all connections."""
-        self._http.should_exit = True
-        self._thread.join(2 * LAST_WORDS_S + 1)
-        self._listener.close()
-
-    def _serve(self) -> None:
-        self._http.run(sockets=[self._listener])
+        self._http.close()
 
     def _on_signal(self, number: int, frame: Any) -> None:
         if self._ends.is_set():  # a second one: no more grace

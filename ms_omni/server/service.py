@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ms_omni.bounds import CHUNK_FRAMES
 from ms_omni.outputs import StreamChunk, StreamEnd
 from ms_omni.scheduling.request import RequestHandle
+from ms_omni.server.connection import Bodies
 from ms_omni.server.errors import ApiError
 from ms_omni.server.metrics import Metrics
 
@@ -37,7 +38,7 @@ class ServerSettings:
     max_queue: int = 64
     timeout_s: float = 3600.0
     grace_s: float = 30.0
-    max_body_bytes: int = 256 * MIB
+    max_body_bytes: int = 64 * MIB
 
 
 class Service:
@@ -49,6 +50,7 @@ class Service:
         self.is_draining = False
         self.metrics = Metrics(lambda: self.engine)
         self.num_asked = 0
+        self.bodies = Bodies(settings.max_body_bytes)
         self._mean_s = 1.0  # of answers
         self._spoken: OrderedDict[str, tuple[float, str]] = OrderedDict()
         self.reasons = False

@@ -114,7 +114,8 @@ NEUTRAL = {
     "n": 1, "logprobs": False, "top_logprobs": 0, "presence_penalty": 0, "frequency_penalty": 0.0, "min_p": 0,
     "repetition_penalty": 1.0, "logit_bias": {}, "response_format": {"type": "text"}, "store": False, "user": "me",
     "metadata": {"a": "b"}, "service_tier": "auto", "safety_identifier": "x", "prompt_cache_key": "y",
-    "parallel_tool_calls": True, "tool_choice": "auto", "model": "any", "stop": None, "stream": False, "modalities": None,
+    "parallel_tool_calls": True, "tool_choice": "auto", "model": "any", "stop": None, "stream": False,
+    "modalities": None,
 }  # fmt: skip
 
 
@@ -132,7 +133,7 @@ BAD = [
     ({"messages": [{"role": 3, "content": "x"}]}, "messages", "messages: message 0: unknown role 3"),
     ({"messages": [{"role": "user"}]}, "messages", "messages: message 0: 'content' is missing"),
     ({"messages": [{"role": "user", "content": [{"type": "file"}]}]}, "messages", "unknown content type 'file'"),
-    ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": 1}}]}]}, "messages", "'url'"),
+    ({"messages": [{"role": "user", "content": [{"type": "audio_url", "audio_url": {"url": 1}}]}]}, "messages", "url"),
     ({"n": 2}, "n", "n: Input should be 1"),
     ({"temperature": "1"}, "temperature", "temperature: "),
     ({"temperature": -1}, "temperature", "temperature -1"),

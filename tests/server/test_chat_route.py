@@ -215,8 +215,8 @@ def test_a_client_that_goes_away_cancels(server, streams):
     body = json.dumps({"messages": HELLO, "stream": streams}).encode()
     address = ("127.0.0.1", int(server[0].rpartition(":")[2]))
     with socket.create_connection(address) as client:
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
-        client.sendall(head.encode() + b"\r\n\r\n" + body)
+        head = "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        client.sendall(head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body)
         ((handle, _, _),) = engine.wait()
         if streams:
             handle.put(TextDelta("Hi", (1,)))
