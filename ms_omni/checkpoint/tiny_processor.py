@@ -33,8 +33,9 @@ PREPROCESSOR_CONFIG: dict[str, Any] = {
     "temporal_patch_size": 2,
 }
 
-# What the released template renders for plain conversations (no tools): no system message is invented, parts follow
-# each other without separators, every message ends with a line feed.
+# What the released template renders for plain conversations: no system message is invented, parts follow each other
+# without separators, every message ends with a line feed. Tools are offered in a system message, and calls and results
+# have the marks of the released one; the words around them are ours.
 CHAT_TEMPLATE = """\
 {%- macro render_part(part) -%}
     {%- if part.type == 'image' or 'image' in part or 'image_url' in part -%}
@@ -47,15 +48,39 @@ CHAT_TEMPLATE = """\
         {{- part.text -}}
     {%- endif -%}
 {%- endmacro -%}
-{%- for message in messages -%}
-    {{- '<|im_start|>' + message.role + '\\n' -}}
-    {%- if message.content is string -%}
-        {{- message.content -}}
+{%- macro render_content(content) -%}
+    {%- if content is string -%}
+        {{- content -}}
     {%- else -%}
-        {%- for part in message.content -%}
+        {%- for part in content -%}
             {{- render_part(part) -}}
         {%- endfor -%}
     {%- endif -%}
+{%- endmacro -%}
+{%- set system_first = messages[0].role == 'system' -%}
+{%- if tools -%}
+    {{- '<|im_start|>system\\n' -}}
+    {%- if system_first -%}
+        {{- render_content(messages[0].content) + '\\n\\n' -}}
+    {%- endif -%}
+    {{- 'Functions that can be called:\\n<tools>' -}}
+    {%- for tool in tools -%}
+        {{- '\\n' + tool | tojson -}}
+    {%- endfor -%}
+    {{- '\\n</tools>\\nA call is an object with name and arguments within <tool_call></tool_call>.<|im_end|>\\n' -}}
+{%- endif -%}
+{%- for message in (messages[1:] if tools and system_first else messages) -%}
+    {{- '<|im_start|>' + ('user' if message.role == 'tool' else message.role) + '\\n' -}}
+    {%- if message.role == 'tool' -%}
+        {{- '<tool_response>\\n' + render_content(message.content) + '\\n</tool_response>' -}}
+    {%- else -%}
+        {{- render_content(message.content) -}}
+    {%- endif -%}
+    {%- for call in message.tool_calls or [] -%}
+        {{- '\\n' if message.content or not loop.first -}}
+        {{- '<tool_call>\\n' + {'name': call.function.name, 'arguments': call.function.arguments} | tojson -}}
+        {{- '\\n</tool_call>' -}}
+    {%- endfor -%}
     {{- '<|im_end|>\\n' -}}
 {%- endfor -%}
 {%- if add_generation_prompt -%}

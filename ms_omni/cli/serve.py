@@ -61,6 +61,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=argparse.SUPPRESS,
         help="load what speaks, where the checkpoint has it (default); --no-talker saves its memory",
     )
+    group.add_argument(
+        "--warm-up",
+        action=argparse.BooleanOptionalAction,
+        default=argparse.SUPPRESS,
+        help="compile all graphs before the first question (default); --no-warm-up compiles them as they are needed",
+    )
     add_config_flag(parser.add_argument_group("settings"))
 
 
@@ -95,7 +101,7 @@ def check_serve(settings: dict[str, Any]) -> ServeJob:
     from ms_omni.cli.request import check_pixels, engine_config, known_speakers
     from ms_omni.server.service import ServerSettings
 
-    settings = {"model": built_in.NAME, "parallel": "auto", **settings}
+    settings = {"model": built_in.NAME, "parallel": "auto", "warm_up": True, **settings}
     if not 0 <= settings.get("port", PORT) <= 65535:
         raise OmniError(f"--port {settings['port']}: expected 0 to 65535")
     if settings.get("grace_s", 0) < 0:
