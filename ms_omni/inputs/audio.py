@@ -8,29 +8,34 @@ from typing import Any
 import numpy as np
 
 from ms_omni.errors import OmniError
-from ms_omni.inputs.av_audio import decode_audio_track
+from ms_omni.inputs.access import MediaAccess
+from ms_omni.inputs.av_audio import check_sound, decode_audio_track
 from ms_omni.inputs.source import Source, open_source
 from ms_omni.inputs.truncation import missing_bytes
 
 SAMPLE_RATE = 16_000
 
 
-def read_audio(value: Any, start: float = 0.0, end: float | None = None) -> np.ndarray:
+def read_audio(
+    value: Any, start: float = 0.0, end: float | None = None, access: MediaAccess = MediaAccess()
+) -> np.ndarray:
     """float32 (num_samples,) at 16 kHz of a path, file://, http(s)://, data: URI or a mono 16 kHz array.
 
     `start` and `end` are seconds, cut before resampling. Raises OmniError naming the medium: missing, undecodable,
     truncated, without any sample, or `start` behind its end."""
     if isinstance(value, np.ndarray):
         return _from_array(value, start, end)
-    source = open_source(value, "audio")
+    source = open_source(value, "audio", access)
     # qwen-omni-utils hands URLs to ffmpeg, which gives 16-bit samples, and everything else to libsndfile.
     samples, rate = _decode_with_av(source, start, end) if source.is_remote else _decode(source, start, end)
     return finish_audio(samples, rate, source, start)
 
 
-def read_video_audio(value: str, start: float = 0.0, end: float | None = None) -> np.ndarray:
+def read_video_audio(
+    value: str, start: float = 0.0, end: float | None = None, access: MediaAccess = MediaAccess()
+) -> np.ndarray:
     """The sound of a video, as `read_audio`. Raises OmniError also when the video has no audio track."""
-    source = open_source(value, "video")
+    source = open_source(value, "video", access)
     samples, rate = _decode_with_av(source, start, end)
     return finish_audio(samples, rate, source, start)
 
@@ -67,6 +72,7 @@ def _decode(source: Source, start: float, end: float | None) -> tuple[np.ndarray
 
 def _read_range(file: Any, source: Source, start: float, end: float | None) -> np.ndarray:
     """The cut of librosa's soundfile path: offset and duration are truncated to whole frames, each on its own."""
+    check_sound(source, file.samplerate, file.channels, file.frames)
     first = int(start * file.samplerate)
     if first > file.frames:
         raise source.fail(f"starts at second {start:g}, but it lasts only {file.frames / file.samplerate:g} s")

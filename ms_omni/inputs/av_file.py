@@ -9,6 +9,15 @@ from typing import Any
 from ms_omni.inputs.source import Source
 from ms_omni.inputs.truncation import missing_bytes
 
+# FFmpeg's demuxers of files that hold their own media. Others open what a file names (hls, dash, concat, sdp, image2).
+FORMATS = (
+    "aac", "ac3", "aiff", "amr", "amrnb", "amrwb", "ape", "apng", "asf", "au", "av1", "avi", "caf", "dsf", "dts",
+    "dtshd", "dv", "eac3", "flac", "flv", "gif", "gxf", "h261", "h263", "h264", "hevc", "iff", "ivf", "loas", "m4v",
+    "matroska", "mjpeg", "mlp", "mov", "mp3", "mpc", "mpc8", "mpeg", "mpegts", "mpegvideo", "mxf", "nut", "obu", "ogg",
+    "oma", "qoa", "rm", "rso", "tak", "truehd", "tta", "vc1", "voc", "vvc", "w64", "wav", "wtv", "wv", "xwma",
+    "yuv4mpegpipe",
+)  # fmt: skip
+
 
 @contextmanager
 def opened(source: Source) -> Iterator[Any]:
@@ -18,12 +27,28 @@ def opened(source: Source) -> Iterator[Any]:
 
     if missing := missing_bytes(source):
         raise source.fail(f"truncated file ({missing})")
+    options = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"}
+    if source.access.restricted:
+        options["max_pixels"] = str(source.access.max_frame_pixels)
     try:
-        with av.open(source.open()) as container:
+        with _container(source, options) as container:
+            for stream in container.streams.video:
+                if stream.codec_context is not None and source.access.restricted:
+                    stream.codec_context.options = {"max_pixels": options["max_pixels"]}
             yield container
     except av.error.FFmpegError as error:
         reason = error.strerror or type(error).__name__
         raise source.fail(f"truncated or corrupt file ({reason})") from error
+
+
+def _container(source: Source, options: dict[str, str]) -> Any:
+    """A path says which protocol FFmpeg is to use: a file's name may look like that of another one."""
+    import av
+
+    try:
+        return av.open(source.open() if source.path is None else f"file:{source.path}", options=options)
+    except av.error.ArgumentError as error:  # what a whitelist raises
+        raise source.fail("not of a format that is read as sound or video") from error
 
 
 def packets(source: Source, container: Any, stream: Any) -> Iterator[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -177,8 +177,8 @@ def _refuse_unknown(obj: dict[Any, Any], allowed: Sequence[str], where: str) -> 
 
 
 def _fits(value: Any, wanted: str) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        return False
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= sys.float_info.max:
+        return False  # neither nan nor an int that no float holds
     if wanted == "seconds":
         return value >= 0
     return value > 0 and (wanted != "size" or value == int(value))
