@@ -67,6 +67,11 @@ class MediaAccess:
         return int(self.max_seconds * 240)
 
     @property
+    def max_index_entries(self) -> int:
+        """Of an MP4, edits times samples: 310 MB in FFmpeg."""
+        return 1 << 23
+
+    @property
     def where(self) -> str:
         """What is allowed, for the message about a medium that is not. It tells nothing of the machine."""
         names = ", ".join((*self.domains[:3], *(["..."] if len(self.domains) > 3 else [])))

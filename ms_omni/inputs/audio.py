@@ -72,11 +72,12 @@ def _decode(source: Source, start: float, end: float | None) -> tuple[np.ndarray
 
 def _read_range(file: Any, source: Source, start: float, end: float | None) -> np.ndarray:
     """The cut of librosa's soundfile path: offset and duration are truncated to whole frames, each on its own."""
-    check_sound(source, file.samplerate, file.channels, file.frames)
     first = int(start * file.samplerate)
     if first > file.frames:
         raise source.fail(f"starts at second {start:g}, but it lasts only {file.frames / file.samplerate:g} s")
     wanted = -1 if end is None else int((end - start) * file.samplerate)
+    left = file.frames - first
+    check_sound(source, file.samplerate, file.channels, left if wanted < 0 else min(wanted, left))
     if first:
         file.seek(first)
     return file.read(frames=wanted, dtype="float32", always_2d=False).T

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ms_omni.inputs.mp4_index import check_index, is_mp4
 from ms_omni.inputs.source import Source
 from ms_omni.inputs.truncation import missing_bytes
 
@@ -17,6 +18,11 @@ FORMATS = (
     "oma", "qoa", "rm", "rso", "tak", "truehd", "tta", "vc1", "voc", "vvc", "w64", "wav", "wtv", "wv", "xwma",
     "yuv4mpegpipe",
 )  # fmt: skip
+# Of restricted accesses: what is usual. Every further demuxer is more of what can be attacked.
+RESTRICTED_FORMATS = (
+    "aac", "aiff", "amr", "avi", "caf", "flac", "flv", "gif", "matroska", "mov", "mp3", "mpeg", "mpegts", "ogg", "wav",
+)  # fmt: skip
+MAX_STREAMS = 32
 
 
 @contextmanager
@@ -25,11 +31,11 @@ def opened(source: Source) -> Iterator[Any]:
     that ends early is one before it is decoded."""
     import av
 
-    if missing := missing_bytes(source):
-        raise source.fail(f"truncated file ({missing})")
     options = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"}
     if source.access.restricted:
-        options["max_pixels"] = str(source.access.max_frame_pixels)
+        options |= _restricted(source)
+    if missing := missing_bytes(source):
+        raise source.fail(f"truncated file ({missing})")
     try:
         with _container(source, options) as container:
             for stream in container.streams.video:
@@ -39,6 +45,17 @@ def opened(source: Source) -> Iterator[Any]:
     except av.error.FFmpegError as error:
         reason = error.strerror or type(error).__name__
         raise source.fail(f"truncated or corrupt file ({reason})") from error
+
+
+def _restricted(source: Source) -> dict[str, str]:
+    """FFmpeg's limits for a medium of others, in which the tables of an MP4 have been looked at."""
+    if is_mp4(source):
+        check_index(source)
+        formats = ["mov"]
+    else:
+        formats = [name for name in RESTRICTED_FORMATS if name != "mov"]
+    pixels = str(source.access.max_frame_pixels)
+    return {"format_whitelist": ",".join(formats), "max_pixels": pixels, "max_streams": str(MAX_STREAMS)}
 
 
 def _container(source: Source, options: dict[str, str]) -> Any:

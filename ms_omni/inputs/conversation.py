@@ -13,8 +13,10 @@ from ms_omni.inputs import openai_parts
 from ms_omni.inputs.schema import CONTENT_TYPES, OPTION_KEYS, ROLES, SOURCE_KEYS, part_type
 from ms_omni.inputs.schema import media_parts as media_parts
 
+# Products of two are still exact enough to be compared
+_MAX_SIZE = 1 << 53
 _WANTED = {
-    "size": "a whole number above 0",
+    "size": "a whole number above 0 and at most 2^53",
     "count": "a number above 0",
     "rate": "a number above 0",
     "seconds": "a number of seconds from 0",
@@ -181,7 +183,7 @@ def _fits(value: Any, wanted: str) -> bool:
         return False  # neither nan nor an int that no float holds
     if wanted == "seconds":
         return value >= 0
-    return value > 0 and (wanted != "size" or value == int(value))
+    return value > 0 and (wanted != "size" or (value <= _MAX_SIZE and value == int(value)))
 
 
 def _is_media_object(value: Any) -> bool:

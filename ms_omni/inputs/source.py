@@ -7,10 +7,11 @@ import binascii
 import http.client
 import mmap
 import os
-import re
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from typing import Any, BinaryIO
@@ -51,12 +52,14 @@ class Source:
         with open(self.path, "rb") as file:
             return file.read(count)
 
-    def count(self, mark: bytes) -> int:
-        """How often `mark` stands in its bytes."""
+    @contextmanager
+    def contents(self) -> Iterator[bytes | mmap.mmap]:
+        """All of its bytes, a file's without reading them into memory."""
         if self.path is None:
-            return (self.data or b"").count(mark)
+            yield self.data or b""
+            return
         with open(self.path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return len(re.findall(re.escape(mark), data))
+            yield data
 
     def check(self, limit: str, value: float, unit: str) -> None:
         """Raises OmniError when `value` is above that limit of a restricted access."""
