@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from ms_omni.errors import OmniError
@@ -27,7 +29,8 @@ class MediaAccess:
     domains: hosts that may be asked, each exactly; empty: any.
     networks: in CIDR, those that may be asked although they are private; else addresses must be public.
     max_bytes: of one medium, as it comes. fetch_seconds: from the name's look-up to the last byte, redirects included.
-    max_media: in one conversation. max_frames: of a video, given as a list or picked from a file.
+    all_seconds: for fetching and decoding all media of one conversation.
+    max_media: in one conversation. max_frames: of a video picked from a file, and of all that are given as lists.
     max_image_pixels: of a picture, as it comes and as a part's keys ask for it.
     max_frame_pixels, max_video_pixels: of one frame of a video, and of all that are decoded.
     max_seconds, max_samples: of one sound (of all its channels, before it is resampled), max_seconds of a video too.
@@ -41,6 +44,7 @@ class MediaAccess:
     networks: tuple[str, ...] = ()
     max_bytes: int = 256 << 20
     fetch_seconds: float = 60.0
+    all_seconds: float = 600.0
     max_media: int = 64
     max_frames: int = 768
     max_image_pixels: int = 1 << 26
@@ -49,17 +53,22 @@ class MediaAccess:
     max_seconds: float = 3600.0
     max_samples: int = 1 << 28
     max_decoded_bytes: int = 1 << 30
+    until: float = field(default=math.inf, repr=False)  # of time.monotonic(), see `begun`
 
     def __post_init__(self) -> None:
         if not self.restricted and (self.local_directory is not None or self.domains or self.networks):
             raise OmniError("media access: a directory, domains and networks need restricted=True")
-        for field in fields(self):
-            if field.name.startswith(("max_", "fetch_")) and not getattr(self, field.name) > 0:
-                raise OmniError(f"media access: {field.name} {getattr(self, field.name)}: expected a number above 0")
+        for name in (each.name for each in fields(self) if each.type in ("int", "float")):
+            if not getattr(self, name) > 0:
+                raise OmniError(f"media access: {name} {getattr(self, name)}: expected a number above 0")
         if self.local_directory is not None:
             object.__setattr__(self, "local_directory", _directory(self.local_directory))
         object.__setattr__(self, "domains", tuple(_domain(name) for name in self.domains))
         object.__setattr__(self, "networks", tuple(_network(text) for text in self.networks))
+
+    def begun(self) -> MediaAccess:
+        """The same for one conversation, whose time begins now."""
+        return replace(self, until=time.monotonic() + self.all_seconds) if self.restricted else self
 
     @property
     def max_video_packets(self) -> int:
@@ -84,13 +93,11 @@ def check_counts(conversation: Sequence[dict[str, Any]], access: MediaAccess) ->
     """Raises OmniError when a validated conversation has more media, or frames in a list, than `access` allows."""
     if not access.restricted:
         return
-    count = 0
-    for kind, medium, _ in media_parts(conversation):
-        count += 1
-        if kind == "video" and isinstance(medium, (list, tuple)) and len(medium) > access.max_frames:
-            raise OmniError(f"video frames: {len(medium)} in one list; at most {access.max_frames} are allowed")
-    if count > access.max_media:
-        raise OmniError(f"conversation: {count} media; at most {access.max_media} are allowed")
+    media = [medium for _, medium, _ in media_parts(conversation)]
+    frames = sum(len(medium) for medium in media if isinstance(medium, (list, tuple)))
+    for what, count, most in (("media", len(media), access.max_media), ("frames in lists", frames, access.max_frames)):
+        if count > most:
+            raise OmniError(f"conversation: {count} {what}; at most {most} are allowed")
 
 
 def host_name(name: str) -> str:

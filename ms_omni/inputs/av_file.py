@@ -71,6 +71,7 @@ def _container(source: Source, options: dict[str, str]) -> Any:
 def packets(source: Source, container: Any, stream: Any) -> Iterator[Any]:
     """The packets of a stream. Raises OmniError for one that the demuxer finds incomplete."""
     for packet in container.demux(stream):
+        source.check_time()
         if packet.is_corrupt:
             raise source.fail(f"truncated or corrupt {stream.type}{_place(packet)}")
         yield packet

@@ -22,6 +22,7 @@ from ms_omni.inputs.addresses import is_named, may_be_asked
 
 MAX_REDIRECTS = 5
 MAX_URL_LENGTH = 8192
+CONNECT_SECONDS = 10.0  # to one address, so that a dead one leaves time for the next
 _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = (301, 302, 303, 307, 308)
 _CHUNK_BYTES = 1 << 20
@@ -37,13 +38,13 @@ class FetchError(Exception):
 
 def fetch(url: str, access: MediaAccess) -> bytes:
     """The body. Raises RefusedError and FetchError."""
-    end = time.monotonic() + access.fetch_seconds
+    end = min(time.monotonic() + access.fetch_seconds, access.until)
     try:
         for _ in range(MAX_REDIRECTS + 1):
             target = _target(url)
-            with_socket = _connected(target, access, end)
-            connection = http.client.HTTPConnection(target.host, target.port)
-            connection.sock = with_socket
+            plain = _connected(target, access, end)
+            connection: Any = http.client.HTTPConnection(target.host, target.port)
+            connection.sock = _TimedSocket(plain, end)
             try:
                 connection.request("GET", target.path, headers={"User-Agent": "ms-omni", "Host": target.authority})
                 response = connection.getresponse()
@@ -52,11 +53,12 @@ def fetch(url: str, access: MediaAccess) -> bytes:
                 url = urllib.parse.urljoin(url, response.headers.get("Location", ""))
             finally:
                 connection.close()
+                plain.close()
         raise FetchError(f"more than {MAX_REDIRECTS} redirects")
     except TimeoutError as error:
-        raise FetchError(f"took longer than {access.fetch_seconds:g} s") from error
+        raise FetchError(f"took too long; at most {access.fetch_seconds:g} s are allowed") from error
     except ssl.SSLError as error:
-        raise FetchError(f"no valid TLS certificate for the host ({error.reason or type(error).__name__})") from error
+        raise FetchError(f"no TLS connection ({error.reason or type(error).__name__})") from error
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise FetchError(f"the transfer broke off ({type(error).__name__})") from error
 
@@ -92,7 +94,7 @@ def _target(url: str) -> _Target:
         raise RefusedError from error
 
 
-def _connected(target: _Target, access: MediaAccess, end: float) -> Any:
+def _connected(target: _Target, access: MediaAccess, end: float) -> socket.socket:
     """A socket, with TLS for https, to one of the addresses that the name has now. Raises RefusedError when one of them
     is not allowed, and when none answers."""
     if access.domains and target.host not in access.domains:
@@ -106,10 +108,10 @@ def _connected(target: _Target, access: MediaAccess, end: float) -> Any:
         raise RefusedError
     plain = _first_that_answers(addresses, target.port, end)
     if target.scheme == "http":
-        return _TimedSocket(plain, end)
+        return plain
     try:
         plain.settimeout(_left(end))
-        return _TimedSocket(ssl.create_default_context().wrap_socket(plain, server_hostname=target.host), end)
+        return ssl.create_default_context().wrap_socket(plain, server_hostname=target.host)
     except BaseException:
         plain.close()
         raise
@@ -118,7 +120,7 @@ def _connected(target: _Target, access: MediaAccess, end: float) -> Any:
 def _first_that_answers(addresses: list[Any], port: int, end: float) -> socket.socket:
     for address in addresses:
         try:
-            return socket.create_connection((str(address), port), _left(end))
+            return socket.create_connection((str(address), port), min(_left(end), CONNECT_SECONDS))
         except OSError:
             continue
     raise RefusedError
@@ -162,7 +164,7 @@ class _TimedSocket:
         return io.BufferedReader(_TimedReader(self._socket, self._end))
 
     def close(self) -> None:
-        """The reader closes the socket, since an answer may outlive its connection."""
+        """An answer may outlive its connection: `fetch` closes the socket."""
 
 
 class _TimedReader(io.RawIOBase):
@@ -175,10 +177,6 @@ class _TimedReader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         self._socket.settimeout(_left(self._end))
         return self._socket.recv_into(buffer)
-
-    def close(self) -> None:
-        self._socket.close()
-        super().close()
 
 
 def _body(response: http.client.HTTPResponse, access: MediaAccess) -> bytes:

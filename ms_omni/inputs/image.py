@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -113,8 +112,7 @@ def _open(source: Source) -> Image.Image:
 
 def _check_scans(source: Source) -> None:
     """Each scan of a progressive JPEG costs as much time as the picture, in a few bytes."""
-    with source.contents() as data:
-        scans = len(re.findall(b"\xff\xda", data)) if data[:2] == b"\xff\xd8" else 0
+    scans = source.contents().count(b"\xff\xda") if source.head(2) == b"\xff\xd8" else 0
     if scans > MAX_SCANS:
         raise source.fail(f"a JPEG of {scans} scans; at most {MAX_SCANS} are allowed")
 

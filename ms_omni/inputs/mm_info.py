@@ -41,7 +41,7 @@ def process_mm_info(
     if reader not in MEDIA_READERS:
         raise OmniError(f"reader {reader!r}: expected one of {', '.join(MEDIA_READERS)}")
     check_reader(reader, access)
-    batch = _as_batch(conversations)
+    batch, access = _as_batch(conversations), access.begun()
     for conversation in batch:
         check_counts(conversation, access)
     if reader == "qwen_omni_utils":

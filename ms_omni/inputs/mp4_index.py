@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import struct
-from typing import Any
 
 from ms_omni.inputs.source import Source
 
@@ -25,26 +24,25 @@ def is_mp4(source: Source) -> bool:
 def check_index(source: Source) -> None:
     """Raises OmniError when the tables of an MP4 of a restricted access stand for more entries than it allows, or are
     compressed."""
-    entries, edits = 0, 0
-    with source.contents() as data:
-        for start, end in _without_media(data):
-            for match in _NAMES.finditer(data, start, end):
-                name, position = match.group(), match.start()
-                count = _count(data, position + _COUNTS.get(name, 0))
-                if name == b"cmov":
-                    raise source.fail("an MP4 with a compressed index, which is not allowed")
-                if name == b"elst":
-                    edits += count
-                elif name not in (b"iloc", b"iinf") or data[position + 4 : position + 5] in (b"\1", b"\2"):
-                    entries += count
+    entries, edits, data = 0, 0, source.contents()
+    for start, end in _without_media(data):
+        for match in _NAMES.finditer(data, start, end):
+            name, position = match.group(), match.start()
+            if name == b"cmov":
+                raise source.fail("an MP4 with a compressed index, which is not allowed")
+            count = _count(data, position + _COUNTS[name])
+            if name == b"elst":
+                edits += count
+            elif name not in (b"iloc", b"iinf") or data[position + 4 : position + 5] in (b"\1", b"\2"):
+                entries += count
     source.check("max_index_entries", entries * max(edits, 1), "entries in its index")
 
 
-def _count(data: Any, position: int) -> int:
+def _count(data: bytes, position: int) -> int:
     return struct.unpack(">I", data[position : position + 4].ljust(4, b"\0"))[0]
 
 
-def _without_media(data: Any) -> list[tuple[int, int]]:
+def _without_media(data: bytes) -> list[tuple[int, int]]:
     """(start, end) of all that is not inside an `mdat`. Names are looked for in the bytes, not in the tree of boxes:
     FFmpeg follows broken trees in ways of its own."""
     spans, start, position = [], 0, 0

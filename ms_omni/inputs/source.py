@@ -5,13 +5,11 @@ from __future__ import annotations
 import base64
 import binascii
 import http.client
-import mmap
 import os
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from typing import Any, BinaryIO
@@ -52,20 +50,23 @@ class Source:
         with open(self.path, "rb") as file:
             return file.read(count)
 
-    @contextmanager
-    def contents(self) -> Iterator[bytes | mmap.mmap]:
-        """All of its bytes, a file's without reading them into memory."""
+    def contents(self) -> bytes:
+        """All of its bytes."""
         if self.path is None:
-            yield self.data or b""
-            return
-        with open(self.path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            yield data
+            return self.data or b""
+        with open(self.path, "rb") as file:
+            return file.read()
 
     def check(self, limit: str, value: float, unit: str) -> None:
         """Raises OmniError when `value` is above that limit of a restricted access."""
         if self.access.restricted and value > (most := getattr(self.access, limit)):
             shown = f"{value:.15g}" if value < 1e15 else "far too many"  # an int may be too large for a float
             raise self.fail(f"{shown} {unit}; at most {most:.15g} are allowed")
+
+    def check_time(self) -> None:
+        """Raises OmniError when a restricted access has had its time."""
+        if time.monotonic() > self.access.until:
+            raise self.fail(f"all media of the conversation took longer than {self.access.all_seconds:g} s")
 
     def fail(self, reason: str) -> OmniError:
         """The error that says what is wrong with this medium, on one line."""
@@ -79,6 +80,7 @@ def open_source(value: str, kind: str, access: MediaAccess = MediaAccess()) -> S
 
     Raises OmniError, naming it, when it is missing, a directory, unreadable, empty, cannot be fetched, or not allowed
     by `access`."""
+    Source(f"{kind} {value}", access=access).check_time()
     if value.startswith(("http://", "https://")):
         name = f"{kind} {value}"
         return _fetched_checked(value, name, access) if access.restricted else _fetched(value, name)
