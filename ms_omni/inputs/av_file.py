@@ -63,7 +63,8 @@ def _container(source: Source, options: dict[str, str]) -> Any:
     import av
 
     try:
-        return av.open(source.open() if source.path is None else f"file:{source.path}", options=options)
+        place = source.open() if source.path is None else f"file:{source.path}"
+        return av.open(place, options=options, metadata_errors="replace")  # titles are in any encoding, and not read
     except av.error.ArgumentError as error:  # what a whitelist raises
         raise source.fail("not of a format that is read as sound or video") from error
 

@@ -80,7 +80,12 @@ def open_source(value: str, kind: str, access: MediaAccess = MediaAccess()) -> S
 
     Raises OmniError, naming it, when it is missing, a directory, unreadable, empty, cannot be fetched, or not allowed
     by `access`."""
-    Source(f"{kind} {value}", access=access).check_time()
+    source = _opened(value, kind, access)
+    source.check_time()
+    return source
+
+
+def _opened(value: str, kind: str, access: MediaAccess) -> Source:
     if value.startswith(("http://", "https://")):
         name = f"{kind} {value}"
         return _fetched_checked(value, name, access) if access.restricted else _fetched(value, name)

@@ -175,7 +175,7 @@ def test_urls_that_are_not_plain_ones(url, server, inside):
 
 
 def test_long_urls_and_endless_names(server, inside):
-    assert "..." in refusal("image", f"http://127.0.0.1:{server.port}/{'a' * 100_000}", inside)
+    assert "..." in refusal("image", f"http://127.0.0.1:{server.port}/{'a' * 9000}", inside)
     refusal("image", f"http://{'a' * 5000}.com/", inside)
     refusal("image", f"http://{'ä.' * 3000}com/", inside)
     assert server.asked == []
@@ -585,6 +585,13 @@ def test_a_compressed_index():
 def test_an_mp4_that_does_not_begin_like_one():
     """Its tables would not be looked at."""
     assert "not of a format" in refusal("video", inline(hostile.box(b"junk", bytes(9)) + BALL.read_bytes()))
+
+
+@pytest.mark.parametrize("access", [MediaAccess(), STRICT], ids=["trusted", "restricted"])
+def test_titles_that_are_not_utf_8(access, tmp_path):
+    data = BALL.read_bytes()
+    assert data[8:12] == b"isom"
+    assert read("video", inline(data[:8] + b"is\xffm" + data[12:]), access, nframes=2).shape[0] == 2
 
 
 def test_films_with_large_many_or_long_frames(tmp_path):
