@@ -24,6 +24,7 @@ _EXPORTS = {
     "OmniError": "ms_omni.errors",
     "cast_inputs": "ms_omni.inputs.cast",
     "process_mm_info": "ms_omni.inputs.mm_info",
+    "MediaAccess": "ms_omni.inputs.access",
     "load_model": "ms_omni.mindone_model",
     "load_processor": "ms_omni.mindone_model",
     "shard_model": "ms_omni.parallel.shard_model",

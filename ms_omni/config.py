@@ -9,6 +9,7 @@ from typing import Any
 
 from ms_omni.checkpoint import built_in
 from ms_omni.errors import OmniError, did_you_mean
+from ms_omni.inputs.access import MediaAccess
 from ms_omni.yaml_file import read_yaml
 
 # auto is fused, and mindone for decoder layers that the compiled runtime does not know.
@@ -101,9 +102,12 @@ _RANGES = (
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """What OmniEngine.from_pretrained takes. `auto` picks what the device can do. `max_num_seqs`: conversations that
-    are answered at a time; None: as many as fit. `warm_up`: compile all graphs while loading, not when they are first
-    needed. `launch_capture`: whose launches are captured on a card, and replayed by one call each."""
+    """What OmniEngine.from_pretrained takes. `auto` picks what the device can do. `engine`: fused is compiled, mindone
+    its own generate. `parallel`: how the processes of an msrun job share the model. `with_talker` False: no speech.
+    `compile_cache`: a directory for compiled graphs. `max_num_seqs`: conversations that are answered at a time; None:
+    as many as fit. `warm_up`: compile all graphs while loading, not when they are first needed. `launch_capture`: whose
+    launches are captured on a card, and replayed by one call each. `media_access`: where the media of conversations may
+    come from."""
 
     model: str = built_in.NAME
     engine: str = "auto"
@@ -115,6 +119,7 @@ class EngineConfig:
     min_pixels: int | None = None
     max_pixels: int | None = None
     media_reader: str = "auto"
+    media_access: MediaAccess = MediaAccess()
     compile_cache: str | None = None
     max_num_seqs: int | None = None
     warm_up: bool = False
@@ -139,6 +144,7 @@ class EngineConfig:
             raise OmniError(f"--launch-capture {self.launch_capture}: {other} has no captured launches; use none")
         if self.launch_capture == "talker" and not self.with_talker:
             raise OmniError("--launch-capture talker: the Talker is not loaded; use thinker")
+        check_reader(self.media_reader, self.media_access)
         if self.compile_cache is not None and self.engine == "mindone":
             raise OmniError(f"--compile-cache {self.compile_cache}: --engine mindone compiles no graphs; use fused")
         if self.max_num_seqs is not None and self.max_num_seqs < 1:
@@ -147,6 +153,14 @@ class EngineConfig:
             raise OmniError(
                 f"--max-num-seqs {self.max_num_seqs}: --engine mindone answers one conversation at a time; use fused"
             )
+
+
+def check_reader(reader: str, access: MediaAccess) -> None:
+    """Raises OmniError for a reader that does not obey `access`."""
+    if access.restricted and reader == "qwen_omni_utils":
+        raise OmniError(
+            "--media-reader qwen_omni_utils: opens whatever it is given; use auto where media are restricted"
+        )
 
 
 def load_yaml(path: str | Path, allowed_keys: set[str]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from ms_omni.bounds import CHUNK_FRAMES
 from ms_omni.checkpoint import built_in
 from ms_omni.config import EngineConfig, SamplingParams
 from ms_omni.errors import OmniError
+from ms_omni.inputs.access import MediaAccess
 from ms_omni.loading import load
 from ms_omni.options import Options
 from ms_omni.outputs import OmniOutput, StreamChunk
@@ -52,7 +53,7 @@ class OmniEngine:
         self.device, self.dtype, self.parallel = loaded.device, loaded.dtype, loaded.parallel
         self.attn_implementation, self.world = loaded.attn_implementation, loaded.world
         self.processor, self.executor, self.model = loaded.processor, loaded.executor, loaded.executor.model
-        self._preparer = Preparer(self.processor, self.config, config.media_reader)
+        self._preparer = Preparer(self.processor, self.config, config.media_reader, config.media_access)
         self.load_s = time.perf_counter() - start
         self._loop = make_loop(self.executor, self.processor.decode, self.world)
         self._finalizer = weakref.finalize(self, self._loop.close)
@@ -75,6 +76,7 @@ class OmniEngine:
         min_pixels: int | None = None,
         max_pixels: int | None = None,
         media_reader: str = "auto",
+        media_access: MediaAccess | None = None,
         compile_cache: str | None = None,
         max_num_seqs: int | None = None,
         warm_up: bool = False,
@@ -83,14 +85,11 @@ class OmniEngine:
     ) -> OmniEngine:
         """Loads a checkpoint directory, a hub name that is in the local hub cache, or the built-in tiny model.
 
-        engine: auto, fused (compiled), mindone (its own generate). parallel: how the processes of an msrun job share
-        the model: none, auto, zero3, ep, tp. device: auto, CPU, Ascend. dtype: auto, float32, float16, bfloat16.
-        attn_implementation: auto, eager, flash_attention_2. with_talker False: no speech. min_pixels, max_pixels:
-        bounds for the area of images. media_reader: auto, ms_omni, qwen_omni_utils. compile_cache: a directory for
-        compiled graphs. max_num_seqs: conversations that are answered at a time, None for what fits. warm_up: compile
-        all graphs now, not when they are first needed. launch_capture: none, or whose launches a card captures and
-        replays, thinker or talker. progress: called with ("load", weights done, weights in all)
-        and ("compile", graphs done, graphs in all). Raises OmniError."""
+        All but progress are fields of EngineConfig. engine: auto, fused, mindone. parallel: none, auto, zero3, ep, tp.
+        device: auto, CPU, Ascend. dtype: auto, float32, float16, bfloat16. attn_implementation: auto, eager,
+        flash_attention_2. media_reader: auto, ms_omni, qwen_omni_utils. launch_capture: none, thinker, talker.
+        min_pixels, max_pixels: of images. media_access None: any file and host. progress: called with ("load", weights
+        done, weights in all) and ("compile", graphs done, graphs in all). Raises OmniError."""
         config = EngineConfig(
             model=str(model),
             engine=engine,
@@ -102,6 +101,7 @@ class OmniEngine:
             min_pixels=min_pixels,
             max_pixels=max_pixels,
             media_reader=media_reader,
+            media_access=media_access or MediaAccess(),
             compile_cache=compile_cache,
             max_num_seqs=max_num_seqs,
             warm_up=warm_up,

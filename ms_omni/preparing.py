@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ms_omni.config import SamplingParams
+from ms_omni.inputs.access import MediaAccess
 from ms_omni.inputs.processor import InputProcessor
 from ms_omni.models.talker_prompt import talker_prompt_tokens
 from ms_omni.runtime.room import check_positions
@@ -19,9 +20,10 @@ Conversation = str | Mapping[str, Any] | list[dict[str, Any]]
 class Preparer:
     """Reads the media and runs the processor. Apart from the engine, which a request under way does not keep alive."""
 
-    def __init__(self, processor: InputProcessor, config: Any, media_reader: str):
-        """config: transformers' Qwen3OmniMoeConfig. media_reader: see `process_mm_info`."""
-        self._processor, self._config, self._reader = processor, config, media_reader
+    def __init__(self, processor: InputProcessor, config: Any, media_reader: str, access: MediaAccess):
+        """config: transformers' Qwen3OmniMoeConfig. media_reader, access: see `process_mm_info`."""
+        self._processor, self._config = processor, config
+        self._reader, self._access = media_reader, access
 
     def prepare(
         self,
@@ -42,7 +44,7 @@ class Preparer:
                 if isinstance(conversation, str):
                     conversation = [{"role": "user", "content": conversation}]
                 made = self._processor.prepare(
-                    conversation, use_audio_in_video, fps, self._reader, tools, chat_template_kwargs
+                    conversation, use_audio_in_video, fps, self._reader, self._access, tools, chat_template_kwargs
                 )
             prompt_ids = made.arrays["input_ids"][0]
             check_positions(len(prompt_ids), sampling, self._config.thinker_config.text_config.max_position_embeddings)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from contextlib import closing
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ms_omni.cli.parser import print_note, whole_number
@@ -14,6 +13,7 @@ from ms_omni.cli.settings import (
     add_config_flag,
     add_decoding_flags,
     add_max_num_seqs_flag,
+    add_media_access_flags,
     add_media_flags,
     add_speaker_flag,
     merge_settings,
@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", metavar="DIR", default=absent, help="for results.jsonl and the waves (required)")
     add("--restart", action="store_true", help="answer everything again, also what an earlier run has answered")
     add_media_flags(manifest)
+    add_media_access_flags(manifest)
     speech = parser.add_argument_group("speech")
     toggle = argparse.BooleanOptionalAction
     speech.add_argument("--speak", action=toggle, default=absent, help="write a wave for lines that do not say")
@@ -111,8 +112,7 @@ def _load(job: BatchJob) -> OmniEngine:
         progress("load", 0, 0)  # importing MindSpore and mindone alone takes seconds
         from ms_omni.engine import OmniEngine
 
-        settings = asdict(job.engine)
-        return OmniEngine.from_pretrained(settings.pop("model"), **settings, progress=progress)
+        return OmniEngine(job.engine, progress)
     finally:
         progress.close()
 

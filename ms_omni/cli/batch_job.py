@@ -21,8 +21,17 @@ from ms_omni.config import EngineConfig, SamplingParams
 from ms_omni.errors import OmniError
 
 TIME_OUT_S = 3600
-# Settings that may change between the runs of one batch: they decide how fast answers come, not which.
-_FREE_SETTINGS = {"parallel", "compile_cache", "max_num_seqs", "warm_up", "launch_capture", "with_talker"}
+# Settings that may change between the runs of one batch: they decide how fast answers come, and which media are
+# refused, not what an answer says.
+_FREE_SETTINGS = {
+    "parallel",
+    "compile_cache",
+    "max_num_seqs",
+    "warm_up",
+    "launch_capture",
+    "with_talker",
+    "media_access",
+}
 
 
 @dataclass(frozen=True)
@@ -71,7 +80,7 @@ def check_batch(settings: dict[str, Any], restart: bool) -> BatchJob:
     store = AnswerStore(Path(settings["out"]), _common_settings(engine, sampling, fps))
     kept = {} if restart else store.kept(items)
     todo = [item for item in items if item.id not in kept]
-    missing = missing_media(todo)
+    missing = missing_media(todo, engine.media_access)
     store.make()
     return BatchJob(engine, sampling, fps, settings.get("time_out", TIME_OUT_S), store, items, kept, todo, missing)
 

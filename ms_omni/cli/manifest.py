@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ms_omni.errors import OmniError, OmniErrors, did_you_mean
+from ms_omni.inputs.access import MediaAccess
 from ms_omni.inputs.conversation import build_conversation, media_parts, validate_conversation, with_local_paths
 
 MEDIA_KEYS = ("image", "audio", "video")
@@ -79,9 +80,9 @@ def _count_errors(path: Path, wrong: int, count: int) -> str:
     return f"--manifest {path}: {wrong} of {count} lines are wrong{shown}; nothing was answered"
 
 
-def missing_media(items: list[Item]) -> list[str]:
-    """Of every item with a local medium that is missing or empty, its line and the first such medium. Decoding all of
-    them would take longer than some answers do: what is broken inside shows when its turn comes."""
+def missing_media(items: list[Item], access: MediaAccess) -> list[str]:
+    """Of every item with a local medium that is refused, missing or empty, its line and the first such medium. Decoding
+    all of them would take longer than some answers do: what is broken inside shows when its turn comes."""
     from ms_omni.inputs.source import open_source
 
     faults: dict[tuple[str, str], str] = {}
@@ -90,7 +91,7 @@ def missing_media(items: list[Item]) -> list[str]:
         if (kind, name) not in faults:
             faults[kind, name] = ""
             try:
-                open_source(name, kind)
+                open_source(name, kind, access)
             except OmniError as error:
                 faults[kind, name] = str(error)
         return faults[kind, name]

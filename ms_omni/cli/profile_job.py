@@ -67,7 +67,7 @@ def check_profile(settings: dict[str, Any]) -> ProfileJob:
     )
     for recipe in recipes:
         if recipe.conversation is not None:
-            check_local_media(recipe.conversation, bool(asked.use_audio_in_video))
+            check_local_media(recipe.conversation, bool(asked.use_audio_in_video), engine.media_access)
     speaks = any(recipe.speech if speech is None else speech for recipe in recipes)
     sides = _sides(settings, replace(engine, with_talker=speaks))
     return ProfileJob(

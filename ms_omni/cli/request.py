@@ -13,7 +13,7 @@ from ms_omni.checkpoint.config import read_json
 from ms_omni.checkpoint.reader import CheckpointReader
 from ms_omni.checkpoint.resolve import resolve_checkpoint
 from ms_omni.cli.media_check import check_local_media
-from ms_omni.cli.settings import TURN_KEYS
+from ms_omni.cli.settings import TURN_KEYS, media_access
 from ms_omni.cli.wave import check_wave_path
 from ms_omni.config import SAMPLING_KEYS, EngineConfig, SamplingParams
 from ms_omni.errors import OmniError, did_you_mean
@@ -46,7 +46,7 @@ def check_request(settings: dict[str, Any]) -> Request:
     audio_out = check_wave_path(settings["audio_out"]) if "audio_out" in settings else None
     check_pixels(settings)
     conversation = _read_conversation(settings)
-    check_local_media(conversation, settings.get("use_audio_in_video", False))
+    check_local_media(conversation, settings.get("use_audio_in_video", False), media_access(settings))
     engine = engine_config(settings, with_talker=audio_out is not None)
     _check_voice(Path(engine.model), settings)
     return Request(
@@ -66,11 +66,11 @@ def sampling_params(settings: dict[str, Any]) -> SamplingParams:
     return SamplingParams(**{key: settings[key] for key in SAMPLING_KEYS if key in settings})
 
 
-def engine_config(settings: dict[str, Any], with_talker: bool) -> EngineConfig:
+def engine_config(settings: dict[str, Any], with_talker: bool, restricted: bool = False) -> EngineConfig:
     """Of a checkpoint that is there, with every shard. Raises OmniError."""
     given = {f.name: settings[f.name] for f in fields(EngineConfig) if f.name in settings}
     given["model"] = str(resolve_checkpoint(settings["model"]))
-    config = EngineConfig(**given, with_talker=with_talker)
+    config = EngineConfig(**given, media_access=media_access(settings, restricted), with_talker=with_talker)
     CheckpointReader(config.model)  # reads every shard's header: none is missing or truncated
     return config
 

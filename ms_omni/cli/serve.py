@@ -17,6 +17,7 @@ from ms_omni.cli.settings import (
     add_config_flag,
     add_engine_flags,
     add_max_num_seqs_flag,
+    add_media_access_flags,
     add_pixel_flags,
     merge_settings,
 )
@@ -51,6 +52,7 @@ class ServeJob:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_server_flags(parser.add_argument_group("server"))
+    add_media_access_flags(parser.add_argument_group("media that clients name"))
     group = parser.add_argument_group("model and device")
     add_engine_flags(group)
     add_max_num_seqs_flag(group)
@@ -111,11 +113,11 @@ def check_serve(settings: dict[str, Any]) -> ServeJob:
     if not all(key.isascii() and key.isprintable() for key in keys):
         raise OmniError("--api-key: expected printable ASCII characters")
     check_pixels(settings)
-    config = engine_config(settings, with_talker=False)
+    config = engine_config(settings, with_talker=False, restricted=True)
     speaks = known_speakers(Path(config.model)) is not None
     if settings.get("talker") and not speaks:
         raise OmniError(f"--talker: the checkpoint {config.model} has no Talker and cannot speak")
-    engine = engine_config(settings, with_talker=settings.get("talker", speaks))
+    engine = engine_config(settings, with_talker=settings.get("talker", speaks), restricted=True)
     given: dict[str, Any] = {name: settings[name] for name in ("max_queue", "timeout_s", "grace_s") if name in settings}
     if "max_body_mib" in settings:
         given["max_body_bytes"] = settings["max_body_mib"] * MIB

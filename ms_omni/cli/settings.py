@@ -19,6 +19,7 @@ from ms_omni.config import (
     load_yaml,
 )
 from ms_omni.errors import OmniError
+from ms_omni.inputs.access import MediaAccess
 
 # The two ways of giving a prompt. A prompt on the command line replaces the whole prompt of a YAML file.
 TURN_KEYS = ("system", "text", "image", "audio", "video")
@@ -46,6 +47,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     prompt = parser.add_argument_group("what to answer")
     _add_prompt_flags(prompt)
     add_media_flags(prompt)
+    add_media_access_flags(prompt)
     speech = parser.add_argument_group("speech")
     _add_wave_flag(speech)
     add_speaker_flag(speech)
@@ -91,6 +93,27 @@ def add_pixel_flags(group: Any) -> None:
 
     add("--min-pixels", "smallest picture, in pixels, after resizing")
     add("--max-pixels", "largest picture, in pixels, after resizing")
+
+
+def add_media_access_flags(group: Any) -> None:
+    """Where media may come from. Any of these flags makes the run a restricted one."""
+
+    def add(flag: str, help: str, **kwargs: Any) -> None:
+        group.add_argument(f"--allowed-{flag}", help=help, default=argparse.SUPPRESS, **kwargs)
+
+    add("local-media-path", "local media from below DIR alone (with the other two: none)", metavar="DIR")
+    add("media-domain", "media from this host alone; may repeat", metavar="HOST", action="append")
+    network = "private addresses that media may come from; may repeat"
+    add("media-network", network, metavar="CIDR", action="append")
+
+
+def media_access(settings: dict[str, Any], restricted: bool = False) -> MediaAccess:
+    """What the flags of `add_media_access_flags` say. restricted: also when none of them is given."""
+    directory = settings.get("allowed_local_media_path")
+    domains, networks = (tuple(settings.get(f"allowed_media_{key}", ())) for key in ("domain", "network"))
+    if not restricted and directory is None and not domains and not networks:
+        return MediaAccess()
+    return MediaAccess(restricted=True, local_directory=directory, domains=domains, networks=networks)
 
 
 def _add_wave_flag(group: Any) -> None:

@@ -6,7 +6,6 @@ import argparse
 import io
 import json
 from contextlib import closing
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ms_omni.checkpoint import built_in
@@ -52,8 +51,7 @@ def _answer(request: Request, results: TextIO) -> tuple[OmniOutput, bool]:
         progress("load", 0, 0)  # importing MindSpore and mindone alone takes seconds
         from ms_omni.engine import OmniEngine
 
-        settings = asdict(request.engine)
-        engine = OmniEngine.from_pretrained(settings.pop("model"), **settings, progress=progress)
+        engine = OmniEngine(request.engine, progress)
         text = TextPrinter(results if engine.world.is_writer else io.StringIO())
         if request.stream and (is_terminal(results) or is_shown_live()):
             progress.close()

@@ -8,29 +8,35 @@ from typing import Any
 import numpy as np
 
 from ms_omni.errors import OmniError
-from ms_omni.inputs.av_audio import decode_audio_track
+from ms_omni.inputs.access import MediaAccess
+from ms_omni.inputs.av_audio import check_sound, decode_audio_track
 from ms_omni.inputs.source import Source, open_source
 from ms_omni.inputs.truncation import missing_bytes
 
 SAMPLE_RATE = 16_000
+_USUAL = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"FORM", b".snd", b"caff", b"ID3")
 
 
-def read_audio(value: Any, start: float = 0.0, end: float | None = None) -> np.ndarray:
+def read_audio(
+    value: Any, start: float = 0.0, end: float | None = None, access: MediaAccess = MediaAccess()
+) -> np.ndarray:
     """float32 (num_samples,) at 16 kHz of a path, file://, http(s)://, data: URI or a mono 16 kHz array.
 
     `start` and `end` are seconds, cut before resampling. Raises OmniError naming the medium: missing, undecodable,
     truncated, without any sample, or `start` behind its end."""
     if isinstance(value, np.ndarray):
         return _from_array(value, start, end)
-    source = open_source(value, "audio")
+    source = open_source(value, "audio", access)
     # qwen-omni-utils hands URLs to ffmpeg, which gives 16-bit samples, and everything else to libsndfile.
     samples, rate = _decode_with_av(source, start, end) if source.is_remote else _decode(source, start, end)
     return finish_audio(samples, rate, source, start)
 
 
-def read_video_audio(value: str, start: float = 0.0, end: float | None = None) -> np.ndarray:
+def read_video_audio(
+    value: str, start: float = 0.0, end: float | None = None, access: MediaAccess = MediaAccess()
+) -> np.ndarray:
     """The sound of a video, as `read_audio`. Raises OmniError also when the video has no audio track."""
-    source = open_source(value, "video")
+    source = open_source(value, "video", access)
     samples, rate = _decode_with_av(source, start, end)
     return finish_audio(samples, rate, source, start)
 
@@ -58,11 +64,18 @@ def _decode(source: Source, start: float, end: float | None) -> tuple[np.ndarray
 
     if missing := missing_bytes(source):
         raise source.fail(f"truncated file ({missing})")
+    if source.access.restricted and not _is_usual(source.head(12)):
+        return _decode_with_av(source, start, end)
     try:
         with soundfile.SoundFile(source.open()) as file:
             return _read_range(file, source, start, end), file.samplerate
     except soundfile.LibsndfileError:
         return _decode_with_av(source, start, end)
+
+
+def _is_usual(head: bytes) -> bool:
+    """Of the thirty formats of libsndfile, those that people send: WAV, FLAC, Ogg, AIFF, AU, CAF, MP3."""
+    return head.startswith(_USUAL) or (head[:1] == b"\xff" and head[1:2] >= b"\xe0")
 
 
 def _read_range(file: Any, source: Source, start: float, end: float | None) -> np.ndarray:
@@ -71,6 +84,8 @@ def _read_range(file: Any, source: Source, start: float, end: float | None) -> n
     if first > file.frames:
         raise source.fail(f"starts at second {start:g}, but it lasts only {file.frames / file.samplerate:g} s")
     wanted = -1 if end is None else int((end - start) * file.samplerate)
+    left = file.frames - first
+    check_sound(source, file.samplerate, file.channels, left if wanted < 0 else min(wanted, left))
     if first:
         file.seek(first)
     return file.read(frames=wanted, dtype="float32", always_2d=False).T

@@ -12,6 +12,9 @@ from ms_omni.inputs.source import Source
 
 # librosa turns 16-bit samples into floats by 2**-15.
 _SCALE = np.float32(1 / 32768)
+# Of restricted accesses
+RATES = (1_000, 768_000)
+MAX_CHANNELS = 32
 
 
 def decode_audio_track(source: Source) -> tuple[np.ndarray, int]:
@@ -23,6 +26,7 @@ def decode_audio_track(source: Source) -> tuple[np.ndarray, int]:
         if stream is None:
             raise source.fail("has no audio track")
         channels = stream.channels
+        check_sound(source, stream.rate, channels)
         blocks = list(_decode_blocks(source, container, stream))
         rate = stream.rate
     if not blocks:
@@ -36,10 +40,23 @@ def _decode_blocks(source: Source, container: Any, stream: Any) -> Iterator[np.n
     import av
 
     resampler = av.AudioResampler(format="s16", layout=stream.layout, rate=stream.rate)
+    count = 0
     for packet in packets(source, container, stream):
         for frame in decoded(source, packet):
+            count += frame.samples
+            check_sound(source, stream.rate, stream.channels, count)
             yield from (block.to_ndarray().reshape(-1) for block in resampler.resample(frame))
     yield from (block.to_ndarray().reshape(-1) for block in resampler.resample(None))
+
+
+def check_sound(source: Source, rate: int, channels: int, count: int = 0) -> None:
+    """Raises OmniError for a sound that a restricted access does not allow. count: of samples in each channel."""
+    if source.access.restricted and not (RATES[0] <= rate <= RATES[1] and 0 < channels <= MAX_CHANNELS):
+        raise source.fail(
+            f"{channels} channels at {rate} Hz; allowed are 1 to {MAX_CHANNELS} at {RATES[0]} to {RATES[1]} Hz"
+        )
+    source.check("max_samples", count * channels, "samples in all channels")
+    source.check("max_seconds", count / max(rate, 1), "seconds")
 
 
 def _best_stream(container: Any) -> Any:

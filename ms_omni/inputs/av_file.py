@@ -6,8 +6,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ms_omni.inputs.mp4_index import check_index, is_mp4
 from ms_omni.inputs.source import Source
 from ms_omni.inputs.truncation import missing_bytes
+
+# FFmpeg's demuxers of files that hold their own media. Others open what a file names (hls, dash, concat, sdp, image2).
+FORMATS = (
+    "aac", "ac3", "aiff", "amr", "amrnb", "amrwb", "ape", "apng", "asf", "au", "av1", "avi", "caf", "dsf", "dts",
+    "dtshd", "dv", "eac3", "flac", "flv", "gif", "gxf", "h261", "h263", "h264", "hevc", "iff", "ivf", "loas", "m4v",
+    "matroska", "mjpeg", "mlp", "mov", "mp3", "mpc", "mpc8", "mpeg", "mpegts", "mpegvideo", "mxf", "nut", "obu", "ogg",
+    "oma", "qoa", "rm", "rso", "tak", "truehd", "tta", "vc1", "voc", "vvc", "w64", "wav", "wtv", "wv", "xwma",
+    "yuv4mpegpipe",
+)  # fmt: skip
+# Of restricted accesses: what is usual. Every further demuxer is more of what can be attacked.
+RESTRICTED_FORMATS = (
+    "aac", "aiff", "amr", "avi", "caf", "flac", "flv", "gif", "matroska", "mov", "mp3", "mpeg", "mpegts", "ogg", "wav",
+)  # fmt: skip
+MAX_STREAMS = 32
 
 
 @contextmanager
@@ -16,19 +31,48 @@ def opened(source: Source) -> Iterator[Any]:
     that ends early is one before it is decoded."""
     import av
 
+    options = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"}
+    if source.access.restricted:
+        options |= _restricted(source)
     if missing := missing_bytes(source):
         raise source.fail(f"truncated file ({missing})")
     try:
-        with av.open(source.open()) as container:
+        with _container(source, options) as container:
+            for stream in container.streams.video:
+                if stream.codec_context is not None and source.access.restricted:
+                    stream.codec_context.options = {"max_pixels": options["max_pixels"]}
             yield container
     except av.error.FFmpegError as error:
         reason = error.strerror or type(error).__name__
         raise source.fail(f"truncated or corrupt file ({reason})") from error
 
 
+def _restricted(source: Source) -> dict[str, str]:
+    """FFmpeg's limits for a medium of others, in which the tables of an MP4 have been looked at."""
+    if is_mp4(source):
+        check_index(source)
+        formats = ["mov"]
+    else:
+        formats = [name for name in RESTRICTED_FORMATS if name != "mov"]
+    pixels = str(source.access.max_frame_pixels)
+    return {"format_whitelist": ",".join(formats), "max_pixels": pixels, "max_streams": str(MAX_STREAMS)}
+
+
+def _container(source: Source, options: dict[str, str]) -> Any:
+    """A path says which protocol FFmpeg is to use: a file's name may look like that of another one."""
+    import av
+
+    try:
+        place = source.open() if source.path is None else f"file:{source.path}"
+        return av.open(place, options=options, metadata_errors="replace")  # titles are in any encoding, and not read
+    except av.error.ArgumentError as error:  # what a whitelist raises
+        raise source.fail("not of a format that is read as sound or video") from error
+
+
 def packets(source: Source, container: Any, stream: Any) -> Iterator[Any]:
     """The packets of a stream. Raises OmniError for one that the demuxer finds incomplete."""
     for packet in container.demux(stream):
+        source.check_time()
         if packet.is_corrupt:
             raise source.fail(f"truncated or corrupt {stream.type}{_place(packet)}")
         yield packet

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,10 @@ from ms_omni.inputs.schema import CONTENT_TYPES, OPTION_KEYS, ROLES, SOURCE_KEYS
 from ms_omni.inputs.schema import media_parts as media_parts
 from ms_omni.inputs.tools import with_checked_calls
 
+# Products of two are still exact enough to be compared
+_MAX_SIZE = 1 << 53
 _WANTED = {
-    "size": "a whole number above 0",
+    "size": "a whole number above 0 and at most 2^53",
     "count": "a number above 0",
     "rate": "a number above 0",
     "seconds": "a number of seconds from 0",
@@ -181,11 +183,11 @@ def _refuse_unknown(obj: dict[Any, Any], allowed: Sequence[str], where: str) -> 
 
 
 def _fits(value: Any, wanted: str) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        return False
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= sys.float_info.max:
+        return False  # neither nan nor an int that no float holds
     if wanted == "seconds":
         return value >= 0
-    return value > 0 and (wanted != "size" or value == int(value))
+    return value > 0 and (wanted != "size" or (value <= _MAX_SIZE and value == int(value)))
 
 
 def _is_media_object(value: Any) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ms_omni.errors import OmniError
+from ms_omni.inputs.access import IMAGE_FORMATS, MediaAccess
 from ms_omni.inputs.source import Source, open_source
 
 # qwen-omni-utils 0.0.9: one token covers 2 x 2 patches.
@@ -18,9 +19,13 @@ SPATIAL_MERGE_SIZE = 2
 MIN_TOKENS = 4
 MAX_TOKENS = 16384
 MAX_RATIO = 200
+# Of JPEGs of restricted accesses: progressive ones have about ten, and a preview a few more.
+MAX_SCANS = 64
 
 
-def fetch_image(part: Mapping[str, Any], image_patch_size: int = 14) -> Image.Image:
+def fetch_image(
+    part: Mapping[str, Any], image_patch_size: int = 14, access: MediaAccess = MediaAccess()
+) -> Image.Image:
     """The image of a conversation part, RGB, resized (bicubic) so that its sides are multiples of
     2 * image_patch_size and its area lies between min_pixels and max_pixels.
 
@@ -28,7 +33,7 @@ def fetch_image(part: Mapping[str, Any], image_patch_size: int = 14) -> Image.Im
     of uint8. Raises OmniError naming it when it cannot be read, is truncated, or is more than 200 times as long as
     wide."""
     value = part["image"] if "image" in part else part["image_url"]
-    name, image = read_image(value)
+    source, image = read_image(value, access)
     factor = image_patch_size * SPATIAL_MERGE_SIZE
     try:
         if "resized_height" in part and "resized_width" in part:
@@ -37,23 +42,24 @@ def fetch_image(part: Mapping[str, Any], image_patch_size: int = 14) -> Image.Im
             limits = (part.get("min_pixels"), part.get("max_pixels"))
             height, width = smart_resize(image.height, image.width, factor, *limits)
     except OmniError as error:
-        raise OmniError(f"{name}: {error}") from error
+        raise source.fail(str(error)) from error
+    source.check("max_image_pixels", width * height, "pixels are asked for")
     return image.resize((width, height))
 
 
-def read_image(value: Any) -> tuple[str, Image.Image]:
-    """(what to call it, the decoded RGB image in its own size)."""
+def read_image(value: Any, access: MediaAccess = MediaAccess()) -> tuple[Source, Image.Image]:
+    """(where it comes from, the decoded RGB image in its own size)."""
     if isinstance(value, Image.Image):
-        source, image = Source("image object"), value
+        source, image = Source("image object", access=access), value
     elif isinstance(value, np.ndarray):
-        source, image = Source("image array"), _from_array(value)
+        source, image = Source("image array", access=access), _from_array(value)
     else:
-        source = open_source(value, "image")
+        source = open_source(value, "image", access)
         image = _open(source)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # palette transparency: the conversion is the same
         try:
-            return source.name, _to_rgb(image)
+            return source, _to_rgb(image)
         except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error, zlib.error...
             raise source.fail(f"truncated or corrupt image ({error})") from error
 
@@ -90,12 +96,25 @@ def smart_resize(
 
 def _open(source: Source) -> Image.Image:
     """Only the header is read here; `_to_rgb` decodes, and finds what is truncated."""
+    restricted = source.access.restricted
+    if restricted:
+        _check_scans(source)
     try:
-        return Image.open(source.open())
+        image = Image.open(source.open(), formats=IMAGE_FORMATS if restricted else None)
     except Image.UnidentifiedImageError as error:
-        raise source.fail("not an image that Pillow can read") from error
+        kinds = f"one of {', '.join(IMAGE_FORMATS)}" if restricted else "an image that Pillow can read"
+        raise source.fail(f"not {kinds}") from error
     except Exception as error:  # also DecompressionBombError: above 179 million pixels
         raise source.fail(str(error)) from error
+    source.check("max_image_pixels", image.width * image.height, "pixels")
+    return image
+
+
+def _check_scans(source: Source) -> None:
+    """Each scan of a progressive JPEG costs as much time as the picture, in a few bytes."""
+    scans = source.contents().count(b"\xff\xda") if source.head(2) == b"\xff\xd8" else 0
+    if scans > MAX_SCANS:
+        raise source.fail(f"a JPEG of {scans} scans; at most {MAX_SCANS} are allowed")
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from ms_omni.config import MEDIA_READERS
+from ms_omni.config import MEDIA_READERS, check_reader
 from ms_omni.errors import OmniError
+from ms_omni.inputs.access import MediaAccess, check_counts
 from ms_omni.inputs.audio import read_audio, read_video_audio
 from ms_omni.inputs.conversation import validate_conversation
 from ms_omni.inputs.image import fetch_image
 from ms_omni.inputs.schema import media_parts
+from ms_omni.inputs.source import Source
 from ms_omni.inputs.video import fetch_video
 
 
@@ -24,6 +26,7 @@ def process_mm_info(
     image_patch_size: int = 14,
     reader: str = "auto",
     video_dtype: Any = np.float32,
+    access: MediaAccess = MediaAccess(),
 ) -> tuple[Any, ...]:
     """(audios, images, videos) of one conversation or a list of them, each None when there is none.
 
@@ -33,10 +36,14 @@ def process_mm_info(
 
     video_dtype: np.uint8 holds the same values in a quarter of the memory.
     reader: "qwen_omni_utils" delegates to that package (it needs torch); "auto" and "ms_omni" read without torch.
+    access: where media may come from and how large they may be; by default anything.
     Raises OmniError naming the message or the medium that is wrong."""
     if reader not in MEDIA_READERS:
         raise OmniError(f"reader {reader!r}: expected one of {', '.join(MEDIA_READERS)}")
-    batch = _as_batch(conversations)
+    check_reader(reader, access)
+    batch, access = _as_batch(conversations), access.begun()
+    for conversation in batch:
+        check_counts(conversation, access)
     if reader == "qwen_omni_utils":
         return _delegate(batch, use_audio_in_video, return_video_kwargs, return_video_metadata, image_patch_size)
     audios: list[Any] = []
@@ -45,15 +52,16 @@ def process_mm_info(
     rates: list[float] = []
     for kind, medium, part in _parts(batch):
         if kind == "image":
-            images.append(fetch_image(part, image_patch_size))
+            images.append(fetch_image(part, image_patch_size, access))
         elif kind == "audio":
-            audios.append(read_audio(medium, part.get("audio_start", 0.0), part.get("audio_end")))
+            audios.append(read_audio(medium, part.get("audio_start", 0.0), part.get("audio_end"), access))
         else:
             if use_audio_in_video:
-                audios.append(_sound_of(medium, part))
-            frames, metadata, sample_fps = fetch_video(part, image_patch_size, video_dtype)
+                audios.append(_sound_of(medium, part, access))
+            frames, metadata, sample_fps = fetch_video(part, image_patch_size, video_dtype, access)
             videos.append((frames, metadata) if return_video_metadata else frames)
             rates.append(sample_fps)
+        _check_memory(audios, images, videos, access)
     result = (audios or None, images or None, videos or None)
     return (*result, _video_kwargs(rates, return_video_metadata)) if return_video_kwargs else result
 
@@ -70,10 +78,17 @@ def _parts(batch: list[list[dict[str, Any]]]) -> Iterator[tuple[str, Any, dict[s
         yield from media_parts(conversation)
 
 
-def _sound_of(medium: Any, part: dict[str, Any]) -> np.ndarray:
+def _sound_of(medium: Any, part: dict[str, Any], access: MediaAccess) -> np.ndarray:
     if not isinstance(medium, str):
         raise OmniError("a video given as frames has no audio track; use_audio_in_video needs a video file")
-    return read_video_audio(medium, part.get("video_start", 0.0), part.get("video_end"))
+    return read_video_audio(medium, part.get("video_start", 0.0), part.get("video_end"), access)
+
+
+def _check_memory(audios: list[Any], images: list[Any], videos: list[Any], access: MediaAccess) -> None:
+    frames = (video[0] if isinstance(video, tuple) else video for video in videos)
+    count = sum(audio.nbytes for audio in audios) + sum(3 * image.width * image.height for image in images)
+    count += sum(video.size for video in frames)
+    Source("conversation", access=access).check("max_decoded_bytes", count, "bytes of media")
 
 
 def _video_kwargs(rates: list[float], with_metadata: bool) -> dict[str, Any]:

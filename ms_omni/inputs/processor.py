@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ms_omni.errors import OmniError
+from ms_omni.inputs.access import MediaAccess
 from ms_omni.inputs.cast import host_arrays
 from ms_omni.inputs.components import feature_extractor, image_processor, video_processor
 from ms_omni.inputs.conversation import validate_conversation
@@ -85,6 +86,7 @@ class InputProcessor:
         use_audio_in_video: bool = False,
         fps: float | None = None,
         reader: str = "auto",
+        access: MediaAccess = MediaAccess(),
         tools: list[dict[str, Any]] | None = None,
         chat_template_kwargs: Mapping[str, Any] | None = None,
     ) -> PreparedInputs:
@@ -93,7 +95,7 @@ class InputProcessor:
         fps: frames a second that the model assumes of videos (transformers' processor argument, default 1.0); it sets
         video_second_per_grid = temporal_patch_size / fps. It does not change which frames are read: the `fps` key of
         a video part does.
-        reader: of the media, see `process_mm_info`.
+        reader, access: of the media, see `process_mm_info`.
         tools, chat_template_kwargs: see `render`.
         Raises OmniError for a conversation or medium that cannot be used."""
         if fps is not None and not fps > 0:
@@ -102,7 +104,7 @@ class InputProcessor:
         text = self.render(conversation, tools, chat_template_kwargs)
         with stage("media"):
             audios, images, videos = process_mm_info(
-                conversation, use_audio_in_video, reader=reader, video_dtype=np.uint8
+                conversation, use_audio_in_video, reader=reader, video_dtype=np.uint8, access=access
             )
         self._check_audio_lengths(audios or [])
         options = {} if fps is None else {"fps": fps}

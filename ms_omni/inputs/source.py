@@ -6,31 +6,38 @@ import base64
 import binascii
 import http.client
 import os
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from io import BytesIO
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ms_omni.errors import OmniError
+from ms_omni.inputs.access import MediaAccess
+from ms_omni.inputs.local_file import NotAllowedError, open_below
 
 HTTP_TIMEOUT_S = 30.0
 # A guard against endless streams, far above the longest video the model takes.
 HTTP_MAX_BYTES = 2 << 30
 _CHUNK_BYTES = 1 << 20
+_NAME_LENGTH = 500
 
 
 @dataclass(frozen=True)
 class Source:
     """A medium that exists: either `path`, a readable file that is not empty, or `data`, its bytes in memory.
 
-    `name` is what error messages call it, for example "audio clip.wav"."""
+    `name` is what error messages call it, for example "audio clip.wav". `access`: its limits, for the decoders.
+    `opened`: keeps `path` alive where that is an opened file's."""
 
     name: str
     path: str | None = None
     data: bytes | None = None
     is_remote: bool = False
+    access: MediaAccess = MediaAccess()
+    opened: Any = field(default=None, repr=False)
 
     def open(self) -> str | BinaryIO:
         """What a decoder opens: the path, or a fresh stream over the bytes."""
@@ -43,20 +50,49 @@ class Source:
         with open(self.path, "rb") as file:
             return file.read(count)
 
+    def contents(self) -> bytes:
+        """All of its bytes."""
+        if self.path is None:
+            return self.data or b""
+        with open(self.path, "rb") as file:
+            return file.read()
+
+    def check(self, limit: str, value: float, unit: str) -> None:
+        """Raises OmniError when `value` is above that limit of a restricted access."""
+        if self.access.restricted and value > (most := getattr(self.access, limit)):
+            shown = f"{value:.15g}" if value < 1e15 else "far too many"  # an int may be too large for a float
+            raise self.fail(f"{shown} {unit}; at most {most:.15g} are allowed")
+
+    def check_time(self) -> None:
+        """Raises OmniError when a restricted access has had its time."""
+        if time.monotonic() > self.access.until:
+            raise self.fail(f"all media of the conversation took longer than {self.access.all_seconds:g} s")
+
     def fail(self, reason: str) -> OmniError:
         """The error that says what is wrong with this medium, on one line."""
-        name = "".join(char if char.isprintable() else repr(char)[1:-1] for char in self.name)
+        short = self.name if len(self.name) <= _NAME_LENGTH else f"{self.name[:_NAME_LENGTH]}..."
+        name = "".join(char if char.isprintable() else repr(char)[1:-1] for char in short)
         return OmniError(f"{name}: {' '.join(reason.split())}")
 
 
-def open_source(value: str, kind: str) -> Source:
+def open_source(value: str, kind: str, access: MediaAccess = MediaAccess()) -> Source:
     """The medium behind `value`; `kind` is image, audio or video and only names it.
 
-    Raises OmniError, naming it, when it is missing, a directory, unreadable, empty or cannot be fetched."""
+    Raises OmniError, naming it, when it is missing, a directory, unreadable, empty, cannot be fetched, or not allowed
+    by `access`."""
+    source = _opened(value, kind, access)
+    source.check_time()
+    return source
+
+
+def _opened(value: str, kind: str, access: MediaAccess) -> Source:
     if value.startswith(("http://", "https://")):
-        return _fetched(value, f"{kind} {value}")
+        name = f"{kind} {value}"
+        return _fetched_checked(value, name, access) if access.restricted else _fetched(value, name)
     if value.startswith("data:"):
-        return _inline(value, kind)
+        return _inline(value, kind, access)
+    if access.restricted:
+        return _below(value, kind, access)
     path = value[len("file://") :] if value.startswith("file://") else value
     if value.startswith("file://") and not os.path.exists(path):
         path = urllib.parse.unquote(path)  # a proper URI escapes spaces; qwen-omni-utils does not unescape them
@@ -79,19 +115,57 @@ def _check_file(source: Source, path: str) -> None:
         raise source.fail(f"cannot be read ({reason})") from error
 
 
-def _inline(value: str, kind: str) -> Source:
+def _inline(value: str, kind: str, access: MediaAccess) -> Source:
     """RFC 2397, base64 only, as in qwen-omni-utils."""
     head, separator, payload = value.partition("base64,")
     name = f"{kind} {head[:40]}base64,..."
     if not separator:
         raise OmniError(f"{kind} {value[:40]}...: a data: URI must be base64 (data:{kind}/...;base64,...)")
+    Source(name, access=access).check("max_bytes", len(payload) * 3 // 4, "bytes")
     try:
         data = base64.b64decode(urllib.parse.unquote(payload), validate=True)
     except (binascii.Error, ValueError) as error:
         raise OmniError(f"{name}: not valid base64 ({error})") from error
     if not data:
         raise OmniError(f"{name}: is empty (0 bytes)")
-    return Source(name, data=data)
+    return Source(name, data=data, access=access)
+
+
+def _below(value: str, kind: str, access: MediaAccess) -> Source:
+    """A file of the directory that is allowed."""
+    source = Source(f"{kind} {value}", access=access)
+    path = value[len("file://") :] if value.startswith("file://") else value
+    ways = [path, urllib.parse.unquote(path)] if value.startswith("file://") else [path]
+    try:
+        if access.local_directory is None:
+            raise NotAllowedError
+        file = open_below(next(filter(os.path.exists, ways), path), access.local_directory)
+    except FileNotFoundError as error:
+        raise source.fail("no such file") from error
+    except (NotAllowedError, ValueError) as error:  # ValueError: a null byte in the name
+        raise source.fail(f"is not allowed; {access.where}") from error
+    except OSError as error:
+        raise source.fail(f"cannot be read ({error.strerror})") from error
+    size = os.fstat(file.fileno()).st_size
+    source.check("max_bytes", size, "bytes")
+    if not size:
+        raise source.fail("is empty (0 bytes)")
+    return replace(source, path=f"/proc/self/fd/{file.fileno()}", opened=file)
+
+
+def _fetched_checked(url: str, name: str, access: MediaAccess) -> Source:
+    from ms_omni.inputs import checked_fetch
+
+    source = Source(name, is_remote=True, access=access)
+    try:
+        data = checked_fetch.fetch(url, access)
+    except checked_fetch.RefusedError as error:
+        raise source.fail(f"cannot be fetched; {access.where}") from error
+    except checked_fetch.FetchError as error:
+        raise source.fail(f"cannot be fetched ({error})") from error
+    if not data:
+        raise source.fail("is empty (0 bytes)")
+    return replace(source, data=data)
 
 
 def _fetched(url: str, name: str) -> Source:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from ms_omni.errors import OmniError
+from ms_omni.inputs.access import MediaAccess
 from ms_omni.inputs.antialias import resize_bicubic_uint8
 from ms_omni.inputs.frame_range import linspace_indices, pick_range, smart_nframes
 from ms_omni.inputs.image import SPATIAL_MERGE_SIZE, fetch_image, smart_resize
-from ms_omni.inputs.source import open_source
+from ms_omni.inputs.source import Source, open_source
 from ms_omni.inputs.video_frames import decode_frames, probe
 
 # qwen-omni-utils 0.0.9: tokens a frame may take, frames a temporal patch holds.
@@ -23,7 +24,10 @@ DEFAULT_SAMPLE_FPS = 2.0
 
 
 def fetch_video(
-    part: Mapping[str, Any], image_patch_size: int = 14, dtype: Any = np.float32
+    part: Mapping[str, Any],
+    image_patch_size: int = 14,
+    dtype: Any = np.float32,
+    access: MediaAccess = MediaAccess(),
 ) -> tuple[np.ndarray, dict[str, Any], float]:
     """(frames (T, 3, H, W) of `dtype` with whole values 0..255, metadata, frames a second) of a video part.
 
@@ -32,45 +36,51 @@ def fetch_video(
     value = part["video"] if "video" in part else part["video_url"]
     factor = image_patch_size * SPATIAL_MERGE_SIZE
     if isinstance(value, str):
-        frames, metadata, sample_fps = _from_file(value, part, factor)
+        frames, metadata, sample_fps = _from_file(open_source(value, "video", access), part, factor)
     else:
-        read = _from_array if isinstance(value, np.ndarray) else _from_images
-        frames, metadata, sample_fps = read(value, part, factor)
-        frames = _fit(frames, len(frames), part, factor, "video frames")
+        source = Source("video frames", access=access)
+        given = value if isinstance(value, np.ndarray) else _from_images(value, part, factor, source)
+        frames, metadata, sample_fps = _sampled(_checked_array(given), part)
+        frames = _fit(frames, len(frames), part, factor, source)
     return frames.astype(dtype, copy=False), metadata, sample_fps
 
 
-def _from_file(value: str, part: Mapping[str, Any], factor: int) -> tuple[np.ndarray, dict[str, Any], float]:
-    source = open_source(value, "video")
+def _from_file(source: Source, part: Mapping[str, Any], factor: int) -> tuple[np.ndarray, dict[str, Any], float]:
     total, fps = probe(source)
     try:
         start, end = pick_range(part, total, fps)
         count = smart_nframes(part, end - start + 1, fps)
     except OmniError as error:
         raise source.fail(str(error)) from error
+    source.check("max_frames", count, "frames")
     indices = linspace_indices(start, end, count)
     # Each frame shrinks as it is decoded: hundreds of full-size ones would not fit into memory.
-    frames = decode_frames(source, indices, total, lambda frame: _fit(frame, count, part, factor, source.name))
+    frames = decode_frames(source, indices, total, lambda frame: _fit(frame, count, part, factor, source))
     span = end - start + 1
     metadata = {"fps": fps, "frames_indices": indices, "total_num_frames": span, "video_backend": "pyav"}
     return frames, metadata, count / span * fps
 
 
-def _from_images(frames: Any, part: Mapping[str, Any], factor: int) -> tuple[np.ndarray, dict[str, Any], float]:
-    """A list of images: each goes through `fetch_image` with the *merged* patch as its patch size, so to multiples of
-    56 (and the limits that follow from that) before the video's own size: qwen-omni-utils 0.0.9 does so."""
+def _from_images(frames: Any, part: Mapping[str, Any], factor: int, source: Source) -> np.ndarray:
+    """uint8 (T, 3, H, W) of a list of images: each goes through `fetch_image` with the *merged* patch as its patch
+    size, so to multiples of 56 (and the limits that follow from that) before the video's own size: qwen-omni-utils
+    0.0.9 does so."""
     options = {key: value for key, value in part.items() if key not in ("type", "video", "video_url")}
-    images = [np.asarray(fetch_image({"image": frame, **options}, factor)).transpose(2, 0, 1) for frame in frames]
+    images: list[np.ndarray] = []
+    for frame in frames:
+        image = fetch_image({"image": frame, **options}, factor, source.access)
+        images.append(np.asarray(image).transpose(2, 0, 1))
+        source.check("max_decoded_bytes", sum(image.size for image in images), "bytes of frames")
     if any(image.shape != images[0].shape for image in images):
         sizes = sorted({f"{image.shape[2]}x{image.shape[1]}" for image in images})
         raise OmniError(f"video frames: all must have one size, got {', '.join(sizes)}")
-    return _sampled(np.stack(images), part)
+    return np.stack(images)
 
 
-def _from_array(frames: np.ndarray, part: Mapping[str, Any], factor: int) -> tuple[np.ndarray, dict[str, Any], float]:
+def _checked_array(frames: np.ndarray) -> np.ndarray:
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1] != 3 or 0 in frames.shape:
         raise OmniError(f"video array: expected uint8 of shape (T, 3, H, W), got {frames.dtype} {frames.shape}")
-    return _sampled(frames, part)
+    return frames
 
 
 def _sampled(frames: np.ndarray, part: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, Any], float]:
@@ -83,12 +93,14 @@ def _sampled(frames: np.ndarray, part: Mapping[str, Any]) -> tuple[np.ndarray, d
     return frames, {"fps": raw_fps, "frames_indices": list(range(len(frames))), "total_num_frames": total}, sample_fps
 
 
-def _fit(frames: np.ndarray, count: int, part: Mapping[str, Any], factor: int, name: str) -> np.ndarray:
+def _fit(frames: np.ndarray, count: int, part: Mapping[str, Any], factor: int, source: Source) -> np.ndarray:
     """uint8 (..., 3, H, W) in the size that a video of `count` frames gets."""
     try:
         height, width = target_size(part, count, frames.shape[-2], frames.shape[-1], factor)
     except OmniError as error:
-        raise OmniError(f"{name}: {error}") from error
+        raise source.fail(str(error)) from error
+    source.check("max_frame_pixels", height * width, "pixels a frame are asked for")
+    source.check("max_decoded_bytes", count * height * width * 3, "bytes of frames")
     return resize_bicubic_uint8(frames, height, width)
 
 

@@ -19,7 +19,15 @@ def probe(source: Source) -> tuple[int, float]:
     with opened(source) as container:
         stream = _video_stream(source, container)
         rate = stream.average_rate or stream.guessed_rate
-        count = sum(packet.size > 0 and not packet.is_discard for packet in packets(source, container, stream))
+        size = stream.width * stream.height
+        if source.access.restricted and not size:  # FFmpeg has not gone on behind its own limit
+            raise source.fail(f"has frames of more than {source.access.max_frame_pixels} pixels, or of none")
+        count = 0
+        for number, packet in enumerate(packets(source, container, stream), 1):
+            source.check("max_video_packets", number, "packets")
+            count += packet.size > 0 and not packet.is_discard
+    source.check("max_video_pixels", count * size, "pixels in all frames")
+    source.check("max_seconds", float(count / rate) if rate else 0, "seconds")
     if count < 2:
         raise source.fail(f"has {count} frame{'' if count == 1 else 's'}, at least 2 are needed")
     if not rate:
@@ -40,6 +48,7 @@ def decode_frames(
         stream = _video_stream(source, container)
         stream.thread_type = "AUTO"
         for index, frame in enumerate(_decode(source, container, stream)):
+            source.check("max_frame_pixels", frame.width * frame.height, "pixels a frame")
             if frame.is_corrupt:
                 raise source.fail(f"corrupt video (frame {index} of {total})")
             if index in wanted:
@@ -67,6 +76,6 @@ def _upright(frame: Any) -> np.ndarray:
 
 def _video_stream(source: Source, container: Any) -> Any:
     stream = container.streams.best("video")  # FFmpeg's choice: no cover pictures
-    if stream is None:
+    if stream is None or stream.codec_context is None:
         raise source.fail("has no video track")
     return stream

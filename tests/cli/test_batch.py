@@ -113,7 +113,11 @@ def test_every_setting_reaches_the_engine_and_a_line_overrides_it(batch, fake_en
 
 
 def test_every_setting_has_a_flag():
-    fields = {*SamplingParams.__dataclass_fields__, *EngineConfig.__dataclass_fields__} - {"with_talker", "warm_up"}
+    fields = {*SamplingParams.__dataclass_fields__, *EngineConfig.__dataclass_fields__} - {
+        "with_talker",
+        "warm_up",
+        "media_access",
+    }
     assert fields | {"manifest", "out", "speak", "time_out", "fps"} <= yaml_keys(FLAGS)
     assert not {"restart", "text", "audio_out", "stream"} & yaml_keys(FLAGS)
 
@@ -235,7 +239,7 @@ def test_nothing_is_loaded_when_all_is_answered(batch, fake_engine, asked, manif
     path = manifest(*lines("a", "b"))
     batch(path)
     (tmp_path / "out" / "results.jsonl").unlink()
-    fake_engine.from_pretrained = None
+    fake_engine.__init__ = None
     done = batch(path)
     assert done.code == 0 and "all 2 are answered already" in done.err and len(results(tmp_path)) == 2
 
@@ -269,10 +273,10 @@ def test_a_restart_that_cannot_load_loses_nothing(batch, fake_engine, asked, man
     batch(path)
     asked.clear()
 
-    def refuse(model, **settings):
+    def refuse(self, config, progress):
         raise OmniError("--dtype float16: not here")
 
-    fake_engine.from_pretrained = refuse
+    fake_engine.__init__ = refuse
     assert batch(path, "--restart").code == 2
     assert batch(path).code == 0 and asked == [] and len(results(tmp_path)) == 1
 

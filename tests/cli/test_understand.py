@@ -14,6 +14,7 @@ from ms_omni.checkpoint import built_in
 from ms_omni.cli.settings import add_flags, yaml_keys
 from ms_omni.config import EngineConfig, SamplingParams
 from ms_omni.errors import OmniError
+from ms_omni.inputs.access import MediaAccess
 from ms_omni.outputs import StreamEnd, TextDelta
 from ms_omni.parallel.world import World
 
@@ -51,7 +52,7 @@ def test_every_flag_reaches_its_stage(cli, fake_engine, tiny_dir, tmp_path):
     assert fake_engine.loaded == {
         "model": str(tiny_dir), **engine_flags, "attn_implementation": "eager",
         "min_pixels": 11, "max_pixels": 12, "with_talker": True, "max_num_seqs": None,
-        "warm_up": False, "launch_capture": "none",
+        "warm_up": False, "launch_capture": "none", "media_access": MediaAccess(),
     }  # fmt: skip
     asked = {key: value for key, value in fake_engine.asked.items() if key != "progress"}
     assert asked == {
@@ -68,7 +69,11 @@ def test_every_flag_reaches_its_stage(cli, fake_engine, tiny_dir, tmp_path):
 
 
 def test_every_setting_has_a_flag():
-    fields = {*SamplingParams.__dataclass_fields__, *EngineConfig.__dataclass_fields__} - {"with_talker", "warm_up"}
+    fields = {*SamplingParams.__dataclass_fields__, *EngineConfig.__dataclass_fields__} - {
+        "with_talker",
+        "warm_up",
+        "media_access",
+    }
     assert fields - {"max_num_seqs"} <= yaml_keys()  # of batch alone
 
 

@@ -66,7 +66,10 @@ BAD = [
     (user({"type": "video", "video": "a", "fps": True}), "part 0: 'fps' must be a number above 0, got True"),
     (user({"type": "video", "video": "a", "fps": float("nan")}), "part 0: 'fps' must be a number above 0, got nan"),
     (user({"type": "video", "video": "a", "nframes": "8"}), "part 0: 'nframes' must be a number above 0, got '8'"),
-    (user({"type": "image", "image": "a", "min_pixels": 2.5}), "'min_pixels' must be a whole number above 0, got 2.5"),
+    (
+        user({"type": "image", "image": "a", "min_pixels": 2.5}),
+        "'min_pixels' must be a whole number above 0 and at most 2^53, got 2.5",
+    ),
     (user({"type": "image", "image": "a", "min_pixels": 9, "max_pixels": 4}), "'min_pixels' 9 is above 'max_pixel"),
     (
         user({"type": "image", "image": "a", "resized_width": 9}),
