@@ -105,9 +105,9 @@ class EngineConfig:
     """What OmniEngine.from_pretrained takes. `auto` picks what the device can do. `engine`: fused is compiled, mindone
     its own generate. `parallel`: how the processes of an msrun job share the model. `with_talker` False: no speech.
     `compile_cache`: a directory for compiled graphs. `max_num_seqs`: conversations that are answered at a time; None:
-    as many as fit. `warm_up`: compile all graphs while loading, not when they are first needed. `launch_capture`: whose
-    launches are captured on a card, and replayed by one call each. `media_access`: where the media of conversations may
-    come from."""
+    as many as fit. `max_model_len`: most tokens of a prompt and its answer; None: the model's positions. `warm_up`:
+    compile all graphs while loading, not when they are first needed. `launch_capture`: whose launches are captured on a
+    card, and replayed by one call each. `media_access`: where the media of conversations may come from."""
 
     model: str = built_in.NAME
     engine: str = "auto"
@@ -122,6 +122,7 @@ class EngineConfig:
     media_access: MediaAccess = MediaAccess()
     compile_cache: str | None = None
     max_num_seqs: int | None = None
+    max_model_len: int | None = None
     warm_up: bool = False
     launch_capture: str = "none"
 
@@ -149,6 +150,8 @@ class EngineConfig:
             raise OmniError(f"--compile-cache {self.compile_cache}: --engine mindone compiles no graphs; use fused")
         if self.max_num_seqs is not None and self.max_num_seqs < 1:
             raise OmniError(f"--max-num-seqs {self.max_num_seqs}: expected a whole number above 0")
+        if self.max_model_len is not None and self.max_model_len < 1:
+            raise OmniError(f"--max-model-len {self.max_model_len}: expected a whole number above 0")
         if self.max_num_seqs not in (None, 1) and self.engine == "mindone":
             raise OmniError(
                 f"--max-num-seqs {self.max_num_seqs}: --engine mindone answers one conversation at a time; use fused"

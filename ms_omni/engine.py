@@ -53,7 +53,7 @@ class OmniEngine:
         self.device, self.dtype, self.parallel = loaded.device, loaded.dtype, loaded.parallel
         self.attn_implementation, self.world = loaded.attn_implementation, loaded.world
         self.processor, self.executor, self.model = loaded.processor, loaded.executor, loaded.executor.model
-        self._preparer = Preparer(self.processor, self.config, config.media_reader, config.media_access)
+        self._preparer = Preparer(self.processor, self.config, config)
         self.load_s = time.perf_counter() - start
         self._loop = make_loop(self.executor, self.processor.decode, self.world)
         self._finalizer = weakref.finalize(self, self._loop.close)
@@ -79,6 +79,7 @@ class OmniEngine:
         media_access: MediaAccess | None = None,
         compile_cache: str | None = None,
         max_num_seqs: int | None = None,
+        max_model_len: int | None = None,
         warm_up: bool = False,
         launch_capture: str = "none",
         progress: Progress | None = None,
@@ -104,6 +105,7 @@ class OmniEngine:
             media_access=media_access or MediaAccess(),
             compile_cache=compile_cache,
             max_num_seqs=max_num_seqs,
+            max_model_len=max_model_len,
             warm_up=warm_up,
             launch_capture=launch_capture,
         )

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ms_omni.config import SamplingParams
-from ms_omni.inputs.access import MediaAccess
+from ms_omni.config import EngineConfig, SamplingParams
 from ms_omni.inputs.processor import InputProcessor
 from ms_omni.models.talker_prompt import talker_prompt_tokens
 from ms_omni.runtime.room import check_positions
@@ -20,10 +19,12 @@ Conversation = str | Mapping[str, Any] | list[dict[str, Any]]
 class Preparer:
     """Reads the media and runs the processor. Apart from the engine, which a request under way does not keep alive."""
 
-    def __init__(self, processor: InputProcessor, config: Any, media_reader: str, access: MediaAccess):
-        """config: transformers' Qwen3OmniMoeConfig. media_reader, access: see `process_mm_info`."""
+    def __init__(self, processor: InputProcessor, config: Any, settings: EngineConfig):
+        """config: transformers' Qwen3OmniMoeConfig. settings: how media are read, and how long conversations may be."""
         self._processor, self._config = processor, config
-        self._reader, self._access = media_reader, access
+        self._reader, self._access = settings.media_reader, settings.media_access
+        positions = config.thinker_config.text_config.max_position_embeddings
+        self._max_tokens = min(positions, settings.max_model_len or positions)
 
     def prepare(
         self,
@@ -47,7 +48,7 @@ class Preparer:
                     conversation, use_audio_in_video, fps, self._reader, self._access, tools, chat_template_kwargs
                 )
             prompt_ids = made.arrays["input_ids"][0]
-            check_positions(len(prompt_ids), sampling, self._config.thinker_config.text_config.max_position_embeddings)
+            check_positions(len(prompt_ids), sampling, self._max_tokens)
             num_talker_prompt = talker_prompt_tokens(self._config, prompt_ids) if speak else 0
             return Prepared(made.arrays, prompt_ids, num_talker_prompt, made.usage_counts)
 

@@ -16,6 +16,7 @@ from ms_omni.cli.settings import (
     CommandFlags,
     add_config_flag,
     add_engine_flags,
+    add_max_model_len_flag,
     add_max_num_seqs_flag,
     add_media_access_flags,
     add_pixel_flags,
@@ -56,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("model and device")
     add_engine_flags(group)
     add_max_num_seqs_flag(group)
+    add_max_model_len_flag(group)
     add_pixel_flags(group)
     group.add_argument(
         "--talker",

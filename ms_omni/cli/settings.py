@@ -205,6 +205,16 @@ def add_max_num_seqs_flag(group: Any) -> None:
     )
 
 
+def add_max_model_len_flag(group: Any) -> None:
+    group.add_argument(
+        "--max-model-len",
+        metavar="N",
+        type=whole_number(1),
+        default=argparse.SUPPRESS,
+        help="most tokens of a prompt and its answer together (default: the model's positions)",
+    )
+
+
 def add_config_flag(group: Any) -> None:
     group.add_argument(
         "--config", metavar="FILE.yaml", default=argparse.SUPPRESS, help="any of these settings; the command line wins"

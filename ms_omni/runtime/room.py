@@ -11,18 +11,19 @@ GIB = 1 << 30
 
 
 def check_positions(prompt_tokens: int, sampling: SamplingParams, limit: int) -> None:
-    """limit: max_position_embeddings of the Thinker. Raises OmniError for a prompt, or a prompt and the most new
-    tokens, beyond it."""
+    """limit: max_position_embeddings of the Thinker, or fewer where the user allows fewer. Raises OmniError for a
+    prompt, or a prompt and the most new tokens, beyond it."""
     if prompt_tokens > limit:
         raise OmniError(
-            f"the prompt has {prompt_tokens} tokens, the model takes {limit} (max_position_embeddings): shorten "
-            "the text or the media, or lower --max-pixels or a video's fps"
+            f"the prompt has {prompt_tokens} tokens, the model takes {limit} (max_position_embeddings, "
+            "--max-model-len): shorten the text or the media, or lower --max-pixels or a video's fps"
         )
     new = sampling.thinker_max_new_tokens or 0
     if prompt_tokens + new > limit:
         raise OmniError(
             f"--thinker-max-new-tokens {new}: with a prompt of {prompt_tokens} tokens that is beyond the {limit} "
-            f"positions of the model (max_position_embeddings); expected at most {limit - prompt_tokens}"
+            "positions of the model (max_position_embeddings, --max-model-len); expected at most "
+            f"{limit - prompt_tokens}"
         )
 
 

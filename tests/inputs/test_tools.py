@@ -74,3 +74,8 @@ def test_tools_and_variables_reach_the_template(monkeypatch, load_processor):
     text = processor.render([ASK], [TOOL], {"mood": "calm"})
     assert '"name": "look"' in text and text.endswith("calm")
     assert processor.render([ASK]) == ""
+
+
+def test_half_a_surrogate_pair_is_no_text(load_processor):
+    with pytest.raises(OmniError, match="half of a surrogate pair"):
+        load_processor().render([{"role": "user", "content": "a \ud83d b"}])
