@@ -112,7 +112,7 @@ class Waiter:
     then is of an earlier run."""
 
     def __init__(self, store: AnswerStore, items: Iterable[Item], report: Callable[[str, Answer], None]) -> None:
-        """report: called with the id and the answer of everything new."""
+        """report: called with name and answer of every item that has got one."""
         self._store, self._report = store, report
         self._missing = {item.id: item for item in items}
         self._before = store.stamps(self._missing.values())
@@ -122,11 +122,12 @@ class Waiter:
         """Whether there was something new."""
         count = len(self._missing)
         for name, stamp in self._store.stamps(self._missing.values()).items():
-            if stamp == self._before.get(name) or (answer := self._store.read(self._missing[name])) is None:
+            item = self._missing[name]
+            if stamp == self._before.get(name) or (answer := self._store.read(item)) is None:
                 continue
             del self._missing[name]
             self.answers[name] = answer
-            self._report(name, answer)
+            self._report(item.name, answer)
         return len(self._missing) < count
 
     def wait(

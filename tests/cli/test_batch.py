@@ -34,44 +34,6 @@ def read(path):
     return read_items(path, Manifest({"return_audio": False}, Voices(path, [])), None)
 
 
-@pytest.fixture
-def manifest(tmp_path):
-    """manifest(*lines) -> the path of a file of them; objects become JSON."""
-
-    def write(*lines):
-        path = tmp_path / "m.jsonl"
-        path.write_text("".join((x if isinstance(x, str) else json.dumps(x, ensure_ascii=False)) + "\n" for x in lines))
-        return path
-
-    return write
-
-
-@pytest.fixture
-def asked(fake_engine, monkeypatch):
-    """The conversations' texts in the order of the questions. A text that begins with an exception's name raises it."""
-    questions = []
-    answer = fake_engine.generate
-
-    def generate(self, conversation, **options):
-        text = conversation[-1]["content"][-1]["text"]
-        questions.append(text)
-        for error in (OmniError, RuntimeError, KeyboardInterrupt):
-            if text.startswith(error.__name__):
-                raise error("is too\nlong")
-        output = answer(self, conversation, **options)
-        return OmniOutput(f"to {text}", output.token_ids, "stop", output.usage, output.audio, {})
-
-    monkeypatch.setattr(fake_engine, "generate", generate)
-    monkeypatch.setattr(fake_engine, "world", World(), raising=False)
-    return questions
-
-
-@pytest.fixture
-def batch(cli, tiny_dir, tmp_path):
-    """batch(manifest, *flags) -> Result"""
-    return lambda path, *flags: cli("batch", "--model", tiny_dir, "--manifest", path, "--out", tmp_path / "out", *flags)
-
-
 def results(tmp_path):
     with open(tmp_path / "out" / "results.jsonl", encoding="utf-8") as file:
         return [json.loads(line) for line in file]
