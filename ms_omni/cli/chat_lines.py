@@ -52,7 +52,8 @@ class ChatItem(Item):
         return f"{self.name}.{'pcm' if kind == 'pcm16' else kind}"
 
     def _digested(self) -> dict[str, Any]:
-        return {**super()._digested(), "body": self.body}
+        rest = {key: value for key, value in self.body.items() if key != "messages"}  # which are the conversation
+        return {**super()._digested(), "body": rest}
 
     def answer(self, output: OmniOutput, engine: OmniEngine, directory: Path) -> Answer:
         """Its wave goes into a file in any case, so that an interrupted batch goes on with it."""
