@@ -38,7 +38,7 @@ class AnswerStore:
             record = self._read(item)
             if record is None or record["asked"] != item.digest:
                 continue
-            answer = Answer(**record["answer"])
+            answer = record["answer"]
             if answer.failure is not None or answer.wave is not None and not (self.directory / answer.wave).is_file():
                 continue
             self._check_settings(record["settings"])
@@ -76,7 +76,7 @@ class AnswerStore:
 
     def read(self, item: Item) -> Answer | None:
         record = self._read(item)
-        return None if record is None else Answer(**record["answer"])
+        return None if record is None else record["answer"]
 
     def discard_results(self) -> None:
         (self.directory / RESULTS).unlink(missing_ok=True)
@@ -90,11 +90,11 @@ class AnswerStore:
         return self._answers / f"{item.name}.json"
 
     def _read(self, item: Item) -> dict[str, Any] | None:
-        """None too for what a crash of the machine may have left: an empty file."""
-        with suppress(OSError, ValueError):
+        """None too for what a crash of the machine may have left: an empty file; and for what another version has."""
+        with suppress(OSError, ValueError, TypeError):
             record = json.loads(self._file(item).read_text(encoding="utf-8"))
             if isinstance(record, dict) and {"settings", "asked", "answer"} <= record.keys():
-                return record
+                return {**record, "answer": Answer(**record["answer"])}
         return None
 
     def _check_settings(self, before: dict[str, Any]) -> None:

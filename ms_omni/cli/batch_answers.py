@@ -81,7 +81,12 @@ class Answers:
             raise
         except Exception as error:
             return self._failure(item, error)
-        return item.answer(output, self._engine, self._job.store.directory)
+        try:
+            return item.answer(output, self._engine, self._job.store.directory)
+        except OmniError:  # a full disk, which the next one would meet too
+            raise
+        except Exception as error:
+            return self._failure(item, error)
 
     def _failure(self, item: Item, error: Exception) -> Answer:
         if self._debug:

@@ -197,6 +197,30 @@ def test_a_lost_wave_and_another_format_are_answered_again(answers, asked, tmp_p
     assert sorted(os.listdir(tmp_path / "out")) == ["a.flac", "answers", "b.wav", "results.jsonl"]
 
 
+def test_speech_that_cannot_be_encoded_fails_alone(answers, asked, monkeypatch):
+    plain_write = soundfile.write
+
+    def write(file, samples, rate, format, **options):
+        if format == "FLAC":
+            raise RuntimeError("no FLAC here")
+        plain_write(file, samples, rate, format=format, **options)
+
+    monkeypatch.setattr(soundfile, "write", write)
+    found, said = answers(request("a", "a", **speech("flac")), request("b", "b", **speech("wav")), code=1)
+    assert found["a"]["status_code"] == 500 and message_of(found["b"]).audio.transcript == "to b"
+    assert "ms-omni: a: internal error: RuntimeError: no FLAC here\n" in said
+
+
+def test_a_full_disk_is_a_line_and_leaves_no_half_file(batch, asked, manifest, tmp_path, monkeypatch):
+    def refuse(old, new):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    done = batch(manifest(request("c", "c", **speech("wav"))))
+    assert done.code == 2 and f"--out {tmp_path / 'out' / 'c.wav'}: could not be written" in done.err
+    assert [name for _, _, names in os.walk(tmp_path / "out") for name in names] == []
+
+
 def test_a_call_of_a_tool_is_not_spoken_and_not_asked_again(answers, asked, tmp_path):
     call = '<tool_call>{"name": "look", "arguments": {"at": 1}}</tool_call>'
     line = request("a", call, **speech("wav"), tools=TOOLS)
