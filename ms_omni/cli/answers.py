@@ -8,11 +8,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ms_omni.cli.manifest import Item
-from ms_omni.cli.whole_file import write_text
+from ms_omni.cli.item import Answer, Item
+from ms_omni.cli.whole_file import write_bytes
 from ms_omni.errors import OmniError
 
 RESULTS = "results.jsonl"
@@ -28,22 +29,20 @@ class AnswerStore:
         self.directory, self._settings = directory, settings
         self._answers = directory / "answers"
 
-    def wave(self, item: Item) -> Path:
-        return self.directory / f"{item.id}.wav"
-
-    def kept(self, items: Iterable[Item]) -> dict[str, dict[str, Any]]:
-        """Results by id, of an earlier run: what was answered as it is asked for now. Failures are tried again.
+    def kept(self, items: Iterable[Item]) -> dict[str, Answer]:
+        """Answers by id, of an earlier run: what was answered as it is asked for now. Failures are tried again.
 
         Raises OmniError when one was made with other settings."""
         found = {}
         for item in items:
             record = self._read(item)
-            if record is None or record["asked"] != item.digest or "error" in record["result"]:
+            if record is None or record["asked"] != item.digest:
                 continue
-            if item.speak and not self.wave(item).is_file():
+            answer = record["answer"]
+            if answer.failure is not None or answer.wave is not None and not (self.directory / answer.wave).is_file():
                 continue
             self._check_settings(record["settings"])
-            found[item.id] = record["result"]
+            found[item.id] = answer
         return found
 
     def make(self) -> None:
@@ -59,12 +58,14 @@ class AnswerStore:
     def discard(self, items: Iterable[Item]) -> None:
         """Removes what an earlier run left of these, so that an interrupt does not leave old answers among new."""
         for item in items:
+            before = self.read(item)
             self._file(item).unlink(missing_ok=True)
-            self.wave(item).unlink(missing_ok=True)
+            for name in {item.wave, before and before.wave or item.wave}:
+                (self.directory / name).unlink(missing_ok=True)
 
-    def write(self, item: Item, result: dict[str, Any]) -> None:
-        record = {"settings": self._settings, "asked": item.digest, "result": result}
-        write_text(self._file(item), json.dumps(record, ensure_ascii=False) + "\n")
+    def write(self, item: Item, answer: Answer) -> None:
+        record = {"settings": self._settings, "asked": item.digest, "answer": asdict(answer)}
+        write_bytes(self._file(item), [_json_line(record)])
 
     def stamps(self, items: Iterable[Item]) -> dict[str, int]:
         """When the answers that are there were written, by id."""
@@ -73,27 +74,27 @@ class AnswerStore:
             found = {wanted[entry.name]: _modified_ns(entry) for entry in entries if entry.name in wanted}
         return {name: stamp for name, stamp in found.items() if stamp is not None}
 
-    def read(self, item: Item) -> dict[str, Any] | None:
+    def read(self, item: Item) -> Answer | None:
         record = self._read(item)
-        return None if record is None else record["result"]
+        return None if record is None else record["answer"]
 
     def discard_results(self) -> None:
         (self.directory / RESULTS).unlink(missing_ok=True)
 
-    def merge(self, items: Iterable[Item], results: dict[str, dict[str, Any]]) -> None:
-        """Writes the results of all items in their order, whole or not at all."""
-        lines = [json.dumps(results[item.id], ensure_ascii=False) + "\n" for item in items]
-        write_text(self.directory / RESULTS, "".join(lines))
+    def merge(self, items: Iterable[Item], answers: dict[str, Answer]) -> None:
+        """Writes the answers of all items in their order, whole or not at all."""
+        lines = (_json_line(item.final_line(answers[item.id], self.directory)) for item in items)
+        write_bytes(self.directory / RESULTS, lines)
 
     def _file(self, item: Item) -> Path:
-        return self._answers / f"{item.id}.json"
+        return self._answers / f"{item.name}.json"
 
     def _read(self, item: Item) -> dict[str, Any] | None:
-        """None too for what a crash of the machine may have left: an empty file."""
-        with suppress(OSError, ValueError):
+        """None too for what a crash of the machine may have left: an empty file; and for what another version has."""
+        with suppress(OSError, ValueError, TypeError):
             record = json.loads(self._file(item).read_text(encoding="utf-8"))
-            if isinstance(record, dict) and {"settings", "asked", "result"} <= record.keys():
-                return record
+            if isinstance(record, dict) and {"settings", "asked", "answer"} <= record.keys():
+                return {**record, "answer": Answer(**record["answer"])}
         return None
 
     def _check_settings(self, before: dict[str, Any]) -> None:
@@ -110,22 +111,23 @@ class Waiter:
     """Collects the answers of all processes as they appear. To be made before any of them can write: what is there
     then is of an earlier run."""
 
-    def __init__(self, store: AnswerStore, items: Iterable[Item], report: Callable[[dict[str, Any]], None]) -> None:
-        """report: called with every new result."""
+    def __init__(self, store: AnswerStore, items: Iterable[Item], report: Callable[[str, Answer], None]) -> None:
+        """report: called with name and answer of every item that has got one."""
         self._store, self._report = store, report
         self._missing = {item.id: item for item in items}
         self._before = store.stamps(self._missing.values())
-        self.results: dict[str, dict[str, Any]] = {}
+        self.answers: dict[str, Answer] = {}
 
     def look(self) -> bool:
         """Whether there was something new."""
         count = len(self._missing)
         for name, stamp in self._store.stamps(self._missing.values()).items():
-            if stamp == self._before.get(name) or (result := self._store.read(self._missing[name])) is None:
+            item = self._missing[name]
+            if stamp == self._before.get(name) or (answer := self._store.read(item)) is None:
                 continue
             del self._missing[name]
-            self.results[name] = result
-            self._report(result)
+            self.answers[name] = answer
+            self._report(item.name, answer)
         return len(self._missing) < count
 
     def wait(
@@ -148,6 +150,11 @@ class Waiter:
                     f"{len(self._missing)} missing ({names}); the same command goes on where this one ended"
                 )
             sleep(_POLL_S)
+
+
+def _json_line(value: dict[str, Any]) -> bytes:
+    """Halves of surrogate pairs, which UTF-8 does not have, as JSON's escapes."""
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
 
 
 def _modified_ns(entry: os.DirEntry[str]) -> int | None:

@@ -6,7 +6,7 @@ import argparse
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from ms_omni.cli.parser import print_note, whole_number
+from ms_omni.cli.parser import one_of, print_note, whole_number
 from ms_omni.cli.progress import make_progress
 from ms_omni.cli.settings import (
     CommandFlags,
@@ -15,6 +15,7 @@ from ms_omni.cli.settings import (
     add_max_num_seqs_flag,
     add_media_access_flags,
     add_media_flags,
+    add_served_model_name_flag,
     add_speaker_flag,
     merge_settings,
 )
@@ -22,12 +23,12 @@ from ms_omni.cli.settings import (
 if TYPE_CHECKING:  # these import numpy, which --help need not wait for
     from ms_omni.cli.answers import Waiter
     from ms_omni.cli.batch_job import BatchJob
-    from ms_omni.cli.manifest import Item
+    from ms_omni.cli.item import Answer, Item
     from ms_omni.engine import OmniEngine
     from ms_omni.parallel.world import World
 
 USAGE = "ms-omni batch [--model DIR] --manifest FILE.jsonl --out DIR [flags]"
-HELP = "answer a file of conversations with one loaded model"
+HELP = "answer a file of conversations, or of requests of OpenAI's API, with one loaded model"
 EXIT_SOME_FAILED = 1
 
 
@@ -35,7 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     manifest = parser.add_argument_group("what to answer")
     add: Any = manifest.add_argument
     absent = argparse.SUPPRESS
-    add("--manifest", metavar="FILE.jsonl", default=absent, help="one conversation a line, as JSON (required)")
+    add(
+        "--manifest",
+        metavar="FILE.jsonl",
+        default=absent,
+        help="a conversation, or a request of OpenAI's API, a line (required)",
+    )
     add("--out", metavar="DIR", default=absent, help="for results.jsonl and the waves (required)")
     add("--restart", action="store_true", help="answer everything again, also what an earlier run has answered")
     add_media_flags(manifest)
@@ -44,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     toggle = argparse.BooleanOptionalAction
     speech.add_argument("--speak", action=toggle, default=absent, help="write a wave for lines that do not say")
     add_speaker_flag(speech)
+    _add_request_flags(parser.add_argument_group("requests of OpenAI's API"))
     add_decoding_flags(parser)
     other = parser.add_argument_group("several cards and settings")
     kind = whole_number(1)
@@ -56,6 +63,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="seconds without a new answer after which other groups of cards are given up (default 3600)",
     )
     add_config_flag(other)
+
+
+def _add_request_flags(group: Any) -> None:
+    add, absent = group.add_argument, argparse.SUPPRESS
+    kinds = ("file", "inline")
+    add(
+        "--audio-as",
+        metavar="|".join(kinds),
+        type=one_of(*kinds),
+        default=absent,
+        help="speech in results.jsonl: the path of its file (default), or base64",
+    )
+    add_served_model_name_flag(group)
 
 
 FLAGS = CommandFlags("batch", add_arguments)
@@ -71,11 +91,12 @@ def run(args: argparse.Namespace) -> int:
 
     with results_only_on_stdout(args.debug):
         job = check_batch(merge_settings(args, FLAGS), args.restart)
+        if job.will_fail and _writes_without_engine():
+            print_note(_will_fail(job))
+        total = len(job.kept) + len(job.todo)
         if not job.todo:
-            return _finish(job, {}, _writes_without_engine(), f"all {len(job.items)} are answered already")
-        if job.missing_media and _writes_without_engine():
-            print_note(_missing(job))
-        progress = BatchProgress(len(job.items), len(job.kept))
+            return _finish(job, {}, _writes_without_engine(), f"all {total} are answered already")
+        progress = BatchProgress(total, len(job.kept))
         waiter = Waiter(job.store, job.todo, progress.add)
         engine = _load(job)
         progress.start(shows=engine.world.is_writer)
@@ -92,13 +113,13 @@ def run(args: argparse.Namespace) -> int:
             raise KeyboardInterrupt(goes_on(args.restart)) from None
         finally:
             progress.close()
-        return _finish(job, waiter.results, engine.world.is_writer, progress.summary())
+        return _finish(job, waiter.answers, engine.world.is_writer, progress.summary())
 
 
-def _missing(job: BatchJob) -> str:
-    count = len(job.missing_media)
+def _will_fail(job: BatchJob) -> str:
+    count = len(job.will_fail)
     what = "this line" if count == 1 else f"this and {count - 1} more such {'line' if count == 2 else 'lines'}"
-    return f"{job.missing_media[0]}; {what} will fail, the others are answered"
+    return f"{job.will_fail[0]}; {what} will fail, the others are answered"
 
 
 def goes_on(restarted: bool) -> str:
@@ -132,8 +153,8 @@ def _answer_share(job: BatchJob, engine: OmniEngine, waiter: Waiter, debug: bool
     job.store.discard(mine)
     answers = Answers(job, engine, debug)
     try:
-        for item, result in answers.of(mine):
-            job.store.write(item, result)
+        for item, answer in answers.of(mine):
+            job.store.write(item, answer)
             if world.is_writer:
                 waiter.look()
     finally:
@@ -147,17 +168,17 @@ def _writes_without_engine() -> bool:
     return not is_scheduler() and rank_before_start() in (0, None)
 
 
-def _finish(job: BatchJob, new: dict[str, dict[str, Any]], is_writer: bool, summary: str) -> int:
+def _finish(job: BatchJob, new: dict[str, Answer], is_writer: bool, summary: str) -> int:
     from ms_omni.cli.answers import RESULTS
 
     if not is_writer:
         return 0  # another code would end the job before the writer has finished
-    results = {**job.kept, **new}
-    job.store.merge(job.items, results)
+    answers = {**job.refused, **job.kept, **new}
+    job.store.merge(job.items, answers)
     print_note(summary)
-    failed = sum("error" in result for result in results.values())
+    failed = sum(answer.failure is not None for answer in answers.values())
     if not failed:
         return 0
     where = job.store.directory / RESULTS
-    print_note(f"{failed} of {len(results)} conversations failed; {where} says why; the same command tries them again")
+    print_note(f"{failed} of {len(answers)} conversations failed; {where} says why; the same command tries them again")
     return EXIT_SOME_FAILED

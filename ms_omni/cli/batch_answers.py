@@ -5,15 +5,15 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ms_omni.bounds import CHUNK_FRAMES
 from ms_omni.cli.batch_job import BatchJob
 from ms_omni.cli.interrupt import raise_interrupt_again
-from ms_omni.cli.manifest import Item
-from ms_omni.cli.wave import write_wave
+from ms_omni.cli.item import Answer, Item
 from ms_omni.errors import OmniError
-from ms_omni.scheduling.request import EngineStopped, RequestHandle, StepFailed
+from ms_omni.options import Options
+from ms_omni.scheduling.request import EngineStopped, RequestHandle
 
 if TYPE_CHECKING:
     from ms_omni.engine import OmniEngine
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 NUM_AHEAD = 4
 # How often a wait for answers looks whether an interrupt has come
 INTERRUPT_CHECK_S = 0.5
+# Of waves that nobody hears before they are whole: few and large ones
+_PIECES: Options = {"first_chunk_frames": CHUNK_FRAMES, "chunk_frames": CHUNK_FRAMES}
 
 
 class Answers:
@@ -32,8 +34,8 @@ class Answers:
         self._asked: dict[RequestHandle, Item] = {}
         self._finished: SimpleQueue[RequestHandle] = SimpleQueue()
 
-    def of(self, items: list[Item]) -> Iterator[tuple[Item, dict[str, Any]]]:
-        """Each item with its line of results.jsonl, as it is answered; its wave is written."""
+    def of(self, items: list[Item]) -> Iterator[tuple[Item, Answer]]:
+        """Each item with what it has got, as it is answered; its wave is written."""
         left = iter(items)
         most = self._engine.max_num_seqs + NUM_AHEAD
         while True:
@@ -44,26 +46,18 @@ class Answers:
                 return
             handle = self._next()
             item = self._asked.pop(handle)
-            yield item, self._line(item, handle)
+            yield item, self._answer(item, handle)
 
     def cancel(self) -> None:
         """Nobody waits for the rest."""
         for handle in self._asked:
             handle.cancel()
 
-    def _ask(self, item: Item) -> dict[str, Any] | None:
-        """The item's line where it is not even taken."""
+    def _ask(self, item: Item) -> Answer | None:
+        """What the item has got where it is not even taken. The one place where conversations go to the engine."""
+        options: Options = {**_PIECES, **item.options}
         try:
-            handle = self._engine.submit(
-                item.conversation,
-                return_audio=item.speak,
-                speaker=item.speaker,
-                use_audio_in_video=item.use_audio_in_video,
-                fps=self._job.fps,
-                sampling=self._job.sampling,
-                first_chunk_frames=CHUNK_FRAMES,
-                chunk_frames=CHUNK_FRAMES,
-            )
+            handle = self._engine.submit(item.conversation, **options)
         except EngineStopped:
             raise
         except OmniError as error:
@@ -80,25 +74,21 @@ class Answers:
             except Empty:
                 continue
 
-    def _line(self, item: Item, handle: RequestHandle) -> dict[str, Any]:
+    def _answer(self, item: Item, handle: RequestHandle) -> Answer:
         try:
             output = handle.result()
         except EngineStopped:  # no fault of the conversation, which the next run answers
             raise
         except Exception as error:
             return self._failure(item, error)
-        path = None
-        if output.audio is not None:
-            path = self._job.store.wave(item)
-            write_wave(path, output.audio, "--out")
-        return {"id": item.id, **output.to_dict(None if path is None else str(path))}
+        try:
+            return item.answer(output, self._engine, self._job.store.directory)
+        except OmniError:  # a full disk, which the next one would meet too
+            raise
+        except Exception as error:
+            return self._failure(item, error)
 
-    def _failure(self, item: Item, error: Exception) -> dict[str, Any]:
+    def _failure(self, item: Item, error: Exception) -> Answer:
         if self._debug:
             traceback.print_exception(error)
-        return {"id": item.id, "error": one_line(error)}
-
-
-def one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if isinstance(error, (OmniError, StepFailed)) else f"internal error: {type(error).__name__}: {text}"
+        return item.failure(error)

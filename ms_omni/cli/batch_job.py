@@ -9,16 +9,15 @@ from typing import Any
 from ms_omni.checkpoint import built_in
 from ms_omni.checkpoint.resolve import resolve_checkpoint
 from ms_omni.cli.answers import AnswerStore
-from ms_omni.cli.manifest import Item, missing_media, read_manifest
-from ms_omni.cli.request import (
-    check_pixels,
-    check_speaker,
-    engine_config,
-    known_speakers,
-    sampling_params,
-)
-from ms_omni.config import EngineConfig, SamplingParams
+from ms_omni.cli.batch_file import missing_media, read_items
+from ms_omni.cli.chat_lines import ChatItem, ChatLines
+from ms_omni.cli.item import Answer, Item
+from ms_omni.cli.manifest import Manifest
+from ms_omni.cli.request import check_pixels, engine_config, sampling_params
+from ms_omni.cli.voices import Voices
+from ms_omni.config import EngineConfig
 from ms_omni.errors import OmniError
+from ms_omni.options import Options
 
 TIME_OUT_S = 3600
 # Settings that may change between the runs of one batch: they decide how fast answers come, and which media are
@@ -36,18 +35,18 @@ _FREE_SETTINGS = {
 
 @dataclass(frozen=True)
 class BatchJob:
-    """One checked run. `kept`: results of an earlier run by id; `todo`: the other items. The same on all ranks, since
-    all of them look before the first one can write. `missing_media`: of `todo`, a line for each that will fail."""
+    """One checked run. `kept`: answers of an earlier run by id; `refused`: those of items that cannot be asked; `todo`:
+    the other items. The same on all ranks, since all of them look before the first one can write. `will_fail`: a line
+    for each item that is refused, or will fail for a medium that is missing."""
 
     engine: EngineConfig
-    sampling: SamplingParams
-    fps: float | None
     time_out_s: float
     store: AnswerStore
     items: tuple[Item, ...]
-    kept: dict[str, dict[str, Any]]
+    kept: dict[str, Answer]
+    refused: dict[str, Answer]
     todo: list[Item]
-    missing_media: list[str]
+    will_fail: list[str]
 
 
 def check_batch(settings: dict[str, Any], restart: bool) -> BatchJob:
@@ -58,49 +57,50 @@ def check_batch(settings: dict[str, Any], restart: bool) -> BatchJob:
     for key, wanted in (("manifest", "a file of JSON lines"), ("out", "a directory for the results")):
         if key not in settings:
             raise OmniError(f"--{key} is missing: expected {wanted}")
-    sampling = sampling_params(settings)
+    defaults: Options = {
+        "return_audio": settings.get("speak", False),
+        "speaker": settings.get("speaker"),
+        "use_audio_in_video": settings.get("use_audio_in_video", False),
+        "fps": settings.get("fps"),
+        "sampling": sampling_params(settings),
+    }
     check_pixels(settings)
-    checkpoint = resolve_checkpoint(settings["model"])
-    speakers = known_speakers(checkpoint)
-    if speakers is not None and "speaker" in settings:
-        check_speaker(settings["speaker"], speakers, "--speaker")
-    items = read_manifest(
-        Path(settings["manifest"]),
-        {
-            "use_audio_in_video": settings.get("use_audio_in_video", False),
-            "speak": settings.get("speak", False),
-            "speaker": settings.get("speaker"),
-        },
-        lambda item: _check_voice(item, checkpoint, speakers, settings.get("speak", False)),
-    )
-    if speakers is None and any(item.speak for item in items):
-        raise _cannot_speak("--speak", checkpoint)
-    engine = engine_config(settings, with_talker=any(item.speak for item in items))
-    fps = settings.get("fps")
-    store = AnswerStore(Path(settings["out"]), _common_settings(engine, sampling, fps))
-    kept = {} if restart else store.kept(items)
-    todo = [item for item in items if item.id not in kept]
-    missing = missing_media(todo, engine.media_access)
+    voices = Voices.of(resolve_checkpoint(settings["model"]))
+    if "speaker" in settings:
+        voices.check_speaker(settings["speaker"], "--speaker")
+    items = _read(settings, defaults, voices)
+    asked = [item for item in items if item.refusal is None]
+    speaks = any(item.speaks for item in asked)
+    if speaks:
+        voices.check_speech("--speak")
+    engine = engine_config(settings, with_talker=speaks)
+    store = AnswerStore(Path(settings["out"]), _common_settings(engine, defaults))
+    kept = {} if restart else store.kept(asked)
+    refused = {item.id: item.failure(item.refusal) for item in items if item.refusal is not None}
+    todo = [item for item in asked if item.id not in kept]
+    will_fail = [f"{item.where}: {refused[item.id].failure}" for item in items if item.id in refused]
+    will_fail += missing_media(todo, engine.media_access)
     store.make()
-    return BatchJob(engine, sampling, fps, settings.get("time_out", TIME_OUT_S), store, items, kept, todo, missing)
+    return BatchJob(engine, settings.get("time_out", TIME_OUT_S), store, items, kept, refused, todo, will_fail)
 
 
-def _common_settings(engine: EngineConfig, sampling: SamplingParams, fps: float | None) -> dict[str, Any]:
+def _read(settings: dict[str, Any], defaults: Options, voices: Voices) -> tuple[Item, ...]:
+    path = Path(settings["manifest"])
+    names = tuple(settings.get("served_model_name", [settings["model"]]))
+    requests = ChatLines(defaults, voices, names, is_inline=settings.get("audio_as") == "inline")
+    items = read_items(path, Manifest(defaults, voices), requests)
+    if not isinstance(items[0], ChatItem):
+        for key in ("audio_as", "served_model_name"):
+            if key in settings:
+                raise OmniError(
+                    f"--{key.replace('_', '-')}: is for requests of OpenAI's API, and --manifest {path} has none"
+                )
+    return items
+
+
+def _common_settings(engine: EngineConfig, defaults: Options) -> dict[str, Any]:
     known = {key: value for key, value in asdict(engine).items() if key not in _FREE_SETTINGS}
     known["model"] = str(Path(engine.model).resolve())
-    return {**known, **asdict(sampling), "fps": fps}
-
-
-def _check_voice(item: Item, checkpoint: Path, speakers: list[str] | None, all_speak: bool) -> None:
-    """A speaker that exists, and a Talker where the line itself asks for speech; all_speak: `--speak` does."""
-    if item.speak and speakers is None and not all_speak:
-        raise _cannot_speak(f"{item.where}: 'speak'", checkpoint)
-    if speakers is not None and item.speaker is not None:
-        check_speaker(item.speaker, speakers, f"{item.where}: 'speaker'")
-
-
-def _cannot_speak(what: str, checkpoint: Path) -> OmniError:
-    return OmniError(
-        f"{what}: the checkpoint {checkpoint} has no Talker and cannot speak; ask for text alone or use an "
-        "Instruct checkpoint"
-    )
+    sampling = defaults["sampling"]
+    assert sampling is not None
+    return {**known, **asdict(sampling), "fps": defaults["fps"]}

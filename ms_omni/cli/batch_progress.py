@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ms_omni.cli.parser import is_terminal, print_note
 from ms_omni.cli.progress import is_shown_live, stderr_console
@@ -13,11 +13,13 @@ from ms_omni.cli.progress import is_shown_live, stderr_console
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from ms_omni.cli.item import Answer
+
 _LOG_INTERVAL_S = 30.0
 
 
 class BatchProgress:
-    """Counts the results of one run of all processes. `total` conversations, of which `kept` were answered before."""
+    """Counts the answers of one run of all processes. `total` conversations, of which `kept` were answered before."""
 
     def __init__(self, total: int, kept: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._total, self._kept, self._clock = total, kept, clock
@@ -38,15 +40,14 @@ class BatchProgress:
         elif shows and is_shown_live():
             self._show_live()
 
-    def add(self, result: dict[str, Any]) -> None:
+    def add(self, name: str, answer: Answer) -> None:
         self._new += 1
         self._last_s = self._clock()
-        if "error" in result:
+        self._tokens += answer.num_tokens
+        if answer.failure is not None:
             self._failed += 1
             if self._shows:
-                print_note(f"{result['id']}: {result['error']}")
-        else:
-            self._tokens += result["usage"]["completion_tokens"]
+                print_note(f"{name}: {answer.failure}")
         if self._bar is not None:
             self._bar.advance(self._bar.task_ids[0])
         elif self._shows and is_shown_live():

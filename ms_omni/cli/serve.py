@@ -20,6 +20,7 @@ from ms_omni.cli.settings import (
     add_max_num_seqs_flag,
     add_media_access_flags,
     add_pixel_flags,
+    add_served_model_name_flag,
     merge_settings,
 )
 from ms_omni.errors import OmniError
@@ -81,7 +82,7 @@ def _add_server_flags(group: Any) -> None:
     add("--host", "ADDRESS", "to listen at (default 127.0.0.1: this machine only)")
     add("--port", "N", f"default {PORT}; 0 takes a free one", type=whole_number(0))
     add("--uds", "PATH", "listen at this Unix socket instead, as behind a proxy of this machine")
-    add("--served-model-name", "NAME", "what clients call the model; may repeat (default: --model)", action="append")
+    add_served_model_name_flag(group)
     add(
         "--api-key",
         "KEY",

@@ -215,6 +215,16 @@ def add_max_model_len_flag(group: Any) -> None:
     )
 
 
+def add_served_model_name_flag(group: Any) -> None:
+    group.add_argument(
+        "--served-model-name",
+        metavar="NAME",
+        default=argparse.SUPPRESS,
+        action="append",
+        help="what requests call the model; may repeat (default: --model)",
+    )
+
+
 def add_config_flag(group: Any) -> None:
     group.add_argument(
         "--config", metavar="FILE.yaml", default=argparse.SUPPRESS, help="any of these settings; the command line wins"

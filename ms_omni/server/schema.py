@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -107,6 +108,30 @@ class ChatRequest(_Body):
         if self.modalities is not None:
             return "audio" in self.modalities
         return self.audio is not None or self.speaker is not None
+
+    @property
+    def says_how_to_answer(self) -> bool:
+        """Whether it asks for speech or for text alone, and does not leave that open."""
+        return self.modalities is not None or self.speaks
+
+
+class BatchLine(_Body):
+    """A line of a batch file; `body` is checked when the line is answered."""
+
+    custom_id: Annotated[str, Field(min_length=1)]
+    method: Literal["POST"]
+    url: Literal["/v1/chat/completions"]
+    body: dict[str, Any]
+
+
+def served_model(name: str | None, served: Sequence[str]) -> str:
+    """The name that an answer has. Raises ApiError 404 for a model that is none of `served`."""
+    if name is not None and name not in served:
+        known = ", ".join(served)
+        raise ApiError(
+            404, f"the model {name[:100]!r} is not served here; expected {known}", param="model", code="model_not_found"
+        )
+    return name or served[0]
 
 
 def parsed(kind: type[Model], body: Any) -> Model:

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from ms_omni.bounds import CHUNK_FRAMES
 from ms_omni.outputs import StreamChunk, StreamEnd
 from ms_omni.scheduling.request import RequestHandle
+from ms_omni.server.chat import opens_reasoning
 from ms_omni.server.connection import Bodies
 from ms_omni.server.errors import ApiError
 from ms_omni.server.metrics import Metrics
+from ms_omni.server.schema import served_model
 
 if TYPE_CHECKING:
     from ms_omni.engine import OmniEngine
@@ -57,8 +59,7 @@ class Service:
 
     def open(self, engine: OmniEngine) -> None:
         """Questions can be asked from now on. By any thread."""
-        probe = engine.processor.render([{"role": "user", "content": "?"}])
-        self.reasons = probe.rstrip().endswith("<think>")
+        self.reasons = opens_reasoning(engine.processor)
         self.engine = engine
 
     @property
@@ -71,13 +72,7 @@ class Service:
 
     def check_model(self, name: str | None) -> str:
         """The name that an answer has. Raises ApiError 404 for a model that is not served."""
-        if name is not None and name not in self.settings.model_names:
-            known = ", ".join(self.settings.model_names)
-            raise ApiError(
-                404, f"the model {name[:100]!r} is not served here; expected {known}", param="model",
-                code="model_not_found",
-            )  # fmt: skip
-        return name or self.settings.model_names[0]
+        return served_model(name, self.settings.model_names)
 
     def ready_engine(self) -> OmniEngine:
         """Raises ApiError 503 while there is none that answers new questions."""

@@ -1,5 +1,6 @@
 """A command line to call in-process, checkpoints to name, and an engine that answers without MindSpore."""
 
+import json
 import sys
 import types
 from dataclasses import dataclass, fields
@@ -9,6 +10,7 @@ import pytest
 
 from ms_omni.checkpoint.tiny import write_tiny
 from ms_omni.cli.main import main
+from ms_omni.errors import OmniError
 from ms_omni.outputs import AudioChunk, AudioOutput, OmniOutput, StreamEnd, TextDelta, Usage
 from ms_omni.parallel.world import World
 from ms_omni.scheduling.request import RequestHandle
@@ -62,6 +64,11 @@ class FakeEngine:
     world = World()
     max_num_seqs = 2
     closed = 0
+    prompt = "<|im_start|>assistant\n"
+
+    @property
+    def processor(self):
+        return types.SimpleNamespace(render=lambda messages: self.prompt)
 
     def __init__(self, config, progress):
         type(self).loaded = {field.name: getattr(config, field.name) for field in fields(config)}
@@ -129,3 +136,41 @@ def fake_engine(monkeypatch):
 def no_engine(monkeypatch):
     """Fails the test when a command line that is wrong gets as far as the engine."""
     monkeypatch.setitem(sys.modules, "ms_omni.engine", None)
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    """manifest(*lines) -> the path of a file of them; objects become JSON."""
+
+    def write(*lines):
+        path = tmp_path / "m.jsonl"
+        path.write_text("".join((x if isinstance(x, str) else json.dumps(x, ensure_ascii=False)) + "\n" for x in lines))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def asked(fake_engine, monkeypatch):
+    """The conversations' texts in the order of the questions. A text that begins with an exception's name raises it."""
+    questions = []
+    answer = fake_engine.generate
+
+    def generate(self, conversation, **options):
+        text = conversation[-1]["content"][-1]["text"]
+        questions.append(text)
+        for error in (OmniError, RuntimeError, KeyboardInterrupt):
+            if text.startswith(error.__name__):
+                raise error("is too\nlong")
+        output = answer(self, conversation, **options)
+        return OmniOutput(f"to {text}", output.token_ids, "stop", output.usage, output.audio, {})
+
+    monkeypatch.setattr(fake_engine, "generate", generate)
+    monkeypatch.setattr(fake_engine, "world", World(), raising=False)
+    return questions
+
+
+@pytest.fixture
+def batch(cli, tiny_dir, tmp_path):
+    """batch(manifest, *flags) -> Result"""
+    return lambda path, *flags: cli("batch", "--model", tiny_dir, "--manifest", path, "--out", tmp_path / "out", *flags)

@@ -14,10 +14,13 @@ from PIL import Image
 
 from ms_omni.cli.answers import AnswerStore, Waiter
 from ms_omni.cli.batch import FLAGS, share
+from ms_omni.cli.batch_file import read_items
 from ms_omni.cli.batch_progress import BatchProgress
-from ms_omni.cli.manifest import read_manifest
+from ms_omni.cli.item import Answer
+from ms_omni.cli.manifest import Manifest
 from ms_omni.cli.progress import INTERVAL_VARIABLE
 from ms_omni.cli.settings import yaml_keys
+from ms_omni.cli.voices import Voices
 from ms_omni.config import EngineConfig, SamplingParams
 from ms_omni.errors import OmniError
 from ms_omni.outputs import OmniOutput, Usage
@@ -25,45 +28,10 @@ from ms_omni.parallel.job import _PROGRESS, Job
 from ms_omni.parallel.world import RANK_VARIABLES, World
 from ms_omni.scheduling.request import EngineStopped, RequestHandle
 
-DEFAULTS = {"use_audio_in_video": False, "speak": False, "speaker": None}
 
-
-@pytest.fixture
-def manifest(tmp_path):
-    """manifest(*lines) -> the path of a file of them; objects become JSON."""
-
-    def write(*lines):
-        path = tmp_path / "m.jsonl"
-        path.write_text("".join((x if isinstance(x, str) else json.dumps(x, ensure_ascii=False)) + "\n" for x in lines))
-        return path
-
-    return write
-
-
-@pytest.fixture
-def asked(fake_engine, monkeypatch):
-    """The conversations' texts in the order of the questions. A text that begins with an exception's name raises it."""
-    questions = []
-    answer = fake_engine.generate
-
-    def generate(self, conversation, **options):
-        text = conversation[-1]["content"][-1]["text"]
-        questions.append(text)
-        for error in (OmniError, RuntimeError, KeyboardInterrupt):
-            if text.startswith(error.__name__):
-                raise error("is too\nlong")
-        output = answer(self, conversation, **options)
-        return OmniOutput(f"to {text}", output.token_ids, "stop", output.usage, output.audio, {})
-
-    monkeypatch.setattr(fake_engine, "generate", generate)
-    monkeypatch.setattr(fake_engine, "world", World(), raising=False)
-    return questions
-
-
-@pytest.fixture
-def batch(cli, tiny_dir, tmp_path):
-    """batch(manifest, *flags) -> Result"""
-    return lambda path, *flags: cli("batch", "--model", tiny_dir, "--manifest", path, "--out", tmp_path / "out", *flags)
+def read(path):
+    """Of a manifest of conversations."""
+    return read_items(path, Manifest({"return_audio": False}, Voices(path, [])), None)
 
 
 def results(tmp_path):
@@ -307,7 +275,7 @@ def test_a_full_disk_is_a_line_and_leaves_no_half_file(batch, asked, manifest, t
 
 
 def test_every_group_takes_its_share(manifest):
-    items = list(read_manifest(manifest(*lines(*"abcdefg")), DEFAULTS))
+    items = list(read(manifest(*lines(*"abcdefg"))))
     shares = [[item.id for item in share(items, World(rank, 4, 2))] for rank in (0, 2)]
     assert shares == [["a", "c", "e", "g"], ["b", "d", "f"]]
 
@@ -338,25 +306,25 @@ def put_back(store, item, second):
 
 
 def test_waiting_takes_new_answers_and_no_old_ones(store, manifest):
-    one, two = read_manifest(manifest(*lines("a", "b")), DEFAULTS)
-    store.write(two, {"id": "b", "error": "of an earlier run"})
+    one, two = read(manifest(*lines("a", "b")))
+    store.write(two, Answer({}, failure="of an earlier run"))
     put_back(store, two, 1000)
     heard = []
-    waiter = Waiter(store, [one, two], heard.append)
-    coming = iter([(one, {"id": "a", "text": "x"}), None, (two, {"id": "b", "text": "y"})])
+    waiter = Waiter(store, [one, two], lambda *new: heard.append(new))
+    coming = iter([(one, Answer({"text": "x"})), None, (two, Answer({"text": "y"}, 3, None, "b.wav"))])
     waiter.wait(3, clock=lambda: 0.0, sleep=lambda s: (answer := next(coming)) and store.write(*answer))
-    assert heard == [{"id": "a", "text": "x"}, {"id": "b", "text": "y"}]
+    assert heard == [("a", Answer({"text": "x"})), ("b", Answer({"text": "y"}, 3, None, "b.wav"))]
 
 
 def test_waiting_ends_when_nothing_comes_any_more(store, manifest):
-    items = read_manifest(manifest(*lines(*"abcde")), DEFAULTS)
-    waiter = Waiter(store, items, lambda result: None)
+    items = read(manifest(*lines(*"abcde")))
+    waiter = Waiter(store, items, lambda *new: None)
     now = [0.0]
 
     def sleep(seconds):
         now[0] += 1
         if now[0] in (8, 15):
-            store.write(items[1 if now[0] == 8 else 2], {"id": "?"})
+            store.write(items[1 if now[0] == 8 else 2], Answer({}))
 
     with pytest.raises(OmniError, match=r"--time-out 10: .* 3 missing \(a, d, e\)"):
         waiter.wait(10, clock=lambda: now[0], sleep=sleep)
@@ -369,8 +337,8 @@ def test_progress_counts_all_and_prints_now_and_then(capsys):
     progress.start(shows=True)
     for second in (110, 120, 131, 140, 165):
         now[0] = float(second)
-        progress.add({"id": "x", "usage": {"completion_tokens": 31}})
-    progress.add({"id": "y", "error": "is broken"})
+        progress.add("x", Answer({}, 31))
+    progress.add("y", Answer({}, failure="is broken"))
     assert capsys.readouterr().err.splitlines() == [
         "ms-omni: 2 of 9 are answered already",
         "ms-omni: 5 of 9 done, 3.0 tokens/s",
@@ -394,11 +362,11 @@ def test_a_bar_with_the_time_left_on_a_terminal(monkeypatch):
     progress.start(shows=True)
     assert progress.left_s() is None
     now[0] = 180.0
-    progress.add({"id": "x", "usage": {"completion_tokens": 400}})
+    progress.add("x", Answer({}, 400))
     assert progress.left_s() == 79 * 80
     now[0] = 190.0
     assert progress.left_s() == 79 * 80 - 10  # counts down between answers
-    progress.add({"id": "y", "error": "is broken"})
+    progress.add("y", Answer({}, failure="is broken"))
     progress.close()
     drawn = screen.getvalue()
     assert "ms-omni: y: is broken\n" in drawn and sys.stderr is screen
@@ -412,7 +380,7 @@ def test_a_watched_rank_says_how_far_it_is_in_words_that_launch_keeps_in_one_lin
     progress = BatchProgress(total=9, kept=2, clock=lambda: now[0])
     progress.start(shows=True)
     now[0] = 110.0
-    progress.add({"id": "x", "usage": {"completion_tokens": 31}})
+    progress.add("x", Answer({}, 31))
     said = capsys.readouterr().err.splitlines()
     assert said[1:] == ["ms-omni: answered: 2 of 9 conversations", "ms-omni: answered: 3 of 9 conversations, 1:00 left"]
     assert [bool(_PROGRESS.match(line)) for line in said] == [False, True, True]
@@ -423,7 +391,7 @@ def test_no_bar_in_a_process_that_does_not_print(monkeypatch):
     monkeypatch.setattr(sys, "stderr", screen := Terminal())
     progress = BatchProgress(total=9, kept=2)
     progress.start(shows=False)
-    progress.add({"id": "y", "error": "is broken"})
+    progress.add("y", Answer({}, failure="is broken"))
     progress.close()
     assert screen.getvalue() == ""
 

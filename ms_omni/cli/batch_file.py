@@ -1,0 +1,121 @@
+"""The file of `batch`: JSON lines of one form or the other to checked items, the line's number in every error."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ms_omni.cli.item import Form, Item
+from ms_omni.errors import OmniError, OmniErrors
+from ms_omni.inputs.access import MediaAccess
+from ms_omni.inputs.conversation import media_parts, with_local_paths
+
+# Of a request in OpenAI's form; a conversation in ours has none of them.
+REQUEST_KEYS = ("custom_id", "method", "url", "body")
+# Where everything is wrong, the first lines say why.
+MAX_SHOWN_ERRORS = 20
+
+
+def read_items(path: Path, conversations: Form, requests: Form) -> tuple[Item, ...]:
+    """The items in the order of the lines; empty lines are skipped.
+
+    conversations, requests: read lines of our form and of OpenAI's; the first line says of which all are. A relative
+    media path counts from the current directory and, where nothing is there, from the file's. Media are not opened.
+    Raises OmniError naming the line, or OmniErrors naming all that are wrong."""
+    items: dict[str, Item] = {}
+    errors: list[str] = []
+    count, first = 0, None
+    # not splitlines(): JSON strings may hold the line ends of Unicode
+    for number, line in enumerate(_read_text(path).split("\n"), 1):
+        if not line.strip():
+            continue
+        count += 1
+        where = f"--manifest {path} line {number}"
+        try:
+            data = _parse(line, where)
+            is_request = is_request_line(data)
+            first = first or (number, is_request)
+            if is_request != first[1]:
+                what = "is a request" if is_request else "is no request"
+                raise OmniError(f"{where}: {what} of OpenAI's API, unlike line {first[0]}; a file holds one form")
+            item = (requests if is_request else conversations).item(data, number, where)
+            if item.id in items:
+                raise OmniError(f"{where}: the id {item.id!r} is that of another line; ids must differ")
+            local = [with_local_paths(message, path.parent) for message in item.conversation]
+            items[item.id] = replace(item, conversation=local)
+        except OmniError as error:
+            errors.append(str(error))
+    if len(errors) == 1:
+        raise OmniError(errors[0])
+    if errors:
+        raise OmniErrors([*errors[:MAX_SHOWN_ERRORS], _count_errors(path, len(errors), count)])
+    if not items:
+        raise OmniError(f"--manifest {path}: holds no conversation; expected a JSON object on each line")
+    return tuple(items.values())
+
+
+def is_request_line(data: dict[str, Any]) -> bool:
+    return any(key in data for key in REQUEST_KEYS)
+
+
+def missing_media(items: list[Item], access: MediaAccess) -> list[str]:
+    """Of every item with a local medium that is refused, missing or empty, its line and the first such medium.
+    Decoding all of them would take longer than some answers do: what is broken inside shows when its turn comes."""
+    from ms_omni.inputs.source import open_source
+
+    faults: dict[tuple[str, str], str] = {}
+
+    def fault(kind: str, name: str) -> str:
+        if (kind, name) not in faults:
+            faults[kind, name] = ""
+            try:
+                open_source(name, kind, access)
+            except OmniError as error:
+                faults[kind, name] = str(error)
+        return faults[kind, name]
+
+    missing = []
+    for item in items:
+        names = (
+            (kind, name)
+            for kind, medium, _ in media_parts(item.conversation)
+            for name in (medium if isinstance(medium, list) else [medium])
+            if not name.startswith(("http://", "https://"))
+        )
+        if first := next(filter(None, (fault(kind, name) for kind, name in names)), ""):
+            missing.append(f"{item.where}: {first}")
+    return missing
+
+
+def _count_errors(path: Path, wrong: int, count: int) -> str:
+    shown = f" (the first {MAX_SHOWN_ERRORS} are shown)" if wrong > MAX_SHOWN_ERRORS else ""
+    return f"--manifest {path}: {wrong} of {count} lines are wrong{shown}; nothing was answered"
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise OmniError(f"--manifest {path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise OmniError(f"--manifest {path}: not UTF-8 text (byte {error.start})") from error
+
+
+def _parse(line: str, where: str) -> dict[str, Any]:
+    try:
+        data = json.loads(line, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        raise OmniError(f"{where}: not valid JSON (column {error.colno}: {error.msg})") from error
+    except ValueError as error:  # a number that is none, or with thousands of digits
+        raise OmniError(f"{where}: not valid JSON ({error})") from error
+    except RecursionError as error:
+        raise OmniError(f"{where}: nested too deeply") from error
+    if not isinstance(data, dict):
+        raise OmniError(f'{where}: expected an object such as {{"id": "a", "text": "Hello"}}')
+    return data
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no number of JSON")
