@@ -70,7 +70,8 @@ def test_what_a_body_says_reaches_the_engine(answers, asked, fake_engine):
     )
     options = {key: value for key, value in fake_engine.asked.items() if key != "conversation"}
     assert options == {
-        "return_audio": True, "speaker": "Aiden", "use_audio_in_video": True, "fps": 2.0, "stop": "no", "tools": TOOLS,
+        "return_audio": True, "speaker": "Aiden", "use_audio_in_video": True, "fps": 2.0, "stop": ["no"],
+        "tools": TOOLS,
         "sampling": SamplingParams(thinker_max_new_tokens=9, thinker_top_k=0, talker_top_p=0.5, seed=3),
         "chat_template_kwargs": {}, "first_chunk_frames": 300, "chunk_frames": 300,
     }  # fmt: skip

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ms_omni.cli import accept, batch, doctor, example, launch, plan, profile, report, settings, tiny, understand
+from ms_omni.cli import accept, batch, doctor, example, launch, plan, profile, report, serve, settings, tiny, understand
 from ms_omni.cli.parser import LineParser
 from ms_omni.config import ATTN_IMPLEMENTATIONS, DEVICES, DTYPES, ENGINES, MEDIA_READERS, PARALLEL_MODES
 
@@ -23,6 +23,7 @@ COMMANDS = {
     "plan": plan,
     "profile": profile,
     "report": report,
+    "serve": serve,
 }
 
 
