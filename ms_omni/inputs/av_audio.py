@@ -45,7 +45,11 @@ def _decode_blocks(source: Source, container: Any, stream: Any) -> Iterator[np.n
         for frame in decoded(source, packet):
             count += frame.samples
             check_sound(source, stream.rate, stream.channels, count)
-            yield from (block.to_ndarray().reshape(-1) for block in resampler.resample(frame))
+            try:
+                blocks = resampler.resample(frame)
+            except ValueError as error:
+                raise source.fail("changes its sample rate or channels midway") from error
+            yield from (block.to_ndarray().reshape(-1) for block in blocks)
     yield from (block.to_ndarray().reshape(-1) for block in resampler.resample(None))
 
 

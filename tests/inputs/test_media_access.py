@@ -13,8 +13,9 @@ from pathlib import Path
 import hostile_media as hostile
 import numpy as np
 import pytest
+import soundfile
 from counting_server import CountingServer
-from made_media import ASSETS, OWN_MEDIA, pixels, write_clip
+from made_media import ASSETS, OWN_MEDIA, pixels, tone, write_clip
 from PIL import Image
 
 from ms_omni.config import EngineConfig
@@ -22,6 +23,7 @@ from ms_omni.errors import OmniError
 from ms_omni.inputs import checked_fetch, local_file
 from ms_omni.inputs.access import MediaAccess, host_name
 from ms_omni.inputs.addresses import may_be_asked
+from ms_omni.inputs.av_audio import decode_audio_track
 from ms_omni.inputs.mm_info import process_mm_info
 from ms_omni.inputs.source import open_source
 from ms_omni.inputs.video_frames import probe
@@ -557,6 +559,16 @@ def test_a_sound_of_many_seconds():
     few = MediaAccess(restricted=True, max_samples=1000)
     assert "samples in all channels; at most 1000" in refusal("audio", inline(SOUND.read_bytes()), few)
     assert "samples in all channels; at most 1000" in refusal("audio", inline(BALL.read_bytes()), few)
+
+
+def test_a_sound_that_changes_midway(tmp_path):
+    data = b""
+    for rate in (16_000, 44_100):
+        soundfile.write(tmp_path / "a.mp3", tone(rate, 0.5), rate)
+        data += (tmp_path / "a.mp3").read_bytes()
+    for access in (MediaAccess(), STRICT):
+        with pytest.raises(OmniError, match="changes its sample rate or channels midway"):
+            decode_audio_track(open_source(inline(data), "audio", access))
 
 
 # Films
