@@ -33,7 +33,7 @@ from ms_omni.errors import OmniError, OmniErrors
 if TYPE_CHECKING:
     import numpy as np
 
-# MindSpore 2.7.1 sets it too, but an actor has loaded protobuf before, and MindSpore's generated modules would not load.
+# MindSpore 2.7.1 sets it too, but an actor has loaded protobuf before, and MindSpore's generated code would not load.
 ACTOR_ENVIRONMENT = {"PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"}
 # The flags that `batch` has not
 RAY_FLAGS = ("actors", "rows", "cpus_per_actor", "npus_per_actor", "ray_address")
