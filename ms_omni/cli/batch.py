@@ -12,10 +12,10 @@ from ms_omni.cli.settings import (
     CommandFlags,
     add_config_flag,
     add_decoding_flags,
-    add_max_num_seqs_flag,
     add_media_access_flags,
     add_media_flags,
     add_served_model_name_flag,
+    add_size_flags,
     add_speaker_flag,
     merge_settings,
 )
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_decoding_flags(parser)
     other = parser.add_argument_group("several cards and settings")
     kind = whole_number(1)
-    add_max_num_seqs_flag(other)
+    add_size_flags(other)
     other.add_argument(
         "--time-out",
         metavar="S",

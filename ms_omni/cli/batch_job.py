@@ -26,6 +26,7 @@ _FREE_SETTINGS = {
     "parallel",
     "compile_cache",
     "max_num_seqs",
+    "max_model_len",
     "warm_up",
     "launch_capture",
     "with_talker",

@@ -11,8 +11,8 @@ from ms_omni.cli.settings import (
     CommandFlags,
     add_config_flag,
     add_decoding_flags,
-    add_max_num_seqs_flag,
     add_media_flags,
+    add_size_flags,
     add_speaker_flag,
     merge_settings,
 )
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_media_flags(asked)
     add_decoding_flags(parser)
     other = parser.add_argument_group("reports and settings")
-    add_max_num_seqs_flag(other)
+    add_size_flags(other)
     _add_report_flags(other)
     add_config_flag(other)
 

@@ -16,11 +16,10 @@ from ms_omni.cli.settings import (
     CommandFlags,
     add_config_flag,
     add_engine_flags,
-    add_max_model_len_flag,
-    add_max_num_seqs_flag,
     add_media_access_flags,
     add_pixel_flags,
     add_served_model_name_flag,
+    add_size_flags,
     merge_settings,
 )
 from ms_omni.errors import OmniError
@@ -57,8 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_media_access_flags(parser.add_argument_group("media that clients name"))
     group = parser.add_argument_group("model and device")
     add_engine_flags(group)
-    add_max_num_seqs_flag(group)
-    add_max_model_len_flag(group)
+    add_size_flags(group)
     add_pixel_flags(group)
     group.add_argument(
         "--talker",

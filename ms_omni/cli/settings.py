@@ -195,7 +195,8 @@ def _add_output_flags(group: Any) -> None:
     add_config_flag(group)
 
 
-def add_max_num_seqs_flag(group: Any) -> None:
+def add_size_flags(group: Any) -> None:
+    """How many conversations, and how long ones, are taken."""
     group.add_argument(
         "--max-num-seqs",
         metavar="N",
@@ -203,9 +204,6 @@ def add_max_num_seqs_flag(group: Any) -> None:
         default=argparse.SUPPRESS,
         help="conversations that are answered at a time (default: what fits)",
     )
-
-
-def add_max_model_len_flag(group: Any) -> None:
     group.add_argument(
         "--max-model-len",
         metavar="N",

@@ -18,6 +18,8 @@ NOT_RUN = {
     "pip install .": "the fixture installs the wheel",
     "source /usr/local/Ascend": "CANN is not here",
     "ms-omni launch --cards 2 -- accept": "needs cards; tests/ascend/test_ascend_accept.py",
+    "ms-omni serve": "runs until it is told to end; tests/server/test_server_page.py",
+    "curl -s http://127.0.0.1:8901": "likewise",
     "bash launch/emulated.sh": "belongs to the checkout; tests/ascend/test_ascend_product.py",
 }
 

@@ -1,0 +1,163 @@
+"""`ms-omni batch` over the machines of a Ray cluster: Ray Data deals the manifest out to actors, each of which holds an
+OmniEngine and answers many conversations at once.
+
+    python examples/ray_batch.py --manifest questions.jsonl --out answers --actors 2
+
+The flags are those of `ms-omni batch`, and so are manifest, answers, results.jsonl and exit code; the same command goes
+on where an earlier one, of either kind, was stopped. Manifest, media and `--out` must have the same paths on all
+machines. An actor that dies is started again, and what it had not written yet is answered again. An actor is one
+process: its model is not shared with others, so `--npus-per-actor 1` serves models that fit on one card. Needs
+ray[data] in the environment of ms_omni: examples/ray_requirements.txt.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+import ray
+
+from ms_omni.cli.batch import EXIT_SOME_FAILED, add_arguments
+from ms_omni.cli.batch_job import BatchJob, check_batch
+from ms_omni.cli.batch_progress import BatchProgress
+from ms_omni.cli.interrupt import interrupts_raise
+from ms_omni.cli.parser import LineParser, print_note, whole_number
+from ms_omni.cli.settings import CommandFlags, merge_settings
+from ms_omni.errors import OmniError, OmniErrors
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# MindSpore 2.7.1 sets it too, but an actor has loaded protobuf before, and MindSpore's generated code would not load.
+ACTOR_ENVIRONMENT = {"PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"}
+# The flags that `batch` has not
+RAY_FLAGS = ("actors", "rows", "cpus_per_actor", "npus_per_actor", "ray_address")
+FLAGS = CommandFlags("batch", add_arguments)
+
+
+class Answerer:
+    """An actor. `job`: what to do, without its conversations; `directory`: from which its relative paths count."""
+
+    def __init__(self, job: BatchJob, directory: str) -> None:
+        from ms_omni.engine import OmniEngine
+
+        os.chdir(directory)
+        settings = asdict(job.engine)
+        self._job = job
+        self._engine = OmniEngine.from_pretrained(settings.pop("model"), **settings)
+
+    def __call__(self, rows: dict[str, np.ndarray]) -> Iterator[dict[str, list[str]]]:
+        """rows: "item", JSON of manifest items. Yields "id" and "line", JSON of each one's line of results.jsonl, when
+        both it and its wave are written."""
+        from ms_omni.cli.batch_answers import Answers
+        from ms_omni.cli.manifest import Item
+        from ms_omni.scheduling.request import EngineStopped
+
+        items = [Item(**json.loads(text)) for text in rows["item"]]
+        store = self._job.store
+        kept = store.kept(items)  # by an actor that died with the rest of these rows
+        answers = Answers(self._job, self._engine, debug=False)
+        try:
+            for item in (item for item in items if item.id in kept):
+                yield _row(item.id, kept[item.id])
+            for item, line in answers.of([item for item in items if item.id not in kept]):
+                store.write(item, line)
+                yield _row(item.id, line)
+        except EngineStopped as error:
+            # Ray would ask this actor again, whose engine answers nothing any more: end it, and get a new one
+            print_note(f"an actor ends: {error}")
+            os._exit(1)
+
+
+def _row(name: str, line: dict[str, Any]) -> dict[str, list[str]]:
+    return {"id": [name], "line": [json.dumps(line, ensure_ascii=False)]}
+
+
+def answer(job: BatchJob, settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The lines of results.jsonl for `job.todo`, as actors give them."""
+    ray.init(address=settings["ray_address"], log_to_driver=False, logging_level="ERROR")
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    rows = ray.data.from_items(
+        [{"item": json.dumps(asdict(item))} for item in job.todo],
+        override_num_blocks=-(-len(job.todo) // settings["rows"]),
+    )
+    npus = settings["npus_per_actor"]
+    answered = rows.map_batches(
+        Answerer,
+        fn_constructor_kwargs={
+            "job": replace(job, items=(), kept={}, todo=[], missing_media=[]),
+            "directory": os.getcwd(),
+        },
+        compute=ray.data.ActorPoolStrategy(size=settings["actors"], max_tasks_in_flight_per_actor=1),
+        batch_size=settings["rows"],
+        batch_format="numpy",
+        num_cpus=settings["cpus_per_actor"],
+        resources={"NPU": npus} if npus else None,
+        runtime_env={"env_vars": ACTOR_ENVIRONMENT},
+    )
+    for row in answered.iter_rows():
+        yield json.loads(row["line"])
+
+
+def run(words: list[str]) -> int:
+    """Exit code 1 when a conversation failed."""
+    args = _parser().parse_args(words)
+    settings = merge_settings(args, FLAGS)
+    of_ray = {key: settings.pop(key) for key in RAY_FLAGS}
+    job = check_batch(settings, args.restart)
+    job.store.discard_results()
+    job.store.discard(job.todo)
+    if job.missing_media:
+        print_note("; ".join(job.missing_media[:3]))
+    progress = BatchProgress(len(job.items), len(job.kept))
+    progress.start(shows=True)
+    results = dict(job.kept)
+    try:
+        for line in answer(job, of_ray) if job.todo else ():
+            results[line["id"]] = line
+            progress.add(line)
+    finally:
+        progress.close()
+    job.store.merge(job.items, results)
+    print_note(progress.summary())
+    return EXIT_SOME_FAILED if any("error" in line for line in results.values()) else 0
+
+
+def _parser() -> LineParser:
+    parser = LineParser(prog="ray_batch.py", description=__doc__)
+    add_arguments(parser)
+    cluster = parser.add_argument_group("Ray")
+    number = whole_number(1)
+    cluster.add_argument("--actors", type=number, default=2, metavar="N", help="engines (2)")
+    cluster.add_argument("--rows", type=number, default=32, metavar="N", help="lines an actor is given at a time (32)")
+    cluster.add_argument("--cpus-per-actor", type=number, default=1, metavar="N", help="cores of each (1)")
+    cluster.add_argument("--npus-per-actor", type=whole_number(0), default=0, metavar="N", help="cards of each (0)")
+    cluster.add_argument("--ray-address", metavar="ADDRESS", help="a cluster, or auto; default: one on this machine")
+    return parser
+
+
+def main() -> int:
+    try:
+        with interrupts_raise(debug=False):
+            return run(sys.argv[1:])
+    except OmniErrors as errors:
+        print(*(f"ray_batch: {line}" for line in errors.lines), sep="\n", file=sys.stderr)
+    except OmniError as error:
+        print(f"ray_batch: {error}", file=sys.stderr)
+    except ray.exceptions.RayError as error:
+        print(f"ray_batch: {' '.join(str(error).split())}", file=sys.stderr)
+        return EXIT_SOME_FAILED
+    except KeyboardInterrupt:
+        print("ray_batch: interrupted; the same command goes on where this one stopped", file=sys.stderr)
+        return 130
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
