@@ -118,6 +118,19 @@ def test_same_answer_from_chunks(fused, monkeypatch):
     np.testing.assert_array_equal(parts.audio.codes, whole.audio.codes)
 
 
+def test_layers_are_kept_as_long_as_their_cache(thinker):
+    import gc
+
+    from ms_omni.runtime import numpy_layers
+
+    cache, before = thinker.decoder.new_cache(3, "kept", 8), len(numpy_layers._kept)
+    layers = numpy_layers._layers(thinker.decoder, cache)
+    assert numpy_layers._layers(thinker.decoder, cache) is layers and len(numpy_layers._kept) == before + 1
+    del cache, layers
+    gc.collect()
+    assert len(numpy_layers._kept) == before
+
+
 def test_decoder_attention_keeps_few_scores(kept_scores):
     """And hardly makes those of keys behind a query."""
     keys, values = random(2, 1900, 8), random(2, 1900, 8)
