@@ -15,6 +15,11 @@ from typing import Any
 
 import numpy as np
 
+# Rows that a thread takes through a network together: products of fewer are slower, and their values are kept.
+ROWS_AT_ONCE = 512
+# Fewer are not worth another thread.
+LEAST_ROWS = 64
+
 WIDE_CORES = (b"SkylakeX", b"Cooperlake", b"SapphireRapids")
 
 _running = Lock()
@@ -43,6 +48,26 @@ def in_parallel(function: Callable[[Any], Any], parts: Iterable[Any]) -> list[An
 def shares(length: int, least: int) -> list[tuple[int, int]]:
     """(start, end) of equal parts of `length`, one a thread, or fewer so that each has `least`."""
     return equal_parts(length, max(1, min(num_threads(), length // least)))
+
+
+def row_parts(rows: int) -> list[tuple[int, int]]:
+    """(start, end) of equal parts, as many for each thread, of at most ROWS_AT_ONCE rows; one part of few rows."""
+    threads = max(1, min(num_threads(), rows // LEAST_ROWS))
+    return equal_parts(rows, threads * max(1, -(-rows // (threads * ROWS_AT_ONCE))))
+
+
+def in_row_parts(function: Callable[[slice], np.ndarray], rows: int, shape: tuple[int, ...]) -> np.ndarray:
+    """function(those rows), float32 (those rows, *shape), for some rows at a time: (rows, *shape). Few rows on this
+    thread, and without a copy."""
+    if rows < 2 * LEAST_ROWS or num_threads() == 1:
+        return function(slice(0, rows))
+    out = np.empty((rows, *shape), np.float32)
+
+    def fill(part: tuple[int, int]) -> None:
+        out[slice(*part)] = function(slice(*part))
+
+    in_parallel(fill, row_parts(rows))
+    return out
 
 
 def equal_parts(length: int, count: int) -> list[tuple[int, int]]:

@@ -7,12 +7,14 @@ each of several sequences, or the tokens of a prompt. Weights and caches are rea
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ms_omni.kernels.host_threads import in_parallel, in_row_parts
 from ms_omni.kernels.numpy_cache import Rows
 from ms_omni.kernels.numpy_math import (
     dense,
@@ -28,7 +30,7 @@ from ms_omni.kernels.numpy_math import (
 # normed hidden states (rows, hidden), and what rows they are -> what to add, (rows, hidden)
 Work = Callable[[np.ndarray, Rows], np.ndarray]
 
-# Pairs of a row and an expert whose hidden values are kept at once, unless one expert has more
+# Pairs of a row and an expert that a thread works on together, unless one expert has more
 PAIRS_AT_ONCE = 128
 
 
@@ -66,16 +68,28 @@ class Attention:
     def attend(self, x: np.ndarray, rows: Rows, qkv_weights: Sequence[np.ndarray], o_weight: Any) -> np.ndarray:
         """x: (rows, hidden), normed. qkv_weights: (hidden, out) each, q, k and v in one or by themselves. o_weight:
         (heads * dim, hidden). (rows, hidden)."""
-        qkv = joined_product(x, qkv_weights)
-        if self.qkv_bias is not None:
-            qkv += self.qkv_bias
-        by_head = qkv.reshape(len(x), self.heads + 2 * self.kv_heads, self.dim)
         first_v = self.heads + self.kv_heads
-        rotated = rotate(norm_heads(by_head[:, :first_v], self.norms, self.least), rows.rotary)
-        rows.write(self.keys, rotated[:, self.heads :])
-        rows.write(self.values, by_head[:, first_v:])
-        out = product(rows.attend(rotated[:, : self.heads], self.keys, self.values), o_weight)
-        return out if self.o_bias is None else out + self.o_bias
+
+        def project(part: slice) -> np.ndarray:
+            qkv = joined_product(x[part], qkv_weights)
+            if self.qkv_bias is not None:
+                qkv += self.qkv_bias
+            by_head = qkv.reshape(len(qkv), first_v + self.kv_heads, self.dim)
+            turned = by_head[:, :first_v]
+            cos, sin = rows.rotary
+            rotate(norm_heads(turned, self.norms, self.least), (cos[part], sin[part]), turned)
+            return by_head
+
+        heads = in_row_parts(project, len(x), (first_v + self.kv_heads, self.dim))
+        rows.write(self.keys, heads[:, self.heads : first_v])
+        rows.write(self.values, heads[:, first_v:])
+        attended = rows.attend(heads[:, : self.heads], self.keys, self.values)
+
+        def leave(part: slice) -> np.ndarray:
+            out = product(attended[part], o_weight)
+            return out if self.o_bias is None else out + self.o_bias
+
+        return in_row_parts(leave, len(x), o_weight.shape[1:])
 
 
 class Dense:
@@ -85,7 +99,7 @@ class Dense:
         self.gate_up, self.down = (layer.dense_gate_up.asnumpy(),), layer.dense_down.asnumpy()
 
     def __call__(self, x: np.ndarray, rows: Rows) -> np.ndarray:
-        return dense(x, self.gate_up, self.down)
+        return in_row_parts(lambda part: dense(x[part], self.gate_up, self.down), len(x), x.shape[1:])
 
 
 class Experts:
@@ -116,44 +130,50 @@ def experts(x: np.ndarray, chosen: np.ndarray, shares: np.ndarray, networks: Seq
     of `networks` add nothing here. (rows, hidden).
 
     Source: Qwen3OmniMoeThinkerTextSparseMoeBlock of transformers 4.57.1."""
-    top_k, shares, out = chosen.shape[1], shares.reshape(-1, 1), np.zeros(x.shape, np.float32)
-    for pairs, ends in _batches(chosen, len(networks)):
-        rows, used = [pair // top_k for pair in pairs], [networks[expert] for expert, _ in ends]
-        both, start = np.empty((len(pairs), 2 * used[0][1].shape[0]), np.float32), 0
-        for (_, end), (gate_up, _) in zip(ends, used):
-            taken = x[rows[start] : rows[start] + 1] if end - start == 1 else x.take(rows[start:end], 0)
-            joined_product(taken, gate_up, both[start:end])
-            start = end
-        hidden, start = swiglu(both), 0
-        hidden *= shares.take(pairs, 0)
-        for (_, end), (_, down) in zip(ends, used):
-            made = product(hidden[start:end], down)
-            if end - start == 1:
-                row = out[rows[start]]
-                np.add(row, made[0], row)
-            else:
-                out[rows[start:end]] += made
-            start = end
-    return out
+    num_rows, top_k = chosen.shape
+    chosen = chosen.ravel()
+    order = chosen.argsort(kind="stable")
+    rows, shares = order // top_k, shares.reshape(-1, 1).take(order, 0)
+    made = np.zeros((len(order), x.shape[1]), np.float32)  # by the pairs of a row and an expert, in order
+
+    def work(batch: list[Group]) -> None:
+        first, last, used = batch[0][1], batch[-1][2], [networks[expert] for expert, _, _ in batch]
+        both = np.empty((last - first, 2 * used[0][1].shape[0]), np.float32)
+        for (_, start, end), (gate_up, _) in zip(batch, used):
+            taken = x if num_rows == 1 else x.take(rows[start:end], 0)
+            joined_product(taken, gate_up, both[start - first : end - first])
+        hidden = swiglu(both)
+        hidden *= shares[first:last]
+        for (_, start, end), (_, down) in zip(batch, used):
+            product(hidden[start - first : end - first], down, made[start:end])
+
+    in_parallel(work, _batches(chosen.take(order), len(networks)))
+    if num_rows == 1:
+        return np.add.reduce(made, 0, keepdims=True)
+    places = np.empty_like(order)
+    places[order] = np.arange(len(order))
+    places = places.reshape(num_rows, top_k)
+    places.sort(1)  # the same sum whatever rows are beside this one
+    return in_row_parts(lambda part: np.add.reduce(made.take(places[part], 0), 1), num_rows, x.shape[1:])
 
 
-def _batches(chosen: np.ndarray, count: int) -> Iterator[tuple[list[int], list[tuple[int, int]]]]:
-    """chosen: int (rows, top_k). Each expert that is from 0 to before `count` with its pairs, places in `chosen`; of
-    those that are worked on together all pairs, and every expert with where its pairs end among them."""
-    of_experts: dict[int, list[int]] = {}
-    for pair, expert in enumerate(chosen.ravel().tolist()):
+Group = tuple[int, int, int]  # an expert and its first pair of a row and an expert, and the one behind its last
+
+
+def _batches(chosen: np.ndarray, count: int) -> Iterator[list[Group]]:
+    """chosen: int (pairs,), in order. Those of the experts from 0 to before `count` that one thread works on
+    together."""
+    batch: list[Group] = []
+    end = 0
+    for expert, pairs in Counter(chosen.tolist()).items():
+        start, end = end, end + pairs
         if 0 <= expert < count:
-            of_experts.setdefault(expert, []).append(pair)
-    pairs: list[int] = []
-    ends: list[tuple[int, int]] = []
-    for expert in sorted(of_experts):
-        pairs += of_experts[expert]
-        ends.append((expert, len(pairs)))
-        if len(pairs) >= PAIRS_AT_ONCE:
-            yield pairs, ends
-            pairs, ends = [], []
-    if pairs:
-        yield pairs, ends
+            batch.append((expert, start, end))
+            if end - batch[0][1] >= PAIRS_AT_ONCE:
+                yield batch
+                batch = []
+    if batch:
+        yield batch
 
 
 def layer_blocks(layer: Any, norm: np.ndarray, keys: np.ndarray, values: np.ndarray) -> tuple[Block, Block]:

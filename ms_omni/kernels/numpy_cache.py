@@ -10,12 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ms_omni.kernels.numpy_attention import Segment, attention
 from ms_omni.kernels.numpy_math import rotary_of
-
-# Attention scores that are kept at once: 1 MB, which stays in the processor's cache between product and softmax
-SCORES_AT_ONCE = 1 << 18
-FEWEST_QUERIES = 16
-HIDDEN_SCORE = np.float32(-1e30)
 
 
 @dataclass(slots=True)
@@ -91,40 +87,27 @@ class Rows:
         cache[self.slots] = values
 
     def attend(self, q: np.ndarray, keys: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """q: (rows, heads, dim), scaled. keys, values: the caches, which have the rows' own. (rows, heads * dim)."""
-        if len(self.sequences) == 1:
+        """q: (rows, heads, dim), scaled. keys, values: the caches, which have the rows' own. (rows, heads * dim). Head
+        h reads kv head h // (heads / kv_heads)."""
+        num_rows, heads, dim = q.shape
+        if num_rows == 1:
             only = self.sequences[0]
-            return causal_attention(q, only.read(keys), only.read(values))
-        out = np.empty((len(q), q.shape[1] * q.shape[2]), np.float32)
-        for sequence in self.sequences:
-            out[sequence.rows] = causal_attention(q[sequence.rows], sequence.read(keys), sequence.read(values))
+            return attend_one(q, only.read(keys)[None], only.read(values)[None])
+        if num_rows > len(self.sequences):
+            queries = q.reshape(num_rows, keys.shape[1], -1, dim).swapaxes(0, 1)
+            segments = [
+                Segment(each.rows, each.read(keys).swapaxes(0, 1), each.read(values).swapaxes(0, 1))
+                for each in self.sequences
+            ]
+            return attention(queries, segments, is_causal=True).reshape(num_rows, heads * dim)
+        out = np.empty((num_rows, heads * dim), np.float32)
+        for each in self.sequences:
+            out[each.rows] = attend_one(q[each.rows], each.read(keys)[None], each.read(values)[None])
         return out
 
 
 def _numbers(slots: slice | np.ndarray) -> np.ndarray:
     return np.arange(slots.start, slots.stop) if isinstance(slots, slice) else slots
-
-
-def causal_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """q: (S, heads, dim), scaled; k, v: (N, kv_heads, dim): the queries are the last S of N positions. (S, heads *
-    dim). Head h reads kv head h // (heads / kv_heads).
-
-    So many queries at a time as SCORES_AT_ONCE allows, each part against the keys up to its end. BLAS reads keys and
-    values where they lie. Source: grouped-query attention, arXiv:2305.13245."""
-    tokens, heads, dim = q.shape
-    num_keys, kv_heads = k.shape[:2]
-    if tokens == 1:
-        return attend_one(q, k[None], v[None])
-    keys, values = k.transpose(1, 2, 0)[:, None], v.swapaxes(0, 1)[:, None]
-    out = np.empty((tokens, kv_heads, heads // kv_heads, dim), np.float32)
-    queries, made = (x.reshape(out.shape).transpose(1, 2, 0, 3) for x in (q, out))
-    step = max(FEWEST_QUERIES, SCORES_AT_ONCE // (heads * num_keys))
-    for start in range(0, tokens, step):
-        end = min(start + step, tokens)
-        seen = num_keys - tokens + end
-        part = queries[:, :, start:end]
-        made[:, :, start:end] = _attend(part, keys[..., :seen], values[:, :, :seen], end - start)
-    return out.reshape(tokens, heads * dim)
 
 
 def attend_one(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -133,17 +116,9 @@ def attend_one(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
     heads."""
     rows, _, dim = q.shape
     keys, values = k.transpose(0, 2, 3, 1)[:, :, None], v.swapaxes(1, 2)[:, :, None]
-    return _attend(q.reshape(rows, k.shape[2], -1, 1, dim), keys, values, 1).reshape(rows, -1)
-
-
-def _attend(queries: np.ndarray, keys: np.ndarray, values: np.ndarray, tokens: int) -> np.ndarray:
-    """queries: (..., kv_heads, group, tokens, dim), of the last `tokens` positions; keys: (..., kv_heads, 1, dim, n);
-    values: (..., kv_heads, 1, n, dim). queries' shape."""
-    scores = np.matmul(queries, keys)
-    if tokens > 1:
-        scores[..., -tokens:] += np.triu(np.full((tokens, tokens), HIDDEN_SCORE), 1)
+    scores = np.matmul(q.reshape(rows, k.shape[2], -1, 1, dim), keys)
     scores -= np.maximum.reduce(scores, -1, keepdims=True)
     np.exp(scores, scores)
     out = np.matmul(scores, values)
     out /= np.add.reduce(scores, -1, keepdims=True)
-    return out
+    return out.reshape(rows, -1)

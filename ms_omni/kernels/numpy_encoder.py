@@ -10,16 +10,11 @@ import numpy as np
 
 from ms_omni.errors import OmniError
 from ms_omni.kernels.cpu_arrays import float32_array
-from ms_omni.kernels.host_threads import equal_parts, in_parallel, num_threads
-from ms_omni.kernels.numpy_activations import exp, gelu, gelu_tanh, layer_norm, row_sums
+from ms_omni.kernels.host_threads import in_parallel, row_parts
+from ms_omni.kernels.numpy_activations import gelu, gelu_tanh, layer_norm
+from ms_omni.kernels.numpy_attention import Segment, attention
 
 _ACTIVATIONS: dict[str, Callable[[np.ndarray], None]] = {"gelu": gelu, "gelu_pytorch_tanh": gelu_tanh}
-# Queries and keys whose scores a thread works on together: 512 KB, a core's second-level cache.
-QUERIES_AT_ONCE, KEYS_AT_ONCE = 256, 512
-# Scores within this are used as they are: exp of them is far from float32's ends.
-LARGEST_SCORE = 40.0
-# Rows that a thread takes through a network together: products of fewer are slower, and their values are kept.
-ROWS_AT_ONCE = 512
 
 
 def activation(name: str) -> Callable[[np.ndarray], None]:
@@ -79,10 +74,8 @@ class EncoderLayer:
         head_dim) each, the halves alike."""
         rows, hidden = x.shape
         qkv = np.empty((3, self.num_heads, rows, hidden // self.num_heads), np.float32)
-        attended = np.empty((rows, self.num_heads, hidden // self.num_heads), np.float32)
         in_parallel(lambda part: self._project(x, qkv, rotary, *part), row_parts(rows))
-        are_small = _largest_score(qkv) <= LARGEST_SCORE
-        in_parallel(lambda part: self._attend(qkv, attended, are_small, *part), _queries(segment_lengths))
+        attended = attention(qkv[0, :, :, None], _segments(qkv, segment_lengths))
         in_parallel(lambda part: self._finish(x, attended, *part), row_parts(rows))
 
     def _project(
@@ -99,34 +92,6 @@ class EncoderLayer:
             _rotate(by_row[:, :2], rotary[0][start:end], rotary[1][start:end])
         qkv[:, :, start:end] = by_row.transpose(1, 2, 0, 3)
 
-    def _attend(self, qkv: np.ndarray, out: np.ndarray, are_small: bool, rows: slice, segment: slice) -> None:
-        """What the queries `rows` see of their segment, some keys after the other: nothing is kept of the scores but
-        sums, and the highest unless they `are_small` (FlashAttention, arXiv:2205.14135)."""
-        queries, keys, values = qkv[0, :, rows], qkv[1, :, segment].swapaxes(1, 2), qkv[2, :, segment]
-        count = keys.shape[2]
-        parts = equal_parts(count, -(-count // KEYS_AT_ONCE))
-        together = max(1, QUERIES_AT_ONCE * KEYS_AT_ONCE // (queries.shape[1] * min(count, KEYS_AT_ONCE)))
-        memory = np.empty(together * queries.shape[1] * min(count, KEYS_AT_ONCE), np.float32)
-        for first in range(0, self.num_heads, together):
-            heads = slice(first, min(first + together, self.num_heads))
-            made = np.zeros(queries[heads].shape, np.float32)
-            total = np.zeros((*made.shape[:2], 1), np.float32)
-            highest = np.full(total.shape, -np.inf, np.float32)
-            for start, end in parts:
-                scores = memory[: total.size * (end - start)].reshape(*total.shape[:2], -1)
-                np.matmul(queries[heads], keys[heads, :, start:end], out=scores)
-                if not are_small:
-                    before, highest = highest, np.maximum(highest, scores.max(-1, keepdims=True))
-                    scores -= highest
-                    fading = np.exp(before - highest)
-                    made *= fading
-                    total *= fading
-                exp(scores)
-                total += row_sums(scores)
-                made += np.matmul(scores, values[heads, start:end])
-            made /= total
-            out[rows, heads] = made.swapaxes(0, 1)
-
     def _finish(self, x: np.ndarray, attended: np.ndarray, start: int, end: int) -> None:
         """All that follows attention, for the rows from `start` to `end`."""
         here = x[start:end]
@@ -137,23 +102,11 @@ class EncoderLayer:
         here += narrow(inner)
 
 
-def row_parts(rows: int) -> list[tuple[int, int]]:
-    """(start, end) of equal parts, as many as there are threads, or more of at most ROWS_AT_ONCE rows."""
-    return equal_parts(rows, max(min(num_threads(), rows), -(-rows // ROWS_AT_ONCE)))
-
-
-def _queries(segment_lengths: Sequence[int]) -> Iterator[tuple[slice, slice]]:
-    """Rows of queries, and the rows of the segment that they are in."""
+def _segments(qkv: np.ndarray, segment_lengths: Sequence[int]) -> Iterator[Segment]:
+    """qkv: (3, heads, rows, dim)."""
     for length, end in zip(segment_lengths, accumulate(segment_lengths), strict=True):
-        first = end - length
-        for start, stop in equal_parts(length, -(-length // QUERIES_AT_ONCE)):
-            yield slice(first + start, first + stop), slice(first, end)
-
-
-def _largest_score(qkv: np.ndarray) -> float:
-    """No score is larger: |q . k| <= |q| |k|. qkv: (3, heads, rows, dim)."""
-    squares = np.einsum("...i,...i->...", qkv[:2], qkv[:2]).max(-1)
-    return float(np.sqrt(squares[0] * squares[1]).max())
+        rows = slice(end - length, end)
+        yield Segment(rows, qkv[1, :, rows], qkv[2, :, rows])
 
 
 def _rotate(heads: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> None:

@@ -73,14 +73,14 @@ def rotary_of(angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.cos(both), np.sin(both)
 
 
-def rotate(heads: np.ndarray, rotary: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+def rotate(heads: np.ndarray, rotary: tuple[np.ndarray, np.ndarray], out: np.ndarray | None = None) -> np.ndarray:
     """heads: (rows, n, dim), rotary: of `rotary_of`.
 
     Source: RoFormer (arXiv:2104.09864) in the half-rotation form of `apply_rotary_pos_emb` of transformers 4.57.1."""
     rows, count, dim = heads.shape
     swapped = heads.reshape(rows, count, 2, dim // 2)[:, :, ::-1].reshape(rows, count, dim)  # a copy
     swapped *= rotary[1]
-    out = heads * rotary[0]
+    out = np.multiply(heads, rotary[0], out)
     out += swapped
     return out
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from ms_omni.kernels.cpu_arrays import float32_array
-from ms_omni.kernels.host_threads import in_parallel
+from ms_omni.kernels.host_threads import in_parallel, row_parts
 from ms_omni.kernels.numpy_activations import gelu
 from ms_omni.kernels.numpy_conv import strided_conv2d
-from ms_omni.kernels.numpy_encoder import EncoderLayer, LayerNorm, Linear, activation, row_parts
+from ms_omni.kernels.numpy_encoder import EncoderLayer, LayerNorm, Linear, activation
 from ms_omni.models.parts_cpu import Parts
 
 

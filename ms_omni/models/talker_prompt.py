@@ -9,6 +9,11 @@ from typing import Any
 import numpy as np
 from mindspore import Tensor, mint, ops
 
+from ms_omni.kernels.device import on_cpu
+from ms_omni.kernels.host_threads import in_row_parts
+from ms_omni.kernels.numpy_encoder import Linear
+from ms_omni.kernels.numpy_math import silu
+
 # Assistant prefix: <|im_start|>, "assistant" and the line break, from the Thinker's prompt.
 ASSISTANT_HEADER_TOKENS = 3
 # Of the Talker's prompt behind the user's turns: the header, four pads, bos and the answer's first token
@@ -101,14 +106,14 @@ def build_talker_prompts(model: Any, answers: Sequence[Answer]) -> list[TalkerPr
     words += [answer.first_token for answer in answers]
     parts = [model.thinker.get_input_embeddings()(_ids(words))]
     parts += [ops.gather(answer.embeds, _ids(each.text), 0) for answer, each in zip(answers, rows, strict=True)]
-    table = model.talker.text_projection(mint.cat(parts, dim=0))
+    table = projected(model.talker.text_projection, mint.cat(parts, dim=0))
     end, pad = table[1:2], table[2:3]
     first_media = table.shape[0]
     media = [
         ops.gather(a.hidden, _ids(each.media), 0) for a, each in zip(answers, rows, strict=True) if len(each.media)
     ]
     if media:
-        table = mint.cat([table, model.talker.hidden_projection(_joined(media))], dim=0)
+        table = mint.cat([table, projected(model.talker.hidden_projection, _joined(media))], dim=0)
     codes = [talker.codec_nothink_id, talker.codec_think_bos_id, talker.codec_think_eos_id, talker.codec_pad_id]
     codes += [talker.codec_bos_id, *(answer.speaker_id for answer in answers)]
     codec = model.talker.get_input_embeddings()(_ids(codes))
@@ -129,6 +134,15 @@ def build_talker_prompts(model: Any, answers: Sequence[Answer]) -> list[TalkerPr
         prompts.append(TalkerPrompt(embeds[begin : begin + len(ids)], ids.astype(np.int32), end, pad))
         begin += len(ids)
     return prompts
+
+
+def projected(mlp: Any, x: Tensor) -> Tensor:
+    """mlp: a mindone Qwen3OmniMoeTalkerResizeMLP. x: (rows, thinker_hidden). (rows, talker_hidden)."""
+    if not on_cpu():
+        return mlp(x)
+    widen, narrow, array = Linear(mlp.linear_fc1), Linear(mlp.linear_fc2), x.float().asnumpy()
+    made = in_row_parts(lambda part: narrow(silu(widen(array[part]))), len(array), narrow.weight.shape[1:])
+    return Tensor.from_numpy(made).astype(x.dtype)
 
 
 @dataclass(frozen=True)

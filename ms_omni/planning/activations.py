@@ -122,10 +122,11 @@ def _talker(config: Any, workload: Workload, media: MediaSizes, shape: Shape) ->
 
 
 def _experts(text: Any, tokens: int, shape: Shape) -> float:
-    """Values of a layer's experts for so many tokens. On the CPU expert after expert, each with those that chose it."""
-    chosen = 1 if shape.device == CPU else text.num_experts_per_tok
+    """Values of a layer's experts for so many tokens: of each token and each expert that it chose what goes in, what is
+    between, and what comes out; the last alone on the CPU, whose threads take a few at a time."""
     hidden, inner = text.hidden_size, text.moe_intermediate_size / shape.ranks
-    return tokens * (4 * hidden + chosen * (2 * hidden + 3 * inner))
+    chosen = hidden if shape.device == CPU else 2 * hidden + 3 * inner
+    return tokens * (4 * hidden + text.num_experts_per_tok * chosen)
 
 
 def _wave(code2wav: Any, workload: Workload, shape: Shape) -> float:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from mindspore import Tensor
 
+from ms_omni.kernels.host_threads import in_row_parts
 from ms_omni.kernels.numpy_blocks import Block, experts, layer_blocks
 from ms_omni.kernels.numpy_cache import Rows
 from ms_omni.kernels.numpy_gathered import ExpertParts, GatheredAttention
@@ -16,8 +18,11 @@ from ms_omni.parallel.collectives import all_reduce
 from ms_omni.parallel.world import World
 from ms_omni.runtime.kv_cache import PagedKVCache
 
-# What is added, and the residual, (rows, hidden) each, before a layer -> after it
+# What is added, and the residual, (rows, hidden) each, before a layer -> after it; the residual may be the same array
 Layer = Callable[[np.ndarray, np.ndarray, Rows], tuple[np.ndarray, np.ndarray]]
+
+# Of each cache those of its decoder, as long as there is the cache
+_kept: WeakKeyDictionary[PagedKVCache, list[Layer]] = WeakKeyDictionary()
 
 
 def decoder_blocks(decoder: Any, cache: PagedKVCache) -> list[Block]:
@@ -53,11 +58,18 @@ def prefill(
             added = added + deepstack[number - 1]
         if number == accept_layer:
             accepted = added + residual
-    normed = rms_norm(added + residual, decoder.norms[decoder.num_layers].asnumpy(), decoder.eps)
+    last = decoder.norms[decoder.num_layers].asnumpy()
+    normed = in_row_parts(lambda part: rms_norm(added[part] + residual[part], last, decoder.eps), len(x), x.shape[1:])
     return normed, normed if accept_layer >= decoder.num_layers else accepted
 
 
-def _layers(decoder: Any, cache: PagedKVCache) -> Iterator[Layer]:
+def _layers(decoder: Any, cache: PagedKVCache) -> list[Layer]:
+    if cache not in _kept:
+        _kept[cache] = list(_new_layers(decoder, cache))
+    return _kept[cache]
+
+
+def _new_layers(decoder: Any, cache: PagedKVCache) -> Iterator[Layer]:
     if decoder.is_gathered:
         for layer, attention in zip(decoder.layers, gathered_attention(decoder, cache), strict=True):
             yield _gathered(layer, attention)
@@ -70,8 +82,12 @@ def _layers(decoder: Any, cache: PagedKVCache) -> Iterator[Layer]:
 def _whole(blocks: list[Block], eps: float, world: World) -> Layer:
     def layer(added: np.ndarray, residual: np.ndarray, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
         for block in blocks:
-            residual = residual + added
-            added = block.work(rms_norm(residual, block.norm, eps), rows)
+
+            def enter(part: slice, norm: np.ndarray = block.norm) -> np.ndarray:
+                residual[part] += added[part]
+                return rms_norm(residual[part], norm, eps)
+
+            added = block.work(in_row_parts(enter, len(added), added.shape[1:]), rows)
             if block.is_addend:
                 added = all_reduce(Tensor.from_numpy(added), world).asnumpy()
         return added, residual

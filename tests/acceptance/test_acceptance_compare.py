@@ -49,14 +49,16 @@ def test_together_takes_the_furthest_beyond():
 
 
 def test_formulas_are_the_cpus_kernels():
-    from ms_omni.kernels import numpy_cache, numpy_math
+    from ms_omni.kernels import numpy_math
+    from ms_omni.kernels.numpy_attention import Segment, attention
 
     x, norm = values(5, 32).astype(np.float32), values(32, seed=1).astype(np.float32)
     assert in_roundings(numpy_math.rms_norm(x, norm, 1e-6), formulas.rms_norm(x, norm, 1e-6), "float32") < 16
     q, k, v = (values(n, heads, 16, seed=n + heads).astype(np.float32) for n, heads in ((5, 4), (9, 2), (9, 2)))
     right = formulas.attention(q, k, v, 0.25)
-    attended = numpy_cache.causal_attention(np.float32(0.25) * q, k, v)
-    assert in_roundings(attended, right.reshape(5, -1), "float32") < 64
+    queries = (np.float32(0.25) * q).reshape(5, 2, 2, 16).swapaxes(0, 1)
+    attended = attention(queries, [Segment(slice(0, 5), k.swapaxes(0, 1), v.swapaxes(0, 1))], is_causal=True)
+    assert in_roundings(attended.reshape(right.shape), right, "float32") < 64
     some = formulas.attention(q, k, v, 0.25, queries=np.array([1, 4]))
     np.testing.assert_allclose(some, right[[1, 4]], rtol=1e-5, atol=1e-6)
     angles = formulas.rotary_angles(np.arange(5.0), 16, 1e4, None)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from numpy_layer import BLOCK, DIM, EPS, EXPERTS, HIDDEN, INV_FREQ, KV_HEADS, TOP_K, RandomLayer, norm
 
-from ms_omni.kernels import numpy_blocks, numpy_cache, numpy_math
+from ms_omni.kernels import host_threads, numpy_attention, numpy_blocks, numpy_math
+from ms_omni.kernels.numpy_attention import Segment, attention
 from ms_omni.kernels.numpy_blocks import Experts, layer_blocks
-from ms_omni.kernels.numpy_cache import Rows, Sequence, causal_attention
+from ms_omni.kernels.numpy_cache import Rows, Sequence
 from ms_omni.kernels.numpy_math import FEW_ROWS, gate_share, joined_product, product, route, silu
 from ms_omni.kernels.numpy_step import StepBlocks
 
@@ -72,11 +73,14 @@ def test_a_token_of_each_of_several_sequences(kind, has_bias, scattered, count):
 
 @pytest.mark.parametrize("scattered", [False, True])
 @pytest.mark.parametrize("edges", [(0, 11), (0, 4, 11), (0, 1, 2, 9, 11), (0, 10, 11)])
-@pytest.mark.parametrize("scores", [numpy_cache.SCORES_AT_ONCE, 1])
-def test_a_prompt_in_chunks(monkeypatch, scattered, edges, scores):
-    monkeypatch.setattr(numpy_cache, "SCORES_AT_ONCE", scores)
-    monkeypatch.setattr(numpy_cache, "FEWEST_QUERIES", 2)
-    monkeypatch.setattr(numpy_blocks, "PAIRS_AT_ONCE", 5)
+@pytest.mark.parametrize("in_parts", [False, True])
+def test_a_prompt_in_chunks(monkeypatch, scattered, edges, in_parts):
+    if in_parts:
+        monkeypatch.setattr(numpy_attention, "QUERIES_AT_ONCE", 4)
+        monkeypatch.setattr(numpy_attention, "KEYS_AT_ONCE", 3)
+        monkeypatch.setattr(numpy_blocks, "PAIRS_AT_ONCE", 5)
+        monkeypatch.setattr(host_threads, "LEAST_ROWS", 1)
+        monkeypatch.setattr(host_threads, "ROWS_AT_ONCE", 3)
     layer, x, table = RandomLayer("shared"), prompt(11, 0), tables(3, scattered)[1]
     keys, values = caches(10)
     blocks = layer_blocks(layer.stored(), layer.vectors["norm"], keys, values)
@@ -161,19 +165,35 @@ def test_routing(normalize):
         np.testing.assert_allclose(shares[row], chances[row, chosen[row]] / total, rtol=1e-5)
 
 
-@pytest.mark.parametrize("at_once", [1, 1 << 18])
-def test_attention_of_the_last_queries(monkeypatch, at_once):
-    """Queries that begin in the middle see the keys before them: the last rows of the whole."""
-    monkeypatch.setattr(numpy_cache, "SCORES_AT_ONCE", at_once)
-    monkeypatch.setattr(numpy_cache, "FEWEST_QUERIES", 3)
+@pytest.mark.parametrize("largest", [1e3, 0.0])
+@pytest.mark.parametrize("at_once", [(3, 2), (40, 7), (256, 512)])
+def test_attention_of_the_last_queries(monkeypatch, at_once, largest):
+    """Queries that begin in the middle see the keys before them: the last rows of the whole. Scores that need no
+    maximum, and others."""
+    for name, value in zip(("QUERIES_AT_ONCE", "KEYS_AT_ONCE", "LARGEST_SCORE"), (*at_once, largest), strict=True):
+        monkeypatch.setattr(numpy_attention, name, value)
     rng = np.random.default_rng(0)
-    q, k, v = (rng.standard_normal((20, heads, 8)).astype(np.float32) for heads in (4, 2, 2))
-    scores = np.einsum("qhd,khd->hqk", q, k.repeat(2, axis=1))
+    q, k, v = (rng.standard_normal((20, heads, 8)).astype(np.float32) for heads in (6, 2, 2))
+    scores = np.einsum("qhd,khd->hqk", q, k.repeat(3, axis=1))
     scores[:, np.triu(np.ones((20, 20), bool), 1)] = -np.inf
     weights = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
-    expected = np.einsum("hqk,khd->qhd", weights, v.repeat(2, axis=1)).reshape(20, 32)
+    expected = np.einsum("hqk,khd->qhd", weights, v.repeat(3, axis=1))
+    by_group, keys, values = q.reshape(20, 2, 3, 8).swapaxes(0, 1), k.swapaxes(0, 1), v.swapaxes(0, 1)
     for first in (0, 13, 19):
-        np.testing.assert_allclose(causal_attention(q[first:], k, v), expected[first:], atol=1e-5)
+        segments = [Segment(slice(0, 20 - first), keys, values)]
+        made = attention(by_group[:, first:], segments, is_causal=True)
+        np.testing.assert_allclose(made.reshape(-1, 6, 8), expected[first:], atol=1e-5)
+    # A segment of some rows beside another one, each with keys of its own
+    segments = [Segment(slice(0, 12), keys[:, :12], values[:, :12]), Segment(slice(12, 20), keys, values)]
+    made = attention(by_group, segments, is_causal=True)
+    np.testing.assert_allclose(made.reshape(-1, 6, 8), expected, atol=1e-5)
+
+
+def test_scores_that_exp_cannot_take_are_no_trouble():
+    q = np.full((1, 3, 1, 4), 100, np.float32)
+    k = np.array([[[1.0] * 4, [-1.0] * 4, [0.5] * 4]], np.float32)
+    made = attention(q, [Segment(slice(0, 3), k, k)], is_causal=True)
+    np.testing.assert_allclose(made[:, 0, 0, 0], 1, rtol=1e-6)  # the first key's value, which outweighs the others
 
 
 def test_what_saturates_gives_no_overflow():

@@ -170,13 +170,15 @@ def test_encoder_layer(monkeypatch, separate, largest):
     need no maximum, and others."""
     from types import SimpleNamespace
 
-    from ms_omni.kernels import numpy_encoder
+    from ms_omni.kernels import host_threads, numpy_attention, numpy_encoder
     from ms_omni.kernels.numpy_activations import gelu
 
     hidden, heads, lengths = 16, 4, [5, 5, 70]
     dim, rows = hidden // heads, sum(lengths)
-    for name, value in (("QUERIES_AT_ONCE", 9), ("KEYS_AT_ONCE", 16), ("ROWS_AT_ONCE", 13), ("LARGEST_SCORE", largest)):
-        monkeypatch.setattr(numpy_encoder, name, value)
+    for name, value in (("QUERIES_AT_ONCE", 9), ("KEYS_AT_ONCE", 16), ("LARGEST_SCORE", largest)):
+        monkeypatch.setattr(numpy_attention, name, value)
+    for name, value in (("LEAST_ROWS", 1), ("ROWS_AT_ONCE", 13)):
+        monkeypatch.setattr(host_threads, name, value)
     monkeypatch.setattr(numpy_encoder, "float32_array", lambda array: array)
 
     def linear(width, out, seed):

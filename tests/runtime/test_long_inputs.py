@@ -7,6 +7,8 @@ import pytest
 
 from ms_omni import SamplingParams
 from ms_omni.bounds import PREFILL_CHUNK
+from ms_omni.kernels import numpy_attention
+from ms_omni.kernels.numpy_attention import Segment
 
 SHORT = SamplingParams(thinker_max_new_tokens=6, talker_max_new_tokens=4, talker_temperature=0.0)
 QUESTION = [{"role": "user", "content": [{"type": "text", "text": "What is it?"}]}]
@@ -116,19 +118,34 @@ def test_same_answer_from_chunks(fused, monkeypatch):
     np.testing.assert_array_equal(parts.audio.codes, whole.audio.codes)
 
 
-def test_decoder_attention_keeps_few_scores(monkeypatch):
-    from ms_omni.kernels import numpy_cache
+def test_layers_are_kept_as_long_as_their_cache(thinker):
+    import gc
 
-    kept, attend = [], numpy_cache._attend
+    from ms_omni.runtime import numpy_layers
 
-    def watched(queries, keys, values, tokens):
-        kept.append(queries.shape[0] * queries.shape[1] * queries.shape[2] * keys.shape[-1])
-        return attend(queries, keys, values, tokens)
+    cache, before = thinker.decoder.new_cache(3, "kept", 8), len(numpy_layers._kept)
+    layers = numpy_layers._layers(thinker.decoder, cache)
+    assert numpy_layers._layers(thinker.decoder, cache) is layers and len(numpy_layers._kept) == before + 1
+    del cache, layers
+    gc.collect()
+    assert len(numpy_layers._kept) == before
 
-    monkeypatch.setattr(numpy_cache, "_attend", watched)
-    monkeypatch.setattr(numpy_cache, "SCORES_AT_ONCE", 4 * 90 * 20)
-    numpy_cache.causal_attention(random(64, 4, 8), random(90, 2, 8), random(90, 2, 8))
-    assert len(kept) == 4 and max(kept) <= 4 * 90 * 20
+
+def test_decoder_attention_keeps_few_scores(kept_scores):
+    """And hardly makes those of keys behind a query."""
+    keys, values = random(2, 1900, 8), random(2, 1900, 8)
+    numpy_attention.attention(random(2, 1500, 3, 8), [Segment(slice(0, 1500), keys, values)], is_causal=True)
+    assert max(kept_scores) <= numpy_attention.QUERIES_AT_ONCE * numpy_attention.KEYS_AT_ONCE
+    seen = 6 * sum(range(401, 1901))
+    assert seen < sum(kept_scores) < 1.1 * seen
+
+
+@pytest.fixture
+def kept_scores(monkeypatch):
+    """How many scores an attention in numpy keeps, each time."""
+    kept, original = [], numpy_attention.row_sums
+    monkeypatch.setattr(numpy_attention, "row_sums", lambda scores: kept.append(scores.size) or original(scores))
+    return kept
 
 
 @pytest.fixture
@@ -183,13 +200,9 @@ def test_a_large_picture_is_attended_in_parts(fused, attention_calls):
     assert heads * 4096 * 4096 > SCORES_PER_CALL >= max(sizes)
 
 
-def test_the_cpu_keeps_few_scores_of_a_large_picture(fused, monkeypatch):
-    import ms_omni.kernels.numpy_encoder as module
-
-    kept, original = [], module.row_sums
-    monkeypatch.setattr(module, "row_sums", lambda scores: kept.append(scores.size) or original(scores))
+def test_the_cpu_keeps_few_scores_of_a_large_picture(fused, kept_scores):
     encode_video(fused, np.zeros((4096, 3 * 2 * 16 * 16), np.float32), [[1, 64, 64]])
-    assert kept and max(kept) <= module.QUERIES_AT_ONCE * module.KEYS_AT_ONCE
+    assert kept_scores and max(kept_scores) <= numpy_attention.QUERIES_AT_ONCE * numpy_attention.KEYS_AT_ONCE
 
 
 def test_audio_in_parts_equals_the_whole(fused, attention_calls, monkeypatch):
