@@ -13,6 +13,8 @@ from ms_omni.inputs.source import Source, open_source
 from ms_omni.inputs.truncation import missing_bytes
 
 SAMPLE_RATE = 16_000
+# libsndfile's SF_COUNT_MAX
+_UNKNOWN_FRAMES = 2**63 - 1
 
 
 def read_audio(value: Any, start: float = 0.0, end: float | None = None) -> np.ndarray:
@@ -56,13 +58,31 @@ def _decode(source: Source, start: float, end: float | None) -> tuple[np.ndarray
     """(samples (n,) or (channels, n) float32, rate): libsndfile first, FFmpeg for what it cannot read."""
     import soundfile
 
+    file = sound_file(source)
+    if file is None:
+        return _decode_with_av(source, start, end)
+    with file:
+        try:
+            return _read_range(file, source, start, end), file.samplerate
+        except soundfile.LibsndfileError:
+            return _decode_with_av(source, start, end)
+
+
+def sound_file(source: Source) -> Any:
+    """soundfile.SoundFile of the medium, None where FFmpeg has to read it: libsndfile does not know the format, or the
+    file does not state its length (FLAC out of a pipe). Raises OmniError for a truncated file."""
+    import soundfile
+
     if missing := missing_bytes(source):
         raise source.fail(f"truncated file ({missing})")
     try:
-        with soundfile.SoundFile(source.open()) as file:
-            return _read_range(file, source, start, end), file.samplerate
+        file = soundfile.SoundFile(source.open())
     except soundfile.LibsndfileError:
-        return _decode_with_av(source, start, end)
+        return None
+    if file.frames < _UNKNOWN_FRAMES:
+        return file
+    file.close()
+    return None
 
 
 def _read_range(file: Any, source: Source, start: float, end: float | None) -> np.ndarray:

@@ -19,9 +19,7 @@ def decode_audio_track(source: Source) -> tuple[np.ndarray, int]:
 
     Raises OmniError naming the medium: no audio track, corrupt, cut short."""
     with opened(source) as container:
-        stream = _best_stream(container)
-        if stream is None:
-            raise source.fail("has no audio track")
+        stream = _track(source, container)
         channels = stream.channels
         blocks = list(_decode_blocks(source, container, stream))
         rate = stream.rate
@@ -29,6 +27,15 @@ def decode_audio_track(source: Source) -> tuple[np.ndarray, int]:
         return np.zeros((channels, 0), dtype=np.float32), rate
     interleaved = np.concatenate(blocks)
     return (interleaved.reshape(-1, channels).T * _SCALE).astype(np.float32), rate
+
+
+def decode_pieces(source: Source) -> Iterator[tuple[np.ndarray, int]]:
+    """(float32 (n, channels), rate) of the same track, one frame of it after the other. Raises the same errors."""
+    with opened(source) as container:
+        stream = _track(source, container)
+        channels, rate = stream.channels, stream.rate
+        for block in _decode_blocks(source, container, stream):
+            yield block.reshape(-1, channels) * _SCALE, rate
 
 
 def _decode_blocks(source: Source, container: Any, stream: Any) -> Iterator[np.ndarray]:
@@ -42,11 +49,11 @@ def _decode_blocks(source: Source, container: Any, stream: Any) -> Iterator[np.n
     yield from (block.to_ndarray().reshape(-1) for block in resampler.resample(None))
 
 
-def _best_stream(container: Any) -> Any:
+def _track(source: Source, container: Any) -> Any:
     """ffmpeg's choice: a default track before others, then the most channels, then the first."""
     streams = [stream for stream in container.streams.audio if stream.codec_context is not None]  # decodable ones
     if not streams:
-        return None
+        raise source.fail("has no audio track")
     return max(streams, key=lambda stream: (_is_default(stream), stream.channels, -stream.index))
 
 
