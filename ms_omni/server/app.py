@@ -21,15 +21,19 @@ from ms_omni.server.asked import Asked, asked_by
 from ms_omni.server.chat import ChatAnswer
 from ms_omni.server.connection import FIRST_EVENT_S, EventStream, Handler, read_json, unless_gone, with_pauses
 from ms_omni.server.errors import ApiError, api_error
+from ms_omni.server.recordings import Recordings
 from ms_omni.server.schema import ChatRequest, parsed
 from ms_omni.server.service import Service
 
 
 def make_app(service: Service) -> Starlette:
-    chat, states = Chat(service), States(service)
+    chat, states, recordings = Chat(service), States(service), Recordings(service)
     app = Starlette(
         routes=[
             _route("/v1/chat/completions", chat.answer, "POST"),
+            _route("/v1/audio/transcriptions", recordings.transcribe, "POST"),
+            _route("/v1/audio/translations", recordings.translate, "POST"),
+            _route("/v1/audio/speech", recordings.speak, "POST"),
             _route("/v1/models", states.models),
             _route("/v1/models/{name:path}", states.model),
             _route("/health", states.health),

@@ -7,11 +7,13 @@ import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from starlette.requests import Request
+from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
-from ms_omni.server.errors import CLIENT_CLOSED, ApiError
+from ms_omni.server.errors import CLIENT_CLOSED, ApiError, api_error
 
 KEEP_ALIVE_S = 15.0
 # How long an error can still become a status: then the stream begins, and tells of errors itself
@@ -28,7 +30,7 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             return working.result()
-        raise ApiError(CLIENT_CLOSED, "the client closed the connection", code="client_closed")
+        raise client_gone()
     finally:
         leaving.cancel()
         if not working.done():
@@ -36,33 +38,61 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
             await asyncio.wait({working})
 
 
+def client_gone() -> ApiError:
+    return ApiError(CLIENT_CLOSED, "the client closed the connection", code="client_closed")
+
+
 async def _gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """Raises ApiError 413."""
+def limited(request: Request, limit: int) -> Request:
+    """The request with a body of at most `limit` bytes: reading more raises ApiError 413, at once where its header says
+    so already."""
     too_large = ApiError(413, f"the request is larger than {limit} bytes", code="request_too_large")
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > limit:
         raise too_large
-    chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
+    size = 0
+
+    async def receive() -> Message:
+        nonlocal size
+        message = await request.receive()
+        size += len(message.get("body", b""))
         if size > limit:
             raise too_large
-        chunks.append(chunk)
-    return b"".join(chunks)
+        return message
+
+    return Request(request.scope, receive)
 
 
 async def read_json(request: Request, limit: int) -> Any:
-    """Raises ApiError 400, 413, 415."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise ApiError(415, f"content-type {kind[:80]!r}: expected application/json", code="unsupported_media_type")
-    body = await read_body(request, limit)
+    """Raises ApiError 400, 413, 415, 499."""
+    _check_content_type(request, "application/json")
+    try:
+        body = await limited(request, limit).body()
+    except ClientDisconnect:
+        raise client_gone() from None
     return await asyncio.to_thread(_loads, body)
+
+
+async def read_form(request: Request, limit: int, max_fields: int) -> FormData:
+    """Of multipart/form-data with at most one file, which is on disk where it is large. To be closed by the caller.
+    Raises ApiError 400, 413, 415, 499."""
+    _check_content_type(request, "multipart/form-data")
+    try:
+        return await limited(request, limit).form(max_files=1, max_fields=max_fields)
+    except ClientDisconnect:
+        raise client_gone() from None
+    except HTTPException as error:
+        raise ApiError(400, f"the form cannot be read: {error.detail}", code="invalid_form") from None
+
+
+def _check_content_type(request: Request, wanted: str) -> None:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != wanted:
+        raise ApiError(415, f"content-type {kind[:80]!r}: expected {wanted}", code="unsupported_media_type")
 
 
 def _loads(body: bytes) -> Any:
@@ -111,6 +141,28 @@ class EventStream(Response):
         await put(_END)
         await put(b"", more=False)
         self._on_end(status)
+
+
+async def event_response(request: Request, made: AsyncGenerator[dict[str, Any], None]) -> EventStream:
+    """The events as they are made. The stream begins with the first of them, or after a while: errors until then are
+    raised, and later ones are an event."""
+    events = with_pauses(made, FIRST_EVENT_S)
+    first = await anext(events)
+
+    async def all_events() -> AsyncGenerator[dict[str, Any], None]:
+        try:
+            if first is not None:
+                yield first
+            async for event in events:
+                if event is not None:
+                    yield event
+        except Exception as error:
+            known = api_error(error)
+            yield {"error": {**known.body["error"], "status": known.status}}
+        finally:
+            await events.aclose()
+
+    return EventStream(all_events(), lambda status: request.scope["state"].update(status=status))
 
 
 async def with_pauses(items: AsyncGenerator[T, None], seconds: float) -> AsyncGenerator[T | None, None]:
