@@ -43,7 +43,8 @@ class Window:
 
 def cut_windows(pieces: Iterable[np.ndarray], rules: WindowRules | None = None) -> Iterator[Window]:
     """The windows of a recording that comes in pieces, float32 (n,) at 16 kHz. They follow each other without overlap;
-    what lies between two of them, before the first and behind the last is silent. A recording without sound has none.
+    what lies between two of them, before the first and behind the last is silent. A recording without sound has none;
+    a short one without a long silence is one window, whole.
 
     Holds one window and one piece at a time."""
     cutter = _Cutter(rules or WindowRules())
@@ -81,6 +82,8 @@ class _Cutter:
         if not is_loud.any():
             return 0, 0, len(head) if is_end else len(head) - self._margin * _FRAME
         first = max(0, int(is_loud.argmax()) - self._margin)
+        if not self._offset and is_loud[: self._silence].any():
+            first = 0  # a recording that is one window is asked as it is
         silent_from = _silence_in(is_loud, self._silence)
         if silent_from is not None:
             stop = (silent_from + self._margin) * _FRAME

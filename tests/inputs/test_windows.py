@@ -107,6 +107,14 @@ def test_what_is_short_is_one_window():
     assert (window.start, window.end) == (0, pytest.approx(29.9))
 
 
+def test_what_is_short_is_heard_whole():
+    samples = np.concatenate([silence(1.9), noise(1), silence(1.9)])
+    (window,) = windows_of(samples)
+    assert len(window.samples) == len(samples)
+    (window,) = windows_of(np.concatenate([silence(2.1), noise(1), silence(2.1)]))
+    assert (window.start, window.end) == pytest.approx((1.85, 3.35), abs=0.03)
+
+
 def test_windows_without_pauses_join_to_the_recording():
     samples = noise(100)
     windows = windows_of(samples)
