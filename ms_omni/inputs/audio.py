@@ -13,6 +13,8 @@ from ms_omni.inputs.source import Source, open_source
 from ms_omni.inputs.truncation import missing_bytes
 
 SAMPLE_RATE = 16_000
+# Hz; what a file claims beyond them would take the resampler minutes
+RATES = (1_000, 1_000_000)
 # libsndfile's SF_COUNT_MAX
 _UNKNOWN_FRAMES = 2**63 - 1
 
@@ -45,6 +47,7 @@ def finish_audio(samples: np.ndarray, rate: int, source: Source, start: float = 
     mono = np.mean(samples, axis=0) if samples.ndim > 1 else samples
     if not np.isfinite(mono).all():
         raise source.fail("corrupt audio (samples that are not finite)")
+    check_rate(source, rate)
     if rate == SAMPLE_RATE:
         return np.asarray(mono, dtype=np.float32)
     import soxr
@@ -52,6 +55,12 @@ def finish_audio(samples: np.ndarray, rate: int, source: Source, start: float = 
     wanted = math.ceil(mono.shape[0] * (float(SAMPLE_RATE) / rate))
     resampled = soxr.resample(mono, rate, SAMPLE_RATE, quality="soxr_hq")[:wanted]
     return np.pad(resampled, (0, wanted - resampled.shape[0])).astype(np.float32)
+
+
+def check_rate(source: Source, rate: int) -> None:
+    """Raises OmniError for a sampling rate that no recording has."""
+    if not RATES[0] <= rate <= RATES[1]:
+        raise source.fail(f"a sampling rate of {rate} Hz; expected {RATES[0]} to {RATES[1]}")
 
 
 def _decode(source: Source, start: float, end: float | None) -> tuple[np.ndarray, int]:

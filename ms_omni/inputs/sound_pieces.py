@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from ms_omni.errors import OmniError
-from ms_omni.inputs.audio import SAMPLE_RATE, sound_file
+from ms_omni.inputs.audio import SAMPLE_RATE, check_rate, sound_file
 from ms_omni.inputs.av_audio import decode_pieces
 from ms_omni.inputs.source import Source
 
-# One second, or as much of it as these values hold (4 MB), whatever rate and channels a file claims to have
+# One second, or as much of it as these values hold (4 MB), whatever channels a file claims to have
 _MAX_VALUES = 1 << 20
 
 
@@ -61,6 +61,7 @@ def _at_16_khz(source: Source, pieces: Iterator[tuple[np.ndarray, int]]) -> Iter
         mono = np.mean(samples, axis=1, dtype=np.float32)
         if not np.isfinite(mono).all():
             raise source.fail("corrupt audio (samples that are not finite)")
+        check_rate(source, rate)
         num_read += mono.size
         if rate != SAMPLE_RATE:
             resampler = resampler or soxr.ResampleStream(rate, SAMPLE_RATE, 1, "float32", "HQ")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
-from tempfile import NamedTemporaryFile
+from tempfile import TemporaryDirectory
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from starlette.datastructures import UploadFile
@@ -146,14 +148,17 @@ class _Work:
 
 
 class _Upload:
-    """A file of a form in a file of its own, which is gone with this object. By a thread that may wait."""
+    """A file of a form in a directory of its own, which is gone with this object: what it holds could name other files
+    beside it. By a thread that may wait."""
 
     def __init__(self, upload: UploadFile):
-        self._file: Any = NamedTemporaryFile(prefix="ms_omni_upload_")
-        shutil.copyfileobj(upload.file, self._file)
-        self._file.flush()
-        self._source = Source(f"file {(upload.filename or '')[:100]}".strip(), path=self._file.name)
-        if not self._file.tell():
+        self._directory = TemporaryDirectory(prefix="ms_omni_upload_")
+        path = os.path.join(self._directory.name, uuid4().hex)
+        with open(path, "xb") as file:
+            shutil.copyfileobj(upload.file, file)
+            size = file.tell()
+        self._source = Source(f"file {(upload.filename or '')[:100]}".strip(), path=path)
+        if not size:
             raise refused("file", str(self._source.fail("is empty (0 bytes)")))
         self.seconds = 0.0
 

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from ms_omni.errors import OmniError
-from ms_omni.inputs.audio import read_audio
+from ms_omni.inputs.audio import _decode, finish_audio, read_audio
 from ms_omni.inputs.sound_pieces import RecordingTooLong, read_pieces
 from ms_omni.inputs.source import Source, open_source
 from ms_omni.inputs.windows import Window, WindowRules, cut_windows
@@ -80,12 +80,17 @@ def test_a_header_that_states_too_much_is_refused_before_anything_is_read():
         (encoded(noise(2), RATE)[:-100], "truncated"),
         (encoded(noise(2), RATE, "FLAC")[:-5000], "truncated or corrupt"),
         (b"no sound at all" * 100, "corrupt"),
+        (encoded(noise(0.1), 999), "999 Hz"),
+        (encoded(noise(0.1), 2**31 - 1), "2147483647 Hz"),
         (encoded(np.full(100, np.nan, np.float32), RATE, subtype="FLOAT"), "not finite"),
     ],
 )
 def test_what_is_no_recording(data, words):
+    source = Source("audio x", data=data)
     with pytest.raises(OmniError, match=f"audio x: .*{words}"):
-        list(read_pieces(Source("audio x", data=data)))
+        list(read_pieces(source))
+    with pytest.raises(OmniError, match=f"audio x: .*(corrupt|{words})"):
+        finish_audio(*_decode(source, 0.0, None), source)
 
 
 def test_memory_does_not_grow_with_the_recording():
