@@ -147,6 +147,12 @@ def test_silence_ends_a_window_and_belongs_to_none():
     assert spans == [pytest.approx((99.75, 101.25), abs=0.03), pytest.approx((105.75, 110.75), abs=0.03)]
 
 
+@pytest.mark.parametrize("seconds", [29.9, 30, 59.9, 100])
+def test_a_window_begins_before_its_sound(seconds):
+    (window,) = windows_of(np.concatenate([silence(seconds), noise(1)]))
+    assert window.start == pytest.approx(seconds - 0.25, abs=0.03)
+
+
 def test_a_recording_without_sound_has_no_window():
     assert windows_of(silence(95)) == []
     assert windows_of(np.full(95 * RATE, 0.0009, np.float32)) == []  # below -60 dB of full scale
