@@ -9,12 +9,14 @@ import numpy as np
 
 from ms_omni.errors import OmniError
 from ms_omni.inputs.access import MediaAccess
-from ms_omni.inputs.av_audio import check_sound, decode_audio_track
+from ms_omni.inputs.av_audio import RATES, check_sound, decode_audio_track
 from ms_omni.inputs.source import Source, open_source
 from ms_omni.inputs.truncation import missing_bytes
 
 SAMPLE_RATE = 16_000
 _USUAL = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"FORM", b".snd", b"caff", b"ID3")
+# libsndfile's SF_COUNT_MAX
+_UNKNOWN_FRAMES = 2**63 - 1
 
 
 def read_audio(
@@ -49,6 +51,7 @@ def finish_audio(samples: np.ndarray, rate: int, source: Source, start: float = 
     mono = np.mean(samples, axis=0) if samples.ndim > 1 else samples
     if not np.isfinite(mono).all():
         raise source.fail("corrupt audio (samples that are not finite)")
+    check_rate(source, rate)
     if rate == SAMPLE_RATE:
         return np.asarray(mono, dtype=np.float32)
     import soxr
@@ -58,19 +61,43 @@ def finish_audio(samples: np.ndarray, rate: int, source: Source, start: float = 
     return np.pad(resampled, (0, wanted - resampled.shape[0])).astype(np.float32)
 
 
+def check_rate(source: Source, rate: int) -> None:
+    """Raises OmniError for a sampling rate that no recording has."""
+    if not RATES[0] <= rate <= RATES[1]:
+        raise source.fail(f"a sampling rate of {rate} Hz; expected {RATES[0]} to {RATES[1]}")
+
+
 def _decode(source: Source, start: float, end: float | None) -> tuple[np.ndarray, int]:
     """(samples (n,) or (channels, n) float32, rate): libsndfile first, FFmpeg for what it cannot read."""
+    import soundfile
+
+    file = sound_file(source)
+    if file is None:
+        return _decode_with_av(source, start, end)
+    with file:
+        try:
+            return _read_range(file, source, start, end), file.samplerate
+        except soundfile.LibsndfileError:
+            return _decode_with_av(source, start, end)
+
+
+def sound_file(source: Source) -> Any:
+    """soundfile.SoundFile of the medium, None where FFmpeg has to read it: libsndfile does not know the format, or the
+    file does not state its length (FLAC out of a pipe). Raises OmniError for a truncated file."""
     import soundfile
 
     if missing := missing_bytes(source):
         raise source.fail(f"truncated file ({missing})")
     if source.access.restricted and not _is_usual(source.head(12)):
-        return _decode_with_av(source, start, end)
+        return None
     try:
-        with soundfile.SoundFile(source.open()) as file:
-            return _read_range(file, source, start, end), file.samplerate
+        file = soundfile.SoundFile(source.open())
     except soundfile.LibsndfileError:
-        return _decode_with_av(source, start, end)
+        return None
+    if file.frames < _UNKNOWN_FRAMES:
+        return file
+    file.close()
+    return None
 
 
 def _is_usual(head: bytes) -> bool:

@@ -12,8 +12,9 @@ from ms_omni.inputs.source import Source
 
 # librosa turns 16-bit samples into floats by 2**-15.
 _SCALE = np.float32(1 / 32768)
-# Of restricted accesses
+# Hz; what a file claims beyond them would take the resampler minutes
 RATES = (1_000, 768_000)
+# Of restricted accesses
 MAX_CHANNELS = 32
 
 
@@ -22,9 +23,7 @@ def decode_audio_track(source: Source) -> tuple[np.ndarray, int]:
 
     Raises OmniError naming the medium: no audio track, corrupt, cut short."""
     with opened(source) as container:
-        stream = _best_stream(container)
-        if stream is None:
-            raise source.fail("has no audio track")
+        stream = _track(source, container)
         channels = stream.channels
         check_sound(source, stream.rate, channels)
         blocks = list(_decode_blocks(source, container, stream))
@@ -33,6 +32,15 @@ def decode_audio_track(source: Source) -> tuple[np.ndarray, int]:
         return np.zeros((channels, 0), dtype=np.float32), rate
     interleaved = np.concatenate(blocks)
     return (interleaved.reshape(-1, channels).T * _SCALE).astype(np.float32), rate
+
+
+def decode_pieces(source: Source) -> Iterator[tuple[np.ndarray, int]]:
+    """(float32 (n, channels), rate) of the same track, one frame of it after the other. Raises the same errors."""
+    with opened(source) as container:
+        stream = _track(source, container)
+        channels, rate = stream.channels, stream.rate
+        for block in _decode_blocks(source, container, stream):
+            yield block.reshape(-1, channels) * _SCALE, rate
 
 
 def _decode_blocks(source: Source, container: Any, stream: Any) -> Iterator[np.ndarray]:
@@ -63,11 +71,11 @@ def check_sound(source: Source, rate: int, channels: int, count: int = 0) -> Non
     source.check("max_seconds", count / max(rate, 1), "seconds")
 
 
-def _best_stream(container: Any) -> Any:
+def _track(source: Source, container: Any) -> Any:
     """ffmpeg's choice: a default track before others, then the most channels, then the first."""
     streams = [stream for stream in container.streams.audio if stream.codec_context is not None]  # decodable ones
     if not streams:
-        return None
+        raise source.fail("has no audio track")
     return max(streams, key=lambda stream: (_is_default(stream), stream.channels, -stream.index))
 
 

@@ -19,17 +19,21 @@ from ms_omni.outputs import AudioChunk, StreamEnd, TextDelta
 from ms_omni.server.access import Access, ApiKeys
 from ms_omni.server.asked import Asked, asked_by
 from ms_omni.server.chat import ChatAnswer
-from ms_omni.server.connection import FIRST_EVENT_S, EventStream, Handler, read_json, unless_gone, with_pauses
+from ms_omni.server.connection import Handler, event_response, unless_gone
 from ms_omni.server.errors import ApiError, api_error
+from ms_omni.server.recordings import Recordings
 from ms_omni.server.schema import ChatRequest, parsed
 from ms_omni.server.service import Service
 
 
 def make_app(service: Service) -> Starlette:
-    chat, states = Chat(service), States(service)
+    chat, states, recordings = Chat(service), States(service), Recordings(service)
     app = Starlette(
         routes=[
             _route("/v1/chat/completions", chat.answer, "POST"),
+            _route("/v1/audio/transcriptions", recordings.transcribe, "POST"),
+            _route("/v1/audio/translations", recordings.translate, "POST"),
+            _route("/v1/audio/speech", recordings.speak, "POST"),
             _route("/v1/models", states.models),
             _route("/v1/models/{name:path}", states.model),
             _route("/health", states.health),
@@ -107,12 +111,12 @@ class Chat:
     async def answer(self, request: Request) -> Response:
         service = self._service
         service.ready_engine()
-        body = parsed(ChatRequest, await read_json(request, service.bodies))
+        body = parsed(ChatRequest, await service.bodies.read_json(request))
         model = service.check_model(body.model)
         asked = asked_by(body, lambda name: service.recall(name, time.time()))
         answer = ChatAnswer(asked, model, service.reasons)
         if asked.stream:
-            return await unless_gone(request.receive, self._stream(request, asked, answer))
+            return await unless_gone(request.receive, event_response(request, self._events(request, asked, answer)))
         return await unless_gone(request.receive, self._whole(request, asked, answer))
 
     async def _whole(self, request: Request, asked: Asked, answer: ChatAnswer) -> Response:
@@ -122,27 +126,8 @@ class Chat:
                 return JSONResponse(answer.whole(chunk.output))
         raise RuntimeError("the engine's stream ended without its result")
 
-    async def _stream(self, request: Request, asked: Asked, answer: ChatAnswer) -> Response:
-        """Begins with the first piece of the answer, or after a while: errors until then have their status."""
-        events = with_pauses(self._events(request, asked, answer), FIRST_EVENT_S)
-        first = await anext(events)
-
-        async def all_events() -> AsyncGenerator[dict[str, Any], None]:
-            try:
-                if first is not None:
-                    yield first
-                async for event in events:
-                    if event is not None:
-                        yield event
-            except Exception as error:
-                known = api_error(error)
-                yield {"error": {**known.body["error"], "status": known.status}}
-            finally:
-                await events.aclose()
-
-        return EventStream(all_events(), lambda status: request.scope["state"].update(status=status))
-
     async def _events(self, request: Request, asked: Asked, answer: ChatAnswer) -> AsyncGenerator[dict[str, Any], None]:
+        """The chunks of a stream."""
         is_first = True
         async for chunk in self._service.ask(asked.conversation, asked.options, streams=True):
             if is_first:

@@ -1,10 +1,9 @@
-"""What HTTP adds: clients that go away, bodies without end, events that keep a connection alive."""
+"""What HTTP adds: clients that go away, and events that keep a connection alive."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -12,14 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from ms_omni.server.errors import CLIENT_CLOSED, ApiError
+from ms_omni.server.errors import CLIENT_CLOSED, ApiError, api_error
 
 KEEP_ALIVE_S = 15.0
 # How long an error can still become a status: then the stream begins, and tells of errors itself
 FIRST_EVENT_S = 10.0
-# For a request to come, and how many of the largest may come at once
-BODY_S = 300.0
-BODIES_AT_ONCE = 4
 LAST_EVENT = b"data: [DONE]\n\n"
 
 T = TypeVar("T")
@@ -32,7 +28,7 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             return working.result()
-        raise ApiError(CLIENT_CLOSED, "the client closed the connection", code="client_closed")
+        raise client_gone()
     finally:
         leaving.cancel()
         if not working.done():
@@ -40,66 +36,13 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
             await asyncio.wait({working})
 
 
+def client_gone() -> ApiError:
+    return ApiError(CLIENT_CLOSED, "the client closed the connection", code="client_closed")
+
+
 async def _gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-class Bodies:
-    """Reads the bodies of requests, each of a limited size and within a limited time, and all together of a limited
-    size, so that uploads cannot fill the memory."""
-
-    def __init__(self, limit: int):
-        self._limit, self._all, self._size = limit, BODIES_AT_ONCE * limit, 0
-
-    async def read(self, request: Request) -> bytes:
-        """Raises ApiError 408, 413, 429."""
-        taken, chunks = 0, list[bytes]()
-        try:
-            length = request.headers.get("content-length", "")
-            if length.isdigit() and int(length) > self._limit:
-                raise self._too_large()
-            deadline, stream = time.monotonic() + BODY_S, request.stream()
-            while True:
-                try:
-                    chunk = await asyncio.wait_for(_next(stream), max(0.0, deadline - time.monotonic()))
-                except StopAsyncIteration:
-                    return b"".join(chunks)
-                except asyncio.TimeoutError:
-                    raise ApiError(408, f"the request took more than {BODY_S:g} s to come") from None
-                taken += len(chunk)
-                self._size += len(chunk)
-                if taken > self._limit:
-                    raise self._too_large()
-                if self._size > self._all:
-                    raise ApiError(429, "too much is being sent at once", headers={"Retry-After": "5"})
-                chunks.append(chunk)
-        finally:
-            self._size -= taken
-
-    def _too_large(self) -> ApiError:
-        return ApiError(413, f"the request is larger than {self._limit} bytes", code="request_too_large")
-
-
-async def read_json(request: Request, bodies: Bodies) -> Any:
-    """Raises ApiError 400, 415, and as `Bodies.read`."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise ApiError(415, f"content-type {kind[:80]!r}: expected application/json", code="unsupported_media_type")
-    body = await bodies.read(request)
-    return await asyncio.to_thread(_loads, body)
-
-
-def _loads(body: bytes) -> Any:
-    try:
-        return json.loads(body.decode(), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())[:200]
-        raise ApiError(400, f"the body is not valid JSON ({reason})", code="invalid_json") from None
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
 
 
 def event(item: Any) -> bytes:
@@ -141,6 +84,28 @@ class EventStream(Response):
         await put(LAST_EVENT)
         await put(b"", more=False)
         self._on_end(status)
+
+
+async def event_response(request: Request, made: AsyncGenerator[dict[str, Any], None]) -> EventStream:
+    """The events as they are made. The stream begins with the first of them, or after a while: errors until then are
+    raised, and later ones are an event."""
+    events = with_pauses(made, FIRST_EVENT_S)
+    first = await anext(events)
+
+    async def all_events() -> AsyncGenerator[dict[str, Any], None]:
+        try:
+            if first is not None:
+                yield first
+            async for item in events:
+                if item is not None:
+                    yield item
+        except Exception as error:
+            known = api_error(error)
+            yield {"error": {**known.body["error"], "status": known.status}}
+        finally:
+            await events.aclose()
+
+    return EventStream(all_events(), lambda status: request.scope["state"].update(status=status))
 
 
 async def with_pauses(items: AsyncGenerator[T, None], seconds: float) -> AsyncGenerator[T | None, None]:

@@ -14,7 +14,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from ms_omni.server.access import ApiKeys
-from ms_omni.server.connection import LAST_EVENT, Bodies, event, unless_gone
+from ms_omni.server.bodies import Bodies
+from ms_omni.server.connection import LAST_EVENT, event, unless_gone
 from ms_omni.server.errors import ApiError
 from ms_omni.server.run import HttpThread
 from ms_omni.server.service import ServerSettings

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ms_omni.bounds import CHUNK_FRAMES
 from ms_omni.outputs import StreamChunk, StreamEnd
 from ms_omni.scheduling.request import RequestHandle
+from ms_omni.server.bodies import Bodies
 from ms_omni.server.chat import opens_reasoning
-from ms_omni.server.connection import Bodies
 from ms_omni.server.errors import ApiError
 from ms_omni.server.metrics import Metrics
 from ms_omni.server.schema import served_model
@@ -92,24 +92,39 @@ class Service:
         """The pieces of an answer as they come, at last a StreamEnd. streams: the client gets them as they come, too;
         otherwise the wave is made in few large ones. Closing the iterator cancels the question. Raises ApiError 503 and
         429, TimeoutError, and what the engine raises."""
+        with self.taken() as engine:
+            async with aclosing(self.ask_within(engine, conversation, options, streams)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+
+    @contextmanager
+    def taken(self) -> Iterator[OmniEngine]:
+        """A request that waits or is answered until the block ends; it counts as one, whatever it asks the engine.
+        Raises ApiError 503 and 429."""
         engine = self.ready_engine()
         self._check_queue(engine)
-        watch = self.metrics.watch(streams)
-        pieces = {} if streams else {"first_chunk_frames": CHUNK_FRAMES, "chunk_frames": CHUNK_FRAMES}
         self.num_asked += 1
         self.metrics.in_flight.set(self.num_asked)
-        handle: RequestHandle | None = None
         try:
-            handle = engine.submit(conversation, **{**pieces, **options})
+            yield engine
+        finally:
+            self.num_asked -= 1
+            self.metrics.in_flight.set(self.num_asked)
+
+    async def ask_within(
+        self, engine: OmniEngine, conversation: Any, options: Mapping[str, Any], streams: bool
+    ) -> AsyncGenerator[StreamChunk, None]:
+        """As `ask`, for a question of a request that is `taken` already."""
+        watch = self.metrics.watch(streams)
+        pieces = {} if streams else {"first_chunk_frames": CHUNK_FRAMES, "chunk_frames": CHUNK_FRAMES}
+        handle = engine.submit(conversation, **{**pieces, **options})
+        try:
             async for chunk in _pieces(handle, self.settings.timeout_s):
                 watch.note(chunk)
                 yield chunk
             self._mean_s += (watch.seconds - self._mean_s) / 8
         finally:
-            if handle is not None:
-                handle.cancel()
-            self.num_asked -= 1
-            self.metrics.in_flight.set(self.num_asked)
+            handle.cancel()
 
     def _check_queue(self, engine: OmniEngine) -> None:
         most = engine.max_num_seqs + self.settings.max_queue

@@ -298,7 +298,7 @@ def test_an_unknown_model(ask):
 def test_a_long_silence_is_filled(server, monkeypatch):
     """So that proxies between keep the connection."""
     monkeypatch.setattr(connection, "KEEP_ALIVE_S", 0.1)
-    monkeypatch.setattr("ms_omni.server.app.FIRST_EVENT_S", 0.1)
+    monkeypatch.setattr(connection, "FIRST_EVENT_S", 0.1)
     engine = server[1].engine
     engine._answers = False
     with httpx.stream(

@@ -1,0 +1,141 @@
+"""The form of a request about a recording. Fields that would change the answer and are not supported are refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from starlette.datastructures import FormData, UploadFile
+
+from ms_omni.errors import OmniError, did_you_mean
+from ms_omni.inputs.speech_prompts import language_name, transcription_prompt, translation_prompt
+from ms_omni.server.errors import ApiError
+from ms_omni.server.schema import parsed
+from ms_omni.server.transcript import Format
+
+# Far more than there are
+MAX_FIELDS = 32
+MAX_PROMPT_CHARS = 10_000
+_FILE = "file"
+
+
+class RecordingForm(BaseModel):
+    """What both tasks have. docs/transcription.md says what each field does."""
+
+    model_config = ConfigDict(extra="forbid")
+    task: ClassVar[str]
+
+    model: str | None = None
+    language: str | None = None
+    prompt: Annotated[str, Field(max_length=MAX_PROMPT_CHARS)] | None = None
+    response_format: Format = "json"
+    temperature: Annotated[float, Field(ge=0, le=1)] | None = None
+
+    @property
+    def streams(self) -> bool:
+        return False
+
+    @property
+    def language_name(self) -> str | None:
+        """As the model's documents have it. Raises ApiError."""
+        try:
+            return language_name(self.language) if self.language else None
+        except OmniError as error:
+            raise refused("language", str(error)) from None
+
+    @property
+    def question(self) -> str:
+        """What the model is asked about each window."""
+        raise NotImplementedError
+
+    @property
+    def language_of_text(self) -> str | None:
+        """Of the answer, as OpenAI's API writes it; None where it is not known."""
+        return self.language_name.lower() if self.language_name else None
+
+    def check(self) -> None:
+        """Whether the fields go together. Raises ApiError."""
+        _ = self.question
+
+
+class TranscriptionForm(RecordingForm):
+    """POST /v1/audio/transcriptions."""
+
+    task = "transcribe"
+
+    stream: bool = False
+    timestamp_granularities: list[Literal["segment"]] = Field(default=[], alias="timestamp_granularities[]")
+    # Taken where they ask for what happens anyway
+    chunking_strategy: Literal["auto"] | None = None
+    include: Annotated[list[str], Field(max_length=0)] = Field(default=[], alias="include[]")
+
+    @field_validator("timestamp_granularities", mode="before")
+    @classmethod
+    def _check_granularities(cls, value: Any) -> Any:
+        if isinstance(value, list) and "word" in value:
+            raise ValueError("the model gives no times of words; expected segment, or no such field")
+        return value
+
+    @property
+    def streams(self) -> bool:
+        return self.stream
+
+    @property
+    def question(self) -> str:
+        return transcription_prompt(self.language_name)
+
+    def check(self) -> None:
+        super().check()
+        given = self.response_format
+        if self.stream and given not in ("json", "text"):
+            words = "a stream gives text without times; expected json or text"
+            raise refused("response_format", f"response_format: {words}, got {given}")
+        if self.timestamp_granularities and given != "verbose_json":
+            name = "timestamp_granularities[]"
+            raise refused(name, f"{name}: expected response_format verbose_json, got {given}")
+
+
+class TranslationForm(RecordingForm):
+    """POST /v1/audio/translations. language: what is spoken, which OpenAI's API cannot be told."""
+
+    task = "translate"
+
+    @property
+    def question(self) -> str:
+        return translation_prompt(self.language_name)
+
+    @property
+    def language_of_text(self) -> str | None:
+        return "english"
+
+
+Form = TypeVar("Form", bound=RecordingForm)
+
+
+def recording_form(kind: type[Form], data: FormData) -> tuple[Form, UploadFile]:
+    """The checked fields, and the file. Fields without text count as none. Raises ApiError 400 that names the field."""
+    file: UploadFile | None = None
+    fields: dict[str, Any] = {}
+    for name, value in data.multi_items():
+        if isinstance(value, UploadFile):
+            if name != _FILE:
+                raise refused(name, f"unknown file {name[:100]!r}{did_you_mean(name, [_FILE])}; expected {_FILE!r}")
+            file = value
+        elif name == _FILE:
+            raise refused(name, "file: expected a file with its name, got a text (with curl: -F file=@NAME)")
+        elif name.endswith("[]"):
+            fields.setdefault(name, []).append(value)
+        elif name in fields:
+            raise refused(name, f"{name[:100]}: given twice")
+        elif value:
+            fields[name] = value
+    form = parsed(kind, fields)
+    form.check()
+    if file is None:
+        raise refused(_FILE, "file: missing; expected the recording", "missing_required_parameter")
+    return form, file
+
+
+def refused(name: str, message: str, code: str = "invalid_value") -> ApiError:
+    """For a field of this name."""
+    return ApiError(400, message, param=name[:100], code=code)
