@@ -23,8 +23,8 @@ class RecordingTooLong(OmniError):
 def read_pieces(source: Source, max_seconds: float = math.inf) -> Iterator[np.ndarray]:
     """float32 (num_samples,) at 16 kHz, one piece after the other; memory does not grow with the recording.
 
-    Raises OmniError naming the medium: undecodable, truncated, without any sample; RecordingTooLong at once where the
-    file states its length, else when it has been reached."""
+    Raises OmniError naming the medium: undecodable, truncated, without any sample; RecordingTooLong at once where
+    libsndfile reads the file and it states its length, else when so much has been read."""
     num_samples = 0
     for piece in _at_16_khz(source, _decoded(source, max_seconds)):
         num_samples += piece.size

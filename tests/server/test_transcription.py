@@ -5,6 +5,7 @@ import json
 import socket
 import struct
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -148,6 +149,19 @@ def test_silence_says_nothing(client, asked, stream):
     assert (done.text, done.usage.total_tokens) == ("", 0)
     assert not asked
     assert client.audio.transcriptions.create(model="ms-omni", file=file, response_format="srt") == ""
+
+
+def test_a_window_that_reaches_its_maximum_is_told(http, trained, monkeypatch):
+    def submit(conversation, **options):
+        options["sampling"] = replace(options["sampling"], thinker_max_new_tokens=3)
+        return type(trained).submit(trained, conversation, **options)
+
+    monkeypatch.setattr(trained, "submit", submit)
+    files = {"file": ("x.wav", ONE.read_bytes())}
+    whole = http.post(PATH, files=files).json()
+    assert (whole["text"], whole["incomplete"]) == ("The voice says", [{"start": 0, "end": 1.08}])
+    text = http.post(PATH, files=files, data={"response_format": "text"})
+    assert (text.text, text.headers["x-incomplete-windows"]) == ("The voice says", "1")
 
 
 # What the model is asked
