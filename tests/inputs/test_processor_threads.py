@@ -30,6 +30,8 @@ class OneAtATime:
 
 
 class Tokenizer:
+    special_tokens_map: dict[str, str] = {}
+
     def __init__(self):
         self.turn = OneAtATime()
 
@@ -47,12 +49,10 @@ class Processor:
     image_token, audio_token, video_token = "<image>", "<audio>", "<video>"
     feature_extractor = SimpleNamespace(n_fft=400, sampling_rate=16_000)
 
+    chat_template = "{{ messages[0].content }}"
+
     def __init__(self):
         self.tokenizer = Tokenizer()
-
-    def apply_chat_template(self, conversation, **options):
-        with self.tokenizer.turn:
-            return conversation[0]["content"]
 
     def __call__(self, text, **media):
         with self.tokenizer.turn:
