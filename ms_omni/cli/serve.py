@@ -137,7 +137,8 @@ def _serve(job: ServeJob) -> int:
             engine.follow()
         return 0
     try:
-        from ms_omni.server.run import Server, listening_socket
+        from ms_omni.server.listening import listening_socket
+        from ms_omni.server.run import Server
     except ImportError as error:
         raise OmniError(f"serve needs more packages ({error}): pip install 'ms-omni[serve]'") from error
     listener = listening_socket(job.host, job.port)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from ms_omni.errors import OmniError
 from ms_omni.server.app import make_app
 from ms_omni.server.service import ServerSettings, Service
 
@@ -22,17 +21,6 @@ if TYPE_CHECKING:
 LOOK_S = 0.2
 # How long answers that end with an error have to reach their clients
 LAST_WORDS_S = 2.0
-BACKLOG = 2048
-
-
-def listening_socket(host: str, port: int) -> socket.socket:
-    """Raises OmniError for an address that cannot be had."""
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        reason = error.strerror or error
-        raise OmniError(f"--host {host} --port {port}: cannot listen there ({reason})") from error
 
 
 class Server:
