@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from ms_omni.cli.parser import one_of, print_note, whole_number
+from ms_omni.cli.quiet import results_only_on_stdout
 from ms_omni.errors import OmniError
 
 USAGE = "ms-omni demo [--server URL] [--api-key KEY] [--host ADDRESS] [--port N]"
@@ -38,28 +40,29 @@ def run(args: argparse.Namespace) -> int:
     if args.port > 65535:
         raise OmniError(f"--port {args.port}: expected 0 to 65535")
     key = args.api_key or os.environ.get(KEY_VARIABLE, "").split(",")[0].strip() or None
-    with tempfile.TemporaryDirectory(prefix="ms_omni_demo_") as name:
-        folder = Path(name)
-        # Read when Gradio is imported: where uploads go, and that nothing is asked or told elsewhere
-        os.environ.update(GRADIO_TEMP_DIR=name, GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1")
-        try:
-            import gradio  # noqa: F401
-            import uvicorn
-
-            from ms_omni.demo.client import Client
-            from ms_omni.demo.page import make_app, make_page
-        except ImportError as error:
-            raise OmniError(f"demo needs more packages ({error}): pip install 'ms-omni[demo]'") from error
-        from ms_omni.server.listening import listening_socket
-
-        listener = listening_socket(args.host, args.port)
-        blocks = make_page(Client(args.server, key), args.page, folder, args.max_body_mib * MIB)
-        app = make_app(blocks, folder, args.max_body_mib * MIB)
-        host = f"[{args.host}]" if ":" in args.host else args.host
-        print_note(f"the page is at http://{host}:{listener.getsockname()[1]}, its server at {args.server}")
-        config = uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=1)
-        try:
-            uvicorn.Server(config).run(sockets=[listener])
-        except KeyboardInterrupt:
-            pass  # the page's ordinary end
+    with results_only_on_stdout(args.debug), tempfile.TemporaryDirectory(prefix="ms_omni_demo_") as name:
+        _show(args, key, Path(name))
     return 0
+
+
+def _show(args: argparse.Namespace, key: str | None, folder: Path) -> None:
+    # Read when Gradio is imported: where uploads go, and that nothing is asked or told elsewhere
+    os.environ.update(GRADIO_TEMP_DIR=str(folder), GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1")
+    try:
+        import gradio  # noqa: F401
+        import uvicorn
+
+        from ms_omni.demo.client import Client
+        from ms_omni.demo.page import make_app, make_page
+    except ImportError as error:
+        raise OmniError(f"demo needs more packages ({error}): pip install 'ms-omni[demo]'") from error
+    from ms_omni.server.listening import listening_socket
+
+    listener = listening_socket(args.host, args.port)
+    max_bytes = args.max_body_mib * MIB
+    app = make_app(make_page(Client(args.server, key), args.page, folder, max_bytes), folder, max_bytes)
+    host = f"[{args.host}]" if ":" in args.host else args.host
+    print_note(f"the page is at http://{host}:{listener.getsockname()[1]}, its server at {args.server}")
+    config = uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=1)
+    with suppress(KeyboardInterrupt):  # the page's ordinary end
+        uvicorn.Server(config).run(sockets=[listener])

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from ms_omni.demo.client import Client, ServerError, ServerState
-from ms_omni.demo.question import MIB, QuestionError, Settings, Turn, chat_body, max_file_bytes
+from ms_omni.demo.question import MIB, QuestionError, Settings, Turn, chat_body, max_file_bytes, number
 from ms_omni.demo.running import Running
 
 
@@ -27,7 +27,7 @@ class CaptionPage:
                     label="Sound", sources=["upload", "microphone"], type="filepath", buttons=[], elem_id="sound"
                 )
                 gr.Markdown(f"Up to {max_file_bytes(max_bytes) // MIB} MiB.", elem_classes="hint")
-                self._max_tokens = gr.Number(None, label="Most tokens", minimum=1, step=1, placeholder="default")
+                self._max_tokens = gr.Textbox(label="Most tokens", placeholder="default", max_lines=1)
                 with gr.Row():
                     self._describe = gr.Button("Describe", variant="primary", elem_id="describe")
                     self._stop = gr.Button("Stop", interactive=False)
@@ -54,7 +54,7 @@ class CaptionPage:
         return {self._model: state.model}
 
     async def _answer(
-        self, sound: str | None, max_tokens: float | None, model: str | None, request: gr.Request
+        self, sound: str | None, max_tokens: str, model: str | None, request: gr.Request
     ) -> AsyncGenerator[dict[Any, Any], None]:
         if not sound:
             yield {self._caption: "Choose a sound, or record one."}
@@ -65,8 +65,8 @@ class CaptionPage:
             self._stop: gr.update(interactive=True),
         }
         text = ""
-        settings = Settings(model=model, max_tokens=None if max_tokens is None else int(max_tokens))
         try:
+            settings = Settings(model=model, max_tokens=number("Most tokens", max_tokens, int))
             turns = [Turn("user", files=(sound,))]
             body = await asyncio.to_thread(chat_body, turns, settings, self._max_bytes)
             deltas = self._running.answer(request.session_hash or "", self._client.ask(body))

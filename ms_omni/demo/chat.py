@@ -12,8 +12,17 @@ from uuid import uuid4
 import gradio as gr
 
 from ms_omni.demo.client import Client, Delta, ServerError, ServerState
-from ms_omni.demo.player import SegmentPlayer
-from ms_omni.demo.question import MIB, QuestionError, Settings, Turn, chat_body, check_size, max_file_bytes
+from ms_omni.demo.player import segment_player
+from ms_omni.demo.question import (
+    MIB,
+    QuestionError,
+    Settings,
+    Turn,
+    chat_body,
+    check_size,
+    max_file_bytes,
+    number,
+)
 from ms_omni.demo.running import Running
 from ms_omni.demo.speech import AacSegments, write_wave
 
@@ -54,10 +63,9 @@ class ChatPage:
             feedback_options=None,
             elem_id="chat",
         )
-        self._player = SegmentPlayer(label="Speech, while it is made", visible=False, elem_id="speech")
         self._box = gr.MultimodalTextbox(
             show_label=False,
-            placeholder="A question; files by the clip, by dropping or pasting, speech by the microphone",
+            placeholder="Ask; add files, or speak",
             sources=["upload", "microphone"],
             file_types=["image", "audio", "video"],
             file_count="multiple",
@@ -72,7 +80,7 @@ class ChatPage:
         )
 
     def _add_settings(self) -> None:
-        self._clear = gr.Button("Clear the conversation", elem_id="clear")
+        self._player = segment_player(label="Speech, while it is made", elem_id="speech")
         self._speaks = gr.Checkbox(True, label="Answer in speech as well", elem_id="speaks")
         self._voice = gr.Dropdown(
             [(SERVER_CHOICE, "")], value="", label="Speaker", allow_custom_value=True, elem_id="voice"
@@ -80,10 +88,10 @@ class ChatPage:
         self._audio_in_video = gr.Checkbox(False, label="Listen to the sound of videos", elem_id="audio-in-video")
         self._system = gr.Textbox(label="System prompt", lines=2, max_lines=8, placeholder="None", elem_id="system")
         with gr.Accordion("Sampling", open=False), gr.Row():
-            self._temperature = _number("Temperature", "0 is greedy", 0, None, 0.1)
-            self._top_p = _number("Top p", "0 to 1", 0, 1, 0.05)
-            self._max_tokens = _number("Most tokens", "of the text", 1, None, 1)
-            self._seed = _number("Seed", "the same answer again", 0, None, 1)
+            self._temperature = _field("Temperature", "0 is greedy")
+            self._top_p = _field("Top p", "0 to 1")
+            self._max_tokens = _field("Most tokens", "of the text")
+            self._seed = _field("Seed", "repeats an answer")
 
     def _connect(self) -> None:
         settings = [
@@ -102,7 +110,7 @@ class ChatPage:
         light: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         self._box.stop(self._stop, None, None, **light)
         self._box.input(self._check_files, [self._box, self._turns], None, **light)
-        self._clear.click(self._start_again, None, [self._turns, self._chat, self._player], **light)
+        self._chat.clear(self._start_again, None, [self._turns, self._chat, self._player], **light)
         self._chat.example_select(_example, None, self._box, **light)
 
     @property
@@ -128,10 +136,10 @@ class ChatPage:
         speaks: bool,
         voice: str,
         system: str,
-        temperature: float | None,
-        top_p: float | None,
-        max_tokens: float | None,
-        seed: float | None,
+        temperature: str,
+        top_p: str,
+        max_tokens: str,
+        seed: str,
         use_audio_in_video: bool,
         request: gr.Request,
     ) -> AsyncGenerator[dict[Any, Any], None]:
@@ -139,19 +147,26 @@ class ChatPage:
         if not asked.text.strip() and not asked.files:
             yield {self._box: gr.skip()}
             return
-        settings = Settings(
-            model, speaks, voice or None, system, temperature, top_p, _whole(max_tokens), _whole(seed),
-            use_audio_in_video,
-        )  # fmt: skip
         answer = Turn("assistant")
         turns = [*turns, asked, answer]
         speech = _Speech(self._folder) if speaks else None
         yield {
             self._box: gr.update(value=None, submit_btn=False, stop_btn=True, placeholder="Being answered ..."),
             self._chat: _shown(turns),
-            self._player: None,
+            self._player: None,  # a new stream
         }
         try:
+            settings = Settings(
+                model,
+                speaks,
+                voice or None,
+                system,
+                number("Temperature", temperature, float),
+                number("Top p", top_p, float),
+                number("Most tokens", max_tokens, int),
+                number("Seed", seed, int),
+                use_audio_in_video,
+            )
             body = await asyncio.to_thread(chat_body, turns[:-1], settings, self._max_bytes)
             deltas = self._running.answer(request.session_hash or "", self._client.ask(body))
             finish = ""
@@ -187,7 +202,7 @@ class ChatPage:
 
     async def _start_again(self, request: gr.Request) -> dict[Any, Any]:
         await self._stop(request)
-        return {self._turns: [], self._chat: [], self._player: gr.update(visible=False)}
+        return {self._turns: [], self._chat: [], self._player: None}
 
     def _check_files(self, box: dict[str, Any], turns: list[Turn]) -> None:
         """Told before a question is sent."""
@@ -206,7 +221,7 @@ class _Speech:
         self._path = folder / f"answer-{uuid4().hex[:8]}.wav"
         self._pcm: list[bytes] = []
 
-    def put(self, pcm: bytes) -> tuple[bytes, float] | None:
+    def put(self, pcm: bytes) -> bytes:
         self._pcm.append(pcm)
         return self.segments.put(pcm)
 
@@ -218,14 +233,9 @@ class _Speech:
         return str(self._path)
 
 
-def _number(label: str, info: str, low: float, high: float | None, step: float) -> gr.Number:
-    return gr.Number(
-        None, label=label, info=info, minimum=low, maximum=high, step=step, placeholder="default", min_width=110
-    )
-
-
-def _whole(value: float | None) -> int | None:
-    return None if value is None else int(value)
+def _field(label: str, info: str) -> gr.Textbox:
+    # Not gr.Number, which shows and sends 0 where nothing is given
+    return gr.Textbox(label=label, info=info, placeholder="default", max_lines=1, min_width=110)
 
 
 def _example(event: gr.SelectData) -> dict[str, Any]:

@@ -22,18 +22,21 @@ TITLE = "ms_omni"
 _FONT = ["system-ui", "sans-serif"]
 _MONO = ["ui-monospace", "monospace"]
 _CSS = """
-.gradio-container { max-width: 80rem !important; margin: auto; }
+.gradio-container > main { max-width: 84rem; margin: auto; }
 .hint, .hint p { font-size: 0.8rem; opacity: 0.75; }
 #head h1 { margin: 0; font-size: 1.3rem; }
 #head p { margin: 0.1rem 0 0; }
+#chat .placeholder-content, #chat .placeholder { text-align: center; }
 footer { display: none !important; }
+/* It would send the conversation to a service elsewhere */
+button[title="Share"], button[aria-label="Share"] { display: none !important; }
 """
 
 
 def make_page(client: Client, kind: Kind, folder: Path, max_bytes: int) -> gr.Blocks:
     """folder: for files of the page. max_bytes: of one request."""
     running = Running()
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, 86400)) as blocks:
+    with gr.Blocks(title=TITLE, fill_width=True, analytics_enabled=False, delete_cache=(3600, 86400)) as blocks:
         head = gr.Markdown(_head("Looking for the server ..."), elem_id="head")
         with gr.Column(visible=kind != "captioner") as chat_column:
             chat = ChatPage(client, running, folder, max_bytes)
@@ -71,7 +74,7 @@ def make_app(blocks: gr.Blocks, folder: Path, max_bytes: int) -> fastapi.FastAPI
         allowed_paths=[str(folder)],
         max_file_size=max_file_bytes(max_bytes),
         ssr_mode=False,
-        theme=gr.themes.Soft(font=_FONT, font_mono=_MONO),
+        theme=gr.themes.Default(font=_FONT, font_mono=_MONO),
         css=_CSS,
     )
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import mimetypes
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+T = TypeVar("T", int, float)
 MIB = 1 << 20
 # Where Python does not know them, whatever the machine's tables say
 _TYPES = {
@@ -91,6 +92,15 @@ def check_size(files: Iterable[str], max_bytes: int) -> None:
 def max_file_bytes(max_bytes: int) -> int:
     """Of media in one request: base64 writes three bytes as four, and the words need room."""
     return (max_bytes - min(MIB, max_bytes // 4)) * 3 // 4
+
+
+def number(name: str, text: str, kind: Callable[[str], T]) -> T | None:
+    """What a field of the page holds; None where that is nothing. Raises QuestionError."""
+    try:
+        return kind(text) if text.strip() else None
+    except ValueError:
+        whole = "a whole number" if kind is int else "a number"
+        raise QuestionError(f"{name}: expected {whole}, got {text!r}.") from None
 
 
 def _message(turn: Turn) -> dict[str, Any]:

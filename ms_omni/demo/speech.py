@@ -12,6 +12,8 @@ import numpy as np
 SAMPLE_RATE = 24000  # of what servers stream
 FRAME_SAMPLES = 1024  # of AAC
 BIT_RATE = 96_000
+# Shorter ones are played before the browser has asked for the next, and each then begins after a pause
+SEGMENT_S = 1.0
 
 
 class AacSegments:
@@ -27,16 +29,17 @@ class AacSegments:
         self._num_samples = 0
         self._half = b""  # of a sample, where a piece ends inside of one
 
-    def put(self, pcm: bytes) -> tuple[bytes, float] | None:
-        """pcm: any number of bytes of 16-bit samples. The next segment in ADTS and its seconds, if there is one."""
+    def put(self, pcm: bytes) -> bytes:
+        """pcm: any number of bytes of 16-bit samples. What is encoded by now and was not given before, in ADTS,
+        once that is SEGMENT_S long; nothing until then."""
         data = self._half + pcm
         self._half = data[len(data) // 2 * 2 :]
         samples = np.frombuffer(data[: len(data) // 2 * 2], "<i2")
         if samples.size:
             self._encode(samples)
-        return self._segment()
+        return self._segment() if seconds_of(self._file.getvalue()) >= SEGMENT_S else b""
 
-    def end(self) -> tuple[bytes, float] | None:
+    def end(self) -> bytes:
         """The last segment; nothing can be put afterwards."""
         if self._num_samples:
             self._mux(None)
@@ -54,20 +57,20 @@ class AacSegments:
         for packet in self._stream.encode(frame):
             self._container.mux(packet)
 
-    def _segment(self) -> tuple[bytes, float] | None:
+    def _segment(self) -> bytes:
         data = self._file.getvalue()
         self._file.seek(0)
         self._file.truncate()
-        return (data, num_frames(data) * FRAME_SAMPLES / SAMPLE_RATE) if data else None
+        return data
 
 
-def num_frames(adts: bytes) -> int:
-    """Of whole ADTS frames: the header's 13 bits from bit 30 are a frame's length (ISO/IEC 13818-7, 6.2)."""
+def seconds_of(adts: bytes) -> float:
+    """Of whole ADTS frames. The header's 13 bits from bit 30 are a frame's length (ISO/IEC 13818-7, 6.2)."""
     count = place = 0
     while place < len(adts):
         place += (adts[place + 3] & 3) << 11 | adts[place + 4] << 3 | adts[place + 5] >> 5
         count += 1
-    return count
+    return count * FRAME_SAMPLES / SAMPLE_RATE
 
 
 def write_wave(path: Path, pcm: bytes) -> None:

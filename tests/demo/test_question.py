@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from ms_omni.demo.question import MIB, QuestionError, Settings, Turn, chat_body, check_size, max_file_bytes
+from ms_omni.demo.question import MIB, QuestionError, Settings, Turn, chat_body, check_size, max_file_bytes, number
 from ms_omni.server.asked import asked_by
 from ms_omni.server.schema import ChatRequest, parsed
 
@@ -80,3 +80,11 @@ def test_too_much_and_the_wrong_kind_are_said(files, tmp_path):
     assert len(chat_body([Turn("user", "?", (str(large),))], Settings(), LIMIT)) <= LIMIT
     with pytest.raises(QuestionError, match="together"):
         check_size([str(large), files["a.png"]], LIMIT)
+
+
+def test_fields_of_the_page():
+    assert (number("Seed", " 3 ", int), number("Top p", "0.5", float), number("Seed", " ", int)) == (3, 0.5, None)
+    with pytest.raises(QuestionError, match="Seed: expected a whole number, got '0.5'"):
+        number("Seed", "0.5", int)
+    with pytest.raises(QuestionError, match="Top p: expected a number"):
+        number("Top p", "hot", float)

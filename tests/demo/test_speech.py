@@ -8,26 +8,28 @@ import numpy as np
 import pytest
 from stand_in import TONE
 
-from ms_omni.demo.speech import AacSegments, write_wave
+from ms_omni.demo.speech import SEGMENT_S, AacSegments, seconds_of, write_wave
+
+LONG = 3 * TONE
 
 
 @pytest.mark.parametrize("size", [960, 3841, 48000])
 def test_segments_are_one_stream_without_gaps(size):
     aac = AacSegments()
-    segments = [aac.put(TONE[place : place + size]) for place in range(0, len(TONE), size)]
-    known = [segment for segment in [*segments, aac.end()] if segment]
-    seconds = sum(length for _, length in known)
-    with av.open(BytesIO(b"".join(data for data, _ in known))) as file:
+    segments = [aac.put(LONG[place : place + size]) for place in range(0, len(LONG), size)] + [aac.end()]
+    assert all(seconds_of(segment) >= SEGMENT_S for segment in segments[:-1] if segment)
+    seconds = sum(seconds_of(segment) for segment in segments)
+    with av.open(BytesIO(b"".join(segments))) as file:
         heard = np.concatenate([frame.to_ndarray()[0] for frame in file.decode(audio=0)])
-    assert heard.size == round(seconds * 24000) and 1.0 <= seconds < 1.1
+    assert heard.size == round(seconds * 24000) and 3.0 <= seconds < 3.1
     sent = np.frombuffer(TONE, "<i2") / 32768
-    loud = np.sqrt(np.convolve(heard[2048:23000] ** 2, np.ones(256) / 256, "valid"))
+    loud = np.sqrt(np.convolve(heard[2048:71000] ** 2, np.ones(256) / 256, "valid"))
     assert loud.min() > 0.8 * np.sqrt(np.mean(sent**2))  # a gap would be silent
 
 
 def test_no_speech_is_no_segment():
     aac = AacSegments()
-    assert aac.put(b"") is None and aac.end() is None
+    assert aac.put(b"") == b"" == aac.end() and seconds_of(b"") == 0
 
 
 def test_the_wave_has_every_sample(tmp_path):
