@@ -27,7 +27,7 @@ class CaptionPage:
                     label="Sound", sources=["upload", "microphone"], type="filepath", buttons=[], elem_id="sound"
                 )
                 gr.Markdown(f"Up to {max_file_bytes(max_bytes) // MIB} MiB.", elem_classes="hint")
-                self._max_tokens = gr.Textbox(label="Most tokens", placeholder="default", max_lines=1)
+                self._max_tokens = gr.Textbox("", label="Most tokens", placeholder="default", max_lines=1)
                 with gr.Row():
                     self._describe = gr.Button("Describe", variant="primary", elem_id="describe")
                     self._stop = gr.Button("Stop", interactive=False)

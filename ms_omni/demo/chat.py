@@ -86,7 +86,7 @@ class ChatPage:
             [(SERVER_CHOICE, "")], value="", label="Speaker", allow_custom_value=True, elem_id="voice"
         )
         self._audio_in_video = gr.Checkbox(False, label="Listen to the sound of videos", elem_id="audio-in-video")
-        self._system = gr.Textbox(label="System prompt", lines=2, max_lines=8, placeholder="None", elem_id="system")
+        self._system = gr.Textbox("", label="System prompt", lines=2, max_lines=8, placeholder="None", elem_id="system")
         with gr.Accordion("Sampling", open=False), gr.Row():
             self._temperature = _field("Temperature", "0 is greedy")
             self._top_p = _field("Top p", "0 to 1")
@@ -155,6 +155,7 @@ class ChatPage:
             self._chat: _shown(turns),
             self._player: None,  # a new stream
         }
+        yield {self._player: gr.update(value=None)}  # and nothing to show of it yet
         try:
             settings = Settings(
                 model,
@@ -235,7 +236,7 @@ class _Speech:
 
 def _field(label: str, info: str) -> gr.Textbox:
     # Not gr.Number, which shows and sends 0 where nothing is given
-    return gr.Textbox(label=label, info=info, placeholder="default", max_lines=1, min_width=110)
+    return gr.Textbox("", label=label, info=info, placeholder="default", max_lines=1, min_width=110)
 
 
 def _example(event: gr.SelectData) -> dict[str, Any]:
