@@ -6,8 +6,6 @@ import time
 import pytest
 from stand_in import TONE, end_event, speech_event, text_event
 
-pytest.importorskip("httpx")
-
 from ms_omni.demo.client import Client, Delta, ServerError
 from ms_omni.demo.running import Running
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from stand_in import TONE, end_event, speech_event, text_event
+from stand_in import TONE, StandIn, end_event, serving, speech_event, text_event
 
 from ms_omni.demo.speech import SAMPLE_RATE
 
@@ -48,30 +48,56 @@ def command(*words):
         process.wait(30)
 
 
+@pytest.fixture(scope="module")
+def page():
+    """The page's address and the stand-in that it asks: one process for all tests, which takes seconds to start."""
+    with serving(StandIn()) as stand_in, command("demo", "--server", stand_in.url) as address:
+        yield address, stand_in
+
+
+@pytest.fixture
+def server(page):
+    """The stand-in as it is at first."""
+    address, stand_in = page
+    url = stand_in.url
+    stand_in.__init__()
+    stand_in.url = url
+    return stand_in
+
+
 @contextmanager
-def opened(server, width=1280, height=860):
-    """A page for `server` in a browser that may reach nothing else."""
+def opened(address, width=1280, height=860):
+    """A tab of a browser with the page, which may reach nothing else."""
     from playwright.sync_api import sync_playwright
 
-    with command("demo", "--server", server) as address, sync_playwright() as play:
+    with sync_playwright() as play:
         flags = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
         browser = play.chromium.launch(executable_path=CHROMIUM, args=flags)
         tab = browser.new_page(viewport={"width": width, "height": height})
         tab.set_default_timeout(WAIT_MS)
-        elsewhere = []
-        tab.on("request", lambda request: elsewhere.append(request.url))
-        for _ in range(120):
-            try:
-                tab.goto(address)
-                break
-            except Exception:
-                time.sleep(0.5)
-        tab.get_by_text("answers").first.wait_for()
+        requests = []
+        tab.on("request", lambda request: requests.append(request.url))
+        until(lambda: answers(address))
+        tab.goto(address)
         try:
             yield tab
-            assert [url for url in elsewhere if not url.startswith((address, "data:", "blob:"))] == []
+            assert [url for url in requests if not url.startswith((address, "data:", "blob:"))] == []
         finally:
             browser.close()
+
+
+def answers(address):
+    try:
+        return httpx.get(address, trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def until(is_so):
+    deadline = time.monotonic() + WAIT_MS / 1000
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 def ask(tab, words, *files):
@@ -89,11 +115,7 @@ def wave_of(tab):
 
 
 def test_the_built_in_model_sees_a_picture_and_speaks():
-    with command("serve") as server, opened(server) as tab:
-        deadline = time.monotonic() + WAIT_MS / 1000
-        while httpx.get(f"{server}/health", trust_env=False).status_code != 200:
-            assert time.monotonic() < deadline
-            time.sleep(1)
+    with command("serve") as server, command("demo", "--server", server) as address, opened(address) as tab:
         tab.get_by_text("answers in text and speech").wait_for()
         ask(tab, "What do you see?", str(ROOT / "ms_omni/assets/tiny_shapes.png"))
         tab.get_by_text("I see a red circle, a blue square and a yellow triangle.").wait_for()
@@ -103,9 +125,9 @@ def test_the_built_in_model_sees_a_picture_and_speaks():
         assert wave[:4] == b"RIFF" and len(wave) > SAMPLE_RATE
 
 
-def test_text_and_speech_come_as_they_are_made(server):
+def test_text_and_speech_come_as_they_are_made(page, server):
     server.events = [text_event("I see "), 1.0, *[speech_event(TONE)] * 2, text_event("a circle."), 4.0, end_event()]
-    with opened(server.url, width=400) as tab:
+    with opened(page[0], width=400) as tab:
         assert tab.evaluate("document.documentElement.scrollWidth") <= 400
         ask(tab, "What do you see?", str(ROOT / "ms_omni/assets/tiny_ball.mp4"))
         tab.get_by_text("a circle.").wait_for()
@@ -113,9 +135,7 @@ def test_text_and_speech_come_as_they_are_made(server):
         assert tab.locator("#chat a[href*='answer-']").count() == 0  # still being made
         assert wave_of(tab).endswith(TONE + TONE)
         ask(tab, "And now?")
-        deadline = time.monotonic() + WAIT_MS / 1000
-        while len(server.asked) < 2 and time.monotonic() < deadline:
-            time.sleep(0.1)
+        until(lambda: len(server.asked) == 2)
     first, answer, second = server.asked[1]["messages"]
     assert first == server.asked[0]["messages"][0]
     assert first["content"][0]["video_url"]["url"].startswith("data:video/mp4;base64,")
@@ -123,9 +143,9 @@ def test_text_and_speech_come_as_they_are_made(server):
     assert second == {"role": "user", "content": "And now?"}
 
 
-def test_a_stopped_answer_is_kept_and_cancelled(server):
+def test_a_stopped_answer_is_kept_and_cancelled(page, server):
     server.events = [text_event("I see "), 60.0, end_event()]
-    with opened(server.url) as tab:
+    with opened(page[0]) as tab:
         ask(tab, "What do you see?")
         tab.get_by_text("I see").wait_for()
         tab.click("#question .stop-button")
@@ -136,18 +156,18 @@ def test_a_stopped_answer_is_kept_and_cancelled(server):
         tab.get_by_text("Fine.").wait_for()
 
 
-def test_a_closed_tab_cancels_its_answer(server):
+def test_a_closed_tab_cancels_its_answer(page, server):
     server.events = [text_event("I see "), 60.0, end_event()]
-    with opened(server.url) as tab:
+    with opened(page[0]) as tab:
         ask(tab, "What do you see?")
         tab.get_by_text("I see").wait_for()
         tab.close()
         assert server.gone.wait(30)
 
 
-def test_errors_are_said(server):
+def test_errors_are_said(page, server):
     server.refusal = 400, {"error": {"message": "temperature: expected 0 or more"}}
-    with opened(server.url) as tab:
+    with opened(page[0]) as tab:
         ask(tab, "What do you see?")
         tab.get_by_text("The server cannot answer this: temperature: expected 0 or more.").wait_for()
         server.refusal = None
@@ -156,10 +176,10 @@ def test_errors_are_said(server):
     assert [message["content"] for message in server.asked[-1]["messages"]] == ["Again?"]
 
 
-def test_a_captioner_describes_one_sound(server):
+def test_a_captioner_describes_one_sound(page, server):
     server.model, server.voices = "Qwen3-Omni-30B-A3B-Captioner", []
     server.events = [text_event("A woman "), text_event("speaks."), end_event()]
-    with opened(server.url) as tab:
+    with opened(page[0]) as tab:
         tab.wait_for_selector("#sound")
         assert not tab.is_visible("#question")
         tab.set_input_files("#sound input[type=file]", str(ROOT / "ms_omni/assets/tiny_words.wav"))
@@ -170,16 +190,9 @@ def test_a_captioner_describes_one_sound(server):
     assert [part["type"] for part in message["content"]] == ["input_audio"]
 
 
-def test_a_server_that_comes_later_is_found(server):
+def test_a_server_that_comes_later_is_found(page, server):
     server.health = 503
-    from playwright.sync_api import sync_playwright
-
-    with command("demo", "--server", server.url) as address, sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        tab = browser.new_page()
-        tab.set_default_timeout(WAIT_MS)
-        tab.goto(address)
+    with opened(page[0]) as tab:
         tab.get_by_text("being loaded").wait_for()
         server.health = 200
         tab.get_by_text("answers in text and speech").wait_for()
-        browser.close()
