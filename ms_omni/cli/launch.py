@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _serve(spec: JobSpec, environment: Mapping[str, str], words: list[str]) -> int:
     """Clients talk to this process, which outlives any rank: what the ranks cannot answer any more it ends with 503."""
-    from ms_omni.cli.serve import END_S, FLAGS, check_serve, serving_extra, shown_address
+    from ms_omni.cli.serve import END_S, FLAGS, check_serve, serving_extra
     from ms_omni.cli.settings import merge_settings
     from ms_omni.parallel.job import Job
     from ms_omni.parallel.msrun import find_msrun, msrun_line
@@ -90,7 +90,7 @@ def _serve(spec: JobSpec, environment: Mapping[str, str], words: list[str]) -> i
     job = check_serve(merge_settings(_parser_of("serve").parse_args(words[1:]), FLAGS))
     with serving_extra():
         from ms_omni.server.front import Front
-        from ms_omni.server.run import listening_socket, unix_socket
+        from ms_omni.server.listening import listening_socket, shown_address, unix_socket
 
     listener = listening_socket(job.host, job.port) if job.uds is None else unix_socket(job.uds)
     print_note(f"listening at {shown_address(job.host, listener) if job.uds is None else job.uds}")

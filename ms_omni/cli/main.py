@@ -23,6 +23,7 @@ COMMANDS = (
     "understand",
     "batch",
     "serve",
+    "demo",
     "example",
     "tiny",
     "doctor",

@@ -25,8 +25,6 @@ from ms_omni.cli.settings import (
 from ms_omni.errors import OmniError
 
 if TYPE_CHECKING:  # these import numpy, which --help need not wait for
-    import socket
-
     from ms_omni.config import EngineConfig
     from ms_omni.server.service import ServerSettings
 
@@ -164,7 +162,8 @@ def _serve(job: ServeJob) -> int:
             engine.follow()
         return 0
     with serving_extra():
-        from ms_omni.server.run import Server, listening_socket, unix_socket
+        from ms_omni.server.listening import listening_socket, shown_address, unix_socket
+        from ms_omni.server.run import Server
 
     if job.uds is not None:
         listener, address = unix_socket(job.uds), job.uds
@@ -181,11 +180,6 @@ def _serve(job: ServeJob) -> int:
         return 0 if server.answer(engine, print_note) else EXIT_ENGINE_STOPPED
     finally:
         server.close()
-
-
-def shown_address(host: str, listener: socket.socket) -> str:
-    name = f"[{host}]" if ":" in host else host
-    return f"http://{name}:{listener.getsockname()[1]}"
 
 
 def _load(job: ServeJob) -> Any:

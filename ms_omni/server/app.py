@@ -36,6 +36,7 @@ def make_app(service: Service) -> Starlette:
             _route("/v1/audio/speech", recordings.speak, "POST"),
             _route("/v1/models", states.models),
             _route("/v1/models/{name:path}", states.model),
+            _route("/v1/audio/voices", states.voices),
             _route("/health", states.health),
             _route("/metrics", states.metrics),
             _route("/version", states.version),
@@ -89,6 +90,10 @@ class States:
 
     def _model(self, name: str) -> dict[str, Any]:
         return {"id": name, "object": "model", "created": self._started, "owned_by": "ms_omni"}
+
+    async def voices(self, request: Request) -> Response:
+        """Speakers, listed as vllm-omni does; none where the model cannot speak."""
+        return JSONResponse({"voices": self._service.ready_engine().speakers, "uploaded_voices": []})
 
     async def health(self, request: Request) -> Response:
         """200 while questions are answered, else 503; a body says why."""

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from starlette.types import ASGIApp
 
-from ms_omni.errors import OmniError
 from ms_omni.server.app import make_app
 from ms_omni.server.service import ServerSettings, Service
 
@@ -25,30 +22,6 @@ if TYPE_CHECKING:
 LOOK_S = 0.2
 # How long answers that end with an error have to reach their clients
 LAST_WORDS_S = 2.0
-BACKLOG = 2048
-
-
-def listening_socket(host: str, port: int) -> socket.socket:
-    """Raises OmniError for an address that cannot be had."""
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or error
-        raise OmniError(f"--host {host} --port {port}: cannot listen there ({reason})") from error
-
-
-def unix_socket(path: str) -> socket.socket:
-    """Raises OmniError for a path that cannot be had."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        with suppress(FileNotFoundError):
-            os.unlink(path)
-        listener.bind(path)
-        listener.listen(BACKLOG)
-    except OSError as error:
-        raise OmniError(f"--uds {path}: cannot listen there ({error.strerror or error})") from error
-    return listener
 
 
 class HttpThread:

@@ -13,7 +13,7 @@ from ms_omni.errors import OmniError
 @pytest.mark.parametrize(
     ("argv", "parts"),
     [
-        ([], ["no command", "understand, batch, serve, example, tiny, doctor"]),
+        ([], ["no command", "understand, batch, serve, demo, example, tiny, doctor"]),
         (["understnd"], ["'understnd'", "did you mean understand?"]),
         (["--vresion"], ["unknown flag --vresion", "did you mean --version?"]),
         (["understand", "--imgae", "x.png"], ["unknown flag --imgae", "did you mean --image?"]),

@@ -6,7 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from ms_omni.cli import accept, batch, doctor, example, launch, plan, profile, report, serve, settings, tiny, understand
+from ms_omni.cli import (
+    accept,
+    batch,
+    demo,
+    doctor,
+    example,
+    launch,
+    plan,
+    profile,
+    report,
+    serve,
+    settings,
+    tiny,
+    understand,
+)
 from ms_omni.cli.parser import LineParser
 from ms_omni.config import ATTN_IMPLEMENTATIONS, DEVICES, DTYPES, ENGINES, MEDIA_READERS, PARALLEL_MODES
 
@@ -16,6 +30,7 @@ COMMANDS = {
     "accept": accept,
     "understand": understand,
     "batch": batch,
+    "demo": demo,
     "example": example,
     "tiny": tiny,
     "doctor": doctor,
