@@ -51,7 +51,7 @@ def test_every_flag_reaches_its_stage(cli, fake_engine, tiny_dir, tmp_path):
     assert result.code == 0, result.err
     assert fake_engine.loaded == {
         "model": str(tiny_dir), **engine_flags, "attn_implementation": "eager",
-        "min_pixels": 11, "max_pixels": 12, "with_talker": True, "max_num_seqs": None,
+        "min_pixels": 11, "max_pixels": 12, "with_talker": True, "max_num_seqs": None, "max_model_len": None,
         "warm_up": False, "launch_capture": "none", "media_access": MediaAccess(),
     }  # fmt: skip
     asked = {key: value for key, value in fake_engine.asked.items() if key != "progress"}
@@ -74,7 +74,7 @@ def test_every_setting_has_a_flag():
         "warm_up",
         "media_access",
     }
-    assert fields - {"max_num_seqs"} <= yaml_keys()  # of batch alone
+    assert fields - {"max_num_seqs", "max_model_len"} <= yaml_keys()  # of those who answer many
 
 
 def test_json_document(cli, fake_engine, tiny_dir, tmp_path):
