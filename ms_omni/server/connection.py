@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -69,66 +70,63 @@ class EventStream(Response):
 
     async def _pump(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        status, last = 200, time.monotonic()
 
         async def put(data: bytes, more: bool = True) -> None:
+            nonlocal last
+            last = time.monotonic()
             await send({"type": "http.response.body", "body": data, "more_body": more})
 
-        status = 200
-        async for item in with_pauses(self._events, KEEP_ALIVE_S):
-            if item is None:
-                await put(b": still working\n\n")
-                continue
-            if "error" in item:
-                status = item["error"].pop("status", 500)
-            await put(event(item))
-        await put(LAST_EVENT)
-        await put(b"", more=False)
-        self._on_end(status)
+        async def keep_alive() -> None:
+            while True:
+                await asyncio.sleep(KEEP_ALIVE_S)
+                if time.monotonic() - last >= KEEP_ALIVE_S:
+                    await put(b": still working\n\n")
+
+        beside = asyncio.ensure_future(keep_alive())
+        try:
+            async for item in self._events:
+                if "error" in item:
+                    status = item["error"].pop("status", 500)
+                await put(event(item))
+            await put(LAST_EVENT)
+            await put(b"", more=False)
+            self._on_end(status)
+        finally:
+            beside.cancel()
+            await self._events.aclose()
 
 
 async def event_response(request: Request, made: AsyncGenerator[dict[str, Any], None]) -> EventStream:
     """The events as they are made. The stream begins with the first of them, or after a while: errors until then are
     raised, and later ones are an event."""
-    events = with_pauses(made, FIRST_EVENT_S)
-    first = await anext(events)
+    first = asyncio.ensure_future(_next(made))
+    try:
+        await asyncio.wait({first}, timeout=FIRST_EVENT_S)
+        if first.done():
+            first.result()
+    except BaseException:
+        await _close(first, made)
+        raise
 
-    async def all_events() -> AsyncGenerator[dict[str, Any], None]:
+    async def events() -> AsyncGenerator[dict[str, Any], None]:
         try:
-            if first is not None:
-                yield first
-            async for item in events:
-                if item is not None:
-                    yield item
+            yield await first
+            async for item in made:
+                yield item
         except Exception as error:
             known = api_error(error)
             yield {"error": {**known.body["error"], "status": known.status}}
         finally:
-            await events.aclose()
+            await _close(first, made)
 
-    return EventStream(all_events(), lambda status: request.scope["state"].update(status=status))
+    return EventStream(events(), lambda status: request.scope["state"].update(status=status))
 
 
-async def with_pauses(items: AsyncGenerator[T, None], seconds: float) -> AsyncGenerator[T | None, None]:
-    """The items, and None whenever none has come for so long. Closes `items` in the end."""
-    coming: asyncio.Future[T] | None = None
-    try:
-        while True:
-            coming = coming or asyncio.ensure_future(_next(items))
-            await asyncio.wait({coming}, timeout=seconds)
-            if not coming.done():
-                yield None
-                continue
-            done, coming = coming, None
-            try:
-                item = done.result()
-            except StopAsyncIteration:
-                return
-            yield item
-    finally:
-        if coming is not None:
-            coming.cancel()
-            await asyncio.wait({coming})
-        await items.aclose()
+async def _close(first: asyncio.Future[T], made: AsyncGenerator[T, None]) -> None:
+    first.cancel()
+    await asyncio.wait({first})
+    await made.aclose()
 
 
 async def _next(items: AsyncGenerator[T, None]) -> T:

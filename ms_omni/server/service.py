@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from ms_omni.bounds import CHUNK_FRAMES
@@ -52,6 +54,7 @@ class Service:
         self.is_draining = False
         self.metrics = Metrics(lambda: self.engine)
         self.num_asked = 0
+        self._wakes = _Wakes()
         self.bodies = Bodies(settings.max_body_bytes)
         self._mean_s = 1.0  # of answers
         self._spoken: OrderedDict[str, tuple[float, str]] = OrderedDict()
@@ -119,7 +122,7 @@ class Service:
         pieces = {} if streams else {"first_chunk_frames": CHUNK_FRAMES, "chunk_frames": CHUNK_FRAMES}
         handle = engine.submit(conversation, **{**pieces, **options})
         try:
-            async for chunk in _pieces(handle, self.settings.timeout_s):
+            async for chunk in self._wakes.pieces(handle, self.settings.timeout_s):
                 watch.note(chunk)
                 yield chunk
             self._mean_s += (watch.seconds - self._mean_s) / 8
@@ -149,23 +152,42 @@ class Service:
         return transcript if now < expires_at else None
 
 
-async def _pieces(handle: RequestHandle, seconds: float) -> AsyncGenerator[StreamChunk, None]:
-    """Of a whole answer within so many seconds. Raises TimeoutError."""
-    loop, there_is_more = asyncio.get_running_loop(), asyncio.Event()
-    deadline = loop.time() + seconds
+class _Wakes:
+    """Wakes coroutines from the engine's thread: one call of the event loop for all that a step has pieces for, since
+    each call costs that thread a system call and a turn of the interpreter."""
 
-    def wake() -> None:
-        with suppress(RuntimeError):  # the event loop has ended before the answer
-            loop.call_soon_threadsafe(there_is_more.set)
+    def __init__(self) -> None:
+        self._lock, self._woken = threading.Lock(), set[asyncio.Event]()
 
-    handle.listen(wake)
-    while True:
+    def wake(self, loop: asyncio.AbstractEventLoop, sleeper: asyncio.Event) -> None:
+        with self._lock:
+            is_scheduled = bool(self._woken)
+            self._woken.add(sleeper)
+        if not is_scheduled:
+            with suppress(RuntimeError):  # the event loop has ended before the answer
+                loop.call_soon_threadsafe(self._wake_all)
+
+    def _wake_all(self) -> None:
+        with self._lock:
+            woken, self._woken = self._woken, set()
+        for sleeper in woken:
+            sleeper.set()
+
+    async def pieces(self, handle: RequestHandle, seconds: float) -> AsyncGenerator[StreamChunk, None]:
+        """Of a whole answer within so many seconds. Raises TimeoutError."""
+        loop, there_is_more = asyncio.get_running_loop(), asyncio.Event()
+        deadline = loop.time() + seconds
+        timer = loop.call_at(deadline, there_is_more.set)
+        handle.listen(partial(self.wake, loop, there_is_more))
         try:
-            await asyncio.wait_for(there_is_more.wait(), max(0.0, deadline - loop.time()))
-        except asyncio.TimeoutError:
-            raise TimeoutError(f"no whole answer within {seconds:g} s") from None
-        there_is_more.clear()
-        while (chunk := handle.take()) is not None:
-            yield chunk
-            if isinstance(chunk, StreamEnd):
-                return
+            while True:
+                await there_is_more.wait()
+                there_is_more.clear()
+                while (chunk := handle.take()) is not None:
+                    yield chunk
+                    if isinstance(chunk, StreamEnd):
+                        return
+                if loop.time() >= deadline:
+                    raise TimeoutError(f"no whole answer within {seconds:g} s")
+        finally:
+            timer.cancel()

@@ -78,7 +78,7 @@ def test_an_answer_is_the_engines(client, trained, kind):
         alone.usage.image_tokens, alone.usage.audio_tokens, alone.usage.video_tokens,
     )  # fmt: skip
     # And streamed, text and speech
-    text, data, end = "", b"", None
+    text, joined, end = "", "", None
     speech["audio"] = {"voice": "Chelsie", "format": "pcm16"}
     for chunk in create(
         client, messages, **speech, extra_body=more, stream=True, stream_options={"include_usage": True}
@@ -90,7 +90,8 @@ def test_an_answer_is_the_engines(client, trained, kind):
         text += delta.content or ""
         end = chunk.choices[0].finish_reason or end
         if (audio := getattr(delta, "audio", None)) is not None:
-            data += base64.b64decode(audio.data or "")
+            joined += audio.data or ""
+    data = base64.b64decode(joined)  # as DashScope's client does: all pieces at once
     assert text == alone.text and end == alone.finish_reason
     expected = np.frombuffer(pcm16(alone.audio.samples), "<i2")
     np.testing.assert_allclose(np.frombuffer(data, "<i2"), expected, atol=4)
