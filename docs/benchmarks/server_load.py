@@ -97,9 +97,7 @@ def rounds_of(args: argparse.Namespace, engine: OmniEngine, url: str, task: str)
     rate = {side: [args.requests / seconds for seconds in times] for side, times in sides.items()}
     for side, values in rate.items():
         print(f"{task}: {side} {spread(values)} answers/s")
-    print(
-        f"{task}: server / engine {spread(ratios)}; first text after {spread(first)} s (median of {args.clients} clients)"
-    )
+    print(f"{task}: server / engine {spread(ratios)}; first text, median of the clients: {spread(first)} s")
     return {"answers_per_s": rate, "ratios": ratios, "ratio": statistics.median(ratios), "first_s": first}
 
 
