@@ -1,5 +1,6 @@
 """The page in a real browser: uploads, streamed text, speech that plays, and requests that end with a click."""
 
+import base64
 import importlib.util
 import os
 import re
@@ -72,6 +73,8 @@ def opened(address, width=1280, height=860):
 
     with sync_playwright() as play:
         flags = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
+        # A microphone that beeps, and no question whether it may be used
+        flags += ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
         browser = play.chromium.launch(executable_path=CHROMIUM, args=flags)
         tab = browser.new_page(viewport={"width": width, "height": height})
         tab.set_default_timeout(WAIT_MS)
@@ -141,6 +144,21 @@ def test_text_and_speech_come_as_they_are_made(page, server):
     assert first["content"][0]["video_url"]["url"].startswith("data:video/mp4;base64,")
     assert answer == {"role": "assistant", "content": "I see a circle."}
     assert second == {"role": "user", "content": "And now?"}
+
+
+def test_the_microphone(page, server):
+    with opened(page[0]) as tab:
+        tab.click("#question [data-testid=microphone-button]")
+        tab.get_by_label("Start recording").click()
+        time.sleep(2)
+        tab.get_by_label("Stop recording").click()
+        tab.get_by_label("Attach audio").click()
+        tab.wait_for_selector("#question .thumbnail-item")
+        ask(tab, "")
+        tab.get_by_text("a circle.").wait_for()
+    (part,) = server.asked[0]["messages"][0]["content"]
+    sound = base64.b64decode(part["input_audio"]["data"])
+    assert part["input_audio"]["format"] == "wav" and sound[:4] == b"RIFF"
 
 
 def test_a_stopped_answer_is_kept_and_cancelled(page, server):
