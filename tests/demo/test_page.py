@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)} (pip install 'ms-omni[test,demo]')"),
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium (Debian: apt install chromium)"),
 ]
-WAIT_MS = 120_000
+WAIT_MS = 60_000
 
 
 @contextmanager
@@ -172,6 +172,21 @@ def test_a_stopped_answer_is_kept_and_cancelled(page, server):
         server.events = [text_event("Fine."), end_event()]
         ask(tab, "Again?")
         tab.get_by_text("Fine.").wait_for()
+
+
+def test_a_cleared_conversation_stays_away(page, server):
+    server.events = [text_event("I see "), 60.0, end_event()]
+    with opened(page[0]) as tab:
+        ask(tab, "What do you see?")
+        tab.get_by_text("I see").wait_for()
+        tab.get_by_label("Clear").first.click()
+        assert server.gone.wait(10)
+        tab.wait_for_selector("#question .submit-button")
+        assert tab.get_by_text("I see").count() == tab.get_by_text("Stopped.").count() == 0
+        server.events = [text_event("Fine."), end_event()]
+        ask(tab, "Again?")
+        tab.get_by_text("Fine.").wait_for()
+    assert [message["content"] for message in server.asked[-1]["messages"]] == ["Again?"]
 
 
 def test_a_closed_tab_cancels_its_answer(page, server):
