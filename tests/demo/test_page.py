@@ -139,6 +139,7 @@ def test_text_and_speech_come_as_they_are_made(page, server):
         assert wave_of(tab).endswith(TONE + TONE)
         ask(tab, "And now?")
         until(lambda: len(server.asked) == 2)
+        tab.wait_for_selector("#question .submit-button")  # the next test's stand-in has no answer under way
     first, answer, second = server.asked[1]["messages"]
     assert first == server.asked[0]["messages"][0]
     assert first["content"][0]["video_url"]["url"].startswith("data:video/mp4;base64,")
