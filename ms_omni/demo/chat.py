@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -42,6 +43,7 @@ class ChatPage:
 
     def __init__(self, client: Client, running: Running, folder: Path, max_bytes: int):
         self._client, self._running, self._folder, self._max_bytes = client, running, folder, max_bytes
+        self._num_cleared: Counter[str] = Counter()  # of each tab: an answer that is older shows itself no more
         self._model = gr.State(None)
         self._turns = gr.State([])
         with gr.Row(equal_height=False):
@@ -143,19 +145,20 @@ class ChatPage:
         use_audio_in_video: bool,
         request: gr.Request,
     ) -> AsyncGenerator[dict[Any, Any], None]:
+        yield {self._player: None}  # a new stream
+        yield {self._player: gr.update(value=None)}  # and nothing to show of it yet
         asked = Turn("user", box["text"], tuple(box["files"] or ()))
         if not asked.text.strip() and not asked.files:
-            yield {self._box: gr.skip()}
             return
         answer = Turn("assistant")
+        tab = request.session_hash or ""
+        num_cleared = self._num_cleared[tab]
         turns = [*turns, asked, answer]
         speech = _Speech(self._folder) if speaks else None
         yield {
             self._box: gr.update(value=None, submit_btn=False, stop_btn=True, placeholder="Being answered ..."),
             self._chat: _shown(turns),
-            self._player: None,  # a new stream
         }
-        yield {self._player: gr.update(value=None)}  # and nothing to show of it yet
         try:
             settings = Settings(
                 model,
@@ -169,24 +172,25 @@ class ChatPage:
                 use_audio_in_video,
             )
             body = await asyncio.to_thread(chat_body, turns[:-1], settings, self._max_bytes)
-            deltas = self._running.answer(request.session_hash or "", self._client.ask(body))
+            deltas = self._running.answer(tab, self._client.ask(body))
             finish = ""
             async with aclosing(deltas):
                 async for delta in deltas:
                     finish = delta.finish or finish
-                    yield self._step(turns, answer, delta, speech)
+                    if self._num_cleared[tab] == num_cleared:
+                        yield self._step(turns, answer, delta, speech)
             answer.notes = {"": STOPPED, "length": CUT}.get(finish, "")
         except (ServerError, QuestionError) as error:
             answer.notes, asked.failed, answer.failed = f"⚠️ {error}", True, True
+        ready = {self._box: gr.update(submit_btn=True, stop_btn=False, placeholder="The next question")}
+        if self._num_cleared[tab] != num_cleared:
+            yield ready
+            return
         if speech:
             answer.wave = speech.wave()
             if segment := speech.segments.end():
                 yield {self._player: segment}
-        yield {
-            self._box: gr.update(submit_btn=True, stop_btn=False, placeholder="The next question"),
-            self._turns: turns,
-            self._chat: _shown(turns),
-        }
+        yield {**ready, self._turns: turns, self._chat: _shown(turns)}
 
     def _step(self, turns: Sequence[Turn], answer: Turn, delta: Delta, speech: _Speech | None) -> dict[Any, Any]:
         update: dict[Any, Any] = {}
@@ -202,6 +206,7 @@ class ChatPage:
         self._running.stop(request.session_hash or "")
 
     async def _start_again(self, request: gr.Request) -> dict[Any, Any]:
+        self._num_cleared[request.session_hash or ""] += 1
         await self._stop(request)
         return {self._turns: [], self._chat: [], self._player: None}
 

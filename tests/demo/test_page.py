@@ -1,5 +1,6 @@
 """The page in a real browser: uploads, streamed text, speech that plays, and requests that end with a click."""
 
+import base64
 import importlib.util
 import os
 import re
@@ -24,7 +25,7 @@ pytestmark = [
     pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)} (pip install 'ms-omni[test,demo]')"),
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium (Debian: apt install chromium)"),
 ]
-WAIT_MS = 120_000
+WAIT_MS = 60_000
 
 
 @contextmanager
@@ -72,6 +73,8 @@ def opened(address, width=1280, height=860):
 
     with sync_playwright() as play:
         flags = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
+        # A microphone that beeps, and no question whether it may be used
+        flags += ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
         browser = play.chromium.launch(executable_path=CHROMIUM, args=flags)
         tab = browser.new_page(viewport={"width": width, "height": height})
         tab.set_default_timeout(WAIT_MS)
@@ -136,11 +139,27 @@ def test_text_and_speech_come_as_they_are_made(page, server):
         assert wave_of(tab).endswith(TONE + TONE)
         ask(tab, "And now?")
         until(lambda: len(server.asked) == 2)
+        tab.wait_for_selector("#question .submit-button")  # the next test's stand-in has no answer under way
     first, answer, second = server.asked[1]["messages"]
     assert first == server.asked[0]["messages"][0]
     assert first["content"][0]["video_url"]["url"].startswith("data:video/mp4;base64,")
     assert answer == {"role": "assistant", "content": "I see a circle."}
     assert second == {"role": "user", "content": "And now?"}
+
+
+def test_the_microphone(page, server):
+    with opened(page[0]) as tab:
+        tab.click("#question [data-testid=microphone-button]")
+        tab.get_by_label("Start recording").click()
+        time.sleep(2)
+        tab.get_by_label("Stop recording").click()
+        tab.get_by_label("Attach audio").click()
+        tab.wait_for_selector("#question .thumbnail-item")
+        ask(tab, "")
+        tab.get_by_text("a circle.").wait_for()
+    (part,) = server.asked[0]["messages"][0]["content"]
+    sound = base64.b64decode(part["input_audio"]["data"])
+    assert part["input_audio"]["format"] == "wav" and sound[:4] == b"RIFF"
 
 
 def test_a_stopped_answer_is_kept_and_cancelled(page, server):
@@ -154,6 +173,21 @@ def test_a_stopped_answer_is_kept_and_cancelled(page, server):
         server.events = [text_event("Fine."), end_event()]
         ask(tab, "Again?")
         tab.get_by_text("Fine.").wait_for()
+
+
+def test_a_cleared_conversation_stays_away(page, server):
+    server.events = [text_event("I see "), 60.0, end_event()]
+    with opened(page[0]) as tab:
+        ask(tab, "What do you see?")
+        tab.get_by_text("I see").wait_for()
+        tab.get_by_label("Clear").first.click()
+        assert server.gone.wait(10)
+        tab.wait_for_selector("#question .submit-button")
+        assert tab.get_by_text("I see").count() == tab.get_by_text("Stopped.").count() == 0
+        server.events = [text_event("Fine."), end_event()]
+        ask(tab, "Again?")
+        tab.get_by_text("Fine.").wait_for()
+    assert [message["content"] for message in server.asked[-1]["messages"]] == ["Again?"]
 
 
 def test_a_closed_tab_cancels_its_answer(page, server):
