@@ -11,6 +11,7 @@ import pytest
 from process import served
 from serving import HELLO, until
 
+from ms_omni import MediaAccess
 from ms_omni.cli.main import main
 from ms_omni.cli.serve import FLAGS, check_serve
 from ms_omni.cli.settings import merge_settings
@@ -28,6 +29,7 @@ def test_what_is_served_by_default(monkeypatch):
     assert (job.host, job.port, job.uds) == ("127.0.0.1", 8901, None)
     assert job.server.model_names == ("built-in",) and job.server.api_keys == ()
     assert job.engine.with_talker and job.engine.warm_up and job.engine.parallel == "auto"
+    assert job.engine.media_access == MediaAccess(restricted=True)
 
 
 def test_flags_environment_and_file(monkeypatch, tmp_path):
