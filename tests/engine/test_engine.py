@@ -1,9 +1,12 @@
 """The engine as Python callers use it: results, streams, speakers, seeds, limits."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ms_omni import AudioChunk, OmniEngine, OmniError, SamplingParams, StreamEnd, TextDelta
+from ms_omni.preparing import Preparer
 
 HELLO = [{"role": "user", "content": "Hello there"}]
 SHORT = {"thinker_max_new_tokens": 5, "talker_max_new_tokens": 4}
@@ -118,7 +121,8 @@ def test_empty_answer_is_silence(engine, monkeypatch):
 
 
 def test_prompt_too_long(engine, monkeypatch):
-    monkeypatch.setattr(engine.config.thinker_config.text_config, "max_position_embeddings", 8)
+    few = Preparer(engine.processor, engine.config, replace(engine.settings, max_model_len=8))
+    monkeypatch.setattr(engine, "_preparer", few)
     with pytest.raises(OmniError, match=r"the prompt has \d+ tokens, the model takes 8"):
         engine.generate(HELLO)
 
