@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "server"))
 from process import served
 
 PICTURE = Path(__file__).parents[1] / "tiny/media/image_64x64_17_1.png"
-pytestmark = pytest.mark.slow
+LAUNCH = ("launch", "--cards", "2", "--log-dir", "LOGS", "--")
 
 
 def question():
@@ -40,7 +40,11 @@ def answer_of(document):
     return message["content"], document["usage"]["completion_tokens_details"], len(message["audio"]["data"])
 
 
-@pytest.mark.parametrize("launch", [(), ("launch", "--cards", "2", "--log-dir", "LOGS", "--")], ids=["one", "two"])
+@pytest.mark.parametrize(
+    "launch",
+    [pytest.param((), marks=pytest.mark.slow), pytest.param(LAUNCH, marks=pytest.mark.long)],
+    ids=["one", "two"],
+)
 def test_answers_are_those_of_a_cpu(on_a_cpu, launch, tmp_path):
     launch = [str(tmp_path) if word == "LOGS" else word for word in launch]
     ways = ["--parallel", "ep"] if launch else []

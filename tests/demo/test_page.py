@@ -187,6 +187,7 @@ def test_a_cleared_conversation_stays_away(page, server):
         server.events = [text_event("Fine."), end_event()]
         ask(tab, "Again?")
         tab.get_by_text("Fine.").wait_for()
+        tab.wait_for_selector("#question .submit-button")  # its answer has ended
     assert [message["content"] for message in server.asked[-1]["messages"]] == ["Again?"]
 
 
