@@ -10,13 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from ms_omni.bounds import CHUNK_FRAMES
 from ms_omni.checkpoint import built_in
 from ms_omni.config import EngineConfig, SamplingParams
 from ms_omni.errors import OmniError
 from ms_omni.inputs.access import MediaAccess
 from ms_omni.loading import load
-from ms_omni.options import Options
+from ms_omni.options import WHOLE_WAVE, Options
 from ms_omni.outputs import OmniOutput, StreamChunk
 from ms_omni.scheduling.follower import Follower
 from ms_omni.scheduling.request import Progress, Request, RequestHandle
@@ -246,7 +245,7 @@ class OmniEngine:
         Raises what the first that fails raises, and ends the others; `submit` is for those that are to fail alone."""
         from ms_omni.preparing import are_several
 
-        whole: Options = {"first_chunk_frames": CHUNK_FRAMES, "chunk_frames": CHUNK_FRAMES, **options}
+        whole: Options = {**WHOLE_WAVE, **options}
         several = are_several(conversation)
         asked: list[Any] = list(conversation) if several else [conversation]
         handles: list[RequestHandle] = []

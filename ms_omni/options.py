@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict
 
+from ms_omni.bounds import CHUNK_FRAMES
 from ms_omni.config import SamplingParams
 
 
@@ -35,3 +36,7 @@ class Options(TypedDict, total=False):
     progress: Callable[[str, int, int], None] | None
     first_chunk_frames: int
     chunk_frames: int
+
+
+# For a wave that nobody hears before it is whole: few and large pieces
+WHOLE_WAVE: Options = {"first_chunk_frames": CHUNK_FRAMES, "chunk_frames": CHUNK_FRAMES}

@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from ms_omni.cli.parser import one_of, print_note, whole_number
-from ms_omni.cli.progress import make_progress
+from ms_omni.cli.progress import load_engine
 from ms_omni.cli.settings import (
     CommandFlags,
     add_config_flag,
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
             return _finish(job, {}, _writes_without_engine(), f"all {total} are answered already")
         progress = BatchProgress(total, len(job.kept))
         waiter = Waiter(job.store, job.todo, progress.add)
-        engine = _load(job)
+        engine = load_engine(job.engine)
         progress.start(shows=engine.world.is_writer)
         if engine.world.is_writer and job.engine.max_num_seqs is None:
             print_note(f"--max-num-seqs {engine.max_num_seqs}: as many conversations are answered at a time")
@@ -125,17 +125,6 @@ def _will_fail(job: BatchJob) -> str:
 def goes_on(restarted: bool) -> str:
     """What to do after an interrupt."""
     return f"the same command{' without --restart' if restarted else ''} goes on where this one stopped"
-
-
-def _load(job: BatchJob) -> OmniEngine:
-    progress = make_progress()
-    try:
-        progress("load", 0, 0)  # importing MindSpore and mindone alone takes seconds
-        from ms_omni.engine import OmniEngine
-
-        return OmniEngine(job.engine, progress)
-    finally:
-        progress.close()
 
 
 def share(items: list[Item], world: World) -> list[Item]:

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from ms_omni.bounds import CHUNK_FRAMES
 from ms_omni.cli.batch_job import BatchJob
 from ms_omni.cli.interrupt import raise_interrupt_again
 from ms_omni.cli.item import Answer, Item
 from ms_omni.errors import OmniError
-from ms_omni.options import Options
+from ms_omni.options import WHOLE_WAVE, Options
 from ms_omni.scheduling.request import EngineStopped, RequestHandle
 
 if TYPE_CHECKING:
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 NUM_AHEAD = 4
 # How often a wait for answers looks whether an interrupt has come
 INTERRUPT_CHECK_S = 0.5
-# Of waves that nobody hears before they are whole: few and large ones
-_PIECES: Options = {"first_chunk_frames": CHUNK_FRAMES, "chunk_frames": CHUNK_FRAMES}
 
 
 class Answers:
@@ -55,7 +52,7 @@ class Answers:
 
     def _ask(self, item: Item) -> Answer | None:
         """What the item has got where it is not even taken. The one place where conversations go to the engine."""
-        options: Options = {**_PIECES, **item.options}
+        options: Options = {**WHOLE_WAVE, **item.options}
         try:
             handle = self._engine.submit(item.conversation, **options)
         except EngineStopped:

@@ -10,15 +10,15 @@ from pathlib import Path
 
 from ms_omni.cli.parser import one_of, print_note, whole_number
 from ms_omni.cli.quiet import results_only_on_stdout
+from ms_omni.cli.serve import KEY_VARIABLE, MIB
+from ms_omni.cli.serve import PORT as SERVER_PORT
 from ms_omni.errors import OmniError
 
 USAGE = "ms-omni demo [--server URL] [--api-key KEY] [--host ADDRESS] [--port N]"
 HELP = "a page in the browser for chats with a server"
-SERVER = "http://127.0.0.1:8901"
-KEY_VARIABLE = "MS_OMNI_API_KEY"
+SERVER = f"http://127.0.0.1:{SERVER_PORT}"
 PORT = 7860
 PAGES = ("auto", "chat", "captioner")
-MIB = 1 << 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

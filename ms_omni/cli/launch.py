@@ -17,6 +17,7 @@ from ms_omni.cli.progress import INTERVAL_VARIABLE
 from ms_omni.errors import OmniError, did_you_mean
 
 if TYPE_CHECKING:
+    from ms_omni.cli.serve import ServeJob
     from ms_omni.config import EngineConfig
     from ms_omni.parallel.msrun import JobSpec
 
@@ -56,8 +57,7 @@ def run(args: argparse.Namespace) -> int:
         device = device_of(words) or device_here(Machine())
     else:
         with results_only_on_stdout(args.debug):
-            _check_words(words, args.group_size or args.cards * args.nodes)
-            _check_groups(words, args)
+            server = _check_words(words, args)
         device = check_cards(Machine(), args.cards, words)
     spec = _spec(args, words, binds_cores=args.bind_core == "on" or (args.bind_core == "auto" and device == "Ascend"))
     num_cores = len(os.sched_getaffinity(0))
@@ -72,22 +72,20 @@ def run(args: argparse.Namespace) -> int:
     if spec.node_rank > 0:
         print_note(f"ranks {spec.local_ranks[0]} to {spec.local_ranks[-1]} run here; the result appears on machine 0")
     environment = job_environment(settings, user)
-    if words[0] == "serve" and spec.node_rank == 0:
-        return _serve(spec, environment, words)
+    if server is not None and spec.node_rank == 0:
+        return _serve(spec, environment, server)
     try:
         return Job(spec, msrun_line(spec, find_msrun()), environment, sys.stdout, sys.stderr).run()
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_goes_on(words)) from None
 
 
-def _serve(spec: JobSpec, environment: Mapping[str, str], words: list[str]) -> int:
+def _serve(spec: JobSpec, environment: Mapping[str, str], job: ServeJob) -> int:
     """Clients talk to this process, which outlives any rank: what the ranks cannot answer any more it ends with 503."""
-    from ms_omni.cli.serve import END_S, FLAGS, check_serve, serving_extra
-    from ms_omni.cli.settings import merge_settings
+    from ms_omni.cli.serve import END_S, serving_extra
     from ms_omni.parallel.job import Job
     from ms_omni.parallel.msrun import find_msrun, msrun_line
 
-    job = check_serve(merge_settings(_parser_of("serve").parse_args(words[1:]), FLAGS))
     with serving_extra():
         from ms_omni.server.front import Front
         from ms_omni.server.listening import listening_socket, shown_address, unix_socket
@@ -157,47 +155,43 @@ def _check_command(words: list[str]) -> argparse.Namespace | None:
         raise OmniError(f"launch cannot run {words[0]!r}{guess}; expected one of {', '.join(allowed)}, or a script.py")
     if "--conversation=-" in words or ("--conversation", "-") in zip(words, words[1:], strict=False):
         raise OmniError("--conversation -: the ranks have no common stdin; write it to a file and name that")
-    return _parser_of(words[0]).parse_args(words[1:])
-
-
-def _parser_of(command: str) -> LineParser:
-    module = import_module(f"ms_omni.cli.{command}")
-    parser = LineParser(prog=f"ms-omni {command}", usage=module.USAGE)
+    module = import_module(f"ms_omni.cli.{words[0]}")
+    parser = LineParser(prog=f"ms-omni {words[0]}", usage=module.USAGE)
     module.add_arguments(parser)
     parser.add_argument("--debug", action="store_true")
-    return parser
+    return parser.parse_args(words[1:])
 
 
-def _check_words(words: list[str], group_size: int) -> None:
-    """Find what is wrong with the command here, once, and not in every rank. group_size: cards that share a model."""
+def _check_words(words: list[str], job: argparse.Namespace) -> ServeJob | None:
+    """Finds what is wrong with the command here, once, and not in every rank. What a server was asked to do, None for
+    other commands. job: the flags of `launch`."""
     args = _check_command(words)
-    if args is None:
-        return
+    if args is None or words[0] not in ("understand", "batch", "serve"):
+        return None
+    from ms_omni.cli.settings import merge_settings
+
+    group_size, server = job.group_size or job.cards * job.nodes, None
     if words[0] == "understand":
         from ms_omni.cli.request import check_request
-        from ms_omni.cli.settings import merge_settings
 
-        _check_sharing(check_request(merge_settings(args)).engine, group_size)
+        engine = check_request(merge_settings(args)).engine
     elif words[0] == "batch":
-        from ms_omni.cli.batch import FLAGS
+        from ms_omni.cli import batch
         from ms_omni.cli.batch_job import check_batch
-        from ms_omni.cli.settings import merge_settings
 
-        _check_sharing(check_batch(merge_settings(args, FLAGS), args.restart).engine, group_size)
-    elif words[0] == "serve":
+        engine = check_batch(merge_settings(args, batch.FLAGS), args.restart).engine
+    else:
         from ms_omni.cli import serve
-        from ms_omni.cli.settings import merge_settings
 
-        _check_sharing(serve.check_serve(merge_settings(args, serve.FLAGS)).engine, group_size)
-
-
-def _check_groups(words: list[str], args: argparse.Namespace) -> None:
-    """A server has one model: clients reach several through a proxy."""
-    if words[0] == "serve" and args.group_size not in (None, args.cards * args.nodes):
-        raise OmniError(
-            f"--group-size {args.group_size}: a server has one model, shared by all {args.cards * args.nodes} cards; "
-            "start a server for each group (docs/scale-out.md)"
-        )
+        if group_size != job.cards * job.nodes:  # clients reach several through a proxy
+            raise OmniError(
+                f"--group-size {group_size}: a server has one model, shared by all {job.cards * job.nodes} cards; "
+                "start a server for each group (docs/scale-out.md)"
+            )
+        server = serve.check_serve(merge_settings(args, serve.FLAGS))
+        engine = server.engine
+    _check_sharing(engine, group_size)
+    return server
 
 
 def _check_sharing(engine: EngineConfig, group_size: int) -> None:

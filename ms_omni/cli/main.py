@@ -43,7 +43,7 @@ first steps:
   ms-omni accept                                        check that a card computes what it should
 
 exit codes: 0 done, 1 internal error (or doctor found a miss, batch a conversation that fails, report a regression,
-            accept a difference),
+            accept a difference, serve an engine that has stopped),
             2 wrong input, 130 interrupted
 """
 

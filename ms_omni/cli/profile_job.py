@@ -13,7 +13,8 @@ from ms_omni.checkpoint import built_in
 from ms_omni.checkpoint.config import read_generation_config
 from ms_omni.cli.media_check import check_local_media
 from ms_omni.cli.parser import print_note
-from ms_omni.cli.request import check_pixels, check_speaker, engine_config, known_speakers, sampling_params
+from ms_omni.cli.request import check_pixels, engine_config, sampling_params
+from ms_omni.cli.voices import Voices
 from ms_omni.config import ENGINES, PARALLEL_MODES, EngineConfig, SamplingParams
 from ms_omni.errors import OmniError, did_you_mean
 from ms_omni.inputs.conversation import load_conversation
@@ -114,16 +115,15 @@ def _resolved(sampling: SamplingParams, checkpoint: Path) -> SamplingParams:
 
 def _speech(settings: dict[str, Any], recipes: list[Recipe], checkpoint: Path) -> bool | None:
     """Whether all cases are spoken (None: as each workload says). Without a Talker none is."""
-    speakers = known_speakers(checkpoint)
-    asked = settings.get("speak")
-    if speakers is None:
-        if asked:
-            raise OmniError(f"--speak: the checkpoint {checkpoint} has no Talker and cannot speak")
+    voices, asked = Voices.of(checkpoint), settings.get("speak")
+    if asked:
+        voices.check_speech("--speak")
+    if not voices.can_speak:
         if any(recipe.speech for recipe in recipes) and asked is None:
             print_note(f"the checkpoint {checkpoint} has no Talker: text alone is measured")
         return False
     if "speaker" in settings:
-        check_speaker(settings["speaker"], speakers, "--speaker")
+        voices.check_speaker(settings["speaker"], "--speaker")
     return asked
 
 

@@ -14,9 +14,13 @@ from ms_omni.cli.parser import is_terminal
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ms_omni.config import EngineConfig
+    from ms_omni.engine import OmniEngine
+
 # Label and unit of each stage that the engine reports.
 STAGES = {
     "load": ("loading", "weights"),
+    "compile": ("compiling", "graphs"),
     "thinker": ("thinking", "tokens"),
     "talker": ("speaking", "frames"),
     "code2wav": ("rendering", "frames"),
@@ -120,6 +124,18 @@ def make_progress() -> LogProgress | BarProgress:
     if is_shown_live():
         return LogProgress(interval_s=float(os.environ[INTERVAL_VARIABLE]), at_once=True)
     return LogProgress()
+
+
+def load_engine(config: EngineConfig) -> OmniEngine:
+    """With progress, which begins before MindSpore and mindone are imported: that alone takes seconds."""
+    progress = make_progress()
+    try:
+        progress("load", 0, 0)
+        from ms_omni.engine import OmniEngine
+
+        return OmniEngine(config, progress)
+    finally:
+        progress.close()
 
 
 def is_shown_live() -> bool:

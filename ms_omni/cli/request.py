@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from ms_omni.checkpoint import built_in
-from ms_omni.checkpoint.config import read_json
 from ms_omni.checkpoint.reader import CheckpointReader
 from ms_omni.checkpoint.resolve import resolve_checkpoint
 from ms_omni.cli.media_check import check_local_media
 from ms_omni.cli.settings import TURN_KEYS, media_access
+from ms_omni.cli.voices import Voices
 from ms_omni.cli.wave import check_wave_path
 from ms_omni.config import SAMPLING_KEYS, EngineConfig, SamplingParams
-from ms_omni.errors import OmniError, did_you_mean
+from ms_omni.errors import OmniError
 from ms_omni.inputs.conversation import build_conversation, load_conversation, validate_conversation
 
 
@@ -109,26 +109,8 @@ def _read_stdin() -> list[dict[str, Any]]:
 
 def _check_voice(checkpoint: Path, settings: dict[str, Any]) -> None:
     """A speaker that exists, and a Talker where speech is asked for."""
-    speakers = known_speakers(checkpoint)
-    if "audio_out" in settings and speakers is None:
-        raise OmniError(
-            f"--audio-out {settings['audio_out']}: the checkpoint {checkpoint} has no Talker and cannot speak; "
-            "leave --audio-out away or use an Instruct checkpoint"
-        )
-    if "speaker" in settings and speakers is not None:
-        check_speaker(settings["speaker"], speakers, "--speaker")
-
-
-def known_speakers(checkpoint: Path) -> list[str] | None:
-    """Names from config.json, read without transformers; None where there is no Talker."""
-    config = read_json(checkpoint / "config.json")
-    if not config.get("enable_audio_output", True) or config.get("talker_config") is None:
-        return None
-    return list(config["talker_config"].get("speaker_id") or {})
-
-
-def check_speaker(speaker: str, known: list[str], where: str) -> None:
-    """Raises OmniError, after `where`, the flag or key, for a name that is none of `known`."""
-    if speaker.lower() not in (name.lower() for name in known):
-        guess = did_you_mean(speaker.lower(), known)
-        raise OmniError(f"{where} {speaker}: unknown speaker{guess}; expected one of {', '.join(known)}")
+    voices = Voices.of(checkpoint)
+    if "audio_out" in settings:
+        voices.check_speech(f"--audio-out {settings['audio_out']}")
+    if "speaker" in settings:
+        voices.check_speaker(settings["speaker"], "--speaker")

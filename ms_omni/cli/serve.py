@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ms_omni.checkpoint import built_in
 from ms_omni.cli.parser import decimal_number, print_note, whole_number
-from ms_omni.cli.progress import make_progress
+from ms_omni.cli.progress import load_engine
 from ms_omni.cli.settings import (
     CommandFlags,
     add_config_flag,
@@ -97,9 +97,9 @@ FLAGS = CommandFlags("serve", add_arguments)
 def check_serve(settings: dict[str, Any]) -> ServeJob:
     """`settings` (flag names with underscores, unset ones absent) as a job. Raises OmniError for every mistake that
     can be seen without loading."""
-    from pathlib import Path
-
-    from ms_omni.cli.request import check_pixels, engine_config, known_speakers
+    from ms_omni.checkpoint.resolve import resolve_checkpoint
+    from ms_omni.cli.request import check_pixels, engine_config
+    from ms_omni.cli.voices import Voices
     from ms_omni.server.service import ServerSettings
 
     settings = {"model": built_in.NAME, "parallel": "auto", "warm_up": True, **settings}
@@ -112,11 +112,10 @@ def check_serve(settings: dict[str, Any]) -> ServeJob:
     if not all(key.isascii() and key.isprintable() for key in keys):
         raise OmniError("--api-key: expected printable ASCII characters")
     check_pixels(settings)
-    config = engine_config(settings, with_talker=False, restricted=True)
-    speaks = known_speakers(Path(config.model)) is not None
-    if settings.get("talker") and not speaks:
-        raise OmniError(f"--talker: the checkpoint {config.model} has no Talker and cannot speak")
-    engine = engine_config(settings, with_talker=settings.get("talker", speaks), restricted=True)
+    voices = Voices.of(resolve_checkpoint(settings["model"]))
+    if settings.get("talker"):
+        voices.check_speech("--talker")
+    engine = engine_config(settings, with_talker=settings.get("talker", voices.can_speak), restricted=True)
     given: dict[str, Any] = {name: settings[name] for name in ("max_queue", "timeout_s", "grace_s") if name in settings}
     if "max_body_mib" in settings:
         given["max_body_bytes"] = settings["max_body_mib"] * MIB
@@ -158,7 +157,7 @@ def _serve(job: ServeJob) -> int:
     from ms_omni.parallel.world import is_scheduler, is_under_msrun
 
     if is_scheduler() or not _listens():
-        with _load(job) as engine:
+        with load_engine(job.engine) as engine:
             engine.follow()
         return 0
     with serving_extra():
@@ -175,19 +174,8 @@ def _serve(job: ServeJob) -> int:
     place = "" if is_under_msrun() else f"listening at {address}; "  # launch has said where
     print_note(f"{place}loading {job.server.model_names[0]}")
     try:
-        engine = _load(job)
+        engine = load_engine(job.engine)
         print_note(f"ready: answers {engine.max_num_seqs} conversations at a time, {job.server.max_queue} may wait")
         return 0 if server.answer(engine, print_note) else EXIT_ENGINE_STOPPED
     finally:
         server.close()
-
-
-def _load(job: ServeJob) -> Any:
-    progress = make_progress()
-    try:
-        progress("load", 0, 0)  # importing MindSpore and mindone alone takes seconds
-        from ms_omni.engine import OmniEngine
-
-        return OmniEngine(job.engine, progress)
-    finally:
-        progress.close()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ms_omni.cli.request import check_speaker, known_speakers
-from ms_omni.errors import OmniError
+from ms_omni.checkpoint.config import read_json
+from ms_omni.errors import OmniError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -18,17 +18,27 @@ class Voices:
 
     @classmethod
     def of(cls, checkpoint: Path) -> Voices:
-        return cls(checkpoint, known_speakers(checkpoint))
+        """From config.json, read without transformers."""
+        config = read_json(checkpoint / "config.json")
+        if not config.get("enable_audio_output", True) or config.get("talker_config") is None:
+            return cls(checkpoint, None)
+        return cls(checkpoint, list(config["talker_config"].get("speaker_id") or {}))
+
+    @property
+    def can_speak(self) -> bool:
+        return self.speakers is not None
 
     def check_speech(self, what: str) -> None:
         """Raises OmniError, naming what asks for speech, where there is none."""
-        if self.speakers is None:
+        if not self.can_speak:
             raise OmniError(
                 f"{what}: the checkpoint {self.checkpoint} has no Talker and cannot speak; ask for text alone or use "
                 "an Instruct checkpoint"
             )
 
     def check_speaker(self, speaker: str, where: str) -> None:
-        """Raises OmniError, after `where`, for a name that is none."""
-        if self.speakers is not None:
-            check_speaker(speaker, self.speakers, where)
+        """Raises OmniError, after `where`, the flag or key, for a name that is none. Without a Talker any name is."""
+        known = self.speakers
+        if known is not None and speaker.lower() not in (name.lower() for name in known):
+            guess = did_you_mean(speaker.lower(), known)
+            raise OmniError(f"{where} {speaker}: unknown speaker{guess}; expected one of {', '.join(known)}")

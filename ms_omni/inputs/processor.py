@@ -161,8 +161,10 @@ class InputProcessor:
         except Exception as error:  # jinja's own errors, and whatever raise_exception in the template says
             raise OmniError(f"conversation: the chat template refuses it ({' '.join(str(error).split())})") from error
         text = rendered[0][0]
-        if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
-            raise OmniError("conversation: a text holds half of a surrogate pair, which is no character")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise OmniError("conversation: a text holds half of a surrogate pair, which is no character") from error
         given = [kind for kind, _, _ in media_parts(conversation)]
         for kind in _KINDS:
             token = getattr(self.processor, f"{kind}_token")

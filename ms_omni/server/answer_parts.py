@@ -32,6 +32,11 @@ class AnswerParts:
         self._text = ""  # not told yet what it is
         self._has_content = False
 
+    @property
+    def is_in_call(self) -> bool:
+        """Whether the text is within a call that is not whole yet."""
+        return self._mode == "call"
+
     def put(self, text: str, is_last: bool = False) -> list[Part]:
         """What is known of the answer by now, and was not before. is_last: no more text will come."""
         self._text += text

@@ -94,8 +94,8 @@ class ChatAnswer:
         return self._deltas(self._parts.put(delta.text))
 
     def speech(self, chunk: AudioChunk) -> list[dict[str, Any]]:
-        """Nothing once a tool is called: its JSON is nothing to be heard."""
-        if self._num_calls:
+        """Nothing once a call of a tool has begun: its JSON is nothing to be heard."""
+        if self._num_calls or self._parts.is_in_call:
             return []
         return [self._chunk({"audio": {"id": self.audio_id, "data": base64.b64encode(pcm16(chunk.samples)).decode()}})]
 

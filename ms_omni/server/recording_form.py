@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -19,7 +20,7 @@ MAX_PROMPT_CHARS = 10_000
 _FILE = "file"
 
 
-class RecordingForm(BaseModel):
+class RecordingForm(BaseModel, ABC):
     """What both tasks have. docs/transcription.md says what each field does."""
 
     model_config = ConfigDict(extra="forbid")
@@ -44,9 +45,9 @@ class RecordingForm(BaseModel):
             raise refused("language", str(error)) from None
 
     @property
+    @abstractmethod
     def question(self) -> str:
         """What the model is asked about each window."""
-        raise NotImplementedError
 
     @property
     def language_of_text(self) -> str | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from ms_omni.bounds import CHUNK_FRAMES
+from ms_omni.options import WHOLE_WAVE
 from ms_omni.outputs import StreamChunk, StreamEnd
 from ms_omni.scheduling.request import RequestHandle
 from ms_omni.server.bodies import Bodies
@@ -119,8 +119,7 @@ class Service:
     ) -> AsyncGenerator[StreamChunk, None]:
         """As `ask`, for a question of a request that is `taken` already."""
         watch = self.metrics.watch(streams)
-        pieces = {} if streams else {"first_chunk_frames": CHUNK_FRAMES, "chunk_frames": CHUNK_FRAMES}
-        handle = engine.submit(conversation, **{**pieces, **options})
+        handle = engine.submit(conversation, **(options if streams else {**WHOLE_WAVE, **options}))
         try:
             async for chunk in self._wakes.pieces(handle, self.settings.timeout_s):
                 watch.note(chunk)

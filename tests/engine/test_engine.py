@@ -1,11 +1,13 @@
 """The engine as Python callers use it: results, streams, speakers, seeds, limits."""
 
+import inspect
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from ms_omni import AudioChunk, OmniEngine, OmniError, SamplingParams, StreamEnd, TextDelta
+from ms_omni.options import Options
 from ms_omni.preparing import Preparer
 
 HELLO = [{"role": "user", "content": "Hello there"}]
@@ -168,3 +170,8 @@ def test_media_reader_is_passed_on(tiny_dir, cpu):
     image = {"type": "image", "image": np.zeros((8, 8, 3), np.uint8)}
     with pytest.raises(OmniError, match="qwen_omni_utils"):  # the package is no dependency, and takes no arrays
         other.generate([{"role": "user", "content": [image, {"type": "text", "text": "What?"}]}])
+
+
+def test_options_are_those_of_submit():
+    parameters = inspect.signature(OmniEngine.submit).parameters
+    assert set(Options.__annotations__) == {name for name, each in parameters.items() if each.kind is each.KEYWORD_ONLY}

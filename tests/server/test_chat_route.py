@@ -11,10 +11,10 @@ import httpx
 import numpy as np
 import pytest
 import soundfile
-from serving import HELLO, StandIn, serving, until
+from serving import HELLO, StandIn, output, serving, until
 
 from ms_omni.errors import OmniError
-from ms_omni.outputs import TextDelta
+from ms_omni.outputs import AudioChunk, TextDelta
 from ms_omni.scheduling.request import StepFailed
 from ms_omni.server import connection
 from ms_omni.server.waves import pcm16
@@ -154,6 +154,36 @@ def test_a_stream_of_calls(stream, engine):
     assert [call["index"] for call in calls] == [0, 1] and {call["function"]["name"] for call in calls} == {"look"}
     assert "".join(event["choices"][0]["delta"].get("content", "") for event in events) == "Well."
     assert events[-1]["choices"][0]["finish_reason"] == "tool_calls"
+
+
+def test_what_is_spoken_of_a_call_is_not_sent(server):
+    """The Talker speaks the text as it comes: of a call it begins before that is whole."""
+    engine = server[1].engine
+    engine._answers = False
+    speech = AudioChunk(np.ones(100, np.float32))
+
+    def answer():
+        handle = engine.wait()[0][0]
+        pieces = [
+            TextDelta("Well.", (1,)),
+            speech,
+            TextDelta(CALL[:20], (2,)),
+            speech,
+            TextDelta(CALL[20:], (3,)),
+            speech,
+        ]
+        for piece in pieces:
+            handle.put(piece)
+        handle.finish(output(speaks=True))
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    body = {"messages": HELLO, "stream": True, "tools": TOOLS, **SPEAK}
+    text = httpx.post(f"{server[0]}/v1/chat/completions", json=body, timeout=30).text
+    thread.join()
+    events = [json.loads(line[6:]) for line in text.split("\n") if line.startswith("data: {")]
+    audio = [event["choices"][0]["delta"].get("audio", {}) for event in events]
+    assert [base64.b64decode(part["data"]) for part in audio if "data" in part] == [pcm16(speech.samples)]
 
 
 def test_text_comes_before_the_answer_is_complete(server):

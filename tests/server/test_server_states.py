@@ -7,6 +7,7 @@ import pytest
 from serving import HELLO, StandIn, serving, until
 
 from ms_omni.scheduling.request import EngineStopped
+from ms_omni.server.service import MAX_RECALLED, ServerSettings, Service
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +139,12 @@ def test_metrics_count(server):
     assert value(name) == before + 1 and value("ms_omni_thinker_tokens_total") == tokens + 3
     assert value("ms_omni_engine_up") == 1 and value("ms_omni_requests_in_flight") == 0
     assert value('ms_omni_cache_use_ratio{stage="thinker"}') == 0.25 and value("ms_omni_requests_running") == 1
+
+
+def test_speech_is_recalled_until_it_expires():
+    service = Service(ServerSettings(("stand-in",)))
+    service.remember("audio_1", 1000.0, "Hi")
+    assert service.recall("audio_1", 999.0) == "Hi" and service.recall("audio_1", 1000.0) is None
+    for number in range(MAX_RECALLED):
+        service.remember(f"other_{number}", 1000.0, "x")
+    assert service.recall("audio_1", 0.0) is None and service.recall("other_0", 0.0) == "x"
