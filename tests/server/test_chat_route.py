@@ -346,3 +346,14 @@ def test_no_answer_in_time():
         answer = httpx.post(f"{url}/v1/chat/completions", json={"messages": HELLO})
         assert answer.status_code == 504 and answer.json()["error"]["message"] == "no whole answer within 0.2 s"
         assert engine.asked[0][0].done
+
+
+def test_a_call_before_the_maximum_of_tokens_does_not_hide_it(server):
+    engine = server[1].engine
+    engine._answers, engine.text = False, f"{CALL} and th"
+    thread = threading.Thread(target=lambda: engine.answer(engine.wait()[0][0], finish_reason="length"))
+    thread.start()
+    answer = httpx.post(f"{server[0]}/v1/chat/completions", json={"messages": HELLO, "tools": TOOLS}, timeout=30)
+    thread.join()
+    (choice,) = answer.json()["choices"]
+    assert choice["finish_reason"] == "length" and len(choice["message"]["tool_calls"]) == 1
