@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -91,7 +90,7 @@ class RequestHandle:
     def __init__(self, progress: Progress | None = None):
         self.progress = progress
         self._changed = threading.Condition()
-        self._chunks: deque[StreamChunk] = deque()
+        self._chunks: list[StreamChunk] = []
         self._counts: list[tuple[str, int, int]] = []
         self._output: OmniOutput | None = None
         self._error: BaseException | None = None
@@ -112,20 +111,21 @@ class RequestHandle:
         try:
             while True:
                 self._wait(lambda: bool(self._chunks) or self.done, None)
-                if (chunk := self.take()) is not None:
+                for chunk in self.take():
                     yield chunk
-                if isinstance(chunk, StreamEnd):
-                    return
+                    if isinstance(chunk, StreamEnd):
+                        return
         finally:
             self.cancel()
 
-    def take(self) -> StreamChunk | None:
-        """The next piece, without waiting: None where there is none yet. Behind the last one every call gives the
-        StreamEnd. Raises as `result` does."""
+    def take(self) -> list[StreamChunk]:
+        """All pieces that nobody has taken yet, without waiting; behind the last one every call gives the StreamEnd.
+        Raises as `result` does."""
         with self._changed:
             if self._chunks:
-                return self._chunks.popleft()
-        return StreamEnd(self.result()) if self.done else None
+                chunks, self._chunks = self._chunks, []
+                return chunks
+        return [StreamEnd(self.result())] if self.done else []
 
     def listen(self, listener: Callable[[], object]) -> None:
         """Calls `listener` whenever `take` may have something, and now. By the thread that made it, so it must neither

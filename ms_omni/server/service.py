@@ -10,10 +10,11 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
 from ms_omni.options import WHOLE_WAVE
-from ms_omni.outputs import StreamChunk, StreamEnd
+from ms_omni.outputs import StreamChunk, StreamEnd, TextDelta
 from ms_omni.scheduling.request import RequestHandle
 from ms_omni.server.bodies import Bodies
 from ms_omni.server.chat import opens_reasoning
@@ -28,6 +29,8 @@ MIB = 1 << 20
 # Of answers whose speech can be referred to
 MAX_RECALLED = 10_000
 RETRY_WHILE_LOADING_S = 5
+# Pieces of answers are handed on at most so often: what a fast model writes meanwhile is one piece
+PACE_S = 0.02
 MAX_RETRY_S = 60
 
 
@@ -152,11 +155,12 @@ class Service:
 
 
 class _Wakes:
-    """Wakes coroutines from the engine's thread: one call of the event loop for all that a step has pieces for, since
-    each call costs that thread a system call and a turn of the interpreter."""
+    """Wakes coroutines from the engine's thread: one call of the event loop for all that has come meanwhile, since each
+    call costs that thread a system call and a turn of the interpreter, and each piece an event to a client."""
 
     def __init__(self) -> None:
         self._lock, self._woken = threading.Lock(), set[asyncio.Event]()
+        self._last = -math.inf
 
     def wake(self, loop: asyncio.AbstractEventLoop, sleeper: asyncio.Event) -> None:
         with self._lock:
@@ -164,9 +168,13 @@ class _Wakes:
             self._woken.add(sleeper)
         if not is_scheduled:
             with suppress(RuntimeError):  # the event loop has ended before the answer
-                loop.call_soon_threadsafe(self._wake_all)
+                loop.call_soon_threadsafe(self._schedule, loop)
 
-    def _wake_all(self) -> None:
+    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.call_at(self._last + PACE_S, self._wake_all, loop)
+
+    def _wake_all(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._last = loop.time()
         with self._lock:
             woken, self._woken = self._woken, set()
         for sleeper in woken:
@@ -182,11 +190,23 @@ class _Wakes:
             while True:
                 await there_is_more.wait()
                 there_is_more.clear()
-                while (chunk := handle.take()) is not None:
-                    yield chunk
-                    if isinstance(chunk, StreamEnd):
-                        return
+                while chunks := handle.take():
+                    for chunk in _joined(chunks):
+                        yield chunk
+                        if isinstance(chunk, StreamEnd):
+                            return
                 if loop.time() >= deadline:
                     raise TimeoutError(f"no whole answer within {seconds:g} s")
         finally:
             timer.cancel()
+
+
+def _joined(chunks: list[StreamChunk]) -> Iterator[StreamChunk]:
+    """The same pieces, with texts that follow each other as one."""
+    for kind, group in groupby(chunks, type):
+        if kind is TextDelta:
+            texts = [chunk for chunk in group if isinstance(chunk, TextDelta)]
+            ids = tuple(number for text in texts for number in text.token_ids)
+            yield TextDelta("".join(text.text for text in texts), ids)
+        else:
+            yield from group

@@ -24,6 +24,7 @@ def num_graphs():
     from ms_omni.parallel.graph_counts import compiled_graphs
     from ms_omni.runtime.graph_cache import CompiledGraph
 
+    gc.collect()  # what tests before this one left
     return len(compiled_graphs()), sum(len(graph.names) for graph in CompiledGraph.alive)
 
 

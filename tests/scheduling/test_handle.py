@@ -145,18 +145,20 @@ def test_ctrl_c_ends_the_wait(monkeypatch):
 def test_pieces_are_taken_without_waiting_and_a_listener_is_told_of_each():
     handle, told = RequestHandle(), []
     handle.listen(lambda: told.append(handle.take()))
-    assert told == [None]
+    assert told == [[]]
     handle.put(TextDelta("a", (1,)))
     handle.put(TextDelta("b", (2,)))
     handle.finish(OUTPUT)
-    assert [type(piece) for piece in told] == [type(None), TextDelta, TextDelta, StreamEnd]
-    assert handle.take().output is handle.result()
+    assert [type(piece) for pieces in told for piece in pieces] == [TextDelta, TextDelta, StreamEnd]
+    assert handle.take()[0].output is handle.result()
 
 
 def test_taking_from_a_request_that_failed_raises_what_ended_it():
     handle = RequestHandle()
-    handle.put(TextDelta("a", (1,)))
+    pieces = [TextDelta("a", (1,)), TextDelta("b", (2,))]
+    for piece in pieces:
+        handle.put(piece)
     handle.cancel()
-    assert handle.take().text == "a"
+    assert handle.take() == pieces
     with pytest.raises(RequestCancelled):
         handle.take()

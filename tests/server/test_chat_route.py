@@ -200,6 +200,31 @@ def test_text_comes_before_the_answer_is_complete(server):
         assert "[DONE]" in "".join(lines)
 
 
+def test_a_fast_model_makes_fewer_events_than_words(server):
+    """500 words within a second; a client that gets each as an event would be sent 500."""
+    engine = server[1].engine
+    engine._answers = False
+    engine.text = " ".join(map(str, range(500)))
+
+    def answer():
+        handle = engine.wait()[0][0]
+        for number in range(500):
+            handle.put(TextDelta(f" {number}" if number else "0", (number,)))
+            if number % 100 == 50:
+                handle.put(AudioChunk(np.ones(10, np.float32)))
+            time.sleep(0.001)
+        handle.finish(output(engine.text))
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    text = httpx.post(f"{server[0]}/v1/chat/completions", json={"messages": HELLO, "stream": True}, timeout=30).text
+    thread.join()
+    events = [json.loads(line[6:]) for line in text.split("\n") if line.startswith("data: {")]
+    words = [event["choices"][0]["delta"].get("content", "") for event in events]
+    assert "".join(words) == engine.text
+    assert 10 < len(events) < 250
+
+
 def test_errors_before_the_first_piece_have_their_status(server, ask):
     engine = server[1].engine
     engine._answers = False
