@@ -116,25 +116,29 @@ class Chat:
     async def answer(self, request: Request) -> Response:
         service = self._service
         service.ready_engine()
-        body = parsed(ChatRequest, await service.bodies.read_json(request))
+        data, num_bytes = await service.bodies.read_json(request)
+        body = parsed(ChatRequest, data)
         model = service.check_model(body.model)
         asked = asked_by(body, lambda name: service.recall(name, time.time()))
         answer = ChatAnswer(asked, model, service.reasons)
         if asked.stream:
-            return await unless_gone(request.receive, event_response(request, self._events(request, asked, answer)))
-        return await unless_gone(request.receive, self._whole(request, asked, answer))
+            events = self._events(request, asked, answer, num_bytes)
+            return await unless_gone(request.receive, event_response(request, events))
+        return await unless_gone(request.receive, self._whole(request, asked, answer, num_bytes))
 
-    async def _whole(self, request: Request, asked: Asked, answer: ChatAnswer) -> Response:
-        async for chunk in self._service.ask(asked.conversation, asked.options, streams=False):
+    async def _whole(self, request: Request, asked: Asked, answer: ChatAnswer, num_bytes: int) -> Response:
+        async for chunk in self._service.ask(asked.conversation, asked.options, False, num_bytes):
             if isinstance(chunk, StreamEnd):
                 self._note(request, answer, chunk)
                 return JSONResponse(answer.whole(chunk.output))
         raise RuntimeError("the engine's stream ended without its result")
 
-    async def _events(self, request: Request, asked: Asked, answer: ChatAnswer) -> AsyncGenerator[dict[str, Any], None]:
+    async def _events(
+        self, request: Request, asked: Asked, answer: ChatAnswer, num_bytes: int
+    ) -> AsyncGenerator[dict[str, Any], None]:
         """The chunks of a stream."""
         is_first = True
-        async for chunk in self._service.ask(asked.conversation, asked.options, streams=True):
+        async for chunk in self._service.ask(asked.conversation, asked.options, True, num_bytes):
             if is_first:
                 yield answer.first()
                 is_first = False

@@ -35,10 +35,11 @@ class Bodies:
         with self._limited(request) as limited:
             return await limited.body()
 
-    async def read_json(self, request: Request) -> Any:
-        """Raises ApiError 400 and 415, too."""
+    async def read_json(self, request: Request) -> tuple[Any, int]:
+        """What the body says, and its bytes. Raises ApiError 400 and 415, too."""
         _check_content_type(request, "application/json")
-        return await asyncio.to_thread(_loads, await self.read(request))
+        body = await self.read(request)
+        return await asyncio.to_thread(_loads, body), len(body)
 
     async def read_form(self, request: Request, max_fields: int) -> FormData:
         """Of multipart/form-data with at most one file, which is on disk where it is large. To be closed by the caller.

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ms_omni.engine import OmniEngine
 
 MIB = 1 << 20
+# How many bodies of the largest size may wait or be answered: their media lie in memory, as the body has them
+MAX_LARGEST_BODIES = 16
 # Of answers whose speech can be referred to
 MAX_RECALLED = 10_000
 RETRY_WHILE_LOADING_S = 5
@@ -57,6 +59,7 @@ class Service:
         self.is_draining = False
         self.metrics = Metrics(lambda: self.engine)
         self.num_asked = 0
+        self._num_bytes = 0  # of what is asked
         self._wakes = _Wakes()
         self.bodies = Bodies(settings.max_body_bytes)
         self._mean_s = 1.0  # of answers
@@ -93,28 +96,30 @@ class Service:
         raise ApiError(503, words[self.state], code=f"engine_{self.state}", headers=retry)
 
     async def ask(
-        self, conversation: Any, options: Mapping[str, Any], streams: bool
+        self, conversation: Any, options: Mapping[str, Any], streams: bool, num_bytes: int
     ) -> AsyncGenerator[StreamChunk, None]:
         """The pieces of an answer as they come, at last a StreamEnd. streams: the client gets them as they come, too;
-        otherwise the wave is made in few large ones. Closing the iterator cancels the question. Raises ApiError 503 and
-        429, TimeoutError, and what the engine raises."""
-        with self.taken() as engine:
+        otherwise the wave is made in few large ones. num_bytes: of the conversation. Closing the iterator cancels the
+        question. Raises ApiError 503 and 429, TimeoutError, and what the engine raises."""
+        with self.taken(num_bytes) as engine:
             async with aclosing(self.ask_within(engine, conversation, options, streams)) as chunks:
                 async for chunk in chunks:
                     yield chunk
 
     @contextmanager
-    def taken(self) -> Iterator[OmniEngine]:
+    def taken(self, num_bytes: int = 0) -> Iterator[OmniEngine]:
         """A request that waits or is answered until the block ends; it counts as one, whatever it asks the engine.
-        Raises ApiError 503 and 429."""
+        num_bytes: that it keeps in memory. Raises ApiError 503 and 429."""
         engine = self.ready_engine()
-        self._check_queue(engine)
+        self._check_queue(engine, num_bytes)
         self.num_asked += 1
+        self._num_bytes += num_bytes
         self.metrics.in_flight.set(self.num_asked)
         try:
             yield engine
         finally:
             self.num_asked -= 1
+            self._num_bytes -= num_bytes
             self.metrics.in_flight.set(self.num_asked)
 
     async def ask_within(
@@ -131,17 +136,18 @@ class Service:
         finally:
             handle.cancel()
 
-    def _check_queue(self, engine: OmniEngine) -> None:
+    def _check_queue(self, engine: OmniEngine, num_bytes: int) -> None:
         most = engine.max_num_seqs + self.settings.max_queue
-        if self.num_asked < most:
+        most_bytes = MAX_LARGEST_BODIES * self.settings.max_body_bytes
+        if self.num_asked >= most:
+            message = f"{self.num_asked} questions are being answered or wait already; at most {most} may"
+        elif self._num_bytes + num_bytes > most_bytes:
+            message = f"what is being answered or waits has {self._num_bytes} bytes already; at most {most_bytes} may"
+        else:
             return
         wait = math.ceil(self._mean_s * max(1, self.settings.max_queue) / engine.max_num_seqs)
-        raise ApiError(
-            429,
-            f"{self.num_asked} questions are being answered or wait already; at most {most} may",
-            code="queue_full",
-            headers={"Retry-After": str(min(max(wait, 1), MAX_RETRY_S))},
-        )
+        headers = {"Retry-After": str(min(max(wait, 1), MAX_RETRY_S))}
+        raise ApiError(429, message, code="queue_full", headers=headers)
 
     def remember(self, audio_id: str, expires_at: float, transcript: str) -> None:
         """What was said in an answer's speech, for a later question that refers to it."""

@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 import time
+from dataclasses import replace
 
 import httpx
 import numpy as np
@@ -17,6 +18,7 @@ from ms_omni.errors import OmniError
 from ms_omni.outputs import AudioChunk, TextDelta
 from ms_omni.scheduling.request import StepFailed
 from ms_omni.server import connection
+from ms_omni.server.service import MAX_LARGEST_BODIES
 from ms_omni.server.waves import pcm16
 
 CALL = '<tool_call>\n{"name": "look", "arguments": {"at": 3}}\n</tool_call>'
@@ -298,6 +300,26 @@ def test_too_many_questions_are_refused_and_room_comes_back(server, ask):
         thread.join()
     engine._answers = True
     assert ask().status_code == 200
+
+
+def test_questions_that_wait_cannot_fill_the_memory(ask, engine, server):
+    """2 places and a queue for more of them than their bytes may be."""
+    limit, settings = 10_000, server[1].settings
+    server[1].settings = replace(settings, max_body_bytes=limit, max_queue=100)
+    engine._answers = False
+    large = [{"role": "user", "content": "x" * (limit - 200)}]
+    threads = [threading.Thread(target=ask, kwargs={"messages": large}) for _ in range(MAX_LARGEST_BODIES)]
+    for thread in threads:
+        thread.start()
+    engine.wait(MAX_LARGEST_BODIES)
+    refused = ask(messages=large + large)
+    assert refused.status_code == 429 and f"at most {MAX_LARGEST_BODIES * limit} may" in refused.text
+    for handle, _, _ in engine.asked:
+        engine.answer(handle)
+    for thread in threads:
+        thread.join()
+    engine._answers = True
+    assert ask(messages=large + large).status_code == 200
 
 
 @pytest.mark.parametrize(
