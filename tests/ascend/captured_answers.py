@@ -30,18 +30,25 @@ def asked(decoder, count):
         yield {"conversation": QUESTIONS[number % 4], "sampling": sampling, "return_audio": decoder == "talker"}
 
 
+class AllTogether(list):
+    """What the loop takes prepared conversations from: none of them before all are there."""
+
+    def __init__(self, count):
+        super().__init__()
+        self.count = count
+
+    def __bool__(self):
+        return len(self) == self.count
+
+
 def answers(engine, conversations):
-    """Token ids and codes of conversations that run together. The first one begins when all are prepared, so that the
-    steps have the same rows in every run: bfloat16 is rounded otherwise beside other rows."""
-    loop, start = engine._loop, engine.executor.start
-
-    def start_of_the_first(states, stage):
-        engine.executor.start = start
-        while is_leader and len(loop._scheduler.states) + len(loop._prepared) < len(conversations):
+    """Token ids and codes of conversations that run together. They begin together, so that the steps have the same rows
+    in every run: bfloat16 is rounded otherwise beside other rows."""
+    loop = engine._loop
+    if hasattr(loop, "_prepared"):  # the process that schedules
+        while loop._scheduler.states:
             time.sleep(0.01)
-        start(states, stage)
-
-    is_leader, engine.executor.start = hasattr(loop, "_prepared"), start_of_the_first
+        loop._prepared = AllTogether(len(conversations))
     found = [handle.result() for handle in [engine.submit(**each) for each in conversations]]
     return [[list(map(int, each.token_ids)), each.audio and each.audio.codes.tolist()] for each in found]
 
