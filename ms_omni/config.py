@@ -34,6 +34,7 @@ TRANSFORMERS_DEFAULTS: dict[str, Any] = {
     "thinker_temperature": 0.0,
     "thinker_top_p": 1.0,
     "thinker_top_k": 50,
+    "thinker_repetition_penalty": 1.0,
     "talker_max_new_tokens": 4096,
     "talker_temperature": 0.9,
     "talker_top_p": 1.0,
@@ -47,13 +48,15 @@ class SamplingParams:
     """How to decode. None means: the checkpoint's generation_config.json, then transformers' default.
 
     A temperature of 0 is greedy; `talker_temperature` 0 makes the code predictor greedy too. `ignore_eos` makes both
-    stages run to their maximum (measurements). `seed` None draws a fresh one.
+    stages run to their maximum (measurements). `seed` None draws a fresh one. A repetition penalty above 1 makes tokens
+    less likely that were there before, in the Thinker's prompt as well.
     """
 
     thinker_max_new_tokens: int | None = None
     thinker_temperature: float | None = None
     thinker_top_p: float | None = None
     thinker_top_k: int | None = None
+    thinker_repetition_penalty: float | None = None
     talker_max_new_tokens: int | None = None
     talker_temperature: float | None = None
     talker_top_p: float | None = None
@@ -71,13 +74,14 @@ class SamplingParams:
 
     def resolved(self, generation_config: Mapping[str, Any]) -> SamplingParams:
         """Every None replaced. `generation_config` is the content of generation_config.json: `thinker_*` and
-        `talker_*` keys as in transformers' generate; plain temperature/top_p/top_k count for the Thinker when the
-        file says do_sample."""
+        `talker_*` keys as in transformers' generate; plain temperature/top_p/top_k/repetition_penalty count for the
+        Thinker when the file says do_sample."""
         defaults = dict(TRANSFORMERS_DEFAULTS)
         if generation_config.get("do_sample"):
             defaults["thinker_temperature"] = generation_config.get("temperature", 1.0)
             defaults["thinker_top_p"] = generation_config.get("top_p", 1.0)
             defaults["thinker_top_k"] = generation_config.get("top_k", 50)
+            defaults["thinker_repetition_penalty"] = generation_config.get("repetition_penalty", 1.0)
         defaults.update({k: generation_config[k] for k in defaults if generation_config.get(k) is not None})
         for stage in ("thinker", "talker"):
             if generation_config.get(f"{stage}_do_sample") is False:
@@ -91,6 +95,7 @@ _RANGES = (
     ("thinker_temperature", 0, 100),
     ("thinker_top_p", 0, 1),
     ("thinker_top_k", 0, 1 << 20),
+    ("thinker_repetition_penalty", 0.01, 100),
     ("talker_max_new_tokens", 2, 1 << 20),
     ("talker_temperature", 0, 100),
     ("talker_top_p", 0, 1),

@@ -147,6 +147,7 @@ def _add_sampling_flags(group: Any) -> None:
     add("--thinker-temperature", decimal, "0 is greedy")
     add("--thinker-top-p", decimal, "nucleus sampling, 0 to 1")
     add("--thinker-top-k", whole, "0 keeps every token")
+    add("--thinker-repetition-penalty", decimal, "1 is none; of the prompt's tokens, too")
     add("--talker-max-new-tokens", whole, "most speech tokens: N make at most N - 1 frames of 80 ms")
     add("--talker-temperature", decimal, "0 is greedy, of the code predictor too")
     add("--talker-top-p", decimal, "nucleus sampling, 0 to 1")

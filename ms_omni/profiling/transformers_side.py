@@ -100,6 +100,8 @@ class TransformersSide:
             "use_audio_in_video": task.use_audio_in_video,
             "thinker_max_new_tokens": sampling.thinker_max_new_tokens,
         }
+        if sampling.thinker_repetition_penalty not in (None, 1.0):
+            options["thinker_repetition_penalty"] = sampling.thinker_repetition_penalty
         if task.speech:
             options |= {"talker_max_new_tokens": sampling.talker_max_new_tokens, "speaker": task.speaker or "Ethan"}
             options["talker_repetition_penalty"] = sampling.talker_repetition_penalty

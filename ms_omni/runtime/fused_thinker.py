@@ -7,77 +7,34 @@ from typing import Any
 
 import mindspore as ms
 import numpy as np
-from mindspore import Tensor, mint, nn, ops
+from mindspore import Tensor, mint
 
 from ms_omni.bounds import TOKENS_PER_CALL
 from ms_omni.inputs.cast import cast_inputs
 from ms_omni.models.thinker import host
 from ms_omni.parallel.collectives import broadcast
-from ms_omni.parallel.vocabulary import lookup
-from ms_omni.runtime.decode_rows import DealtRows, Latest, Places, block_tables, drawn, last_tokens
+from ms_omni.runtime.decode_rows import (
+    CarriedRow,
+    DealtRows,
+    Latest,
+    Places,
+    block_tables,
+    carried_over,
+    drawn,
+    last_tokens,
+)
 from ms_omni.runtime.decoder import StackedDecoder
-from ms_omni.runtime.graph_cache import GraphCache, captured, compiled, of_rows
+from ms_omni.runtime.graph_cache import GraphCache
 from ms_omni.runtime.head import Head
 from ms_omni.runtime.kept import Kept, Prompt, pieces_of, those_read
 from ms_omni.runtime.kv_cache import PagedKVCache
 from ms_omni.runtime.prompt_piece import row_slices
-from ms_omni.runtime.sampling import GREEDY, Sampling, SamplingTensors
-from ms_omni.runtime.token_step import TokenStep
+from ms_omni.runtime.sampling import GREEDY, Sampling, SamplingTensors, penalize_repeated
+from ms_omni.runtime.thinker_graph import ThinkerGraph
 from ms_omni.scheduling.sequence import Sequence as TokenSequence
 from ms_omni.scheduling.state import RequestState
 from ms_omni.scheduling.steps import Span
 from ms_omni.stages import stage
-
-
-class ThinkerGraph(nn.Cell):
-    """The next `num_steps` tokens of `bucket` sequences of each owner, or, captured, the next one of as many as it is
-    given."""
-
-    def __init__(self, thinker: FusedThinker, bucket: int | None, num_steps: int, num_kept: int) -> None:
-        """bucket: None for any number, captured. num_kept: of the SamplingTensors that it is for."""
-        super().__init__(auto_prefix=False)
-        decoder, shell = thinker.decoder, thinker.shell
-        name = f"thinker {bucket} x {num_steps} of {num_kept}"
-        self.num_steps = num_steps
-        self.token_step = TokenStep(decoder, thinker.cache, name, bucket or 1, thinker.max_blocks, head=thinker.head)
-        self.embed = shell.model.embed_tokens.weight
-        self.world, self.num_words = decoder.world, thinker.num_words
-        num_rows = (bucket or 1) * decoder.num_owners
-        self.ops, self.sampler = decoder.ops, decoder.ops.Sampler(num_rows, self.num_words, num_kept, name)
-        numbered = f"{name} {self.token_step.graph_name} {self.token_step.kernel_numbers + self.sampler.kernel_numbers}"
-        if bucket is None:
-            numbers, whole = of_rows(ms.float32), of_rows(ms.int32)
-            tables, uniform = of_rows(ms.int32, thinker.max_blocks), Tensor(shape=(1, None), dtype=ms.float32)
-            inputs = (whole, whole, numbers, tables, uniform, numbers, whole, numbers)
-            self.run = captured(self, inputs, decoder.ops.JIT_OPTIONS, name)
-        else:
-            self.run = compiled(self.construct, decoder.ops.JIT_OPTIONS, thinker.graphs, numbered)
-
-    def construct(
-        self,
-        token: Tensor,
-        batch_valid_length: Tensor,
-        rope_positions: Tensor,
-        tables: Tensor,
-        uniform: Tensor,
-        temperature: Tensor,
-        top_k: Tensor,
-        top_p: Tensor,
-    ) -> Tensor:
-        """token: int32 (rows,), the last ones. batch_valid_length: int32 (bucket,), how many tokens the sequences that
-        this rank owns have with them; Ascend's PagedAttention finds the lengths by this name. rope_positions: float32
-        (bucket,). tables: int32 (rows, max_blocks), the sequences' blocks. uniform: float32 (steps, rows). The others:
-        of SamplingTensors. Returns the next ones, int32 (steps * rows,)."""
-        tokens: Any = ()
-        lengths, numbers = batch_valid_length, self.ops.rows_of(uniform, self.num_steps)
-        for ahead in range(self.num_steps):
-            if ahead:
-                rope_positions, lengths = rope_positions + 1, lengths + 1
-            x = lookup(self.embed, token, self.world, self.num_words)
-            _, scores = self.token_step.decode_scores(x, rope_positions, lengths, tables)
-            token = broadcast(self.sampler(scores, numbers[ahead], temperature, top_k, top_p), self.world)
-            tokens = tokens + (token,)
-        return token if self.num_steps == 1 else ops.concat(tokens, 0)
 
 
 class FusedThinker:
@@ -102,7 +59,8 @@ class FusedThinker:
         table = shell.model.embed_tokens.weight
         self.head = Head(shell.lm_head.weight, table, decoder.world, self.num_words, decoder.in_numpy)
         self.captured_kept = decoder.ops.num_kept(2, self.num_words) if is_captured else 0
-        self._graphs: dict[tuple[int | None, int, int], ThinkerGraph] = {}
+        self.vocabulary = Tensor(np.arange(self.num_words, dtype=np.int32)[None])
+        self._graphs: dict[tuple[int | None, int, int, bool], ThinkerGraph] = {}
         self._rows: Latest[tuple[Tensor, SamplingTensors]] = Latest()
 
     def start(self, states: Sequence[RequestState]) -> None:
@@ -149,8 +107,10 @@ class FusedThinker:
             tables, settings = self._rows.get(
                 (rows, *(state.kept.number for state in states)), lambda: self._tensors(states, rows)
             )
-            tokens = self._decoded(sequences, rows, num_steps, tables, settings)
+            seen = self._carried([state.kept.seen for state in states], rows) if settings.penalizes else None
+            tokens, seen = self._decoded(sequences, rows, num_steps, tables, settings, seen)
         for row, state in zip(rows.numbers, states, strict=True):
+            state.kept.seen = None if seen is None else CarriedRow((seen,), row)
             state.add_tokens(tokens[:, row].tolist())
 
     def warm_up(self, bucket: int, sampling: Sampling) -> None:
@@ -158,8 +118,9 @@ class FusedThinker:
         rows = DealtRows((), bucket, self.decoder.num_owners)
         tables = block_tables([], rows, self.max_blocks)
         settings = SamplingTensors.of([sampling] * len(rows), self.num_words, self.decoder.ops)
+        seen = self._nothing_seen(len(rows)) if settings.penalizes else None
         for num_steps in (1, TOKENS_PER_CALL) if bucket == 1 else (1,):
-            self._decoded([], rows, num_steps, tables, settings)
+            self._decoded([], rows, num_steps, tables, settings, seen)
 
     def _decoded(
         self,
@@ -168,27 +129,56 @@ class FusedThinker:
         num_steps: int,
         tables: Tensor,
         settings: SamplingTensors,
-    ) -> np.ndarray:
-        """The next tokens, int32 (num_steps, rows)."""
-        graph = self._graph(rows.bucket, num_steps, settings.num_kept)
+        seen: Tensor | None,
+    ) -> tuple[np.ndarray, Tensor | None]:
+        """The next tokens, int32 (num_steps, rows), and `seen`, of settings that penalize, with them."""
+        graph = self._graph(rows.bucket, num_steps, settings)
         token, places = last_tokens(sequences, rows), Places.of(sequences, rows, self.decoder.owner)
         uniform = drawn(sequences, num_steps, rows)
         made = []
         for ahead in range(0, num_steps, graph.num_steps):
             numbers = Tensor(uniform[ahead : ahead + graph.num_steps])
-            made.append(graph.run(token, *places.tensors(ahead), tables, numbers, *settings.tensors))
+            arguments = (token, *places.tensors(ahead), tables, numbers, *settings.tensors)
+            if seen is None:
+                made.append(graph.run(*arguments))
+            else:
+                token, seen = graph.run(*arguments, settings.penalty, seen)
+                made.append(token)
             token = made[-1][-len(rows) :] if graph.num_steps > 1 else made[-1]
         whole = made[0] if len(made) == 1 else mint.cat(made)  # the host waits once
-        return whole.asnumpy().reshape(num_steps, len(rows))
+        return whole.asnumpy().reshape(num_steps, len(rows)), seen
+
+    def _carried(self, carried: Sequence[CarriedRow | None], rows: DealtRows) -> Tensor:
+        """What the rows have seen, float32 (rows, words). None: of a sequence without a penalty, for which it does not
+        matter."""
+        nothing = CarriedRow((self._nothing_seen(1),), 0)
+        (seen,) = carried_over([each or nothing for each in carried], rows)
+        return seen
+
+    def _nothing_seen(self, num_rows: int) -> Tensor:
+        return mint.zeros((num_rows, self.num_words), dtype=ms.float32)
 
     def _first_tokens(self, hidden: Tensor, states: Sequence[RequestState]) -> list[int]:
         """hidden: (rows, hidden), normed: that of each prompt's last token, then rows of nobody."""
         rows = DealtRows.of_all(len(states))
         settings = self._settings(states, rows)
-        sampler = self._graph(rows.bucket, TOKENS_PER_CALL, settings.num_kept).sampler
+        sampler = self._graph(rows.bucket, TOKENS_PER_CALL, settings).sampler
         uniform = Tensor(drawn([state.thinker for state in states], 1, rows)[0])
-        tokens = broadcast(sampler(self.head(hidden), uniform, *settings.tensors), self.decoder.world)
-        return tokens.asnumpy()[: len(states)].tolist()
+        scores = self.head(hidden)
+        if settings.penalizes:
+            seen = np.zeros(scores.shape, np.float32)
+            for row, state in zip(seen, states, strict=False):
+                row[state.prepared.prompt_ids] = 1
+            scores = penalize_repeated(scores, Tensor(seen), settings.penalty)
+        tokens = broadcast(sampler(scores, uniform, *settings.tensors), self.decoder.world)
+        found = tokens.asnumpy()[: len(states)].tolist()
+        if settings.penalizes:
+            for number, state in enumerate(states):
+                seen[number, found[number]] = 1
+            whole = (Tensor(seen),)
+            for number, state in enumerate(states):
+                state.kept.seen = CarriedRow(whole, number)
+        return found
 
     def _settings(self, states: Sequence[RequestState], rows: DealtRows) -> SamplingTensors:
         """Those of a call for these."""
@@ -200,12 +190,14 @@ class FusedThinker:
         tables = block_tables([state.thinker for state in states], rows, self.max_blocks)
         return tables, self._settings(states, rows)
 
-    def _graph(self, bucket: int, num_steps: int, num_kept: int) -> ThinkerGraph:
+    def _graph(self, bucket: int, num_steps: int, settings: SamplingTensors) -> ThinkerGraph:
         """For a call of so many steps: one graph of all of them, or of one."""
-        if num_kept <= self.captured_kept:
-            return self._kept_graph(None, 1, self.captured_kept)
+        if settings.penalizes:
+            return self._kept_graph(bucket, 1, settings.num_kept, True)
+        if settings.num_kept <= self.captured_kept:
+            return self._kept_graph(None, 1, self.captured_kept, False)
         joined = bucket == 1 and num_steps == TOKENS_PER_CALL and not self.decoder.ops.ONE_TOKEN_A_GRAPH
-        return self._kept_graph(bucket, num_steps if joined else 1, num_kept)
+        return self._kept_graph(bucket, num_steps if joined else 1, settings.num_kept, False)
 
     def _kept_graph(self, *key: Any) -> ThinkerGraph:
         if key not in self._graphs:

@@ -36,12 +36,14 @@ class Prompt:
 class Kept:
     """number: of nobody else. prompt: None once it is read. embeds, hidden: of the Thinker's prompt and a request that
     speaks, until the Talker's is made: the embeddings, and chunk by chunk the hidden states at the accepted layer.
-    frame: what the last frame has left. voice: of Code2Wav, what makes the wave."""
+    seen: which tokens were there before, of text with a penalty of repeated ones. frame: what the last frame has left.
+    voice: of Code2Wav, what makes the wave."""
 
     number: int
     prompt: Prompt | None = None
     embeds: Tensor | None = None
     hidden: list[Tensor] = field(default_factory=list)
+    seen: CarriedRow | None = None
     frame: CarriedRow | None = None
     voice: Any = None
 

@@ -152,6 +152,7 @@ class MindoneExecutor:
                 use_audio_in_video=state.request.use_audio_in_video,
                 max_new_tokens=sampling.thinker_max_new_tokens,
                 **_sampling_kwargs(sampling.thinker_temperature, sampling.thinker_top_k, sampling.thinker_top_p),
+                repetition_penalty=sampling.thinker_repetition_penalty,
                 **_eos_kwargs(stop_ids, sampling.ignore_eos),
                 output_hidden_states=state.talker is not None,
                 return_dict_in_generate=True,

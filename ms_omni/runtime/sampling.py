@@ -16,17 +16,21 @@ from ms_omni.scheduling.sequence import Stage
 @dataclass(frozen=True)
 class Sampling:
     """How one stage of one conversation picks. temperature 0 is greedy; top_k 0 keeps every token; top_p 1 keeps all of
-    those."""
+    those; penalty, of repeated tokens, 1 is none."""
 
     temperature: float = 0.0
     top_k: int = 0
     top_p: float = 1.0
+    penalty: float = 1.0
 
     @classmethod
     def of(cls, params: SamplingParams, stage: Stage) -> Sampling:
         """params: resolved."""
-        temperature, top_k, top_p = (getattr(params, f"{stage}_{name}") for name in ("temperature", "top_k", "top_p"))
-        return cls(float(temperature), int(top_k), float(top_p)) if temperature else GREEDY
+        names = ("temperature", "top_k", "top_p", "repetition_penalty")
+        temperature, top_k, top_p, penalty = (getattr(params, f"{stage}_{name}") for name in names)
+        if not temperature:
+            return cls(penalty=float(penalty))
+        return cls(float(temperature), int(top_k), float(top_p), float(penalty))
 
 
 GREEDY = Sampling()
@@ -37,12 +41,15 @@ class SamplingTensors:
     """`Sampling` of every row of a call, on the device, as a `Sampler` reads it.
 
     num_kept: how many tokens of the vocabulary the device has to look at, 1 where all rows are greedy: a constant of
-    graphs, of which each device has a few values. temperature, top_p: float32, top_k: int32, (rows,) each."""
+    graphs, of which each device has a few values. penalizes: whether any row has a penalty. temperature, top_p,
+    penalty: float32, top_k: int32, (rows,) each."""
 
     num_kept: int
+    penalizes: bool
     temperature: Tensor
     top_k: Tensor
     top_p: Tensor
+    penalty: Tensor
 
     @classmethod
     def of(cls, rows: Sequence[Sampling], vocabulary: int, operators: Any) -> SamplingTensors:
@@ -50,9 +57,11 @@ class SamplingTensors:
         kept = [1 if not row.temperature else min(row.top_k or vocabulary, vocabulary) for row in rows]
         return cls(
             operators.num_kept(max(kept), vocabulary),
+            any(row.penalty != 1 for row in rows),
             Tensor(np.array([row.temperature or 1.0 for row in rows], np.float32)),
             Tensor(np.array(kept, np.int32)),
             Tensor(np.array([row.top_p if row.temperature else 1.0 for row in rows], np.float32)),
+            Tensor(np.array([row.penalty for row in rows], np.float32)),
         )
 
     @property
@@ -68,3 +77,9 @@ def penalize_repeated(logits: Tensor, seen: Tensor, penalty: Tensor) -> Tensor:
     by_row = penalty.reshape(-1, 1)
     punished = ops.select(logits < 0, logits * by_row, logits / by_row)
     return ops.select(seen > 0, punished, logits)
+
+
+def with_token(seen: Tensor, vocabulary: Tensor, token: Tensor) -> Tensor:
+    """`seen` of `penalize_repeated` with the tokens that the rows have picked, int32 (rows,). vocabulary: int32 (1,
+    vocab), every id."""
+    return ops.maximum(seen, (vocabulary == token.reshape(-1, 1)).astype(seen.dtype))

@@ -13,7 +13,7 @@ from ms_omni.parallel.vocabulary import logits, lookup
 from ms_omni.runtime.frame_step import FrameStep
 from ms_omni.runtime.graph_cache import captured, compiled, of_rows
 from ms_omni.runtime.numpy_frames import FrameKernel
-from ms_omni.runtime.sampling import penalize_repeated
+from ms_omni.runtime.sampling import penalize_repeated, with_token
 from ms_omni.runtime.text_projection import TextProjection
 from ms_omni.runtime.token_step import TokenStep
 
@@ -93,7 +93,7 @@ class TalkerGraph(nn.Cell):
         codes of a frame, int32 (rows,), and what has been seen since."""
         scores = penalize_repeated(scores, seen, penalty) + suppressed
         token = self.sampler(scores, uniform, temperature, top_k, top_p)
-        return token, ops.maximum(seen, (self.vocabulary == token.reshape(-1, 1)).astype(ms.float32))
+        return token, with_token(seen, self.vocabulary, token)
 
     def construct(
         self,

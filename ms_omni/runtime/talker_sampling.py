@@ -22,7 +22,6 @@ class TalkerSampling:
 
     talker: Sampling
     predictor: Sampling
-    repetition_penalty: float
     is_eos_suppressed: bool
 
     @classmethod
@@ -30,21 +29,19 @@ class TalkerSampling:
         """params: resolved."""
         talker = Sampling.of(params, "talker")
         codes = Sampling(1.0, CODE_PREDICTOR_SAMPLING["top_k"], CODE_PREDICTOR_SAMPLING["top_p"])
-        penalty = float(params.talker_repetition_penalty or 1.0)
-        return cls(talker, GREEDY if talker == GREEDY else codes, penalty, params.ignore_eos)
+        return cls(talker, codes if talker.temperature else GREEDY, params.ignore_eos)
 
 
-GREEDY_TALKER = TalkerSampling(GREEDY, GREEDY, 1.0, False)
+GREEDY_TALKER = TalkerSampling(GREEDY, GREEDY, False)
 
 
 @dataclass(frozen=True)
 class TalkerTensors:
-    """`TalkerSampling` of every row of a call, on the device. penalty: float32 (rows,). suppressed: float32 (rows,
-    vocab), to add to the logits."""
+    """`TalkerSampling` of every row of a call, on the device. suppressed: float32 (rows, vocab), to add to the
+    logits."""
 
     talker: SamplingTensors
     predictor: SamplingTensors
-    penalty: Tensor
     suppressed: Tensor
 
     @classmethod
@@ -60,7 +57,6 @@ class TalkerTensors:
         return cls(
             SamplingTensors.of([row.talker for row in rows], first, operators),
             SamplingTensors.of([row.predictor for row in rows], codes, operators),
-            Tensor(np.array([row.repetition_penalty for row in rows], np.float32)),
             Tensor(suppressed),
         )
 
@@ -72,4 +68,4 @@ class TalkerTensors:
     @property
     def first_code(self) -> tuple[Tensor, ...]:
         """In the order of the arguments of `TalkerGraph.choose`."""
-        return (self.penalty, self.suppressed, *self.talker.tensors)
+        return (self.talker.penalty, self.suppressed, *self.talker.tensors)

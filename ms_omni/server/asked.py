@@ -79,6 +79,7 @@ def _sampling(request: ChatRequest) -> SamplingParams:
         thinker_temperature=request.temperature,
         thinker_top_p=request.top_p,
         thinker_top_k=0 if request.top_k == -1 else request.top_k,  # vLLM's word for all tokens
+        thinker_repetition_penalty=request.repetition_penalty,
         seed=request.seed,
         ignore_eos=request.ignore_eos,
         **{f"talker_{name}": value for name, value in talker.items()},

@@ -18,6 +18,7 @@ _FIELDS = {
     "--thinker-temperature": "temperature",
     "--thinker-top-p": "top_p",
     "--thinker-top-k": "top_k",
+    "--thinker-repetition-penalty": "repetition_penalty",
     "--talker-max-new-tokens": "talker.max_new_tokens",
     "--talker-temperature": "talker.temperature",
     "--talker-top-p": "talker.top_p",

@@ -66,6 +66,7 @@ class ChatRequest(_Body):
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
+    repetition_penalty: float | None = None
     seed: int | None = None
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
@@ -83,7 +84,6 @@ class ChatRequest(_Body):
     n: Literal[1] | None = None
     logprobs: Literal[False] | None = None
     top_logprobs: Literal[0] | None = None
-    repetition_penalty: Annotated[float, Field(ge=1, le=1)] | None = None
     presence_penalty: Annotated[float, Field(ge=0, le=0)] | None = None
     frequency_penalty: Annotated[float, Field(ge=0, le=0)] | None = None
     min_p: Annotated[float, Field(ge=0, le=0)] | None = None

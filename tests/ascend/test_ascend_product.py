@@ -90,6 +90,20 @@ def test_a_stream_is_the_whole_answer_in_parts(engines):
 
 
 @pytest.mark.slow
+def test_no_token_is_repeated_where_that_costs_much(engines):
+    """Neither one of the prompt nor one of the answer, alone and beside an answer without such a penalty."""
+    engine, question = engines(), picture("What do you see?")
+    prompt = set(engine.processor.prepare(question).arrays["input_ids"][0].tolist())
+    costly = greedy(thinker_repetition_penalty=100.0, thinker_max_new_tokens=12, ignore_eos=True)
+    alone = engine.generate(question, sampling=costly, return_audio=False)
+    handles = [engine.submit(question, sampling=each, return_audio=False) for each in (costly, greedy())]
+    beside, free = [handle.result() for handle in handles]
+    for ids in (alone.token_ids, beside.token_ids):
+        assert len(set(ids)) == 12 and not prompt & set(ids)
+    assert free.text == "I see a red circle, a blue square and a yellow triangle."
+
+
+@pytest.mark.slow
 def test_sampling_follows_its_seed(engines):
     def ids(seed):
         sampling = greedy(

@@ -33,6 +33,7 @@ def test_every_flag_reaches_its_stage(cli, fake_engine, tiny_dir, tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     sampling = {
         "thinker_max_new_tokens": 5, "thinker_temperature": 0.5, "thinker_top_p": 0.6, "thinker_top_k": 7,
+        "thinker_repetition_penalty": 1.2,
         "talker_max_new_tokens": 8, "talker_temperature": 0.1, "talker_top_p": 0.2, "talker_top_k": 9,
         "talker_repetition_penalty": 1.5, "seed": 10,
     }  # fmt: skip

@@ -46,6 +46,13 @@ pytestmark = [
 CASES = [
     Case("words", [system("Answer slowly."), user(text("Why is the sea blue?"))], checkpoint="fresh", speaker="Aiden"),
     Case(
+        "penalty",
+        [user(SHAPES, text("What do you see, and what do you not see?"))],
+        checkpoint="fresh",
+        thinker_max_new_tokens=20,
+        thinker_repetition_penalty=1.5,
+    ),
+    Case(
         "turns",
         [user(SHAPES, text("Blue?")), assistant("One of them."), user(media("audio", "media/twenty_seconds.flac"))],
         checkpoint="fresh",
@@ -90,6 +97,8 @@ def understand(case: Case, root: Path, folder: Path) -> tuple[dict[str, Any], np
     command = [sys.executable, "-m", "ms_omni", "understand", "--json", "--device", "CPU", "--dtype", "float32"]
     command += ["--model", str(root / case.checkpoint), "--conversation", str(conversation)]
     command += ["--thinker-temperature", "0", "--thinker-max-new-tokens", str(case.thinker_max_new_tokens)]
+    if case.thinker_repetition_penalty is not None:
+        command += ["--thinker-repetition-penalty", str(case.thinker_repetition_penalty)]
     wave = folder / "answer.wav"
     if case.speak:
         command += ["--audio-out", str(wave), "--speaker", case.speaker, "--talker-temperature", "0"]

@@ -83,6 +83,8 @@ class Reference:
         inputs = self.inputs(case)
         config = self.model.config
         self.margins.reset()
+        penalty = case.thinker_repetition_penalty
+        options = {} if penalty is None else {"thinker_repetition_penalty": penalty}
         _, wave = self.model.generate(
             **inputs,
             use_audio_in_video=case.use_audio_in_video,
@@ -90,6 +92,7 @@ class Reference:
             thinker_max_new_tokens=case.thinker_max_new_tokens,
             thinker_eos_token_id=config.im_end_token_id,
             thinker_do_sample=False,
+            **options,
             **self._talker_options(case),
         )
         prompt = inputs["input_ids"][0].tolist()

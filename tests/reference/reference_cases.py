@@ -35,6 +35,7 @@ class Case:
     max_pixels: int | None = None
     thinker_max_new_tokens: int = 8
     talker_max_new_tokens: int = 6
+    thinker_repetition_penalty: float | None = None
     slow: bool = False
 
     @property

@@ -29,6 +29,15 @@ def test_same_answer(engine, fused, kinds):
     np.testing.assert_allclose(mine.audio.samples, theirs.audio.samples, atol=1e-5)
 
 
+@pytest.mark.parametrize("penalty", [1.0, 3.0])
+def test_repeated_tokens_become_less_likely(engine, fused, penalty):
+    """Those of the prompt as well: as transformers' `RepetitionPenaltyLogitsProcessor`."""
+    sampling = SamplingParams(thinker_max_new_tokens=30, thinker_repetition_penalty=penalty, ignore_eos=True)
+    mine, theirs = (one.generate(conversation(), return_audio=False, sampling=sampling) for one in (fused, engine))
+    assert mine.token_ids == theirs.token_ids
+    assert (len(set(mine.token_ids)) == 30) == (penalty > 1)
+
+
 @pytest.mark.slow
 def test_stops_where_mindone_stops(engine, fused, monkeypatch):
     """In the middle of a call of several tokens, and at its end."""

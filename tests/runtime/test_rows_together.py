@@ -24,10 +24,14 @@ ASKED = [
     ("image", replace(HOT, seed=3), True),
     ("audio_two_in_one_turn", replace(HOT, thinker_top_k=0, thinker_top_p=1.0, seed=4), True),
     ("video_with_sound", GREEDY, True),
-    ("no_speech", replace(GREEDY, thinker_max_new_tokens=17), False),
+    ("no_speech", replace(GREEDY, thinker_max_new_tokens=17, thinker_repetition_penalty=2.0), False),
     ("several_turns", replace(HOT, seed=5), False),
     ("text_plain_string", replace(GREEDY, ignore_eos=True), True),
-    ("system_prompt", replace(HOT, talker_repetition_penalty=1.3, ignore_eos=True, seed=7), True),
+    (
+        "system_prompt",
+        replace(HOT, thinker_repetition_penalty=1.2, talker_repetition_penalty=1.3, ignore_eos=True, seed=7),
+        True,
+    ),
 ]
 
 

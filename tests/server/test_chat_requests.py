@@ -27,8 +27,9 @@ def test_a_plain_question():
 
 def test_every_setting_reaches_the_engine():
     body = {
-        "temperature": 0, "top_p": 0.5, "top_k": -1, "seed": 3, "max_tokens": 9, "max_completion_tokens": 7,
-        "stop": ["a", "b"], "ignore_eos": True, "stream": True, "stream_options": {"include_usage": True},
+        "temperature": 0, "top_p": 0.5, "top_k": -1, "repetition_penalty": 1.2, "seed": 3, "max_tokens": 9,
+        "max_completion_tokens": 7, "stop": ["a", "b"], "ignore_eos": True, "stream": True,
+        "stream_options": {"include_usage": True},
         "tools": [TOOL], "chat_template_kwargs": {"mood": "calm"}, "modalities": ["text", "audio"],
         "audio": {"voice": "Chelsie", "format": "pcm16"},
         "mm_processor_kwargs": {"use_audio_in_video": True, "fps": 2, "max_pixels": 5000},
@@ -36,7 +37,8 @@ def test_every_setting_reaches_the_engine():
     }  # fmt: skip
     full = asked(**body)
     assert full.options["sampling"] == SamplingParams(
-        thinker_max_new_tokens=7, thinker_temperature=0, thinker_top_p=0.5, thinker_top_k=0, seed=3, ignore_eos=True,
+        thinker_max_new_tokens=7, thinker_temperature=0, thinker_top_p=0.5, thinker_top_k=0,
+        thinker_repetition_penalty=1.2, seed=3, ignore_eos=True,
         talker_temperature=0.5, talker_max_new_tokens=20, talker_top_k=2, talker_top_p=0.9,
         talker_repetition_penalty=1.1,
     )  # fmt: skip
@@ -112,7 +114,7 @@ def test_tools_that_are_not_to_be_used_are_not_offered():
 
 NEUTRAL = {
     "n": 1, "logprobs": False, "top_logprobs": 0, "presence_penalty": 0, "frequency_penalty": 0.0, "min_p": 0,
-    "repetition_penalty": 1.0, "logit_bias": {}, "response_format": {"type": "text"}, "store": False, "user": "me",
+    "logit_bias": {}, "response_format": {"type": "text"}, "store": False, "user": "me",
     "metadata": {"a": "b"}, "service_tier": "auto", "safety_identifier": "x", "prompt_cache_key": "y",
     "parallel_tool_calls": True, "tool_choice": "auto", "model": "any", "stop": None, "stream": False,
     "modalities": None,
