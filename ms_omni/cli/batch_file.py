@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from ms_omni.cli.item import Form, Item
 from ms_omni.errors import OmniError, OmniErrors
 from ms_omni.inputs.access import MediaAccess
 from ms_omni.inputs.conversation import media_parts, with_local_paths
+from ms_omni.json_lines import numbered_lines, parse_object
 
 # Of a request in OpenAI's form; a conversation in ours has none of them.
 REQUEST_KEYS = ("custom_id", "method", "url", "body")
@@ -27,14 +27,11 @@ def read_items(path: Path, conversations: Form, requests: Form) -> tuple[Item, .
     items: dict[str, Item] = {}
     errors: list[str] = []
     count, first = 0, None
-    # not splitlines(): JSON strings may hold the line ends of Unicode
-    for number, line in enumerate(_read_text(path).split("\n"), 1):
-        if not line.strip():
-            continue
+    for number, line in numbered_lines(path, "--manifest"):
         count += 1
         where = f"--manifest {path} line {number}"
         try:
-            data = _parse(line, where)
+            data = parse_object(line, where, '{"id": "a", "text": "Hello"}')
             is_request = is_request_line(data)
             first = first or (number, is_request)
             if is_request != first[1]:
@@ -92,30 +89,3 @@ def missing_media(items: list[Item], access: MediaAccess) -> list[str]:
 def _count_errors(path: Path, wrong: int, count: int) -> str:
     shown = f" (the first {MAX_SHOWN_ERRORS} are shown)" if wrong > MAX_SHOWN_ERRORS else ""
     return f"--manifest {path}: {wrong} of {count} lines are wrong{shown}; nothing was answered"
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise OmniError(f"--manifest {path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise OmniError(f"--manifest {path}: not UTF-8 text (byte {error.start})") from error
-
-
-def _parse(line: str, where: str) -> dict[str, Any]:
-    try:
-        data = json.loads(line, parse_constant=_refuse_constant)
-    except json.JSONDecodeError as error:
-        raise OmniError(f"{where}: not valid JSON (column {error.colno}: {error.msg})") from error
-    except ValueError as error:  # a number that is none, or with thousands of digits
-        raise OmniError(f"{where}: not valid JSON ({error})") from error
-    except RecursionError as error:
-        raise OmniError(f"{where}: nested too deeply") from error
-    if not isinstance(data, dict):
-        raise OmniError(f'{where}: expected an object such as {{"id": "a", "text": "Hello"}}')
-    return data
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no number of JSON")

@@ -31,6 +31,7 @@ COMMANDS = (
     "plan",
     "profile",
     "report",
+    "eval",
     "accept",
 )
 

@@ -48,15 +48,16 @@ def render(profile: Profile) -> str:
         "skipped": profile.skipped,
         "facts": provenance(profile),
     }
-    return _template("profile.html.j2").render(page)
+    return template("profile.html.j2").render(page)
 
 
 def render_tables(heading: str, summary: list[str], found: list[tables.Table]) -> str:
     """A page of tables alone."""
-    return _template("comparison.html.j2").render(title=heading, summary=summary, tables=found)
+    return template("comparison.html.j2").render(title=heading, summary=summary, tables=found)
 
 
-def _template(name: str) -> Any:
+def template(name: str) -> Any:
+    """A page of the package's assets, which escapes what it is given."""
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     assets = files("ms_omni") / "assets"

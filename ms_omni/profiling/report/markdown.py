@@ -16,10 +16,10 @@ def render(profile: Profile) -> str:
     tables = of_profile(profile)
     if profile.cases:
         tables.insert(0, throughput(profile))
-    lines = [f"# {_text(title(profile))}", ""]
+    lines = [f"# {one_line(title(profile))}", ""]
     if not profile.cases:
         lines += ["No answer was measured.", ""]
-    facts = [f"- {name}: {_code(value) if name in _CODE else _text(value)}" for name, value in provenance(profile)]
+    facts = [f"- {name}: {_code(value) if name in _CODE else one_line(value)}" for name, value in provenance(profile)]
     return "\n".join([*lines, *of_tables(tables), "## Where these figures come from", "", *facts]) + "\n"
 
 
@@ -28,17 +28,17 @@ def of_tables(tables: Iterable[Table]) -> list[str]:
     lines: list[str] = []
     for table in tables:
         ruler = tuple(":---" if place < table.text_columns else "---:" for place in range(len(table.columns)))
-        lines += [f"## {_text(table.title)}", "", _row(table.columns), f"| {' | '.join(ruler)} |"]
+        lines += [f"## {one_line(table.title)}", "", _row(table.columns), f"| {' | '.join(ruler)} |"]
         lines += [*(_row(cells) for cells in table.rows), ""]
-        lines += [f"{_text(note)}\n" for note in table.notes]
+        lines += [f"{one_line(note)}\n" for note in table.notes]
     return lines
 
 
 def _row(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(_text(cell).replace('|', chr(92) + '|') for cell in cells)} |"
+    return f"| {' | '.join(one_line(cell).replace('|', chr(92) + '|') for cell in cells)} |"
 
 
-def _text(text: str) -> str:
+def one_line(text: str) -> str:
     """One line, whose signs Markdown and HTML leave alone."""
     text = " ".join(text.split()).replace("<", "&lt;").replace("*", "\\*")
     return re.sub(r"(?<!\w)_|_(?!\w)", r"\_", text)  # within a word an underscore is only that

@@ -1,0 +1,99 @@
+"""`ms-omni eval`: how good a batch's answers are beside references, or whether two batches differ beyond chance."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ms_omni.cli.parser import one_of, whole_number
+from ms_omni.errors import OmniError
+
+if TYPE_CHECKING:
+    from ms_omni.evaluation import Comparison, Evaluation
+
+USAGE = "ms-omni eval RESULTS.jsonl --reference REF.jsonl --metric NAME [flags]      (or --compare A.jsonl B.jsonl)"
+HELP = "score answers beside references, or say whether two runs differ beyond chance"
+# Those of ms_omni.evaluation, which imports numpy; --help need not wait for it
+METRICS = ("wer", "cer", "bleu", "chrf", "accuracy", "iou")
+NORMALIZERS = ("english", "basic", "none")
+REPORTS = (".html", ".htm", ".md")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("results", nargs="*", metavar="RESULTS.jsonl", help="as ms-omni batch writes it")
+    parser.add_argument(
+        "--compare", nargs=2, metavar=("A.jsonl", "B.jsonl"), help="instead: two runs of the same questions"
+    )
+    parser.add_argument("--reference", metavar="REF.jsonl", required=True, help="id and what is right, a line")
+    parser.add_argument("--metric", type=one_of(*METRICS), required=True, metavar="|".join(METRICS), help="required")
+    parser.add_argument(
+        "--normalize",
+        type=one_of(*NORMALIZERS),
+        metavar="|".join(NORMALIZERS),
+        help="of texts before they are compared (wer, cer, accuracy); default: by language",
+    )
+    parser.add_argument("--tokenize", metavar="NAME", help="sacrebleu's tokenizer (bleu); default: by language")
+    parser.add_argument("--language", metavar="CODE", help="of references that name none")
+    parser.add_argument("--allow-missing", action="store_true", help="leave out ids that only one side has")
+    parser.add_argument("--worst", type=whole_number(0), default=10, metavar="N", help="rows that are shown (10)")
+    parser.add_argument("--seed", type=whole_number(0), default=0, metavar="N", help="of the intervals (0)")
+    parser.add_argument(
+        "--resamples", type=whole_number(1), default=2000, metavar="N", help="draws for the intervals (2000)"
+    )
+    parser.add_argument("--json", metavar="FILE|-", help="everything as a JSON document; - prints it alone")
+    parser.add_argument("--report", metavar="FILE.html|.md", help="a page with the worst rows and their recordings")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the figures and write what is asked for. Raises OmniError before anything is written."""
+    _check(args)
+    from ms_omni.evaluation import compare, evaluate
+    from ms_omni.evaluation.page import report, terminal
+
+    options: dict[str, Any] = {
+        name: getattr(args, name) for name in ("normalize", "tokenize", "language", "allow_missing", "seed")
+    }
+    options["num_resamples"] = args.resamples
+    found: Evaluation | Comparison
+    if args.compare:
+        a, b = args.compare
+        found = compare(a, b, args.reference, args.metric, **options)
+    else:
+        found = evaluate(args.results[0], args.reference, args.metric, **options)
+    if args.report:
+        _write(Path(args.report), report(found, Path(args.report), args.worst), "--report")
+    if args.json:
+        _write_json(found.to_dict(), args.json)
+    if args.json != "-":
+        sys.stdout.write(terminal(found, args.worst))
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    if args.compare and args.results:
+        raise OmniError(f"{args.results[0]} and --compare exclude each other; expected one run, or --compare with two")
+    if not args.compare and len(args.results) != 1:
+        raise OmniError(f"expected one file of results, or --compare with two; got {len(args.results)}")
+    for flag, name in (("--json", args.json), ("--report", args.report)):
+        if name and name != "-" and not Path(name).parent.is_dir():
+            raise OmniError(f"{flag} {name}: the directory {Path(name).parent} does not exist")
+    if args.report and Path(args.report).suffix.lower() not in REPORTS:
+        raise OmniError(f"--report {args.report}: its end names no format; expected one of {', '.join(REPORTS)}")
+
+
+def _write_json(document: dict[str, Any], name: str) -> None:
+    import json
+
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n"
+    if name == "-":
+        sys.stdout.write(text)
+    else:
+        _write(Path(name), text, "--json")
+
+
+def _write(path: Path, text: str, flag: str) -> None:
+    from ms_omni.cli.whole_file import write_text
+
+    write_text(path, text, flag)

@@ -1,0 +1,149 @@
+"""Two runs beside the same references: do they differ beyond chance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ms_omni.errors import OmniError
+from ms_omni.evaluation.bootstrap import drawn_sums, exchanged_sums, interval, p_value
+from ms_omni.evaluation.evaluate import SCHEMA_VERSION, Asked, Evaluation, ask, evaluation_of
+from ms_omni.evaluation.lines import Lines, shown
+from ms_omni.evaluation.metric import Floats, Metric
+from ms_omni.evaluation.pairing import Pairs, paired
+from ms_omni.evaluation.results import read_results
+from ms_omni.evaluation.scores import Measures, Row, measured
+
+SCHEMA = "ms-omni-comparison"
+# Differences that chance alone makes less often than this are called beyond chance
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Difference:
+    """b - a of one figure. low, high: where 95 % of draws of the same rows of both lie; None of a single row. p_value:
+    how often exchanging the runs' answers at random makes as large a difference."""
+
+    name: str
+    figure: str
+    num_rows: int
+    a: float
+    b: float
+    difference: float
+    low: float | None
+    high: float | None
+    p_value: float
+
+    @property
+    def is_beyond_chance(self) -> bool:
+        return self.p_value < ALPHA
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """a, b: the runs. differences: as their scores, in order. changed: rows of both, those that became worse first."""
+
+    metric: str
+    lower_is_better: bool
+    a: Evaluation
+    b: Evaluation
+    differences: tuple[Difference, ...]
+    changed: tuple[tuple[Row, Row], ...]
+
+    @property
+    def verdict(self) -> str:
+        """Of the main figure, in words."""
+        main = self.differences[0]
+        if not main.is_beyond_chance:
+            return f"no difference beyond chance (p = {main.p_value:.4f})"
+        better = "B" if (main.difference < 0) == self.lower_is_better else "A"
+        return f"{better} is better beyond chance (p = {main.p_value:.4f})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON; the rows stand in `a` and `b`."""
+        differences = [{**asdict(one), "is_beyond_chance": one.is_beyond_chance} for one in self.differences]
+        return {
+            "schema_name": SCHEMA,
+            "schema_version": SCHEMA_VERSION,
+            "metric": self.metric,
+            "lower_is_better": self.lower_is_better,
+            "verdict": self.verdict,
+            "differences": differences,
+            "a": self.a.to_dict(),
+            "b": self.b.to_dict(),
+        }
+
+
+def compare(
+    a: Lines,
+    b: Lines,
+    reference: Lines,
+    metric: str,
+    *,
+    normalize: str | None = None,
+    tokenize: str | None = None,
+    language: str | None = None,
+    allow_missing: bool = False,
+    seed: int = 0,
+    num_resamples: int = 2000,
+) -> Comparison:
+    """Whether two runs differ beyond chance; the arguments are those of `evaluate`, for the results of both. With
+    allow_missing, what both runs and the reference have is compared. Raises OmniError."""
+    asked = ask(reference, metric, normalize, tokenize, language, allow_missing, seed, num_resamples)
+    of_a = paired(asked.references, read_results(a, "results A"), allow_missing, "results A")
+    of_b = paired(asked.references, read_results(b, "results B"), allow_missing, "results B")
+    of_a, of_b = _common(of_a, of_b, "results A"), _common(of_b, of_a, "results B")
+    measures = measured(asked.metric, of_a.pairs), measured(asked.metric, of_b.pairs)
+    return Comparison(
+        metric=metric,
+        lower_is_better=asked.metric.lower_is_better,
+        a=evaluation_of(asked, of_a, measures[0], shown(a), shown(reference)),
+        b=evaluation_of(asked, of_b, measures[1], shown(b), shown(reference)),
+        differences=_differences(asked, *measures),
+        changed=_worse_first(asked.metric, measures[0].rows, measures[1].rows),
+    )
+
+
+def _common(pairs: Pairs, others: Pairs, name: str) -> Pairs:
+    """What both runs have. Raises OmniError where that is nothing."""
+    known = {pair.reference.id for pair in others.pairs}
+    kept = tuple(pair for pair in pairs.pairs if pair.reference.id in known)
+    if not kept:
+        raise OmniError(f"{name}: no id in common with the other results")
+    alone = tuple(pair.reference.id for pair in pairs.pairs if pair.reference.id not in known)
+    return Pairs(kept, pairs.unanswered, (*pairs.unexpected, *alone))
+
+
+def _differences(asked: Asked, a: Measures, b: Measures) -> tuple[Difference, ...]:
+    metric, rng, num = asked.metric, np.random.default_rng(asked.seed), asked.num_resamples
+    values: dict[str, Floats] = {}
+    draws: dict[str, Floats] = {}
+    chances: dict[str, Floats] = {}
+    for name, places in a.members.items():
+        left, right = a.counts[places], b.counts[places]
+        values[name] = np.stack([metric.of_sums(counts.sum(axis=0)[None])[0] for counts in (left, right)])
+        drawn = drawn_sums(rng, np.concatenate([left, right], axis=1), num)  # the same rows of both
+        width = left.shape[1]
+        draws[name] = metric.of_sums(drawn[:, width:]) - metric.of_sums(drawn[:, :width])
+        one, other = exchanged_sums(rng, left, right, num)
+        chances[name] = metric.of_sums(other) - metric.of_sums(one)
+    found = []
+    for group in a.groups:
+        of_a, of_b = np.mean([values[name] for name in group.members], axis=0)
+        drawn, chance = (np.mean([known[name] for name in group.members], axis=0) for known in (draws, chances))
+        num_rows = sum(len(a.members[name]) for name in group.members)
+        for place, figure in enumerate(metric.figures):
+            difference = float(of_b[place] - of_a[place])
+            low, high = interval(drawn[:, place]) if num_rows > 1 else (None, None)
+            p = p_value(difference, chance[:, place])
+            of_both = float(of_a[place]), float(of_b[place])
+            found.append(Difference(group.name, figure, num_rows, *of_both, difference, low, high, p))
+    return tuple(found)
+
+
+def _worse_first(metric: Metric, a: Sequence[Row], b: Sequence[Row]) -> tuple[tuple[Row, Row], ...]:
+    sign = -1 if metric.lower_is_better else 1
+    return tuple(sorted(zip(a, b, strict=True), key=lambda both: sign * (both[1].value - both[0].value)))

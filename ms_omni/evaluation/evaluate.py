@@ -1,0 +1,209 @@
+"""One run beside its references."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from ms_omni import __version__
+from ms_omni.errors import OmniError, did_you_mean
+from ms_omni.evaluation.bootstrap import drawn_sums, interval
+from ms_omni.evaluation.languages import is_without_spaces, looks_without_spaces
+from ms_omni.evaluation.lines import Lines, shown, some_of
+from ms_omni.evaluation.metric import Floats, Metric, Settings, make_metric
+from ms_omni.evaluation.normalising import NORMALIZERS
+from ms_omni.evaluation.pairing import Pairs, paired
+from ms_omni.evaluation.reference import Reference, read_reference
+from ms_omni.evaluation.results import read_results
+from ms_omni.evaluation.scores import Figure, Measures, Row, Score, measured, worst_first
+
+SCHEMA, SCHEMA_VERSION = "ms-omni-evaluation", 1
+_LIBRARIES = ("jiwer", "whisper-normalizer", "sacrebleu")
+# which option means something for which metric
+_OF_METRICS = {"normalize": ("wer", "cer", "accuracy"), "tokenize": ("bleu",)}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures of one run.
+
+    results, reference: where they came from. scores: all rows first, then the mean of languages and each of them, if
+    there are several; "all" is missing where languages are counted in different units. rows: all of them, the worst
+    first. methods: language -> how it was counted, with sacrebleu's signature. failed: ids of rows without an answer,
+    which count as empty ones. unanswered, unexpected: ids that only one side has, left out with allow_missing. notes:
+    what a reader must not overlook."""
+
+    metric: str
+    lower_is_better: bool
+    results: str
+    reference: str
+    scores: tuple[Score, ...]
+    rows: tuple[Row, ...]
+    methods: dict[str, str]
+    failed: tuple[str, ...]
+    unanswered: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    notes: tuple[str, ...]
+    seed: int
+    num_resamples: int
+    versions: dict[str, str]
+
+    @property
+    def value(self) -> float:
+        """The main figure of the first score, of 100."""
+        return self.scores[0].figures[0].value
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"schema_name": SCHEMA, "schema_version": SCHEMA_VERSION, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The checked options of an evaluation, and its references."""
+
+    metric: Metric
+    references: list[Reference]
+    allow_missing: bool
+    seed: int
+    num_resamples: int
+
+
+def evaluate(
+    results: Lines,
+    reference: Lines,
+    metric: str,
+    *,
+    normalize: str | None = None,
+    tokenize: str | None = None,
+    language: str | None = None,
+    allow_missing: bool = False,
+    seed: int = 0,
+    num_resamples: int = 2000,
+) -> Evaluation:
+    """How good a run is.
+
+    results: what `ms-omni batch` wrote, in either form: a path, or its lines as objects. reference: likewise, lines
+    with `id` and `text`, `label` (and `choices`) or `boxes` (docs/evaluation.md). metric: of METRICS. normalize:
+    "english", "basic" or "none", by default each language's own. tokenize: sacrebleu's tokenizer, likewise. language:
+    of references that name none. allow_missing: leave out ids that only one side has. seed, num_resamples: of the
+    intervals.
+    Raises OmniError, one line, for whatever cannot be used."""
+    asked = ask(reference, metric, normalize, tokenize, language, allow_missing, seed, num_resamples)
+    pairs = paired(asked.references, read_results(results), allow_missing, "results")
+    return evaluation_of(asked, pairs, measured(asked.metric, pairs.pairs), shown(results), shown(reference))
+
+
+def ask(
+    reference: Lines,
+    metric: str,
+    normalize: str | None,
+    tokenize: str | None,
+    language: str | None,
+    allow_missing: bool,
+    seed: int,
+    num_resamples: int,
+) -> Asked:
+    """Raises OmniError for a wrong option, a missing package and a wrong reference."""
+    for flag, number, least in (("--seed", seed, 0), ("--resamples", num_resamples, 1)):
+        if number < least:
+            raise OmniError(f"{flag} {number}: expected a whole number of at least {least}")
+    if normalize is not None and normalize not in NORMALIZERS:
+        guess = did_you_mean(normalize, NORMALIZERS)
+        raise OmniError(f"--normalize {normalize!r} is not allowed{guess}; expected one of {', '.join(NORMALIZERS)}")
+    made = make_metric(metric, Settings(normalize, tokenize))
+    for name, value in (("normalize", normalize), ("tokenize", tokenize)):
+        if value is not None and metric not in _OF_METRICS[name]:
+            raise OmniError(f"--{name} {value}: means nothing for --metric {metric}, only for "
+                            f"{', '.join(_OF_METRICS[name])}")  # fmt: skip
+    references = read_reference(reference, made.key, made.may_repeat, f"--metric {metric}", language)
+    return Asked(made, references, allow_missing, seed, num_resamples)
+
+
+def evaluation_of(asked: Asked, pairs: Pairs, measures: Measures, results: str, reference: str) -> Evaluation:
+    """measures: of `pairs`. results, reference: where these came from."""
+    failed = tuple(row.id for row in measures.rows if row.failure is not None)
+    return Evaluation(
+        metric=asked.metric.name,
+        lower_is_better=asked.metric.lower_is_better,
+        results=results,
+        reference=reference,
+        scores=_scores(measures, np.random.default_rng(asked.seed), asked.num_resamples),
+        rows=worst_first(asked.metric, measures.rows),
+        methods=measures.methods,
+        failed=failed,
+        unanswered=pairs.unanswered,
+        unexpected=pairs.unexpected,
+        notes=tuple(_notes(measures, pairs, failed)),
+        seed=asked.seed,
+        num_resamples=asked.num_resamples,
+        versions={"ms-omni": __version__, **_versions()},
+    )
+
+
+def _versions() -> dict[str, str]:
+    """Of those that are installed."""
+    found = {}
+    for name in _LIBRARIES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def _scores(measures: Measures, rng: np.random.Generator, num_resamples: int) -> tuple[Score, ...]:
+    metric, counts = measures.metric, measures.counts
+    sums = {name: counts[places].sum(axis=0) for name, places in measures.members.items()}
+    values = {name: metric.of_sums(total[None])[0] for name, total in sums.items()}
+    draws = {
+        name: metric.of_sums(drawn_sums(rng, counts[places], num_resamples))
+        for name, places in measures.members.items()
+    }
+    scores = []
+    for group in measures.groups:
+        num_rows = sum(len(measures.members[name]) for name in group.members)
+        value = np.mean([values[name] for name in group.members], axis=0)
+        drawn = np.mean([draws[name] for name in group.members], axis=0)
+        if math.isnan(value[0]):
+            raise OmniError(f"--reference: the texts of {group.members[0]!r} have nothing to count after normalisation "
+                            f"({measures.methods.get(group.members[0], '')}); --normalize none keeps all")  # fmt: skip
+        own = sums[group.members[0]] if len(group.members) == 1 else ()
+        named = dict(zip(metric.counts, map(float, own), strict=False))
+        scores.append(Score(group.name, num_rows, group.unit, _figures(metric, value, drawn, num_rows), named))
+    return tuple(scores)
+
+
+def _figures(metric: Metric, values: Floats, draws: Floats, num_rows: int) -> tuple[Figure, ...]:
+    """values: (F,). draws: (num, F)."""
+    found = []
+    for name, value, drawn in zip(metric.figures, values, draws.T, strict=True):
+        low, high = interval(drawn) if num_rows > 1 else (None, None)
+        found.append(Figure(name, float(value), low, high))
+    return tuple(found)
+
+
+def _notes(measures: Measures, pairs: Pairs, failed: tuple[str, ...]) -> Iterable[str]:
+    if failed:
+        yield f"{len(failed)} of {len(measures.rows)} rows have no answer and count as empty: {some_of(failed)}"
+    if pairs.unanswered:
+        yield f"{len(pairs.unanswered)} references have no result and are left out: {some_of(pairs.unanswered)}"
+    if pairs.unexpected:
+        yield f"{len(pairs.unexpected)} results have no reference and are left out: {some_of(pairs.unexpected)}"
+    for note, count in Counter(row.note for row in measures.rows if row.note).items():
+        yield f"{count} rows: {note}"
+    if len({group.unit for group in measures.groups if group.unit}) > 1:
+        yield "languages are counted in different units: there is no figure of all rows together"
+    odd = [pair.reference.id for pair in pairs.pairs if _needs_language(pair.reference)]
+    if odd:
+        yield (f"{len(odd)} references are of a script without spaces between words, and of no language that is "
+               f"written so: give 'language' or --language ({some_of(odd)})")  # fmt: skip
+
+
+def _needs_language(reference: Reference) -> bool:
+    return not is_without_spaces(reference.language) and any(map(looks_without_spaces, reference.texts))

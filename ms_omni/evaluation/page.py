@@ -1,0 +1,76 @@
+"""An evaluation or a comparison for a terminal, in Markdown, or as one HTML page with its recordings to click."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ms_omni.evaluation import views
+from ms_omni.evaluation.comparison import Comparison
+from ms_omni.evaluation.evaluate import Evaluation
+from ms_omni.evaluation.media import linked
+from ms_omni.evaluation.scores import Row
+
+# how a report's file ends -> its format
+FORMATS = {".html": "html", ".htm": "html", ".md": "markdown"}
+
+
+def terminal(one: Evaluation | Comparison, worst: int) -> str:
+    from ms_omni.profiling.report.terminal import draw
+
+    below = [f"{name}: {value}" for name, value in views.facts(one)]
+    return draw(views.title(one), views.tables(one, worst), below)
+
+
+def report(one: Evaluation | Comparison, path: Path, worst: int) -> str:
+    """The text of the report that will be at `path`, whose end is a key of FORMATS. worst: how many rows it shows."""
+    return _html(one, path, worst) if FORMATS[path.suffix.lower()] == "html" else _markdown(one, path, worst)
+
+
+def _markdown(one: Evaluation | Comparison, path: Path, worst: int) -> str:
+    from ms_omni.profiling.report.markdown import of_tables, one_line
+
+    facts = [f"- {one_line(name)}: {one_line(value)}" for name, value in views.facts(one)]
+    tables = of_tables(views.tables(one, worst, path))
+    heading = f"# {one_line(views.title(one))}"
+    return "\n".join([heading, "", *tables, "## Where these figures come from", "", *facts, ""])
+
+
+def _html(one: Evaluation | Comparison, path: Path, worst: int) -> str:
+    from ms_omni.profiling.report.html import template
+
+    if isinstance(one, Comparison):
+        pairs = [pair for pair in one.changed if pair[0].value != pair[1].value][:worst]
+        rows = [_row(one.a, {"A": a, "B": b}, path) for a, b in pairs]
+        heading = f"Rows that changed ({len(rows)}), those that became worse in B first"
+        tables = [views.differences(one), views.scores(one.a, "Run A"), views.scores(one.b, "Run B")]
+        failed = [*one.a.failed, *one.b.failed]
+    else:
+        rows = [_row(one, {"": row}, path) for row in one.rows[:worst]]
+        heading = f"Worst rows ({len(rows)} of {len(one.rows)})"
+        tables, failed = [views.scores(one)], list(one.failed)
+    return str(
+        template("evaluation.html.j2").render(
+            title=views.title(one),
+            chips=[f"{len(failed)} without an answer"] if failed else [],
+            tables=tables,
+            rows=rows,
+            heading=heading,
+            facts=views.facts(one),
+        )
+    )
+
+
+def _row(evaluation: Evaluation, sides: dict[str, Row], path: Path) -> dict[str, Any]:
+    """sides: of each run its name and row."""
+    first = next(iter(sides.values()))
+    return {
+        "id": first.id,
+        "language": first.language,
+        "reference": first.reference,
+        "media": [linked(kind, name, evaluation.reference, path) for kind, name in first.media],
+        "sides": [
+            {"name": name, "figure": f"{views.name_of(evaluation)} {row.value:.2f}", "row": row}
+            for name, row in sides.items()
+        ],
+    }
