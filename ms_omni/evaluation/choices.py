@@ -49,7 +49,7 @@ def _measured(pair: Pair, normalize: Callable[[str], str]) -> Measured:
         return _row(found in expected, " or ".join(expected), found)
     (right,) = reference.labels
     chosen = named_choice(answer, reference.choices, normalize)
-    note = "" if chosen is not None or pair.result.failure else "no choice, or more than one, is found in the answer"
+    note = "" if chosen is not None or pair.result.failure else "the answer names no choice, or more than one"
     return _row(chosen == right, f"{right} ({reference.choices[right]})", answer, note)
 
 
@@ -61,14 +61,16 @@ def named_choice(answer: str, choices: dict[str, str], normalize: Callable[[str]
     """The letter of the choice that `answer` names, by the first of these rules that finds exactly one; else None.
 
     1. The answer is a choice's text, after normalisation.
-    2. It begins with a letter that is alone or followed by . ) : or their like: `B`, `B. a cat`, `(B)`, `**B**`.
+    2. It begins with a letter that is alone, or on its line, or followed by . ) : , or a dash: `B. a cat`, `(B)`,
+       `**B**`; one that is the whole answer may be small.
     3. A letter follows the words answer, option or choice (the last such place counts): `The answer is B`.
     4. A letter stands in brackets: `... so (B)`.
     5. A choice's text stands in the answer as whole words; of two, one within the other, the longer counts."""
     letters = "".join(choices)
     texts = {letter: normalize(text) for letter, text in choices.items()}
     plain = answer.replace("*", "").strip()
-    alone = rf"(?:[(\[（]\s*([{letters}])\s*[)\]）]|([{letters}])(?=\s*(?:[.):,：、．）]|$)))"
+    plain = plain.upper() if len(plain) == 1 else plain
+    alone = rf"(?:[(\[（]\s*([{letters}])\s*[)\]）]|([{letters}])(?=[^\S\n]*(?:[.):,：、．）\n]|$|\s[-–—]\s)))"
     said = normalize(plain)
     rules = (
         lambda: [letter for letter, text in texts.items() if text and text == said],

@@ -10,7 +10,7 @@ import numpy as np
 
 from ms_omni.errors import OmniError
 from ms_omni.evaluation.bootstrap import drawn_sums, exchanged_sums, interval, p_value
-from ms_omni.evaluation.evaluate import SCHEMA_VERSION, Asked, Evaluation, ask, evaluation_of
+from ms_omni.evaluation.evaluation import SCHEMA_VERSION, Asked, Evaluation, ask, evaluation_of
 from ms_omni.evaluation.lines import Lines, shown
 from ms_omni.evaluation.metric import Floats, Metric
 from ms_omni.evaluation.pairing import Pairs, paired

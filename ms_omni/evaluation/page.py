@@ -7,7 +7,7 @@ from typing import Any
 
 from ms_omni.evaluation import views
 from ms_omni.evaluation.comparison import Comparison
-from ms_omni.evaluation.evaluate import Evaluation
+from ms_omni.evaluation.evaluation import Evaluation
 from ms_omni.evaluation.media import linked
 from ms_omni.evaluation.scores import Row
 
@@ -44,15 +44,15 @@ def _html(one: Evaluation | Comparison, path: Path, worst: int) -> str:
         rows = [_row(one.a, {"A": a, "B": b}, path) for a, b in pairs]
         heading = f"Rows that changed ({len(rows)}), those that became worse in B first"
         tables = [views.differences(one), views.scores(one.a, "Run A"), views.scores(one.b, "Run B")]
-        failed = [*one.a.failed, *one.b.failed]
+        failed = {"run A: ": one.a.failed, "run B: ": one.b.failed}
     else:
         rows = [_row(one, {"": row}, path) for row in one.rows[:worst]]
         heading = f"Worst rows ({len(rows)} of {len(one.rows)})"
-        tables, failed = [views.scores(one)], list(one.failed)
+        tables, failed = [views.scores(one)], {"": one.failed}
     return str(
         template("evaluation.html.j2").render(
             title=views.title(one),
-            chips=[f"{len(failed)} without an answer"] if failed else [],
+            chips=[f"{run}{len(ids)} without an answer" for run, ids in failed.items() if ids],
             tables=tables,
             rows=rows,
             heading=heading,

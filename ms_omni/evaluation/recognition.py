@@ -109,6 +109,6 @@ def _counts(chunks: Sequence[jiwer.AlignmentChunk]) -> tuple[float, ...]:
 def _row(counts: tuple[float, ...], reference: str, answer: str, pieces: tuple[Piece, ...]) -> Measured:
     substitutions, deletions, insertions, hits = counts
     length = hits + substitutions + deletions
-    note = "" if length else "the reference has no words after normalisation: all of the answer is inserted"
+    note = "" if length else "nothing is left of the reference after normalisation"
     value = 100 * (substitutions + deletions + insertions) / max(length, 1)
     return Measured(counts, value, reference, answer, pieces, note)

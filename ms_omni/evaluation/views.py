@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ms_omni.evaluation.comparison import ALPHA, Comparison
-from ms_omni.evaluation.evaluate import Evaluation
+from ms_omni.evaluation.evaluation import Evaluation
 from ms_omni.evaluation.media import Link, linked
 from ms_omni.evaluation.metric import Piece
 from ms_omni.evaluation.scores import Row

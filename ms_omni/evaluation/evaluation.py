@@ -190,19 +190,19 @@ def _figures(metric: Metric, values: Floats, draws: Floats, num_rows: int) -> tu
 
 def _notes(measures: Measures, pairs: Pairs, failed: tuple[str, ...]) -> Iterable[str]:
     if failed:
-        yield f"{len(failed)} of {len(measures.rows)} rows have no answer and count as empty: {some_of(failed)}"
+        yield f"without an answer, counted as empty: {len(failed)} of {len(measures.rows)} rows ({some_of(failed)})"
     if pairs.unanswered:
-        yield f"{len(pairs.unanswered)} references have no result and are left out: {some_of(pairs.unanswered)}"
+        yield f"references without a result, left out: {len(pairs.unanswered)} ({some_of(pairs.unanswered)})"
     if pairs.unexpected:
-        yield f"{len(pairs.unexpected)} results have no reference and are left out: {some_of(pairs.unexpected)}"
+        yield f"results without a reference, left out: {len(pairs.unexpected)} ({some_of(pairs.unexpected)})"
     for note, count in Counter(row.note for row in measures.rows if row.note).items():
-        yield f"{count} rows: {note}"
+        yield f"{note}: {count} of {len(measures.rows)} rows"
     if len({group.unit for group in measures.groups if group.unit}) > 1:
         yield "languages are counted in different units: there is no figure of all rows together"
     odd = [pair.reference.id for pair in pairs.pairs if _needs_language(pair.reference)]
     if odd:
-        yield (f"{len(odd)} references are of a script without spaces between words, and of no language that is "
-               f"written so: give 'language' or --language ({some_of(odd)})")  # fmt: skip
+        yield (f"references of a script without spaces between words, but of no language that is written so: "
+               f"{len(odd)} ({some_of(odd)}); give 'language' or --language")  # fmt: skip
 
 
 def _needs_language(reference: Reference) -> bool:
