@@ -43,7 +43,8 @@ def test_what_batch_wrote_in_either_form(is_openai, batch, cli, asked, manifest,
     questions = {"a": "red ball", "b": "OmniError", "c": "blue box"}
     lines = [{"id": key, "text": text} for key, text in questions.items()]
     if is_openai:
-        bodies = [{"messages": [{"role": "user", "content": [{"type": "text", "text": line["text"]}]}]} for line in lines]
+        parts = [[{"type": "text", "text": line["text"]}] for line in lines]
+        bodies = [{"messages": [{"role": "user", "content": content}]} for content in parts]
         lines = [{"custom_id": line["id"], "method": "POST", "url": "/v1/chat/completions", "body": body}
                  for line, body in zip(lines, bodies, strict=True)]  # fmt: skip
     assert batch(manifest(*lines)).code == 1
