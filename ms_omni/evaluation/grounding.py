@@ -39,16 +39,15 @@ class Iou(Metric):
 
 
 def _measured(pair: Pair) -> Measured:
-    expected, result, note = pair.reference.boxes, pair.result, ""
-    if result.failure is not None:
-        boxes: tuple[Box, ...] = ()
-    elif not result.has_boxes:
-        example = '[{"label": "dog", "box": [x1, y1, x2, y2]}]'
-        raise OmniError(f"{result.where}: no 'boxes', which --metric iou needs; expected {example} in pixels")
-    elif result.boxes is None:
-        boxes, note = (), "the boxes of the answer could not be read"
-    else:
-        boxes = boxes_of(result.boxes, f"{result.where}: 'boxes'")
+    expected, result = pair.reference.boxes, pair.result
+    boxes: tuple[Box, ...] = ()
+    note = ""
+    if result.failure is None:
+        if not result.has_boxes:
+            example = '[{"label": "dog", "box": [x1, y1, x2, y2]}]'
+            raise OmniError(f"{result.where}: no 'boxes', which --metric iou needs; expected {example} in pixels")
+        boxes = boxes_of(result.boxes, f"{result.where}: 'boxes'", skips_points=True)
+        note = "some or all boxes of the answer could not be read" if result.boxes_error else ""
     overlaps = matched_overlaps(expected, boxes)
     iou = float(sum(overlaps)) / max(len(expected), len(boxes))
     found = sum(overlap >= FOUND_FROM for overlap in overlaps)

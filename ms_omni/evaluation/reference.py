@@ -149,12 +149,15 @@ def _boxes(value: Any, where: str) -> tuple[Box, ...]:
     return found
 
 
-def boxes_of(value: Any, where: str) -> tuple[Box, ...]:
-    """A list of {"label", "box": [left, top, right, bottom]} in pixels. Raises OmniError that begins with `where`."""
+def boxes_of(value: Any, where: str, skips_points: bool = False) -> tuple[Box, ...]:
+    """A list of {"label", "box": [left, top, right, bottom]} in pixels. skips_points: places that are {"point": ...}
+    instead cover nothing. Raises OmniError that begins with `where`."""
     if not isinstance(value, list):
         raise OmniError(f"{where} is {_cut(value)}; expected a list of {{\"label\", \"box\": [x1, y1, x2, y2]}}")
     boxes = []
     for item in value:
+        if skips_points and isinstance(item, dict) and "point" in item:
+            continue
         corners = item.get("box") if isinstance(item, dict) else None
         is_box = isinstance(corners, (list, tuple)) and len(corners) == 4 and all(map(_is_number, corners))
         label = item.get("label") if isinstance(item, dict) else None

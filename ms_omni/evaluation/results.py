@@ -17,7 +17,7 @@ _END_OF_REASONING = "</think>"
 @dataclass(frozen=True)
 class Result:
     """An answer. text: without reasoning; empty where there was none. failure: why there is none. boxes: as the line
-    has them, None where it says that they could not be read. has_boxes: whether the line has the key at all."""
+    has them, unless has_boxes is False; boxes_error: what of them could not be read, in the line's own words."""
 
     id: str
     where: str
@@ -25,6 +25,7 @@ class Result:
     failure: str | None = None
     boxes: Any = None
     has_boxes: bool = False
+    boxes_error: str | None = None
 
 
 def read_results(lines: Lines, name: str = "results") -> dict[str, Result]:
@@ -46,7 +47,7 @@ def _of_batch(data: dict[str, Any], where: str) -> Result:
     if data.get("error") is not None:
         return Result(own_id, where, failure=_one_line(data["error"]))
     text = _text(data, "text", where)
-    return Result(own_id, where, _answer(text), boxes=data.get("boxes"), has_boxes="boxes" in data)
+    return _result(own_id, where, text, data)
 
 
 def _of_openai(data: dict[str, Any], where: str) -> Result:
@@ -66,8 +67,20 @@ def _of_openai(data: dict[str, Any], where: str) -> Result:
         raise OmniError(f"{where}: no answer at response.body.choices[0].message ({error!r})") from error
     if not isinstance(text, str):
         raise OmniError(f"{where}: the message's 'content' is {json.dumps(text)[:80]}; expected a text")
-    place = data if "boxes" in data else message
-    return Result(custom_id, where, _answer(text), boxes=place.get("boxes"), has_boxes="boxes" in place)
+    return _result(custom_id, where, text, data if "boxes" in data else message)
+
+
+def _result(name: str, where: str, text: str, place: dict[str, Any]) -> Result:
+    """place: where the boxes stand, if there are any."""
+    error = place.get("boxes_error")
+    return Result(
+        name,
+        where,
+        text.rpartition(_END_OF_REASONING)[2].strip(),
+        boxes=place.get("boxes"),
+        has_boxes="boxes" in place,
+        boxes_error=None if error is None else _one_line(error),
+    )
 
 
 def _text(data: dict[str, Any], key: str, where: str) -> str:
@@ -76,10 +89,6 @@ def _text(data: dict[str, Any], key: str, where: str) -> str:
     if not isinstance(data[key], str):
         raise OmniError(f"{where}: {key!r} is {json.dumps(data[key], default=str)[:80]}; expected a text")
     return str(data[key])
-
-
-def _answer(text: str) -> str:
-    return text.rpartition(_END_OF_REASONING)[2].strip()
 
 
 def _one_line(error: Any) -> str:

@@ -72,8 +72,10 @@ def test_iou_by_hand():
     other = evaluate([{**results[0], "boxes": [{"label": "cat", "box": [0, 0, 10, 10]}]}], references[:1], "iou")
     assert other.value == 0.0, "another label"
     assert evaluate([{**results[0], "boxes": []}], references[:1], "iou").value == 0.0
-    unread = evaluate([{**results[0], "boxes": None}], references[:1], "iou")
+    unread = evaluate([{**results[0], "boxes": [], "boxes_error": "no JSON"}], references[:1], "iou")
     assert unread.value == 0.0 and "could not be read" in unread.notes[0]
+    pointed = [{"label": "dog", "point": [5, 5]}, *boxes((0, 0, 10, 10))]
+    assert evaluate([{**results[0], "boxes": pointed}], references[:1], "iou").value == 100.0, "a point is no box"
 
 
 def test_boxes_are_matched_for_the_largest_sum_not_one_after_the_other():
