@@ -21,6 +21,7 @@ from ms_omni.cli import (
     tiny,
     understand,
 )
+from ms_omni.cli import eval as evaluation
 from ms_omni.cli.parser import LineParser
 from ms_omni.config import ATTN_IMPLEMENTATIONS, DEVICES, DTYPES, ENGINES, MEDIA_READERS, PARALLEL_MODES
 
@@ -38,6 +39,7 @@ COMMANDS = {
     "plan": plan,
     "profile": profile,
     "report": report,
+    "eval": evaluation,
     "serve": serve,
 }
 
