@@ -46,11 +46,12 @@ def _measured(pair: Pair, normalize: Callable[[str], str]) -> Measured:
     reference, answer = pair.reference, pair.result.text
     if reference.choices is None:
         expected, found = [normalize(label) for label in reference.labels], normalize(answer)
-        return _row(found in expected, " or ".join(expected), found)
+        return _row(found != "" and found in expected, " or ".join(expected), found)
     (right,) = reference.labels
     chosen = named_choice(answer, reference.choices, normalize)
     note = "" if chosen is not None or pair.result.failure else "the answer names no choice, or more than one"
-    return _row(chosen == right, f"{right} ({reference.choices[right]})", answer, note)
+    shown = answer if chosen in (None, answer) else f"{chosen} ({reference.choices[chosen]}), from: {answer}"
+    return _row(chosen == right, f"{right} ({reference.choices[right]})", shown, note)
 
 
 def _row(is_right: bool, expected: str, answer: str, note: str = "") -> Measured:

@@ -9,7 +9,7 @@ from ms_omni.evaluation import views
 from ms_omni.evaluation.comparison import Comparison
 from ms_omni.evaluation.evaluation import Evaluation
 from ms_omni.evaluation.media import linked
-from ms_omni.evaluation.scores import Row
+from ms_omni.evaluation.scores import NO_LANGUAGE, Row
 
 # how a report's file ends -> its format
 FORMATS = {".html": "html", ".htm": "html", ".md": "markdown"}
@@ -66,7 +66,7 @@ def _row(evaluation: Evaluation, sides: dict[str, Row], path: Path) -> dict[str,
     first = next(iter(sides.values()))
     return {
         "id": first.id,
-        "language": first.language,
+        "language": "" if first.language == NO_LANGUAGE else first.language,
         "reference": first.reference,
         "media": [linked(kind, name, evaluation.reference, path) for kind, name in first.media],
         "sides": [

@@ -80,6 +80,8 @@ def align(references: list[str], answers: list[str], language: str | None) -> ji
     """Words of both, or graphemes in a language without spaces, beside each other with the fewest errors."""
     if is_without_spaces(language):
         references, answers = ([" ".join(graphemes(text)) for text in texts] for texts in (references, answers))
+    # jiwer parts words at blanks alone
+    references, answers = ([" ".join(text.split()) for text in texts] for texts in (references, answers))
     return jiwer.process_words(references, answers)
 
 

@@ -44,8 +44,7 @@ class _OfSacrebleu(Metric):
         # sacrebleu wants all first references, then all second ones; None where a row has fewer
         texts = [[*pair.reference.texts, *[None] * (most - len(pair.reference.texts))] for pair in pairs]
         counts = scorer._extract_corpus_statistics(answers, list(zip(*texts, strict=True)))
-        nearest = [pair.reference.texts[0] for pair in pairs]
-        found = align(nearest, answers, language)
+        found = align([pair.reference.texts[0] for pair in pairs], answers, language)
         joint = "" if is_without_spaces(language) else " "
         rows = zip(counts, pairs, found.references, found.hypotheses, found.alignments, strict=True)
         return [

@@ -110,9 +110,14 @@ def _shortened(text: str, has_left: bool, has_right: bool) -> str:
 def said(row: Row) -> str:
     """A row's answer beside its reference, in one cell."""
     if row.failure is not None:
-        return f"no answer: {row.failure}"
+        return _printable(f"no answer: {row.failure}")
     text = aligned(row.pieces) if row.pieces else row.answer or "(nothing)"
-    return f"{text} ({row.note})" if row.note else text
+    return _printable(f"{text} ({row.note})" if row.note else text)
+
+
+def _printable(text: str) -> str:
+    """Without what would move a terminal's cursor."""
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def _worst(evaluation: Evaluation, worst: int, report: Path | None) -> list[Table]:
@@ -124,8 +129,8 @@ def _worst(evaluation: Evaluation, worst: int, report: Path | None) -> list[Tabl
     for row in rows:
         media = [linked(kind, name, evaluation.reference, report) for kind, name in row.media] if report else []
         links = " ".join(map(_as_link, media))
-        expected = () if row.pieces else (row.reference,)
-        cells.append((row.id, *((row.language,) if several else ()), *expected, said(row),
+        expected = () if row.pieces else (_printable(row.reference),)
+        cells.append((_printable(row.id), *((row.language,) if several else ()), *expected, said(row),
                       *((links,) if report else ()), f"{row.value:.2f}"))  # fmt: skip
     # a failed row of an aligned metric has pieces too: all of its reference is deleted
     columns = ["id", *(("language",) if several else ()), *(() if rows[0].pieces else ("expected",)), "answer",
@@ -145,7 +150,7 @@ def _changed(comparison: Comparison, worst: int) -> list[Table]:
     if not found:
         return []
     name = name_of(comparison)
-    rows = tuple((a.id, said(a), said(b), f"{a.value:.2f}", f"{b.value:.2f}") for a, b in found)
+    rows = tuple((_printable(a.id), said(a), said(b), f"{a.value:.2f}", f"{b.value:.2f}") for a, b in found)
     return [Table(f"Rows that changed ({len(rows)})", ("id", "A", "B", f"{name} of A", f"{name} of B"), rows, 3,
                   ("Those that became worse in B first.",))]  # fmt: skip
 
@@ -156,10 +161,14 @@ def _common_facts(evaluation: Evaluation) -> list[tuple[str, str]]:
         methods.setdefault(method, []).append(language)
     return [
         ("reference", evaluation.reference),
-        *((f"counting of {', '.join(sorted(languages))}", method) for method, languages in methods.items()),
+        *((_counting(languages, evaluation), method) for method, languages in methods.items()),
         ("interval", f"95 %, {evaluation.num_resamples} draws of rows with replacement, seed {evaluation.seed}"),
         ("versions", ", ".join(f"{name} {number}" for name, number in evaluation.versions.items())),
     ]
+
+
+def _counting(languages: list[str], evaluation: Evaluation) -> str:
+    return "counting" if len(evaluation.methods) == 1 else f"counting of {', '.join(sorted(languages))}"
 
 
 def _counts(evaluation: Evaluation) -> dict[str, float]:

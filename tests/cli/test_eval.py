@@ -70,6 +70,11 @@ def spoiled_rows():
     return rows(spoiled(2, sentences(1, 30), 0.3))
 
 
+def test_an_answer_cannot_move_the_cursor(files, cli):
+    done = cli(*files(rows(["a \x1b[2J\rb"]), rows(["a b"])), "--metric", "wer", "--normalize", "none")
+    assert "[2J" in done.out and "\x1b" not in done.out and "\r" not in done.out
+
+
 def test_two_runs(files, cli, tmp_path):
     files(spoiled_rows(), rows(sentences(1, 30)))
     write(tmp_path / "b.jsonl", *rows(sentences(1, 30)))

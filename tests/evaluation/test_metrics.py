@@ -49,6 +49,7 @@ def test_accuracy_by_hand():
     ]
     found = evaluate(rows(["The answer is (B).", "cat? no idea", "A", "Two!"]), references, "accuracy")
     assert found.value == 75.0 and found.rows[0].id == "r1" and found.rows[0].reference == "A (a dog)"
+    assert [row.answer for row in found.rows if row.id in ("r0", "r2")] == ["B (a cat), from: The answer is (B).", "A"]
     assert any("names no choice" in note for note in evaluate(rows(["who knows"]), references[:1], "accuracy").notes)
 
 
@@ -158,6 +159,19 @@ def test_both_forms_of_results_and_a_mixture():
     spoken = in_openai_form(answers[0])
     spoken["response"]["body"]["choices"][0]["message"] |= {"content": None, "audio": {"transcript": "one two"}}
     assert evaluate([spoken], references[:1], "wer").value == 0.0
+
+
+@pytest.mark.parametrize("metric", ["wer", "cer", "bleu", "chrf", "accuracy", "iou"])
+def test_without_any_answer_nothing_is_right(metric):
+    boxes = [{"label": "dog", "box": [0, 0, 9, 9]}]
+    references = [{"id": f"r{place}", "text": "one two", "label": "!", "boxes": boxes} for place in range(3)]
+    found = evaluate([{"id": line["id"], "error": "x"} for line in references], references, metric)
+    assert found.value == (100.0 if found.lower_is_better else 0.0) and found.failed == ("r0", "r1", "r2")
+
+
+def test_words_of_several_lines_are_aligned_one_by_one():
+    (row,) = evaluate(rows(["one\ntwo  four"]), rows(["one two three"]), "bleu").rows
+    assert [(piece.kind, piece.answer) for piece in row.pieces] == [("equal", "one two"), ("substitute", "four")]
 
 
 def test_a_document_for_json():
