@@ -100,7 +100,7 @@ def _marked(pieces: Sequence[Piece], is_short: bool) -> Iterator[str]:
 def _shortened(text: str, has_left: bool, has_right: bool) -> str:
     """The ends beside a difference. has_left, has_right: whether there is one."""
     words = text.split()
-    if len(words) <= 2 * _CONTEXT + 1:
+    if len(words) <= 2 * _CONTEXT + 1 or not (has_left or has_right):
         return text
     left = words[:_CONTEXT] if has_left else []
     right = words[-_CONTEXT:] if has_right else []

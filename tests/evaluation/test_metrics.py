@@ -7,6 +7,7 @@ from ms_omni.evaluation import evaluate
 from ms_omni.evaluation.choices import named_choice
 from ms_omni.evaluation.grounding import matched_overlaps
 from ms_omni.evaluation.reference import Box
+from ms_omni.evaluation.views import aligned
 
 
 def main_figure(answers, references, metric, **options):
@@ -172,6 +173,15 @@ def test_without_any_answer_nothing_is_right(metric):
 def test_words_of_several_lines_are_aligned_one_by_one():
     (row,) = evaluate(rows(["one\ntwo  four"]), rows(["one two three"]), "bleu").rows
     assert [(piece.kind, piece.answer) for piece in row.pieces] == [("equal", "one two"), ("substitute", "four")]
+
+
+def test_what_is_alike_is_short_beside_differences():
+    words = "one two three four five six seven eight nine ten".split()
+    (row,) = evaluate(rows([" ".join([*words, "x"])]), rows([" ".join(words)]), "wer", normalize="none").rows
+    assert aligned(row.pieces) == "... seven eight nine ten {+x+}"
+    assert aligned(row.pieces, is_short=False) == " ".join([*words, "{+x+}"])
+    (right,) = evaluate(rows([" ".join(words)]), rows([" ".join(words)]), "wer", normalize="none").rows
+    assert aligned(right.pieces) == " ".join(words), "a row without differences whole"
 
 
 def test_a_document_for_json():
