@@ -17,7 +17,7 @@ def objects_of(lines: Lines, name: str, example: str) -> Iterator[tuple[str, dic
     """(where, object) of each line. name: what errors call it, before its path. Raises OmniError."""
     if isinstance(lines, (str, Path)):
         for number, line in numbered_lines(Path(lines), name):
-            where = f"{name} {lines} line {number}"
+            where = f"{named(name, lines)} line {number}"
             yield where, parse_object(line, where, example)
         return
     for number, data in enumerate(lines, 1):
@@ -29,6 +29,11 @@ def objects_of(lines: Lines, name: str, example: str) -> Iterator[tuple[str, dic
 def shown(lines: Lines) -> str:
     """What reports call it."""
     return str(lines) if isinstance(lines, (str, Path)) else "given in Python"
+
+
+def named(name: str, lines: Lines) -> str:
+    """What errors call it."""
+    return f"{name} {lines}" if isinstance(lines, (str, Path)) else name
 
 
 def some_of(ids: Iterable[str], most: int = 5) -> str:

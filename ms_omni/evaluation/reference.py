@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ms_omni.errors import OmniError, did_you_mean
-from ms_omni.evaluation.lines import Lines, objects_of
+from ms_omni.evaluation.lines import Lines, named, objects_of
 
 MEDIA_KEYS = ("audio", "image", "video")
 KEYS = ("id", "text", "label", "choices", "boxes", "language", *MEDIA_KEYS)
@@ -63,7 +63,7 @@ def read_reference(lines: Lines, key: str, may_repeat: bool, metric: str, langua
             raise OmniError(f"{where}: the id {reference.id!r} is that of another line; ids must differ")
         references[reference.id] = reference
     if not references:
-        raise OmniError(f"--reference: no line; expected lines such as {_EXAMPLES[key]}")
+        raise OmniError(f"{named('--reference', lines)}: no line; expected lines such as {_EXAMPLES[key]}")
     return list(references.values())
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ms_omni.errors import OmniError
-from ms_omni.evaluation.lines import Lines, objects_of
+from ms_omni.evaluation.lines import Lines, named, objects_of
 
 _EXAMPLE = '{"id": "a", "text": "Hello"} or {"custom_id": "a", "response": {...}, "error": null}'
 # What Thinking checkpoints write before their answer ends with this (Qwen3's chat templates)
@@ -37,7 +37,7 @@ def read_results(lines: Lines, name: str = "results") -> dict[str, Result]:
             raise OmniError(f"{where}: the id {result.id!r} is that of another line; ids must differ")
         results[result.id] = result
     if not results:
-        raise OmniError(f"{name}: no result; expected a line such as {_EXAMPLE}")
+        raise OmniError(f"{named(name, lines)}: no result; expected a line such as {_EXAMPLE}")
     return results
 
 

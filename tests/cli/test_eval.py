@@ -168,8 +168,8 @@ REF = {"id": "r0", "text": "a"}
         ([OK], [{"id": "z", "text": "a"}], ["--allow-missing"], "no id in common with --reference"),
         ([OK], rows(["a"] * 9), [], "8 of 9 ids of --reference have no result "
          "('r1', 'r2', 'r3', 'r4', 'r5' and 3 more)"),
-        ([OK], [], [], "--reference: no line; expected lines such as"),
-        ([], [REF], [], "results: no result; expected a line such as"),
+        ([OK], [], [], "--reference ref.jsonl: no line; expected lines such as"),
+        ([], [REF], [], "results results.jsonl: no result; expected a line such as"),
         ([OK], [{"id": "r0", "text": " "}], [], "ref.jsonl line 1: 'text' is \" \"; expected a text that is not empty"),
         ([OK], [REF, "", REF], [], "ref.jsonl line 3: the id 'r0' is that of another line"),
         ([OK, OK], [REF], [], "results.jsonl line 2: the id 'r0' is that of another line"),
