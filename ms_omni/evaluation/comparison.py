@@ -134,13 +134,12 @@ def _differences(asked: Asked, a: Measures, b: Measures) -> tuple[Difference, ..
     for group in a.groups:
         of_a, of_b = np.mean([values[name] for name in group.members], axis=0)
         drawn, chance = (np.mean([known[name] for name in group.members], axis=0) for known in (draws, chances))
-        num_rows = sum(len(a.members[name]) for name in group.members)
         for place, figure in enumerate(metric.figures):
             difference = float(of_b[place] - of_a[place])
-            low, high = interval(drawn[:, place]) if num_rows > 1 else (None, None)
+            low, high = interval(drawn[:, place]) if a.varies(group) else (None, None)
             p = p_value(difference, chance[:, place])
             of_both = float(of_a[place]), float(of_b[place])
-            found.append(Difference(group.name, figure, num_rows, *of_both, difference, low, high, p))
+            found.append(Difference(group.name, figure, a.num_rows(group), *of_both, difference, low, high, p))
     return tuple(found)
 
 

@@ -161,31 +161,30 @@ def _scores(measures: Measures, rng: np.random.Generator, num_resamples: int) ->
     metric, counts = measures.metric, measures.counts
     sums = {name: counts[places].sum(axis=0) for name, places in measures.members.items()}
     values = {name: metric.of_sums(total[None])[0] for name, total in sums.items()}
+    for name, value in values.items():
+        if math.isnan(value[0]):
+            raise OmniError(f"--reference: the texts of {name!r} have nothing to count after normalisation "
+                            f"({measures.methods.get(name, '')}); --normalize none keeps all")  # fmt: skip
     draws = {
         name: metric.of_sums(drawn_sums(rng, counts[places], num_resamples))
         for name, places in measures.members.items()
     }
     scores = []
     for group in measures.groups:
-        num_rows = sum(len(measures.members[name]) for name in group.members)
         value = np.mean([values[name] for name in group.members], axis=0)
         drawn = np.mean([draws[name] for name in group.members], axis=0)
-        if math.isnan(value[0]):
-            raise OmniError(f"--reference: the texts of {group.members[0]!r} have nothing to count after normalisation "
-                            f"({measures.methods.get(group.members[0], '')}); --normalize none keeps all")  # fmt: skip
         own = sums[group.members[0]] if len(group.members) == 1 else ()
         named = dict(zip(metric.counts, map(float, own), strict=False))
-        scores.append(Score(group.name, num_rows, group.unit, _figures(metric, value, drawn, num_rows), named))
+        figures = _figures(metric, value, drawn if measures.varies(group) else None)
+        scores.append(Score(group.name, measures.num_rows(group), group.unit, figures, named))
     return tuple(scores)
 
 
-def _figures(metric: Metric, values: Floats, draws: Floats, num_rows: int) -> tuple[Figure, ...]:
-    """values: (F,). draws: (num, F)."""
-    found = []
-    for name, value, drawn in zip(metric.figures, values, draws.T, strict=True):
-        low, high = interval(drawn) if num_rows > 1 else (None, None)
-        found.append(Figure(name, float(value), low, high))
-    return tuple(found)
+def _figures(metric: Metric, values: Floats, draws: Floats | None) -> tuple[Figure, ...]:
+    """values: (F,). draws: (num, F), None where there is nothing to draw from."""
+    spans = [(None, None)] * len(values) if draws is None else [interval(drawn) for drawn in draws.T]
+    return tuple(Figure(name, float(value), *span)
+                 for name, value, span in zip(metric.figures, values, spans, strict=True))  # fmt: skip
 
 
 def _notes(measures: Measures, pairs: Pairs, failed: tuple[str, ...]) -> Iterable[str]:

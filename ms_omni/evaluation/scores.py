@@ -76,6 +76,13 @@ class Measures:
         """(rows, C)."""
         return np.array([row.counts for row in self.rows])
 
+    def num_rows(self, group: Group) -> int:
+        return sum(len(self.members[name]) for name in group.members)
+
+    def varies(self, group: Group) -> bool:
+        """Whether draws can differ: of a single row they are all that row."""
+        return any(len(self.members[name]) > 1 for name in group.members)
+
 
 def measured(metric: Metric, pairs: Sequence[Pair]) -> Measures:
     """Raises OmniError for what a language needs and is not installed, before anything is measured."""

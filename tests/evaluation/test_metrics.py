@@ -3,6 +3,7 @@
 import pytest
 from lines import in_openai_form, rows
 
+from ms_omni.errors import OmniError
 from ms_omni.evaluation import evaluate
 from ms_omni.evaluation.choices import named_choice
 from ms_omni.evaluation.grounding import matched_overlaps
@@ -143,6 +144,9 @@ def test_languages_all_and_their_mean():
     assert list(scores) == ["all", "mean of 2 languages", "de", "fr"]
     values = {name: score.figures[0].value for name, score in scores.items()}
     assert values["all"] == pytest.approx(100 / 6) and values["mean of 2 languages"] == 25.0 and values["de"] == 50.0
+    assert evaluate(results, references, "wer").scores[1].figures[0].low is None, "of one row each"
+    with pytest.raises(OmniError, match="the texts of 'fr' have nothing to count"):
+        evaluate(results, [references[0], {**references[1], "text": "..."}], "wer")
     mixed = evaluate(results, [references[0], {**references[1], "language": "ja"}], "wer")
     assert mixed.scores[0].name == "mean of 2 languages" and "different units" in mixed.notes[0]
 
