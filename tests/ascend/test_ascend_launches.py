@@ -76,7 +76,7 @@ def test_captured_answers(tmp_path, decoder):
     ("mode", "decoder"),
     [
         ("ep", "thinker"),
-        ("tp", "thinker"),
+        pytest.param("tp", "thinker", marks=pytest.mark.long),
         pytest.param("ep", "talker", marks=pytest.mark.long),
         pytest.param("tp", "talker", marks=pytest.mark.long),
     ],

@@ -57,7 +57,7 @@ def alone(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["zero3", "ep"])
+@pytest.mark.parametrize("mode", ["zero3", pytest.param("ep", marks=pytest.mark.long)])
 def test_the_port_of_mindones_example(alone, tmp_path, mode):
     edited = SCRIPT.replace('PARALLEL = "auto"', f'PARALLEL = "{mode}"')
     assert edited != SCRIPT
