@@ -9,10 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from starlette.datastructures import FormData, UploadFile
 
 from ms_omni.errors import OmniError, did_you_mean
-from ms_omni.inputs.speech_prompts import language_name, transcription_prompt, translation_prompt
 from ms_omni.server.errors import ApiError
 from ms_omni.server.schema import parsed
 from ms_omni.server.transcript import Format
+from ms_omni.tasks.languages import language_name
+from ms_omni.tasks.table import get_task
 
 # Far more than there are
 MAX_FIELDS = 32
@@ -83,7 +84,7 @@ class TranscriptionForm(RecordingForm):
 
     @property
     def question(self) -> str:
-        return transcription_prompt(self.language_name)
+        return get_task("speech-recognition").prompt(self.language_name)
 
     def check(self) -> None:
         super().check()
@@ -103,7 +104,7 @@ class TranslationForm(RecordingForm):
 
     @property
     def question(self) -> str:
-        return translation_prompt(self.language_name)
+        return get_task("speech-translation").prompt(self.language_name)
 
     @property
     def language_of_text(self) -> str | None:

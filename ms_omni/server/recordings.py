@@ -23,7 +23,6 @@ from ms_omni.inputs.access import MediaAccess
 from ms_omni.inputs.audio import SAMPLE_RATE
 from ms_omni.inputs.sound_pieces import RecordingTooLong, read_pieces
 from ms_omni.inputs.source import Source
-from ms_omni.inputs.speech_prompts import speech_conversation
 from ms_omni.inputs.windows import Window, cut_windows
 from ms_omni.options import Options
 from ms_omni.outputs import StreamChunk
@@ -40,6 +39,7 @@ from ms_omni.server.recording_form import (
 )
 from ms_omni.server.service import Service
 from ms_omni.server.transcript import MEDIA_TYPES, Transcript
+from ms_omni.tasks.speech import speech_conversation
 
 MAX_RECORDING_S = 4 * 3600.0
 # What recordings may be: longer than other sounds, and never whole in memory
