@@ -5,25 +5,17 @@ from __future__ import annotations
 import base64
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 from ms_omni import __version__
+from ms_omni.answer_parts import AnswerParts, Part
 from ms_omni.outputs import AudioChunk, OmniOutput, TextDelta
-from ms_omni.server.answer_parts import AnswerParts, Part
 from ms_omni.server.asked import Asked
 from ms_omni.server.waves import encoded, pcm16
 
-if TYPE_CHECKING:
-    from ms_omni.inputs.processor import InputProcessor
-
 # How long an answer's speech can be referred to by its id
 SPEECH_LIFE_S = 3600
-
-
-def opens_reasoning(processor: InputProcessor) -> bool:
-    """Whether the checkpoint's prompts end with the beginning of the model's reasoning."""
-    return processor.render([{"role": "user", "content": "?"}]).rstrip().endswith("<think>")
 
 
 def usage_of(output: OmniOutput) -> dict[str, Any]:

@@ -13,11 +13,11 @@ from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
+from ms_omni.answer_parts import opens_reasoning
 from ms_omni.options import WHOLE_WAVE
 from ms_omni.outputs import StreamChunk, StreamEnd, TextDelta
 from ms_omni.scheduling.request import RequestHandle
 from ms_omni.server.bodies import Bodies
-from ms_omni.server.chat import opens_reasoning
 from ms_omni.server.errors import ApiError
 from ms_omni.server.metrics import Metrics
 from ms_omni.server.schema import served_model

@@ -7,8 +7,8 @@ import zlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ms_omni.answer_parts import AnswerParts
 from ms_omni.outputs import OmniOutput, StreamChunk, StreamEnd, TextDelta
-from ms_omni.server.answer_parts import AnswerParts
 
 Format = Literal["json", "text", "srt", "verbose_json", "vtt"]
 MEDIA_TYPES: dict[Format, str] = {"text": "text/plain", "srt": "application/x-subrip", "vtt": "text/vtt"}

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ms_omni.server.answer_parts import AnswerParts
+from ms_omni.answer_parts import AnswerParts
 
 CALL = '<tool_call>\n{"name": "look", "arguments": {"at": "a \\u00e4 <b>"}}\n</tool_call>'
 LOOK = ("call", "look", {"at": "a ä <b>"})

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from ms_omni.inputs.processor import InputProcessor
 
 # How Qwen3's chat templates have the model write them
 _THINK, _END_THINK = "<think>", "</think>"
 _CALL, _END_CALL = "<tool_call>", "</tool_call>"
+
+
+def opens_reasoning(processor: InputProcessor) -> bool:
+    """Whether the checkpoint's prompts end with the beginning of the model's reasoning."""
+    return processor.render([{"role": "user", "content": "?"}]).rstrip().endswith(_THINK)
 
 
 @dataclass(frozen=True)
