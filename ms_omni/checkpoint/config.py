@@ -41,6 +41,11 @@ def check_model_type(directory: Path) -> dict[str, Any]:
     return config
 
 
+def has_talker(config: dict[str, Any]) -> bool:
+    """Of the content of a config.json: whether the checkpoint speaks."""
+    return bool(config.get("enable_audio_output", True)) and config.get("talker_config") is not None
+
+
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
     """transformers warns four times a configuration that it does not know "mrope_section", which every Qwen3-Omni

@@ -19,6 +19,7 @@ from ms_omni.cli.settings import (
     add_speaker_flag,
     merge_settings,
 )
+from ms_omni.cli.task_flags import add_task_flags
 
 if TYPE_CHECKING:  # these import numpy, which --help need not wait for
     from ms_omni.cli.answers import Waiter
@@ -44,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--out", metavar="DIR", default=absent, help="for results.jsonl and the waves (required)")
     add("--restart", action="store_true", help="answer everything again, also what an earlier run has answered")
+    add_task_flags(parser.add_argument_group("tasks, for lines that say nothing else"))
     add_media_flags(manifest)
     add_media_access_flags(manifest)
     speech = parser.add_argument_group("speech")

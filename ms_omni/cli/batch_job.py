@@ -14,10 +14,14 @@ from ms_omni.cli.chat_lines import ChatItem, ChatLines
 from ms_omni.cli.item import Answer, Item
 from ms_omni.cli.manifest import Manifest
 from ms_omni.cli.request import check_pixels, engine_config, sampling_params
+from ms_omni.cli.settings import media_access
+from ms_omni.cli.task_flags import TASK_KEYS, TaskFlags
+from ms_omni.cli.task_lines import TaskLines
 from ms_omni.cli.voices import Voices
 from ms_omni.config import EngineConfig
 from ms_omni.errors import OmniError
 from ms_omni.options import Options
+from ms_omni.tasks.variant import variant_of
 
 TIME_OUT_S = 3600
 # Settings that may change between the runs of one batch: they decide how fast answers come, and which media are
@@ -87,15 +91,25 @@ def check_batch(settings: dict[str, Any], restart: bool) -> BatchJob:
 
 def _read(settings: dict[str, Any], defaults: Options, voices: Voices) -> tuple[Item, ...]:
     path = Path(settings["manifest"])
+    given: Any = {key: settings[key] for key in ("use_audio_in_video", "fps") if key in settings}
+    given["sampling"] = defaults["sampling"]
+    tasks = TaskLines(
+        TaskFlags.of(settings), given, settings["model"], variant_of(voices.checkpoint), media_access(settings)
+    )
     names = tuple(settings.get("served_model_name", [settings["model"]]))
     requests = ChatLines(defaults, voices, names, is_inline=settings.get("audio_as") == "inline")
-    items = read_items(path, Manifest(defaults, voices), requests)
+    items = read_items(path, Manifest(defaults, voices, tasks), requests)
     if not isinstance(items[0], ChatItem):
         for key in ("audio_as", "served_model_name"):
             if key in settings:
                 raise OmniError(
                     f"--{key.replace('_', '-')}: is for requests of OpenAI's API, and --manifest {path} has none"
                 )
+    else:
+        for key in (*TASK_KEYS, "tools"):
+            if key in settings:
+                flag = "--" + key.replace("_", "-")
+                raise OmniError(f"{flag}: is for conversations, and --manifest {path} has requests of OpenAI's API")
     return items
 
 

@@ -37,4 +37,6 @@ def _check(kind: str, name: str, use_audio_in_video: bool, access: MediaAccess) 
 
         with opened(source) as container:
             if use_audio_in_video and not container.streams.audio:
-                raise source.fail("has no audio track, which --use-audio-in-video needs")
+                raise source.fail(
+                    "has no audio track, which --use-audio-in-video needs; --no-use-audio-in-video leaves the sound out"
+                )

@@ -13,26 +13,32 @@ from ms_omni.checkpoint.reader import CheckpointReader
 from ms_omni.checkpoint.resolve import resolve_checkpoint
 from ms_omni.cli.media_check import check_local_media
 from ms_omni.cli.settings import TURN_KEYS, media_access
+from ms_omni.cli.task_flags import TaskFlags
 from ms_omni.cli.voices import Voices
-from ms_omni.cli.wave import check_wave_path
+from ms_omni.cli.wave import check_wave_path, check_writable
 from ms_omni.config import SAMPLING_KEYS, EngineConfig, SamplingParams
 from ms_omni.errors import OmniError
 from ms_omni.inputs.conversation import build_conversation, load_conversation, validate_conversation
+from ms_omni.options import Options
+from ms_omni.tasks.languages import check_spoken
+from ms_omni.tasks.question import check_functions, task_conversation, task_options
+from ms_omni.tasks.task import Task
+from ms_omni.tasks.variant import check_captioner, check_task, variant_of
 
 
 @dataclass(frozen=True)
 class Request:
-    """One checked run of `understand`."""
+    """One checked run of `understand`. task: None without --task. render: where the picture with boxes goes."""
 
     engine: EngineConfig
     conversation: list[dict[str, Any]]
+    options: Options
     sampling: SamplingParams
     audio_out: Path | None
-    speaker: str | None
-    use_audio_in_video: bool
-    fps: float | None
     stream: bool
     json: bool
+    task: Task | None = None
+    render: Path | None = None
 
 
 def check_request(settings: dict[str, Any]) -> Request:
@@ -42,24 +48,64 @@ def check_request(settings: dict[str, Any]) -> Request:
     settings = {"model": built_in.NAME, "parallel": "auto", **settings}
     if settings.get("stream") and settings.get("json"):
         raise OmniError("--stream and --json exclude each other: --json prints one document at the end")
-    sampling = sampling_params(settings)
+    sampling_params(settings)
     audio_out = check_wave_path(settings["audio_out"]) if "audio_out" in settings else None
     check_pixels(settings)
-    conversation = _read_conversation(settings)
-    check_local_media(conversation, settings.get("use_audio_in_video", False), media_access(settings))
+    flags = TaskFlags.of(settings)
+    render = _check_render(settings["render"], flags.task) if "render" in settings else None
+    conversation = _read_conversation(settings, flags)
+    given = _given_options(settings, flags)
+    if flags.task is not None and flags.task.takes_target_language and audio_out is not None:
+        check_spoken(flags.target_language or "English", f"--audio-out {audio_out}: --target-language")
+    recommended: Options = flags.task.options if flags.task else {}
+    listens = given.get("use_audio_in_video", recommended.get("use_audio_in_video", False))
+    check_local_media(conversation, listens, media_access(settings))
     engine = engine_config(settings, with_talker=audio_out is not None)
     _check_voice(Path(engine.model), settings)
+    options = _options(settings["model"], Path(engine.model), flags.task, conversation, given)
     return Request(
         engine=engine,
         conversation=conversation,
-        sampling=sampling,
+        options={**options, "return_audio": audio_out is not None},
+        sampling=options["sampling"] or SamplingParams(),
         audio_out=audio_out,
-        speaker=settings.get("speaker"),
-        use_audio_in_video=settings.get("use_audio_in_video", False),
-        fps=settings.get("fps"),
         stream=settings.get("stream", False),
         json=settings.get("json", False),
+        task=flags.task,
+        render=render,
     )
+
+
+def _given_options(settings: dict[str, Any], flags: TaskFlags) -> Options:
+    """What the flags say. Raises OmniError for functions that the task does not take, or lacks."""
+    given: Any = {key: settings[key] for key in ("use_audio_in_video", "fps", "speaker") if key in settings}
+    tools = flags.tools if flags.task is None else check_functions(flags.task, flags.tools)
+    return {**given, "sampling": sampling_params(settings), **({"tools": tools} if tools else {})}
+
+
+def _options(
+    model: str, checkpoint: Path, task: Task | None, conversation: list[dict[str, Any]], given: Options
+) -> Options:
+    """What is given over what the task and the kind of checkpoint recommend. Raises OmniError for what the checkpoint
+    certainly cannot answer."""
+    variant = variant_of(checkpoint)
+    if task is not None:
+        check_task(task, variant, f"--model {model}")
+        given = task_options(task, given, variant)
+    check_captioner(conversation, variant, f"--model {model}")
+    unset: Options = {"speaker": None, "use_audio_in_video": False, "fps": None}
+    return {**unset, **given}
+
+
+def _check_render(name: str, task: Task | None) -> Path:
+    """The path of --render, known to be writable. Raises OmniError naming the flag otherwise."""
+    path = Path(name)
+    if task is None or task.answer != "boxes":
+        raise OmniError(f"--render {name}: draws the boxes of --task object-grounding, which is not asked for")
+    if path.suffix.lower() != ".png":
+        raise OmniError(f"--render {name}: expected a name that ends with .png")
+    check_writable(path, f"--render {name}")
+    return path
 
 
 def sampling_params(settings: dict[str, Any]) -> SamplingParams:
@@ -81,9 +127,18 @@ def check_pixels(settings: dict[str, Any]) -> None:
         raise OmniError(f"--min-pixels {low} is above --max-pixels {high}; expected at most that")
 
 
-def _read_conversation(settings: dict[str, Any]) -> list[dict[str, Any]]:
+def _read_conversation(settings: dict[str, Any], flags: TaskFlags) -> list[dict[str, Any]]:
     turn = [key for key in TURN_KEYS if key in settings]
     path = settings.get("conversation")
+    if flags.task is not None:
+        if path is not None:
+            raise OmniError(
+                f"--conversation and --task exclude each other: give --task {flags.task.name} its medium by --audio, "
+                "--image or --video"
+            )
+        return task_conversation(
+            flags.task, settings, settings.get("text"), flags.language, flags.target_language, settings.get("system")
+        )
     if path is not None and turn:
         raise OmniError(f"--conversation and --{turn[0]} exclude each other: put the turn into the conversation file")
     if path == "-":

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ms_omni.cli.parser import LineParser, decimal_number, one_of, whole_number
+from ms_omni.cli.task_flags import TASK_KEYS, add_task_flags
 from ms_omni.config import (
     ATTN_IMPLEMENTATIONS,
     DEVICES,
@@ -70,6 +71,7 @@ def _add_prompt_flags(group: Any) -> None:
     add("--text", "text of a single turn", metavar="TEXT")
     for media in ("image", "audio", "video"):
         add(f"--{media}", f"{media} file or URL of a single turn; may repeat", metavar="FILE", action="append")
+    add_task_flags(group)
 
 
 def add_media_flags(group: Any) -> None:
@@ -193,6 +195,12 @@ def _add_output_flags(group: Any) -> None:
     toggle: dict[str, Any] = {"action": argparse.BooleanOptionalAction, "default": argparse.SUPPRESS}
     group.add_argument("--stream", help="print text as it comes", **toggle)
     group.add_argument("--json", help="one JSON document on stdout", **toggle)
+    group.add_argument(
+        "--render",
+        metavar="FILE.png",
+        default=argparse.SUPPRESS,
+        help="--task object-grounding: the picture with the answer's boxes",
+    )
     add_config_flag(group)
 
 
@@ -246,7 +254,9 @@ def merge_settings(args: argparse.Namespace, flags: CommandFlags = UNDERSTAND) -
         return given
     below = read_settings(path, flags)
     if any(key in given for key in PROMPT_KEYS):
-        below = {key: value for key, value in below.items() if key not in PROMPT_KEYS}
+        # A task of the file goes with another turn, not with a whole conversation
+        replaced = {*PROMPT_KEYS, *(TASK_KEYS if "conversation" in given else ())}
+        below = {key: value for key, value in below.items() if key not in replaced}
     return {**below, **given}
 
 

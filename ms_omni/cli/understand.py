@@ -16,10 +16,12 @@ from ms_omni.cli.settings import add_flags, merge_settings
 if TYPE_CHECKING:  # these import numpy, which --help need not wait for
     from ms_omni.cli.request import Request
     from ms_omni.engine import OmniEngine
+    from ms_omni.options import Options
     from ms_omni.outputs import OmniOutput
 
 USAGE = "ms-omni understand [--model DIR] (--conversation FILE | --text TEXT [--image FILE] ...) [flags]"
 HELP = "answer a conversation of text, pictures, sound and video in text and speech"
+EXIT_NOT_DRAWN = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,19 +38,22 @@ def run(args: argparse.Namespace) -> int:
         request = check_request(settings)
         if settings.get("model", built_in.NAME) == built_in.NAME:
             print_note(built_in.WHAT_IT_IS)
-        output, is_writer = _answer(request, results)
-        if is_writer:
-            _deliver(request, output, results)
-            _note_limits(request, output)
-    return 0
+        output, is_writer, reasons = _answer(request, results)
+        if not is_writer:
+            return 0
+        is_drawn = _deliver(request, output, reasons, results)
+        _note_limits(request, output)
+        return 0 if is_drawn else EXIT_NOT_DRAWN
 
 
-def _answer(request: Request, results: TextIO) -> tuple[OmniOutput, bool]:
-    """The output, and whether this process is the one of its job that prints and writes."""
+def _answer(request: Request, results: TextIO) -> tuple[OmniOutput, bool, bool]:
+    """The output, whether this process is the one of its job that prints and writes, and whether the prompt has opened
+    the model's reasoning."""
     progress: LogProgress | BarProgress | AfterTextProgress = make_progress()
     engine: OmniEngine | None = None
     try:
         progress("load", 0, 0)  # importing MindSpore and mindone alone takes seconds
+        from ms_omni.answer_parts import opens_reasoning
         from ms_omni.engine import OmniEngine
 
         engine = OmniEngine(request.engine, progress)
@@ -56,20 +61,14 @@ def _answer(request: Request, results: TextIO) -> tuple[OmniOutput, bool]:
         if request.stream and (is_terminal(results) or is_shown_live()):
             progress.close()
             progress = AfterTextProgress(make_progress(), text.end)
-        options: dict[str, Any] = {
-            "return_audio": request.audio_out is not None,
-            "speaker": request.speaker,
-            "use_audio_in_video": request.use_audio_in_video,
-            "fps": request.fps,
-            "sampling": request.sampling,
-            "progress": progress,
-        }
+        options: Options = {**request.options, "progress": progress}
         if request.stream:
             with closing(engine.stream(request.conversation, **options)) as chunks:
                 output = _print_stream(chunks, text)
         else:
             output = engine.generate(request.conversation, **options)
-        return output, engine.world.is_writer
+        reasons = (request.json or request.render is not None) and opens_reasoning(engine.processor)
+        return output, engine.world.is_writer, reasons
     finally:
         progress.close()
         if engine is not None:
@@ -106,8 +105,10 @@ def _print_stream(chunks: Any, text: TextPrinter) -> OmniOutput:
     raise RuntimeError("the engine's stream ended without its result")
 
 
-def _deliver(request: Request, output: OmniOutput, results: TextIO) -> None:
-    """The text goes out before the wave, so that a full disk costs the wave alone; the document names the wave."""
+def _deliver(request: Request, output: OmniOutput, reasons: bool, results: TextIO) -> bool:
+    """The text goes out before the wave, so that a full disk costs the wave alone; the document names the wave. Whether
+    the picture of --render is there, where one is wanted."""
+    from ms_omni.cli.answer_document import answer_document, render_places
     from ms_omni.cli.wave import write_wave
 
     if not request.stream and not request.json:
@@ -119,9 +120,16 @@ def _deliver(request: Request, output: OmniOutput, results: TextIO) -> None:
             raise RuntimeError("the engine returned no audio although it was asked for")
         write_wave(request.audio_out, output.audio)
         path = str(request.audio_out)
+    if not request.json and request.render is None:
+        return True
+    access, tools = request.engine.media_access, request.options.get("tools")
+    document = answer_document(output, path, reasons, request.task, tools, request.conversation, access)
     if request.json:
-        results.write(json.dumps(output.to_dict(path), ensure_ascii=False) + "\n")
+        # halves of surrogate pairs, which labels may have as escapes, stay escapes
+        line = json.dumps(document, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
+        results.write(line + "\n")
         results.flush()
+    return request.render is None or render_places(request.render, document, request.conversation, access)
 
 
 def _note_limits(request: Request, output: OmniOutput) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ms_omni.checkpoint.config import read_json
+from ms_omni.checkpoint.config import has_talker, read_json
 from ms_omni.errors import OmniError, did_you_mean
 
 
@@ -20,7 +20,7 @@ class Voices:
     def of(cls, checkpoint: Path) -> Voices:
         """From config.json, read without transformers."""
         config = read_json(checkpoint / "config.json")
-        if not config.get("enable_audio_output", True) or config.get("talker_config") is None:
+        if not has_talker(config):
             return cls(checkpoint, None)
         return cls(checkpoint, list(config["talker_config"].get("speaker_id") or {}))
 

@@ -75,11 +75,8 @@ class Task:
         language, target_language: names or codes of LANGUAGES; of the speech (or of a picture's text), None where it
         is not known; and of the translation, None for English. text: the user's own question. Raises OmniError, naming
         the flag, for what the task does not take or lacks."""
-        if language is not None:
-            language = _named(language, "--language")
-        if target_language is not None:
-            target_language = _named(target_language, "--target-language")
-        self._check_given(language, target_language, text)
+        language, target_language = self.check_languages(language, target_language)
+        self._check_question(text)
         fitting = self._fitting(language)
         if text is not None and (fitting is None or not fitting.takes("text")):
             return text
@@ -88,12 +85,23 @@ class Task:
         words = {"language": language, "target_language": target_language or "English", "text": _phrase(text)}
         return fitting.text.format(**{key: value for key, value in words.items() if fitting.takes(key)})
 
-    def _check_given(self, language: str | None, target_language: str | None, text: str | None) -> None:
+    def check_languages(
+        self, language: str | None = None, target_language: str | None = None
+    ) -> tuple[str | None, str | None]:
+        """Their names, as the card has them. Raises OmniError, naming the flag, for one that is none or not taken."""
         where = f"--task {self.name}"
-        if language is not None and not self.takes_language:
-            raise OmniError(f"--language {language}: {where} has one prompt for all languages; leave it out")
-        if target_language is not None and not self.takes_target_language:
-            raise OmniError(f"--target-language {target_language}: {where} translates nothing; leave it out")
+        if language is not None:
+            language = _named(language, "--language")
+            if not self.takes_language:
+                raise OmniError(f"--language {language}: {where} has one prompt for all languages; leave it out")
+        if target_language is not None:
+            target_language = _named(target_language, "--target-language")
+            if not self.takes_target_language:
+                raise OmniError(f"--target-language {target_language}: {where} translates nothing; leave it out")
+        return language, target_language
+
+    def _check_question(self, text: str | None) -> None:
+        where = f"--task {self.name}"
         if text is None:
             if self.question == "required":
                 raise OmniError(f"{where}: --text is missing; expected your question, such as {self.example!r}")

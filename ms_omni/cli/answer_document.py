@@ -1,0 +1,63 @@
+"""The document of one answer: what `understand --json` prints and a line of `batch` holds."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ms_omni.cli.parser import print_note
+from ms_omni.cli.whole_file import write_bytes
+from ms_omni.inputs.access import MediaAccess
+from ms_omni.inputs.schema import media_parts
+from ms_omni.tasks.answer import read_answer
+from ms_omni.tasks.task import Task
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from ms_omni.outputs import OmniOutput
+
+
+def answer_document(
+    output: OmniOutput,
+    wave: str | None,
+    reasons: bool,
+    task: Task | None,
+    tools: list[dict[str, Any]] | None,
+    conversation: list[dict[str, Any]],
+    access: MediaAccess,
+) -> dict[str, Any]:
+    """With what `read_answer` finds in the text. wave: where the speech was written. conversation, access: what was
+    asked, and whose media may be read: places are in pixels of its picture."""
+    size = None
+    if task is not None and task.answer == "boxes":
+        size = _picture(conversation, access).size
+    found = read_answer(output.text, reasons=reasons, tools=tools, size=size)
+    return {**output.to_dict(wave), **found}
+
+
+def render_places(
+    path: Path, document: dict[str, Any], conversation: list[dict[str, Any]], access: MediaAccess
+) -> bool:
+    """Draws the boxes of a document into its picture, whole or not at all. Whether all could be read; with a warning
+    where not. Raises OmniError for a full disk."""
+    from ms_omni.tasks.drawing import draw_places
+
+    error = document.get("boxes_error")
+    if error is not None and not document["boxes"]:
+        print_note(f"warning: {error}; --render {path} is not written")
+        return False
+    content = io.BytesIO()
+    draw_places(_picture(conversation, access), document["boxes"]).save(content, "PNG")
+    write_bytes(path, [content.getvalue()], "--render")
+    if error is not None:
+        print_note(f"warning: {error}; --render {path} lacks it")
+    return error is None
+
+
+def _picture(conversation: list[dict[str, Any]], access: MediaAccess) -> Image.Image:
+    """RGB, in its own size: of a conversation with one."""
+    from ms_omni.inputs.image import read_image
+
+    return read_image(next(media_parts(conversation))[1], access)[1]
