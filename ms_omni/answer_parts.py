@@ -16,7 +16,11 @@ _CALL, _END_CALL = "<tool_call>", "</tool_call>"
 
 def opens_reasoning(processor: InputProcessor) -> bool:
     """Whether the checkpoint's prompts end with the beginning of the model's reasoning."""
-    return processor.render([{"role": "user", "content": "?"}]).rstrip().endswith(_THINK)
+    return ends_in_reasoning(processor.render([{"role": "user", "content": "?"}]))
+
+
+def ends_in_reasoning(prompt: str) -> bool:
+    return prompt.rstrip().endswith(_THINK)
 
 
 @dataclass(frozen=True)

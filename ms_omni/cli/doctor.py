@@ -12,18 +12,20 @@ if TYPE_CHECKING:
     from ms_omni.cli.diagnosis import Check
     from ms_omni.cli.machine import Machine
 
-USAGE = "ms-omni doctor [--json] [--run-check]"
+USAGE = "ms-omni doctor [--model DIR] [--json] [--run-check]"
 HELP = "compare this machine's software, cards and memory with the supported stack"
 _COLOURS = {"ok": "green", "warn": "yellow", "miss": "bold red", "n/a": "dim"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", metavar="DIR", help="also say what this checkpoint can do")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     parser.add_argument("--run-check", action="store_true", help="also run MindSpore's own installation check")
 
 
 def run(args: argparse.Namespace, machine: Machine | None = None) -> int:
     """Print the report. Exit code 1 when something that is needed is missing, else 0 (also without a card)."""
+    from ms_omni.cli.abilities import Abilities
     from ms_omni.cli.diagnosis import MISS, diagnose, mindspore_run_check
     from ms_omni.cli.machine import Machine
     from ms_omni.cli.quiet import results_only_on_stdout
@@ -36,11 +38,14 @@ def run(args: argparse.Namespace, machine: Machine | None = None) -> int:
     misses = sum(check.verdict == MISS for check in checks)
     with results_only_on_stdout(args.debug):
         ready_for = readiness(machine, checks)
+        abilities = None if args.model is None else Abilities.of(args.model)
     if args.json:
         document = {"ready": misses == 0, "ready_for": ready_for, "checks": [asdict(check) for check in checks]}
+        if abilities is not None:
+            document["checkpoint"] = asdict(abilities)
         print(json.dumps(document, ensure_ascii=False))
     else:
-        _print_table(checks, ready_for, sys.stdout)
+        _print_table(checks, [*ready_for, *(abilities.lines() if abilities else ())], sys.stdout)
     return 1 if misses else 0
 
 

@@ -22,6 +22,7 @@ EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
 COMMANDS = (
     "understand",
     "batch",
+    "tasks",
     "serve",
     "demo",
     "example",

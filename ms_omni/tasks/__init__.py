@@ -1,1 +1,22 @@
 """The tasks of the model's documents: what to ask, how, and what is in the answers."""
+
+from ms_omni.tasks.answer import read_answer
+from ms_omni.tasks.functions import check_schemas
+from ms_omni.tasks.question import Question, conversation
+from ms_omni.tasks.table import TASKS, get_task, interaction_system
+from ms_omni.tasks.task import Prompt, Task
+from ms_omni.tasks.variant import Variant, variant_of
+
+__all__ = [
+    "TASKS",
+    "Prompt",
+    "Question",
+    "Task",
+    "Variant",
+    "check_schemas",
+    "conversation",
+    "get_task",
+    "interaction_system",
+    "read_answer",
+    "variant_of",
+]

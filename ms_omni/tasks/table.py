@@ -260,8 +260,13 @@ TASKS: dict[str, Task] = {task.name: task for task in _ROWS}
 
 def get_task(name: str) -> Task:
     """Raises OmniError, with the closest and all names, for a task that is none. Underscores count as hyphens."""
+    return find_task(name, "--task")
+
+
+def find_task(name: str, where: str) -> Task:
+    """As `get_task`; `where`, the flag or command that the name belongs to, begins what is raised."""
     task = TASKS.get(name.replace("_", "-"))
     if task is None:
         guess = did_you_mean(name, TASKS)
-        raise OmniError(f"--task {name[:40]}: unknown task{guess}; expected one of {', '.join(TASKS)}")
+        raise OmniError(f"{where} {name[:40]}: unknown task{guess}; expected one of {', '.join(TASKS)}")
     return task

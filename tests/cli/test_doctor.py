@@ -57,7 +57,7 @@ def by_name(machine):
 
 
 def run_doctor(machine, capsys, as_json):
-    code = doctor.run(argparse.Namespace(json=as_json, run_check=False, debug=False), machine)
+    code = doctor.run(argparse.Namespace(model=None, json=as_json, run_check=False, debug=False), machine)
     return code, capsys.readouterr().out
 
 
