@@ -22,12 +22,12 @@ EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
 COMMANDS = (
     "understand",
     "batch",
-    "tasks",
     "serve",
     "demo",
     "example",
     "tiny",
     "doctor",
+    "tasks",
     "launch",
     "plan",
     "profile",
@@ -39,6 +39,7 @@ COMMANDS = (
 _EPILOG = """\
 first steps:
   ms-omni understand --text "What is your name?"        answer a conversation, here with the built-in tiny model
+  ms-omni tasks                                         what --task asks, as the model's documents do
   ms-omni doctor                                        check this machine
   ms-omni plan --cards 2                                what the released model needs on two cards
   ms-omni launch --cards 2 -- understand --model ...    answer on two cards that share the model

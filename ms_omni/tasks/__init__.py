@@ -1,5 +1,6 @@
 """The tasks of the model's documents: what to ask, how, and what is in the answers."""
 
+from ms_omni.answer_parts import opens_reasoning
 from ms_omni.tasks.answer import read_answer
 from ms_omni.tasks.functions import check_schemas
 from ms_omni.tasks.question import Question, conversation
@@ -17,6 +18,7 @@ __all__ = [
     "conversation",
     "get_task",
     "interaction_system",
+    "opens_reasoning",
     "read_answer",
     "variant_of",
 ]

@@ -18,6 +18,7 @@ from ms_omni.cli import (
     report,
     serve,
     settings,
+    tasks,
     tiny,
     understand,
 )
@@ -27,12 +28,14 @@ from ms_omni.config import ATTN_IMPLEMENTATIONS, DEVICES, DTYPES, ENGINES, MEDIA
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES += sorted((ROOT / "docs" / "cookbook").glob("*.md"))
 COMMANDS = {
     "accept": accept,
     "understand": understand,
     "batch": batch,
     "demo": demo,
     "example": example,
+    "tasks": tasks,
     "tiny": tiny,
     "doctor": doctor,
     "launch": launch,

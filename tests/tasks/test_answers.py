@@ -22,12 +22,12 @@ def call(name, **arguments):
 
 
 CAR = function(
-    "car_ac_control",
+    "set_heating",
     type="object",
-    properties={"temperature": {"type": "number"}, "ac_on": {"type": "boolean"}},
-    required=["temperature", "ac_on"],
+    properties={"degrees": {"type": "number"}, "is_on": {"type": "boolean"}},
+    required=["degrees", "is_on"],
 )
-SEARCH = function("web_search", type="object", properties={"queries": {"type": "array", "items": {"type": "string"}}})
+SEARCH = function("find", type="object", properties={"queries": {"type": "array", "items": {"type": "string"}}})
 
 
 def test_an_answer_of_words_alone_stays_as_it_is():
@@ -42,13 +42,13 @@ def test_reasoning():
 
 
 def test_calls_that_fit():
-    # as the answer of cookbooks/audio_function_call.ipynb, cell 3
-    text = call("car_ac_control", temperature=22, ac_on=True) + "\n" + call("web_search", queries=["附近商场"])
+    # two of them, as in cookbooks/audio_function_call.ipynb, cell 3
+    text = call("set_heating", degrees=22, is_on=True) + "\n" + call("find", queries=["博物馆"])
     assert read_answer(text, tools=[CAR, SEARCH]) == {
         "text": "",
         "tool_calls": [
-            {"name": "car_ac_control", "arguments": {"temperature": 22, "ac_on": True}},
-            {"name": "web_search", "arguments": {"queries": ["附近商场"]}},
+            {"name": "set_heating", "arguments": {"degrees": 22, "is_on": True}},
+            {"name": "find", "arguments": {"queries": ["博物馆"]}},
         ],
     }
 
@@ -57,19 +57,19 @@ def test_calls_that_fit():
     ("text", "expected"),
     [
         (
-            call("car_ac_control", temperature=22),
-            {"name": "car_ac_control", "arguments": {"temperature": 22}, "error": "'ac_on' is a required property"},
+            call("set_heating", degrees=22),
+            {"name": "set_heating", "arguments": {"degrees": 22}, "error": "'is_on' is a required property"},
         ),
         (
-            call("web_search", queries=[1]),
-            {"name": "web_search", "arguments": {"queries": [1]}, "error": '["queries"][0]: 1 is not of type'},
+            call("find", queries=[1]),
+            {"name": "find", "arguments": {"queries": [1]}, "error": '["queries"][0]: 1 is not of type'},
         ),
         (
-            call("web_serch"),
-            {"name": "web_serch", "arguments": {}, "error": "unknown function 'web_serch', did you mean web_search?"},
+            call("fnid"),
+            {"name": "fnid", "arguments": {}, "error": "unknown function 'fnid', did you mean find?"},
         ),
         ("<tool_call>\nnot json\n</tool_call>", {"raw": "not json", "error": "no JSON object with name and arguments"}),
-        ('<tool_call>{"name": "web_se', {"raw": '{"name": "web_se', "error": "no JSON object"}),
+        ('<tool_call>{"name": "fin', {"raw": '{"name": "fin', "error": "no JSON object"}),
     ],
 )
 def test_calls_that_do_not_fit_are_kept_and_flagged(text, expected):
@@ -79,7 +79,7 @@ def test_calls_that_do_not_fit_are_kept_and_flagged(text, expected):
 
 
 def test_words_beside_calls_and_what_is_no_call_stay_in_the_text():
-    found = read_answer(f"I look. {call('web_search')}<tool_call>x</tool_call>", tools=[SEARCH])
+    found = read_answer(f"I look. {call('find')}<tool_call>x</tool_call>", tools=[SEARCH])
     assert found["text"] == "I look.<tool_call>x</tool_call>" and len(found["tool_calls"]) == 2
 
 
