@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ms_omni.cli.parser import print_note
 from ms_omni.cli.whole_file import write_bytes
+from ms_omni.errors import OmniError
 from ms_omni.inputs.access import MediaAccess
 from ms_omni.inputs.schema import media_parts
 from ms_omni.tasks.answer import read_answer
@@ -29,12 +30,16 @@ def answer_document(
     access: MediaAccess,
 ) -> dict[str, Any]:
     """With what `read_answer` finds in the text. wave: where the speech was written. conversation, access: what was
-    asked, and whose media may be read: places are in pixels of its picture."""
-    size = None
+    asked, and whose media may be read: places are in pixels of its picture. One that cannot be read a second time (a
+    URL) costs the places, not the answer."""
+    size, fault = None, {}
     if task is not None and task.answer == "boxes":
-        size = _picture(conversation, access).size
+        try:
+            size = _picture(conversation, access).size
+        except OmniError as error:
+            fault = {"boxes": [], "boxes_error": f"the picture could not be read again: {error}"}
     found = read_answer(output.text, reasons=reasons, tools=tools, size=size)
-    return {**output.to_dict(wave), **found}
+    return {**output.to_dict(wave), **found, **fault}
 
 
 def render_places(

@@ -152,6 +152,29 @@ def test_a_page_on_the_built_in_model(cli, built_in_engine, example, monkeypatch
         assert soundfile.info(example / "answer.wav").duration > 0.3
 
 
+def test_the_page_of_all_tasks(cli, built_in_engine, example, monkeypatch):
+    use(monkeypatch, built_in_engine, example)
+    page = (PAGES.parent / "tasks.md").read_text()
+    said = []
+    for block in re.findall(r"^```bash\n(.*?)^```$", page, re.DOTALL | re.MULTILINE):
+        for line in block.splitlines():
+            line = line.split("  #")[0]
+            if not line.startswith("ms-omni"):
+                subprocess.run(["bash", "-euc", line], check=True)
+                continue
+            done = cli(*shlex.split(line)[1:])
+            assert done.code == 0, (line, done)
+            said += done.out.splitlines()
+    assert "The voice says hello seven." in said and "The square is blue." in said
+    results = [json.loads(line)["text"] for line in Path("answers/results.jsonl").read_text().splitlines()]
+    assert results == ["I don't know.", "The voice says hello seven."]
+    out = StringIO()
+    with redirect_stdout(out):
+        for program in re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE):
+            exec(compile(program, "tasks.md", "exec"), {})
+    assert out.getvalue() == "The voice says hello seven.\n"
+
+
 def test_boxes_and_calls_of_the_built_in_model_are_flagged_and_none(cli, built_in_engine, example, monkeypatch):
     use(monkeypatch, built_in_engine, example)
     (done,) = run_commands(cli, "object-grounding")

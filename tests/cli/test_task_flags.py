@@ -154,6 +154,22 @@ def test_boxes_that_do_not_parse_are_flagged_and_not_drawn(cli, says, tiny_dir, 
     assert done.code == 1 and "lacks it" in done.err and (tmp_path / "boxes.png").is_file()
 
 
+def test_a_picture_that_is_gone_costs_the_boxes_not_the_answer(batch, fake_engine, says, manifest, media, tmp_path):
+    says(BOXES)
+    answer = fake_engine.generate
+
+    def generate(self, conversation, **options):
+        media["image"].unlink(missing_ok=True)
+        return answer(self, conversation, **options)
+
+    fake_engine.generate = generate
+    line = {"task": "object-grounding", "image": str(media["image"]), "text": "bird"}
+    assert batch(manifest(line, {"text": "Hi"})).code == 0
+    grounded, other = results(tmp_path)
+    assert (grounded["text"], grounded["boxes"], other["text"]) == (BOXES, [], BOXES)
+    assert "could not be read again" in grounded["boxes_error"] and "a.png" in grounded["boxes_error"]
+
+
 def test_a_full_disk_leaves_no_half_picture(cli, says, tiny_dir, media, tmp_path, monkeypatch):
     says(BOXES)
 
