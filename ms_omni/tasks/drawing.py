@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
@@ -16,7 +17,7 @@ def draw_places(image: Image.Image, places: Sequence[dict[str, Any]]) -> Image.I
     drawn = image.copy()
     pen = ImageDraw.Draw(drawn)
     width = max(2, round(min(image.size) / 200))
-    font = ImageFont.load_default(max(10, round(min(image.size) / 30)))
+    font = ImageFont.truetype(_font_file(), max(10, round(min(image.size) / 30)))
     labels = list(dict.fromkeys(place["label"] for place in places))
     for place in places:
         colour = _COLOURS[labels.index(place["label"]) % len(_COLOURS)]
@@ -32,12 +33,19 @@ def draw_places(image: Image.Image, places: Sequence[dict[str, Any]]) -> Image.I
     return drawn
 
 
+def _font_file() -> str:
+    """DejaVu Sans, which matplotlib brings: Pillow's own font has the letters of English alone."""
+    import matplotlib
+
+    return str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
+
+
 def _write(
     pen: ImageDraw.ImageDraw, corner: tuple[float, float], text: str, font: Any, colour: str, size: tuple[int, int]
 ) -> None:
     """Above the corner, or as near as the picture lets it."""
-    _, _, width, height = pen.textbbox((0, 0), text, font=font)
-    x = min(max(0, corner[0]), max(0, size[0] - width))
-    y = min(max(0, corner[1] - height - 2), max(0, size[1] - height))
+    left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
+    x = min(max(-left, corner[0]), max(-left, size[0] - right))
+    y = min(max(-top, corner[1] - bottom), max(-top, size[1] - bottom))
     pen.rectangle(pen.textbbox((x, y), text, font=font), fill="black")
     pen.text((x, y), text, font=font, fill=colour)

@@ -204,6 +204,14 @@ def test_drawn_boxes_stand_where_the_places_are():
     assert np.asarray(picture).min() == 255, "the picture itself stays"
 
 
+def test_letters_of_other_scripts_differ():
+    def label(text):
+        place = {"label": text, "box": [0, 60, 300, 100]}
+        return draw_places(Image.new("RGB", (300, 100), "white"), [place]).tobytes()
+
+    assert len({label(text) for text in ("a", "ä", "ж", "ω")}) == 4
+
+
 def test_labels_at_the_edges_and_of_other_scripts_are_drawn_inside():
     picture = Image.new("RGB", (60, 40), "white")
     places = [{"label": "a long label, 鸟", "box": [0, 0, 60, 40]}, {"label": "b", "point": [60, 40]}]
