@@ -331,6 +331,16 @@ def test_flags_of_a_batch_win_over_its_tasks(batch, asked_all, manifest, media):
     assert call["sampling"] == SamplingParams(thinker_temperature=0.7, seed=1)
 
 
+def test_functions_of_the_flag_are_for_lines_that_take_some(batch, asked_all, manifest, media):
+    audio, image = str(media["audio"]), str(media["image"])
+    path = manifest(
+        {"task": "audio-function-call", "audio": audio}, {"task": "ocr", "image": image}, {"text": "Hi"},
+    )  # fmt: skip
+    done = batch(path, "--tools", media["tools"])
+    assert done.code == 0, done.err
+    assert [call.get("tools") for call in asked_all] == [TOOLS, None, TOOLS]
+
+
 def test_answers_of_a_batch_are_read_too(batch, says, manifest, media, tmp_path):
     says(BOXES)
     path = manifest({"task": "object-grounding", "image": str(media["image"]), "text": "bird"}, {"text": "Hi"})
@@ -343,7 +353,7 @@ def test_answers_of_a_batch_are_read_too(batch, says, manifest, media, tmp_path)
     assert (line["text"], line["reasoning"], len(line["tool_calls"])) == ("", "Hm.", 2)
 
 
-def test_another_task_is_another_question(batch, asked_all, manifest, media):
+def test_another_task_is_another_question(batch, asked_all, manifest, media, tmp_path):
     audio = str(media["audio"])
     assert batch(manifest({"audio": audio}), "--task", "sound-analysis").code == 0
     assert batch(manifest({"audio": audio}), "--task", "sound-analysis").code == 0
@@ -352,6 +362,11 @@ def test_another_task_is_another_question(batch, asked_all, manifest, media):
     assert batch(manifest({"text": "Hi"})).code == 0
     assert batch(manifest({"text": "Hi", "tools": TOOLS})).code == 0
     assert len(asked_all) == 4
+    image = str(media["image"])
+    same = {"task": "image-question", "image": image, "text": "Locate the object: x."}
+    assert batch(manifest(same)).code == 0
+    assert batch(manifest({"task": "object-grounding", "image": image, "text": "x"})).code == 0
+    assert len(asked_all) == 6 and "boxes_error" in results(tmp_path)[0], "what is read from the answer differs"
 
 
 @pytest.mark.parametrize(
