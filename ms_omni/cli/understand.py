@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # these import numpy, which --help need not wait for
     from ms_omni.options import Options
     from ms_omni.outputs import OmniOutput
 
-USAGE = "ms-omni understand [--model DIR] (--conversation FILE | --text TEXT [--image FILE] ...) [flags]"
+USAGE = "ms-omni understand [--model DIR] (--conversation FILE | --text TEXT [--image FILE] ... | --task NAME ...)"
 HELP = "answer a conversation of text, pictures, sound and video in text and speech"
 EXIT_NOT_DRAWN = 1
 

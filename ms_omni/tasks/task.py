@@ -64,7 +64,7 @@ class Task:
 
     @property
     def options(self) -> Options:
-        """For `OmniEngine.submit`, whatever the checkpoint; of the sampling `sampling_rule` says more."""
+        """For `OmniEngine.submit`, whatever the checkpoint; `with_decoding_rule` has the sampling."""
         if "video" not in self.media:
             return {}
         return {"fps": VIDEO_FPS, "use_audio_in_video": self.use_audio_in_video}
