@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ms_omni.inputs.speech_prompts import LANGUAGES
+from ms_omni.tasks.languages import LANGUAGES
 
 # Written without spaces between words. Whisper's evaluation counts characters in Chinese, Japanese, Thai, Lao and
 # Burmese (Radford et al. 2022, appendix C); Cantonese and Khmer are written alike.

@@ -9,6 +9,7 @@ from ms_omni.evaluation.choices import named_choice
 from ms_omni.evaluation.grounding import matched_overlaps
 from ms_omni.evaluation.reference import Box
 from ms_omni.evaluation.views import aligned
+from ms_omni.tasks.boxes import read_boxes
 
 
 def main_figure(answers, references, metric, **options):
@@ -53,6 +54,16 @@ def test_accuracy_by_hand():
     assert found.value == 75.0 and found.rows[0].id == "r1" and found.rows[0].reference == "A (a dog)"
     assert [row.answer for row in found.rows if row.id in ("r0", "r2")] == ["B (a cat), from: The answer is (B).", "A"]
     assert any("names no choice" in note for note in evaluate(rows(["who knows"]), references[:1], "accuracy").notes)
+
+
+def test_boxes_of_the_grounding_task_are_measured_in_pixels():
+    """As `batch --task object-grounding` writes an answer's thousandths of a picture of 200 x 100."""
+    text = '[{"bbox_2d": [100, 100, 500, 500], "label": "dog"}, {"bbox_2d": [0, 0, 50], "label": "cat"}]'
+    places, fault = read_boxes(text, (200, 100))
+    result = {"id": "a", "text": text, "boxes": places, "boxes_error": fault}
+    half = {"id": "a", "boxes": [{"label": "dog", "box": [20, 10, 100, 90]}]}
+    whole = {"id": "a", "boxes": [{"label": "dog", "box": [20, 10, 100, 50]}]}
+    assert [evaluate([result], [each], "iou").value for each in (half, whole)] == [50.0, 100.0]
 
 
 def test_iou_by_hand():
