@@ -127,14 +127,14 @@ def test_what_a_taken_request_asks_is_not_refused():
         with service.taken() as engine:
             assert service.num_asked == 1
             with pytest.raises(ApiError) as refused:
-                await anext(service.ask([], {}, streams=False))
+                await anext(service.ask([], {}, streams=False, num_bytes=0))
             assert refused.value.status == 429
             service.is_draining = True
             chunks = [chunk async for chunk in service.ask_within(engine, [], {}, streams=False)]
             assert isinstance(chunks[-1], StreamEnd) and service.num_asked == 1
         assert service.num_asked == 0
         with pytest.raises(ApiError) as refused:
-            await anext(service.ask([], {}, streams=False))
+            await anext(service.ask([], {}, streams=False, num_bytes=0))
         assert refused.value.status == 503
 
     asyncio.run(run())
