@@ -8,10 +8,9 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from ms_omni.inputs.windows import Window
+from ms_omni.inputs.windows import Span, Window
 from ms_omni.outputs import StreamChunk
 
-Span = tuple[float, float]
 Item = TypeVar("Item")
 
 
@@ -28,7 +27,7 @@ async def ask_windows(
     ask: Callable[[Window], AsyncGenerator[StreamChunk, None]],
     turns: asyncio.Semaphore,
 ) -> AsyncGenerator[tuple[Span, StreamChunk], None]:
-    """((start, end) of a window in seconds, a piece of its answer), all of one window before those of the next.
+    """(span of a window, a piece of its answer), all of one window before those of the next.
 
     windows: read by other threads, the next one when there is a turn for it. turns: how many windows are asked at a
     time, of all recordings together; each recording gets them in order of its requests. Closing the iterator cancels
@@ -50,7 +49,7 @@ async def ask_windows(
     async def feed() -> None:
         try:
             while (window := await _next(windows, turns)) is not None:
-                line = _Line((window.start, window.end))
+                line = _Line(window.span)
                 task = asyncio.create_task(answer(window, line))
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)

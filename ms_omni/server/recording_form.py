@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from starlette.datastructures import FormData, UploadFile
 
 from ms_omni.errors import OmniError, did_you_mean
+from ms_omni.recordings.transcript import Format
 from ms_omni.server.errors import ApiError
 from ms_omni.server.schema import parsed
-from ms_omni.server.transcript import Format
 from ms_omni.tasks.languages import language_name
 from ms_omni.tasks.table import get_task
 

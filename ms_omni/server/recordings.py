@@ -26,6 +26,7 @@ from ms_omni.inputs.source import Source
 from ms_omni.inputs.windows import Window, cut_windows
 from ms_omni.options import Options
 from ms_omni.outputs import StreamChunk
+from ms_omni.recordings.transcript import MEDIA_TYPES, Transcript
 from ms_omni.server.ask_windows import ask_windows
 from ms_omni.server.connection import event_response, unless_gone
 from ms_omni.server.errors import ApiError
@@ -38,7 +39,6 @@ from ms_omni.server.recording_form import (
     refused,
 )
 from ms_omni.server.service import Service
-from ms_omni.server.transcript import MEDIA_TYPES, Transcript
 from ms_omni.tasks.speech import speech_conversation
 
 MAX_RECORDING_S = 4 * 3600.0
@@ -111,10 +111,17 @@ class Recordings:
                 return self._service.ask_within(engine, conversation, options, work.form.streams)
 
             windows = cut_windows(work.upload.pieces())
-            async with aclosing(ask_windows(windows, ask, self._turns)) as answers:
-                async for span, chunk in answers:
-                    if delta := transcript.put(span, chunk):
-                        yield delta
+            try:
+                async with aclosing(ask_windows(windows, ask, self._turns)) as answers:
+                    async for span, chunk in answers:
+                        if delta := transcript.put(span, chunk):
+                            yield delta
+            except Exception:  # what was held back is told before what is wrong
+                if delta := transcript.end():
+                    yield delta
+                raise
+            if delta := transcript.end():
+                yield delta
         transcript.duration = work.upload.seconds
         request.scope["state"]["log"] = {
             "recording_seconds": round(transcript.duration, 3),

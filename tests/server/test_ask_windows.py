@@ -5,7 +5,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from ms_omni.inputs.windows import Window
+from ms_omni.inputs.windows import Span, Window
 from ms_omni.outputs import OmniOutput, StreamEnd, TextDelta, Usage
 from ms_omni.scheduling.request import RequestHandle
 from ms_omni.server.ask_windows import ask_windows
@@ -14,7 +14,7 @@ from ms_omni.server.service import ServerSettings, Service
 
 
 def windows(count):
-    return iter([Window(np.zeros(1, np.float32), float(i), i + 1.0) for i in range(count)])
+    return iter([Window(np.zeros(1, np.float32), Span(float(i), i + 1.0)) for i in range(count)])
 
 
 class Engine:
@@ -28,10 +28,10 @@ class Engine:
         self.started += 1
         self.most = max(self.most, self.running)
         try:
-            await asyncio.sleep(0.05 / (1 + window.start))
-            if window.start in self.fails:
-                raise ValueError(f"window {window.start:g}")
-            yield TextDelta(f"{window.start:g}", ())
+            await asyncio.sleep(0.05 / (1 + window.span.start))
+            if window.span.start in self.fails:
+                raise ValueError(f"window {window.span.start:g}")
+            yield TextDelta(f"{window.span.start:g}", ())
             await asyncio.sleep(0.01)
             yield TextDelta("!", ())
         finally:
@@ -39,7 +39,7 @@ class Engine:
 
 
 async def told(answers):
-    return [(span[0], chunk.text) async for span, chunk in answers]
+    return [(span.start, chunk.text) async for span, chunk in answers]
 
 
 def test_in_order_and_several_at_a_time():
@@ -67,7 +67,7 @@ def test_an_error_comes_in_its_place_and_ends_the_others():
         engine, turns, heard = Engine(fails=(2.0,)), asyncio.Semaphore(3), []
         with pytest.raises(ValueError, match="window 2"):
             async for span, _ in ask_windows(windows(50), engine.ask, turns):
-                heard.append(span[0])
+                heard.append(span.start)
         assert heard == [0, 0, 1, 1] and engine.started < 20
         assert (engine.running, turns._value) == (0, 3)
 
@@ -83,7 +83,7 @@ def test_an_error_of_the_recording_comes_behind_what_was_heard():
         turns, heard = asyncio.Semaphore(3), []
         with pytest.raises(ApiError, match="corrupt"):
             async for span, _ in ask_windows(broken(), Engine().ask, turns):
-                heard.append(span[0])
+                heard.append(span.start)
         assert heard == [0, 0, 1, 1] and turns._value == 3
 
     asyncio.run(run())

@@ -1,9 +1,9 @@
 """Texts of windows joined, and the forms of a transcript."""
 
 import pytest
+from ms_omni.server.transcript import Transcript
 
 from ms_omni.outputs import OmniOutput, StreamEnd, TextDelta, Usage
-from ms_omni.server.transcript import Transcript
 
 
 def transcript_of(*texts, reasons=False, finish_reason="stop"):

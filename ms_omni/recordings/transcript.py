@@ -1,0 +1,224 @@
+"""A transcript that grows window by window, and the forms in which OpenAI's API gives it."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ms_omni.answer_parts import AnswerParts
+from ms_omni.inputs.windows import Span
+from ms_omni.outputs import OmniOutput, StreamChunk, StreamEnd, TextDelta
+from ms_omni.recordings.join import is_wide, join, reach, words_of
+
+Format = Literal["json", "text", "srt", "verbose_json", "vtt"]
+MEDIA_TYPES: dict[Format, str] = {"text": "text/plain", "srt": "application/x-subrip", "vtt": "text/vtt"}
+
+
+@dataclass
+class Segment:
+    """What was said in one window. start, end: seconds; where windows overlap, the middle of what both have heard.
+    text: without what the segments beside it have. output: None until the answer is whole."""
+
+    start: float
+    end: float
+    text: str = ""
+    output: OmniOutput | None = None
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the answer has reached its maximum of tokens before its end."""
+        return self.output is not None and self.output.finish_reason == "length"
+
+
+class _Window:
+    """What is heard in one. text: of the answer, without what its segment has got already."""
+
+    def __init__(self, span: Span, segment: Segment, reasons: bool):
+        self.span, self.segment, self.text = span, segment, ""
+        self._parts = AnswerParts(reasons, has_tools=False)
+        self._heard = ""
+
+    def hear(self, text: str, is_last: bool = False) -> None:
+        said = "".join(part.text for part in self._parts.put(text, is_last) if part.kind == "content")
+        self.text += said
+        self._heard += said
+
+    @property
+    def is_whole(self) -> bool:
+        return self.segment.output is not None
+
+    @property
+    def words_per_s(self) -> float:
+        return len(words_of(self._heard)) / (self.span.end - self.span.start)
+
+    def settled(self) -> str:
+        """The front of the text, which the next window cannot change."""
+        if not self.span.overlap_behind:
+            return self.text
+        open_words = words_of(self.text)[-reach(self.span.overlap_behind) :]
+        return self.text[: open_words[0].start] if open_words else ""
+
+
+class Transcript:
+    """The last words of a window whose end the next one hears again are held back until that has said them, too.
+
+    reasons: the prompt has opened the model's reasoning, which is left out. duration: seconds of the recording."""
+
+    def __init__(self, reasons: bool = False):
+        self.text, self.segments, self.duration = "", list[Segment](), 0.0
+        self._reasons = reasons
+        self._window: _Window | None = None  # whose answer is not whole
+        self._held: _Window | None = None  # the one before, whose last words are held back
+        self._between: str | None = None  # of the texts of two windows, where they were joined
+
+    @property
+    def num_settled(self) -> int:
+        """How many segments, from the first, will not change any more."""
+        return len(self.segments) - sum(window is not None for window in (self._window, self._held))
+
+    def put(self, span: Span, chunk: StreamChunk) -> str:
+        """A piece of the answer to a window, all of one window before the next. What the text grows by."""
+        grown = ""
+        if self._window is None:
+            if not span.overlap:
+                grown, self._between = self._release(), None
+            start, end = span.start + span.overlap / 2, span.end - span.overlap_behind / 2
+            self.segments.append(Segment(start, end))
+            self._window = _Window(span, self.segments[-1], self._reasons)
+        window = self._window
+        if isinstance(chunk, TextDelta):
+            window.hear(chunk.text)
+        elif isinstance(chunk, StreamEnd):
+            window.hear("", is_last=True)
+            window.segment.output = chunk.output
+        grown += self._settle(window)
+        if window.is_whole:
+            self._window, self._held = None, window if span.overlap_behind else None
+        return grown
+
+    def end(self) -> str:
+        """There are no more windows. What the text grows by."""
+        return self._release()
+
+    def _settle(self, window: _Window) -> str:
+        grown = ""
+        if self._held is not None:
+            if not window.is_whole and len(words_of(window.text)) <= reach(window.span.overlap):
+                return ""
+            grown = self._join(self._held, window)
+        return grown + self._say(window, window.settled())
+
+    def _join(self, before: _Window, behind: _Window) -> str:
+        # An answer that was cut does not have the words that both have heard
+        joint = None
+        if not before.segment.is_cut:
+            joint = join(before.text, behind.text, behind.span.overlap, before.words_per_s)
+        if joint is not None:
+            before.text, behind.text = joint.before, joint.behind
+        grown = self._release()
+        self._between = None if joint is None else joint.between
+        return grown
+
+    def _release(self) -> str:
+        held, self._held = self._held, None
+        return self._say(held, held.text) if held is not None else ""
+
+    def _say(self, window: _Window, text: str) -> str:
+        """Gives the front of a window's text to its segment. Space at the end may turn out to be the window's end."""
+        text = text.rstrip()
+        window.text = window.text[len(text) :]
+        segment = window.segment
+        if not segment.text:
+            text = text.lstrip()
+        if not text:
+            return ""
+        joint = ""
+        if not segment.text and self.text:
+            joint = self._between if self._between is not None else _joint(self.text, text)
+            self._between = None
+        segment.text += text
+        self.text += joint + text
+        return joint + text
+
+    @property
+    def usage(self) -> dict[str, Any]:
+        """Tokens of all windows together."""
+        usages = [segment.output.usage for segment in self.segments if segment.output]
+        read, heard = sum(usage.prompt_tokens for usage in usages), sum(usage.audio_tokens for usage in usages)
+        written = sum(usage.completion_tokens for usage in usages)
+        return {
+            "type": "tokens",
+            "input_tokens": read,
+            "input_token_details": {"audio_tokens": heard, "text_tokens": read - heard},
+            "output_tokens": written,
+            "total_tokens": read + written,
+        }
+
+    @property
+    def incomplete(self) -> dict[str, Any]:
+        """Where text is missing, which OpenAI's API has no word for: nothing where none is."""
+        spans = [{"start": segment.start, "end": segment.end} for segment in self.segments if segment.is_cut]
+        return {"incomplete": spans} if spans else {}
+
+    def as_json(self) -> dict[str, Any]:
+        return {"text": self.text, "usage": self.usage, **self.incomplete}
+
+    def as_verbose_json(self, task: str, language: str | None, temperature: float | None) -> dict[str, Any]:
+        """language: as the caller has named it. What the model does not tell is null."""
+        return {
+            "task": task,
+            "language": language,
+            "duration": round(self.duration, 3),
+            "text": self.text,
+            "segments": [
+                {
+                    "id": index,
+                    "seek": round(segment.start * 100),  # in frames of 10 ms
+                    "start": round(segment.start, 3),
+                    "end": round(segment.end, 3),
+                    "text": segment.text,
+                    "tokens": list(segment.output.token_ids) if segment.output else [],
+                    "temperature": temperature,
+                    "avg_logprob": None,
+                    "compression_ratio": _compression(segment.text),
+                    "no_speech_prob": None,
+                }
+                for index, segment in enumerate(self.segments)
+            ],
+            "usage": {"type": "duration", "seconds": round(self.duration, 3)},
+            **self.incomplete,
+        }
+
+    def as_text(self, kind: Literal["text", "srt", "vtt"]) -> str:
+        if kind == "text":
+            return self.text
+        said = [segment for segment in self.segments if segment.text]
+        if kind == "srt":
+            return "".join(f"{number}\n{_cue(segment, ',')}\n\n" for number, segment in enumerate(said, 1))
+        return "WEBVTT\n\n" + "".join(f"{_cue(segment, '.', escapes=True)}\n\n" for segment in said)
+
+
+def _joint(before: str, behind: str) -> str:
+    """Between the texts of two windows: a space, unless both are of a script that writes none between its words."""
+    if not before or not behind:
+        return ""
+    return "" if is_wide(before[-1]) and is_wide(behind[0]) else " "
+
+
+def _compression(text: str) -> float:
+    """As Whisper has it: a text that repeats itself has a high one."""
+    data = text.encode()
+    return len(data) / len(zlib.compress(data)) if data else 0.0
+
+
+def _cue(segment: Segment, point: str, escapes: bool = False) -> str:
+    text = " ".join(segment.text.split())
+    if escapes:
+        text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return f"{_clock(segment.start, point)} --> {_clock(segment.end, point)}\n{text}"
+
+
+def _clock(seconds: float, point: str) -> str:
+    ms = round(seconds * 1000)
+    return f"{ms // 3_600_000:02}:{ms // 60_000 % 60:02}:{ms // 1000 % 60:02}{point}{ms % 1000:03}"
