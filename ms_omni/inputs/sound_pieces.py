@@ -10,10 +10,13 @@ import numpy as np
 from ms_omni.errors import OmniError
 from ms_omni.inputs.audio import SAMPLE_RATE, check_rate, sound_file
 from ms_omni.inputs.av_audio import decode_pieces
+from ms_omni.inputs.av_file import opened
 from ms_omni.inputs.source import Source
 
 # One second, or as much of it as these values hold (4 MB), whatever channels a file claims to have
 _MAX_VALUES = 1 << 20
+# FFmpeg's durations of whole files are in microseconds
+_AV_TIME_BASE = 1_000_000
 
 
 class RecordingTooLong(OmniError):
@@ -32,6 +35,17 @@ def read_pieces(source: Source, max_seconds: float = math.inf) -> Iterator[np.nd
         yield piece
     if not num_samples:
         raise source.fail("empty audio (no samples)")
+
+
+def stated_seconds(source: Source) -> float | None:
+    """How long the sound lasts, as libsndfile or FFmpeg reads it from the file's head; None where it does not say.
+    Raises OmniError naming the medium: undecodable, truncated."""
+    file = sound_file(source)
+    if file is not None:
+        with file:
+            return file.frames / file.samplerate
+    with opened(source) as container:
+        return None if container.duration is None else container.duration / _AV_TIME_BASE
 
 
 def _decoded(source: Source, max_seconds: float) -> Iterator[tuple[np.ndarray, int]]:

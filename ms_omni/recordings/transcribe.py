@@ -1,0 +1,149 @@
+"""A recording of any length written down or translated by an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ms_omni.answer_parts import opens_reasoning
+from ms_omni.config import SamplingParams
+from ms_omni.errors import OmniError
+from ms_omni.inputs.windows import Span, Window, WindowRules, cut_windows
+from ms_omni.options import Options
+from ms_omni.outputs import OmniOutput, StreamChunk, StreamEnd, TextDelta
+from ms_omni.recordings.ask import ask_windows
+from ms_omni.recordings.recording import Recording
+from ms_omni.recordings.transcript import Segment, Transcript
+from ms_omni.scheduling.request import RequestHandle
+from ms_omni.tasks.question import task_conversation
+from ms_omni.tasks.table import get_task
+
+if TYPE_CHECKING:
+    from ms_omni.engine import OmniEngine
+
+# By name: the tasks of which the parts of a recording can be asked one by one
+TASKS = ("speech-recognition", "speech-translation")
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A window and its whole answer."""
+
+    span: Span
+    output: OmniOutput
+
+
+@dataclass
+class Transcription:
+    """A recording that is being written down.
+
+    conversation: a question about one sound, in whose place each window is put. options: for `OmniEngine.submit`.
+    heard: the windows that an earlier run has asked, the first ones. on_heard: called with each further window when its
+    answer is whole, in order."""
+
+    engine: OmniEngine
+    recording: Recording
+    conversation: list[dict[str, Any]]
+    options: Options
+    rules: WindowRules = WindowRules()
+    heard: Sequence[Heard] = ()
+    on_heard: Callable[[Heard], object] = lambda heard: None
+    transcript: Transcript = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.transcript = Transcript(opens_reasoning(self.engine.processor))
+
+    def deltas(self) -> Iterator[str]:
+        """What the transcript grows by, as it grows; "" where a segment is settled without. Closing the iterator
+        cancels what is under way. Raises OmniError for a recording that cannot be read; what was heard before is given
+        first."""
+        transcript = self.transcript
+        try:
+            for one in self.heard:
+                transcript.put(one.span, TextDelta(one.output.text, ()))
+                transcript.put(one.span, StreamEnd(one.output))
+            if transcript.text:
+                yield transcript.text
+            with closing(self._answers()) as answers:
+                for span, chunk in answers:
+                    if isinstance(chunk, StreamEnd):
+                        self.on_heard(Heard(span, chunk.output))
+                    grown = transcript.put(span, chunk)
+                    if grown or isinstance(chunk, StreamEnd):
+                        yield grown
+        except Exception:
+            yield transcript.end()
+            raise
+        yield transcript.end()
+        transcript.duration = self.recording.read_s
+
+    def _answers(self) -> Iterator[tuple[Span, StreamChunk]]:
+        windows = cut_windows(self.recording.pieces(), self.rules)
+        for one, window in zip(self.heard, islice(windows, len(self.heard)), strict=False):
+            if one.span != window.span:
+                raise OmniError("the recording has changed since its first part was heard; begin anew")
+        return ask_windows(windows, self._submit, self.engine.max_num_seqs)
+
+    def _submit(self, window: Window) -> RequestHandle:
+        return self.engine.submit(with_sound(self.conversation, window.samples), **self.options)
+
+
+def with_sound(conversation: list[dict[str, Any]], samples: np.ndarray) -> list[dict[str, Any]]:
+    """The same question about another sound. samples: float32 (num_samples,) at 16 kHz."""
+
+    def part(one: Any) -> Any:
+        return {"type": "audio", "audio": samples} if isinstance(one, dict) and one.get("type") == "audio" else one
+
+    return [
+        {**message, "content": [part(one) for one in message["content"]]}
+        if isinstance(message["content"], list)
+        else message
+        for message in conversation
+    ]
+
+
+def transcribe(
+    engine: OmniEngine,
+    audio: str | np.ndarray,
+    *,
+    task: str = "speech-recognition",
+    language: str | None = None,
+    target_language: str | None = None,
+    system: str | None = None,
+    sampling: SamplingParams | None = None,
+    rules: WindowRules = WindowRules(),
+    on_progress: Callable[[float, float | None], object] = lambda done, total: None,
+) -> Iterator[Segment]:
+    """The segments of a recording in order, each when its text will not change any more; memory does not grow with the
+    recording. As many windows are asked at a time as the engine answers.
+
+    audio: a path, URL or data: URL, or float32 (num_samples,) at 16 kHz. task: of TASKS. language, target_language,
+    system: as in `ms_omni.tasks.question.conversation`. rules: how the recording is cut. on_progress: called with the
+    seconds of the recording that are written down, and all, None where the file does not say. Closing the iterator
+    cancels what is under way. Raises OmniError."""
+    check_task(task)
+    # A sound to be replaced
+    media = {"audio": [np.zeros(1, np.float32)]}
+    conversation = task_conversation(get_task(task), media, None, language, target_language, system)
+    options: Options = {"return_audio": False, "sampling": sampling}
+    recording = Recording(audio)
+    run = Transcription(engine, recording, conversation, options, rules)
+    transcript, given = run.transcript, 0
+    with closing(run.deltas()) as deltas:
+        for _ in deltas:
+            while given < transcript.num_settled:
+                segment = transcript.segments[given]
+                given += 1
+                on_progress(segment.end, recording.seconds)
+                yield segment
+
+
+def check_task(name: str) -> None:
+    """Raises OmniError for a task that needs the whole of its medium."""
+    if name not in TASKS:
+        raise OmniError(f"task {name}: recordings of any length are taken by {' and '.join(TASKS)}")
