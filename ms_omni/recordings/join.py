@@ -6,24 +6,23 @@ import math
 import unicodedata
 from dataclasses import dataclass
 
-# Nobody says more words, or characters of Chinese or Japanese, in a second
-_MOST_WORDS_S = 10.0
+# Nobody says more characters of Chinese or Japanese, or more words of other languages, in a second; some more are cut
+_MOST_WIDE_S, _MOST_WORDS_S, _CUT = 9.0, 5.0, 2
 # Of an alignment, in matched words. A word that is there in one text alone, or that is another in the other
-_GAP, _OTHER = 0.5, 0.3
+_GAP, _OTHER = 0.7, 0.6
 # Unmatched words at the edge of a window, where a word may be cut in half: the first, and each further one
 _EDGE_FIRST, _EDGE_MORE = 0.1, 0.4
 # So many unmatched words in a row end an alignment
 _LONGEST_GAP = 5
-# A word more or less than the overlap should hold. Above one half on each side: of a text that repeats one word,
-# no more is taken for heard twice than fits into the overlap.
-_UNEXPECTED = 0.51
+# Words of a phrase that is repeated, at most
+_LONGEST_PHRASE = 4
 # What an alignment must be worth. One character of Chinese is found by chance, a word hardly.
 _LEAST, _LEAST_WIDE = 0.5, 1.5
 
 
 @dataclass(frozen=True)
 class Word:
-    """key: what is compared. start, end: its place in the text; what is behind it up to the next word is punctuation and
+    """key: what is compared. start, end: its place in the text; behind it, up to the next word, are punctuation and
     space."""
 
     key: str
@@ -49,7 +48,13 @@ def words_of(text: str) -> list[Word]:
 
 def reach(overlap: float) -> int:
     """How many words at the end of the one text and at the start of the other a join may change. overlap: seconds."""
-    return math.ceil(overlap * _MOST_WORDS_S)
+    return math.ceil(overlap * _MOST_WIDE_S) + _CUT
+
+
+def _reach_of(last: list[Word], overlap: float) -> int:
+    """As `reach`, of a text that ends so."""
+    is_of_words = last and not is_wide(last[0].key[0])
+    return math.ceil(overlap * _MOST_WORDS_S) + _CUT if is_of_words else reach(overlap)
 
 
 @dataclass(frozen=True)
@@ -67,13 +72,17 @@ def join(before: str, behind: str, overlap: float, words_per_s: float) -> Joint 
 
     Only the last `reach(overlap)` words of `before` and the first of `behind` are looked at. overlap: seconds that both
     windows have heard. words_per_s: how fast is spoken, about."""
-    most = reach(overlap)
+    most = _reach_of(words_of(before)[-1:], overlap)
     left, right = words_of(before)[-most:], words_of(behind)[: most + 1]
-    pairs = _aligned([word.key for word in left], [word.key for word in right[:most]], overlap * words_per_s)
+    pairs = _aligned([word.key for word in left], [word.key for word in right[:most]])
     if not pairs:
         return None
     # In the middle, since each window hears least well what is at its edge
     one, other = pairs[len(pairs) // 2]
+    said = [left[place].key for place, _ in pairs]
+    if phrase := _phrase(said):
+        too_many = max(0, round((len(pairs) - overlap * words_per_s) / phrase)) * phrase
+        one, other = pairs[-1][0], pairs[-1 - min(too_many, len(pairs) - phrase)][1]
     start = right[other + 1].start if other + 1 < len(right) else len(behind)
     # The first window may have put a full stop where it ended, so that the second one's punctuation stands
     punctuation, space, opening = _parted(behind[right[other].end : start])
@@ -86,34 +95,35 @@ def _parted(between: str) -> tuple[str, str, str]:
     return (between, "", "") if place is None else (between[:place], " ", between[place:].lstrip())
 
 
-def _aligned(left: list[str], right: list[str], expected: float) -> list[tuple[int, int]]:
+def _aligned(left: list[str], right: list[str]) -> list[tuple[int, int]]:
     """The places of the words that both have heard, in order: the best way to lay the start of `right` over the end of
-    `left`. expected: how many words that should be."""
-    worth: dict[tuple[int, int], tuple[float, float]] = {}  # of what ends there: to compare, and without `expected`
+    `left`."""
+    worth: dict[tuple[int, int], float] = {}  # of what ends there
     earlier: dict[tuple[int, int], tuple[int, int]] = {}
-    best, best_worth = None, -math.inf
+    best, best_worth = None, 0.0
     for i, word in enumerate(left):
-        unexpected = _UNEXPECTED * abs(len(left) - i - expected)
+        least = _LEAST_WIDE if is_wide(word[0]) else _LEAST
         for j in (j for j, other in enumerate(right) if other == word):
-            most, plain = 1 - _edge(j) - unexpected, 1 - _edge(j)
+            worth[i, j] = 1 - _edge(j)
             for place in _before(i, j):
-                if place not in worth:
-                    continue
-                gap = _gap(i - place[0] - 1, j - place[1] - 1)
-                if worth[place][0] + 1 - gap > most:
-                    most, plain = worth[place][0] + 1 - gap, worth[place][1] + 1 - gap
-                    earlier[i, j] = place
-            worth[i, j] = most, plain
-            edge = _edge(len(left) - 1 - i)
-            total = most - edge - _UNEXPECTED * abs(j + 1 - expected)
-            least = _LEAST_WIDE if is_wide(word[0]) else _LEAST
-            if total > best_worth and plain - edge >= least:
+                longer = worth.get(place, -math.inf) + 1 - _gap(i - place[0] - 1, j - place[1] - 1)
+                if longer > worth[i, j]:
+                    worth[i, j], earlier[i, j] = longer, place
+            total = worth[i, j] - _edge(len(left) - 1 - i)
+            if total > max(best_worth, least):
                 best, best_worth = (i, j), total
     pairs = []
     while best is not None:
         pairs.append(best)
         best = earlier.get(best)
     return pairs[::-1]
+
+
+def _phrase(words: list[str]) -> int:
+    """The length of the phrase of which the words are nothing but repetitions, 0 where there is none. How often it was
+    said is not to be seen from what both have heard: as often as the overlap has time for."""
+    lengths = range(1, min(_LONGEST_PHRASE, len(words) // 2) + 1)
+    return next((n for n in lengths if words[n:] == words[:-n]), 0)
 
 
 def _before(i: int, j: int) -> list[tuple[int, int]]:
