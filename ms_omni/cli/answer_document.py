@@ -11,6 +11,7 @@ from ms_omni.cli.whole_file import write_bytes
 from ms_omni.errors import OmniError
 from ms_omni.inputs.access import MediaAccess
 from ms_omni.inputs.schema import media_parts
+from ms_omni.recordings.output import RecordingOutput
 from ms_omni.tasks.answer import read_answer
 from ms_omni.tasks.task import Task
 
@@ -38,6 +39,7 @@ def answer_document(
             size = _picture(conversation, access).size
         except OmniError as error:
             fault = {"boxes": [], "boxes_error": f"the picture could not be read again: {error}"}
+    reasons = reasons and not isinstance(output, RecordingOutput)  # where it is left out
     found = read_answer(output.text, reasons=reasons, tools=tools, size=size)
     return {**output.to_dict(wave), **found, **fault}
 

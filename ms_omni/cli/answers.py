@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -98,13 +98,19 @@ class AnswerStore:
         return None
 
     def _check_settings(self, before: dict[str, Any]) -> None:
-        for key in sorted({*before, *self._settings}):
-            then, now = before.get(key), self._settings.get(key)
-            if then != now:
-                raise OmniError(
-                    f"--out {self.directory}: holds answers made with {key} {_shown(then)}, now it is {_shown(now)}; "
-                    "give the same settings, another directory, or --restart to begin anew"
-                )
+        if other := difference(before, self._settings):
+            raise OmniError(
+                f"--out {self.directory}: holds answers made with {other}; give the same settings, another directory, "
+                "or --restart to begin anew"
+            )
+
+
+def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Of the settings of two runs the first that differs, with both values; "" where all are the same."""
+    for key in sorted({*before, *now}):
+        if before.get(key) != now.get(key):
+            return f"{key} {_shown(before.get(key))}, now it is {_shown(now.get(key))}"
+    return ""
 
 
 class Waiter:

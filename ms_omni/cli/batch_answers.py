@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator
 from queue import Empty, SimpleQueue
+from threading import Semaphore
 from typing import TYPE_CHECKING
 
 from ms_omni.cli.batch_job import BatchJob
@@ -30,6 +31,7 @@ class Answers:
         self._job, self._engine, self._debug = job, engine, debug
         self._asked: dict[RequestHandle, Item] = {}
         self._finished: SimpleQueue[RequestHandle] = SimpleQueue()
+        self._turns = Semaphore(engine.max_num_seqs)
 
     def of(self, items: list[Item]) -> Iterator[tuple[Item, Answer]]:
         """Each item with what it has got, as it is answered; its wave is written."""
@@ -54,7 +56,7 @@ class Answers:
         """What the item has got where it is not even taken. The one place where conversations go to the engine."""
         options: Options = {**WHOLE_WAVE, **item.options}
         try:
-            handle = self._engine.submit(item.conversation, **options)
+            handle = item.ask(self._engine, options, self._turns)
         except EngineStopped:
             raise
         except OmniError as error:

@@ -79,7 +79,7 @@ def check_batch(settings: dict[str, Any], restart: bool) -> BatchJob:
     if speaks:
         voices.check_speech("--speak")
     engine = engine_config(settings, with_talker=speaks)
-    store = AnswerStore(Path(settings["out"]), _common_settings(engine, defaults))
+    store = AnswerStore(Path(settings["out"]), common_settings(engine, defaults))
     kept = {} if restart else store.kept(asked)
     refused = {item.id: item.failure(item.refusal) for item in items if item.refusal is not None}
     todo = [item for item in asked if item.id not in kept]
@@ -113,9 +113,10 @@ def _read(settings: dict[str, Any], defaults: Options, voices: Voices) -> tuple[
     return items
 
 
-def _common_settings(engine: EngineConfig, defaults: Options) -> dict[str, Any]:
+def common_settings(engine: EngineConfig, defaults: Options) -> dict[str, Any]:
+    """What answers must have in common to be put together."""
     known = {key: value for key, value in asdict(engine).items() if key not in _FREE_SETTINGS}
     known["model"] = str(Path(engine.model).resolve())
-    sampling = defaults["sampling"]
+    sampling = defaults.get("sampling")
     assert sampling is not None
-    return {**known, **asdict(sampling), "fps": defaults["fps"]}
+    return {**known, **asdict(sampling), "fps": defaults.get("fps")}

@@ -76,7 +76,7 @@ class BatchProgress:
     def _show_live(self) -> None:
         """In the words that `ms-omni launch` keeps in one line of its terminal."""
         left_s = self.left_s()
-        left = "" if left_s is None else f", {_clock_text(left_s)} left"
+        left = "" if left_s is None else f", {clock_text(left_s)} left"
         print_note(f"answered: {self._kept + self._new} of {self._total} conversations{left}")
 
     def _line(self) -> str:
@@ -86,7 +86,7 @@ class BatchProgress:
 
     def _line_of_bar(self) -> str:
         left_s = self.left_s()
-        return self._line() if left_s is None else f"{self._line()}, {_clock_text(left_s)} left"
+        return self._line() if left_s is None else f"{self._line()}, {clock_text(left_s)} left"
 
 
 def _bar(total: int, done: int, line: Callable[[], str]) -> Progress:
@@ -105,7 +105,7 @@ def _bar(total: int, done: int, line: Callable[[], str]) -> Progress:
     return bar
 
 
-def _clock_text(seconds: float) -> str:
+def clock_text(seconds: float) -> str:
     """0:05, 12:34, 1:02:03."""
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)

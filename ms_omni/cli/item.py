@@ -7,11 +7,12 @@ import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Semaphore
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ms_omni.errors import OmniError
 from ms_omni.options import Options
-from ms_omni.scheduling.request import StepFailed
+from ms_omni.scheduling.request import RequestHandle, StepFailed
 
 if TYPE_CHECKING:
     from ms_omni.engine import OmniEngine
@@ -66,6 +67,10 @@ class Item(ABC):
         """In JSON, without what all lines have in common."""
         of_line = {key: self.options.get(key) for key in ("return_audio", "speaker", "use_audio_in_video")}
         return {"conversation": self.conversation, **of_line}
+
+    def ask(self, engine: OmniEngine, options: Options, turns: Semaphore) -> RequestHandle:
+        """Raises OmniError for what is not even taken. turns: of the windows of all recordings."""
+        return engine.submit(self.conversation, **options)
 
     @abstractmethod
     def answer(self, output: OmniOutput, engine: OmniEngine, directory: Path) -> Answer:

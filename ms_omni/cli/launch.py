@@ -106,7 +106,8 @@ def _serve(spec: JobSpec, environment: Mapping[str, str], job: ServeJob) -> int:
 
 def _goes_on(words: list[str]) -> str:
     """What to do after an interrupt. Of a batch with --restart nobody knows here whether it had begun anew."""
-    if words[0] != "batch" or "--restart" in words:
+    goes_on_by_itself = words[0] == "batch" and "--restart" not in words
+    if not goes_on_by_itself and not any(word.split("=")[0] == "--transcript" for word in words):
         return ""
     from ms_omni.cli.batch import goes_on
 

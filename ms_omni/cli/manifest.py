@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Semaphore
 from typing import TYPE_CHECKING, Any
 
 from ms_omni.answer_parts import opens_reasoning
 from ms_omni.cli.answer_document import answer_document
 from ms_omni.cli.item import MAX_NAME_BYTES, Answer, Item, one_line
+from ms_omni.cli.recording_checks import audio_of, goes_by_windows
 from ms_omni.cli.task_flags import TASK_KEYS
 from ms_omni.cli.task_lines import TaskLines
 from ms_omni.cli.voices import Voices
@@ -18,6 +20,9 @@ from ms_omni.errors import OmniError, did_you_mean
 from ms_omni.inputs.access import MediaAccess
 from ms_omni.inputs.conversation import build_conversation, validate_conversation
 from ms_omni.options import Options
+from ms_omni.recordings.recording import Recording
+from ms_omni.recordings.transcribe import submit_recording
+from ms_omni.scheduling.request import RequestHandle
 from ms_omni.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -36,6 +41,12 @@ class ManifestItem(Item):
 
     task: Task | None = None
     access: MediaAccess = MediaAccess()
+
+    def ask(self, engine: OmniEngine, options: Options, turns: Semaphore) -> RequestHandle:
+        if goes_by_windows(self.task, self.conversation, self.speaks, self.access):
+            recording = Recording(audio_of(self.conversation), self.access)
+            return submit_recording(engine, recording, self.conversation, options, turns)
+        return super().ask(engine, options, turns)
 
     def answer(self, output: OmniOutput, engine: OmniEngine, directory: Path) -> Answer:
         path = None

@@ -24,6 +24,7 @@ STAGES = {
     "thinker": ("thinking", "tokens"),
     "talker": ("speaking", "frames"),
     "code2wav": ("rendering", "frames"),
+    "recording": ("listening", "s"),
 }
 # In a log a stage that is over within this time says nothing at all.
 LOG_INTERVAL_S = 30.0

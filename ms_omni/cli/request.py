@@ -12,6 +12,7 @@ from ms_omni.checkpoint import built_in
 from ms_omni.checkpoint.reader import CheckpointReader
 from ms_omni.checkpoint.resolve import resolve_checkpoint
 from ms_omni.cli.media_check import check_local_media
+from ms_omni.cli.recording_checks import check_transcript, goes_by_windows
 from ms_omni.cli.settings import TURN_KEYS, media_access
 from ms_omni.cli.task_flags import TaskFlags
 from ms_omni.cli.voices import Voices
@@ -28,7 +29,8 @@ from ms_omni.tasks.variant import check_captioner, check_task, variant_of
 
 @dataclass(frozen=True)
 class Request:
-    """One checked run of `understand`. task: None without --task. render: where the picture with boxes goes."""
+    """One checked run of `understand`. task: None without --task. render: where the picture with boxes goes.
+    by_windows: about a recording that is longer than one window, or whose text goes to the file `transcript`."""
 
     engine: EngineConfig
     conversation: list[dict[str, Any]]
@@ -39,6 +41,8 @@ class Request:
     json: bool
     task: Task | None = None
     render: Path | None = None
+    by_windows: bool = False
+    transcript: Path | None = None
 
 
 def check_request(settings: dict[str, Any]) -> Request:
@@ -53,6 +57,9 @@ def check_request(settings: dict[str, Any]) -> Request:
     check_pixels(settings)
     flags = TaskFlags.of(settings)
     render = _check_render(settings["render"], flags.task) if "render" in settings else None
+    speaks, transcript = audio_out is not None, None
+    if "transcript" in settings:
+        transcript = check_transcript(settings["transcript"], flags.task, speaks)
     conversation = _read_conversation(settings, flags)
     given = _given_options(settings, flags)
     if flags.task is not None and flags.task.takes_target_language and audio_out is not None:
@@ -60,19 +67,22 @@ def check_request(settings: dict[str, Any]) -> Request:
     recommended: Options = flags.task.options if flags.task else {}
     listens = given.get("use_audio_in_video", recommended.get("use_audio_in_video", False))
     check_local_media(conversation, listens, media_access(settings))
-    engine = engine_config(settings, with_talker=audio_out is not None)
+    is_long = goes_by_windows(flags.task, conversation, speaks, media_access(settings))
+    engine = engine_config(settings, with_talker=speaks)
     _check_voice(Path(engine.model), settings)
     options = _options(settings["model"], Path(engine.model), flags.task, conversation, given)
     return Request(
         engine=engine,
         conversation=conversation,
-        options={**options, "return_audio": audio_out is not None},
+        options={**options, "return_audio": speaks},
         sampling=options["sampling"] or SamplingParams(),
         audio_out=audio_out,
         stream=settings.get("stream", False),
         json=settings.get("json", False),
         task=flags.task,
         render=render,
+        by_windows=is_long or transcript is not None,
+        transcript=transcript,
     )
 
 

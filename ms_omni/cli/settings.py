@@ -201,6 +201,13 @@ def _add_output_flags(group: Any) -> None:
         default=argparse.SUPPRESS,
         help="--task object-grounding: the picture with the answer's boxes",
     )
+    group.add_argument(
+        "--transcript",
+        metavar="FILE",
+        default=argparse.SUPPRESS,
+        help="--task speech-recognition, speech-translation: the text to FILE.txt, .srt, .vtt or .json, too; the same "
+        "command goes on where it was interrupted",
+    )
     add_config_flag(group)
 
 

@@ -14,6 +14,7 @@ from ms_omni.cli.progress import AfterTextProgress, BarProgress, LogProgress, is
 from ms_omni.cli.settings import add_flags, merge_settings
 
 if TYPE_CHECKING:  # these import numpy, which --help need not wait for
+    from ms_omni.cli.recording import RecordingJob
     from ms_omni.cli.request import Request
     from ms_omni.engine import OmniEngine
     from ms_omni.options import Options
@@ -39,16 +40,19 @@ def run(args: argparse.Namespace) -> int:
         if settings.get("model", built_in.NAME) == built_in.NAME:
             print_note(built_in.WHAT_IT_IS)
         output, is_writer, reasons = _answer(request, results)
-        if not is_writer:
+        if output is None or not is_writer:
             return 0
         is_drawn = _deliver(request, output, reasons, results)
         _note_limits(request, output)
         return 0 if is_drawn else EXIT_NOT_DRAWN
 
 
-def _answer(request: Request, results: TextIO) -> tuple[OmniOutput, bool, bool]:
+def _answer(request: Request, results: TextIO) -> tuple[OmniOutput | None, bool, bool]:
     """The output, whether this process is the one of its job that prints and writes, and whether the prompt has opened
     the model's reasoning."""
+    from ms_omni.cli.recording import RecordingJob
+
+    job = RecordingJob(request) if request.by_windows else None
     progress: LogProgress | BarProgress | AfterTextProgress = make_progress()
     engine: OmniEngine | None = None
     try:
@@ -61,6 +65,8 @@ def _answer(request: Request, results: TextIO) -> tuple[OmniOutput, bool, bool]:
         if request.stream and (is_terminal(results) or is_shown_live()):
             progress.close()
             progress = AfterTextProgress(make_progress(), text.end)
+        if job is not None:
+            return _write_down(job, request, engine, progress, text), engine.world.is_writer, False
         options: Options = {**request.options, "progress": progress}
         if request.stream:
             with closing(engine.stream(request.conversation, **options)) as chunks:
@@ -73,6 +79,27 @@ def _answer(request: Request, results: TextIO) -> tuple[OmniOutput, bool, bool]:
         progress.close()
         if engine is not None:
             engine.close()
+
+
+def _write_down(
+    job: RecordingJob, request: Request, engine: OmniEngine, progress: Any, text: TextPrinter
+) -> OmniOutput | None:
+    """Of a recording, by windows; None in a process that computes for another one."""
+    from ms_omni.cli.batch import goes_on
+
+    if not engine.world.is_leader:
+        engine.follow()
+        return None
+    streams_live = isinstance(progress, AfterTextProgress)
+    try:
+        output = job.run(engine, text.put if request.stream else lambda delta: None, None if streams_live else progress)
+    except KeyboardInterrupt:
+        if not job.goes_on:
+            raise
+        raise KeyboardInterrupt(goes_on(restarted=False)) from None
+    if request.stream:
+        text.end()
+    return output
 
 
 class TextPrinter:
@@ -134,9 +161,14 @@ def _deliver(request: Request, output: OmniOutput, reasons: bool, results: TextI
 
 def _note_limits(request: Request, output: OmniOutput) -> None:
     """Never cut an answer silently. With --ignore-eos the maximum is what was asked for."""
+    from ms_omni.cli.recording import note_cut
+    from ms_omni.recordings.output import RecordingOutput
+
     if request.sampling.ignore_eos:
         return
-    if output.finish_reason == "length":
+    if isinstance(output, RecordingOutput):
+        note_cut(output)
+    elif output.finish_reason == "length":
         count = output.usage.completion_tokens
         print_note(f"note: text stopped at the maximum of {count} tokens; raise --thinker-max-new-tokens for more")
     audio = output.audio

@@ -39,8 +39,9 @@ class WindowRules:
 
 @dataclass(frozen=True)
 class Span:
-    """Of a window, in seconds. start, end: within the recording. overlap: at its start, what the window before has
-    heard, too; overlap_behind: at its end, what the next window hears again. Where windows meet in a pause both are 0."""
+    """Of a window, in seconds. start, end: within the recording. overlap: at its start, what the window
+    before has heard, too; overlap_behind: at its end, what the next one hears again. Both are 0 where windows meet in a
+    pause."""
 
     start: float
     end: float
@@ -126,8 +127,8 @@ class _Cutter:
         return self._in_speech(head)
 
     def _in_speech(self, head: np.ndarray) -> _Cut:
-        """In the middle of the quietest 0.3 s, the last of equal ones; what is left behind is at least half a second, so
-        that no window is too short to be heard. Where that is no pause, the windows overlap around it."""
+        """In the middle of the quietest 0.3 s, the last of equal ones; what is left behind is at least half a second,
+        so that no window is too short to be heard. Where that is no pause, the windows overlap around it."""
         power = np.square(head.reshape(-1, _FRAME), dtype=np.float64).mean(axis=1)
         parts = np.lib.stride_tricks.sliding_window_view(power, _PAUSE_FRAMES)
         last = self._longest - max(self._half_overlap, _PAUSE_FRAMES) - _PAUSE_FRAMES - 3

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
+from threading import Semaphore, Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from ms_omni.inputs.windows import Span, Window, WindowRules, cut_windows
 from ms_omni.options import Options
 from ms_omni.outputs import OmniOutput, StreamChunk, StreamEnd, TextDelta
 from ms_omni.recordings.ask import ask_windows
+from ms_omni.recordings.output import RecordingOutput, recording_output
 from ms_omni.recordings.recording import Recording
 from ms_omni.recordings.transcript import Segment, Transcript
 from ms_omni.scheduling.request import RequestHandle
@@ -44,7 +46,7 @@ class Transcription:
 
     conversation: a question about one sound, in whose place each window is put. options: for `OmniEngine.submit`.
     heard: the windows that an earlier run has asked, the first ones. on_heard: called with each further window when its
-    answer is whole, in order."""
+    answer is whole, in order. turns: see `ask_windows`; by default as many as the engine answers at a time."""
 
     engine: OmniEngine
     recording: Recording
@@ -53,12 +55,13 @@ class Transcription:
     rules: WindowRules = WindowRules()
     heard: Sequence[Heard] = ()
     on_heard: Callable[[Heard], object] = lambda heard: None
+    turns: Semaphore | None = None
     transcript: Transcript = field(init=False)
 
     def __post_init__(self) -> None:
         self.transcript = Transcript(opens_reasoning(self.engine.processor))
 
-    def deltas(self) -> Iterator[str]:
+    def deltas(self) -> Generator[str, None, None]:
         """What the transcript grows by, as it grows; "" where a segment is settled without. Closing the iterator
         cancels what is under way. Raises OmniError for a recording that cannot be read; what was heard before is given
         first."""
@@ -82,12 +85,16 @@ class Transcription:
         yield transcript.end()
         transcript.duration = self.recording.read_s
 
-    def _answers(self) -> Iterator[tuple[Span, StreamChunk]]:
+    def _answers(self) -> Generator[tuple[Span, StreamChunk], None, None]:
         windows = cut_windows(self.recording.pieces(), self.rules)
         for one, window in zip(self.heard, islice(windows, len(self.heard)), strict=False):
             if one.span != window.span:
                 raise OmniError("the recording has changed since its first part was heard; begin anew")
-        return ask_windows(windows, self._submit, self.engine.max_num_seqs)
+        return ask_windows(windows, self._submit, self.turns or Semaphore(self.engine.max_num_seqs))
+
+    def output(self) -> RecordingOutput:
+        """When all is heard."""
+        return recording_output(self.transcript)
 
     def _submit(self, window: Window) -> RequestHandle:
         return self.engine.submit(with_sound(self.conversation, window.samples), **self.options)
@@ -107,6 +114,35 @@ def with_sound(conversation: list[dict[str, Any]], samples: np.ndarray) -> list[
     ]
 
 
+def submit_recording(
+    engine: OmniEngine,
+    recording: Recording,
+    conversation: list[dict[str, Any]],
+    options: Options,
+    turns: Semaphore | None = None,
+) -> RequestHandle:
+    """As `OmniEngine.submit`, for a question about one sound of any length: a thread asks about its windows, and the
+    handle gets a RecordingOutput. conversation, options, turns: as in `Transcription`."""
+    handle = RequestHandle(options.get("progress"))
+    handle.owner = engine
+
+    def run() -> None:
+        try:
+            work = Transcription(engine, recording, conversation, options, turns=turns)
+            with closing(work.deltas()) as deltas:
+                for delta in deltas:
+                    if handle.done:
+                        return
+                    if delta:
+                        handle.put(TextDelta(delta, ()))
+            handle.finish(work.output())
+        except Exception as error:
+            handle.fail(error)
+
+    Thread(target=run, name="recording", daemon=True).start()
+    return handle
+
+
 def transcribe(
     engine: OmniEngine,
     audio: str | np.ndarray,
@@ -118,7 +154,7 @@ def transcribe(
     sampling: SamplingParams | None = None,
     rules: WindowRules = WindowRules(),
     on_progress: Callable[[float, float | None], object] = lambda done, total: None,
-) -> Iterator[Segment]:
+) -> Generator[Segment, None, None]:
     """The segments of a recording in order, each when its text will not change any more; memory does not grow with the
     recording. As many windows are asked at a time as the engine answers.
 

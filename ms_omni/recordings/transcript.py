@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -29,6 +30,11 @@ class Segment:
     def is_cut(self) -> bool:
         """Whether the answer has reached its maximum of tokens before its end."""
         return self.output is not None and self.output.finish_reason == "length"
+
+    def as_json(self) -> dict[str, Any]:
+        reason = None if self.output is None else self.output.finish_reason
+        times = {"start": round(self.start, 3), "end": round(self.end, 3)}
+        return {**times, "text": self.text, "finish_reason": reason}
 
 
 class _Window:
@@ -193,10 +199,15 @@ class Transcript:
     def as_text(self, kind: Literal["text", "srt", "vtt"]) -> str:
         if kind == "text":
             return self.text
-        said = [segment for segment in self.segments if segment.text]
-        if kind == "srt":
-            return "".join(f"{number}\n{_cue(segment, ',')}\n\n" for number, segment in enumerate(said, 1))
-        return "WEBVTT\n\n" + "".join(f"{_cue(segment, '.', escapes=True)}\n\n" for segment in said)
+        return as_subtitles(self.segments, kind)
+
+
+def as_subtitles(segments: Iterable[Segment], kind: Literal["srt", "vtt"]) -> str:
+    """A cue for each segment with text."""
+    said = [segment for segment in segments if segment.text]
+    if kind == "srt":
+        return "".join(f"{number}\n{_cue(segment, ',')}\n\n" for number, segment in enumerate(said, 1))
+    return "WEBVTT\n\n" + "".join(f"{_cue(segment, '.', escapes=True)}\n\n" for segment in said)
 
 
 def _joint(before: str, behind: str) -> str:

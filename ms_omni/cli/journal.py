@@ -1,0 +1,87 @@
+"""What is written down of a recording so far: an interrupted run of hours goes on from there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ms_omni.cli.answers import difference
+from ms_omni.cli.whole_file import write_bytes
+from ms_omni.errors import OmniError
+from ms_omni.inputs.windows import Span
+from ms_omni.outputs import OmniOutput, Usage
+from ms_omni.recordings.transcribe import Heard
+
+
+class Journal:
+    """JSON lines beside the file of --transcript: the settings, then a window a line, in order. A line that a crash has
+    cut counts as none.
+
+    heard: the windows of an earlier run."""
+
+    def __init__(self, transcript: Path, settings: Mapping[str, Any]):
+        """settings: what an earlier run must have in common with this one. Raises OmniError where it has not."""
+        self.path = transcript.with_name(f"{transcript.name}.part.jsonl")
+        self._settings = json.loads(json.dumps(settings))
+        self._file: BinaryIO | None = None
+        lines = list(self._lines())
+        if lines and lines[0] != self._settings:
+            raise OmniError(
+                f"--transcript {transcript}: {self.path} holds windows heard with "
+                f"{difference(lines[0], self._settings)}; give the same settings, another file, or remove that one"
+            )
+        self.heard = tuple(map(_heard, lines[1:]))
+
+    def open(self) -> None:
+        """To write behind what it holds. Raises OmniError."""
+        lines = [self._settings, *map(_line, self.heard)]
+        write_bytes(self.path, map(_encoded, lines), "--transcript")
+        self._file = self.path.open("ab", buffering=0)
+
+    def add(self, heard: Heard) -> None:
+        """Raises OmniError for a full disk."""
+        assert self._file is not None
+        try:
+            self._file.write(_encoded(_line(heard)))
+        except OSError as error:
+            raise OmniError(f"--transcript: {self.path} could not be written ({error.strerror})") from error
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def remove(self) -> None:
+        self.close()
+        self.path.unlink(missing_ok=True)
+
+    def _lines(self) -> Iterator[dict[str, Any]]:
+        """Whole ones, up to the first that is not."""
+        with suppress(OSError, ValueError):
+            for line in self.path.read_bytes().splitlines(keepends=True):
+                if not line.endswith(b"\n") or not isinstance(data := json.loads(line), dict):
+                    return
+                yield data
+
+
+def _encoded(line: Mapping[str, Any]) -> bytes:
+    return (json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+
+
+def _line(heard: Heard) -> dict[str, Any]:
+    output = heard.output
+    return {
+        "span": asdict(heard.span),
+        "text": output.text,
+        "token_ids": list(output.token_ids),
+        "finish_reason": output.finish_reason,
+        "usage": asdict(output.usage),
+    }
+
+
+def _heard(line: dict[str, Any]) -> Heard:
+    usage = Usage(**line["usage"])
+    return Heard(Span(**line["span"]), OmniOutput(line["text"], tuple(line["token_ids"]), line["finish_reason"], usage))
