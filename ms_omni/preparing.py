@@ -48,7 +48,7 @@ class Preparer:
                     conversation, use_audio_in_video, fps, self._reader, self._access, tools, chat_template_kwargs
                 )
             prompt_ids = made.arrays["input_ids"][0]
-            check_positions(len(prompt_ids), sampling, self._max_tokens)
+            check_positions(len(prompt_ids), sampling, self._max_tokens, made.usage_counts)
             num_talker_prompt = talker_prompt_tokens(self._config, prompt_ids) if speak else 0
             return Prepared(made.arrays, prompt_ids, num_talker_prompt, made.usage_counts)
 
