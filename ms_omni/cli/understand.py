@@ -32,14 +32,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check everything cheap, then load, answer, print the text (or the JSON document) and write the wave."""
     from ms_omni.cli.quiet import results_only_on_stdout
+    from ms_omni.cli.recording import RecordingJob
     from ms_omni.cli.request import check_request
 
     with results_only_on_stdout(args.debug) as results:
         settings = merge_settings(args)
         request = check_request(settings)
+        job = RecordingJob(request) if request.by_windows else None
         if settings.get("model", built_in.NAME) == built_in.NAME:
             print_note(built_in.WHAT_IT_IS)
-        output, is_writer, reasons = _answer(request, results)
+        output, is_writer, reasons = _answer(request, job, results)
         if output is None or not is_writer:
             return 0
         is_drawn = _deliver(request, output, reasons, results)
@@ -47,12 +49,9 @@ def run(args: argparse.Namespace) -> int:
         return 0 if is_drawn else EXIT_NOT_DRAWN
 
 
-def _answer(request: Request, results: TextIO) -> tuple[OmniOutput | None, bool, bool]:
+def _answer(request: Request, job: RecordingJob | None, results: TextIO) -> tuple[OmniOutput | None, bool, bool]:
     """The output, whether this process is the one of its job that prints and writes, and whether the prompt has opened
     the model's reasoning."""
-    from ms_omni.cli.recording import RecordingJob
-
-    job = RecordingJob(request) if request.by_windows else None
     progress: LogProgress | BarProgress | AfterTextProgress = make_progress()
     engine: OmniEngine | None = None
     try:
