@@ -20,7 +20,7 @@ class WindowRules:
     """longest_s: of a window. shortest_s: where nothing is silent, a cut is behind this. silence: a frame of 20 ms
     without any sample above this is silent (0.001 is -60 dB of full scale, 33 steps of 16 bits). silence_s: so long a
     silence ends a window. margin_s: of the silence beside its sound, which a window keeps. pause: windows meet in 0.3 s
-    of which each frame has less than this of the power of the loudest tenth of the window (0.01 is -20 dB); where there
+    of which each frame has less than this of the power of the loudest tenth of the window (0.001 is -30 dB); where there
     are none, both hear overlap_s around the quietest 0.3 s."""
 
     longest_s: float = 30.0
@@ -28,7 +28,7 @@ class WindowRules:
     silence: float = 0.001
     silence_s: float = 2.0
     margin_s: float = 0.25
-    pause: float = 0.01
+    pause: float = 0.001
     overlap_s: float = 3.0
 
     def __post_init__(self) -> None:

@@ -150,9 +150,9 @@ def test_windows_without_pauses_overlap():
 
 
 def test_a_cut_is_in_the_pause():
-    """Of half a second, 26 dB below the rest, which is loud enough to be no silence: both windows end there."""
+    """Of half a second, 34 dB below the rest, which is loud enough to be no silence: both windows end there."""
     samples = noise(60)
-    samples[24 * RATE : 24 * RATE + RATE // 2] *= 0.05
+    samples[24 * RATE : 24 * RATE + RATE // 2] *= 0.02
     first, second, *_ = spans_of(windows_of(samples))
     assert 24 < first.end < 24.5 and first.end == second.start
     assert first.overlap_behind == second.overlap == 0
@@ -162,8 +162,8 @@ def test_windows_overlap_around_what_is_quiet_and_no_pause():
     """Half a second 10 dB below the rest, and half a second with one word of 40 ms in its middle."""
     soft, split = noise(60), noise(60)
     soft[24 * RATE : 24 * RATE + RATE // 2] *= 0.3
-    split[24 * RATE : 24 * RATE + RATE // 2] *= 0.05
-    split[round(24.23 * RATE) : round(24.27 * RATE)] *= 20
+    split[24 * RATE : 24 * RATE + RATE // 2] *= 0.02
+    split[round(24.23 * RATE) : round(24.27 * RATE)] *= 50
     for samples in (soft, split):
         first, second, *_ = spans_of(windows_of(samples))
         assert first.overlap_behind == second.overlap == 3
