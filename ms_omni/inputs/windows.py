@@ -20,8 +20,8 @@ class WindowRules:
     """longest_s: of a window. shortest_s: where nothing is silent, a cut is behind this. silence: a frame of 20 ms
     without any sample above this is silent (0.001 is -60 dB of full scale, 33 steps of 16 bits). silence_s: so long a
     silence ends a window. margin_s: of the silence beside its sound, which a window keeps. pause: windows meet in 0.3 s
-    of which each frame has less than this of the power of the loudest tenth of the window (0.001 is -30 dB); where there
-    are none, both hear overlap_s around the quietest 0.3 s."""
+    of which each frame has less than this of the power of the loudest tenth of the window (0.001 is -30 dB); where
+    there are none, both hear overlap_s around the quietest 0.3 s."""
 
     longest_s: float = 30.0
     shortest_s: float = 20.0
