@@ -153,7 +153,7 @@ def boxes_of(value: Any, where: str, skips_points: bool = False) -> tuple[Box, .
     """A list of {"label", "box": [left, top, right, bottom]} in pixels. skips_points: places that are {"point": ...}
     instead cover nothing. Raises OmniError that begins with `where`."""
     if not isinstance(value, list):
-        raise OmniError(f"{where} is {_cut(value)}; expected a list of {{\"label\", \"box\": [x1, y1, x2, y2]}}")
+        raise OmniError(f'{where} is {_cut(value)}; expected a list of {{"label", "box": [x1, y1, x2, y2]}}')
     boxes = []
     for item in value:
         if skips_points and isinstance(item, dict) and "point" in item:
@@ -162,7 +162,7 @@ def boxes_of(value: Any, where: str, skips_points: bool = False) -> tuple[Box, .
         is_box = isinstance(corners, (list, tuple)) and len(corners) == 4 and all(map(_is_number, corners))
         label = item.get("label") if isinstance(item, dict) else None
         if not is_box or not (label is None or isinstance(label, str)):
-            raise OmniError(f"{where} holds {_cut(item)}; expected {{\"label\": \"dog\", \"box\": [x1, y1, x2, y2]}}")
+            raise OmniError(f'{where} holds {_cut(item)}; expected {{"label": "dog", "box": [x1, y1, x2, y2]}}')
         assert corners is not None
         left, top, right, bottom = map(float, corners)
         boxes.append(Box(label, (left, top, right, bottom)))

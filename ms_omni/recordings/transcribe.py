@@ -22,8 +22,9 @@ from ms_omni.recordings.output import RecordingOutput, recording_output
 from ms_omni.recordings.recording import Recording
 from ms_omni.recordings.transcript import Segment, Transcript
 from ms_omni.scheduling.request import RequestHandle
-from ms_omni.tasks.question import task_conversation
+from ms_omni.tasks.question import task_conversation, task_options
 from ms_omni.tasks.table import get_task
+from ms_omni.tasks.variant import variant_of
 
 if TYPE_CHECKING:
     from ms_omni.engine import OmniEngine
@@ -159,22 +160,23 @@ def transcribe(
     recording. As many windows are asked at a time as the engine answers.
 
     audio: a path, URL or data: URL, or float32 (num_samples,) at 16 kHz. task: of TASKS. language, target_language,
-    system: as in `ms_omni.tasks.question.conversation`. rules: how the recording is cut. on_progress: called with the
-    seconds of the recording that are written down, and all, None where the file does not say. Closing the iterator
-    cancels what is under way. Raises OmniError."""
+    system: as in `ms_omni.tasks.conversation`. sampling: over what the task recommends. rules: how the recording is cut.
+    on_progress: called with the seconds of the recording that are written down, and all, None where the file does not
+    say. Closing the iterator cancels what is under way. Raises OmniError."""
     check_task(task)
     # A sound to be replaced
     media = {"audio": [np.zeros(1, np.float32)]}
     conversation = task_conversation(get_task(task), media, None, language, target_language, system)
-    options: Options = {"return_audio": False, "sampling": sampling}
+    given: Options = {"return_audio": False, "sampling": sampling}
+    options = task_options(get_task(task), given, variant_of(engine.directory))
     recording = Recording(audio)
     run = Transcription(engine, recording, conversation, options, rules)
-    transcript, given = run.transcript, 0
+    transcript, num_given = run.transcript, 0
     with closing(run.deltas()) as deltas:
         for _ in deltas:
-            while given < transcript.num_settled:
-                segment = transcript.segments[given]
-                given += 1
+            while num_given < transcript.num_settled:
+                segment = transcript.segments[num_given]
+                num_given += 1
                 on_progress(segment.end, recording.seconds)
                 yield segment
 

@@ -100,7 +100,7 @@ class Elements(HTMLParser):
 
 
 def test_the_page_escapes_texts_and_links_media(files, cli, tmp_path):
-    evil = "<script>alert(1)</script> & \"quoted\""
+    evil = '<script>alert(1)</script> & "quoted"'
     (tmp_path / "sound").mkdir()
     for name in ("sound/a b#1.wav", "x:y.wav", "p.png"):
         (tmp_path / name).write_bytes(b"x")

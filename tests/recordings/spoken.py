@@ -73,7 +73,7 @@ class Unframed:
 
     def __init__(self, engine):
         self._engine, self.num_asked = engine, 0
-        self.processor, self.max_num_seqs = engine.processor, engine.max_num_seqs
+        self.processor, self.max_num_seqs, self.directory = engine.processor, engine.max_num_seqs, engine.directory
 
     def submit(self, conversation, **options):
         self.num_asked += 1
