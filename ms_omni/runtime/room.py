@@ -41,7 +41,7 @@ def _what_fits(too_many: int, media_tokens: Mapping[str, int]) -> str:
         return "shorten the text or the media, or lower --max-pixels or a video's fps"
     share = f"{100 * (tokens - too_many) / tokens:.0f} %"
     if kind == "video_tokens":
-        return f"about {share} of the video fits; cut it, give it a lower fps, or fewer pixels (max_pixels)"
+        return f"about {share} of the video fits; cut it, or lower its fps, max_pixels or total_pixels"
     seconds = (tokens - too_many) / AUDIO_TOKENS_S
     return (
         f"about {seconds:.0f} s of sound fit ({share} of it); cut it, or ask --task speech-recognition or "
