@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -30,11 +30,13 @@ class Journal:
         self._file: BinaryIO | None = None
         lines = list(self._lines())
         if lines and lines[0] != self._settings:
+            if not isinstance(lines[0], dict):
+                raise OmniError(f"--transcript {transcript}: {self.path} is of something else; remove it")
             raise OmniError(
                 f"--transcript {transcript}: {self.path} holds windows heard with "
                 f"{difference(lines[0], self._settings)}; give the same settings, another file, or remove that one"
             )
-        self.heard = tuple(map(_heard, lines[1:]))
+        self.heard = tuple(_heard(lines[1:]))
 
     def open(self) -> None:
         """To write behind what it holds. Raises OmniError."""
@@ -59,12 +61,10 @@ class Journal:
         self.path.unlink(missing_ok=True)
 
     def _lines(self) -> Iterator[dict[str, Any]]:
-        """Whole ones, up to the first that is not."""
+        """Whole ones, up to the first that is not. (The last one is empty.)"""
         with suppress(OSError, ValueError):
-            for line in self.path.read_bytes().splitlines(keepends=True):
-                if not line.endswith(b"\n") or not isinstance(data := json.loads(line), dict):
-                    return
-                yield data
+            for line in self.path.read_bytes().split(b"\n"):
+                yield json.loads(line)
 
 
 def _encoded(line: Mapping[str, Any]) -> bytes:
@@ -82,6 +82,10 @@ def _line(heard: Heard) -> dict[str, Any]:
     }
 
 
-def _heard(line: dict[str, Any]) -> Heard:
-    usage = Usage(**line["usage"])
-    return Heard(Span(**line["span"]), OmniOutput(line["text"], tuple(line["token_ids"]), line["finish_reason"], usage))
+def _heard(lines: Iterable[dict[str, Any]]) -> Iterator[Heard]:
+    """Up to the first that is no window, as another version may have written."""
+    with suppress(KeyError, TypeError):
+        for line in lines:
+            usage = Usage(**line["usage"])
+            output = OmniOutput(line["text"], tuple(line["token_ids"]), line["finish_reason"], usage)
+            yield Heard(Span(**line["span"]), output)

@@ -160,7 +160,7 @@ def transcribe(
     recording. As many windows are asked at a time as the engine answers.
 
     audio: a path, URL or data: URL, or float32 (num_samples,) at 16 kHz. task: of TASKS. language, target_language,
-    system: as in `ms_omni.tasks.conversation`. sampling: over what the task recommends. rules: how the recording is cut.
+    system: as in `ms_omni.tasks.conversation`. sampling: over what the task recommends. rules: how windows are cut.
     on_progress: called with the seconds of the recording that are written down, and all, None where the file does not
     say. Closing the iterator cancels what is under way. Raises OmniError."""
     check_task(task)

@@ -159,11 +159,11 @@ def test_a_cut_is_in_the_pause():
 
 
 def test_windows_overlap_around_what_is_quiet_and_no_pause():
-    """Half a second 10 dB below the rest, and half a second with one word of 40 ms in its middle."""
+    """Half a second 10 dB below the rest, and half a second with a frame 20 dB below it in its middle."""
     soft, split = noise(60), noise(60)
     soft[24 * RATE : 24 * RATE + RATE // 2] *= 0.3
-    split[24 * RATE : 24 * RATE + RATE // 2] *= 0.02
-    split[round(24.23 * RATE) : round(24.27 * RATE)] *= 50
+    split[24 * RATE : 24 * RATE + RATE // 2] *= 0.01
+    split[round(24.24 * RATE) : round(24.26 * RATE)] *= 10
     for samples in (soft, split):
         first, second, *_ = spans_of(windows_of(samples))
         assert first.overlap_behind == second.overlap == 3

@@ -24,7 +24,10 @@ def test_positions():
     "tokens, words",
     [
         ({"audio_tokens": 130}, "about 8 s of sound fit (79 % of it); cut it, or ask --task speech-recognition"),
-        ({"video_tokens": 150, "audio_tokens": 20}, "about 82 % of the video fits; cut it, or lower its fps, max_pixels"),
+        (
+            {"video_tokens": 150, "audio_tokens": 20},
+            "about 82 % of the video fits; cut it, or lower its fps",
+        ),
         ({"audio_tokens": 20, "image_tokens": 110}, "shorten the text or the media, or lower --max-pixels"),
         ({}, "shorten the text"),
     ],
