@@ -141,6 +141,18 @@ def test_stream(client, long_recording):
     assert done.usage.to_dict() == whole.usage.to_dict()
 
 
+def test_windows_that_overlap_are_streamed_and_joined_alike(client, asked):
+    """Forty seconds without a pause."""
+    clips = [samples[np.abs(samples) > 0.005] for samples in (read_audio(str(MEDIA / name)) for name in HEARD)]
+    file = ("x.flac", encoded(np.tile(np.concatenate(clips), 20)[: 40 * RATE], "FLAC"))
+    whole = client.audio.transcriptions.create(model="ms-omni", file=file, response_format="verbose_json")
+    first, second = whole.segments
+    assert first.end == second.start and 20 < first.end < 28.6 and len(asked) == 2
+    *deltas, done = client.audio.transcriptions.create(model="ms-omni", file=file, stream=True)
+    assert done.text == "".join(event.delta for event in deltas) == whole.text
+    assert whole.text.split() == f"{first.text} {second.text}".split()
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_silence_says_nothing(client, asked, stream):
     file = ("x.flac", encoded(quiet(100), "FLAC"))
