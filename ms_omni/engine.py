@@ -42,6 +42,7 @@ class OmniEngine:
         from ms_omni.checkpoint.config import read_config, read_generation_config
         from ms_omni.checkpoint.resolve import resolve_checkpoint
         from ms_omni.preparing import Preparer
+        from ms_omni.tasks.variant import variant_of
 
         self.settings = config
         self.directory: Path = resolve_checkpoint(config.model)
@@ -52,7 +53,7 @@ class OmniEngine:
         self.device, self.dtype, self.parallel = loaded.device, loaded.dtype, loaded.parallel
         self.attn_implementation, self.world = loaded.attn_implementation, loaded.world
         self.processor, self.executor, self.model = loaded.processor, loaded.executor, loaded.executor.model
-        self._preparer = Preparer(self.processor, self.config, config)
+        self._preparer = Preparer(self.processor, self.config, config, variant_of(self.directory))
         self.load_s = time.perf_counter() - start
         self._loop = make_loop(self.executor, self.processor.decode, self.world)
         self._finalizer = weakref.finalize(self, self._loop.close)

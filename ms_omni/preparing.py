@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from ms_omni.config import EngineConfig, SamplingParams
+from ms_omni.inputs.conversation import validate_conversation
 from ms_omni.inputs.processor import InputProcessor
 from ms_omni.models.talker_prompt import talker_prompt_tokens
 from ms_omni.runtime.room import check_positions
 from ms_omni.scheduling.request import Prepared
 from ms_omni.stages import stage
+from ms_omni.tasks.variant import Variant, check_captioner
 
 # A question, messages, or a processor's arrays of one prompt
 Conversation = str | Mapping[str, Any] | list[dict[str, Any]]
@@ -19,9 +21,10 @@ Conversation = str | Mapping[str, Any] | list[dict[str, Any]]
 class Preparer:
     """Reads the media and runs the processor. Apart from the engine, which a request under way does not keep alive."""
 
-    def __init__(self, processor: InputProcessor, config: Any, settings: EngineConfig):
-        """config: transformers' Qwen3OmniMoeConfig. settings: how media are read, and how long conversations may be."""
-        self._processor, self._config = processor, config
+    def __init__(self, processor: InputProcessor, config: Any, settings: EngineConfig, variant: Variant):
+        """config: transformers' Qwen3OmniMoeConfig. settings: how media are read, and how long conversations may be.
+        variant: of the checkpoint; a Captioner takes but one recording."""
+        self._processor, self._config, self._variant = processor, config, variant
         self._reader, self._access = settings.media_reader, settings.media_access
         positions = config.thinker_config.text_config.max_position_embeddings
         self._max_tokens = min(positions, settings.max_model_len or positions)
@@ -44,6 +47,8 @@ class Preparer:
             else:
                 if isinstance(conversation, str):
                     conversation = [{"role": "user", "content": conversation}]
+                if self._variant is Variant.CAPTIONER:
+                    check_captioner(validate_conversation(conversation), self._variant, "the checkpoint")
                 made = self._processor.prepare(
                     conversation, use_audio_in_video, fps, self._reader, self._access, tools, chat_template_kwargs
                 )

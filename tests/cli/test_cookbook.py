@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ms_omni.errors import OmniError
 from ms_omni.tasks import TASKS
 
 PAGES = Path(__file__).parents[2] / "docs" / "cookbook"
@@ -191,6 +192,9 @@ def test_the_captioners_page(cli, captioner_engine, captioner_dir, example, monk
     done = cli(*words[1:], "--max-new-tokens", "4")
     assert done.code == 0 and done.out.endswith("\n"), done
     assert run_program("captioner").endswith("\n")
+    for asked in ("What is it?", [{"role": "user", "content": [{"type": "text", "text": "What is it?"}]}]):
+        with pytest.raises(OmniError, match="the checkpoint: is a Captioner and takes one audio and no text; got text"):
+            captioner_engine.generate(asked)
 
 
 @pytest.mark.parametrize("name", [name for name in TASKS if name != "captioner"])
