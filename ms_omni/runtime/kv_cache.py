@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import mmap
 from typing import Any
 
 import mindspore as ms
@@ -12,6 +14,10 @@ from ms_omni.bounds import BLOCK_SIZE
 from ms_omni.checkpoint.load import numpy_dtype
 from ms_omni.checkpoint.parameters import parameter
 from ms_omni.runtime.decoder_spec import DecoderSpec
+
+# Without it Linux counts all pages as memory when a process forks, and refuses where the caches are larger than the
+# machine's. Python 3.10 has no name for it.
+_MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
 
 
 class PagedKVCache(nn.Cell):
@@ -31,6 +37,8 @@ class PagedKVCache(nn.Cell):
 
 def _zeros(shape: tuple[int, ...], dtype: Any) -> Any:
     """On a CPU pages that take no memory before they are written; elsewhere made on the device, not sent there."""
-    if ms.get_context("device_target") == "CPU":
-        return np.zeros(shape, numpy_dtype(dtype))
-    return mint.zeros(shape, dtype=dtype)
+    if ms.get_context("device_target") != "CPU":
+        return mint.zeros(shape, dtype=dtype)
+    kind = np.dtype(numpy_dtype(dtype))
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
+    return np.frombuffer(mmap.mmap(-1, math.prod(shape) * kind.itemsize, flags=flags), kind).reshape(shape)

@@ -1,5 +1,6 @@
 """How many blocks a decoder's cache has, and that it costs a CPU nothing before it is used."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -116,3 +117,16 @@ def test_a_pool_takes_memory_as_it_is_used(fused):
     assert size > 1 << 28 and resident() - before < size / 50
     cache.keys[0].asnumpy()[7] = 1
     assert cache.keys[0].asnumpy()[7].all() and np.float32(cache.keys[0][7, 0, 0, 0].asnumpy()) == 1
+
+
+def test_a_process_forks_beside_pools_that_are_larger_than_its_machine(fused):
+    """As it must to start another program. Two pools of one machine's memory each: more than Linux would count for."""
+    decoder = fused.executor.talker.decoder
+    least = decoder.new_cache(2, "least")
+    block_bytes = sum(part.asnumpy().nbytes for part in (*least.keys, *least.values)) // 2
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    pools = [decoder.new_cache(memory // block_bytes, f"pool {number}") for number in range(2)]
+    pid = os.fork()
+    if not pid:
+        os._exit(0)
+    assert os.waitpid(pid, 0) == (pid, 0) and len(pools) == 2
