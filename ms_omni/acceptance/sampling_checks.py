@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
 from functools import partial
 from typing import Any
 
@@ -66,13 +65,14 @@ def _pick(operators: Any, size: int, sampling: Sampling) -> Finding:
 def _known(logits: np.ndarray, sampling: Sampling) -> tuple[list[int], list[float]]:
     if sampling.temperature == 0:
         return [formulas.pick(logits, 0.5, 0, 0, 1)], [0.5]
-    ids, chances = formulas.kept(logits, sampling.temperature, sampling.top_k, sampling.top_p)
+    warping = sampling.temperature, sampling.top_k, sampling.top_p
+    ids, chances = formulas.kept(logits, *warping)
     bounds = np.cumsum(chances) / chances.sum()
     middles = bounds - chances / chances.sum() / 2
     clear = np.flatnonzero(chances / chances.sum() > CLEAR_CHANCE)
     chosen = clear[[0, len(clear) // 2, -1]]
     for place in chosen:
-        assert formulas.pick(logits, middles[place], *astuple(sampling)) == ids[place]
+        assert formulas.pick(logits, middles[place], *warping) == ids[place]
     return [int(ids[place]) for place in chosen], [float(middles[place]) for place in chosen]
 
 

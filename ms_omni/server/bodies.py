@@ -20,6 +20,8 @@ from ms_omni.server.errors import ApiError
 # For a request to come, and how many of the largest may come at once
 BODY_S = 300.0
 BODIES_AT_ONCE = 4
+# From so many bytes on JSON is read by another thread, which costs more than a small one takes
+LARGE = 1 << 16
 
 
 class Bodies:
@@ -39,6 +41,8 @@ class Bodies:
         """What the body says, and its bytes. Raises ApiError 400 and 415, too."""
         _check_content_type(request, "application/json")
         body = await self.read(request)
+        if len(body) < LARGE:
+            return _loads(body), len(body)
         return await asyncio.to_thread(_loads, body), len(body)
 
     async def read_form(self, request: Request, max_fields: int) -> FormData:
