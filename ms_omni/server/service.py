@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
@@ -31,8 +32,10 @@ MAX_LARGEST_BODIES = 16
 # Of answers whose speech can be referred to
 MAX_RECALLED = 10_000
 RETRY_WHILE_LOADING_S = 5
-# Pieces of answers are handed on at most so often: what a fast model writes meanwhile is one piece
-PACE_S = 0.02
+# Pieces of answers are handed on as often as takes this share of a core, but within these times; what a fast model
+# writes meanwhile is one piece
+SHARE_OF_CORE = 0.05
+SHORTEST_PACE_S, LONGEST_PACE_S = 0.005, 0.1
 MAX_RETRY_S = 60
 
 
@@ -162,11 +165,12 @@ class Service:
 
 class _Wakes:
     """Wakes coroutines from the engine's thread: one call of the event loop for all that has come meanwhile, since each
-    call costs that thread a system call and a turn of the interpreter, and each piece an event to a client."""
+    call costs that thread a system call and a turn of the interpreter, and each piece an event to a client. pace_s: how
+    long there is none after one."""
 
     def __init__(self) -> None:
         self._lock, self._woken = threading.Lock(), set[asyncio.Event]()
-        self._last = -math.inf
+        self._last, self.pace_s = -math.inf, SHORTEST_PACE_S
 
     def wake(self, loop: asyncio.AbstractEventLoop, sleeper: asyncio.Event) -> None:
         with self._lock:
@@ -177,7 +181,7 @@ class _Wakes:
                 loop.call_soon_threadsafe(self._schedule, loop)
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
-        loop.call_at(self._last + PACE_S, self._wake_all, loop)
+        loop.call_at(self._last + self.pace_s, self._wake_all, loop)
 
     def _wake_all(self, loop: asyncio.AbstractEventLoop) -> None:
         self._last = loop.time()
@@ -185,6 +189,11 @@ class _Wakes:
             woken, self._woken = self._woken, set()
         for sleeper in woken:
             sleeper.set()
+        loop.call_soon(self._note_cost, time.thread_time())  # runs behind those that were woken
+
+    def _note_cost(self, start: float) -> None:
+        cost = time.thread_time() - start
+        self.pace_s = min(max(cost / SHARE_OF_CORE, SHORTEST_PACE_S), LONGEST_PACE_S)
 
     async def pieces(self, handle: RequestHandle, seconds: float) -> AsyncGenerator[StreamChunk, None]:
         """Of a whole answer within so many seconds. Raises TimeoutError."""

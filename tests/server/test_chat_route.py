@@ -203,7 +203,8 @@ def test_text_comes_before_the_answer_is_complete(server):
 
 
 def test_a_fast_model_makes_fewer_events_than_words(server):
-    """500 words within a second; a client that gets each as an event would be sent 500."""
+    """500 words within a second; a client that gets each as an event would be sent 500, though no more than one every
+    5 ms."""
     engine = server[1].engine
     engine._answers = False
     engine.text = " ".join(map(str, range(500)))

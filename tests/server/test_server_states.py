@@ -1,13 +1,15 @@
 """Health, metrics, models, keys, request ids, the log."""
 
+import asyncio
 import json
+import time
 
 import httpx
 import pytest
 from serving import HELLO, StandIn, serving, until
 
 from ms_omni.scheduling.request import EngineStopped
-from ms_omni.server.service import MAX_RECALLED, ServerSettings, Service
+from ms_omni.server.service import MAX_RECALLED, SHARE_OF_CORE, ServerSettings, Service, _Wakes
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +146,31 @@ def test_metrics_count(server):
     assert value(name) == before + 1 and value("ms_omni_thinker_tokens_total") == tokens + 3
     assert value("ms_omni_engine_up") == 1 and value("ms_omni_requests_in_flight") == 0
     assert value('ms_omni_cache_use_ratio{stage="thinker"}') == 0.25 and value("ms_omni_requests_running") == 1
+
+
+def test_handing_on_pieces_takes_a_small_share_of_a_core():
+    """However often the engine has some: here every millisecond, each of which would cost 2 ms."""
+    cost_s, seconds, times = 0.002, 1.0, []
+
+    async def hand_on(there_is_more):
+        while True:
+            await there_is_more.wait()
+            there_is_more.clear()
+            times.append(time.thread_time())
+            while time.thread_time() < times[-1] + cost_s:
+                pass
+
+    async def run():
+        loop, wakes, there_is_more = asyncio.get_running_loop(), _Wakes(), asyncio.Event()
+        work = asyncio.create_task(hand_on(there_is_more))
+        end = loop.time() + seconds
+        while loop.time() < end:
+            wakes.wake(loop, there_is_more)
+            await asyncio.sleep(0.001)
+        work.cancel()
+
+    asyncio.run(run())
+    assert 5 < len(times) < 1.3 * SHARE_OF_CORE * seconds / cost_s
 
 
 def test_speech_is_recalled_until_it_expires():
