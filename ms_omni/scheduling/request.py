@@ -95,7 +95,7 @@ class RequestHandle:
         self._output: OmniOutput | None = None
         self._error: BaseException | None = None
         self._callbacks: list[Callable[[RequestHandle], object]] = []
-        self._listener: Callable[[], object] | None = None
+        self._listener: Callable[[RequestHandle], object] | None = None
 
     @property
     def done(self) -> bool:
@@ -127,11 +127,11 @@ class RequestHandle:
                 return chunks
         return [StreamEnd(self.result())] if self.done else []
 
-    def listen(self, listener: Callable[[], object]) -> None:
-        """Calls `listener` whenever `take` may have something, and now. By the thread that made it, so it must neither
-        take long nor raise."""
+    def listen(self, listener: Callable[[RequestHandle], object]) -> None:
+        """Calls `listener` with this handle whenever `take` may have something, and now. By the thread that made it, so
+        it must neither take long nor raise."""
         self._listener = listener
-        listener()
+        listener(self)
 
     def result(self, timeout: float | None = None) -> OmniOutput:
         """The whole answer. timeout: seconds to wait at most. Raises TimeoutError, RequestCancelled, OmniError for what
@@ -191,7 +191,7 @@ class RequestHandle:
 
     def _tell(self) -> None:
         if self._listener is not None:
-            self._listener()
+            self._listener(self)
 
     def _wait(self, is_ready: Callable[[], bool], timeout: float | None) -> None:
         """Until `is_ready`, calling `progress` meanwhile."""

@@ -10,7 +10,6 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -171,14 +170,17 @@ class _Wakes:
     def __init__(self) -> None:
         self._lock, self._woken = threading.Lock(), set[asyncio.Event]()
         self._last, self.pace_s = -math.inf, SHORTEST_PACE_S
+        self._is_urgent = False
 
-    def wake(self, loop: asyncio.AbstractEventLoop, sleeper: asyncio.Event) -> None:
+    def wake(self, loop: asyncio.AbstractEventLoop, sleeper: asyncio.Event, is_urgent: bool = False) -> None:
+        """is_urgent: not to be paced, as the end of an answer, behind which its client may have another question."""
         with self._lock:
-            is_scheduled = bool(self._woken)
+            is_scheduled = self._is_urgent if is_urgent else bool(self._woken)
             self._woken.add(sleeper)
+            self._is_urgent |= is_urgent
         if not is_scheduled:
             with suppress(RuntimeError):  # the event loop has ended before the answer
-                loop.call_soon_threadsafe(self._schedule, loop)
+                loop.call_soon_threadsafe(self._wake_all if is_urgent else self._schedule, loop)
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.call_at(self._last + self.pace_s, self._wake_all, loop)
@@ -186,7 +188,7 @@ class _Wakes:
     def _wake_all(self, loop: asyncio.AbstractEventLoop) -> None:
         self._last = loop.time()
         with self._lock:
-            woken, self._woken = self._woken, set()
+            woken, self._woken, self._is_urgent = self._woken, set(), False
         for sleeper in woken:
             sleeper.set()
         loop.call_soon(self._note_cost, time.thread_time())  # runs behind those that were woken
@@ -200,7 +202,7 @@ class _Wakes:
         loop, there_is_more = asyncio.get_running_loop(), asyncio.Event()
         deadline = loop.time() + seconds
         timer = loop.call_at(deadline, there_is_more.set)
-        handle.listen(partial(self.wake, loop, there_is_more))
+        handle.listen(lambda handle: self.wake(loop, there_is_more, is_urgent=handle.done))
         try:
             while True:
                 await there_is_more.wait()

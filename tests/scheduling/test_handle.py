@@ -144,7 +144,7 @@ def test_ctrl_c_ends_the_wait(monkeypatch):
 
 def test_pieces_are_taken_without_waiting_and_a_listener_is_told_of_each():
     handle, told = RequestHandle(), []
-    handle.listen(lambda: told.append(handle.take()))
+    handle.listen(lambda handle: told.append(handle.take()))
     assert told == [[]]
     handle.put(TextDelta("a", (1,)))
     handle.put(TextDelta("b", (2,)))

@@ -173,6 +173,22 @@ def test_handing_on_pieces_takes_a_small_share_of_a_core():
     assert 5 < len(times) < 1.3 * SHARE_OF_CORE * seconds / cost_s
 
 
+def test_the_end_of_an_answer_is_not_paced():
+    async def run():
+        loop, wakes, there_is_more = asyncio.get_running_loop(), _Wakes(), asyncio.Event()
+        wakes.wake(loop, there_is_more)
+        await asyncio.wait_for(there_is_more.wait(), 1)
+        there_is_more.clear()
+        wakes.pace_s = 60.0
+        wakes.wake(loop, there_is_more)
+        await asyncio.sleep(0.05)
+        assert not there_is_more.is_set()
+        wakes.wake(loop, there_is_more, is_urgent=True)
+        await asyncio.wait_for(there_is_more.wait(), 1)
+
+    asyncio.run(run())
+
+
 def test_speech_is_recalled_until_it_expires():
     service = Service(ServerSettings(("stand-in",)))
     service.remember("audio_1", 1000.0, "Hi")
