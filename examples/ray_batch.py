@@ -12,20 +12,21 @@ ray[data] in the environment of ms_omni: examples/ray_requirements.txt.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
+import pickle
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import ray
 
-from ms_omni.cli.batch import EXIT_SOME_FAILED, add_arguments
+from ms_omni.cli.batch import EXIT_SOME_FAILED, add_arguments, finish, what_will_fail
 from ms_omni.cli.batch_job import BatchJob, check_batch
 from ms_omni.cli.batch_progress import BatchProgress
 from ms_omni.cli.interrupt import interrupts_raise
+from ms_omni.cli.item import Answer, Item
 from ms_omni.cli.parser import LineParser, print_note, whole_number
 from ms_omni.cli.settings import CommandFlags, merge_settings
 from ms_omni.errors import OmniError, OmniErrors
@@ -47,51 +48,49 @@ class Answerer:
         from ms_omni.engine import OmniEngine
 
         os.chdir(directory)
-        settings = asdict(job.engine)
         self._job = job
-        self._engine = OmniEngine.from_pretrained(settings.pop("model"), **settings)
+        self._engine = OmniEngine(job.engine)
 
-    def __call__(self, rows: dict[str, np.ndarray]) -> Iterator[dict[str, list[str]]]:
-        """rows: "item", JSON of manifest items. Yields "id" and "line", JSON of each one's line of results.jsonl, when
-        both it and its wave are written."""
+    def __call__(self, rows: dict[str, np.ndarray]) -> Iterator[dict[str, list[bytes]]]:
+        """rows: "item", pickled items of the manifest. Yields "pair", the pickled id and answer of each, when both it
+        and its wave are written."""
         from ms_omni.cli.batch_answers import Answers
-        from ms_omni.cli.manifest import Item
         from ms_omni.scheduling.request import EngineStopped
 
-        items = [Item(**json.loads(text)) for text in rows["item"]]
+        items: list[Item] = [pickle.loads(data) for data in rows["item"]]
         store = self._job.store
         kept = store.kept(items)  # by an actor that died with the rest of these rows
         answers = Answers(self._job, self._engine, debug=False)
         try:
             for item in (item for item in items if item.id in kept):
                 yield _row(item.id, kept[item.id])
-            for item, line in answers.of([item for item in items if item.id not in kept]):
-                store.write(item, line)
-                yield _row(item.id, line)
+            for item, answer in answers.of([item for item in items if item.id not in kept]):
+                store.write(item, answer)
+                yield _row(item.id, answer)
         except EngineStopped as error:
             # Ray would ask this actor again, whose engine answers nothing any more: end it, and get a new one
             print_note(f"an actor ends: {error}")
             os._exit(1)
 
 
-def _row(name: str, line: dict[str, Any]) -> dict[str, list[str]]:
-    return {"id": [name], "line": [json.dumps(line, ensure_ascii=False)]}
+def _row(name: str, answer: Answer) -> dict[str, list[bytes]]:
+    return {"pair": [pickle.dumps((name, answer))]}
 
 
-def answer(job: BatchJob, settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The lines of results.jsonl for `job.todo`, as actors give them."""
+def answers_of(job: BatchJob, settings: dict[str, Any]) -> Iterator[tuple[str, Answer]]:
+    """Ids and answers of `job.todo`, as actors give them."""
     ray.init(address=settings["ray_address"], log_to_driver=False, logging_level="ERROR")
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     rows = ray.data.from_items(
-        [{"item": json.dumps(asdict(item))} for item in job.todo],
+        [{"item": pickle.dumps(item)} for item in job.todo],
         override_num_blocks=-(-len(job.todo) // settings["rows"]),
     )
     npus = settings["npus_per_actor"]
     answered = rows.map_batches(
         Answerer,
         fn_constructor_kwargs={
-            "job": replace(job, items=(), kept={}, todo=[], missing_media=[]),
+            "job": replace(job, items=(), kept={}, refused={}, todo=[], will_fail=[]),
             "directory": os.getcwd(),
         },
         compute=ray.data.ActorPoolStrategy(size=settings["actors"], max_tasks_in_flight_per_actor=1),
@@ -102,7 +101,7 @@ def answer(job: BatchJob, settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
         runtime_env={"env_vars": ACTOR_ENVIRONMENT},
     )
     for row in answered.iter_rows():
-        yield json.loads(row["line"])
+        yield pickle.loads(row["pair"])
 
 
 def run(words: list[str]) -> int:
@@ -113,20 +112,18 @@ def run(words: list[str]) -> int:
     job = check_batch(settings, args.restart)
     job.store.discard_results()
     job.store.discard(job.todo)
-    if job.missing_media:
-        print_note("; ".join(job.missing_media[:3]))
-    progress = BatchProgress(len(job.items), len(job.kept))
+    if job.will_fail:
+        print_note(what_will_fail(job))
+    progress = BatchProgress(len(job.kept) + len(job.todo), len(job.kept))
     progress.start(shows=True)
-    results = dict(job.kept)
+    new: dict[str, Answer] = {}
     try:
-        for line in answer(job, of_ray) if job.todo else ():
-            results[line["id"]] = line
-            progress.add(line)
+        for name, answer in answers_of(job, of_ray) if job.todo else ():
+            new[name] = answer
+            progress.add(name, answer)
     finally:
         progress.close()
-    job.store.merge(job.items, results)
-    print_note(progress.summary())
-    return EXIT_SOME_FAILED if any("error" in line for line in results.values()) else 0
+    return finish(job, new, True, progress.summary())
 
 
 def _parser() -> LineParser:

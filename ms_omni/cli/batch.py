@@ -94,10 +94,10 @@ def run(args: argparse.Namespace) -> int:
     with results_only_on_stdout(args.debug):
         job = check_batch(merge_settings(args, FLAGS), args.restart)
         if job.will_fail and _writes_without_engine():
-            print_note(_will_fail(job))
+            print_note(what_will_fail(job))
         total = len(job.kept) + len(job.todo)
         if not job.todo:
-            return _finish(job, {}, _writes_without_engine(), f"all {total} are answered already")
+            return finish(job, {}, _writes_without_engine(), f"all {total} are answered already")
         progress = BatchProgress(total, len(job.kept))
         waiter = Waiter(job.store, job.todo, progress.add)
         engine = load_engine(job.engine)
@@ -115,10 +115,10 @@ def run(args: argparse.Namespace) -> int:
             raise KeyboardInterrupt(goes_on(args.restart)) from None
         finally:
             progress.close()
-        return _finish(job, waiter.answers, engine.world.is_writer, progress.summary())
+        return finish(job, waiter.answers, engine.world.is_writer, progress.summary())
 
 
-def _will_fail(job: BatchJob) -> str:
+def what_will_fail(job: BatchJob) -> str:
     count = len(job.will_fail)
     what = "this line" if count == 1 else f"this and {count - 1} more such {'line' if count == 2 else 'lines'}"
     return f"{job.will_fail[0]}; {what} will fail, the others are answered"
@@ -159,7 +159,7 @@ def _writes_without_engine() -> bool:
     return not is_scheduler() and rank_before_start() in (0, None)
 
 
-def _finish(job: BatchJob, new: dict[str, Answer], is_writer: bool, summary: str) -> int:
+def finish(job: BatchJob, new: dict[str, Answer], is_writer: bool, summary: str) -> int:
     from ms_omni.cli.answers import RESULTS
 
     if not is_writer:
