@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,8 +45,8 @@ class _ErrorRate(Metric):
         errors = substitutions + deletions + insertions
         return percent(errors, hits + substitutions + deletions)[:, None]
 
-    def _aligned(self, references: list[str], answers: list[str], language: str | None) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def _aligned(self, references: list[str], answers: list[str], language: str | None) -> Any: ...
 
 
 class Wer(_ErrorRate):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -62,8 +63,8 @@ class _OfSacrebleu(Metric):
         scorer = next(iter(self._made.values()))  # they differ in their tokenizers alone
         return np.array([[scorer._compute_score_from_stats(row).score] for row in sums.tolist()])
 
-    def _make(self, language: str | None, of_rows: bool = False) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def _make(self, language: str | None, of_rows: bool = False) -> Any: ...
 
     def _of_row(self, pair: Pair, language: str | None) -> float:
         scorer = self._of_rows[language]

@@ -151,8 +151,8 @@ class FusedThinker:
     def _carried(self, carried: Sequence[CarriedRow | None], rows: DealtRows) -> Tensor:
         """What the rows have seen, float32 (rows, words). None: of a sequence without a penalty, for which it does not
         matter."""
-        nothing = CarriedRow((self._nothing_seen(1),), 0)
-        (seen,) = carried_over([each or nothing for each in carried], rows)
+        nothing = None if all(carried) else CarriedRow((self._nothing_seen(1),), 0)
+        (seen,) = carried_over([row for each in carried if (row := each or nothing)], rows)
         return seen
 
     def _nothing_seen(self, num_rows: int) -> Tensor:

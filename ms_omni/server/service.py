@@ -164,13 +164,12 @@ class Service:
 
 class _Wakes:
     """Wakes coroutines from the engine's thread: one call of the event loop for all that has come meanwhile, since each
-    call costs that thread a system call and a turn of the interpreter, and each piece an event to a client. pace_s: how
-    long there is none after one."""
+    call costs that thread a system call and a turn of the interpreter, and each piece an event to a client. rest_until:
+    when, on the event loop's clock, the next such call may be."""
 
     def __init__(self) -> None:
         self._lock, self._woken = threading.Lock(), set[asyncio.Event]()
-        self._last, self.pace_s = -math.inf, SHORTEST_PACE_S
-        self._is_urgent = False
+        self.rest_until, self._is_urgent = -math.inf, False
 
     def wake(self, loop: asyncio.AbstractEventLoop, sleeper: asyncio.Event, is_urgent: bool = False) -> None:
         """is_urgent: not to be paced, as the end of an answer, behind which its client may have another question."""
@@ -183,19 +182,24 @@ class _Wakes:
                 loop.call_soon_threadsafe(self._wake_all if is_urgent else self._schedule, loop)
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
-        loop.call_at(self._last + self.pace_s, self._wake_all, loop)
+        if loop.time() < self.rest_until:
+            loop.call_at(self.rest_until, self._schedule, loop)
+        else:
+            self._wake_all(loop)
 
     def _wake_all(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._last = loop.time()
         with self._lock:
             woken, self._woken, self._is_urgent = self._woken, set(), False
         for sleeper in woken:
             sleeper.set()
-        loop.call_soon(self._note_cost, time.thread_time())  # runs behind those that were woken
+        if woken:
+            loop.call_soon(self._rest, loop, time.thread_time())  # runs behind those that were woken
 
-    def _note_cost(self, start: float) -> None:
-        cost = time.thread_time() - start
-        self.pace_s = min(max(cost / SHARE_OF_CORE, SHORTEST_PACE_S), LONGEST_PACE_S)
+    def _rest(self, loop: asyncio.AbstractEventLoop, start: float) -> None:
+        """After work that began at `start` of this thread's clock. An urgent call does not shorten an earlier rest."""
+        seconds = (time.thread_time() - start) / SHARE_OF_CORE
+        rest = min(max(seconds, SHORTEST_PACE_S), LONGEST_PACE_S)
+        self.rest_until = max(self.rest_until, loop.time() + rest)
 
     async def pieces(self, handle: RequestHandle, seconds: float) -> AsyncGenerator[StreamChunk, None]:
         """Of a whole answer within so many seconds. Raises TimeoutError."""

@@ -179,7 +179,8 @@ def test_the_end_of_an_answer_is_not_paced():
         wakes.wake(loop, there_is_more)
         await asyncio.wait_for(there_is_more.wait(), 1)
         there_is_more.clear()
-        wakes.pace_s = 60.0
+        await asyncio.sleep(0)  # what was woken has run
+        wakes.rest_until = loop.time() + 60
         wakes.wake(loop, there_is_more)
         await asyncio.sleep(0.05)
         assert not there_is_more.is_set()
