@@ -18,7 +18,7 @@ SAMPLING = SamplingParams(
 )  # fmt: skip
 TEXT = [{"role": "user", "content": [{"type": "text", "text": "Hello?"}]}]
 SPOKEN = Task("hello", TEXT, SAMPLING, speech=True)
-LONG_TEXT = [{"role": "user", "content": [{"type": "text", "text": "word " * 1500}]}]
+LONG_TEXT = [{"role": "user", "content": [{"type": "text", "text": "word " * 6000}]}]
 LONG = Task("long", LONG_TEXT, SAMPLING, speech=True)
 STATS = {
     "load_s", "prepare_s", "queue_s", "thinker_s", "talker_s", "first_token_s", "code2wav_s", "first_audio_s",

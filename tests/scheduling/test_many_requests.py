@@ -17,14 +17,14 @@ HOW = {"read": 0.7, "close": 0.1, "cancel": 0.1, "drop": 0.1}
 
 
 class Unreliable:
-    """Fails every 250th step."""
+    """Fails every 250th step until it is repaired."""
 
     def __init__(self):
-        self.num_steps, self.failed = 0, set()
+        self.num_steps, self.failed, self.repaired = 0, set(), False
 
     def __call__(self, name, seeds, *details):
         self.num_steps += 1
-        if self.num_steps % 250 == 0:
+        if self.num_steps % 250 == 0 and not self.repaired:
             self.failed |= set(seeds)
             raise ArithmeticError(name)
 
@@ -86,6 +86,7 @@ def test_every_block_comes_back(count, max_num_seqs):
     loop = EngineLoop(executor, decode)
     asked = [made_at_random(seed, random) for seed in range(count)]
     ask_all(loop, asked, random, outcomes)
+    unreliable.repaired = True
     assert loop.submit(request(seed=count)).result(20)
     loop.close()
     assert not executor.alive and not loop._scheduler.states
