@@ -22,6 +22,9 @@ LAUNCH_CAPTURES = ("none", "thinker", "talker")
 CAPTURED_WAYS = ("none", "ep", "tp")
 DEVICES = ("auto", "CPU", "Ascend")
 DTYPES = ("auto", "float32", "float16", "bfloat16")
+# Weights of the decoder layers: int8 in memory, used with hidden states as they are, or with these rounded to 8 bits
+# too. auto: as the checkpoint has them.
+QUANTIZATIONS = ("auto", "none", "int8", "int8-dynamic")
 # mindone 0.5.0 has no scaled-dot-product attention: it falls back to eager with a warning.
 ATTN_IMPLEMENTATIONS = ("auto", "eager", "flash_attention_2")
 # auto is our own, without torch; the package of that name needs torch and torchvision.
@@ -112,7 +115,8 @@ class EngineConfig:
     `compile_cache`: a directory for compiled graphs. `max_num_seqs`: conversations that are answered at a time; None:
     as many as fit. `max_model_len`: most tokens of a prompt and its answer; None: the model's positions. `warm_up`:
     compile all graphs while loading, not when they are first needed. `launch_capture`: whose launches are captured on a
-    card, and replayed by one call each. `media_access`: where the media of conversations may come from."""
+    card, and replayed by one call each. `quantize`: how the decoder layers' weights are kept. `media_access`: where the
+    media of conversations may come from."""
 
     model: str = built_in.NAME
     engine: str = "auto"
@@ -130,6 +134,7 @@ class EngineConfig:
     max_model_len: int | None = None
     warm_up: bool = False
     launch_capture: str = "none"
+    quantize: str = "auto"
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -140,6 +145,7 @@ class EngineConfig:
             ("attn_implementation", ATTN_IMPLEMENTATIONS),
             ("media_reader", MEDIA_READERS),
             ("launch_capture", LAUNCH_CAPTURES),
+            ("quantize", QUANTIZATIONS),
         ):
             value = getattr(self, name)
             if value not in allowed:
@@ -153,6 +159,8 @@ class EngineConfig:
         check_reader(self.media_reader, self.media_access)
         if self.compile_cache is not None and self.engine == "mindone":
             raise OmniError(f"--compile-cache {self.compile_cache}: --engine mindone compiles no graphs; use fused")
+        if self.quantize not in ("auto", "none") and self.engine == "mindone":
+            raise OmniError(f"--quantize {self.quantize}: --engine mindone has no 8-bit weights; use fused")
         if self.max_num_seqs is not None and self.max_num_seqs < 1:
             raise OmniError(f"--max-num-seqs {self.max_num_seqs}: expected a whole number above 0")
         if self.max_model_len is not None and self.max_model_len < 1:

@@ -82,6 +82,7 @@ class OmniEngine:
         max_model_len: int | None = None,
         warm_up: bool = False,
         launch_capture: str = "none",
+        quantize: str = "auto",
         progress: Progress | None = None,
     ) -> OmniEngine:
         """Loads a checkpoint directory, a hub name that is in the local hub cache, or the built-in tiny model.
@@ -89,8 +90,9 @@ class OmniEngine:
         All but progress are fields of EngineConfig. engine: auto, fused, mindone. parallel: none, auto, zero3, ep, tp.
         device: auto, CPU, Ascend. dtype: auto, float32, float16, bfloat16. attn_implementation: auto, eager,
         flash_attention_2. media_reader: auto, ms_omni, qwen_omni_utils. launch_capture: none, thinker, talker.
-        min_pixels, max_pixels: of images. media_access None: any file and host. progress: called with ("load", weights
-        done, weights in all) and ("compile", graphs done, graphs in all). Raises OmniError."""
+        quantize: auto, none, int8, int8-dynamic. min_pixels, max_pixels: of images. media_access None: any file and
+        host. progress: called with ("load", weights done, weights in all) and ("compile", graphs done, graphs in all).
+        Raises OmniError."""
         config = EngineConfig(
             model=str(model),
             engine=engine,
@@ -108,6 +110,7 @@ class OmniEngine:
             max_model_len=max_model_len,
             warm_up=warm_up,
             launch_capture=launch_capture,
+            quantize=quantize,
         )
         return cls(config, progress)
 

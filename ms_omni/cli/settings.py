@@ -17,6 +17,7 @@ from ms_omni.config import (
     LAUNCH_CAPTURES,
     MEDIA_READERS,
     PARALLEL_MODES,
+    QUANTIZATIONS,
     load_yaml,
 )
 from ms_omni.errors import OmniError
@@ -188,6 +189,7 @@ def add_engine_flags(group: Any) -> None:
         help="keep compiled graphs there for the next run of the same model and settings",
     )
     add("--launch-capture", LAUNCH_CAPTURES, "of one decoder on a card: fewer calls of the host; default none")
+    add("--quantize", QUANTIZATIONS, "8-bit weights of the decoder layers; default auto: as the checkpoint has them")
     add("--media-reader", MEDIA_READERS, "who reads pictures, sound and video; qwen_omni_utils needs torch")
 
 

@@ -1,5 +1,5 @@
 """Which part of which weight a rank stores, for every way to share a model: the one table that loading by slice, byte
-counts and tests use. Pure arithmetic of (rank, world_size), without MindSpore and numpy."""
+counts and tests use. Pure arithmetic of (rank, world_size), without MindSpore."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ms_omni.checkpoint.int8 import weight_of
 from ms_omni.errors import OmniError
 from ms_omni.parallel.sizes import TALKER, THINKER, ModelSizes
 
@@ -72,15 +73,23 @@ def applied_rule(name: str, shape: Sequence[int], mode: str, world_size: int, si
     """`rule`, or REPLICATED where this weight of this model is not shared by so many ranks: under zero3 tensors of one
     axis, of fewer rows than ranks, or of fewer than ZERO3_SMALLEST values; a Talker whose heads or experts do not allow
     it."""
-    found = rule(name, mode)
     if world_size == 1:
         return WHOLE
+    if weight := weight_of(name):
+        return _rule_of_scales(applied_rule(weight, shape, mode, world_size, sizes), mode)
+    found = rule(name, mode)
     if mode == "zero3":
         is_small = len(shape) < 2 or shape[0] < world_size or math.prod(shape) < ZERO3_SMALLEST
         return WHOLE if is_small else found
     if name.startswith(TALKER) and not shares_talker(mode, world_size, sizes):
         return WHOLE
     return found
+
+
+def _rule_of_scales(weight: Rule, mode: str) -> Rule:
+    """For the scales of 8-bit weights, one for each row. weight: the rule of these. Under zero3 every rank has all
+    scales: few bytes beside the weights, which could be gathered along with these only if they were int8 too."""
+    return WHOLE if mode == "zero3" or (weight.kind == SPLIT and weight.axis == 1) else weight
 
 
 def shares_talker(mode: str, world_size: int, sizes: ModelSizes) -> bool:

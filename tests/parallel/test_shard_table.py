@@ -221,3 +221,20 @@ def test_every_decoder_matrix_of_the_thinker_has_a_rule(tiny):
         if name.startswith("thinker.model.layers.") and len(shape) == 2 and not name.endswith("mlp.gate.weight"):
             assert rule(name, "tp").kind == "split" and rule(name, "zero3").kind == "split"
             assert (rule(name, "ep").kind == "experts") == (".experts." in name)
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "expected"),
+    [
+        ("self_attn.q_proj", "tp", ((1024, 2048), (0, 1))),
+        ("self_attn.o_proj", "tp", ((0, 4096), (0, 1))),  # its columns are split, so that every rank has all rows
+        ("mlp.experts.5.down_proj", "tp", ((0, 4096), (0, 1))),
+        ("mlp.experts.5.up_proj", "tp", ((1024, 2048), (0, 1))),
+        ("mlp.experts.5.up_proj", "ep", None),
+        ("mlp.experts.40.up_proj", "ep", ((0, 4096), (0, 1))),
+        ("self_attn.q_proj", "zero3", ((0, 4096), (0, 1))),
+        ("mlp.experts.5.up_proj", "none", ((0, 4096), (0, 1))),
+    ],
+)
+def test_scales_of_8_bit_weights_follow_their_rows(name, mode, expected):
+    assert slices(f"{name}.weight_scale", (4096, 1), mode, 1, 4) == expected

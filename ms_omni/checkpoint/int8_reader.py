@@ -1,0 +1,67 @@
+"""A checkpoint as if its decoders' weights were stored in 8 bits: they are rounded while they are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ms_omni.checkpoint.int8 import SCALE, is_quantized, rounded, row_scales, weight_of
+from ms_omni.checkpoint.reader import CheckpointReader
+
+
+class Int8Reader:
+    """As a CheckpointReader, with int8 for the weights that `is_quantized` names, and a name more for each of them, its
+    scales."""
+
+    def __init__(self, reader: CheckpointReader):
+        self.reader = reader
+        self._scales: dict[str, np.ndarray] = {}  # of weights that were read, until these are asked for
+
+    @property
+    def directory(self) -> Path:
+        return self.reader.directory
+
+    def names(self) -> list[str]:
+        """As `CheckpointReader.names`; scales come behind their weights."""
+        return [
+            each for name in self.reader.names() for each in ((name, name + SCALE) if is_quantized(name) else (name,))
+        ]
+
+    def __contains__(self, name: str) -> bool:
+        return (weight_of(name) or name) in self.reader
+
+    def read(self, name: str, index: tuple[slice, ...] | None = None) -> np.ndarray:
+        """As `CheckpointReader.read`: int8 values, or float32 scales (out, 1), of a quantized weight. Those of a slice
+        are the whole weight's."""
+        if weight := weight_of(name):
+            scales = self._scales.get(weight)
+            scales = row_scales(self.reader.read(weight), weight) if scales is None else scales
+            return scales if index is None else scales[index]
+        if not is_quantized(name):
+            return self.reader.read(name, index)
+        values = self.reader.read(name)
+        if name not in self._scales:
+            self._scales[name] = row_scales(values, name)
+        scales = self._scales[name]
+        return rounded(values, scales) if index is None else rounded(values[index], scales[index[0]])
+
+    def release(self, name: str) -> None:
+        """As `CheckpointReader.release`."""
+        if weight := weight_of(name):
+            self._scales.pop(weight, None)
+        self.reader.release(weight or name)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        weight = weight_of(name)
+        return (self.reader.shape(weight)[0], 1) if weight else self.reader.shape(name)
+
+    def dtype(self, name: str) -> np.dtype:
+        if is_quantized(name):
+            return np.dtype(np.int8)
+        return np.dtype(np.float32) if weight_of(name) else self.reader.dtype(name)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all weights, as they are read."""
+        return sum(int(np.prod(self.shape(name))) * self.dtype(name).itemsize for name in self.names())
