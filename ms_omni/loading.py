@@ -101,6 +101,7 @@ def make_executor(
                 compile_cache=cache,
                 max_num_seqs=max_num_seqs,
                 launch_capture=settings.launch_capture,
+                quantize="none" if settings.quantize == "auto" else settings.quantize,
                 **options,
             )
             if settings.warm_up:

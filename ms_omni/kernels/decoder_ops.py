@@ -1,9 +1,9 @@
 """What decoders compute with, by device: a module for Ascend and one for the CPU. Imports no MindSpore.
 
-Both have JIT_OPTIONS, for `ms.jit` of graphs, and the names of SAMPLING with the same signatures. IN_NUMPY says whether
-the layers are kernels in numpy, in float32 and with weights (in, out), as on the CPU; a device without has the names of
-OPERATORS, of which a layer is made. ONE_TOKEN_A_GRAPH: a call of a graph makes one token of each row, since the rows'
-lengths come from the host.
+Both have JIT_OPTIONS, for `ms.jit` of graphs; scale_dtype, of the scales of 8-bit weights in memory; and the names of
+SAMPLING with the same signatures. IN_NUMPY says whether the layers are kernels in numpy, in float32 and with weights
+(in, out), as on the CPU; a device without has the names of OPERATORS, of which a layer is made. ONE_TOKEN_A_GRAPH: a
+call of a graph makes one token of each row, since the rows' lengths come from the host.
 """
 
 from __future__ import annotations

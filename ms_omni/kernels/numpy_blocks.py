@@ -16,7 +16,9 @@ import numpy as np
 
 from ms_omni.kernels.host_threads import in_parallel, in_row_parts
 from ms_omni.kernels.numpy_cache import Rows
+from ms_omni.kernels.numpy_int8 import Int8Matrix
 from ms_omni.kernels.numpy_math import (
+    Weight,
     dense,
     gate_share,
     joined_product,
@@ -43,6 +45,23 @@ class Block:
     is_addend: bool
 
 
+def weight_of(layer: Any, name: str) -> Weight:
+    """A matrix of a DecoderLayer, where MindSpore keeps it."""
+    values = getattr(layer, name).asnumpy()
+    if values.dtype != np.int8:
+        return values
+    return Int8Matrix(values, getattr(layer, f"{name}_scale").asnumpy(), layer.rounds_rows)
+
+
+def stacked_weights(layer: Any, name: str) -> list[Weight]:
+    """One matrix for each expert. (A list: an index into an array of experts makes a new view each time.)"""
+    values = getattr(layer, name).asnumpy()
+    if values.dtype != np.int8:
+        return list(values)
+    scales = getattr(layer, f"{name}_scale").asnumpy()
+    return [Int8Matrix(*each, layer.rounds_rows) for each in zip(values, scales, strict=True)]
+
+
 class Attention:
     """Grouped-query attention with normed heads against a cache, which it writes."""
 
@@ -50,8 +69,8 @@ class Attention:
         """layer: a DecoderLayer. keys, values: (num_blocks, block_size, kv_heads, dim), of its cache."""
         spec = layer.spec
         # Weights that are gathered come with each call
-        self.qkv = () if layer.is_gathered else (layer.qkv.asnumpy(),)
-        self.o = None if layer.is_gathered else layer.o.asnumpy()
+        self.qkv = () if layer.is_gathered else (weight_of(layer, "qkv"),)
+        self.o = None if layer.is_gathered else weight_of(layer, "o")
         self.qkv_bias = layer.qkv_bias.asnumpy() if spec.has_bias else None
         self.o_bias = layer.o_bias.asnumpy() if layer.adds_bias else None
         self.heads, self.kv_heads, self.dim = spec.num_heads, spec.num_kv_heads, spec.head_dim
@@ -65,7 +84,7 @@ class Attention:
     def __call__(self, x: np.ndarray, rows: Rows) -> np.ndarray:
         return self.attend(x, rows, self.qkv, self.o)
 
-    def attend(self, x: np.ndarray, rows: Rows, qkv_weights: Sequence[np.ndarray], o_weight: Any) -> np.ndarray:
+    def attend(self, x: np.ndarray, rows: Rows, qkv_weights: Sequence[Weight], o_weight: Any) -> np.ndarray:
         """x: (rows, hidden), normed. qkv_weights: (hidden, out) each, q, k and v in one or by themselves. o_weight:
         (heads * dim, hidden). (rows, hidden)."""
         first_v = self.heads + self.kv_heads
@@ -96,7 +115,7 @@ class Dense:
     """One feed-forward network."""
 
     def __init__(self, layer: Any):
-        self.gate_up, self.down = (layer.dense_gate_up.asnumpy(),), layer.dense_down.asnumpy()
+        self.gate_up, self.down = (weight_of(layer, "dense_gate_up"),), weight_of(layer, "dense_down")
 
     def __call__(self, x: np.ndarray, rows: Rows) -> np.ndarray:
         return in_row_parts(lambda part: dense(x[part], self.gate_up, self.down), len(x), x.shape[1:])
@@ -107,8 +126,7 @@ class Experts:
 
     def __init__(self, layer: Any):
         self.router, self.top_k, self.normalize = layer.router.asnumpy(), layer.top_k, layer.normalize
-        # Lists: an index into an array of experts makes a new view each time
-        gate_up, down = list(layer.gate_up.asnumpy()), list(layer.down.asnumpy())
+        gate_up, down = stacked_weights(layer, "gate_up"), stacked_weights(layer, "down")
         self.network = [((first,), second) for first, second in zip(gate_up, down, strict=True)]
         self.first = layer.first_expert
         self.shared = (layer.shared_gate.asnumpy(), Dense(layer)) if layer.adds_shared else None
@@ -122,7 +140,7 @@ class Experts:
         return out
 
 
-Network = tuple[Sequence[np.ndarray], np.ndarray]  # gate_up and down as `dense` takes them
+Network = tuple[Sequence[Weight], Weight]  # gate_up and down as `dense` takes them
 
 
 def experts(x: np.ndarray, chosen: np.ndarray, shares: np.ndarray, networks: Sequence[Network]) -> np.ndarray:

@@ -13,7 +13,8 @@ import numpy as np
 
 from ms_omni.kernels.numpy_blocks import Attention, Network, experts
 from ms_omni.kernels.numpy_cache import Rows
-from ms_omni.kernels.numpy_math import dense, gate_share, product, rms_norm, route
+from ms_omni.kernels.numpy_int8 import Int8Matrix
+from ms_omni.kernels.numpy_math import Weight, dense, gate_share, product, rms_norm, route
 from ms_omni.kernels.numpy_step import with_live_rows
 
 
@@ -25,6 +26,11 @@ class GatheredAttention:
         self.attention, self.eps = Attention(layer, keys, values), layer.eps
         self.norm, self.norm_post, self.pieces = norm, layer.norm_post.asnumpy(), layer.matrices
         self.has_experts, self.top_k, self.normalize = layer.has_experts, layer.top_k, layer.normalize
+        self.scales = _by_piece(_array(layer.qkv_scale), _array(layer.o_scale), self.pieces[:4])
+        if len(self.pieces) > 4:
+            network = _array(layer.dense_gate_up_scale), _array(layer.dense_down_scale)
+            self.scales += _by_piece(*network, self.pieces[4:])
+        self.rounds_rows = layer.rounds_rows
         self.shared_gate = layer.shared_gate.asnumpy() if layer.has_shared else None
         if layer.has_experts:
             self.router = layer.router.asnumpy()
@@ -35,7 +41,8 @@ class GatheredAttention:
         """added, residual: (rows, hidden), whose sum enters the layer. parts: (ranks, n), every rank's `flat`. Returns
         the same of what leaves it; with experts: what a shared expert adds, the residual, what enters the experts,
         (rows, hidden) each, their shares, float32 (rows, top_k), and which they are, int32 (rows, top_k)."""
-        q, k, v, o, *network = (piece.of(parts).T for piece in self.pieces)
+        weights = zip(self.pieces, self.scales, strict=True)
+        q, k, v, o, *network = (_weight(piece.of(parts), scale, self.rounds_rows) for piece, scale in weights)
         residual = residual + added
         normed = rms_norm(residual, self.norm, self.eps)
         residual = residual + self.attention.attend(normed, rows, (q, k, v), o)
@@ -77,24 +84,59 @@ class GatheredExperts:
     """The chosen experts of every row, which came one after the other."""
 
     def __init__(self, layer: Any):
-        self.pieces = layer.expert
+        self.pieces = ExpertPieces(layer)
 
-    def __call__(self, added: np.ndarray, x: np.ndarray, shares: np.ndarray, parts: np.ndarray) -> tuple[np.ndarray]:
+    def __call__(
+        self, added: np.ndarray, x: np.ndarray, shares: np.ndarray, chosen: np.ndarray, parts: np.ndarray
+    ) -> tuple[np.ndarray]:
         """added: (rows, hidden), to add to. x: (rows, hidden), normed. shares: (rows, top_k), 0 of rows of nobody.
-        parts: (ranks, rows * top_k, m)."""
-        chosen = np.where(shares, np.arange(shares.size).reshape(shares.shape), -1)
-        return (added + experts(x, chosen, shares, ExpertParts(parts, self.pieces)),)
+        chosen: int32 (rows, top_k). parts: (ranks, rows * top_k, m)."""
+        places = np.where(shares, np.arange(shares.size).reshape(shares.shape), -1)
+        return (added + experts(x, places, shares, ExpertParts(parts, self.pieces, chosen.ravel())),)
+
+
+class ExpertPieces:
+    """Where gate, up and down of an expert are in what is gathered of it, and the scales of all experts."""
+
+    def __init__(self, layer: Any):
+        """layer: a DecoderLayer. Not for use in a kernel, where MindSpore's tensors cannot be waited for."""
+        self.pieces, self.rounds_rows = layer.expert, layer.rounds_rows
+        self.scales = _array(layer.gate_up_scale), _array(layer.down_scale)
+
+    def network(self, parts: np.ndarray, number: int) -> Network:
+        """parts: (ranks, m), every rank's part of expert `number` of the layer."""
+        gate_up, down = (None if scale is None else scale[number] for scale in self.scales)
+        weights = zip(self.pieces, _by_piece(gate_up, down, self.pieces), strict=True)
+        gate, up, down = (_weight(piece.of(parts), scale, self.rounds_rows) for piece, scale in weights)
+        return (gate, up), down
 
 
 class ExpertParts(Sequence[Network]):
-    """Experts that every rank has a part of, put together when they are used. parts: (ranks, experts, m)."""
+    """Experts that every rank has a part of, put together when they are used."""
 
-    def __init__(self, parts: np.ndarray, pieces: Sequence[Any]):
-        self.parts, self.pieces = parts, pieces
+    def __init__(self, parts: np.ndarray, pieces: ExpertPieces, numbers: np.ndarray | None = None):
+        """parts: (ranks, experts, m). numbers: which experts of the layer they are; None for all."""
+        self.parts, self.pieces, self.numbers = parts, pieces, numbers
 
     def __len__(self) -> int:
         return int(self.parts.shape[1])
 
-    def __getitem__(self, expert: Any) -> Any:
-        gate, up, down = (piece.of(self.parts[:, expert]).T for piece in self.pieces)
-        return (gate, up), down
+    def __getitem__(self, place: Any) -> Any:
+        return self.pieces.network(self.parts[:, place], place if self.numbers is None else self.numbers[place])
+
+
+def _array(parameter: Any) -> np.ndarray | None:
+    return None if parameter is None else parameter.asnumpy()
+
+
+def _by_piece(joined: np.ndarray | None, last: np.ndarray | None, pieces: Sequence[Any]) -> list[np.ndarray | None]:
+    """The scales of each of `pieces`. joined: of all but the last one, one behind the other, or None without scales."""
+    if joined is None:
+        return [None] * len(pieces)
+    ends = np.cumsum([piece.rows for piece in pieces[:-2]])
+    return [*np.split(joined, ends), last]
+
+
+def _weight(values: np.ndarray, scales: np.ndarray | None, rounds_rows: bool) -> Weight:
+    """values: (out, in)."""
+    return values.T if scales is None else Int8Matrix(values, scales, rounds_rows)

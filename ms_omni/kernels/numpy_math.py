@@ -12,6 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from ms_omni.kernels.host_threads import has_wide_products
+from ms_omni.kernels.numpy_int8 import Int8Matrix
+
+Weight = np.ndarray | Int8Matrix
 
 # Up to so many rows each is multiplied by itself: a product of matrices packs its weights first, which costs more than
 # reading them again out of the processor's cache, and a row is rounded as if it were alone. Measured with OpenBLAS
@@ -27,8 +30,10 @@ _HALF, _ONE = np.array(0.5, np.float32), np.array(1, np.float32)
 _LOWEST = np.array(-80, np.float32)  # below this silu is 0 to float32, and exp would overflow
 
 
-def product(x: np.ndarray, weight: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+def product(x: np.ndarray, weight: Weight, out: np.ndarray | None = None) -> np.ndarray:
     """x: (rows, in), weight: (in, out). x @ weight, (rows, out)."""
+    if isinstance(weight, Int8Matrix):
+        return weight.product(x, out)
     if len(x) == 1:
         return x.dot(weight, out)  # the same with less of numpy around it
     if len(x) > (FEW_ROWS if weight.size < LARGE else FEW_ROWS_OF_LARGE):
@@ -39,7 +44,7 @@ def product(x: np.ndarray, weight: np.ndarray, out: np.ndarray | None = None) ->
     return out
 
 
-def joined_product(x: np.ndarray, weights: Sequence[np.ndarray], out: np.ndarray | None = None) -> np.ndarray:
+def joined_product(x: np.ndarray, weights: Sequence[Weight], out: np.ndarray | None = None) -> np.ndarray:
     """x: (rows, in), weights: (in, out_i) each. x with each of them, side by side: (rows, sum of out_i)."""
     if len(weights) == 1:
         return product(x, weights[0], out)
@@ -102,7 +107,7 @@ def swiglu(gate_up: np.ndarray) -> np.ndarray:
     return out
 
 
-def dense(x: np.ndarray, gate_up: Sequence[np.ndarray], down: np.ndarray) -> np.ndarray:
+def dense(x: np.ndarray, gate_up: Sequence[Weight], down: Weight) -> np.ndarray:
     """x: (rows, hidden), gate_up: (hidden, 2 * inner), or gate and up by themselves, down: (inner, hidden)."""
     return product(swiglu(joined_product(x, gate_up)), down)
 

@@ -31,15 +31,16 @@ class Count:
 class GroupOps:
     """The collectives of one group as operators of MindSpore, which serve eagerly and in graphs.
 
-    `widens`: bfloat16 travels as float32, and integers under 32 bits as int32; bool does always. `sums_integers` says
-    whether `reduce` takes integers. `broadcasts`, by root: empty where a graph of unknown shapes cannot have them.
-    `exchange` is all_to_all."""
+    `widens`: bfloat16 travels as float32, and sums of integers under 32 bits are int32's. `widens_integers`: they travel
+    as int32 elsewhere, too; bool does always. `sums_integers` says whether `reduce` takes integers. `broadcasts`, by
+    root: empty where a graph of unknown shapes cannot have them. `exchange` is all_to_all."""
 
     reduce: Any
     gather: Any
     broadcasts: tuple[Any, ...]
     widens: bool
     sums_integers: bool
+    widens_integers: bool = False
     exchange: Any = None
 
 
@@ -65,6 +66,8 @@ def all_reduce(x: Any, world: World) -> Any:
         parts = all_gather(x.reshape((1, *x.shape)), world)
         return parts.sum(axis=0).astype(x.dtype)
     wire = _wire(x, world)
+    if world.ops.widens and _is_small_integer(x):
+        wire = x.astype(ms.int32)
     if not _run_in_jit():  # @jit.cond: False
         _note("all_reduce", wire, 1)
     return world.ops.reduce(wire).astype(x.dtype)
@@ -118,7 +121,7 @@ def _wire(x: Any, world: World) -> Any:
     dtype up in a table.)"""
     if world.ops.widens and x.dtype == ms.bfloat16:
         return x.astype(ms.float32)
-    if x.dtype == ms.bool_ or (world.ops.widens and _is_small_integer(x)):
+    if x.dtype == ms.bool_ or (world.ops.widens_integers and _is_small_integer(x)):
         return x.astype(ms.int32)
     return x
 
@@ -155,7 +158,9 @@ def _mccl_ops(world: World) -> GroupOps:
     broadcasts = tuple(_First(ops.Broadcast(root)) for root in world.group_ranks)
     reduce, gather = ops.AllReduce("sum"), ops.AllGather()
     exchange = _host_operator("all_to_all", _links(world).all_to_all, 1)  # mccl has none
-    return GroupOps(reduce, gather, broadcasts, widens=True, sums_integers=False, exchange=exchange)
+    return GroupOps(
+        reduce, gather, broadcasts, widens=True, sums_integers=False, widens_integers=True, exchange=exchange
+    )
 
 
 class _First:

@@ -20,41 +20,48 @@ from ms_omni.runtime.gathered_weights import gathered_layer
 from ms_omni.runtime.kv_cache import PagedKVCache
 from ms_omni.runtime.prompt_piece import PromptPiece, joined_embeddings, joined_levels, row_slices
 from ms_omni.runtime.share import Share
-from ms_omni.runtime.stacked_weights import layer_weights, small_weights
+from ms_omni.runtime.stacked_weights import Dtypes, layer_weights, small_weights
 
 
 class StackedDecoder(nn.Cell):
     """All layers and the final norm of one decoder of a checkpoint."""
 
     def __init__(
-        self, reader: Any, prefix: str, spec: DecoderSpec, operators: Any, dtype: Any, share: Share | None = None
+        self,
+        reader: Any,
+        prefix: str,
+        spec: DecoderSpec,
+        operators: Any,
+        dtype: Any,
+        share: Share | None = None,
+        quantize: str = "none",
     ):
-        """reader: a CheckpointReader, or a ShardedReader that reads what `share` says. prefix: of the weight names,
-        "thinker.model.". dtype: of hidden states, a MindSpore float type; weights and caches have it too, or are
-        float32 where `operators` are numpy's."""
+        """reader: a CheckpointReader, or a ShardedReader that reads what `share` says; unless `quantize` is none, one
+        with int8 weights. prefix: of the weight names, "thinker.model.". dtype: of hidden states, a MindSpore float
+        type; floats of weights and caches have it too, or are float32 where `operators` are numpy's."""
         super().__init__(auto_prefix=False)
         share = share or Share()
         experts, spec = share.experts(spec), share.local(spec)
         self.spec, self.ops, self.world = spec, operators, share.world
         self.in_numpy = operators.IN_NUMPY
         self.stored_dtype = ms.float32 if self.in_numpy else dtype
-        target = numpy_dtype(self.stored_dtype)
+        dtypes = Dtypes(numpy_dtype(self.stored_dtype), numpy_dtype(operators.scale_dtype(quantize, dtype)))
         self.is_gathered = share.mode == "zero3"
         self.num_owners, self.owner = share.num_owners, share.owner
 
         def layer(index: int) -> DecoderLayer:
             name = f"{prefix}layers.{index}."
             if not self.is_gathered:
-                weights = layer_weights(reader, prefix, index, spec, operators, target, experts)
-                return DecoderLayer(weights, spec, operators, name, share)
-            weights = small_weights(reader, prefix, index, spec, operators, target)
-            gathered = gathered_layer(reader, prefix, index, spec, target)
-            return DecoderLayer(weights, spec, operators, name, share, gathered)
+                weights = layer_weights(reader, prefix, index, spec, operators, dtypes, experts)
+                return DecoderLayer(weights, spec, operators, name, share, quantize)
+            weights = small_weights(reader, prefix, index, spec, operators, dtypes)
+            gathered = gathered_layer(reader, prefix, index, spec, dtypes)
+            return DecoderLayer(weights, spec, operators, name, share, quantize, gathered)
 
         self.layers = nn.CellList([layer(i) for i in range(spec.num_layers)], auto_prefix=False)
         # Norm i stands before layer i, the last one behind them all. What a layer adds is summed by the next norm.
         self.norms = ParameterTuple(
-            Parameter(Tensor(reader.read(name).astype(target)), name=name, requires_grad=False)
+            Parameter(Tensor(reader.read(name).astype(dtypes.floats)), name=name, requires_grad=False)
             for name in (
                 *(f"{prefix}layers.{i}.input_layernorm.weight" for i in range(spec.num_layers)),
                 f"{prefix}norm.weight",

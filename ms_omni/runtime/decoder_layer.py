@@ -25,11 +25,16 @@ class DecoderLayer(nn.Cell):
         operators: Any,
         name: str,
         share: Share,
+        quantize: str = "none",
         gathered: GatheredLayer | None = None,
     ):
         """weights: of `layer_weights`, or `small_weights` beside what is `gathered`. spec: the sizes of what this rank
-        computes. name: what their Parameters' names begin with."""
+        computes. name: what their Parameters' names begin with. quantize: none, or for int8 weights int8 or
+        int8-dynamic."""
         super().__init__(auto_prefix=False)
+        self.is_int8, self.rounds_rows = quantize != "none", quantize == "int8-dynamic"
+        self.qkv_scale, self.o_scale, self.gate_up_scale, self.down_scale = None, None, None, None
+        self.dense_gate_up_scale, self.dense_down_scale = None, None
         self.spec, self.ops, self.world = spec, operators, share.world
         for key, value in (weights | (gathered.arrays if gathered else {})).items():
             setattr(self, key, parameter(value, f"{name}{key}"))
@@ -137,7 +142,7 @@ class DecoderLayer(nn.Cell):
 
     def heads(self, normed: Tensor, qkv_weight: Any, angle: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """q (tokens, heads, head_dim) and k, rotated, and v (tokens, kv_heads, head_dim)."""
-        qkv = self.ops.linear(normed, qkv_weight)
+        qkv = self.linear(normed, qkv_weight, self.qkv_scale)
         if self.has_bias:
             qkv = qkv + self.qkv_bias
         q, k, v = self.ops.split_qkv(qkv, self.num_heads, self.num_kv_heads)
@@ -149,7 +154,7 @@ class DecoderLayer(nn.Cell):
     def rest(self, residual: Tensor, attended: Tensor, large: tuple[Any, ...], is_step: bool) -> tuple[Tensor, Tensor]:
         """What follows attention: its projection, the second norm, the experts. is_step: of one new token a
         row, not a prompt."""
-        projected = self.ops.linear(attended, large[1])
+        projected = self.linear(attended, large[1], self.o_scale)
         if self.adds_bias:
             projected = projected + self.o_bias
         if self.sums_attention:
@@ -173,22 +178,26 @@ class DecoderLayer(nn.Cell):
         if self.is_gathered:
             out = self.gathered_experts(x, weights, chosen, is_step)
         else:
-            out = self.ops.experts(x, weights, chosen, self.gate_up, self.down)
+            out = self.experts(x, weights, chosen, (self.gate_up, self.down), (self.gate_up_scale, self.down_scale))
         if self.adds_shared:
             out = out + mint.sigmoid(self.ops.linear(x, self.shared_gate)) * self.dense(x, large)
         return out
 
     def gathered_experts(self, x: Tensor, weights: Tensor, chosen: Tensor, is_step: bool) -> Tensor:
         """The chosen experts of each row of a step, or all of them for a prompt, brought together and used."""
+        scales = self.gate_up_scale, self.down_scale
         if is_step:
             parts = self.chosen_experts(chosen)
+            if self.is_int8:
+                numbers = chosen.reshape(-1)
+                scales = ops.gather(self.gate_up_scale, numbers, 0), ops.gather(self.down_scale, numbers, 0)
             chosen = mint.arange(0, chosen.shape[0] * self.top_k, dtype=ms.int32).reshape(-1, self.top_k)
         else:
             parts = self.all_experts()
         taken = self.ops.split(parts, self.expert_sizes)
         gate, up, down = [expert_matrix(taken[i], self.expert[i]) for i in range(3)]
-        gate_up, down = self.ops.pack_experts(ops.concat((gate, up), 1), down)
-        return self.ops.experts(x, weights, chosen, gate_up, down)
+        packed = self.ops.pack_experts(ops.concat((gate, up), 1), down)
+        return self.experts(x, weights, chosen, packed, scales)
 
     def chosen_experts(self, chosen: Tensor) -> Tensor:
         """chosen: int32 (rows, top_k), of this rank's rows. (ranks, rows * top_k, m): every rank's part of those
@@ -210,4 +219,24 @@ class DecoderLayer(nn.Cell):
 
     def dense(self, x: Tensor, large: tuple[Any, ...]) -> Tensor:
         """x: (tokens, hidden). The dense or shared expert."""
-        return self.ops.linear(self.ops.swiglu(self.ops.linear(x, large[2])), large[3])
+        hidden = self.ops.swiglu(self.linear(x, large[2], self.dense_gate_up_scale))
+        return self.linear(hidden, large[3], self.dense_down_scale)
+
+    def linear(self, x: Tensor, weight: Any, scale: Any) -> Tensor:
+        """x: (tokens, in), weight: (out, in), scale: (out,) of an int8 one. (tokens, out)."""
+        if self.rounds_rows:
+            return self.ops.dynamic_linear(x, weight, scale)
+        if self.is_int8:
+            return self.ops.int8_linear(x, weight, scale)
+        return self.ops.linear(x, weight)
+
+    def experts(
+        self, x: Tensor, weights: Tensor, chosen: Tensor, packed: tuple[Any, Any], scales: tuple[Any, Any]
+    ) -> Tensor:
+        """x: (tokens, hidden). weights, chosen: (tokens, top_k). packed: gate_up and down of `pack_experts`; scales:
+        (experts, out) of int8 ones."""
+        if self.rounds_rows:
+            return self.ops.dynamic_experts(x, weights, chosen, packed[0], scales[0], packed[1], scales[1])
+        if self.is_int8:
+            return self.ops.int8_experts(x, weights, chosen, packed[0], scales[0], packed[1], scales[1])
+        return self.ops.experts(x, weights, chosen, packed[0], packed[1])

@@ -13,6 +13,7 @@ from mindspore import Tensor
 
 from ms_omni.bounds import BLOCK_SIZE, BUCKETS, PREFILL_CHUNK, TOKENS_PER_CALL
 from ms_omni.checkpoint.config import read_config
+from ms_omni.checkpoint.int8_reader import Int8Reader
 from ms_omni.checkpoint.load import numpy_dtype
 from ms_omni.checkpoint.reader import CheckpointReader
 from ms_omni.config import SamplingParams
@@ -62,12 +63,13 @@ class FusedExecutor:
         compile_cache: str | None = None,
         max_num_seqs: int | None = None,
         launch_capture: str = "none",
+        quantize: str = "none",
     ):
         """directory: a checkpoint. dtype: a MindSpore float type. compile_cache: a directory for compiled graphs.
         parallel: none, zero3, ep or tp, over the groups of `world`. max_num_seqs: conversations at once, None for what
-        fits. launch_capture: none, or the decoder whose launches are captured. Raises OmniError for decoder layers that
-        only mindone's classes have, for a group of a size that cannot share the model, for more conversations than fit,
-        and for an Ascend host of too few cores."""
+        fits. launch_capture: none, or the decoder whose launches are captured. quantize: none, int8 or int8-dynamic.
+        Raises OmniError for decoder layers that only mindone's classes have, for a group of a size that cannot share
+        the model, for more conversations than fit, and for an Ascend host of too few cores."""
         if device == "Ascend":
             check_cores()
         config = read_config(directory)
@@ -87,10 +89,14 @@ class FusedExecutor:
             world=world,
             progress=progress,
         )
-        self._reader = ShardedReader(CheckpointReader(directory), parallel, world, self._sizes)
+        reader: Any = CheckpointReader(directory)
+        if quantize != "none":
+            reader = Int8Reader(reader)
+        self._reader = ShardedReader(reader, parallel, world, self._sizes)
+        self._quantize = quantize
         self._operators, self._dtype, self._numbers = decoder_ops(device), dtype, count()
         sizes = (directory / "config.json").read_text(encoding="utf-8")
-        graphs = GraphCache.open(compile_cache, sizes, dtype, parallel, world) if compile_cache else None
+        graphs = GraphCache.open(compile_cache, sizes, dtype, parallel, world, quantize) if compile_cache else None
         text, speech = config.thinker_config.text_config, config.talker_config
         decoders: dict[Stage, StackedDecoder] = {"thinker": self._decoder("thinker.model.", text)}
         self._positions = {"thinker": text.max_position_embeddings}
@@ -210,7 +216,7 @@ class FusedExecutor:
             message = f"--engine fused: {prefix[:-1]}: {error}; use --engine mindone"
             raise UnknownDecoderError(message) from error
         share = Share.of(prefix, self._mode, self._world, self._sizes)
-        return StackedDecoder(self._reader, prefix, spec, self._operators, self._dtype, share)
+        return StackedDecoder(self._reader, prefix, spec, self._operators, self._dtype, share, self._quantize)
 
     def _cache_sizes(self, decoders: dict[Stage, StackedDecoder], device: str, max_num_seqs: int | None) -> CacheSizes:
         """The same on all ranks of a group, that of the fewest blocks."""

@@ -14,6 +14,7 @@ import numpy as np
 from mindspore import Tensor, ops
 
 from ms_omni.runtime.decoder_spec import DecoderSpec
+from ms_omni.runtime.stacked_weights import Dtypes, Reading
 
 ATTENTION = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj")
 NETWORK = ("gate_proj", "up_proj", "down_proj")
@@ -35,27 +36,36 @@ class Piece:
 
 @dataclass(frozen=True)
 class GatheredLayer:
-    """arrays: what becomes Parameters: "flat" (n,), and "expert_rows" (experts, m) if there are experts. matrices, of
-    flat: q, k, v, o, then gate, up, down of a dense or shared expert. expert: gate, up, down of an expert's row."""
+    """arrays: what becomes Parameters: "flat" (n,), and "expert_rows" (experts, m) if there are experts; if these are
+    int8, scales of the whole matrices under the names of `layer_weights`. matrices, of flat: q, k, v, o, then gate, up,
+    down of a dense or shared expert. expert: gate, up, down of an expert's row."""
 
     arrays: dict[str, np.ndarray]
     matrices: tuple[Piece, ...]
     expert: tuple[Piece, ...]
 
 
-def gathered_layer(reader: Any, prefix: str, index: int, spec: DecoderSpec, dtype: Any) -> GatheredLayer:
-    """reader: a ShardedReader for zero3; prefix: "thinker.model."; dtype: numpy's."""
+def gathered_layer(reader: Any, prefix: str, index: int, spec: DecoderSpec, dtypes: Dtypes) -> GatheredLayer:
+    """reader: a ShardedReader for zero3; prefix: "thinker.model."."""
     layer = f"{prefix}layers.{index}."
     names = [layer + name for name in ATTENTION]
     is_dense = index in spec.dense_layers
     if is_dense or spec.shared_expert:
         names += [f"{layer}mlp.{'' if is_dense else 'shared_expert.'}{name}" for name in NETWORK]
-    arrays = {"flat": _joined(reader, [names], dtype)[0]}
+    is_int8, read = reader.dtype(f"{names[0]}.weight") == np.int8, Reading(reader, "", dtypes, False)
+    stored = np.dtype(np.int8) if is_int8 else dtypes.floats
+    arrays = {"flat": _joined(reader, [names], stored)[0]}
+    if is_int8:
+        joined = {"qkv": names[:3], "o": names[3:4], "dense_gate_up": names[4:6], "dense_down": names[6:]}
+        arrays |= {f"{key}_scale": read.scales([each])[0] for key, each in joined.items() if each}
     expert: tuple[Piece, ...] = ()
     if not is_dense:
         rows = [[f"{layer}mlp.experts.{e}.{name}" for name in NETWORK] for e in range(spec.num_experts)]
-        arrays["expert_rows"] = _joined(reader, rows, dtype)
+        arrays["expert_rows"] = _joined(reader, rows, stored)
         expert = _pieces(reader, rows[0])
+        if is_int8:
+            arrays["gate_up_scale"] = read.scales([row[:2] for row in rows])
+            arrays["down_scale"] = read.scales([row[2:] for row in rows])
     return GatheredLayer(arrays, _pieces(reader, names), expert)
 
 

@@ -68,7 +68,7 @@ class FrameKernel(nn.Cell):
         inputs = [row, row, row, (ms.int32, (rows, max_blocks)), (ms.float32, (steps + 1, rows))]
         inputs += [many, whole_numbers, many]
         if decoder.is_gathered:
-            inputs += [(ms.float32, (decoder.world.group_size, layer.flat.shape[0])) for layer in decoder.layers]
+            inputs += [(layer.flat.dtype, (decoder.world.group_size, layer.flat.shape[0])) for layer in decoder.layers]
         inputs += [(ms.float32, (frames.num_codes, parameter.shape[1])) for parameter in frames.split]
         self.kernel = host_kernel(frames.work, inputs, [(ms.int32, (steps, rows)), row], f"{name} frame")
         self.kernel_numbers = (self.kernel.number,)

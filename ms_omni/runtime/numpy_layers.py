@@ -12,7 +12,7 @@ from mindspore import Tensor
 from ms_omni.kernels.host_threads import in_row_parts
 from ms_omni.kernels.numpy_blocks import Block, experts, layer_blocks
 from ms_omni.kernels.numpy_cache import Rows
-from ms_omni.kernels.numpy_gathered import ExpertParts, GatheredAttention
+from ms_omni.kernels.numpy_gathered import ExpertParts, ExpertPieces, GatheredAttention
 from ms_omni.kernels.numpy_math import rms_norm
 from ms_omni.parallel.collectives import all_reduce
 from ms_omni.parallel.world import World
@@ -97,17 +97,14 @@ def _whole(blocks: list[Block], eps: float, world: World) -> Layer:
 
 def _gathered(layer: Any, attention: GatheredAttention) -> Layer:
     """With all experts, whichever the rows choose."""
+    pieces = ExpertPieces(layer) if layer.has_experts else None
 
     def work(added: np.ndarray, residual: np.ndarray, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
-        made = attention(added, residual, rows, _float32(layer.parts()))
-        if not layer.has_experts:
+        made = attention(added, residual, rows, layer.parts().asnumpy())
+        if pieces is None:
             return made[0], made[1]
         added, residual, normed, shares, chosen = made
-        parts = ExpertParts(_float32(layer.all_experts()), layer.expert)
+        parts = ExpertParts(layer.all_experts().asnumpy(), pieces)
         return added + experts(normed, chosen, shares, parts), residual
 
     return work
-
-
-def _float32(parts: Tensor) -> np.ndarray:
-    return parts.float().asnumpy()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,15 +11,23 @@ from ms_omni.checkpoint.parameters import device_tensor
 from ms_omni.runtime.decoder_spec import DecoderSpec
 
 
+class Dtypes(NamedTuple):
+    """numpy's, of what is in memory: of weights that are floats, and of scales of int8 ones."""
+
+    floats: np.dtype
+    scales: np.dtype
+
+
 def layer_weights(
-    reader: Any, prefix: str, index: int, spec: DecoderSpec, operators: Any, dtype: Any, experts: range
+    reader: Any, prefix: str, index: int, spec: DecoderSpec, operators: Any, dtypes: Dtypes, experts: range
 ) -> dict[str, Any]:
-    """The arrays of layer `index` in numpy dtype `dtype`, the experts' as tensors on the device. reader: a
+    """The arrays of layer `index`, the experts' as tensors on the device. reader: a
     CheckpointReader, or a ShardedReader, whose slices then give the sizes; prefix: "thinker.model."; experts: those to
     read.
 
     Matrices are (out, in) as in the checkpoint; where the layers are numpy's (kernels/numpy_math.py), (in, out), all of
-    these shapes turned around.
+    these shapes turned around. int8 ones, if the reader has such, are (out, in) there too, and each has its scales
+    under its own name and "_scale": (out,), or (experts, out).
 
     norm_post: (hidden,). q_norm, k_norm: (head_dim,). qkv: ((heads + 2 kv_heads) * head_dim, hidden). o: (hidden,
     heads * head_dim), and with biases qkv_bias and o_bias of their first axes. Experts: router (experts, hidden),
@@ -27,16 +35,17 @@ def layer_weights(
     makes them. A dense or shared one: dense_gate_up (2 * intermediate, hidden), dense_down (hidden, intermediate), and
     shared_gate (1, hidden) for the latter."""
 
-    read = Reading(reader, f"{prefix}layers.{index}.", dtype, operators.IN_NUMPY)
-    weights: dict[str, Any] = _small(read, spec, index) | {
-        "qkv": read("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-        "o": read("self_attn.o_proj"),
-    }
+    read = Reading(reader, f"{prefix}layers.{index}.", dtypes, operators.IN_NUMPY)
+    weights: dict[str, Any] = _small(read, spec, index)
+    weights |= read.matrix("qkv", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+    weights |= read.matrix("o", "self_attn.o_proj")
     if index in spec.dense_layers:
         return weights | _dense(read, "mlp.")
-    gate_up = read.stacked([[f"mlp.experts.{i}.{name}" for name in ("gate_proj", "up_proj")] for i in experts])
-    down = read.stacked([[f"mlp.experts.{i}.down_proj"] for i in experts])
-    weights["gate_up"], weights["down"] = device_tensor(gate_up), device_tensor(down)
+    names = [[f"mlp.experts.{i}.{name}" for name in ("gate_proj", "up_proj")] for i in experts]
+    weights |= read.matrices("gate_up", names)
+    weights |= read.matrices("down", [[f"mlp.experts.{i}.down_proj"] for i in experts])
+    for name in ("gate_up", "down"):
+        weights[name] = device_tensor(weights[name])
     if not operators.IN_NUMPY:  # transposed by the device
         packed = operators.pack_experts(weights["gate_up"], weights["down"])
         weights["gate_up"], weights["down"] = (tensor.contiguous() for tensor in packed)
@@ -46,10 +55,10 @@ def layer_weights(
 
 
 def small_weights(
-    reader: Any, prefix: str, index: int, spec: DecoderSpec, operators: Any, dtype: Any
+    reader: Any, prefix: str, index: int, spec: DecoderSpec, operators: Any, dtypes: Dtypes
 ) -> dict[str, np.ndarray]:
     """Of `layer_weights`, those that every rank has whole: norms, router, biases, shared_gate."""
-    return _small(Reading(reader, f"{prefix}layers.{index}.", dtype, operators.IN_NUMPY), spec, index)
+    return _small(Reading(reader, f"{prefix}layers.{index}.", dtypes, operators.IN_NUMPY), spec, index)
 
 
 def _small(read: Any, spec: DecoderSpec, index: int) -> dict[str, np.ndarray]:
@@ -69,25 +78,41 @@ def _small(read: Any, spec: DecoderSpec, index: int) -> dict[str, np.ndarray]:
 
 
 class Reading:
-    """Weights of a checkpoint below one prefix, in numpy dtype `dtype`, each copied once: from the mapped file to where
-    it is wanted. transposed: matrices are (in, out) there."""
+    """Weights of a checkpoint below one prefix, each copied once: from the mapped file to where it is wanted.
+    transposed: matrices of floats are (in, out) there."""
 
-    def __init__(self, reader: Any, prefix: str, dtype: Any, transposed: bool):
-        self.reader, self.prefix, self.dtype, self.transposed = reader, prefix, dtype, transposed
+    def __init__(self, reader: Any, prefix: str, dtypes: Dtypes, transposed: bool):
+        self.reader, self.prefix, self.dtypes, self.transposed = reader, prefix, dtypes, transposed
 
     def __call__(self, *names: str, kind: str = "weight") -> np.ndarray:
         """Those of `names`, joined along their first axis in the checkpoint."""
-        return self._filled(None, [names], kind)
+        return self._filled([names], kind)[0]
 
-    def stacked(self, items: Sequence[Sequence[str]]) -> np.ndarray:
-        """(len(items), ...): of each item what `read(*item)` gives; all are of one shape."""
-        return self._filled(len(items), items, "weight")
+    def matrix(self, key: str, *names: str) -> dict[str, np.ndarray]:
+        """As `read(*names)`, under `key`, and scales if it is int8."""
+        return {name: array[0] for name, array in self.matrices(key, [names]).items()}
 
-    def _filled(self, count: int | None, items: Sequence[Sequence[str]], kind: str) -> np.ndarray:
+    def matrices(self, key: str, items: Sequence[Sequence[str]]) -> dict[str, np.ndarray]:
+        """(len(items), ...): of each item what `read.matrix(key, *item)` gives; all are of one shape."""
+        made = {key: self._filled(items, "weight")}
+        if made[key].dtype == np.int8:
+            made[f"{key}_scale"] = self.scales(items)
+        return made
+
+    def scales(self, items: Sequence[Sequence[str]]) -> np.ndarray:
+        """(len(items), out): of each item those of its weights, one behind the other."""
+        return self._filled(items, "weight_scale")[..., 0]
+
+    def _filled(self, items: Sequence[Sequence[str]], kind: str) -> np.ndarray:
+        first = f"{self.prefix}{items[0][0]}.{kind}"
         shapes = [self.reader.shape(f"{self.prefix}{name}.{kind}") for name in items[0]]
         shape = (sum(shape[0] for shape in shapes), *shapes[0][1:])
-        order = (1, 0) if self.transposed and len(shape) == 2 else range(len(shape))
-        out = np.empty((1 if count is None else count, *(shape[axis] for axis in order)), self.dtype)
+        dtype = self.dtypes.scales if kind == "weight_scale" else self.dtypes.floats
+        if self.reader.dtype(first) == np.int8:
+            dtype = np.dtype(np.int8)
+        is_turned = self.transposed and kind == "weight" and dtype != np.int8 and len(shape) == 2
+        order = (1, 0) if is_turned else range(len(shape))
+        out = np.empty((len(items), *(shape[axis] for axis in order)), dtype)
         for item, names in zip(out, items, strict=True):
             place = item.transpose(*order)  # its own inverse
             start = 0
@@ -97,11 +122,9 @@ class Reading:
                 place[start : start + len(values)] = values
                 self.reader.release(full_name)
                 start += len(values)
-        return out[0] if count is None else out
+        return out
 
 
 def _dense(read: Any, prefix: str) -> dict[str, np.ndarray]:
-    return {
-        "dense_gate_up": read(f"{prefix}gate_proj", f"{prefix}up_proj"),
-        "dense_down": read(f"{prefix}down_proj"),
-    }
+    gate_up = read.matrix("dense_gate_up", f"{prefix}gate_proj", f"{prefix}up_proj")
+    return gate_up | read.matrix("dense_down", f"{prefix}down_proj")

@@ -154,7 +154,8 @@ class TokenStep(nn.Cell):
             made = self.pairs[i][0]((added, residual, *places, decoder.layers[i].parts()))
             added, residual = made[0], made[1]
             if decoder.layers[i].has_experts:
-                added = self.pairs[i][1]((added, made[2], made[3], decoder.layers[i].chosen_experts(made[4])))[0]
+                experts = decoder.layers[i].chosen_experts(made[4])
+                added = self.pairs[i][1]((added, made[2], made[3], made[4], experts))[0]
         return self.last_norm((added, residual, *places))
 
     def _runs(self, inputs: tuple[Any, ...]) -> tuple[Run, ...]:
@@ -194,13 +195,13 @@ class TokenStep(nn.Cell):
         for i, attention in enumerate(gathered_attention(decoder, self.cache)):
             layer, name = decoder.layers[i], f"{self.graph_name} gathered layer {i}"
             work = GatheredAttentionStep(attention, spec.inv_freq, self.block_size)
-            first_inputs = (*inputs, (ms.float32, (ranks, layer.flat.shape[0])))
+            first_inputs = (*inputs, (layer.flat.dtype, (ranks, layer.flat.shape[0])))
             if not layer.has_experts:
                 pairs.append((host_kernel(work, first_inputs, (row, row), name),))
                 continue
             chosen = (ms.int32, shares[1])
-            experts = (ms.float32, (ranks, num_rows * spec.experts_per_token, layer.expert_rows.shape[1]))
+            experts = (layer.flat.dtype, (ranks, num_rows * spec.experts_per_token, layer.expert_rows.shape[1]))
             first = host_kernel(work, first_inputs, (row, row, row, shares, chosen), name)
-            second = host_kernel(GatheredExperts(layer), (row, row, shares, experts), (row,), f"{name} experts")
+            second = host_kernel(GatheredExperts(layer), (row, row, shares, chosen, experts), (row,), f"{name} experts")
             pairs.append((first, second))
         return tuple(pairs)
