@@ -29,6 +29,14 @@ def tiny_dir(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def tiny_rounded_dir(tiny_dir, tmp_path_factory):
+    """The tiny checkpoint with the float values that its weights in 8 bits stand for."""
+    from int8_values import write_rounded
+
+    return write_rounded(tiny_dir, tmp_path_factory.mktemp("checkpoints") / "tiny_rounded")
+
+
+@pytest.fixture(scope="session")
 def fused(tiny_dir, cpu):
     """The default engine, with compiled decoding."""
     from ms_omni import OmniEngine

@@ -60,7 +60,7 @@ class RandomCheckpoint:
 
     def __init__(self, config: Any, dtype: Any):
         """dtype: a MindSpore float type."""
-        self.dtype = numpy_dtype(dtype)
+        self._dtype = numpy_dtype(dtype)
         self._specs = {spec.name: spec for spec in weight_specs(config)}
         self._first_experts: dict[str, np.ndarray] = {}
 
@@ -80,9 +80,12 @@ class RandomCheckpoint:
     def names(self) -> list[str]:
         return list(self._specs)
 
+    def dtype(self, name: str) -> np.dtype:
+        return self._dtype
+
     def shape(self, name: str) -> tuple[int, ...]:
         return self._specs[name].shape
 
     def _make(self, name: str, spec: WeightSpec) -> np.ndarray:
         values = random(name, *spec.shape, dtype=np.float32)
-        return (values * np.float32(spec.std) + np.float32(spec.mean)).astype(self.dtype)
+        return (values * np.float32(spec.std) + np.float32(spec.mean)).astype(self._dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from ms_omni.checkpoint.int8 import LARGEST
 TILE = 1 << 18
 
 _scratch = threading.local()
+
+Multiply = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 class Int8Matrix:
@@ -29,8 +32,8 @@ class Int8Matrix:
     def shape(self) -> tuple[int, int]:
         return self.values.shape[1], self.values.shape[0]
 
-    def product(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """x: float32 (rows, in). float32 (rows, out)."""
+    def product(self, x: np.ndarray, multiply: Multiply, out: np.ndarray | None = None) -> np.ndarray:
+        """x: float32 (rows, in). multiply: of rows and a float32 matrix, into an array. float32 (rows, out)."""
         if out is None:
             out = np.empty((len(x), len(self.values)), np.float32)
         row_scales = None
@@ -41,10 +44,7 @@ class Int8Matrix:
             part = self.values[start : start + step]
             tile = _tile(part.shape)
             np.copyto(tile, part)
-            if len(x) == 1:
-                np.dot(tile, x[0], out[0, start : start + step])
-            else:
-                np.matmul(x, tile.T, out=out[:, start : start + step])
+            multiply(x, tile.T, out[:, start : start + step])
         out *= self.scales
         if row_scales is not None:
             out *= row_scales

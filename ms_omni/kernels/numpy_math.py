@@ -33,7 +33,7 @@ _LOWEST = np.array(-80, np.float32)  # below this silu is 0 to float32, and exp 
 def product(x: np.ndarray, weight: Weight, out: np.ndarray | None = None) -> np.ndarray:
     """x: (rows, in), weight: (in, out). x @ weight, (rows, out)."""
     if isinstance(weight, Int8Matrix):
-        return weight.product(x, out)
+        return weight.product(x, product, out)
     if len(x) == 1:
         return x.dot(weight, out)  # the same with less of numpy around it
     if len(x) > (FEW_ROWS if weight.size < LARGE else FEW_ROWS_OF_LARGE):

@@ -31,8 +31,8 @@ class Count:
 class GroupOps:
     """The collectives of one group as operators of MindSpore, which serve eagerly and in graphs.
 
-    `widens`: bfloat16 travels as float32, and sums of integers under 32 bits are int32's. `widens_integers`: they travel
-    as int32 elsewhere, too; bool does always. `sums_integers` says whether `reduce` takes integers. `broadcasts`, by
+    `widens`: bfloat16 travels as float32, and integers under 32 bits are summed as int32. `widens_integers`: they
+    travel as int32 too; bool always does. `sums_integers` says whether `reduce` takes integers. `broadcasts`, by
     root: empty where a graph of unknown shapes cannot have them. `exchange` is all_to_all."""
 
     reduce: Any

@@ -103,13 +103,16 @@ class Reading:
         """(len(items), out): of each item those of its weights, one behind the other."""
         return self._filled(items, "weight_scale")[..., 0]
 
+    def dtype_of(self, full_name: str) -> np.dtype:
+        """That it is wanted in."""
+        if self.reader.dtype(full_name) == np.int8:
+            return np.dtype(np.int8)
+        return self.dtypes.scales if full_name.endswith("_scale") else self.dtypes.floats
+
     def _filled(self, items: Sequence[Sequence[str]], kind: str) -> np.ndarray:
-        first = f"{self.prefix}{items[0][0]}.{kind}"
         shapes = [self.reader.shape(f"{self.prefix}{name}.{kind}") for name in items[0]]
         shape = (sum(shape[0] for shape in shapes), *shapes[0][1:])
-        dtype = self.dtypes.scales if kind == "weight_scale" else self.dtypes.floats
-        if self.reader.dtype(first) == np.int8:
-            dtype = np.dtype(np.int8)
+        dtype = self.dtype_of(f"{self.prefix}{items[0][0]}.{kind}")
         is_turned = self.transposed and kind == "weight" and dtype != np.int8 and len(shape) == 2
         order = (1, 0) if is_turned else range(len(shape))
         out = np.empty((len(items), *(shape[axis] for axis in order)), dtype)

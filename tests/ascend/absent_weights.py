@@ -53,10 +53,10 @@ def without_values() -> None:
     def array(values: Any, dtype: Any = None, order: str = "K") -> np.ndarray:
         return np.empty(values.shape, dtype or values.dtype)
 
-    def filled(reading: Any, count: int | None, items: Sequence[Sequence[str]], kind: str) -> np.ndarray:
+    def filled(reading: Any, items: Sequence[Sequence[str]], kind: str) -> np.ndarray:
         shapes = [reading.reader.shape(f"{reading.prefix}{name}.{kind}") for name in items[0]]
-        shape = (sum(shape[0] for shape in shapes), *shapes[0][1:])
-        return np.empty(shape if count is None else (count, *shape), reading.dtype)
+        shape = (len(items), sum(shape[0] for shape in shapes), *shapes[0][1:])
+        return np.empty(shape, reading.dtype_of(f"{reading.prefix}{items[0][0]}.{kind}"))
 
     def joined(reader: Any, items: Sequence[Sequence[str]], dtype: Any) -> np.ndarray:
         return np.empty((len(items), sum(int(np.prod(reader.shape(f"{name}.weight"))) for name in items[0])), dtype)

@@ -75,6 +75,9 @@ class Checkpoint:
     def shape(self, name):
         return self.read(name).shape
 
+    def dtype(self, name):
+        return self.read(name).dtype
+
     def release(self, name):
         """Nothing is held."""
 

@@ -4,25 +4,31 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from ms_omni.checkpoint.int8 import rounded, row_scales
+
 HIDDEN, HEADS, KV_HEADS, DIM, INNER, EXPERTS, TOP_K = 24, 4, 2, 8, 12, 8, 3
 BLOCK, EPS, THETA = 4, 1e-6, 1e4
 INV_FREQ = (THETA ** (-np.arange(0, DIM, 2) / DIM)).astype(np.float32)
+
+
+INT8 = ("qkv", "o", "gate_up", "down", "dense_gate_up", "dense_down")
 
 
 class Weight:
     """What a Parameter is to the kernels."""
 
     def __init__(self, values):
-        self.values = np.ascontiguousarray(values, np.float32)
+        self.values = np.ascontiguousarray(values)
 
     def asnumpy(self):
         return self.values
 
 
 class RandomLayer:
-    """kind: dense, experts, shared. weights: by name, (out, in)."""
+    """kind: dense, experts, shared. weights: by name, (out, in). quantize: none, int8, int8-dynamic; the weights are
+    those that the rounded ones stand for."""
 
-    def __init__(self, kind, has_bias=False, normalize=True, seed=0):
+    def __init__(self, kind, has_bias=False, normalize=True, seed=0, quantize="none"):
         rng = np.random.default_rng(seed)
 
         def random(*shape):
@@ -42,17 +48,26 @@ class RandomLayer:
             self.weights |= {"dense_gate_up": random(2 * INNER, HIDDEN), "dense_down": random(HIDDEN, INNER)}
         if kind == "shared":
             self.weights["shared_gate"] = random(1, HIDDEN)
+        self.rounds_rows, self.int8 = quantize == "int8-dynamic", {}
+        for name in () if quantize == "none" else set(INT8) & set(self.weights):
+            values = self.weights[name]
+            rows = values.reshape(-1, values.shape[-1])
+            scales = row_scales(rows, name)
+            self.int8[name] = rounded(rows, scales).reshape(values.shape)
+            self.int8[f"{name}_scale"] = scales.reshape(values.shape[:-1])
+            self.weights[name] = self.int8[name] * self.int8[f"{name}_scale"][..., None]
 
     def stored(self, experts=range(EXPERTS), adds_bias=True, adds_shared=True):
         """As a rank with these experts has it: matrices (in, out)."""
-        weights = {name: values.swapaxes(-1, -2) for name, values in self.weights.items()}
-        if self.kind != "dense":
-            weights |= {name: weights[name][experts.start : experts.stop] for name in ("gate_up", "down")}
+        weights = {name: values.swapaxes(-1, -2) for name, values in self.weights.items()} | self.int8
+        for name in set(weights) & {"gate_up", "down", "gate_up_scale", "down_scale"}:
+            weights[name] = weights[name][experts.start : experts.stop]
         return SimpleNamespace(
             spec=SimpleNamespace(num_heads=HEADS, num_kv_heads=KV_HEADS, head_dim=DIM, has_bias=self.has_bias),
             eps=EPS,
             scale=DIM**-0.5,
             is_gathered=False,
+            rounds_rows=self.rounds_rows,
             has_experts=self.kind != "dense",
             adds_bias=self.has_bias and adds_bias,
             adds_shared=self.kind == "shared" and adds_shared,
@@ -67,7 +82,7 @@ class RandomLayer:
     def attention(self, x, position, history):
         """x: (hidden,), normed; history: keys and values of the tokens before, to which this one's are appended. Rotary
         position and place in the sequence are the same."""
-        heads = (self.weights["qkv"] @ x + self.vectors.get("qkv_bias", 0)).reshape(-1, DIM)
+        heads = (self.weights["qkv"] @ self.entering(x) + self.vectors.get("qkv_bias", 0)).reshape(-1, DIM)
         angles = np.tile(position * INV_FREQ, 2)
         q = rotated(norm(heads[:HEADS], self.vectors["q_norm"]), angles)
         history.append((rotated(norm(heads[HEADS:-KV_HEADS], self.vectors["k_norm"]), angles), heads[-KV_HEADS:]))
@@ -77,23 +92,32 @@ class RandomLayer:
             kv = head // (HEADS // KV_HEADS)
             shares = softmax(keys[:, kv] @ query * DIM**-0.5)
             out.append(shares @ values[:, kv])
-        return self.weights["o"] @ np.concatenate(out) + self.vectors.get("o_bias", 0)
+        return self.weights["o"] @ self.entering(np.concatenate(out)) + self.vectors.get("o_bias", 0)
 
     def feed_forward(self, x, experts=range(EXPERTS)):
         """x: (hidden,), normed. What these experts and the shared one add."""
         w = self.weights
         if self.kind == "dense":
-            return network(x, w["dense_gate_up"], w["dense_down"])
+            return self.network(x, w["dense_gate_up"], w["dense_down"])
         chances = softmax(w["router"] @ x)
         chosen = np.argsort(-chances)[:TOP_K]
         total = chances[chosen].sum() if self.normalize else 1
         out = np.zeros(HIDDEN)
         for expert in set(chosen.tolist()) & set(experts):
-            out += chances[expert] / total * network(x, w["gate_up"][expert], w["down"][expert])
+            out += chances[expert] / total * self.network(x, w["gate_up"][expert], w["down"][expert])
         if self.kind == "shared":
             share = 1 / (1 + np.exp(-(w["shared_gate"] @ x)))
-            out += share * network(x, w["dense_gate_up"], w["dense_down"])
+            out += share * self.network(x, w["dense_gate_up"], w["dense_down"])
         return out
+
+    def network(self, x, gate_up, down):
+        gate, up = np.split(gate_up @ self.entering(x), 2)
+        return down @ self.entering(gate / (1 + np.exp(-gate)) * up)
+
+    def entering(self, x):
+        """x: (in,). As it is multiplied by a weight that may be int8."""
+        scale = np.abs(x).max() / 127
+        return np.rint(x / scale) * scale if self.rounds_rows else x
 
     def __call__(self, x, position, history):
         """A token through the layer."""
@@ -113,8 +137,3 @@ def rotated(x, angles):
 def softmax(x):
     shares = np.exp(x - x.max())
     return shares / shares.sum()
-
-
-def network(x, gate_up, down):
-    gate, up = np.split(gate_up @ x, 2)
-    return down @ (gate / (1 + np.exp(-gate)) * up)

@@ -1,9 +1,9 @@
 """Runs under msrun as every rank: answers conversations with a model that is spread over the ranks.
 
-rank_answers.py OUT_DIR CHECKPOINT ENGINE MODE CONVERSATIONS.json [CACHE_DIR]
+rank_answers.py OUT_DIR CHECKPOINT ENGINE MODE CONVERSATIONS.json OPTIONS
 
 CONVERSATIONS: a list of {"conversation", "sampling", "use_audio_in_video", "return_audio"}, asked one
-after the other, then all of them twice and together. CACHE_DIR: where compiled graphs are kept.
+after the other, then all of them twice and together. OPTIONS: of the engine, further ones, in JSON.
 """
 
 import json
@@ -19,10 +19,7 @@ from ms_omni.runtime.graph_cache import GraphCache
 
 def main():
     out_dir, checkpoint, engine_name, mode = Path(sys.argv[1]), *sys.argv[2:5]
-    how = sys.argv[6]
-    options = {"engine": engine_name, "parallel": mode, "device": "CPU"}
-    if how.startswith("/"):
-        options["compile_cache"] = how
+    options = {"engine": engine_name, "parallel": mode, "device": "CPU"} | json.loads(sys.argv[6])
     engine = OmniEngine.from_pretrained(checkpoint, **options)
     questions = json.loads(Path(sys.argv[5]).read_text())
     for question in questions:

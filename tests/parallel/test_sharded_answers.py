@@ -52,12 +52,12 @@ def one_process(engine, questions):
     return answers
 
 
-def check(tmp_path, engine, checkpoint, questions, mode, cards, engine_name="fused", how=""):
-    """Compares, and returns the ranks' reports."""
-    (tmp_path / "questions.json").write_text(json.dumps(questions))
-    ranks = run_ranks(
-        "rank_answers.py", tmp_path, checkpoint, engine_name, mode, tmp_path / "questions.json", how, cards=cards
-    )
+def check(tmp_path, engine, checkpoint, questions, mode, cards, engine_name="fused", **options):
+    """Compares, and returns the ranks' reports. options: of their engines."""
+    asked = tmp_path / "questions.json"
+    asked.write_text(json.dumps(questions))
+    words = (checkpoint, engine_name, mode, asked, json.dumps(options))
+    ranks = run_ranks("rank_answers.py", tmp_path, *words, cards=cards)
     alone = one_process(engine, questions)
     for report in ranks:
         for expected, answer in zip(3 * alone, report["answers"] + report["together"], strict=True):
@@ -148,6 +148,18 @@ def test_all_modalities(fused, tiny_dir, tmp_path, mode, cards):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("mode", ["ep", "tp", "zero3"])
+@pytest.mark.parametrize("quantize", ["int8", "int8-dynamic"])
+def test_8_bit_weights(tiny_dir, cpu, tmp_path, mode, quantize):
+    """Shared with their scales, by the same table."""
+    with OmniEngine.from_pretrained(tiny_dir, engine="fused", device="CPU", quantize=quantize) as engine:
+        ranks = check(tmp_path, engine, tiny_dir, EVERYTHING[:2], mode, 2, quantize=quantize)
+        # Under zero3 every rank has all scales, 4 bytes for each row of 64 or so
+        most = most_bytes(read_config(tiny_dir), parameter_bytes(engine.executor), mode, 2) if mode == "zero3" else None
+    assert most is None or all(report["parameter_bytes"] <= 1.1 * most for report in ranks)
+
+
+@pytest.mark.slow
 def test_a_talker_that_every_rank_has_whole(cpu, tmp_path, monkeypatch):
     """Its three heads are not shared by two, but the Thinker's vocabulary is, whose words it reads."""
     monkeypatch.setitem(PRESETS, "odd", replace(PRESETS["tiny"], talker_heads=3, talker_kv_heads=1))
@@ -169,7 +181,7 @@ def test_graphs_from_an_earlier_job(fused, tiny_dir, tmp_path, monkeypatch, tran
     cache, jobs = tmp_path / "graphs", []
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
-        jobs.append(check(tmp_path / name, fused, tiny_dir, [SPOKEN], "ep", 2, how=cache))
+        jobs.append(check(tmp_path / name, fused, tiny_dir, [SPOKEN], "ep", 2, compile_cache=str(cache)))
         files = {path: path.stat().st_mtime_ns for path in cache.rglob("*.mindir")}
         jobs[-1].append(files)
     (*first, written), (*second, found) = jobs

@@ -7,9 +7,11 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from ms_omni.checkpoint.int8 import rounded, row_scales
+from ms_omni.checkpoint.int8_reader import Int8Reader
 from ms_omni.checkpoint.parameters import parameter
 from ms_omni.runtime.gathered_weights import gathered_layer
-from ms_omni.runtime.stacked_weights import layer_weights
+from ms_omni.runtime.stacked_weights import Dtypes, layer_weights
 
 pytestmark = pytest.mark.usefixtures("cpu")
 
@@ -28,6 +30,7 @@ SHAPES = {
     **{f"mlp.experts.{e}.{name}": (INNER, HIDDEN) for e in range(EXPERTS) for name in ("gate_proj", "up_proj")},
     **{f"mlp.experts.{e}.down_proj": (HIDDEN, INNER) for e in range(EXPERTS)},
 }
+FLOAT32 = Dtypes(np.dtype(np.float32), np.dtype(np.float32))
 SPEC = SimpleNamespace(has_bias=False, dense_layers=(), shared_expert=False, num_experts=EXPERTS)
 
 
@@ -43,9 +46,12 @@ class Memory:
     def shape(self, name):
         return self.values[name].shape
 
-    def read(self, name):
+    def dtype(self, name):
+        return self.values[name].dtype
+
+    def read(self, name, index=None):
         self.was_read.append(name)
-        return self.values[name]
+        return self.values[name] if index is None else self.values[name][index]
 
     def release(self, name):
         self.released.append(name)
@@ -64,7 +70,7 @@ def the_device(name):
 @pytest.mark.parametrize("stored", [np.float32, ml_dtypes.bfloat16])
 def test_stacked(stored, wanted):
     reader, experts = Memory(stored), range(4, 12)
-    found = layer_weights(reader, PREFIX, 3, SPEC, the_device("CPU"), wanted, experts)
+    found = layer_weights(reader, PREFIX, 3, SPEC, the_device("CPU"), Dtypes(wanted, np.float32), experts)
     joined = np.concatenate([reader[f"self_attn.{name}_proj"] for name in "qkv"])
     np.testing.assert_array_equal(found["qkv"], joined.T.astype(wanted))
     gate_up = [np.concatenate([reader[f"mlp.experts.{e}.{n}_proj"] for n in ("gate", "up")]) for e in experts]
@@ -75,10 +81,49 @@ def test_stacked(stored, wanted):
     assert sorted(reader.was_read) == sorted(set(reader.was_read)) == sorted(reader.released)
 
 
+def test_int8_matrices_have_scales_beside_them():
+    """As the reader has them, joined and stacked as floats are, and not turned around in numpy."""
+    plain = Memory(np.float32)
+    reader, experts = Int8Reader(plain), range(4, 12)
+    found = layer_weights(reader, PREFIX, 3, SPEC, the_device("CPU"), FLOAT32, experts)
+    names = {"qkv": [f"self_attn.{n}_proj" for n in "qkv"], "o": ["self_attn.o_proj"]}
+    for key, joined in names.items():
+        values = np.concatenate([plain[name] for name in joined])
+        scales = row_scales(values, key)
+        np.testing.assert_array_equal(found[key], rounded(values, scales))
+        np.testing.assert_array_equal(found[f"{key}_scale"], scales[:, 0])
+        assert found[key].dtype == np.int8 and found[f"{key}_scale"].dtype == np.float32
+    gate_up = np.stack([np.concatenate([plain[f"mlp.experts.{e}.{n}_proj"] for n in ("gate", "up")]) for e in experts])
+    down = np.stack([plain[f"mlp.experts.{e}.down_proj"] for e in experts])
+    for key, values in (("gate_up", gate_up), ("down", down)):
+        scales = np.stack([row_scales(each, key) for each in values])
+        np.testing.assert_array_equal(found[f"{key}_scale"], scales[..., 0])
+        made = [rounded(*each) for each in zip(values, scales, strict=True)]
+        np.testing.assert_array_equal(found[key].asnumpy(), np.stack(made))
+    assert found["router"].dtype == np.float32 and "router_scale" not in found
+
+
+@pytest.mark.parametrize("kind", ["stacked", "gathered"])
+def test_int8_memory(kind):
+    """That of the result, and of one weight in float32 beside it."""
+    plain = Memory(np.float32)
+    largest = max(values.nbytes for values in plain.values.values())
+    total = sum(values.nbytes for values in plain.values.values())
+    tracemalloc.start()
+    if kind == "stacked":
+        kept = layer_weights(Int8Reader(plain), PREFIX, 3, SPEC, the_device("CPU"), FLOAT32, range(EXPERTS))
+    else:
+        kept = gathered_layer(Int8Reader(plain), PREFIX, 3, SPEC, FLOAT32).arrays
+    kept = [parameter(values, name) for name, values in kept.items()]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(kept) >= 4 and peak < 0.3 * total + 2 * largest + (64 << 10)
+
+
 def test_each_device_has_matrices_as_it_reads_them():
     """Ascend's transposition of experts is an operator of the device, here the CPU's."""
-    plain = layer_weights(Memory(np.float32), PREFIX, 3, SPEC, the_device("CPU"), np.float32, range(EXPERTS))
-    packed = layer_weights(Memory(np.float32), PREFIX, 3, SPEC, the_device("Ascend"), np.float32, range(EXPERTS))
+    plain = layer_weights(Memory(np.float32), PREFIX, 3, SPEC, the_device("CPU"), FLOAT32, range(EXPERTS))
+    packed = layer_weights(Memory(np.float32), PREFIX, 3, SPEC, the_device("Ascend"), FLOAT32, range(EXPERTS))
     for name in ("gate_up", "down"):
         assert packed[name].is_contiguous()
         np.testing.assert_array_equal(packed[name].asnumpy(), plain[name].asnumpy())
@@ -95,9 +140,9 @@ def test_memory_is_that_of_the_result(kind):
     total = sum(values.nbytes for values in reader.values.values())
     tracemalloc.start()
     if kind == "stacked":
-        kept = layer_weights(reader, PREFIX, 3, SPEC, the_device("CPU"), np.float32, range(EXPERTS))
+        kept = layer_weights(reader, PREFIX, 3, SPEC, the_device("CPU"), FLOAT32, range(EXPERTS))
     else:
-        kept = gathered_layer(reader, PREFIX, 3, SPEC, np.float32).arrays
+        kept = gathered_layer(reader, PREFIX, 3, SPEC, FLOAT32).arrays
     kept = [parameter(values, name) for name, values in kept.items()]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
