@@ -27,7 +27,7 @@ DTYPES: dict[str, Any] = {
     "BOOL": np.bool_,
 }
 # The format begins with the length of its JSON header: 8 bytes, little-endian.
-_PREFIX_BYTES = 8
+PREFIX_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,9 @@ class SafetensorsFile:
         self._map.madvise(mmap.MADV_DONTNEED, start, entry.offset + entry.nbytes - start)
 
     def _read_header(self, file: Any) -> dict[str, Entry]:
-        length = int.from_bytes(file.read(_PREFIX_BYTES), "little")
-        data_start = _PREFIX_BYTES + length
-        if self._size < _PREFIX_BYTES or data_start > self._size:
+        length = int.from_bytes(file.read(PREFIX_BYTES), "little")
+        data_start = PREFIX_BYTES + length
+        if self._size < PREFIX_BYTES or data_start > self._size:
             raise self._broken("the header is cut off")
         try:
             header = json.loads(file.read(length))

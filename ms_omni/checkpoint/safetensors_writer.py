@@ -1,0 +1,56 @@
+"""Writes one safetensors file array by array: its header first, so that no more than one array is in memory.
+
+(The package safetensors wants all arrays of a file at once.) The format: 8 bytes with the length of a JSON header,
+little-endian; the header, padded with spaces to a multiple of 8 bytes; the values, one array behind the other
+(github.com/huggingface/safetensors, "Format")."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ms_omni.checkpoint.safetensors_file import DTYPES, PREFIX_BYTES
+
+_ALIGNMENT = 8
+_NAMES = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
+
+# dtype and shape
+Kind = tuple[np.dtype, tuple[int, ...]]
+
+
+def num_bytes(kind: Kind) -> int:
+    dtype, shape = kind
+    return int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+
+
+def write_safetensors(path: Path, kinds: Mapping[str, Kind], values: Callable[[str], np.ndarray]) -> None:
+    """Writes the arrays of `kinds` in that order; `values(name)` is asked for each once, and must be of its kind. The
+    file is there whole or not at all. Raises OSError where the disk refuses."""
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        with temporary.open("wb") as file:
+            file.write(_header(kinds))
+            for name, (dtype, shape) in kinds.items():
+                array = values(name)
+                assert (array.dtype, array.shape) == (dtype, shape), name
+                file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _header(kinds: Mapping[str, Kind]) -> bytes:
+    entries: dict[str, object] = {"__metadata__": {"format": "pt"}}  # transformers reads no file without it
+    end = 0
+    for name, kind in kinds.items():
+        start, end = end, end + num_bytes(kind)
+        entries[name] = {"dtype": _NAMES[kind[0]], "shape": list(kind[1]), "data_offsets": [start, end]}
+    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % _ALIGNMENT)
+    return len(text).to_bytes(PREFIX_BYTES, "little") + text
