@@ -1,7 +1,7 @@
 """Which quantized checkpoints load: what `quantization_config` in config.json may say, and what --quantize makes of it.
 
-Keys and formats are those of the package compressed-tensors (github.com/vllm-project/compressed-tensors, `QuantizationConfig`
-and `QuantizationArgs`), which llm-compressor writes with."""
+Keys and formats are those of the package compressed-tensors, `QuantizationConfig` and `QuantizationArgs`
+(github.com/vllm-project/compressed-tensors), which llm-compressor writes with."""
 
 from __future__ import annotations
 
@@ -90,3 +90,25 @@ def _weights_fault(weights: dict[str, Any]) -> str | None:
     if weights.get("actorder"):
         return f"actorder {weights['actorder']!r}"
     return None
+
+
+def quantization_config(ignored: list[str]) -> dict[str, Any]:
+    """Of config.json, for weights as `ms_omni.checkpoint.int8` makes them. ignored: modules whose weights stay float.
+    Hidden states are described as llm-compressor's scheme W8A8 with dynamic scales does, so that others multiply
+    integers; this package takes that from --quantize."""
+    common = {"num_bits": NUM_BITS, "type": "int", "symmetric": True}
+    return {
+        "quant_method": METHOD,
+        "format": FORMATS[0],
+        "quantization_status": "compressed",
+        "config_groups": {
+            "group_0": {
+                "targets": ["Linear"],
+                "weights": {**common, "strategy": "channel", "dynamic": False},
+                "input_activations": {**common, "strategy": "token", "dynamic": True},
+                "output_activations": None,
+            }
+        },
+        "ignore": ignored,
+        "kv_cache_scheme": None,
+    }

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,16 +28,18 @@ def num_bytes(kind: Kind) -> int:
     return int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
 
 
-def write_safetensors(path: Path, kinds: Mapping[str, Kind], values: Callable[[str], np.ndarray]) -> None:
-    """Writes the arrays of `kinds` in that order; `values(name)` is asked for each once, and must be of its kind. The
-    file is there whole or not at all. Raises OSError where the disk refuses."""
+def write_safetensors(path: Path, kinds: Mapping[str, Kind], arrays: Iterable[np.ndarray]) -> None:
+    """kinds: of the arrays, in their order. Each is written before the next is asked for. In the file larger types come
+    first, so that every array begins at a multiple of its values' size. The file is there whole or not at all. Raises
+    OSError where the disk refuses."""
+    header, offsets = _layout(kinds)
     temporary = path.with_name(f".{path.name}.partial")
     try:
         with temporary.open("wb") as file:
-            file.write(_header(kinds))
-            for name, (dtype, shape) in kinds.items():
-                array = values(name)
+            file.write(header)
+            for (name, (dtype, shape)), array in zip(kinds.items(), arrays, strict=True):
                 assert (array.dtype, array.shape) == (dtype, shape), name
+                file.seek(offsets[name])
                 file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
             file.flush()
             os.fsync(file.fileno())
@@ -45,12 +48,15 @@ def write_safetensors(path: Path, kinds: Mapping[str, Kind], values: Callable[[s
         temporary.unlink(missing_ok=True)
 
 
-def _header(kinds: Mapping[str, Kind]) -> bytes:
-    entries: dict[str, object] = {"__metadata__": {"format": "pt"}}  # transformers reads no file without it
+def _layout(kinds: Mapping[str, Kind]) -> tuple[bytes, dict[str, int]]:
+    """What a file begins with, and where each array begins in it."""
+    entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}  # transformers reads no file without it
     end = 0
-    for name, kind in kinds.items():
+    for name, kind in sorted(kinds.items(), key=lambda item: -item[1][0].itemsize):
         start, end = end, end + num_bytes(kind)
         entries[name] = {"dtype": _NAMES[kind[0]], "shape": list(kind[1]), "data_offsets": [start, end]}
     text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % _ALIGNMENT)
-    return len(text).to_bytes(PREFIX_BYTES, "little") + text
+    begin = PREFIX_BYTES + len(text)
+    header = len(text).to_bytes(PREFIX_BYTES, "little") + text
+    return header, {name: begin + entries[name]["data_offsets"][0] for name in kinds}

@@ -119,7 +119,7 @@ class StoredReader:
         rows, columns = (int(size) for size in self.reader.read(name + _SHAPE))
         found = self.reader.shape(name + _PACKED)
         if found != (rows, -(-columns // _BYTES)):
-            raise self._error(name, f"of shape {(rows, columns)} is packed into int32 {found}, which are not 8 bits each")
+            raise self._error(name, f"of shape {(rows, columns)} is packed into int32 {found}; expected 8 bits each")
         return rows, columns
 
     def _check_header(self, name: str) -> None:
@@ -133,9 +133,9 @@ class StoredReader:
             raise self._error(name, f"is stored in 8 bits with shape {shape}; expected a matrix")
         if name in self._packed and (reader.dtype(stored) != np.int32 or name + _SHAPE not in reader):
             raise self._error(name, f"is packed, but not as int32 with {name}{_SHAPE} beside it")
-        if scales not in ((shape[0], 1), (shape[0],), (1, 1), (1,), ()) or reader.dtype(name + SCALE).kind not in _FLOATS:
-            kind = reader.dtype(name + SCALE)
-            raise self._error(name, f"has scales {kind} {scales}; expected float values, one for each of {shape[0]} rows")
+        kind, rows = reader.dtype(name + SCALE), shape[0]
+        if kind.kind not in _FLOATS or scales not in ((rows, 1), (rows,), (1, 1), (1,), ()):
+            raise self._error(name, f"has scales {kind} {scales}; expected float values, one for each of {rows} rows")
 
     def _check_zero_points(self, name: str) -> None:
         if name + _ZERO_POINT in self.reader and self.reader.read(name + _ZERO_POINT).any():

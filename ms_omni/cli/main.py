@@ -26,6 +26,7 @@ COMMANDS = (
     "demo",
     "example",
     "tiny",
+    "quantize",
     "doctor",
     "tasks",
     "launch",
