@@ -8,7 +8,9 @@ to 127. Nothing but the weights themselves is needed. Names and shapes are those
 from __future__ import annotations
 
 import re
+from functools import cache
 
+import ml_dtypes
 import numpy as np
 
 from ms_omni.errors import OmniError
@@ -26,11 +28,13 @@ _VALUES_AT_ONCE = 1 << 20  # float32 ones, so that they stay in the processor's 
 _BFLOAT16_BITS = np.uint32(0xFFFF0000)
 
 
+@cache  # readers ask it of each name several times
 def is_quantized(name: str) -> bool:
     """Whether --quantize makes this weight int8."""
     return _QUANTIZED.fullmatch(name) is not None
 
 
+@cache
 def weight_of(name: str) -> str | None:
     """The quantized weight whose scales have this name."""
     weight = name.removesuffix(SCALE)
@@ -66,8 +70,6 @@ def rounded(values: np.ndarray, scales: np.ndarray) -> np.ndarray:
 
 def dequantized(values: np.ndarray, scales: np.ndarray) -> np.ndarray:
     """values: int8 (out, in); scales: float32 (out, 1). Their products, bfloat16 (out, in)."""
-    import ml_dtypes
-
     made = np.empty(values.shape, ml_dtypes.bfloat16)
     for rows in _row_parts(values):
         made[rows] = values[rows] * scales[rows]

@@ -3,6 +3,7 @@ read."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +70,7 @@ class Int8Reader:
     @property
     def nbytes(self) -> int:
         """Bytes of all weights, as they are read."""
-        return sum(int(np.prod(self.shape(name))) * self.dtype(name).itemsize for name in self.names())
+        return sum(math.prod(self.shape(name)) * self.dtype(name).itemsize for name in self.names())
 
     def _rounds(self, name: str) -> bool:
         """Whether this weight is stored as float values, and asked for as int8."""

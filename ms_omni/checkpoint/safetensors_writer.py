@@ -7,6 +7,7 @@ little-endian; the header, padded with spaces to a multiple of 8 bytes; the valu
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -25,7 +26,7 @@ Kind = tuple[np.dtype, tuple[int, ...]]
 
 def num_bytes(kind: Kind) -> int:
     dtype, shape = kind
-    return int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    return math.prod(shape) * dtype.itemsize
 
 
 def write_safetensors(path: Path, kinds: Mapping[str, Kind], arrays: Iterable[np.ndarray]) -> None:

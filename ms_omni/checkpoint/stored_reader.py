@@ -6,8 +6,10 @@ up), with NAME.weight_shape; and NAME.weight_scale. In packed ones each byte, th
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 
 from ms_omni.checkpoint.compressed import checkpoint_quantization
@@ -84,14 +86,12 @@ class StoredReader:
             return np.dtype(np.float32)
         if name not in self._stored:
             return self.reader.dtype(name)
-        import ml_dtypes
-
         return np.dtype(np.int8 if is_quantized(name) else ml_dtypes.bfloat16)
 
     @property
     def nbytes(self) -> int:
         """Bytes of all weights, as they are read."""
-        return sum(int(np.prod(self.shape(name))) * self.dtype(name).itemsize for name in self.names())
+        return sum(math.prod(self.shape(name)) * self.dtype(name).itemsize for name in self.names())
 
     def _is_int8(self, name: str) -> bool:
         return name in self._stored and is_quantized(name)
