@@ -84,7 +84,7 @@ def quantize_checkpoint(
         _write_json(out / _CONFIG, read_json(model / _CONFIG) | _config(kinds))
         (out / MARKER).unlink()
     except OSError as error:
-        raise OmniError(f"--out {out}: cannot be written ({error.strerror}); the same command goes on there") from error
+        raise OmniError(f"--out {out}: cannot be written ({error.strerror}); the same command goes on later") from error
     total = sum(map(num_bytes, kinds.values()))
     return Written(sum(map(is_quantized, kinds)), len(shards), source.nbytes, total)
 

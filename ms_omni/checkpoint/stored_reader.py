@@ -18,6 +18,7 @@ from ms_omni.checkpoint.reader import CheckpointReader
 from ms_omni.errors import OmniError
 
 _PACKED, _SHAPE, _ZERO_POINT, _ORDER = "_packed", "_shape", "_zero_point", "_g_idx"  # behind the name of a weight
+_WEIGHT = ".weight"
 _BYTES = 4  # of an int32, values in each
 _FLOATS = "fV"  # numpy's kinds of float types; ml_dtypes' bfloat16 is V
 
@@ -29,12 +30,15 @@ class StoredReader:
     def __init__(self, reader: CheckpointReader):
         """Checks the headers. Raises OmniError naming a weight whose scales are missing or not one for each row."""
         self.reader = reader
-        self._packed = {name.removesuffix(_PACKED) for name in reader.names() if name.endswith(".weight" + _PACKED)}
-        plain = {name for name in reader.names() if reader.dtype(name) == np.int8 and name.endswith(".weight")}
-        self._stored = self._packed | plain
-        for name in sorted(self._stored):
+        # Under which name the files hold each weight
+        self._stored = {
+            raw.removesuffix(_PACKED): raw
+            for raw in reader.names()
+            if raw.endswith(_WEIGHT + _PACKED) or (raw.endswith(_WEIGHT) and reader.dtype(raw) == np.int8)
+        }
+        for name in self._stored:
             self._check_header(name)
-        parts = (SCALE, _SHAPE, _ZERO_POINT)
+        parts = (SCALE, _PACKED, _SHAPE, _ZERO_POINT)
         self._hidden = {name + part for name in self._stored for part in parts}
 
     @property
@@ -43,18 +47,20 @@ class StoredReader:
 
     def names(self) -> list[str]:
         """As `CheckpointReader.names`; scales come behind their weights."""
+        homes = {raw: name for name, raw in self._stored.items()}
         made = []
         for raw in self.reader.names():
-            name = raw.removesuffix(_PACKED)
-            if raw in self._hidden:
-                continue
-            made += [name, name + SCALE] if self._is_int8(name) else [name]
+            if raw in homes:
+                name = homes[raw]
+                made += [name, name + SCALE] if is_quantized(name) else [name]
+            elif raw not in self._hidden:
+                made.append(raw)
         return made
 
     def __contains__(self, name: str) -> bool:
         if weight := weight_of(name):
             return weight in self._stored
-        return name in self._stored or (name in self.reader and name not in self._hidden and _PACKED not in name)
+        return name in self._stored or (name in self.reader and name not in self._hidden)
 
     def read(self, name: str, index: tuple[slice, ...] | None = None) -> np.ndarray:
         """As `CheckpointReader.read`. Raises OmniError for scales that are negative, infinite or no numbers, and for
@@ -73,13 +79,13 @@ class StoredReader:
 
     def release(self, name: str) -> None:
         """As `CheckpointReader.release`."""
-        self.reader.release(name + _PACKED if name in self._packed else name)
+        self.reader.release(self._stored.get(name, name))
 
     def shape(self, name: str) -> tuple[int, ...]:
         weight = weight_of(name)
         if weight in self._stored:
             return (self._rows(str(weight)), 1)
-        return self._packed_shape(name) if name in self._packed else self.reader.shape(name)
+        return self._packed_shape(name) if self._is_packed(name) else self.reader.shape(name)
 
     def dtype(self, name: str) -> np.dtype:
         if weight_of(name) in self._stored:
@@ -93,12 +99,12 @@ class StoredReader:
         """Bytes of all weights, as they are read."""
         return sum(math.prod(self.shape(name)) * self.dtype(name).itemsize for name in self.names())
 
-    def _is_int8(self, name: str) -> bool:
-        return name in self._stored and is_quantized(name)
+    def _is_packed(self, name: str) -> bool:
+        return self._stored.get(name, name) != name
 
     def _values(self, name: str, index: tuple[slice, ...] | None) -> np.ndarray:
         """int8 (out, in), or the slice of it: a view of the file, or one copy of packed values."""
-        if name not in self._packed:
+        if not self._is_packed(name):
             return self.reader.read(name, index)
         columns = self._packed_shape(name)[1]
         values = self.reader.read(name + _PACKED).view(np.uint8)[:, :columns]
@@ -113,7 +119,7 @@ class StoredReader:
         return np.ascontiguousarray(np.broadcast_to(scales, (self._rows(name), 1)))
 
     def _rows(self, name: str) -> int:
-        return self.reader.shape(name + _PACKED if name in self._packed else name)[0]
+        return self.reader.shape(self._stored[name])[0]
 
     def _packed_shape(self, name: str) -> tuple[int, int]:
         rows, columns = (int(size) for size in self.reader.read(name + _SHAPE))
@@ -123,7 +129,7 @@ class StoredReader:
         return rows, columns
 
     def _check_header(self, name: str) -> None:
-        reader, stored = self.reader, name + _PACKED if name in self._packed else name
+        reader, stored = self.reader, self._stored[name]
         if name + SCALE not in reader:
             raise self._error(name, f"is stored in 8 bits, but has no scales ({name}{SCALE}); download it again")
         if name + _ORDER in reader:
@@ -131,7 +137,7 @@ class StoredReader:
         shape, scales = reader.shape(stored), reader.shape(name + SCALE)
         if len(shape) != 2:
             raise self._error(name, f"is stored in 8 bits with shape {shape}; expected a matrix")
-        if name in self._packed and (reader.dtype(stored) != np.int32 or name + _SHAPE not in reader):
+        if self._is_packed(name) and (reader.dtype(stored) != np.int32 or name + _SHAPE not in reader):
             raise self._error(name, f"is packed, but not as int32 with {name}{_SHAPE} beside it")
         kind, rows = reader.dtype(name + SCALE), shape[0]
         if kind.kind not in _FLOATS or scales not in ((rows, 1), (rows,), (1, 1), (1,), ()):
@@ -153,7 +159,7 @@ def open_checkpoint(directory: str | Path) -> CheckpointReader | StoredReader:
     if stored == "int8":
         return StoredReader(reader)
     for name in reader.names():
-        if reader.dtype(name) == np.int8 or name.endswith(".weight" + _PACKED):
+        if reader.dtype(name) == np.int8 or name.endswith(_WEIGHT + _PACKED):
             raise OmniError(
                 f"--model {directory}: {name} is quantized, but config.json has no quantization_config that says how; "
                 "download config.json again"

@@ -24,11 +24,14 @@ def run(args: argparse.Namespace) -> int:
 
     from ms_omni.checkpoint.quantize import quantize_checkpoint
     from ms_omni.checkpoint.resolve import resolve_checkpoint
+    from ms_omni.cli.batch import goes_on
     from ms_omni.cli.progress import make_progress
 
     progress = make_progress()
     try:
         written = quantize_checkpoint(resolve_checkpoint(args.model), Path(args.out), progress)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(goes_on(restarted=False)) from None
     finally:
         progress.close()
     if args.json:
