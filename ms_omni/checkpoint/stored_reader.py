@@ -137,7 +137,8 @@ class StoredReader:
         shape, scales = reader.shape(stored), reader.shape(name + SCALE)
         if len(shape) != 2:
             raise self._error(name, f"is stored in 8 bits with shape {shape}; expected a matrix")
-        if self._is_packed(name) and (reader.dtype(stored) != np.int32 or name + _SHAPE not in reader):
+        has_shape = name + _SHAPE in reader and reader.shape(name + _SHAPE) == (2,)
+        if self._is_packed(name) and (reader.dtype(stored) != np.int32 or not has_shape):
             raise self._error(name, f"is packed, but not as int32 with {name}{_SHAPE} beside it")
         kind, rows = reader.dtype(name + SCALE), shape[0]
         if kind.kind not in _FLOATS or scales not in ((rows, 1), (rows,), (1, 1), (1,), ()):
