@@ -96,14 +96,21 @@ def _kind(reader: Int8Reader, name: str) -> Kind:
 
 def _shards(kinds: dict[str, Kind], shard_bytes: int) -> dict[str, list[str]]:
     """The names that each file holds, in order; a weight and its scales lie in one."""
+    together: list[list[str]] = []
+    for name in kinds:
+        if weight_of(name):
+            together[-1].append(name)
+        else:
+            together.append([name])
     shards: list[list[str]] = []
-    size = 0
-    for name, kind in kinds.items():
-        size += num_bytes(kind)
-        if not shards or (size > shard_bytes and weight_of(name) is None):
+    left = 0
+    for names in together:
+        size = sum(num_bytes(kinds[name]) for name in names)
+        if not shards or size > left:
             shards.append([])
-            size = num_bytes(kind)
-        shards[-1].append(name)
+            left = shard_bytes
+        shards[-1] += names
+        left -= size
     return {f"model-{number:05d}-of-{len(shards):05d}.safetensors": names for number, names in enumerate(shards, 1)}
 
 
