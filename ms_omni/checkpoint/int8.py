@@ -8,7 +8,9 @@ to 127. Nothing but the weights themselves is needed. Names and shapes are those
 from __future__ import annotations
 
 import re
+from functools import cache
 
+import ml_dtypes
 import numpy as np
 
 from ms_omni.errors import OmniError
@@ -26,11 +28,13 @@ _VALUES_AT_ONCE = 1 << 20  # float32 ones, so that they stay in the processor's 
 _BFLOAT16_BITS = np.uint32(0xFFFF0000)
 
 
+@cache  # readers ask it of each name several times
 def is_quantized(name: str) -> bool:
     """Whether --quantize makes this weight int8."""
     return _QUANTIZED.fullmatch(name) is not None
 
 
+@cache
 def weight_of(name: str) -> str | None:
     """The quantized weight whose scales have this name."""
     weight = name.removesuffix(SCALE)
@@ -39,8 +43,7 @@ def weight_of(name: str) -> str | None:
 
 def row_scales(values: np.ndarray, name: str) -> np.ndarray:
     """values: any float type (out, in). float32 (out, 1): the largest value of each row over 127, rounded up to what
-    bfloat16 holds, since a card multiplies by scales in the type of the hidden states. 1 for a row of
-    zeros. Raises
+    bfloat16 holds, since a card multiplies by scales in the type of the hidden states. 1 for a row of zeros. Raises
     OmniError naming the weight `name` for an infinite value and for one that is no number."""
     largest = np.empty((len(values), 1), np.float32)
     for rows in _row_parts(values):
@@ -62,6 +65,14 @@ def rounded(values: np.ndarray, scales: np.ndarray) -> np.ndarray:
         part = values[rows].astype(np.float32)
         part /= scales[rows]
         made[rows] = np.rint(part, part)
+    return made
+
+
+def dequantized(values: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """values: int8 (out, in); scales: float32 (out, 1). Their products, bfloat16 (out, in)."""
+    made = np.empty(values.shape, ml_dtypes.bfloat16)
+    for rows in _row_parts(values):
+        made[rows] = values[rows] * scales[rows]
     return made
 
 

@@ -1,20 +1,24 @@
-"""A checkpoint as if its decoders' weights were stored in 8 bits: they are rounded while they are read."""
+"""A checkpoint as if the weights of its decoders were all stored in 8 bits: float ones are rounded while they are
+read."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 
 from ms_omni.checkpoint.int8 import SCALE, is_quantized, rounded, row_scales, weight_of
 from ms_omni.checkpoint.reader import CheckpointReader
+from ms_omni.checkpoint.stored_reader import StoredReader
 
 
 class Int8Reader:
     """As a CheckpointReader, with int8 for the weights that `is_quantized` names, and a name more for each of them, its
     scales."""
 
-    def __init__(self, reader: CheckpointReader):
+    def __init__(self, reader: CheckpointReader | StoredReader):
+        """reader: of `open_checkpoint`."""
         self.reader = reader
         self._scales: dict[str, np.ndarray] = {}  # of weights that were read, until these are asked for
 
@@ -25,7 +29,7 @@ class Int8Reader:
     def names(self) -> list[str]:
         """As `CheckpointReader.names`; scales come behind their weights."""
         return [
-            each for name in self.reader.names() for each in ((name, name + SCALE) if is_quantized(name) else (name,))
+            each for name in self.reader.names() for each in ((name, name + SCALE) if self._rounds(name) else (name,))
         ]
 
     def __contains__(self, name: str) -> bool:
@@ -34,12 +38,13 @@ class Int8Reader:
     def read(self, name: str, index: tuple[slice, ...] | None = None) -> np.ndarray:
         """As `CheckpointReader.read`: int8 values, or float32 scales (out, 1), of a quantized weight. Those of a slice
         are the whole weight's."""
-        if weight := weight_of(name):
+        weight = weight_of(name) or name
+        if not self._rounds(weight):
+            return self.reader.read(name, index)
+        if weight != name:
             scales = self._scales.get(weight)
             scales = row_scales(self.reader.read(weight), weight) if scales is None else scales
             return scales if index is None else scales[index]
-        if not is_quantized(name):
-            return self.reader.read(name, index)
         values = self.reader.read(name)
         if name not in self._scales:
             self._scales[name] = row_scales(values, name)
@@ -48,9 +53,10 @@ class Int8Reader:
 
     def release(self, name: str) -> None:
         """As `CheckpointReader.release`."""
-        if weight := weight_of(name):
+        weight = weight_of(name) or name
+        if weight != name:
             self._scales.pop(weight, None)
-        self.reader.release(weight or name)
+        self.reader.release(weight if self._rounds(weight) else name)
 
     def shape(self, name: str) -> tuple[int, ...]:
         weight = weight_of(name)
@@ -64,4 +70,8 @@ class Int8Reader:
     @property
     def nbytes(self) -> int:
         """Bytes of all weights, as they are read."""
-        return sum(int(np.prod(self.shape(name))) * self.dtype(name).itemsize for name in self.names())
+        return sum(math.prod(self.shape(name)) * self.dtype(name).itemsize for name in self.names())
+
+    def _rounds(self, name: str) -> bool:
+        """Whether this weight is stored as float values, and asked for as int8."""
+        return is_quantized(name) and self.reader.dtype(name) != np.int8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import mmap
 import os
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ DTYPES: dict[str, Any] = {
     "BOOL": np.bool_,
 }
 # The format begins with the length of its JSON header: 8 bytes, little-endian.
-_PREFIX_BYTES = 8
+PREFIX_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Entry:
 
     @property
     def count(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:
@@ -73,9 +74,9 @@ class SafetensorsFile:
         self._map.madvise(mmap.MADV_DONTNEED, start, entry.offset + entry.nbytes - start)
 
     def _read_header(self, file: Any) -> dict[str, Entry]:
-        length = int.from_bytes(file.read(_PREFIX_BYTES), "little")
-        data_start = _PREFIX_BYTES + length
-        if self._size < _PREFIX_BYTES or data_start > self._size:
+        length = int.from_bytes(file.read(PREFIX_BYTES), "little")
+        data_start = PREFIX_BYTES + length
+        if self._size < PREFIX_BYTES or data_start > self._size:
             raise self._broken("the header is cut off")
         try:
             header = json.loads(file.read(length))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ms_omni.answer_parts import ends_in_reasoning
+from ms_omni.checkpoint.compressed import checkpoint_quantization
 from ms_omni.checkpoint.config import read_generation_config, read_json
 from ms_omni.checkpoint.resolve import resolve_checkpoint
 from ms_omni.cli.voices import Voices
@@ -30,7 +31,7 @@ _DOES = {
 class Abilities:
     """path: the checkpoint. speakers: None without a Talker. opens_reasoning, calls_functions: whether its chat
     template begins the reasoning itself, and has a place for functions; None where it cannot be rendered. temperature:
-    of text, 0 for greedy decoding. tasks: the names of those that may be asked."""
+    of text, 0 for greedy decoding. tasks: the names of those that may be asked. quantization: int8 or none."""
 
     path: str
     variant: str
@@ -40,10 +41,11 @@ class Abilities:
     calls_functions: bool | None
     temperature: float
     tasks: list[str]
+    quantization: str
 
     @classmethod
     def of(cls, model: str) -> Abilities:
-        """Raises OmniError for what is no checkpoint."""
+        """Raises OmniError for what is no checkpoint, and for quantized ones that do not load."""
         path = resolve_checkpoint(model)
         variant = variant_of(path)
         plain, offering = _prompt(path, None), _prompt(path, [_PROBE])
@@ -57,6 +59,7 @@ class Abilities:
             calls_functions=None if offering is None else _PROBE_NAME in offering,
             temperature=sampling.thinker_temperature or 0.0,
             tasks=[task.name for task in TASKS.values() if _may(task, variant)],
+            quantization=checkpoint_quantization(path),
         )
 
     def lines(self) -> list[str]:
@@ -64,6 +67,8 @@ class Abilities:
         speakers = f"; speakers: {', '.join(self.speakers)}" if self.speakers else ""
         decoding = "greedily" if self.temperature == 0 else f"at temperature {self.temperature:g}"
         said = [f"checkpoint {self.path}: {self.variant}: {self.does}{speakers}", f"text is decoded {decoding}"]
+        if self.quantization != "none":
+            said.append(f"weights of its decoder layers are {self.quantization}")
         if self.opens_reasoning:
             said.append("its prompts open the reasoning")
         if self.calls_functions is not None:

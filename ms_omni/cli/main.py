@@ -30,6 +30,7 @@ COMMANDS = (
     "tasks",
     "launch",
     "plan",
+    "quantize",
     "profile",
     "report",
     "eval",

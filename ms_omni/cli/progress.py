@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # Label and unit of each stage that the engine reports.
 STAGES = {
     "load": ("loading", "weights"),
+    "quantize": ("rounding", "weights"),
     "compile": ("compiling", "graphs"),
     "thinker": ("thinking", "tokens"),
     "talker": ("speaking", "frames"),

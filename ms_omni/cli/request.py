@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ms_omni.checkpoint import built_in
-from ms_omni.checkpoint.reader import CheckpointReader
+from ms_omni.checkpoint.compressed import resolve_quantize
 from ms_omni.checkpoint.resolve import resolve_checkpoint
+from ms_omni.checkpoint.stored_reader import open_checkpoint
 from ms_omni.cli.media_check import check_local_media
 from ms_omni.cli.recording_checks import check_transcript, goes_by_windows
 from ms_omni.cli.settings import TURN_KEYS, media_access
@@ -127,7 +128,8 @@ def engine_config(settings: dict[str, Any], with_talker: bool, restricted: bool 
     given = {f.name: settings[f.name] for f in fields(EngineConfig) if f.name in settings}
     given["model"] = str(resolve_checkpoint(settings["model"]))
     config = EngineConfig(**given, media_access=media_access(settings, restricted), with_talker=with_talker)
-    CheckpointReader(config.model)  # reads every shard's header: none is missing or truncated
+    resolve_quantize(config.quantize, config.engine, config.model)
+    open_checkpoint(config.model)  # reads every shard's header: none is missing or truncated
     return config
 
 

@@ -29,14 +29,15 @@ def load_network(
     parallel: how the model is spread over the group of `world` (by default this job's, which is then started), as
     `shard_model` does it: none, zero3, or, without decoders, ep and tp. Every rank reads its own part only.
     progress: called with ("load", weights done, weights in all). Raises OmniError for a checkpoint that lacks a weight
-    or a shard. Call ms_omni.kernels.setup_device first."""
+    or a shard, and with decoders for one with 8-bit weights. Call ms_omni.kernels.setup_device first."""
     import mindspore as ms
 
+    from ms_omni.checkpoint.compressed import resolve_quantize
     from ms_omni.checkpoint.config import read_config
     from ms_omni.checkpoint.lazy_init import skip_init
     from ms_omni.checkpoint.load import load_weights
-    from ms_omni.checkpoint.reader import CheckpointReader
     from ms_omni.checkpoint.resolve import resolve_checkpoint
+    from ms_omni.checkpoint.stored_reader import open_checkpoint
     from ms_omni.models.build import build_model, without_decoders
     from ms_omni.models.flash import use_inference_attention
     from ms_omni.models.masks import use_broadcast_masks
@@ -46,6 +47,8 @@ def load_network(
     from ms_omni.parallel.world import start_world
 
     directory = resolve_checkpoint(path)
+    if with_decoders:
+        resolve_quantize("auto", "mindone", directory)
     config = read_config(directory)
     sizes = ModelSizes.from_config(config)
     if parallel != "none" and world is None:
@@ -54,7 +57,7 @@ def load_network(
     if not with_decoders:
         config, ignored = without_decoders(config), DECODER_PREFIXES
     dtype = ms.float32 if dtype is None else dtype
-    reader: Any = CheckpointReader(directory)
+    reader: Any = open_checkpoint(directory)
     use_broadcast_masks()
     use_inference_attention()
     with skip_init(dtype):

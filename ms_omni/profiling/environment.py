@@ -12,7 +12,8 @@ from typing import Any
 
 from ms_omni.checkpoint import built_in
 from ms_omni.checkpoint.config import read_json
-from ms_omni.checkpoint.reader import CheckpointReader
+from ms_omni.checkpoint.int8 import weight_of
+from ms_omni.checkpoint.stored_reader import open_checkpoint
 from ms_omni.profiling.document import Machine, Model
 
 PACKAGES = ("mindspore", "mindone", "transformers", "numpy")
@@ -107,7 +108,7 @@ def _table(path: Path, separator: str) -> dict[str, str]:
 
 def model(directory: Path) -> Model:
     """Of a checkpoint directory, from its config.json and the headers of its weights."""
-    reader = CheckpointReader(directory)
+    reader = open_checkpoint(directory)
     weights = "checkpoint"
     if (directory / RANDOM_MARK).exists():
         weights = "random"
@@ -116,7 +117,7 @@ def model(directory: Path) -> Model:
     return Model(
         name="built-in tiny model" if weights == "built in" else directory.resolve().name,
         weights=weights,  # type: ignore[arg-type]
-        parameters=sum(math.prod(reader.shape(name)) for name in reader.names()),
+        parameters=sum(math.prod(reader.shape(name)) for name in reader.names() if weight_of(name) is None),
         config=_sizes(read_json(directory / "config.json")),
     )
 
