@@ -72,6 +72,7 @@ def _nothing_fits(planned: Planned, workload: Workload, cards: int, memory: dict
     least = min(memory.values(), key=lambda plan: plan.total)
     need = f"{least.total / GB:.1f} GB a card with --parallel {least.mode}, {least.available / GB:.1f} GB are usable"
     flags = f"{flag} {cards} --hardware {planned.hardware.name}"
+    flags += f" --quantize {planned.quantize}" if planned.precision.is_int8 else ""
     message = f"{flags}: the checkpoint does not fit on {planned.hardware.title}: it needs {need}"
     return f"{message}; {what_would_work(planned, workload, cards, flag)}"
 

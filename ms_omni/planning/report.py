@@ -82,7 +82,8 @@ def _heading(plan: Plan) -> str:
 
 
 def _memory(plan: Plan) -> Table:
-    kind = "projected; on a CPU within 15 % of measured runs" if plan.planned.hardware.device == CPU else "projected"
+    is_checked = plan.planned.hardware.device == CPU and not plan.planned.precision.is_int8
+    kind = "projected; on a CPU within 15 % of measured runs" if is_checked else "projected"
     return Table(
         title=f"Memory of a card, GB ({kind})",
         columns=(
