@@ -48,7 +48,7 @@ def test_cards_that_are_too_small(instruct, settings, mode, cards, free_gib, par
 
 
 def test_more_processes_are_no_more_memory_on_a_cpu(instruct):
-    message = refused({"with_talker": False}, instruct, "none", 1, "CPU", 100)
+    message = refused({"with_talker": False}, instruct, "none", 1, "CPU", 30)
     assert message.endswith("; more free memory is needed")
 
 

@@ -86,9 +86,10 @@ def test_two_cards_of_32_gb_hold_the_released_model(instruct):
     small = replace(instruct, hardware=find_hardware("910b4"))
     fitting = {mode: plan_memory(small, LONG, mode, 2).fits for mode in ("zero3", "ep", "tp")}
     assert fitting == {"zero3": True, "ep": False, "tp": True}
-    assert plan_memory(small, replace(LONG, batch=4), "tp", 2).fits
-    assert plan_memory(small, Workload(prompt_tokens=7168, batch=4), "ep", 2).fits
     assert most_prompt_tokens(small, Workload(), "tp", 2) == 65_536
+    assert most_at_once(small, LONG, "tp", 2) == 2
+    assert most_at_once(replace(small, speak=False), LONG, "tp", 2) == 4
+    assert plan_memory(small, replace(LONG, prompt_tokens=20_000, batch=4), "tp", 2).fits
     floats = replace(small, quantize="none")
     assert not any(plan_memory(floats, Workload(), mode, 2).fits for mode in ("zero3", "ep", "tp"))
 
