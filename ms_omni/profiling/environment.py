@@ -12,6 +12,7 @@ from typing import Any
 
 from ms_omni.checkpoint import built_in
 from ms_omni.checkpoint.config import read_json
+from ms_omni.checkpoint.int8 import weight_of
 from ms_omni.checkpoint.reader import CheckpointReader
 from ms_omni.profiling.document import Machine, Model
 
@@ -106,7 +107,8 @@ def _table(path: Path, separator: str) -> dict[str, str]:
 
 
 def model(directory: Path) -> Model:
-    """Of a checkpoint directory, from its config.json and the headers of its weights."""
+    """Of a checkpoint directory, from its config.json and the headers of its weights. Scales of 8-bit weights are no
+    parameters."""
     reader = CheckpointReader(directory)
     weights = "checkpoint"
     if (directory / RANDOM_MARK).exists():
@@ -116,7 +118,7 @@ def model(directory: Path) -> Model:
     return Model(
         name="built-in tiny model" if weights == "built in" else directory.resolve().name,
         weights=weights,  # type: ignore[arg-type]
-        parameters=sum(math.prod(reader.shape(name)) for name in reader.names()),
+        parameters=sum(math.prod(reader.shape(name)) for name in reader.names() if weight_of(name) is None),
         config=_sizes(read_json(directory / "config.json")),
     )
 
