@@ -6,13 +6,14 @@ import argparse
 import re
 
 from ms_omni.cli.parser import decimal_number, one_of, whole_number, whole_numbers
+from ms_omni.config import QUANTIZATIONS
 
 USAGE = "ms-omni plan [--model instruct|thinking|captioner|DIR] [--cards 1,2,4,8] [--hardware NAME] [flags]"
 HELP = "memory and projected speed on so many cards, without loading the model"
 FORMATS = ("table", "markdown", "json")
 PARALLEL = ("all", "auto", "none", "zero3", "ep", "tp")
 DTYPES = ("auto", "float32", "float16", "bfloat16")
-QUANTIZE = ("none", "int8", "int8-dynamic")
+QUANTIZE = QUANTIZATIONS[1:]  # without auto, the default
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -56,8 +56,8 @@ class MemoryPlan:
 
 @dataclass(frozen=True)
 class Planned:
-    """A model on some hardware. config: transformers' Qwen3OmniMoeConfig. speak: with the Talker. quantize: one of
-    precision.QUANTIZE."""
+    """A model on some hardware. config: transformers' Qwen3OmniMoeConfig. speak: with the Talker. quantize: none,
+    int8 or int8-dynamic."""
 
     config: Any
     hardware: Hardware

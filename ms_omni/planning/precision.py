@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ms_omni.config import QUANTIZATIONS
 from ms_omni.errors import OmniError
 from ms_omni.planning.hardware import ASCEND
 
-NONE, INT8, DYNAMIC = QUANTIZE = ("none", "int8", "int8-dynamic")
+AUTO, NONE, INT8, DYNAMIC = QUANTIZATIONS
 # Scales of int8-dynamic, whatever the hidden states' type is: float32.
 DYNAMIC_SCALE_BYTES = 4
 # Offsets, zeros, that a card keeps under int8 beside each scale of an expert, in the scale's type: GroupedMatmul takes
@@ -18,8 +19,8 @@ EXPERT_OFFSETS = 1
 
 @dataclass(frozen=True)
 class Precision:
-    """itemsize: bytes of a value of hidden states, caches and weights that are not quantized. quantize: one of
-    QUANTIZE, of the decoder layers' matrices. device: of Hardware."""
+    """itemsize: bytes of a value of hidden states, caches and weights that are not quantized. quantize: NONE,
+    INT8 or DYNAMIC, of the decoder layers' matrices. device: of Hardware."""
 
     itemsize: int
     quantize: str = NONE
