@@ -28,8 +28,8 @@ def choose_parallel(
     workload: Workload | None = None,
 ) -> tuple[str, str]:
     """(mode, reason) for a group of `cards` cards. config: transformers' Qwen3OmniMoeConfig. hardware: or its name.
-    quantize: none, int8 or int8-dynamic. "none" as a mode means that every card holds the whole model. Raises OmniError,
-    naming the flags and what would work, where nothing fits."""
+    quantize: none, int8 or int8-dynamic. "none" as a mode means that every card holds the whole model. Raises
+    OmniError, naming the flags and what would work, where nothing fits."""
     found = find_hardware(hardware) if isinstance(hardware, str) else hardware
     has_talker = bool(speak and config.enable_audio_output)
     planned = Planned(config, found, found.default_dtype if dtype == "auto" else dtype, has_talker, quantize)
