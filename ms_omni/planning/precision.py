@@ -38,7 +38,7 @@ class Precision:
     @property
     def keeps_offsets(self) -> bool:
         """Whether experts have them beside their scales."""
-        return self.quantize == INT8 and self.device == ASCEND
+        return EXPERT_OFFSETS > 0 and self.quantize == INT8 and self.device == ASCEND
 
     def row(self, of_experts: bool) -> int:
         """Bytes that are kept beside each row (output channel) of a decoder layer's matrix."""
