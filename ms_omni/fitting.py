@@ -11,22 +11,32 @@ from ms_omni.parallel.sizes import ModelSizes
 from ms_omni.parallel.table import MODES, check_world
 from ms_omni.planning.choose import USUAL_CARDS
 from ms_omni.planning.hardware import CPU, DTYPE_BYTES
+from ms_omni.planning.precision import INT8, NONE, Precision
 from ms_omni.planning.weights import weight_bytes, weight_counts
 from ms_omni.runtime.room import GIB
 
 
 def check_weights(
-    settings: EngineConfig, config: Any, mode: str, cards: int, device: str, dtype: str, free_bytes: int | None
+    settings: EngineConfig,
+    config: Any,
+    mode: str,
+    cards: int,
+    device: str,
+    dtype: str,
+    free_bytes: int | None,
+    quantize: str = NONE,
 ) -> None:
     """config: transformers' Qwen3OmniMoeConfig. mode, cards: how the group shares the model. free_bytes: of the device,
-    None if it cannot be told. Raises OmniError for weights that alone are more, with what would work."""
+    None if it cannot be told. quantize: none, int8 or int8-dynamic, what settings.quantize came to. Raises OmniError
+    for weights that alone are more, with what would work."""
     if free_bytes is None:
         return
-    counts, sizes, itemsize = weight_counts(config), ModelSizes.from_config(config), DTYPE_BYTES[dtype]
+    counts, sizes = weight_counts(config), ModelSizes.from_config(config)
 
-    def share(mode: str, cards: int, speak: bool) -> int:
+    def share(mode: str, cards: int, speak: bool, quantize: str = quantize) -> int:
         check_world(mode, cards, sizes)
-        return sum(weight_bytes(counts, sizes, mode, cards, itemsize, speak).values())
+        precision = Precision(DTYPE_BYTES[dtype], quantize, device)
+        return sum(weight_bytes(counts, sizes, mode, cards, precision, speak).values())
 
     speak = bool(settings.with_talker and config.enable_audio_output)
     needed = share(mode, cards, speak)
@@ -34,11 +44,14 @@ def check_weights(
         return
     modes = ("zero3",) if settings.engine == "mindone" else tuple(mode for mode in MODES if mode != "none")
     options = list(_more_cards(share, modes, cards, device, speak, free_bytes))
+    if quantize == NONE and settings.engine != "mindone" and share(mode, cards, speak, INT8) <= free_bytes:
+        options.append(f"with --quantize {INT8}")
     if speak and share(mode, cards, False) <= free_bytes:
         options.append("without the Talker (no --audio-out)")
     work = f"it fits {', or '.join(options)}" if options else "more free memory is needed"
+    flags = f"--parallel {mode}" if quantize == NONE else f"--parallel {mode} --quantize {quantize}"
     raise OmniError(
-        f"--model {settings.model}: its weights need {needed / GIB:.3g} GiB of each device with --parallel {mode} on "
+        f"--model {settings.model}: its weights need {needed / GIB:.3g} GiB of each device with {flags} on "
         f"{cards} card{'' if cards == 1 else 's'}, {free_bytes / GIB:.3g} GiB are free; {work}"
     )
 

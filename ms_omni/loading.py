@@ -53,10 +53,12 @@ def load(
     if device == "Ascend":
         limit_pool()  # before anything is allocated
     dtype = _choose_dtype(settings.dtype, device)
-    world, parallel = join_job(settings, device, dtype, config)
+    quantize = "none" if settings.quantize == "auto" else settings.quantize
+    world, parallel = join_job(settings, device, dtype, config, quantize)
     if device == "Ascend":
         start_card()
-    check_weights(settings, config, parallel, world.group_size, device, dtype, free_device_bytes(device))
+    free_bytes = free_device_bytes(device)
+    check_weights(settings, config, parallel, world.group_size, device, dtype, free_bytes, quantize)
     attention = _choose_attention(settings.attn_implementation, device)
     from ms_omni.inputs.processor import InputProcessor
 

@@ -22,9 +22,10 @@ from ms_omni.scheduling.steps import Executor
 logger = logging.getLogger(__name__)
 
 
-def join_job(settings: EngineConfig, device: str, dtype: str, config: Any) -> tuple[World, str]:
+def join_job(settings: EngineConfig, device: str, dtype: str, config: Any, quantize: str = "none") -> tuple[World, str]:
     """This process among those of its job, and how its group shares the model: none, zero3, ep or tp. Waits for the
-    others. config: transformers' Qwen3OmniMoeConfig. Raises OmniError for sharing without a job."""
+    others. config: transformers' Qwen3OmniMoeConfig. quantize: none, int8 or int8-dynamic, what settings.quantize came
+    to. Raises OmniError for sharing without a job."""
     mode = settings.parallel
     if not is_under_msrun():
         if mode not in ("none", "auto"):
@@ -34,14 +35,14 @@ def join_job(settings: EngineConfig, device: str, dtype: str, config: Any) -> tu
         return World(device=device), "none"
     world = start_world(device, 1 if mode == "none" else None)
     if mode == "auto":
-        mode, reason = _choose(settings, world.group_size, device, dtype, config)
+        mode, reason = _choose(settings, world.group_size, device, dtype, config, quantize)
         logger.info("--parallel auto: %s for groups of %d: %s", mode, world.group_size, reason)
     if mode == "none":  # whole models need no groups
         world = replace(world, group_size=1, ops=None)
     return world, mode
 
 
-def _choose(settings: EngineConfig, cards: int, device: str, dtype: str, config: Any) -> tuple[str, str]:
+def _choose(settings: EngineConfig, cards: int, device: str, dtype: str, config: Any, quantize: str) -> tuple[str, str]:
     if cards == 1:
         return "none", "one card a model"
     if settings.engine == "mindone":
@@ -50,7 +51,7 @@ def _choose(settings: EngineConfig, cards: int, device: str, dtype: str, config:
     from ms_omni.runtime.card import card_hardware
 
     hardware = "cpu" if device == "CPU" else card_hardware()
-    return choose_parallel(config, cards, hardware, dtype=dtype, speak=settings.with_talker)
+    return choose_parallel(config, cards, hardware, dtype=dtype, speak=settings.with_talker, quantize=quantize)
 
 
 def make_loop(executor: Executor, decode: Callable[[list[int]], str], world: World) -> EngineLoop | Follower:

@@ -6,12 +6,14 @@ import argparse
 import re
 
 from ms_omni.cli.parser import decimal_number, one_of, whole_number, whole_numbers
+from ms_omni.config import QUANTIZATIONS
 
 USAGE = "ms-omni plan [--model instruct|thinking|captioner|DIR] [--cards 1,2,4,8] [--hardware NAME] [flags]"
 HELP = "memory and projected speed on so many cards, without loading the model"
 FORMATS = ("table", "markdown", "json")
 PARALLEL = ("all", "auto", "none", "zero3", "ep", "tp")
 DTYPES = ("auto", "float32", "float16", "bfloat16")
+QUANTIZE = QUANTIZATIONS[1:]  # without auto, the default
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--dtype", type=one_of(*DTYPES), default="auto", metavar="|".join(DTYPES), help="of weights and caches"
+    )
+    parser.add_argument(
+        "--quantize",
+        type=one_of(*QUANTIZE),
+        metavar="|".join(QUANTIZE),
+        help="8-bit weights of the decoder layers (none; int8 where the checkpoint has them)",
     )
     parser.add_argument(
         "--batch", type=_batches, default=(), metavar="N,N", help="conversations at once, beside one (at most 32)"
@@ -90,6 +98,7 @@ def _plan(args: argparse.Namespace):  # type: ignore[no-untyped-def]
     from ms_omni.planning.memory import Planned
     from ms_omni.planning.model import plan_config
     from ms_omni.planning.plan import make_plan
+    from ms_omni.planning.precision import checkpoint_quantize
     from ms_omni.planning.workload import Workload
 
     hardware = find_hardware(args.hardware)
@@ -108,7 +117,8 @@ def _plan(args: argparse.Namespace):  # type: ignore[no-untyped-def]
     if hardware.device == CPU and dtype != "float32":
         raise OmniError(f"--dtype {dtype} with --hardware cpu: MindSpore's CPU backend computes in float32 only")
     config = plan_config(args.model)
-    planned = Planned(config, hardware, dtype, config.enable_audio_output and not args.text_only)
+    quantize = checkpoint_quantize(config) if args.quantize is None else args.quantize
+    planned = Planned(config, hardware, dtype, config.enable_audio_output and not args.text_only, quantize)
     return make_plan(args.model, planned, workload, args.cards, args.parallel, args.group_size, args.batch)
 
 

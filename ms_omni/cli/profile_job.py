@@ -138,6 +138,8 @@ def _sides(settings: dict[str, Any], engine: EngineConfig) -> dict[str, EngineCo
 def _side(name: str, engine: EngineConfig) -> EngineConfig | None:
     """`engine` or `engine:parallel`."""
     if name == TRANSFORMERS:
+        if engine.quantize not in ("auto", "none"):
+            raise OmniError(f"--compare transformers: has no --quantize {engine.quantize}; leave one of them away")
         return None
     kind, _, parallel = name.partition(":")
     known = [*(one for one in ENGINES if one != "auto"), TRANSFORMERS]

@@ -14,6 +14,7 @@ from ms_omni.bounds import (
     SCORES_PER_CALL,
 )
 from ms_omni.planning.hardware import ASCEND, CPU
+from ms_omni.planning.precision import DYNAMIC, Precision
 from ms_omni.planning.workload import MediaSizes, Workload
 
 SAMPLES_PER_FRAME = 1920
@@ -41,13 +42,20 @@ ALIVE = {ASCEND: Alive(1, 1.45, 0, 2, 8, 1), CPU: Alive(3, 0.5, 0.8, 3, 12, 2)}
 
 @dataclass(frozen=True)
 class Shape:
-    """What activations depend on besides the configuration. itemsize: bytes of a value. ranks: that heads and expert
-    columns are split over (tp), else 1."""
+    """What activations depend on besides the configuration. ranks: that heads and expert columns are split over (tp),
+    else 1."""
 
-    device: str
-    itemsize: int
+    precision: Precision
     ranks: int
     speak: bool
+
+    @property
+    def device(self) -> str:
+        return self.precision.device
+
+    @property
+    def itemsize(self) -> int:
+        return self.precision.itemsize
 
     @property
     def alive(self) -> Alive:
@@ -56,6 +64,11 @@ class Shape:
     def inputs(self, values: float) -> float:
         """Bytes of input `values`: on the device, and on the CPU the processor's in the same memory."""
         return values * (self.itemsize + 4 * (self.alive.inputs - 1))
+
+    def rounded(self, values: float) -> float:
+        """What the copies in 8 bits take that int8-dynamic makes of hidden states before it multiplies them, in values
+        of `itemsize`. On a CPU they are made in small parts."""
+        return values / self.itemsize if self.precision.quantize == DYNAMIC and self.device == ASCEND else 0.0
 
 
 def stage_bytes(config: Any, workload: Workload, media: MediaSizes, shape: Shape) -> dict[str, float]:
@@ -106,7 +119,7 @@ def _prefill(config: Any, workload: Workload, media: MediaSizes, shape: Shape) -
     whole = tokens * hidden * (2 + levels + (2 if shape.speak else 0))
     heads = text.num_attention_heads * text.head_dim / shape.ranks
     kv_heads = max(1, text.num_key_value_heads / shape.ranks) * text.head_dim
-    attention = chunk * (4 * hidden + 3 * heads + 2 * kv_heads)
+    attention = chunk * (4 * hidden + 3 * heads + 2 * kv_heads + shape.rounded(hidden + heads))
     rows = whole + max(attention, _experts(text, chunk, shape))
     if shape.device == CPU:  # keys and values laid out anew for numpy
         rows += 2 * tokens * kv_heads
@@ -125,7 +138,7 @@ def _experts(text: Any, tokens: int, shape: Shape) -> float:
     """Values of a layer's experts for so many tokens: of each token and each expert that it chose what goes in, what is
     between, and what comes out; the last alone on the CPU, whose threads take a few at a time."""
     hidden, inner = text.hidden_size, text.moe_intermediate_size / shape.ranks
-    chosen = hidden if shape.device == CPU else 2 * hidden + 3 * inner
+    chosen = hidden if shape.device == CPU else 2 * hidden + 3 * inner + shape.rounded(hidden + inner)
     return tokens * (4 * hidden + text.num_experts_per_tok * chosen)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ms_omni.errors import OmniError
 from ms_omni.parallel.table import MODES
 from ms_omni.planning.hardware import GB, Hardware, find_hardware
 from ms_omni.planning.memory import MemoryPlan, Planned, plan_memory
+from ms_omni.planning.precision import INT8, NONE
 from ms_omni.planning.speed import plan_speed
 from ms_omni.planning.workload import Workload
 
@@ -22,14 +24,15 @@ def choose_parallel(
     *,
     dtype: str = "auto",
     speak: bool = True,
+    quantize: str = NONE,
     workload: Workload | None = None,
 ) -> tuple[str, str]:
     """(mode, reason) for a group of `cards` cards. config: transformers' Qwen3OmniMoeConfig. hardware: or its name.
-    "none" means that every card holds the whole model. Raises OmniError, naming the flags and what would work, where
-    nothing fits."""
+    quantize: none, int8 or int8-dynamic. "none" as a mode means that every card holds the whole model. Raises
+    OmniError, naming the flags and what would work, where nothing fits."""
     found = find_hardware(hardware) if isinstance(hardware, str) else hardware
     has_talker = bool(speak and config.enable_audio_output)
-    planned = Planned(config, found, found.default_dtype if dtype == "auto" else dtype, has_talker)
+    planned = Planned(config, found, found.default_dtype if dtype == "auto" else dtype, has_talker, quantize)
     return choose(planned, workload or Workload(), cards)
 
 
@@ -69,6 +72,7 @@ def _nothing_fits(planned: Planned, workload: Workload, cards: int, memory: dict
     least = min(memory.values(), key=lambda plan: plan.total)
     need = f"{least.total / GB:.1f} GB a card with --parallel {least.mode}, {least.available / GB:.1f} GB are usable"
     flags = f"{flag} {cards} --hardware {planned.hardware.name}"
+    flags += f" --quantize {planned.quantize}" if planned.precision.is_int8 else ""
     message = f"{flags}: the checkpoint does not fit on {planned.hardware.title}: it needs {need}"
     return f"{message}; {what_would_work(planned, workload, cards, flag)}"
 
@@ -81,10 +85,14 @@ def what_would_work(planned: Planned, workload: Workload, cards: int, flag: str 
         if fitting:
             options.append(f"with {flag} {count} --parallel {' or '.join(fitting)}")
             break
-    if planned.speak:
-        silent = Planned(planned.config, planned.hardware, planned.dtype, speak=False)
-        if any(plan.fits for plan in possible_modes(silent, workload, cards).values()):
-            options.append("without the Talker (no --audio-out)")
+    if planned.quantize == NONE and _fits(replace(planned, quantize=INT8), workload, cards):
+        options.append(f"with --quantize {INT8}")
+    if planned.speak and _fits(replace(planned, speak=False), workload, cards):
+        options.append("without the Talker (no --audio-out)")
     if not options:
         return "no usual number of cards is enough: a smaller prompt or other --hardware may be"
     return f"it fits {', or '.join(options)}"
+
+
+def _fits(planned: Planned, workload: Workload, cards: int) -> bool:
+    return any(plan.fits for plan in possible_modes(planned, workload, cards).values())

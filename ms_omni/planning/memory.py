@@ -12,6 +12,7 @@ from ms_omni.parallel.sizes import ModelSizes
 from ms_omni.parallel.table import check_world, num_owners, shares_talker
 from ms_omni.planning.activations import Shape, stage_bytes
 from ms_omni.planning.hardware import CPU, DTYPE_BYTES, Hardware
+from ms_omni.planning.precision import NONE, Precision
 from ms_omni.planning.weights import Counts, weight_bytes, weight_counts
 from ms_omni.planning.workload import MediaSizes, Workload, media_sizes
 from ms_omni.runtime.cache_sizes import config_row_bytes, num_blocks_of
@@ -55,12 +56,14 @@ class MemoryPlan:
 
 @dataclass(frozen=True)
 class Planned:
-    """A model on some hardware. config: transformers' Qwen3OmniMoeConfig. speak: with the Talker."""
+    """A model on some hardware. config: transformers' Qwen3OmniMoeConfig. speak: with the Talker. quantize: none,
+    int8 or int8-dynamic."""
 
     config: Any
     hardware: Hardware
     dtype: str
     speak: bool
+    quantize: str = NONE
 
     @cached_property
     def sizes(self) -> ModelSizes:
@@ -75,11 +78,15 @@ class Planned:
         return DTYPE_BYTES[self.dtype]
 
     @property
+    def precision(self) -> Precision:
+        return Precision(self.itemsize, self.quantize, self.hardware.device)
+
+    @property
     def text_config(self) -> Any:
         return self.config.thinker_config.text_config
 
     def weights(self, mode: str, cards: int) -> dict[str, int]:
-        return weight_bytes(self.counts, self.sizes, mode, cards, self.itemsize, self.speak)
+        return weight_bytes(self.counts, self.sizes, mode, cards, self.precision, self.speak)
 
 
 def plan_memory(planned: Planned, workload: Workload, mode: str, cards: int) -> MemoryPlan:
@@ -93,7 +100,7 @@ def _plan(
     planned: Planned, workload: Workload, media: MediaSizes, mode: str, cards: int, weights: dict[str, int]
 ) -> MemoryPlan:
     prompt, hardware = workload.prompt_tokens + media.prompt_tokens, planned.hardware
-    shape = Shape(hardware.device, planned.itemsize, cards if mode == "tp" else 1, planned.speak)
+    shape = Shape(planned.precision, cards if mode == "tp" else 1, planned.speak)
     buffers = hardware.collective_bytes if cards > 1 and mode != "none" else 0.0
     if mode == "zero3":
         buffers += GATHERED_LAYERS * layer_bytes(planned)
@@ -111,7 +118,7 @@ def _plan(
 
 
 def layer_bytes(planned: Planned) -> float:
-    """Of one whole layer of the Thinker."""
+    """Of one whole layer of the Thinker, as its weights are kept."""
     whole = planned.weights("none", 1)
     return (whole["thinker experts"] + whole["thinker layers"]) / planned.text_config.num_hidden_layers
 

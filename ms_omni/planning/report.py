@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from ms_omni.config import CAPTURED_WAYS
-from ms_omni.planning.counted import launch_counts, talker_frame, thinker_token
+from ms_omni.planning.counted import COUNTED_QUANTIZE, launch_counts, talker_frame, thinker_token
 from ms_omni.planning.hardware import CPU, GB
 from ms_omni.planning.model import released_name
 from ms_omni.planning.plan import Plan, Row
+from ms_omni.planning.precision import DYNAMIC
 from ms_omni.planning.published import (
     MINDONE_TALKER,
     MINDONE_THINKER,
@@ -75,12 +76,14 @@ def _heading(plan: Plan) -> str:
         media.append(f"{work.video_seconds:g} s of video at {work.fps:g} frames/s{sound}")
     prompt = " + ".join([f"{work.prompt_tokens} tokens of text", *media])
     total = plan.rows[0].memory.prompt_tokens if plan.rows else work.prompt_tokens
-    where = f"{plan.model} on {plan.planned.hardware.title}, {plan.planned.dtype}, {speech}"
+    precision = plan.planned.precision.words(plan.planned.dtype)
+    where = f"{plan.model} on {plan.planned.hardware.title}, {precision}, {speech}"
     return f"{where}; prompt of {total} tokens ({prompt}), answer of {work.max_new_tokens}"
 
 
 def _memory(plan: Plan) -> Table:
-    kind = "projected; on a CPU within 15 % of measured runs" if plan.planned.hardware.device == CPU else "projected"
+    is_checked = plan.planned.hardware.device == CPU and not plan.planned.precision.is_int8
+    kind = "projected; on a CPU within 15 % of measured runs" if is_checked else "projected"
     return Table(
         title=f"Memory of a card, GB ({kind})",
         columns=(
@@ -106,7 +109,8 @@ def _weights(plan: Plan) -> Table:
     parts = [part for part in PARTS if plan.planned.speak or part not in SPEECH_PARTS]
     rows = [(part, *(_gb(memory.weights[part]) for memory in ways.values())) for part in parts]
     rows.append(("together", *(_gb(memory.weight_bytes) for memory in ways.values())))
-    return Table("Weights of a card by part, GB (by the shard table)", ("part", *ways), tuple(rows))
+    scales = "; 8 bits and their scales" if plan.planned.precision.is_int8 else ""
+    return Table(f"Weights of a card by part, GB (by the shard table{scales})", ("part", *ways), tuple(rows))
 
 
 def _speed(plan: Plan) -> Table:
@@ -246,6 +250,10 @@ def _counted(plan: Plan) -> Iterator[str]:
                 f"{work.synchronisations:g} synchronisations, {work.copies:g} copies from or to the host, "
                 f"{work.collectives:g} collectives"
             )
+    if plan.planned.quantize not in COUNTED_QUANTIZE:
+        more = "launches more, to round hidden states: its speed is projected too high"
+        taken = more if plan.planned.quantize == DYNAMIC else "is taken to launch as much"
+        yield f"all of these without 8-bit weights; {plan.planned.quantize} is not counted yet, and {taken}"
     yield "those of mindone's generate: counted in its source"
 
 
@@ -255,6 +263,10 @@ def _assumptions(plan: Plan) -> Iterator[str]:
         yield "as many launches on a CPU as on a card"
     else:
         yield "a legacy operator costs no more than others; more than two ranks launch as much as two"
+    if plan.planned.precision.is_int8:
+        yield "8-bit weights are read at the same share of the bandwidth; mindone's own generate has none"
+        if plan.planned.precision.keeps_offsets:
+            yield "a card keeps an offset, which is 0, beside each scale of an expert"
     yield "GB are 1e9 bytes; a card is the one of the group that stores most; its group answers the same conversations"
     if any(row.batches for row in plan.rows):
         yield (

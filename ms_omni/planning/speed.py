@@ -13,6 +13,7 @@ from ms_omni.planning.counted import Work, talker_frame, thinker_token
 from ms_omni.planning.hardware import CPU, Hardware
 from ms_omni.planning.launches import EagerCounts, eager_talker, eager_thinker
 from ms_omni.planning.memory import Planned
+from ms_omni.planning.precision import NONE, Precision
 
 # Speech in real time: 24000 Hz / 1920 samples a frame.
 REAL_TIME_FRAMES = 12.5
@@ -77,13 +78,15 @@ def plan_speed(planned: Planned, context: int, mode: str, cards: int, batch: int
 
 def thinker_read_bytes(planned: Planned, context: int, mode: str, cards: int, batch: int = 1) -> float:
     """Bytes that the busiest card reads for one token of each conversation: attention, router, chosen experts and head
-    once for all of them, a cache for each."""
+    once for all of them, a cache for each. tp: scales as if all were split with their matrices, most are."""
     text, (split, held), rows = planned.text_config, _shares(mode, cards), own_rows(mode, cards, batch)
-    layer = _attention(text) / split + text.num_experts * text.hidden_size
-    layer += _experts_read(text, mode, cards, rows) * 3 * text.hidden_size * text.moe_intermediate_size
+    matrices = _attention_bytes(text, planned.precision) / split
+    matrices += _experts_read(text, mode, cards, rows) * _expert_bytes(text, planned.precision)
+    router = text.num_experts * text.hidden_size
     head = text.vocab_size * text.hidden_size / held
     cache = 2 * rows * context * max(text.num_key_value_heads / split, 1) * text.head_dim
-    return (text.num_hidden_layers * (layer + cache) + head) * planned.itemsize
+    values = text.num_hidden_layers * (router + cache) + head
+    return text.num_hidden_layers * matrices + values * planned.itemsize
 
 
 def own_rows(mode: str, cards: int, batch: int) -> int:
@@ -114,7 +117,8 @@ def busiest_share(num_chosen: int, cards: int) -> float:
 
 
 def mindone_zero3(planned: Planned, cards: int) -> tuple[StepTime, StepTime | None]:
-    """mindone's own generate with prepare_network: one Thinker token and one Talker frame."""
+    """mindone's own generate with prepare_network: one Thinker token and one Talker frame. It has no 8-bit weights."""
+    planned = replace(planned, quantize=NONE)
     hardware, text = planned.hardware, planned.text_config
     thinker = _eager(hardware, eager_thinker(text), thinker_read_bytes(planned, 0, "none", 1), cards)
     if not planned.speak:
@@ -147,7 +151,7 @@ def _thinker(planned: Planned, read: float, mode: str, cards: int, batch: int, i
     elif mode == "zero3":
         expert = 3 * text.hidden_size * text.moe_intermediate_size
         layer = _attention(text) + own_rows(mode, cards, batch) * text.num_experts_per_tok * expert
-        moved = text.num_hidden_layers * layer * planned.itemsize * (cards - 1) / cards
+        moved = text.num_hidden_layers * layer * planned.precision.weight * (cards - 1) / cards  # scales are everywhere
         read += 2 * moved  # what is gathered is written to memory, and read when it is laid in place
     return _step(planned.hardware, read, thinker_token(text, mode, batch, is_captured), moved, cards, batch)
 
@@ -164,7 +168,7 @@ def _talker(planned: Planned, context: int, mode: str, cards: int, batch: int, i
     if mode in ("ep", "tp"):
         moved = (1 if mode == "ep" else 2) * text.num_hidden_layers * batch * text.hidden_size * planned.itemsize
     elif mode == "zero3":
-        moved = _talker_weights(talker, rows) * planned.itemsize * (cards - 1) / cards
+        moved = _talker_weights(talker, rows) * planned.precision.weight * (cards - 1) / cards
         read += 2 * moved
     return _step(planned.hardware, read, talker_frame(talker, mode, is_captured), moved, cards, batch)
 
@@ -183,19 +187,25 @@ def _dense_layer(predictor: Any) -> float:
     return _attention(predictor) + 3 * predictor.hidden_size * predictor.intermediate_size
 
 
+def _dense_layer_bytes(predictor: Any, precision: Precision) -> float:
+    hidden, inner = predictor.hidden_size, predictor.intermediate_size
+    return _attention_bytes(predictor, precision) + _gated_bytes(hidden, inner, precision)
+
+
 def _talker_read(planned: Planned, context: int, ep: int, tp: int, rows: int = 1) -> float:
     """Bytes of a frame of each of `rows` conversations: the Talker's step, and 16 of the code predictor with a head for
     each code but the first."""
-    talker = planned.config.talker_config
+    talker, precision = planned.config.talker_config, planned.precision
     text, predictor, hidden = talker.text_config, talker.code_predictor_config, talker.text_config.hidden_size
-    expert = 3 * hidden * text.moe_intermediate_size / tp
     chosen = distinct_experts(busiest_share(text.num_experts_per_tok, ep), text.num_experts / ep, rows)
-    layer = _attention(text) / tp + text.num_experts * hidden + chosen * expert
-    layer += 3 * hidden * text.shared_expert_intermediate_size / tp
-    layer += 2 * rows * context * max(text.num_key_value_heads / tp, 1) * text.head_dim
-    dense = talker.num_code_groups * predictor.num_hidden_layers * _dense_layer(predictor)
+    matrices = _attention_bytes(text, precision) + chosen * _expert_bytes(text, precision)
+    matrices += _gated_bytes(hidden, text.shared_expert_intermediate_size, precision)
+    dense = talker.num_code_groups * predictor.num_hidden_layers * _dense_layer_bytes(predictor, precision)
+    router = text.num_experts * hidden
+    cache = 2 * rows * context * max(text.num_key_value_heads / tp, 1) * text.head_dim
     heads = text.vocab_size * hidden + (talker.num_code_groups - 1) * predictor.vocab_size * predictor.hidden_size
-    return (text.num_hidden_layers * layer + dense + heads) * planned.itemsize
+    values = text.num_hidden_layers * (router + cache) + heads
+    return text.num_hidden_layers * matrices / tp + dense + values * planned.itemsize
 
 
 def _step(hardware: Hardware, read: float, work: Work, moved: float, cards: int, batch: int) -> StepTime:
@@ -229,5 +239,24 @@ def _experts_read(text: Any, mode: str, cards: int, batch: int) -> float:
 
 def _attention(text: Any) -> float:
     """Values of the four projections of a layer."""
-    head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    return 2 * text.hidden_size * head_dim * (text.num_attention_heads + text.num_key_value_heads)
+    return 2 * text.hidden_size * _head_dim(text) * (text.num_attention_heads + text.num_key_value_heads)
+
+
+def _attention_bytes(text: Any, precision: Precision) -> float:
+    """Of the four projections of a layer."""
+    heads, hidden = text.num_attention_heads * _head_dim(text), text.hidden_size
+    qkv = heads + 2 * text.num_key_value_heads * _head_dim(text)
+    return precision.matrix(qkv, hidden) + precision.matrix(hidden, heads)
+
+
+def _head_dim(text: Any) -> int:
+    return getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+
+
+def _expert_bytes(text: Any, precision: Precision) -> float:
+    return _gated_bytes(text.hidden_size, text.moe_intermediate_size, precision, of_experts=True)
+
+
+def _gated_bytes(hidden: int, inner: int, precision: Precision, of_experts: bool = False) -> float:
+    """Of a gated network."""
+    return precision.matrix(2 * inner, hidden, of_experts) + precision.matrix(hidden, inner, of_experts)

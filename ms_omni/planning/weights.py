@@ -7,9 +7,11 @@ import re
 from collections import Counter
 from typing import Any
 
+from ms_omni.checkpoint.int8 import SCALE, is_quantized
 from ms_omni.checkpoint.weight_specs import weight_specs
 from ms_omni.parallel.sizes import TALKER, THINKER, ModelSizes
 from ms_omni.parallel.table import EXPERTS, applied_rule, expert_range, padded_shape
+from ms_omni.planning.precision import Precision
 
 PARTS = (
     "thinker experts", "thinker layers", "embeddings and head", "audio encoder", "vision encoder",
@@ -45,18 +47,26 @@ def weight_counts(config: Any) -> Counts:
 
 
 def weight_bytes(
-    counts: Counts, sizes: ModelSizes, mode: str, cards: int, itemsize: int, speak: bool
+    counts: Counts, sizes: ModelSizes, mode: str, cards: int, precision: Precision, speak: bool
 ) -> dict[str, int]:
-    """Bytes of each of PARTS on the card that stores most, rank 0, padding included. counts: of `weight_counts`.
-    itemsize: bytes of a value. speak: with Talker, code predictor and Code2Wav."""
+    """Bytes of each of PARTS on the card that stores most, rank 0, padding included, and scales with their weights.
+    counts: of `weight_counts`. speak: with Talker, code predictor and Code2Wav."""
+
+    def stored(name: str, shape: tuple[int, ...], count: int) -> int:
+        """Values of all weights of this kind."""
+        values = math.prod(padded_shape(name, shape, mode, cards, sizes)) * count
+        if applied_rule(name, shape, mode, cards, sizes).kind != EXPERTS:
+            return values
+        num_experts = sizes.decoders[TALKER if name.startswith(TALKER) else THINKER].num_experts
+        return values * len(expert_range(num_experts, 0, cards)) // num_experts
+
     total = dict.fromkeys(PARTS, 0)
     for (name, shape), count in counts.items():
         part = part_of(name)
         if part in SPEECH_PARTS and not speak:
             continue
-        values = math.prod(padded_shape(name, shape, mode, cards, sizes)) * count
-        if applied_rule(name, shape, mode, cards, sizes).kind == EXPERTS:
-            num_experts = sizes.decoders[TALKER if name.startswith(TALKER) else THINKER].num_experts
-            values = values * len(expert_range(num_experts, 0, cards)) // num_experts
-        total[part] += values * itemsize
+        is_int8 = precision.is_int8 and is_quantized(name)
+        total[part] += stored(name, shape, count) * (precision.weight if is_int8 else precision.itemsize)
+        if is_int8:
+            total[part] += stored(name + SCALE, (shape[0], 1), count) * precision.row(".mlp.experts." in name)
     return total

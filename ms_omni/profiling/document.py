@@ -129,7 +129,8 @@ class Run(_Part):
     """One side of a comparison: an engine and how it was spread. load_s: loading, once. first_s: the first answer,
     compilation included; compile_s: the compilation in it. figures, stages_s: over the repeats. energy and others that
     could not be measured are absent, never 0. repeats: of the slowest rank, if there are several. answer_digest: of ids
-    and codes, the same for the same answer. per_token, per_frame: medians of what was counted for each Thinker token
+    and codes, the same for the same answer. quantize: what the flag came to; dtype: of hidden states and of weights
+    that are not quantized. per_token, per_frame: medians of what was counted for each Thinker token
     and each Talker frame while decoding, named as in Repeat.counts."""
 
     side: str
@@ -139,6 +140,7 @@ class Run(_Part):
     group_size: int
     attn_implementation: str
     dtype: str
+    quantize: str = "none"
     load_s: float
     first_s: float
     compile_s: float
@@ -150,6 +152,16 @@ class Run(_Part):
     per_frame: dict[str, float] = {}
     answer_digest: str = ""
     notes: list[str] = []
+
+    @property
+    def precision(self) -> str:
+        """dtype; or bits of the decoder layers' weights and of the hidden states that they are multiplied by: w8a16
+        (w8a32 with float32), w8a8."""
+        if self.quantize == "none":
+            return self.dtype
+        if self.quantize == "int8":
+            return "w8a32" if self.dtype == "float32" else "w8a16"
+        return "w8a8"
 
 
 class Ratio(_Part):

@@ -107,7 +107,8 @@ def _table(path: Path, separator: str) -> dict[str, str]:
 
 
 def model(directory: Path) -> Model:
-    """Of a checkpoint directory, from its config.json and the headers of its weights."""
+    """Of a checkpoint directory, from its config.json and the headers of its weights. Scales of 8-bit weights are no
+    parameters."""
     reader = open_checkpoint(directory)
     weights = "checkpoint"
     if (directory / RANDOM_MARK).exists():

@@ -165,6 +165,7 @@ def _run(record: _Record, shared: tuple[str, ...]) -> Run:
         group_size=about.group_size,
         attn_implementation=about.attn_implementation,
         dtype=about.dtype,
+        quantize=about.quantize,
         load_s=about.load_s,
         first_s=first.wall_s,
         compile_s=first.seconds("compile"),

@@ -38,6 +38,7 @@ class About:
     dtype: str
     load_s: float
     notes: tuple[str, ...] = ()
+    quantize: str = "none"
 
 
 class Side(Protocol):
@@ -93,6 +94,7 @@ class EngineSide:
             dtype=engine.dtype,
             load_s=engine.load_s,
             notes=(note, *_device_notes(engine)),
+            quantize=_quantize(engine),
         )
 
     def answer(self, task: Task) -> Measured:
@@ -125,7 +127,8 @@ class EngineSide:
         assert made(measured, TOKENS) == sum(len(output.token_ids) for output in outputs)
         rows = measured.rows(TOKENS, "thinker_decode") if len(outputs) > 1 else 1.0
         context = sum(map(_mean_context, outputs)) / len(outputs)
-        return replace(measured, reads_bytes=thinker_reads(self.engine, context, round(rows or 1.0)))
+        reads_bytes = thinker_reads(self.engine, context, round(rows or 1.0), self.about.quantize)
+        return replace(measured, reads_bytes=reads_bytes)
 
     def _ask(self, task: Task) -> list[OmniOutput]:
         """All questions at once; the answers in their order."""
@@ -155,6 +158,12 @@ def _engine_name(engine: OmniEngine) -> str:
     from ms_omni.runtime.mindone_executor import MindoneExecutor
 
     return "mindone" if isinstance(engine.executor, MindoneExecutor) else "fused"
+
+
+def _quantize(engine: OmniEngine) -> str:
+    """What the setting came to."""
+    asked = engine.settings.quantize
+    return "none" if asked == "auto" else asked
 
 
 def _synchronizer(device: str) -> Callable[[], object]:

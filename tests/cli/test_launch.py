@@ -27,6 +27,11 @@ IDLE_910B3 = TWO_910B3.replace("53984", " 3200").replace("| 0       0           
         (["--cards", "2", "--", "dctor"], ["'dctor'", "did you mean doctor?", "script.py"]),
         (["--cards", "2", "--", "launch"], ["'launch'", "understand"]),
         (["--cards", "2", "--", "nope.py"], ["nope.py: no such script"]),
+        (["--cards", "2", "--", "understand", "--quantize", "int4", "--text", "x"], ["--quantize: 'int4'", "int8"]),
+        (
+            ["--cards", "2", "--", "understand", "--quantize", "int8", "--engine", "mindone", "--text", "x"],
+            ["--quantize int8: --engine mindone has no 8-bit weights"],
+        ),
         (["--cards", "2", "--", "understand", "--modl", "x"], ["--modl", "did you mean --model?"]),
         (["--cards", "2", "--", "understand", "--model", "/nope", "--text", "x"], ["--model /nope"]),
         (["--cards", "2", "--", "understand", "--model", "x", "--conversation", "-"], ["--conversation -", "stdin"]),
@@ -68,6 +73,15 @@ def test_busy_port(user_error):
         port = other.getsockname()[1]
         line = user_error("launch", "--cards", "2", "--master-port", port, "--", "doctor")
     assert f"--master-port {port}: in use" in line
+
+
+def test_8_bit_weights_are_asked_of_every_rank(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for command in ("understand", "profile", "serve", "batch"):
+        words = (command, "--quantize", "int8")
+        result = cli("launch", "--cards", "2", "--master-port", "23456", "--dry-run", "--", *words)
+        assert (result.code, result.err) == (0, "")
+        assert result.out.endswith(f"rank_program msrun_log/23456 {command} --quantize int8\n")
 
 
 def test_dry_run_prints_what_would_run(cli, tmp_path, monkeypatch):

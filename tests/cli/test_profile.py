@@ -28,7 +28,8 @@ class FakeSide(EngineSide):
         self.name, self.config, self.crew = name, config, Crew(self.rank, 1)
         self.engine = SimpleNamespace(device="CPU")
         kind = "fused" if config.engine == "auto" else config.engine
-        self.about = About(kind, config.parallel, 1, 1, "eager", "float32", 1.5)
+        quantize = "none" if config.quantize == "auto" else config.quantize
+        self.about = About(kind, config.parallel, 1, 1, "eager", "float32", 1.5, quantize=quantize)
 
     def answer(self, task):
         FakeSide.asked.append((self.name, task))
@@ -75,6 +76,12 @@ def test_sides_take_turns_and_the_document_says_what_was_done(profile, sides, tm
     assert case.runs[0].figures["thinker_decode_tokens_per_s"].median == 3.0
     assert made.sampling["ignore_eos"] and made.sampling["thinker_temperature"] == 0
     assert "thinker_max_new_tokens" not in made.sampling
+
+
+@pytest.mark.parametrize(("flags", "quantize"), [((), "none"), (("--quantize", "int8"), "int8")])
+def test_the_document_says_how_the_weights_are_kept(profile, tmp_path, flags, quantize):
+    assert profile("--repeats", "1", "--workload", "text-only", *flags).code == 0
+    assert document(tmp_path).cases[0].runs[0].quantize == quantize
 
 
 def test_greedy_and_to_the_maximum_unless_told_otherwise(profile, sides):
@@ -231,6 +238,9 @@ def test_a_checkpoint_without_talker_is_measured_in_text(cli, silent_dir, sides)
         ("--compare fused,fused", "names a side twice"),
         ("--compare fused:epp", "'epp' is not allowed, did you mean ep?"),
         ("--compare transformers:ep", "runs in one process"),
+        ("--compare fused,transformers --quantize int8", "has no --quantize int8; leave one of them away"),
+        ("--compare fused,mindone --quantize int8", "--quantize int8: --engine mindone has no 8-bit weights"),
+        ("--quantize int4", "--quantize: 'int4'"),
         ("--compare transformers", "set MS_OMNI_REFERENCE_PYTHON"),
         ("--compare transformers --talker-temperature 1", "leave the temperatures at 0"),
         ("--engine fused --compare fused", "exclude each other"),

@@ -48,7 +48,7 @@ def test_cards_that_are_too_small(instruct, settings, mode, cards, free_gib, par
 
 
 def test_more_processes_are_no_more_memory_on_a_cpu(instruct):
-    message = refused({"with_talker": False}, instruct, "none", 1, "CPU", 100)
+    message = refused({"with_talker": False}, instruct, "none", 1, "CPU", 30)
     assert message.endswith("; more free memory is needed")
 
 
@@ -58,3 +58,27 @@ def test_an_engine_asks_before_it_loads(tiny_dir, cpu, monkeypatch):
     with pytest.raises(OmniError, match=f"--model {tiny_dir}: its weights need"):
         OmniEngine.from_pretrained(tiny_dir, device="CPU")
     assert read_config(tiny_dir).enable_audio_output
+
+
+def test_8_bit_weights_are_counted_and_suggested(instruct):
+    """37.5 GB = 34.9 GiB."""
+    check_weights(EngineConfig(model="m"), instruct, "none", 1, "Ascend", "bfloat16", 36 * GIB, "int8")
+    message = refused({}, instruct, "none", 1, "Ascend", 36)
+    assert "its weights need 65.7 GiB" in message and ", or with --quantize int8" in message
+    assert "--quantize" not in refused({"engine": "mindone", "parallel": "zero3"}, instruct, "none", 1, "Ascend", 36)
+    assert "--quantize" not in refused({}, instruct, "none", 1, "Ascend", 30)
+    with pytest.raises(
+        OmniError, match=r"need 34.9 GiB of each device with --parallel none --quantize int8 on"
+    ) as error:
+        check_weights(EngineConfig(model="m"), instruct, "none", 1, "Ascend", "bfloat16", 30 * GIB, "int8")
+    assert "with --quantize" not in str(error.value) and "--cards 2 and --parallel" in str(error.value)
+
+
+def test_an_engine_with_8_bit_weights_asks_for_less(tiny_dir, cpu, monkeypatch):
+    asked = []
+    monkeypatch.setattr("ms_omni.fitting.check_weights", lambda *args: asked.append(args[-1]))
+    monkeypatch.setattr("ms_omni.loading.make_executor", lambda *_: pytest.fail("asked"))
+    for quantize, expected in (("auto", "none"), ("int8", "int8")):
+        with pytest.raises(pytest.fail.Exception, match="asked"):
+            OmniEngine.from_pretrained(tiny_dir, device="CPU", quantize=quantize)
+        assert asked.pop() == expected

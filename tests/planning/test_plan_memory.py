@@ -58,7 +58,7 @@ def test_weights_of_rank_0_are_those_of_the_shard_table(tiny_dir, mode, cards):
         if shard_slices(name, reader.shape(name), mode, 0, cards, planned.sizes) is not None:
             expected += 4 * int(np.prod(padded_shape(name, reader.shape(name), mode, cards, planned.sizes)))
     counts = weight_counts(planned.config)
-    assert sum(weight_bytes(counts, planned.sizes, mode, cards, 4, speak=True).values()) == expected
+    assert sum(weight_bytes(counts, planned.sizes, mode, cards, planned.precision, speak=True).values()) == expected
 
 
 def test_caches_by_hand(instruct):

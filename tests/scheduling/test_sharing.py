@@ -51,6 +51,12 @@ def test_auto_takes_what_the_plan_takes(monkeypatch, tiny_dir):
     config = read_config(tiny_dir)
     _, mode = join_job(EngineConfig(model="m", parallel="auto"), "CPU", "float32", config)
     assert mode == choose_parallel(config, 2, "cpu", dtype="float32", speak=True)[0]
+    asked = []
+    monkeypatch.setattr(
+        "ms_omni.planning.choose.choose_parallel", lambda *_, **named: asked.append(named) or ("ep", "")
+    )
+    join_job(EngineConfig(model="m", parallel="auto"), "CPU", "float32", config, "int8")
+    assert asked[0]["quantize"] == "int8"
 
 
 def test_the_first_process_of_a_group_leads(monkeypatch):

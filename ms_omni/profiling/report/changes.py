@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ms_omni.errors import OmniError
 from ms_omni.profiling.document import FIGURES, Case, Profile, Run, Spread
-from ms_omni.profiling.report.heading import caveats, run_label, where
+from ms_omni.profiling.report.heading import caveats, precision_of, run_label, where
 
 # Smaller changes are never marked: two quiet machines differ by as much.
 LEAST_CHANGE = 0.02
@@ -153,7 +153,7 @@ def _differences(a: Profile, b: Profile, pairs: list[tuple[Case, Case]]) -> Iter
 
 def _run_differences(case: str, old: Run, new: Run) -> Iterator[tuple[str, str, str]]:
     yield f"side of {case}", run_label(old), run_label(new)
-    yield "precision", old.dtype, new.dtype
+    yield "precision", precision_of(old), precision_of(new)
     yield "attention", old.attn_implementation, new.attn_implementation
     if old.answer_digest and new.answer_digest:
         yield f"answer of {run_label(old)} to {case}", old.answer_digest[:12], new.answer_digest[:12]

@@ -12,7 +12,7 @@ from ms_omni.profiling.report.tables import stage_spread
 
 COLUMNS = (
     "case", "workload_digest", "prompt_tokens", "thinker_max_new_tokens", "talker_max_new_tokens", "batch_size",
-    "side", "engine", "parallel", "cards", "group_size", "dtype", "attn_implementation",
+    "side", "engine", "parallel", "cards", "group_size", "dtype", "quantize", "attn_implementation",
     "figure", "unit", "median", "min", "max", "repeats",
     "model", "weights", "device", "mindspore", "commit", "made_at", "caveats",
 )  # fmt: skip
@@ -46,7 +46,8 @@ def render(profile: Profile) -> str:
 
 
 def _side(run: Run) -> tuple[object, ...]:
-    return (run.side, run.engine, run.parallel, run.cards, run.group_size, run.dtype, run.attn_implementation)
+    shared = (run.side, run.engine, run.parallel, run.cards, run.group_size)
+    return (*shared, run.dtype, run.quantize, run.attn_implementation)
 
 
 def _figures(run: Run) -> Iterator[tuple[str, str, Spread]]:

@@ -9,6 +9,7 @@ import shlex
 from ms_omni.profiling.document import Case, Profile, Run
 from ms_omni.profiling.report.values import number
 
+_SHORT_DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 BUSY = "others kept the machine's cores busy, so times may be too long"
 
 
@@ -45,11 +46,18 @@ def where(profile: Profile) -> str:
 
 
 def run_label(run: Run) -> str:
-    """fused; with several ranks, how they share: fused, ep x 2."""
+    """fused; with several ranks, how they share: fused, ep x 2; with 8-bit weights, that: fused, w8a16."""
+    precision = "" if run.quantize == "none" else f", {run.precision}"
     if run.cards <= 1:
-        return run.side
+        return f"{run.side}{precision}"
     groups = "" if run.group_size in (0, run.cards) else f" in groups of {run.group_size}"
-    return f"{run.side}, {run.parallel} x {run.cards}{groups}"
+    return f"{run.side}, {run.parallel} x {run.cards}{groups}{precision}"
+
+
+def precision_of(run: Run, short: bool = False) -> str:
+    """bfloat16; w8a16 bfloat16. short: bf16."""
+    dtype = _SHORT_DTYPES.get(run.dtype, run.dtype) if short else run.dtype
+    return dtype if run.quantize == "none" else f"{run.precision} {dtype}"
 
 
 def prompt_of(case: Case) -> str:

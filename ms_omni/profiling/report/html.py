@@ -10,6 +10,7 @@ from ms_omni.profiling.report import plots, tables
 from ms_omni.profiling.report.heading import (
     answer_of,
     caveats,
+    precision_of,
     prompt_of,
     provenance,
     repeats_of,
@@ -95,7 +96,7 @@ def _side(profile: Profile, case: Case, run: Run) -> dict[str, Any]:
         "tiles": [_tile(case, run, *tile) for tile in _TILES] + [("peak memory", tables.peak_memory(run), "", "")],
         "ratios": _ratios(case, run),
         "notes": run.notes,
-        "detail": f"{run.dtype}, {run.attn_implementation} attention; {_count(run)}",
+        "detail": f"{precision_of(run)}, {run.attn_implementation} attention; {_count(run)}",
         "timeline": plots.timeline(case, run),
     }
 

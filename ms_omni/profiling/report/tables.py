@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from ms_omni.profiling.document import FIGURES, OF_ONE, OF_SEVERAL, OTHER, STAGES, Case, Profile, Run, Spread
-from ms_omni.profiling.report.heading import answer_of, prompt_of, run_label
+from ms_omni.profiling.report.heading import answer_of, precision_of, prompt_of, run_label
 from ms_omni.profiling.report.values import DASH, figure_row, number, scale_of, spread, times, title_of
 
 
@@ -66,7 +66,6 @@ BATCHES_NOTES = (
     "Seconds from the question until a conversation's turn, first token and first audio: the median conversation's, "
     "and in brackets the last one's.",
 )
-_SHORT_DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 
 
 def of_profile(profile: Profile) -> list[Table]:
@@ -128,7 +127,7 @@ def _throughput_row(profile: Profile, case: Case, run: Run, part: str, name: str
     return (
         profile.model.name,
         version,
-        _SHORT_DTYPES.get(run.dtype, run.dtype),
+        precision_of(run, short=True),
         str(run.cards),
         part,
         run.attn_implementation,
