@@ -52,6 +52,7 @@ class OmniEngine:
         loaded = load(config, self.directory, self.config, self.generation_config, progress)
         self.device, self.dtype, self.parallel = loaded.device, loaded.dtype, loaded.parallel
         self.attn_implementation, self.world = loaded.attn_implementation, loaded.world
+        self.quantize = loaded.quantize
         self.processor, self.executor, self.model = loaded.processor, loaded.executor, loaded.executor.model
         self._preparer = Preparer(self.processor, self.config, config, variant_of(self.directory))
         self.load_s = time.perf_counter() - start

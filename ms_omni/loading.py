@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ms_omni.checkpoint.compressed import resolve_quantize
 from ms_omni.config import EngineConfig, SamplingParams
 from ms_omni.errors import OmniError, UnknownDecoderError
 from ms_omni.scheduling.request import Progress
@@ -24,10 +25,11 @@ class Loaded:
     """What computes: the executor, in the process of `world`, and what `auto` has become in its settings.
 
     device: CPU or Ascend. dtype: float32, float16 or bfloat16. attn_implementation: eager or flash_attention_2.
-    parallel: none, zero3, ep or tp."""
+    parallel: none, zero3, ep or tp. quantize: none, int8 or int8-dynamic."""
 
     device: str
     dtype: str
+    quantize: str
     attn_implementation: str
     parallel: str
     world: World
@@ -53,7 +55,9 @@ def load(
     if device == "Ascend":
         limit_pool()  # before anything is allocated
     dtype = _choose_dtype(settings.dtype, device)
-    quantize = "none" if settings.quantize == "auto" else settings.quantize
+    quantize = resolve_quantize(settings.quantize, settings.engine, directory)
+    if quantize != "none" and device == "Ascend" and dtype == "float32":
+        raise OmniError(f"--quantize {quantize} with --dtype float32: a card's 8-bit products take bfloat16 or float16")
     world, parallel = join_job(settings, device, dtype, config, quantize)
     if device == "Ascend":
         start_card()
@@ -66,8 +70,10 @@ def load(
         directory, min_pixels=settings.min_pixels, max_pixels=settings.max_pixels
     )
     sampling = SamplingParams().resolved(generation_config)
-    executor = make_executor(settings, directory, device, dtype, attention, parallel, world, sampling, progress)
-    return Loaded(device, dtype, attention, parallel, world, processor, executor)
+    executor = make_executor(
+        settings, directory, device, dtype, quantize, attention, parallel, world, sampling, progress
+    )
+    return Loaded(device, dtype, quantize, attention, parallel, world, processor, executor)
 
 
 def make_executor(
@@ -75,6 +81,7 @@ def make_executor(
     directory: Path,
     device: str,
     dtype: str,
+    quantize: str,
     attn_implementation: str,
     parallel: str,
     world: World,
@@ -103,14 +110,14 @@ def make_executor(
                 compile_cache=cache,
                 max_num_seqs=max_num_seqs,
                 launch_capture=settings.launch_capture,
-                quantize="none" if settings.quantize == "auto" else settings.quantize,
+                quantize=quantize,
                 **options,
             )
             if settings.warm_up:
                 executor.warm_up(sampling, progress)
             return executor
         except UnknownDecoderError as error:
-            if settings.engine == "fused":
+            if settings.engine == "fused" or quantize != "none":
                 raise
             logger.warning("%s: using --engine mindone, which is slower", error)
     from ms_omni.runtime.mindone_executor import MindoneExecutor

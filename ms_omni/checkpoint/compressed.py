@@ -28,11 +28,16 @@ def checkpoint_quantization(directory: str | Path) -> str:
     directory = Path(directory)
     if description := next(iter(sorted(directory.glob(_MODELSLIM))), None):
         raise OmniError(f"--model {directory}: {description.name} says that ModelSlim quantized it; {LOADS}")
-    config = read_json(directory / "config.json").get("quantization_config")
-    if config is None:
+    return quantization_of(read_json(directory / "config.json").get("quantization_config"), str(directory))
+
+
+def quantization_of(found: Any, model: str) -> str:
+    """As `checkpoint_quantization`, of the quantization_config of a config.json, None if it has none. model: what the
+    error calls it."""
+    if found is None:
         return "none"
-    if fault := _fault(config):
-        raise OmniError(f"--model {directory}: quantization_config in config.json has {fault}; {LOADS}")
+    if fault := _fault(found):
+        raise OmniError(f"--model {model}: quantization_config in config.json has {fault}; {LOADS}")
     return "int8"
 
 

@@ -93,12 +93,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _plan(args: argparse.Namespace):  # type: ignore[no-untyped-def]
+    from ms_omni.checkpoint.compressed import quantization_of
     from ms_omni.errors import OmniError
     from ms_omni.planning.hardware import CPU, find_hardware
     from ms_omni.planning.memory import Planned
     from ms_omni.planning.model import plan_config
     from ms_omni.planning.plan import make_plan
-    from ms_omni.planning.precision import checkpoint_quantize
     from ms_omni.planning.workload import Workload
 
     hardware = find_hardware(args.hardware)
@@ -117,7 +117,8 @@ def _plan(args: argparse.Namespace):  # type: ignore[no-untyped-def]
     if hardware.device == CPU and dtype != "float32":
         raise OmniError(f"--dtype {dtype} with --hardware cpu: MindSpore's CPU backend computes in float32 only")
     config = plan_config(args.model)
-    quantize = checkpoint_quantize(config) if args.quantize is None else args.quantize
+    stored = quantization_of(getattr(config, "quantization_config", None), args.model)
+    quantize = stored if args.quantize is None else args.quantize
     planned = Planned(config, hardware, dtype, config.enable_audio_output and not args.text_only, quantize)
     return make_plan(args.model, planned, workload, args.cards, args.parallel, args.group_size, args.batch)
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from ms_omni.config import QUANTIZATIONS
-from ms_omni.errors import OmniError
 from ms_omni.planning.hardware import ASCEND
 
 AUTO, NONE, INT8, DYNAMIC = QUANTIZATIONS
@@ -58,17 +56,3 @@ class Precision:
         if self.quantize == DYNAMIC:
             return f"{dtype} with decoder layers' weights and hidden states in 8 bits (int8-dynamic)"
         return dtype
-
-
-def checkpoint_quantize(config: Any) -> str:
-    """NONE or INT8: how a checkpoint has its weights, by the quantization_config of its config.json. config:
-    transformers' Qwen3OmniMoeConfig. Raises OmniError for anything but 8 bits in the format of compressed-tensors."""
-    found = getattr(config, "quantization_config", None)
-    if found is None:
-        return NONE
-    groups = (found.get("config_groups") or {}).values()
-    bits = {(group.get("weights") or {}).get("num_bits") for group in groups}
-    if found.get("quant_method") == "compressed-tensors" and bits == {8}:
-        return INT8
-    said = f"{found.get('quant_method')!r} with weights of {', '.join(map(str, sorted(bits, key=str))) or '?'} bits"
-    raise OmniError(f"quantization_config of config.json: {said}; expected 'compressed-tensors' with 8")

@@ -94,7 +94,7 @@ class EngineSide:
             dtype=engine.dtype,
             load_s=engine.load_s,
             notes=(note, *_device_notes(engine)),
-            quantize=_quantize(engine),
+            quantize=engine.quantize,
         )
 
     def answer(self, task: Task) -> Measured:
@@ -158,12 +158,6 @@ def _engine_name(engine: OmniEngine) -> str:
     from ms_omni.runtime.mindone_executor import MindoneExecutor
 
     return "mindone" if isinstance(engine.executor, MindoneExecutor) else "fused"
-
-
-def _quantize(engine: OmniEngine) -> str:
-    """What the setting came to."""
-    asked = engine.settings.quantize
-    return "none" if asked == "auto" else asked
 
 
 def _synchronizer(device: str) -> Callable[[], object]:

@@ -15,7 +15,7 @@ from ms_omni.bounds import BLOCK_SIZE, BUCKETS, PREFILL_CHUNK, TOKENS_PER_CALL
 from ms_omni.checkpoint.config import read_config
 from ms_omni.checkpoint.int8_reader import Int8Reader
 from ms_omni.checkpoint.load import numpy_dtype
-from ms_omni.checkpoint.reader import CheckpointReader
+from ms_omni.checkpoint.stored_reader import open_checkpoint
 from ms_omni.config import SamplingParams
 from ms_omni.errors import OmniError, UnknownDecoderError
 from ms_omni.kernels.decoder_ops import decoder_ops
@@ -89,7 +89,7 @@ class FusedExecutor:
             world=world,
             progress=progress,
         )
-        reader: Any = CheckpointReader(directory)
+        reader: Any = open_checkpoint(directory)
         if quantize != "none":
             reader = Int8Reader(reader)
         self._reader = ShardedReader(reader, parallel, world, self._sizes)

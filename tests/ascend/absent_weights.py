@@ -47,7 +47,7 @@ class AbsentCheckpoint:
 def without_values() -> None:
     """From now on models are loaded as always, but for the values: wherever these are copied, an array is made of which
     nothing is written."""
-    from ms_omni.checkpoint import load, reader
+    from ms_omni.checkpoint import load, stored_reader
     from ms_omni.runtime import fused_executor, gathered_weights, stacked_weights
 
     def array(values: Any, dtype: Any = None, order: str = "K") -> np.ndarray:
@@ -64,8 +64,8 @@ def without_values() -> None:
     load.np = SimpleNamespace(**{**vars(np), "array": array})
     stacked_weights.Reading._filled = filled
     gathered_weights._joined = joined
-    for module in (reader, fused_executor):
-        module.CheckpointReader = AbsentCheckpoint
+    for module in (stored_reader, fused_executor):
+        module.open_checkpoint = AbsentCheckpoint
 
 
 def world_of_rank_0(cards: int) -> Any:

@@ -53,7 +53,7 @@ def test_every_flag_reaches_its_stage(cli, fake_engine, tiny_dir, tmp_path):
     assert fake_engine.loaded == {
         "model": str(tiny_dir), **engine_flags, "attn_implementation": "eager",
         "min_pixels": 11, "max_pixels": 12, "with_talker": True, "max_num_seqs": None, "max_model_len": None,
-        "warm_up": False, "launch_capture": "none", "media_access": MediaAccess(),
+        "warm_up": False, "launch_capture": "none", "quantize": "auto", "media_access": MediaAccess(),
     }  # fmt: skip
     asked = {key: value for key, value in fake_engine.asked.items() if key != "progress"}
     assert asked == {

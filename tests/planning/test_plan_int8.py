@@ -14,7 +14,6 @@ from ms_omni.planning.choose import choose, choose_parallel
 from ms_omni.planning.hardware import GB, find_hardware
 from ms_omni.planning.memory import Planned, layer_bytes, most_at_once, most_prompt_tokens, plan_memory
 from ms_omni.planning.model import RELEASED_DIR, plan_config
-from ms_omni.planning.precision import checkpoint_quantize
 from ms_omni.planning.speed import mindone_zero3, plan_speed, thinker_read_bytes
 from ms_omni.planning.workload import Workload
 
@@ -155,16 +154,16 @@ def quantized_config(tmp_path, **settings):
     return str(path)
 
 
-def test_a_checkpoint_of_8_bits_is_planned_as_such(tmp_path, instruct):
-    assert checkpoint_quantize(instruct.config) == "none"
-    assert checkpoint_quantize(plan_config(quantized_config(tmp_path))) == "int8"
-    for settings, said in (
-        ({"quant_method": "gptq"}, "'gptq' with weights of 8 bits"),
-        ({"config_groups": {"group_0": {"weights": {"num_bits": 4}}}}, "'compressed-tensors' with weights of 4 bits"),
-        ({"config_groups": None}, "weights of \\? bits"),
-    ):
-        with pytest.raises(OmniError, match=f"quantization_config of config.json: .*{said}"):
-            checkpoint_quantize(plan_config(quantized_config(tmp_path, **settings)))
+def test_a_checkpoint_of_8_bits_is_planned_as_such(tmp_path, capsys):
+    from ms_omni.cli.main import main
+
+    def planned(**settings):
+        code = main(["plan", "--cards", "1", "--model", quantized_config(tmp_path, **settings), "--format", "json"])
+        told = capsys.readouterr()
+        return json.loads(told.out)["quantize"] if code == 0 else told.err
+
+    assert planned() == "int8"
+    assert "quantization_config in config.json has quant_method 'gptq'" in planned(quant_method="gptq")
 
 
 def test_the_command_says_which(capsys, tmp_path):
