@@ -1,6 +1,6 @@
 """Answers held-out conversations (held_out.py) with transformers or ms_omni and counts what is right.
 
-python docs/tiny/score.py FOLDER --model DIR --through transformers|ms_omni --out FILE.json [--speak N]
+python docs/tiny/score.py FOLDER --model DIR --through transformers|ms_omni --out FILE.json [--speak N] [--quantize Q]
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ def through_transformers(model_dir: Path) -> Ask:
     return ask
 
 
-def through_ms_omni(model_dir: Path) -> Ask:
-    """ms_omni, float32, greedy."""
+def through_ms_omni(model_dir: Path, quantize: str = "auto") -> Ask:
+    """ms_omni, float32, greedy. quantize: of EngineConfig."""
     from ms_omni import OmniEngine, SamplingParams
 
-    engine = OmniEngine.from_pretrained(str(model_dir))
+    engine = OmniEngine.from_pretrained(str(model_dir), quantize=quantize)
     sampling = SamplingParams(
         thinker_temperature=0, thinker_max_new_tokens=96, talker_temperature=0, talker_repetition_penalty=1.0,
         talker_max_new_tokens=300,
@@ -95,9 +95,11 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--through", choices=("transformers", "ms_omni"), required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--quantize", default="auto", help="of ms_omni: none, int8, int8-dynamic")
     parser.add_argument("--speak", type=int, default=0, help="speak every n-th answer into wav files beside FILE.json")
     options = parser.parse_args()
-    ask = (through_transformers if options.through == "transformers" else through_ms_omni)(options.model)
+    is_ours = options.through == "ms_omni"
+    ask = through_ms_omni(options.model, options.quantize) if is_ours else through_transformers(options.model)
     manifest = json.loads((options.folder / "manifest.json").read_text())
     answers, right = [], {}
     for number, item in enumerate(manifest):

@@ -1,6 +1,6 @@
 """Loads a checkpoint in a process of its own, answers once, and prints what it holds: Parameters, the blocks of the
-caches that the answer was given, anonymous memory at its peak (mapped files are no need of it).
-`measured_script.py MODEL WORKLOAD_JSON`"""
+caches that the answer was given, anonymous memory at its peak, of all and of loading alone (mapped files are no need of
+it). `measured_script.py MODEL WORKLOAD_JSON QUANTIZE`"""
 
 import json
 import sys
@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ms_omni import OmniEngine, SamplingParams
+from ms_omni.kernels import setup_device
 from ms_omni.scheduling.blocks import BlockAllocator
 
 
@@ -64,12 +65,15 @@ def watch_blocks(allocator) -> list[int]:
 
 
 def main() -> None:
-    model, work = sys.argv[1], json.loads(sys.argv[2])
+    model, work, quantize = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3]
+    setup_device("CPU")
+    before = anonymous_bytes()
     peak = [0]
     threading.Thread(target=watch, args=(peak,), daemon=True).start()
     speak = work["talker_max_new_tokens"] > 0
     blocks = watch_blocks(BlockAllocator)
-    engine = OmniEngine.from_pretrained(model, engine="fused", device="CPU", with_talker=speak)
+    engine = OmniEngine.from_pretrained(model, engine="fused", device="CPU", with_talker=speak, quantize=quantize)
+    loading = peak[0] - before
     sampling = SamplingParams(
         thinker_max_new_tokens=work["max_new_tokens"],
         talker_max_new_tokens=max(2, work["talker_max_new_tokens"]),
@@ -94,6 +98,7 @@ def main() -> None:
         "weight_bytes": parameter_bytes(executor.model, decoders),
         "kv_cache_bytes": cache_bytes,
         "peak_bytes": peak[0],
+        "loading_bytes": loading,
     }
     print(json.dumps(found))
 

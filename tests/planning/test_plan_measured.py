@@ -18,25 +18,25 @@ SCRIPT = Path(__file__).parent / "measured_script.py"
 TEMPLATE_TOKENS = 13  # of the chat template around one user turn, and its question
 
 
-def measure(directory, work, words, speak):
+def measure(directory, work, words, speak, quantize="none"):
     asked = {**asdict(work), "words": words}
     if not speak:
         asked["talker_max_new_tokens"] = 0
     env = {**os.environ, "OMP_NUM_THREADS": "2", "PYTHONPATH": str(SCRIPT.parents[2])}
-    command = [sys.executable, str(SCRIPT), str(directory), json.dumps(asked)]
+    command = [sys.executable, str(SCRIPT), str(directory), json.dumps(asked), quantize]
     done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=900)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def check(directory, words, speak, **settings):
+def check(directory, words, speak, quantize="none", **settings):
     lengths = {"prompt_tokens": words + TEMPLATE_TOKENS, "max_new_tokens": 8, "talker_max_new_tokens": 30}
     work = Workload(**lengths, video_size=(640, 352), **settings)
-    planned = Planned(plan_config(str(directory)), find_hardware("cpu"), "float32", speak)
+    planned = Planned(plan_config(str(directory)), find_hardware("cpu"), "float32", speak, quantize)
     plan = plan_memory(planned, work, "none", 1)
     peak = 0
     for _ in range(3):  # a busy machine keeps the thread that looks from seeing the peak; it never makes it higher
-        found = measure(directory, work, words, speak)
+        found = measure(directory, work, words, speak, quantize)
         peak = max(peak, found["peak_bytes"])
         if plan.total <= 1.12 * peak:
             break
@@ -45,6 +45,7 @@ def check(directory, words, speak, **settings):
     assert plan.weight_bytes == found["weight_bytes"]
     assert plan.kv_cache == found["kv_cache_bytes"]
     assert plan.total == pytest.approx(peak, rel=0.15)
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -58,6 +59,21 @@ def bench_dir(tmp_path_factory):
 @pytest.mark.slow
 def test_a_picture_a_sound_and_speech_on_tiny(tiny_dir):
     check(tiny_dir, 480, True, images=((800, 600),), audio_seconds=12.0)
+
+
+@pytest.mark.slow
+def test_8_bit_weights_on_bench(bench_dir):
+    """Loading needs no more than what is loaded, its largest tensor and a little."""
+    found = check(bench_dir, 300, True, "int8")
+    largest = max(shape[0] * shape[1] * 4 for shape in shapes(bench_dir) if len(shape) == 2)
+    assert found["loading_bytes"] <= found["weight_bytes"] + largest + (300 << 20)
+
+
+def shapes(directory):
+    from ms_omni.checkpoint.reader import CheckpointReader
+
+    reader = CheckpointReader(directory)
+    return [reader.shape(name) for name in reader.names()]
 
 
 @pytest.mark.long

@@ -3,15 +3,14 @@
 import csv
 import io
 import json
-import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from sample_profiles import case_of, profile_of, run_of
 
-from ms_omni.checkpoint.int8_reader import Int8Reader
-from ms_omni.checkpoint.reader import CheckpointReader
+from ms_omni.checkpoint.quantize import quantize_checkpoint
+from ms_omni.cli.main import main
 from ms_omni.config import SamplingParams
 from ms_omni.planning.model import plan_config
 from ms_omni.profiling import environment
@@ -91,23 +90,28 @@ def test_the_share_of_the_bandwidth_is_of_the_bytes_that_8_bits_have():
 
 
 def test_a_side_says_how_its_engine_has_the_weights(fused, monkeypatch):
-    """An engine whose setting says int8, with the answers of one that has floats: only what is said is looked at."""
+    """An engine that says int8, with the answers of one that has floats: only what is said is looked at."""
     text = [{"role": "user", "content": [{"type": "text", "text": "Hello"}]}]
     task = Task("hello", text, SamplingParams(thinker_temperature=0.0, thinker_max_new_tokens=2), speech=False)
     found = {}
-    for quantize in ("auto", "int8"):
-        monkeypatch.setattr(fused, "settings", replace(fused.settings, quantize=quantize))
+    for quantize in ("none", "int8"):
+        monkeypatch.setattr(fused, "quantize", quantize)
         side = EngineSide.of("fused", fused)
         found[quantize] = side.about.quantize, side.answer(task).reads_bytes
-    assert (found["auto"][0], found["int8"][0]) == ("none", "int8")
-    assert 0.2 < found["int8"][1] / found["auto"][1] < 0.8  # of float32
+    assert (found["none"][0], found["int8"][0]) == ("none", "int8")
+    assert 0.2 < found["int8"][1] / found["none"][1] < 0.8  # of float32
 
 
 def test_scales_are_no_parameters(tiny_dir, tmp_path):
     """A checkpoint whose weights are stored in 8 bits has as many parameters as with floats."""
-    from safetensors.numpy import save_file
+    quantize_checkpoint(tiny_dir, tmp_path / "int8")
+    assert environment.model(tmp_path / "int8").parameters == environment.model(tiny_dir).parameters
 
-    reader = Int8Reader(CheckpointReader(tiny_dir))
-    save_file({name: reader.read(name).copy() for name in reader.names()}, tmp_path / "model.safetensors")
-    shutil.copy(tiny_dir / "config.json", tmp_path)
-    assert environment.model(tmp_path).parameters == environment.model(tiny_dir).parameters
+
+def test_the_command_on_the_built_in_model(capsys):
+    words = "profile --device CPU --quantize int8 --workload text-only --repeats 1 --warm-up 0 --format json"
+    assert main(words.split()) == 0
+    [case] = json.loads(capsys.readouterr().out)["cases"]
+    [run] = case["runs"]
+    assert (run["quantize"], run["dtype"]) == ("int8", "float32")
+    assert 0 < run["repeats"][0]["figures"]["bandwidth_share"] < 10
