@@ -37,6 +37,14 @@ def exact_product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return np.matmul(left.astype(np.float64), right.astype(np.float64)).astype(np.float32)
 
 
+def put_rounded(x: np.ndarray, out: DeviceTensor, scale_out: DeviceTensor) -> None:
+    """int8 of float32 rows, and the scale of each. A row of zeros, for which the documents' formulas divide 0 by 0, has
+    scale 0 and stays zero."""
+    scale = np.abs(x).max(-1, initial=0) / INT8_LARGEST
+    scale_out.put(scale)
+    out.put(np.rint(x / np.where(scale == 0, np.float32(1), scale)[..., None]))
+
+
 def is_plain_or_transposed(tensor: DeviceTensor) -> bool:
     """Dense, but for the order of the last two axes."""
     return tensor.is_contiguous or bool(tensor.array.swapaxes(-1, -2).flags.c_contiguous)
@@ -52,13 +60,8 @@ def _require_dense(*tensors: DeviceTensor) -> None:
     doc="CANN, open repository ops-nn of November 2025, aclnnDynamicQuant",
 )
 def dynamic_quant(a):
-    """A row of zeros, for which the document's formula divides 0 by 0, has scale 0 and stays zero."""
     x = a.x.wide()
-    if a.smoothScalesOptional is not None:
-        x = x * a.smoothScalesOptional.wide()
-    scale = np.abs(x).max(-1, initial=0) / INT8_LARGEST
-    a.scaleOut.put(scale)
-    a.yOut.put(np.rint(x / np.where(scale == 0, np.float32(1), scale)[..., None]))
+    put_rounded(x if a.smoothScalesOptional is None else x * a.smoothScalesOptional.wide(), a.yOut, a.scaleOut)
 
 
 @dynamic_quant.limits
