@@ -61,7 +61,12 @@ def linear(case: Case, mode: str) -> Finding:
     """The products of attention, and of a dense network."""
     spec, inner = case.spec, inner_size(case.decoder)
     hidden, heads = spec.hidden_size, spec.num_heads * spec.head_dim
-    sizes = ((hidden, heads + 2 * spec.num_kv_heads * spec.head_dim), (heads, hidden), (hidden, 2 * inner), (inner, hidden))
+    sizes = (
+        (hidden, heads + 2 * spec.num_kv_heads * spec.head_dim),
+        (heads, hidden),
+        (hidden, 2 * inner),
+        (inner, hidden),
+    )
     pairs = []
     for width, out in sizes:
         x = case.make("x", case.tokens, width)

@@ -1,8 +1,8 @@
 """Decoder operators on Ascend, of MindSpore 2.7.1's fused operators, in bfloat16 or float16. Never run on a card.
 
 Each is one that CANN documents for A2 and A3 and that MindSpore launches alike in graphs and outside (docs/decode.md
-says what was passed over); those that write and read caches, which it does not, are in `decoder_ops_ascend_paged`, experts in
-`decoder_ops_ascend_experts`, 8-bit weights in `decoder_ops_ascend_int8`.
+says what was passed over); those that write and read caches, which it does not, are in `decoder_ops_ascend_paged`.
+Experts are in `decoder_ops_ascend_experts`, 8-bit weights in `decoder_ops_ascend_int8`.
 What each computes is written out in float64 in `acceptance/formulas.py`. Where inference does not check shapes, the
 operator here does, before anything is launched.
 """
@@ -70,7 +70,8 @@ def rotary(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tens
     if cos.shape[-1] != dim or sin.shape[-1] != dim or k.shape[2] != dim:
         raise ValueError("rotary: expected q (tokens, heads, dim), k (tokens, kv_heads, dim), cos, sin (tokens, dim)")
     is_one = cos.ndim == 1
-    cos, sin = primitives.cast(cos, q.dtype).reshape(1, -1, 1, dim), primitives.cast(sin, q.dtype).reshape(1, -1, 1, dim)
+    cos, sin = primitives.cast(cos, q.dtype), primitives.cast(sin, q.dtype)
+    cos, sin = cos.reshape(1, -1, 1, dim), sin.reshape(1, -1, 1, dim)
     # Tokens are the operator's sequence, or a batch where one angle is for all of them
     batch, length = (-1, 1) if is_one else (1, -1)
     rotated_q = primitives.rotary_position_embedding(q.reshape(batch, length, heads, dim), cos, sin)

@@ -2,7 +2,7 @@
 
 "int8": weights alone are int8, multiplied by hidden states as they are. "int8-dynamic": each row of hidden states is
 rounded to int8 too before a product, by its largest value. Scales have `scale_dtype`; those of bfloat16 are exact, as
-`checkpoint/int8.py` makes them. Which operators of CANN these are, and which were passed over: docs/decode-on-ascend.md.
+`checkpoint/int8.py` makes them. Which operators these are, and which were passed over: docs/decode-on-ascend.md.
 """
 
 from __future__ import annotations
@@ -39,7 +39,13 @@ def dynamic_linear(x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
 
 
 def int8_experts(
-    x: Tensor, weights: Tensor, experts: Tensor, gate_up: Tensor, gate_up_scale: Tensor, down: Tensor, down_scale: Tensor
+    x: Tensor,
+    weights: Tensor,
+    experts: Tensor,
+    gate_up: Tensor,
+    gate_up_scale: Tensor,
+    down: Tensor,
+    down_scale: Tensor,
 ) -> Tensor:
     """x: (tokens, H), weights: float32, experts: int32 (tokens, top_k), gate_up and down: int8, of pack_experts,
     gate_up_scale: (E, 2I), down_scale: (E, H). (tokens, H).
@@ -56,7 +62,13 @@ def int8_experts(
 
 
 def dynamic_experts(
-    x: Tensor, weights: Tensor, experts: Tensor, gate_up: Tensor, gate_up_scale: Tensor, down: Tensor, down_scale: Tensor
+    x: Tensor,
+    weights: Tensor,
+    experts: Tensor,
+    gate_up: Tensor,
+    gate_up_scale: Tensor,
+    down: Tensor,
+    down_scale: Tensor,
 ) -> Tensor:
     """As int8_experts; what goes into a product is rounded to int8 by rows."""
     _check_experts("dynamic_experts", x, gate_up, gate_up_scale, down, down_scale)

@@ -59,9 +59,7 @@ def grouped_quant_matmul(
 
 
 def _grouped(x: list[Tensor], weight: list[Tensor], counts: Tensor, **quantised: Any) -> Tensor:
-    return _grouped_matmul(
-        x, weight, group_list=counts, split_item=3, group_type=0, group_list_type=1, **quantised
-    )[0]
+    return _grouped_matmul(x, weight, group_list=counts, split_item=3, group_type=0, group_list_type=1, **quantised)[0]
 
 
 @constexpr

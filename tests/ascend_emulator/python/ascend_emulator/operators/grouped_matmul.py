@@ -56,7 +56,7 @@ _OF_INT8 = (
 )
 def grouped_matmul(a):
     """One x, one weight of all groups, one out; groups are rows of x."""
-    made = np.empty(a.out[0].shape, np.float32)
+    made = np.empty(a.out[0].shape, np.int32 if a.out[0].dtype == INT32 else np.float32)
     begin = 0
     for group, end in enumerate(_ends(a)):
         if end > begin:
@@ -66,13 +66,13 @@ def grouped_matmul(a):
 
 
 def _product(a, rows: slice, group: int) -> np.ndarray:
-    """Of one group, in float32."""
+    """Of one group, in float32; of int8 by int8 in float64, which has what int32 does."""
     x, weight, bias = a.x[0], a.weight[0].array[group], a.biasOptional
     if x.dtype == INT8:
         made = exact_product(x.array[rows], weight)
         made = made + bias[0].array[group] if bias else made
         if a.scaleOptional:
-            made = made * np.asarray(a.scaleOptional[0].wide()[group], np.float32)
+            made = made.astype(np.float32) * np.asarray(a.scaleOptional[0].wide()[group], np.float32)
         return made * a.perTokenScaleOptional[0].array[rows, None] if a.perTokenScaleOptional else made
     weight = weight.astype(np.float32)
     if a.antiquantScaleOptional:

@@ -33,8 +33,8 @@ INT8_LARGEST = np.float32(127)
 
 
 def exact_product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """int8 matrices of an inner size below 2^17, whose sums int32 holds. float64 has them exactly and is fast."""
-    return np.matmul(left.astype(np.float64), right.astype(np.float64)).astype(np.float32)
+    """int8 matrices of an inner size below 2^17, whose sums int32 holds. As float64, which has them exactly."""
+    return np.matmul(left.astype(np.float64), right.astype(np.float64))
 
 
 def put_rounded(x: np.ndarray, out: DeviceTensor, scale_out: DeviceTensor) -> None:
@@ -79,9 +79,9 @@ def _(a):
 
 
 @aclnn(
-    "aclnnWeightQuantBatchMatmulV2(x: tensor, weight: tensor, antiquantScale: tensor, antiquantOffsetOptional: tensor?, "
-    "quantScaleOptional: tensor?, quantOffsetOptional: tensor?, biasOptional: tensor?, antiquantGroupSize: int, "
-    "y: tensor)",
+    "aclnnWeightQuantBatchMatmulV2(x: tensor, weight: tensor, antiquantScale: tensor, "
+    "antiquantOffsetOptional: tensor?, quantScaleOptional: tensor?, quantOffsetOptional: tensor?, "
+    "biasOptional: tensor?, antiquantGroupSize: int, y: tensor)",
     doc="CANN, open repository ops-nn of September 2025, aclnnWeightQuantBatchMatmulV2",
 )
 def weight_quant_matmul(a):
@@ -107,9 +107,7 @@ def _(a):
         "quantScaleOptional, quantOffsetOptional: an output rounded to int8 is not emulated",
         NOT_EMULATED,
     )
-    require(
-        a.antiquantScale.dtype not in (INT64, UINT64), "antiquantScale: integers are not emulated", NOT_EMULATED
-    )
+    require(a.antiquantScale.dtype not in (INT64, UINT64), "antiquantScale: integers are not emulated", NOT_EMULATED)
     (rows, inner), width = a.x.shape, a.weight.shape[1]
     require(a.weight.shape[0] == inner, f"weight: K {a.weight.shape[0]}, expected that of x, {inner}")
     for name, size in (("k", inner), ("n", width)):
@@ -151,7 +149,7 @@ def quant_matmul(a):
     if is_integer:
         made = made + a.bias.array
     if a.out.dtype != INT32:
-        made = made * np.asarray(a.scale.wide(), np.float32)
+        made = made.astype(np.float32) * np.asarray(a.scale.wide(), np.float32)
         if a.pertokenScaleOptional is not None:
             made = made * a.pertokenScaleOptional.array[:, None]
     if a.bias is not None and not is_integer:
