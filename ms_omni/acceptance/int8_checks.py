@@ -18,15 +18,16 @@ from ms_omni.acceptance import formulas
 from ms_omni.acceptance.bench import Bench
 from ms_omni.acceptance.compare import array_of, close
 from ms_omni.acceptance.findings import Finding
-from ms_omni.acceptance.operator_checks import Case, cases_of, choices_of, first_expert, turned
+from ms_omni.acceptance.operator_checks import FEW, Case, cases_of, choices_of, first_expert, turned
 from ms_omni.acceptance.released import inner_size
 from ms_omni.checkpoint.int8 import rounded, row_scales
 from ms_omni.checkpoint.load import numpy_dtype
 
 # Roundings (docs/accept.md). A kernel may round a weight where it multiplies it by its scale, which is one more for a
-# product than with plain weights. In dynamic_experts, what is between the products is rounded to int8: where another
-# rounding before moved a value across the middle of two, they are one of 127 steps apart, whatever the dtype is.
-ALLOWED = {"int8_linear": 8, "int8_experts": 24, "dynamic_linear": 8, "dynamic_experts": 32}
+# product than with plain weights. Where a hidden state lies about in the middle of two int8 values, another rounding
+# before, or within the kernel, decides which it becomes: few do in x, more between the products of experts. They are
+# one of 127 steps apart, so that this is counted in roundings of bfloat16, whatever the dtype is.
+ALLOWED = {"int8_linear": 8, "int8_experts": 32, "dynamic_linear": 12, "dynamic_experts": 64}
 MODES = {"int8": "int8", "dynamic": "int8-dynamic"}  # of names of operators: --quantize
 
 
@@ -49,8 +50,10 @@ class Matrix:
 
 
 def run(bench: Bench) -> None:
-    """All four, of all decoders."""
+    """All four, of all decoders. Few tokens outside of graphs are as many there: the Thinker's are left out."""
     for case in cases_of(bench):
+        if case.decoder == "Thinker" and case.tokens == FEW and not bench.quick:
+            continue
         for mode in MODES:
             bench.check(f"{mode}_linear, {case}", partial(linear, case, mode))
             if case.spec.num_experts:
@@ -69,8 +72,8 @@ def linear(case: Case, mode: str) -> Finding:
     )
     pairs = []
     for width, out in sizes:
-        x = case.make("x", case.tokens, width)
-        weight = Matrix.of(case.make("weight", out, width).astype(np.float32) / np.float32(width**0.5))
+        x = uneven(case.make("x", case.tokens, width))
+        weight = Matrix.of(uneven(case.make("weight", out, width).astype(np.float32) / np.float32(width**0.5)))
         made = case.call(f"{mode}_linear", [x, weight.values, _scales(case, mode, weight)])
         pairs.append((made, _taken(mode)(array_of(x)) @ weight[:].T))
     return _finding(case, f"{mode}_linear", pairs)
@@ -81,14 +84,19 @@ def experts(case: Case, mode: str) -> Finding:
     chosen, shares = choices_of(case)
     gate_up, down = (
         Matrix(*(turned(part, case.spec.num_experts) for part in (one.values, one.scales)))
-        for one in map(Matrix.of, first_expert(case))
+        for one in (Matrix.of(uneven(weight)) for weight in first_expert(case))
     )
-    x = case.make("x", case.tokens, case.spec.hidden_size)
+    x = uneven(case.make("x", case.tokens, case.spec.hidden_size))
     packed = [tensor.contiguous() for tensor in case.call("pack_experts", [gate_up.values, down.values])]
     scales = [_scales(case, mode, matrix) for matrix in (gate_up, down)]
     made = case.call(f"{mode}_experts", [x, shares, chosen, packed[0], scales[0], packed[1], scales[1]])
     right = formulas.experts(array_of(x), array_of(shares), chosen, gate_up, down, _taken(mode))
     return _finding(case, f"{mode}_experts", [(made, right)])
+
+
+def uneven(rows: np.ndarray) -> np.ndarray:
+    """(n, m). Rows of different sizes, so that scales of other rows would show."""
+    return rows * (np.arange(len(rows)) % 4 + 1).astype(rows.dtype)[:, None] / rows.dtype.type(2)
 
 
 def _scales(case: Case, mode: str, matrix: Matrix) -> Tensor:
@@ -101,6 +109,4 @@ def _taken(mode: str) -> Any:
 
 
 def _finding(case: Case, operator: str, pairs: list[tuple[Any, Any]]) -> Finding:
-    """Steps of int8 are as coarse as bfloat16 is."""
-    is_coarse = operator == "dynamic_experts"
-    return close(pairs, "bfloat16" if is_coarse else case.dtype, ALLOWED[operator])
+    return close(pairs, "bfloat16" if operator.startswith("dynamic") else case.dtype, ALLOWED[operator])
