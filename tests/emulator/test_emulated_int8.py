@@ -22,8 +22,8 @@ def as_stored_transposed(given):
     return tensor(np.ascontiguousarray(given.array.swapaxes(-1, -2)).swapaxes(-1, -2), name=given.name)
 
 
-def nz(given):
-    return DeviceTensor(given.name, given.array, "FRACTAL_NZ", 0, given.size)
+def nz(given, form="FRACTAL_NZ"):
+    return DeviceTensor(given.name, given.array, form, 0, given.size)
 
 
 # ---- DynamicQuant ----------------------------------------------------------------------------------------------------
@@ -137,6 +137,8 @@ def test_products_with_int8_weights(dtype, shape, has_more):
         ({"biasOptional": random((WIDTH,), BFLOAT16, name="b")}, "b: dtype bfloat16, allowed: float32"),
         ({"biasOptional": random((ROWS, WIDTH), FLOAT32, name="b")}, "b: shape"),
         ({"biasOptional": tensor(np.ones(2 * WIDTH, np.float32)[::2], name="b")}, "b: not contiguous"),
+        ({"x": nz(random((ROWS, INNER), BFLOAT16, name="x"))}, "x: format FRACTAL_NZ, allowed: ND"),
+        ({"weight": nz(whole(INNER, WIDTH, name="w"), "FRACTAL_Z")}, "w: format FRACTAL_Z, allowed: ND"),
         ({"y": empty((ROWS, WIDTH), FLOAT16, "y")}, "y: dtype float16"),
         ({"y": empty((ROWS, WIDTH + 1), BFLOAT16, "y")}, "y: shape"),
         ({"y": tensor(np.ones((WIDTH, ROWS), BFLOAT16).T, name="y")}, "y: not contiguous"),
@@ -225,6 +227,7 @@ def test_sums_of_int8_are_exact():
         ({"x1": whole(0, INNER, name="x1")}, "x1: shape .*an empty tensor is not allowed"),
         ({"x1": whole(ROWS, 65536, name="x1")}, "x1: last axis 65536, at most 65535"),
         ({"x2": tensor(np.ones((INNER, 2 * WIDTH), INT8)[:, ::2], name="x2")}, "x2: neither contiguous"),
+        ({"x2": nz(whole(INNER, WIDTH, name="x2"), "FRACTAL_Z")}, "x2: format FRACTAL_Z, allowed: ND"),
         ({"x1": whole(ROWS, INNER - 1)}, "x2: K 16, expected that of x1, 15"),
         ({"transposeX2": True}, "x2: K 6, expected that of x1, 16"),
         ({"scale": scales(WIDTH, dtype=FLOAT16, name="s")}, "s: dtype float16, allowed: float32, bfloat16"),
