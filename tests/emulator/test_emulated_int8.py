@@ -207,15 +207,15 @@ def test_products_of_int8(out, transposes, is_wide, bias_dtype):
 
 
 def test_sums_of_int8_are_exact():
-    """Of more than 24 bits: 2047 * 127 * 127 + 1 is a number that float32 does not hold."""
+    """Of more than 24 bits: 2047 * 127 * 127 + 2 is odd, which float32 does not hold."""
     x1, x2 = np.full((1, 2048), 127, INT8), np.full((2048, 1), 127, INT8)
-    x1[0, -1], x2[-1, 0] = 1, 1
+    x1[0, -1], x2[-1, 0] = 2, 1
     out = empty((1, 1), INT32)
     call(
         "aclnnQuantMatmulV4",
         **both_int8(INT32, x1=tensor(x1), x2=tensor(x2), scale=scales(1), out=out, pertokenScaleOptional=None),
     )
-    assert out.array[0, 0] == 2047 * 127 * 127 + 1
+    assert out.array[0, 0] == 2047 * 127 * 127 + 2
 
 
 @pytest.mark.parametrize(
