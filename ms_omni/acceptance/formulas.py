@@ -5,6 +5,7 @@ Rows are tokens. Source: transformers 4.57.1 `modeling_qwen3_omni_moe`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -70,14 +71,26 @@ def route(logits: Array, top_k: int, normalize: bool) -> tuple[Array, Array]:
     return chosen, weights / weights.sum(axis=-1, keepdims=True) if normalize else weights
 
 
-def experts(x: Array, weights: Array, chosen: Array, gate_up: Any, down: Any) -> Array:
+def as_it_is(x: Array) -> Array:
+    return x
+
+
+def rounded_rows(x: Array) -> Array:
+    """x: (..., n). To int8 and back: each row's largest value is 127, and the others the nearest whole number."""
+    scales = np.abs(x).max(axis=-1, keepdims=True) / 127
+    return np.rint(x / np.where(scales == 0, 1, scales)) * scales
+
+
+def experts(
+    x: Array, weights: Array, chosen: Array, gate_up: Any, down: Any, taken: Callable[[Array], Array] = as_it_is
+) -> Array:
     """x: (tokens, n). gate_up[i]: (2 m, n), down[i]: (n, m) of expert i, of any float dtype: one expert at a time is
-    taken to float64."""
+    taken to float64. taken: what becomes of rows before they are multiplied."""
     out = np.zeros(x.shape)
     for expert in np.unique(chosen):
         rows, places = np.nonzero(chosen == expert)
-        hidden = swiglu(x[rows] @ gate_up[expert].astype(np.float64).T)
-        out[rows] += weights[rows, places, None] * (hidden @ down[expert].astype(np.float64).T)
+        hidden = swiglu(taken(x[rows]) @ gate_up[expert].astype(np.float64).T)
+        out[rows] += weights[rows, places, None] * (taken(hidden) @ down[expert].astype(np.float64).T)
     return out
 
 

@@ -66,7 +66,7 @@ class Case:
 
 def run(bench: Bench) -> None:
     """All operators of all decoders, and attention of the encoders."""
-    for case in _cases(bench):
+    for case in cases_of(bench):
         for name, work in CHECKS.items():
             if case.spec.num_experts or name not in ("route", "experts"):  # the code predictor is dense
                 bench.check(f"{name}, {case}", partial(work, case))
@@ -88,7 +88,7 @@ def _dtypes(bench: Bench) -> tuple[str, ...]:
     return ("bfloat16", "float16")
 
 
-def _cases(bench: Bench) -> list[Case]:
+def cases_of(bench: Bench) -> list[Case]:
     ops, specs = decoder_ops(bench.device), decoder_specs(bench.quick)
     chosen = [("Thinker", dtype, tokens) for dtype in _dtypes(bench) for tokens in (1, FEW, SOME)]
     chosen += [(name, "bfloat16", tokens) for name in ("Talker", "code predictor") for tokens in (1, FEW)]
@@ -178,27 +178,39 @@ def route(case: Case) -> Finding:
 
 def experts(case: Case) -> Finding:
     """Half of the experts have no token in a short prompt; the first and the last one always have."""
-    hidden, inner, top_k = case.spec.hidden_size, inner_size(case.decoder), case.spec.experts_per_token
-    count = case.spec.num_experts
-    gate_up, down = expert_weights(case, count, hidden, inner)
-    choices = np.random.default_rng(7)
-    chosen = np.stack([choices.permutation(count)[:top_k] for _ in range(case.tokens)]).astype(np.int32)
-    chosen[0] = np.append(np.arange(top_k - 1), count - 1)[::-1]
-    shares = formulas.softmax(random("shares", case.tokens, top_k, dtype=np.float64)).astype(np.float32)
-    x = case.make("x", case.tokens, hidden)
+    gate_up, down = expert_weights(case)
+    chosen, shares = choices_of(case)
+    x = case.make("x", case.tokens, case.spec.hidden_size)
     packed = [tensor.contiguous() for tensor in case.call("pack_experts", [gate_up, down])]  # as loading does
     made = case.call("experts", [x, shares, chosen, *packed])
     return case.finding("experts", (made, formulas.experts(array_of(x), array_of(shares), chosen, gate_up, down)))
 
 
-def expert_weights(case: Case, count: int, hidden: int, inner: int) -> tuple[np.ndarray, np.ndarray]:
-    """(count, 2 * inner, hidden) and (count, hidden, inner): those of the first expert, its rows turned for each."""
-    both = []
-    for name, rows, columns in (("gate and up", 2 * inner, hidden), ("down", hidden, inner)):
-        first = case.make(name, rows, columns).astype(np.float32) / np.float32(columns**0.5)
-        first = first.astype(numpy_dtype(getattr(ms, case.dtype)))
-        both.append(np.stack([np.roll(first, 37 * i, axis=0) for i in range(count)]))
-    return both[0], both[1]
+def choices_of(case: Case) -> tuple[np.ndarray, np.ndarray]:
+    """int32 experts and float32 shares, (tokens, top_k)."""
+    count, top_k = case.spec.num_experts, case.spec.experts_per_token
+    choices = np.random.default_rng(7)
+    chosen = np.stack([choices.permutation(count)[:top_k] for _ in range(case.tokens)]).astype(np.int32)
+    chosen[0] = np.append(np.arange(top_k - 1), count - 1)[::-1]
+    return chosen, formulas.softmax(random("shares", case.tokens, top_k, dtype=np.float64)).astype(np.float32)
+
+
+def expert_weights(case: Case) -> tuple[np.ndarray, np.ndarray]:
+    """(experts, 2 * inner, hidden) and (experts, hidden, inner)."""
+    gate_up, down = (first.astype(numpy_dtype(getattr(ms, case.dtype))) for first in first_expert(case))
+    return turned(gate_up, case.spec.num_experts), turned(down, case.spec.num_experts)
+
+
+def first_expert(case: Case) -> tuple[np.ndarray, np.ndarray]:
+    """float32 (2 * inner, hidden) and (hidden, inner)."""
+    hidden, inner = case.spec.hidden_size, inner_size(case.decoder)
+    gate_up, down = case.make("gate and up", 2 * inner, hidden), case.make("down", hidden, inner)
+    return gate_up.astype(np.float32) / np.float32(hidden**0.5), down.astype(np.float32) / np.float32(inner**0.5)
+
+
+def turned(first: np.ndarray, count: int) -> np.ndarray:
+    """(rows, ...). (count, rows, ...): different experts, quickly made, by turning the first one's rows."""
+    return np.stack([np.roll(first, 37 * i, axis=0) for i in range(count)])
 
 
 def decode_attention(case: Case) -> Finding:

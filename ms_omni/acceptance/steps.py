@@ -25,6 +25,7 @@ class Step:
 STEPS = (
     Step("machine", "card, driver, CANN, MindSpore, host", "machine_facts"),
     Step("operators", "each operator at the released model's sizes, against numpy", "operator_checks"),
+    Step("int8", "operators of 8-bit weights at the released model's sizes, against numpy", "int8_checks"),
     Step("layer", "one layer of each decoder, a prompt and a token in its graph, against numpy", "layer_checks"),
     Step("chunks", "a prompt in chunks, against the whole prompt", "chunk_checks"),
     Step("sampling", "the next token: greedy, top-k, top-p, repetition", "sampling_checks"),

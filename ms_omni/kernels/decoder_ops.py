@@ -17,10 +17,10 @@ _MODULES = {"Ascend": "ms_omni.kernels.decoder_ops_ascend", "CPU": "ms_omni.kern
 # one choice after the other
 SAMPLING = ("num_kept", "Sampler", "rows_of")
 
-# Once, at loading:              pack_experts; under zero3 in every layer
+# Once, at loading:              scale_dtype of 8-bit weights; pack_experts, under zero3 in every layer
 # Of prompts, outside graphs:    prefill_attention, read_cache
 # Of tokens, in graphs:          decode_attention; frame_attention, extend_frame (code predictor)
-# Of both, in every layer:       the others
+# Of both, in every layer:       the others; linear and experts by --quantize (int8_, dynamic_)
 OPERATORS = (
     "pack_experts",
     "rms_norm",
@@ -38,6 +38,11 @@ OPERATORS = (
     "swiglu",
     "route",
     "experts",
+    "scale_dtype",
+    "int8_linear",
+    "int8_experts",
+    "dynamic_linear",
+    "dynamic_experts",
 )
 
 

@@ -2,18 +2,24 @@
 
 Each is one that CANN documents for A2 and A3 and that MindSpore launches alike in graphs and outside (docs/decode.md
 says what was passed over); those that write and read caches, which it does not, are in `decoder_ops_ascend_paged`.
+Experts are in `decoder_ops_ascend_experts`, 8-bit weights in `decoder_ops_ascend_int8`.
 What each computes is written out in float64 in `acceptance/formulas.py`. Where inference does not check shapes, the
 operator here does, before anything is launched.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-import mindspore as ms
 from mindspore import Tensor
 
 from ms_omni.kernels import decoder_ops_ascend_primitives as primitives
+from ms_omni.kernels.decoder_ops_ascend_experts import experts as experts
+from ms_omni.kernels.decoder_ops_ascend_experts import pack_experts as pack_experts
+from ms_omni.kernels.decoder_ops_ascend_experts import route as route
+from ms_omni.kernels.decoder_ops_ascend_int8 import dynamic_experts as dynamic_experts
+from ms_omni.kernels.decoder_ops_ascend_int8 import dynamic_linear as dynamic_linear
+from ms_omni.kernels.decoder_ops_ascend_int8 import int8_experts as int8_experts
+from ms_omni.kernels.decoder_ops_ascend_int8 import int8_linear as int8_linear
+from ms_omni.kernels.decoder_ops_ascend_int8 import scale_dtype as scale_dtype
 from ms_omni.kernels.decoder_ops_ascend_paged import decode_attention as decode_attention
 from ms_omni.kernels.decoder_ops_ascend_paged import extend_frame as extend_frame
 from ms_omni.kernels.decoder_ops_ascend_paged import frame_attention as frame_attention
@@ -27,12 +33,6 @@ from ms_omni.kernels.decoder_ops_ascend_sampler import rows_of as rows_of
 JIT_OPTIONS = {"jit_level": "O0", "infer_boost": "on"}
 IN_NUMPY = False
 ONE_TOKEN_A_GRAPH = True
-
-
-def pack_experts(gate_up: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
-    """gate_up: (E, 2I, H), down: (E, H, I). GroupedMatmulV4 cannot transpose: (E, H, 2I) and (E, I, H), outside graphs
-    as views."""
-    return primitives.transpose(gate_up, (0, 2, 1)), primitives.transpose(down, (0, 2, 1))
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -70,7 +70,8 @@ def rotary(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tens
     if cos.shape[-1] != dim or sin.shape[-1] != dim or k.shape[2] != dim:
         raise ValueError("rotary: expected q (tokens, heads, dim), k (tokens, kv_heads, dim), cos, sin (tokens, dim)")
     is_one = cos.ndim == 1
-    cos, sin = _as(cos, q.dtype).reshape(1, -1, 1, dim), _as(sin, q.dtype).reshape(1, -1, 1, dim)
+    cos, sin = primitives.cast(cos, q.dtype), primitives.cast(sin, q.dtype)
+    cos, sin = cos.reshape(1, -1, 1, dim), sin.reshape(1, -1, 1, dim)
     # Tokens are the operator's sequence, or a batch where one angle is for all of them
     batch, length = (-1, 1) if is_one else (1, -1)
     rotated_q = primitives.rotary_position_embedding(q.reshape(batch, length, heads, dim), cos, sin)
@@ -93,31 +94,3 @@ def prefill_attention(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
     joined = [x.contiguous().reshape(1, x.shape[0], -1) for x in (q, k, v)]
     out = primitives.causal_attention(joined[0], joined[1], joined[2], heads, k.shape[1], scale)
     return out.reshape(tokens, heads * dim)
-
-
-def route(x: Tensor, router_weight: Tensor, top_k: int, normalize: bool) -> tuple[Tensor, Tensor]:
-    """x: (tokens, H), router_weight: (E, H). float32 weights and int32 experts, (tokens, top_k)."""
-    logits = _as(primitives.matmul(x, router_weight), ms.float32)
-    weights, experts = primitives.moe_gating_top_k_softmax(logits, top_k)
-    if normalize:
-        weights = primitives.div(weights, primitives.reduce_sum(weights))
-    return weights, experts
-
-
-def experts(x: Tensor, weights: Tensor, experts: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
-    """x: (tokens, H), weights: float32, experts: int32 (tokens, top_k), gate_up and down of pack_experts. (tokens, H).
-
-    Raises ValueError for experts' weights that are not packed.
-    """
-    size, inner = x.shape[1], down.shape[1]
-    if gate_up.shape[1:] != (size, 2 * inner) or down.shape[2] != size:
-        raise ValueError("experts: gate_up and down must come from pack_experts: (E, H, 2I) and (E, I, H)")
-    rows, places, counts = primitives.moe_init_routing(x, experts, gate_up.shape[0])
-    counts = _as(counts, ms.int64)
-    hidden = primitives.swiglu(primitives.grouped_matmul(rows, gate_up, counts))
-    rows = primitives.grouped_matmul(hidden, down, counts)
-    return primitives.moe_token_unpermute(rows, places, _as(weights, x.dtype))
-
-
-def _as(x: Tensor, dtype: Any) -> Tensor:
-    return x if x.dtype == dtype else primitives.cast(x, dtype)

@@ -52,7 +52,8 @@ def test_a_quick_run_is_accepted(accept):
     assert checks["collectives", "between cards"]["verdict"] == "skipped"
     assert "graph_launch_us" in checks["speed", "a launch"]["figures"]
     assert {step for step, _ in checks} == {
-        "machine", "operators", "layer", "chunks", "sampling", "memory", "collectives", "encoders", "answers", "speed"
+        "machine", "operators", "int8", "layer", "chunks", "sampling", "memory", "collectives", "encoders", "answers",
+        "speed",
     }  # fmt: skip
 
 
@@ -77,6 +78,17 @@ def test_experts_of_wrong_groups_are_named(accept):
     assert {(name.split(",")[0], checks["operators", name]["verdict"]) for name in failed(checks)} == {
         ("experts", "differs")
     }
+
+
+@pytest.mark.slow
+def test_wrong_scales_of_8_bit_weights_are_named(accept):
+    """Of tokens in one operator, of experts in the other."""
+    done, checks = accept("--only", "int8", planted="swapped_scales,scales_of_another_expert")
+    assert done.returncode == 1
+    several = {name for _, name in checks if name.startswith("dynamic_linear") and not name.endswith(" 1 token")}
+    grouped = {name for _, name in checks if name.split(",")[0] in ("int8_experts", "dynamic_experts")}
+    assert several and grouped and failed(checks) == several | grouped
+    assert all(checks["int8", name]["verdict"] == "differs" for name in several | grouped)
 
 
 def test_a_crash_within_cann_leaves_the_rest(accept, tmp_path):

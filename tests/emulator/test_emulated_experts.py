@@ -319,10 +319,6 @@ def test_sizes_of_grouped_products_are_bounded():
         call("aclnnGroupedMatmulV4", **grouped((1, 0), 65536, 1))
     with refused("weight.0.: last dimension 65536"):
         call("aclnnGroupedMatmulV4", **grouped((1, 0), 1, 65536))
-    for change in (
-        {"groupType": -1},
-        {"x": [random((5, 8), FLOAT16)] * 3},
-        {"weight": [tensor(np.zeros((3, 8, 6), np.int8))]},
-    ):
+    for change in ({"groupType": -1}, {"x": [random((5, 8), FLOAT16)] * 3}):
         with refused("emulated", NOT_EMULATED):
             call("aclnnGroupedMatmulV4", **grouped(**change))

@@ -5,7 +5,7 @@ Memory is asked for and never touched, so nothing is computed here.
 
 import numpy as np
 import pytest
-from ascend_emulator.device_tensor import BFLOAT16, FLOAT32, INT32, INT64, DeviceTensor
+from ascend_emulator.device_tensor import BFLOAT16, FLOAT32, INT8, INT32, INT64, DeviceTensor
 from emulated_calls import check, refused
 
 FORMATS = {3: "NCL", 4: "NCHW", 5: "NCDHW"}
@@ -80,6 +80,76 @@ def test_experts(rows, hidden, inner, experts, k):
         )
     summed = {"permutedTokens": sized(total, hidden), "sortedIndices": sized(total, dtype=INT32)}
     check("aclnnMoeTokenUnpermute", **summed, probsOptional=sized(rows, k, dtype=FLOAT32), out=sized(rows, hidden))
+
+
+@pytest.mark.parametrize("rows", [1, 4097])
+@pytest.mark.parametrize("hidden, inner, experts, k", [(2048, 768, 128, 8), (1024, 384, 128, 6), (2048, 768, 16, 8)])
+def test_experts_of_8_bit_weights(monkeypatch, rows, hidden, inner, experts, k):
+    total = rows * k
+    for card in CARDS:
+        monkeypatch.setenv("EMULATED_SOC", card)
+        given = {"x": sized(rows, hidden), "expertIdx": sized(rows, k, dtype=INT32), "expertNum": experts}
+        given |= {"quantMode": 1, "expandedXOut": sized(total, hidden, dtype=INT8), "expertTokensCountOrCumsumFlag": 2}
+        given |= {
+            "expandedRowIdxOut": sized(total, dtype=INT32),
+            "dynamicQuantScaleOutOptional": sized(total, dtype=FLOAT32),
+        }
+        counts = sized(experts, dtype=INT32)
+        check("aclnnMoeInitRoutingQuantV2", **given, expertTokensCountOrCumsumOutOptional=counts)
+        rounding(total, inner)
+        for wide, out in ((hidden, 2 * inner), (inner, hidden)):
+            product = {"weight": [sized(experts, wide, out, dtype=INT8)], "out": [sized(total, out)], "splitItem": 3}
+            product |= {"groupListOptional": sized(experts, dtype=INT64), "groupListType": 1}
+            each = [sized(experts, out)]
+            check(
+                "aclnnGroupedMatmulV4",
+                **product,
+                x=[sized(total, wide)],
+                antiquantScaleOptional=each,
+                antiquantOffsetOptional=each,
+            )
+            tokens = [sized(total, dtype=FLOAT32)]
+            check(
+                "aclnnGroupedMatmulV4",
+                **product,
+                x=[sized(total, wide, dtype=INT8)],
+                scaleOptional=each,
+                perTokenScaleOptional=tokens,
+            )
+
+
+def rounding(rows, width):
+    check(
+        "aclnnDynamicQuant",
+        x=sized(rows, width),
+        yOut=sized(rows, width, dtype=INT8),
+        scaleOut=sized(rows, dtype=FLOAT32),
+    )
+
+
+@pytest.mark.parametrize("rows", [1, 4097])
+@pytest.mark.parametrize(
+    "hidden, heads, kv, inner",
+    [(2048, 32, 4, 768), (1024, 16, 2, 768), (1024, 16, 8, 3072)],
+    ids=["Thinker", "Talker", "codes"],
+)
+def test_8_bit_weights_outside_of_experts(monkeypatch, rows, hidden, heads, kv, inner):
+    """qkv, o, gate and up, down; on 1 to 8 cards under tp."""
+    for card in CARDS:
+        monkeypatch.setenv("EMULATED_SOC", card)
+        for cards in (1, 2, 4, 8):
+            queries, share = heads * 128 // cards, inner // cards
+            qkv = queries + 2 * max(1, kv // cards) * 128
+            for wide, out in ((hidden, qkv), (queries, hidden), (hidden, 2 * share), (share, hidden)):
+                stored = np.zeros((out, wide), np.int8)
+                made = sized(rows, out)
+                weight = DeviceTensor("weight", stored.T, "ND", 0, stored.size)
+                given = {"x": sized(rows, wide), "weight": weight, "antiquantScale": sized(out), "y": made}
+                check("aclnnWeightQuantBatchMatmulV2", **given)
+                rounding(rows, wide)
+                given = {"x1": sized(rows, wide, dtype=INT8), "x2": sized(out, wide, dtype=INT8), "transposeX2": True}
+                given |= {"scale": sized(out), "pertokenScaleOptional": sized(rows, dtype=FLOAT32), "out": made}
+                check("aclnnQuantMatmulV4", **given, transposeX1=False)
 
 
 @pytest.mark.parametrize("rows", [1, 17, 4097])

@@ -3,11 +3,12 @@
 import numpy as np
 from mindspore import Tensor
 
+from ms_omni.kernels import decoder_ops_ascend_int8_primitives as int8_primitives
 from ms_omni.kernels import decoder_ops_ascend_primitives as primitives
 
 
 class StandIns:
-    """Replaces every function of the primitives' module."""
+    """Replaces every function of the primitives' modules."""
 
     def __init__(self, monkeypatch):
         for name, function in (
@@ -31,8 +32,17 @@ class StandIns:
             ("moe_init_routing", init_routing),
             ("grouped_matmul", grouped_matmul),
             ("moe_token_unpermute", unpermute),
+            ("after", lambda x, done: x),
         ):
             monkeypatch.setattr(primitives, name, self.on_arrays(function))
+        for name, function in (
+            ("dynamic_quant", dynamic_quant),
+            ("weight_quant_matmul", lambda x, weight, scale: x @ (weight * scale[:, None]).T),
+            ("quant_matmul", quant_matmul),
+            ("grouped_weight_quant_matmul", lambda x, w, scale, counts: grouped_matmul(x, w * scale[:, None], counts)),
+            ("grouped_quant_matmul", grouped_quant_matmul),
+        ):
+            monkeypatch.setattr(int8_primitives, name, self.on_arrays(function))
 
     def on_arrays(self, function):
         def call(*arguments):
@@ -102,3 +112,17 @@ def grouped_matmul(x, weight, counts):
 
 def unpermute(rows, places, weights):
     return (rows[places].reshape(*weights.shape, -1) * weights[..., None]).sum(1).astype(rows.dtype)
+
+
+def dynamic_quant(x):
+    scale = np.abs(x).max(-1) / np.float32(127)
+    return np.rint(x / scale[:, None]).astype(np.int8), scale
+
+
+def quant_matmul(x, token_scale, weight, scale, dtype):
+    return (x.astype(np.int32) @ weight.astype(np.int32).T * scale * token_scale[:, None]).astype(np.float32)
+
+
+def grouped_quant_matmul(x, token_scale, weight, scale, counts, dtype):
+    sums = grouped_matmul(x.astype(np.float32), weight.astype(np.float32), counts)
+    return sums * np.repeat(scale, counts, 0) * token_scale[:, None]

@@ -85,6 +85,32 @@ def inputs_of(name, tokens):
     }[name]
 
 
+def quantized(*shape, seed=0):
+    """int8 values, and the scales of rows (the last axis but one)."""
+    given = np.random.default_rng([seed, *shape])
+    scales = given.uniform(0.5, 1, shape[:-1]).astype(np.float32) / 127
+    return given.integers(-127, 128, shape).astype(np.int8), scales
+
+
+@pytest.mark.parametrize("tokens", [1, 7])
+@pytest.mark.parametrize("mode", ["int8", "dynamic"])
+def test_8_bit_weights_are_the_formulas(stand_ins, mode, tokens):
+    """Those that the values and their scales stand for; int8-dynamic rounds what it multiplies."""
+    x, weights, chosen, _, _ = inputs_of("experts", tokens)
+    taken = formulas.rounded_rows if mode == "dynamic" else formulas.as_it_is
+    values, scales = quantized(24, HIDDEN)
+    made = getattr(ascend, f"{mode}_linear")(x, Tensor(values), Tensor(scales)).asnumpy()
+    np.testing.assert_allclose(made, taken(x.asnumpy()) @ (values * scales[:, None]).T, rtol=1e-5, atol=1e-5)
+
+    gate_up, down = quantized(EXPERTS, 2 * INNER, HIDDEN, seed=1), quantized(EXPERTS, HIDDEN, INNER, seed=2)
+    packed = ascend.pack_experts(*(Tensor(part[0]) for part in (gate_up, down)))
+    given = (packed[0], Tensor(gate_up[1]), packed[1], Tensor(down[1]))
+    made = getattr(ascend, f"{mode}_experts")(x, weights, chosen, *given).asnumpy()
+    whole = [values * scales[..., None] for values, scales in (gate_up, down)]
+    right = formulas.experts(x.asnumpy(), weights.asnumpy(), chosen.asnumpy(), *whole, taken)
+    np.testing.assert_allclose(made, right, rtol=1e-4, atol=1e-4 * np.abs(right).max())
+
+
 def arrays(result):
     return [part.asnumpy() for part in (result if isinstance(result, tuple) else (result,))]
 

@@ -43,6 +43,13 @@ def wrapper_inputs(name, dtype):
     q, k = ones(1, HEADS, DIM, dtype=dtype), ones(1, KV_HEADS, DIM, dtype=dtype)
     gate_up, down = ones(EXPERTS, HIDDEN, 2 * INNER, dtype=dtype), ones(EXPERTS, INNER, HIDDEN, dtype=dtype)
     shares, chosen = ones(1, TOP_K, dtype=ms.float32), ones(1, TOP_K, dtype=ms.int32)
+    linear = (x, ones(2 * INNER, HIDDEN, dtype=ms.int8), ones(2 * INNER, dtype=dtype))
+    scales = ones(EXPERTS, 2 * INNER, dtype=dtype), ones(EXPERTS, HIDDEN, dtype=dtype)
+    quantized = gate_up.astype(ms.int8), scales[0], down.astype(ms.int8), scales[1]
+    if name.endswith("_linear"):
+        return linear
+    if name in ("int8_experts", "dynamic_experts"):
+        return x, shares, chosen, *quantized
     return {
         "rotary": (q, k, angle, angle),
         "prefill_attention": (q, k, k, 0.125),
@@ -59,6 +66,14 @@ def wrapper_inputs(name, dtype):
         ("prefill_attention", 1, (1, 3, DIM)),
         ("experts", 3, (EXPERTS, 2 * INNER, HIDDEN)),
         ("experts", 4, (EXPERTS, HIDDEN, INNER)),
+        *((f"{mode}_linear", 0, (1, HIDDEN // 2)) for mode in ("int8", "dynamic")),
+        *((f"{mode}_linear", 1, (HIDDEN, 2 * INNER)) for mode in ("int8", "dynamic")),
+        *((f"{mode}_linear", 2, (2 * INNER, 1)) for mode in ("int8", "dynamic")),
+        *((f"{mode}_experts", 3, (EXPERTS, 2 * INNER, HIDDEN)) for mode in ("int8", "dynamic")),
+        *((f"{mode}_experts", 4, (EXPERTS, INNER)) for mode in ("int8", "dynamic")),
+        *((f"{mode}_experts", 4, (1, 2 * INNER)) for mode in ("int8", "dynamic")),
+        *((f"{mode}_experts", 5, (EXPERTS, HIDDEN, INNER)) for mode in ("int8", "dynamic")),
+        *((f"{mode}_experts", 6, (EXPERTS, HIDDEN, 1)) for mode in ("int8", "dynamic")),
     ],
 )
 def test_a_wrong_shape_is_caught_by_the_wrapper(name, place, wrong):
@@ -67,6 +82,15 @@ def test_a_wrong_shape_is_caught_by_the_wrapper(name, place, wrong):
     for call in (lambda: getattr(ascend_ops, name)(*inputs), lambda: compiled(getattr(ascend_ops, name), *inputs)):
         with pytest.raises(ValueError, match=f"{name}: "):
             call()
+
+
+def test_scales_have_what_cann_documents():
+    """GroupedMatmulV4 and QuantMatmulV4 give float16 with float32 scales alone."""
+    assert [ascend_ops.scale_dtype("int8", dtype) for dtype in (ms.bfloat16, ms.float16)] == [ms.bfloat16, ms.float16]
+    dynamic = [ascend_ops.scale_dtype("int8-dynamic", dtype) for dtype in (ms.bfloat16, ms.float16)]
+    assert dynamic == [ms.bfloat16, ms.float32]
+    with pytest.raises(ValueError, match="quantize 'none'; expected int8 or int8-dynamic"):
+        ascend_ops.scale_dtype("none", ms.float16)
 
 
 def paged_inputs(name):

@@ -7,6 +7,8 @@ import os
 import signal
 from pathlib import Path
 
+import numpy as np
+
 
 def _plant(name, change):
     """`change(arguments)` before the operator computes."""
@@ -68,6 +70,27 @@ def wrong_list_type(arguments):
     arguments.groupListType = 0
 
 
+def swapped_scales(arguments):
+    """Of rounded rows, the first one's has the last one's scale."""
+    arguments.pertokenScaleOptional = _Reversed(arguments.pertokenScaleOptional)
+
+
+def scales_of_another_expert(arguments):
+    """Each expert's columns have the next one's scales."""
+    for name in ("scaleOptional", "antiquantScaleOptional"):
+        setattr(arguments, name, [_Shifted(tensor) for tensor in getattr(arguments, name)])
+
+
+class _Shifted:
+    """A tensor whose rows are each the next one's."""
+
+    def __init__(self, tensor):
+        self._tensor = tensor
+
+    def wide(self):
+        return np.roll(self._tensor.wide(), -1, axis=0)
+
+
 def dies_once(arguments):
     """As CANN does it: the process is gone. PLANTED_MARK: a file that says that it has happened."""
     mark = Path(os.environ["PLANTED_MARK"])
@@ -88,6 +111,8 @@ FAULTS = {
     "wrong_sparse_mode": ("aclnnPromptFlashAttentionV3", wrong_sparse_mode),
     "wrong_groups": ("aclnnGroupedMatmulV4", wrong_groups),
     "wrong_list_type": ("aclnnGroupedMatmulV4", wrong_list_type),
+    "swapped_scales": ("aclnnQuantMatmulV4", swapped_scales),
+    "scales_of_another_expert": ("aclnnGroupedMatmulV4", scales_of_another_expert),
     "dies_once": ("aclnnIndexPutImpl", dies_once),
     "refuses": ("aclnnSwiGlu", refuses),
 }

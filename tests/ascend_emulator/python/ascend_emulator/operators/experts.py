@@ -64,27 +64,36 @@ def _(a):
     doc="CANN 8.3.RC1, aclnnMoeInitRoutingV2",
 )
 def moe_init_routing(a):
+    experts = chosen_experts(a)
+    order = np.argsort(experts, kind="stable")
+    if a.dropPadMode == 1:
+        counts, source = np.bincount(experts, minlength=a.expertNum), order // a.expertIdx.shape[1]
+        a.expandedRowIdxOut.put(_dropped(a, experts, order, counts, source))
+    else:
+        a.expandedXOut.put(a.x.array[put_places(a, experts, order, a.expertTokensCountOrCumsumOut)])
+
+
+def chosen_experts(a) -> np.ndarray:
+    """All of them, token by token. They are device memory, so their limits are asked here."""
     experts = a.expertIdx.array.reshape(-1)
     is_counted = a.dropPadMode == 1 or a.expertTokensCountOrCumsumFlag > 0
-    # Device memory, so asked here
     require(
         experts.size == 0 or (experts.min() >= 0 and (not is_counted or experts.max() < a.expertNum)),
         f"expertIdx: values {_span(experts)}, allowed: 0 to {a.expertNum - 1}",
     )
-    order = np.argsort(experts, kind="stable")
-    counts = np.bincount(experts, minlength=a.expertNum)
-    source = order // a.expertIdx.shape[1]
-    if a.dropPadMode == 1:
-        places = _dropped(a, experts, order, counts, source)
-    else:
-        places = np.empty(experts.size, np.int32)
-        places[order] = np.arange(experts.size)
-        kept = order.size if a.activeNum == 0 else min(a.activeNum, order.size)
-        a.expandedXOut.put(a.x.array[source[:kept]])
-        if a.expertTokensCountOrCumsumFlag:
-            given = np.cumsum(counts) if a.expertTokensCountOrCumsumFlag == 1 else counts
-            a.expertTokensCountOrCumsumOut.put(given)
+    return experts
+
+
+def put_places(a, experts: np.ndarray, order: np.ndarray, counts_out: DeviceTensor | None) -> np.ndarray:
+    """Mode 0: writes each choice's place and how many each expert has. The tokens in the experts' order."""
+    places = np.empty(experts.size, np.int32)
+    places[order] = np.arange(experts.size)
     a.expandedRowIdxOut.put(places)
+    if a.expertTokensCountOrCumsumFlag:
+        counts = np.bincount(experts, minlength=a.expertNum)
+        counts_out.put(np.cumsum(counts) if a.expertTokensCountOrCumsumFlag == 1 else counts)
+    kept = order.size if a.activeNum == 0 else min(a.activeNum, order.size)
+    return order[:kept] // a.expertIdx.shape[1]
 
 
 def _span(values: np.ndarray) -> str:
@@ -111,8 +120,14 @@ def _dropped(a, experts, order, counts, source):
 @moe_init_routing.limits
 def _(a):
     require_dtype(a.x, *FLOATS)
-    require_dtype(a.expertIdx, INT32)
     require_same_dtype(a.x, a.expandedXOut)
+    check_routing(a, a.expertTokensCountOrCumsumOut, a.expertTokensBeforeCapacityOut)
+
+
+def check_routing(a, counts_out: DeviceTensor | None, before_out: DeviceTensor | None) -> None:
+    """What the operators of routing have in common."""
+    require_dtype(a.x, *FLOATS)
+    require_dtype(a.expertIdx, INT32)
     require_dtype(a.expandedRowIdxOut, INT32)
     for name in ("activeNum", "expertCapacity", "expertNum"):
         require(getattr(a, name) >= 0, f"{name}: {getattr(a, name)}, allowed: at least 0", TILING_ERROR)
@@ -134,9 +149,9 @@ def _(a):
     require_shape(a.expandedXOut, expanded)
     outs = [a.expandedXOut, a.expandedRowIdxOut]
     if flag and a.dropPadMode == 0:
-        outs.append(_counts(a.expertTokensCountOrCumsumOut, "expertTokensCountOrCumsumOut", a.expertNum))
+        outs.append(_counts(counts_out, "expertTokensCountOrCumsumOut", a.expertNum))
     if a.expertTokensBeforeCapacityFlag and a.dropPadMode == 1:
-        outs.append(_counts(a.expertTokensBeforeCapacityOut, "expertTokensBeforeCapacityOut", a.expertNum))
+        outs.append(_counts(before_out, "expertTokensBeforeCapacityOut", a.expertNum))
     require_contiguous(*outs)
 
 

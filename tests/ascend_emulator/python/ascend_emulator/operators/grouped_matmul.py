@@ -1,4 +1,8 @@
-"""Mixture of experts: grouped products, aclnnGroupedMatmulV4."""
+"""Mixture of experts: grouped products, aclnnGroupedMatmulV4, of floats and with int8 weights.
+
+Of quantised forms, int8 weights with floats ("antiquant", one scale for each column) and products of int8 by int8 are
+emulated; int4, scales as integers and outputs of int8 are not.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,18 @@ from ascend_emulator.device_tensor import (
     FLOAT16,
     FLOAT32,
     FLOATS,
+    HALVES,
     INT8,
+    INT32,
     INT64,
+    UINT64,
+    DeviceTensor,
     require_dtype,
     require_rank,
     require_same_dtype,
     require_shape,
 )
+from ascend_emulator.operators.quantized import exact_product
 from ascend_emulator.refusal import NOT_EMULATED, require
 from ascend_emulator.table import aclnn
 
@@ -47,16 +56,30 @@ _OF_INT8 = (
 )
 def grouped_matmul(a):
     """One x, one weight of all groups, one out; groups are rows of x."""
-    x, weight = a.x[0].wide(), a.weight[0]
-    made = np.empty(a.out[0].shape, np.float32)
+    made = np.empty(a.out[0].shape, np.int32 if a.out[0].dtype == INT32 else np.float32)
     begin = 0
     for group, end in enumerate(_ends(a)):
         if end > begin:
-            made[begin:end] = x[begin:end] @ weight.array[group].astype(np.float32)
-            if a.biasOptional:
-                made[begin:end] += a.biasOptional[0].wide()[group]
+            made[begin:end] = _product(a, slice(begin, end), group)
         begin = end
     a.out[0].put(made)
+
+
+def _product(a, rows: slice, group: int) -> np.ndarray:
+    """Of one group, in float32; of int8 by int8 in float64, which has what int32 does."""
+    x, weight, bias = a.x[0], a.weight[0].array[group], a.biasOptional
+    if x.dtype == INT8:
+        made = exact_product(x.array[rows], weight)
+        made = made + bias[0].array[group] if bias else made
+        if a.scaleOptional:
+            made = made.astype(np.float32) * np.asarray(a.scaleOptional[0].wide()[group], np.float32)
+        return made * a.perTokenScaleOptional[0].array[rows, None] if a.perTokenScaleOptional else made
+    weight = weight.astype(np.float32)
+    if a.antiquantScaleOptional:
+        offset, scale = (given[0].wide()[group] for given in (a.antiquantOffsetOptional, a.antiquantScaleOptional))
+        weight = (weight + offset) * scale
+    made = x.wide()[rows] @ weight
+    return made + bias[0].wide()[group] if bias else made
 
 
 def _ends(a) -> list[int]:
@@ -95,22 +118,77 @@ def _(a):
     # "Single, single, single" of groupType 0
     require(a.splitItem in (2, 3), f"splitItem: {a.splitItem}, allowed with groupType 0: 2, 3")
     require(len(a.out) == 1, f"out: {len(a.out)} tensors, allowed with splitItem {a.splitItem}: 1")
-    require(a.actType == 0, f"actType: {a.actType}, allowed for x that is not quantised: 0")
+    is_scaled = a.x[0].dtype == INT8 and a.perTokenScaleOptional
+    require(a.actType == 0 or is_scaled, f"actType: {a.actType}, allowed but with scales of tokens: 0")
+    require(a.actType == 0, f"actType: {a.actType}, only 0 is emulated", NOT_EMULATED)
     _check_dtypes(a)
     _check_shapes(a)
 
 
 def _check_dtypes(a):
     x, weight, out = a.x[0], a.weight[0], a.out[0]
-    require(INT8 not in (x.dtype, weight.dtype), "x, weight: int8 is not emulated", NOT_EMULATED)
-    require_dtype(x, *FLOATS)
-    require_same_dtype(x, weight, out)
-    for name in _OF_INT8:
-        require(not getattr(a, name), f"{name}: given, allowed only for quantised x or weight")
+    if x.dtype == INT8:
+        bias = _check_int8(a)
+    elif weight.dtype == INT8:
+        bias = _check_int8_weight(a)
+    else:
+        require_dtype(x, *FLOATS)
+        require_same_dtype(x, weight, out)
+        _forbid(a, _OF_INT8, "allowed only for quantised x or weight")
+        bias = _BIAS_OF[x.dtype]
     if a.biasOptional:
-        require(len(a.biasOptional) == 1, f"biasOptional: {len(a.biasOptional)} tensors, expected as many as weight, 1")
-        require_dtype(a.biasOptional[0], _BIAS_OF[x.dtype])
-        require_shape(a.biasOptional[0], (weight.shape[0], weight.shape[-1]))
+        _require_per_column(a, "biasOptional", bias)
+
+
+def _check_int8_weight(a) -> np.dtype:
+    """x of half precision. The document lists no form without offsets, and its host code refuses one
+    (CheckGroupedMatmulAntiQuant of aclnn_grouped_matmul.cpp, ops-transformer, November 2025)."""
+    x = a.x[0]
+    require_dtype(x, *HALVES)
+    require_same_dtype(x, a.out[0])
+    for name in ("antiquantScaleOptional", "antiquantOffsetOptional"):
+        require(getattr(a, name), f"{name}: must be given with int8 weight and x of {x.dtype}")
+        _require_per_column(a, name, x.dtype)
+    _forbid(a, ("scaleOptional", "offsetOptional", "perTokenScaleOptional"), "allowed only with x int8")
+    return _BIAS_OF[x.dtype]
+
+
+def _check_int8(a) -> np.dtype:
+    """Both int8. The scale's dtype goes with the output's."""
+    out = a.out[0]
+    require_dtype(a.weight[0], INT8)
+    _forbid(a, ("antiquantScaleOptional", "antiquantOffsetOptional"), "allowed only with x of half precision")
+    _forbid(a, ("offsetOptional",), "allowed only with int4 weight")
+    require(out.dtype != INT8, "out: int8 is not emulated", NOT_EMULATED)
+    require_dtype(out, *HALVES, INT32)
+    if out.dtype == INT32:
+        _forbid(a, ("scaleOptional", "perTokenScaleOptional"), "must be null pointers with out int32")
+        return INT32
+    require(a.scaleOptional, f"scaleOptional: must be given with x int8 and out {out.dtype}")
+    require(a.scaleOptional[0].dtype not in (INT64, UINT64), "scaleOptional: integers are not emulated", NOT_EMULATED)
+    _require_per_column(a, "scaleOptional", BFLOAT16 if out.dtype == BFLOAT16 else FLOAT32)
+    if a.perTokenScaleOptional:
+        tokens = _only(a, "perTokenScaleOptional")
+        require_dtype(tokens, FLOAT32)
+        require_shape(tokens, a.x[0].shape[:1])
+    return INT32
+
+
+def _only(a, name: str) -> DeviceTensor:
+    given = getattr(a, name)
+    require(len(given) == 1, f"{name}: {len(given)} tensors, expected as many as weight, 1")
+    return given[0]
+
+
+def _require_per_column(a, name: str, dtype: np.dtype) -> None:
+    tensor, weight = _only(a, name), a.weight[0]
+    require_dtype(tensor, dtype)
+    require_shape(tensor, (weight.shape[0], weight.shape[-1]))
+
+
+def _forbid(a, names: tuple[str, ...], reason: str) -> None:
+    for name in names:
+        require(not getattr(a, name), f"{name}: given, {reason}")
 
 
 def _check_shapes(a):
