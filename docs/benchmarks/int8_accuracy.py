@@ -111,7 +111,7 @@ def divergence(made: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def compare(directory: Path, name: str, prompts: int, tokens: int, seed: int) -> dict[str, dict[str, Any]]:
-    """By way: relative errors by layer and of the logits, divergence, also with the experts kept, equal first choices."""
+    """By way: relative errors by layer and of logits, divergence, also with the experts kept, equal first choices."""
     import mindspore as ms
 
     from ms_omni.checkpoint.config import read_config
@@ -169,10 +169,8 @@ def main() -> None:
     from ms_omni.kernels import setup_device
 
     setup_device("CPU")
-    print(
-        "| decoder | seed | weights | after layer 1 | last layer, normed | logits | KL, mean (most) | KL, experts kept | same choice |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|")
+    titles = ("decoder", "seed", "weights", "after layer 1", "last layer, normed", "logits", "KL, mean (most)")
+    print("| " + " | ".join((*titles, "KL, experts kept", "same choice")) + " |\n" + "|---" * 9 + "|")
     for seed in range(options.seeds):
         with tempfile.TemporaryDirectory() as folder:
             directory = options.model or write_tiny(Path(folder) / "checkpoint", options.preset, seed=seed)
