@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile as sf
+from int8_values import write_rounded
 
 from ms_omni.checkpoint.tiny import write_tiny
 
@@ -59,8 +60,13 @@ CASES = [
     ),
     Case("media", [user(QUESTION, SHAPES, media("video", "media/silent.mp4"), ASK)], checkpoint="by_transformers"),
     Case("sound_of_video", [user(BALL)], checkpoint="by_transformers", use_audio_in_video=True, speaker="Chelsie"),
+    Case("words", [user(text("Why is the sea blue?"))], checkpoint="rounded", speaker="Aiden"),
+    Case("media", [user(QUESTION, SHAPES, ASK)], checkpoint="by_transformers_rounded"),
     Case("no_talker", [user(media("image", "media/tall_odd.png"), QUESTION)], checkpoint="thinking", speak=False),
 ]
+
+# transformers answers with the float values that the 8-bit weights of another checkpoint stand for
+SOURCES = {"rounded": "fresh", "by_transformers_rounded": "by_transformers"}
 
 
 def reference_python(script: Path, *arguments: Any) -> str:
@@ -79,6 +85,8 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_tiny(root / "fresh", seed=101)
     write_tiny(root / "thinking", seed=102, variant="thinking")
     reference_python(Path(__file__).with_name("torch_checkpoint.py"), root / "fresh", root / "by_transformers", 103)
+    for rounded, source in SOURCES.items():
+        write_rounded(root / source, root / rounded)
     cases = [{**case.to_dict(), "checkpoint": str(root / case.checkpoint)} for case in CASES if can_record(case)]
     (root / "cases.json").write_text(json.dumps(cases), encoding="utf-8")
     reference_python(REFERENCE / "record.py", "--cases", root / "cases.json", "--out", root / "answers")
@@ -95,7 +103,9 @@ def understand(case: Case, root: Path, folder: Path) -> tuple[dict[str, Any], np
     conversation = folder / "conversation.json"
     conversation.write_text(json.dumps(located(case.conversation)), encoding="utf-8")
     command = [sys.executable, "-m", "ms_omni", "understand", "--json", "--device", "CPU", "--dtype", "float32"]
-    command += ["--model", str(root / case.checkpoint), "--conversation", str(conversation)]
+    source = SOURCES.get(case.checkpoint)
+    command += ["--model", str(root / (source or case.checkpoint)), "--conversation", str(conversation)]
+    command += ["--quantize", "int8"] if source else []
     command += ["--thinker-temperature", "0", "--thinker-max-new-tokens", str(case.thinker_max_new_tokens)]
     if case.thinker_repetition_penalty is not None:
         command += ["--thinker-repetition-penalty", str(case.thinker_repetition_penalty)]
