@@ -53,6 +53,27 @@ def test_same_answer_as_transformers(case, trained):
     assert trained.generate(conversation, **options).text == case["transformers"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("quantize", ["int8", "int8-dynamic"])
+def test_with_8_bit_weights_too(quantize, cpu):
+    """docs/benchmarks/results-int8.md has 1500 of these."""
+    from ms_omni import OmniEngine
+
+    with OmniEngine.from_pretrained(MODEL, device="CPU", quantize=quantize) as engine:
+        different = [
+            index
+            for index, case in enumerate(CASES)
+            if engine.generate(
+                _with_paths(case["conversation"]),
+                return_audio=False,
+                use_audio_in_video=case["use_audio_in_video"],
+                sampling=_greedy(),
+            ).text
+            != case["transformers"]
+        ]
+    assert different == []
+
+
 def test_the_recorded_answers_are_mostly_right():
     right = sum(case["transformers"] == case["answer"] for case in CASES)
     assert right >= 0.9 * len(CASES)  # the set holds some that are known to be wrong
