@@ -56,7 +56,7 @@ def test_released_weights_by_hand(instruct, quantize, dtype, scale):
     kept = values + rows * scale
     assert after == before - 2 * values + kept
     assert kept <= 0.53 * 2 * values
-    assert after == pytest.approx(37.5 * GB, rel=0.002)  # 70.5 GB without
+    assert after == pytest.approx(37.44 * GB, rel=0.002)  # 70.5 GB without
 
 
 @pytest.mark.parametrize("mode", MODES)
