@@ -11,6 +11,7 @@ import numpy as np
 from ms_omni.checkpoint.int8 import SCALE, is_quantized, rounded, row_scales, weight_of
 from ms_omni.checkpoint.reader import CheckpointReader
 from ms_omni.checkpoint.stored_reader import StoredReader
+from ms_omni.errors import OmniError
 
 
 class Int8Reader:
@@ -73,7 +74,10 @@ class Int8Reader:
         return sum(math.prod(self.shape(name)) * self.dtype(name).itemsize for name in self.names())
 
     def _row_scales(self, name: str, values: np.ndarray) -> np.ndarray:
-        return row_scales(values, f"--model {self.directory}: {name}")
+        try:
+            return row_scales(values, name)
+        except OmniError as error:
+            raise OmniError(f"--model {self.directory}: {error}") from error
 
     def _rounds(self, name: str) -> bool:
         """Whether this weight is stored as float values, and asked for as int8."""
