@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from ms_omni.config import EngineConfig
@@ -32,11 +33,12 @@ def check_weights(
     if free_bytes is None:
         return
     counts, sizes = weight_counts(config), ModelSizes.from_config(config)
+    precision = Precision(dtype, quantize, device)
 
     def share(mode: str, cards: int, speak: bool, quantize: str = quantize) -> int:
         check_world(mode, cards, sizes)
-        precision = Precision(dtype, quantize, device)
-        return sum(weight_bytes(counts, sizes, mode, cards, precision, speak).values())
+        as_kept = replace(precision, quantize=quantize)
+        return sum(weight_bytes(counts, sizes, mode, cards, as_kept, speak).values())
 
     speak = bool(settings.with_talker and config.enable_audio_output)
     needed = share(mode, cards, speak)
@@ -44,7 +46,8 @@ def check_weights(
         return
     modes = ("zero3",) if settings.engine == "mindone" else tuple(mode for mode in MODES if mode != "none")
     options = list(_more_cards(share, modes, cards, device, speak, free_bytes))
-    if quantize == NONE and settings.engine != "mindone" and share(mode, cards, speak, INT8) <= free_bytes:
+    could_be_int8 = quantize == NONE and settings.engine != "mindone" and precision.can_be_int8
+    if could_be_int8 and share(mode, cards, speak, INT8) <= free_bytes:
         options.append(f"with --quantize {INT8}")
     if speak and share(mode, cards, False) <= free_bytes:
         options.append("without the Talker (no --audio-out)")

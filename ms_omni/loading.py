@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ms_omni.checkpoint.compressed import resolve_quantize
 from ms_omni.config import EngineConfig, SamplingParams
 from ms_omni.errors import OmniError, UnknownDecoderError
+from ms_omni.planning.precision import Precision, check_precision
 from ms_omni.scheduling.request import Progress
 from ms_omni.sharing import join_job
 
@@ -56,8 +57,7 @@ def load(
         limit_pool()  # before anything is allocated
     dtype = _choose_dtype(settings.dtype, device)
     quantize = resolve_quantize(settings.quantize, settings.engine, directory)
-    if quantize != "none" and device == "Ascend" and dtype == "float32":
-        raise OmniError(f"--quantize {quantize} with --dtype float32: a card's 8-bit products take bfloat16 or float16")
+    check_precision(Precision(dtype, quantize, device))
     world, parallel = join_job(settings, device, dtype, config, quantize)
     if device == "Ascend":
         start_card()

@@ -36,6 +36,7 @@ def load_model(
     dtype: Any = None,
     attn_implementation: str = "auto",
     with_talker: bool = True,
+    quantize: str = "auto",
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Any:
     """mindone's Qwen3OmniMoeForConditionalGeneration with this package's corrections and the weights of `path`: a
@@ -46,7 +47,8 @@ def load_model(
     of `FusedGenerate`. Both know the checkpoint's ends of text and sampling settings.
     parallel: how the processes of an msrun job share the model: none, auto, zero3; with "fused" also ep and tp.
     device: auto, CPU, Ascend. dtype: a MindSpore float type or its name; by default float32 on a CPU, bfloat16 on a
-    card. with_talker False: no speech. progress: called with ("load", weights done, weights in all).
+    card. with_talker False: no speech. quantize: 8-bit weights, of "fused" alone: auto (as the checkpoint has them),
+    none, int8, int8-dynamic. progress: called with ("load", weights done, weights in all).
     Raises OmniError for what cannot be used."""
     omni = OmniEngine.from_pretrained(
         path,
@@ -56,6 +58,7 @@ def load_model(
         dtype="auto" if dtype is None else str(dtype).lower(),
         attn_implementation=attn_implementation,
         with_talker=with_talker,
+        quantize=quantize,
         progress=progress,
     )
     if engine == "mindone":

@@ -44,13 +44,17 @@ def quantization_of(found: Any, model: str) -> str:
 def resolve_quantize(asked: str, engine: str, directory: str | Path) -> str:
     """none, int8 or int8-dynamic: what `--quantize asked` means for a checkpoint. engine: the value of --engine. Raises
     OmniError for what cannot be had, and for checkpoints that do not load."""
-    stored = checkpoint_quantization(directory)
+    return quantize_of(asked, engine, checkpoint_quantization(directory), str(directory))
+
+
+def quantize_of(asked: str, engine: str, stored: str, model: str) -> str:
+    """As `resolve_quantize`, where it is known how the weights are `stored`. model: what the error calls it."""
     if stored == "none":
         return "none" if asked == "auto" else asked
     if engine == "mindone":
-        raise OmniError(f"--engine mindone: cannot read the 8-bit weights of --model {directory}; use fused")
+        raise OmniError(f"--engine mindone: cannot read the 8-bit weights of --model {model}; use fused")
     if asked == "none":
-        raise OmniError(f"--quantize none: the weights of --model {directory} are int8 already; use auto or int8")
+        raise OmniError(f"--quantize none: the weights of --model {model} are int8 already; use auto or int8")
     return "int8" if asked == "auto" else asked
 
 

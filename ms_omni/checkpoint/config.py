@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from transformers import Qwen3OmniMoeConfig
 
 MODEL_TYPE = "qwen3_omni_moe"
+# In a directory that `ms-omni quantize` has not finished: what it is made from
+QUANTIZE_MARKER = "ms_omni_quantize.json"
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -33,6 +35,8 @@ def check_model_type(directory: Path) -> dict[str, Any]:
     """The content of config.json, which must be that of a Qwen3-Omni model."""
     path = directory / "config.json"
     if not path.is_file():
+        if (directory / QUANTIZE_MARKER).is_file():
+            raise OmniError(f"--model {directory}: ms-omni quantize has not finished it; the same command goes on")
         raise OmniError(f"--model {directory}: no config.json there; give a Qwen3-Omni checkpoint directory")
     config = read_json(path)
     found = config.get("model_type")

@@ -44,13 +44,13 @@ def weight_of(name: str) -> str | None:
 def row_scales(values: np.ndarray, name: str) -> np.ndarray:
     """values: any float type (out, in). float32 (out, 1): the largest value of each row over 127, rounded up to what
     bfloat16 holds, since a card multiplies by scales in the type of the hidden states. 1 for a row of zeros. Raises
-    OmniError naming the weight `name` for an infinite value and for one that is no number."""
+    OmniError for an infinite value and for one that is no number; `name`: what it calls the weight."""
     largest = np.empty((len(values), 1), np.float32)
     for rows in _row_parts(values):
         np.abs(values[rows].astype(np.float32)).max(axis=1, keepdims=True, out=largest[rows])
     if not np.isfinite(largest).all():
         row = int(np.flatnonzero(~np.isfinite(largest[:, 0]))[0])
-        raise OmniError(f"--quantize: {name} has a value in row {row} that is infinite or no number; download it again")
+        raise OmniError(f"{name} has a value in row {row} that is infinite or no number; download it again")
     bits = (largest / np.float32(LARGEST)).view(np.uint32)
     scales = ((bits + ~_BFLOAT16_BITS) & _BFLOAT16_BITS).view(np.float32)
     scales[scales == 0] = 1

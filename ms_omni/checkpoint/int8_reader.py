@@ -11,6 +11,7 @@ import numpy as np
 from ms_omni.checkpoint.int8 import SCALE, is_quantized, rounded, row_scales, weight_of
 from ms_omni.checkpoint.reader import CheckpointReader
 from ms_omni.checkpoint.stored_reader import StoredReader
+from ms_omni.errors import OmniError
 
 
 class Int8Reader:
@@ -43,11 +44,11 @@ class Int8Reader:
             return self.reader.read(name, index)
         if weight != name:
             scales = self._scales.get(weight)
-            scales = row_scales(self.reader.read(weight), weight) if scales is None else scales
+            scales = self._row_scales(weight, self.reader.read(weight)) if scales is None else scales
             return scales if index is None else scales[index]
         values = self.reader.read(name)
         if name not in self._scales:
-            self._scales[name] = row_scales(values, name)
+            self._scales[name] = self._row_scales(name, values)
         scales = self._scales[name]
         return rounded(values, scales) if index is None else rounded(values[index], scales[index[0]])
 
@@ -71,6 +72,12 @@ class Int8Reader:
     def nbytes(self) -> int:
         """Bytes of all weights, as they are read."""
         return sum(math.prod(self.shape(name)) * self.dtype(name).itemsize for name in self.names())
+
+    def _row_scales(self, name: str, values: np.ndarray) -> np.ndarray:
+        try:
+            return row_scales(values, name)
+        except OmniError as error:
+            raise OmniError(f"--model {self.directory}: {error}") from error
 
     def _rounds(self, name: str) -> bool:
         """Whether this weight is stored as float values, and asked for as int8."""

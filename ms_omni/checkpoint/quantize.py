@@ -14,7 +14,7 @@ import ml_dtypes
 import numpy as np
 
 from ms_omni.checkpoint.compressed import checkpoint_quantization, quantization_config
-from ms_omni.checkpoint.config import read_json
+from ms_omni.checkpoint.config import QUANTIZE_MARKER, read_json
 from ms_omni.checkpoint.int8 import is_quantized, weight_of
 from ms_omni.checkpoint.int8_reader import Int8Reader
 from ms_omni.checkpoint.reader import INDEX
@@ -22,8 +22,6 @@ from ms_omni.checkpoint.safetensors_writer import Kind, num_bytes, write_safeten
 from ms_omni.checkpoint.stored_reader import open_checkpoint
 from ms_omni.errors import OmniError
 
-# In a directory that is not finished: what it is made from.
-MARKER = "ms_omni_quantize.json"
 SHARD_BYTES = 4_000_000_000
 _CONFIG = "config.json"
 # How names of weights end, in this format and others: not copied
@@ -76,13 +74,13 @@ def quantize_checkpoint(
 
     try:
         out.mkdir(parents=True, exist_ok=True)
-        _write_json(out / MARKER, marker)
+        _write_json(out / QUANTIZE_MARKER, marker)
         for file, names in missing.items():
             write_safetensors(out / file, {name: kinds[name] for name in names}, arrays(names))
         _write_index(out, kinds, shards)
         _copy_others(model, out)
         _write_json(out / _CONFIG, read_json(model / _CONFIG) | _config(kinds))
-        (out / MARKER).unlink()
+        (out / QUANTIZE_MARKER).unlink()
     except OSError as error:
         raise OmniError(f"--out {out}: cannot be written ({error.strerror}); the same command goes on later") from error
     total = sum(map(num_bytes, kinds.values()))
@@ -129,9 +127,9 @@ def _check_out(model: Path, out: Path, marker: dict[str, Any]) -> None:
         raise OmniError(f"--out {out}: is a file; choose a directory")
     if not out.is_dir() or not any(out.iterdir()):
         return
-    if not (out / MARKER).is_file():
+    if not (out / QUANTIZE_MARKER).is_file():
         raise OmniError(f"--out {out}: is not empty; choose another directory, or remove this one")
-    if read_json(out / MARKER) != marker:
+    if read_json(out / QUANTIZE_MARKER) != marker:
         raise OmniError(
             f"--out {out}: was begun with another --model or with files that have changed; remove it, or choose another"
         )

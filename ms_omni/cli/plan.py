@@ -13,7 +13,6 @@ HELP = "memory and projected speed on so many cards, without loading the model"
 FORMATS = ("table", "markdown", "json")
 PARALLEL = ("all", "auto", "none", "zero3", "ep", "tp")
 DTYPES = ("auto", "float32", "float16", "bfloat16")
-QUANTIZE = QUANTIZATIONS[1:]  # without auto, the default
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,9 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--quantize",
-        type=one_of(*QUANTIZE),
-        metavar="|".join(QUANTIZE),
-        help="8-bit weights of the decoder layers (none; int8 where the checkpoint has them)",
+        type=one_of(*QUANTIZATIONS),
+        default=QUANTIZATIONS[0],
+        metavar="|".join(QUANTIZATIONS),
+        help="8-bit weights of the decoder layers; auto (default): as the checkpoint has them",
     )
     parser.add_argument(
         "--batch", type=_batches, default=(), metavar="N,N", help="conversations at once, beside one (at most 32)"
@@ -93,12 +93,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _plan(args: argparse.Namespace):  # type: ignore[no-untyped-def]
-    from ms_omni.checkpoint.compressed import quantization_of
+    from ms_omni.checkpoint.compressed import quantization_of, quantize_of
     from ms_omni.errors import OmniError
     from ms_omni.planning.hardware import CPU, find_hardware
     from ms_omni.planning.memory import Planned
     from ms_omni.planning.model import plan_config
     from ms_omni.planning.plan import make_plan
+    from ms_omni.planning.precision import check_precision
     from ms_omni.planning.workload import Workload
 
     hardware = find_hardware(args.hardware)
@@ -118,8 +119,9 @@ def _plan(args: argparse.Namespace):  # type: ignore[no-untyped-def]
         raise OmniError(f"--dtype {dtype} with --hardware cpu: MindSpore's CPU backend computes in float32 only")
     config = plan_config(args.model)
     stored = quantization_of(getattr(config, "quantization_config", None), args.model)
-    quantize = stored if args.quantize is None else args.quantize
+    quantize = quantize_of(args.quantize, "fused", stored, args.model)
     planned = Planned(config, hardware, dtype, config.enable_audio_output and not args.text_only, quantize)
+    check_precision(planned.precision)
     return make_plan(args.model, planned, workload, args.cards, args.parallel, args.group_size, args.batch)
 
 

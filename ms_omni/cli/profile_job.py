@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ms_omni.checkpoint import built_in
+from ms_omni.checkpoint.compressed import resolve_quantize
 from ms_omni.checkpoint.config import read_generation_config
 from ms_omni.cli.media_check import check_local_media
 from ms_omni.cli.parser import print_note
@@ -152,6 +153,7 @@ def _side(name: str, engine: EngineConfig) -> EngineConfig | None:
         raise OmniError(f"--compare {name}: {parallel!r} is not allowed{guess}; expected {', '.join(PARALLEL_MODES)}")
     if kind == "mindone":
         engine = replace(engine, compile_cache=None, max_num_seqs=None, launch_capture="none")
+    resolve_quantize(engine.quantize, kind, engine.model)
     return replace(engine, engine=kind, parallel=parallel or engine.parallel)
 
 

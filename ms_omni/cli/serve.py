@@ -175,7 +175,9 @@ def _serve(job: ServeJob) -> int:
     print_note(f"{place}loading {job.server.model_names[0]}")
     try:
         engine = load_engine(job.engine)
-        print_note(f"ready: answers {engine.max_num_seqs} conversations at a time, {job.server.max_queue} may wait")
+        precision = "" if engine.quantize == "none" else f"; decoder layers: {engine.quantize}"
+        limits = f"{engine.max_num_seqs} conversations at a time, {job.server.max_queue} may wait"
+        print_note(f"ready: answers {limits}{precision}")
         return 0 if server.answer(engine, print_note) else EXIT_ENGINE_STOPPED
     finally:
         server.close()

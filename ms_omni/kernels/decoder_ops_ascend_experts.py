@@ -30,22 +30,23 @@ def experts(x: Tensor, weights: Tensor, experts: Tensor, gate_up: Tensor, down: 
 
     Raises ValueError for experts' weights that are not packed.
     """
-    _check_packed("experts", x, gate_up, down)
+    check_packed("experts", x, gate_up, down)
 
     def network(rows: Tensor, counts: Tensor) -> Tensor:
         hidden = primitives.swiglu(primitives.grouped_matmul(rows, gate_up, counts))
         return primitives.grouped_matmul(hidden, down, counts)
 
-    return _through(network, x, weights, experts, gate_up.shape[0])
+    return through_experts(network, x, weights, experts, gate_up.shape[0])
 
 
-def _check_packed(name: str, x: Tensor, gate_up: Tensor, down: Tensor) -> None:
+def check_packed(name: str, x: Tensor, gate_up: Tensor, down: Tensor) -> None:
+    """x: (tokens, H). Raises ValueError, in the name of an operator, unless gate_up and down are of pack_experts."""
     size, inner = x.shape[1], down.shape[1]
     if gate_up.shape[1:] != (size, 2 * inner) or down.shape[2] != size:
         raise ValueError(f"{name}: gate_up and down must come from pack_experts: (E, H, 2I) and (E, I, H)")
 
 
-def _through(
+def through_experts(
     network: Callable[[Tensor, Tensor], Tensor], x: Tensor, weights: Tensor, experts: Tensor, count: int
 ) -> Tensor:
     """network(rows, counts): what experts make of rows (n, H) that stand in the order of `count` experts; counts: int64

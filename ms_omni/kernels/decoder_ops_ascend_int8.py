@@ -14,7 +14,7 @@ from mindspore import Tensor
 
 from ms_omni.kernels import decoder_ops_ascend_int8_primitives as int8
 from ms_omni.kernels import decoder_ops_ascend_primitives as primitives
-from ms_omni.kernels.decoder_ops_ascend_experts import _check_packed, _through
+from ms_omni.kernels.decoder_ops_ascend_experts import check_packed, through_experts
 
 
 def scale_dtype(quantize: str, dtype: Any) -> Any:
@@ -58,7 +58,7 @@ def int8_experts(
         hidden = int8.grouped_weight_quant_matmul(rows, gate_up, gate_up_scale, counts)
         return int8.grouped_weight_quant_matmul(primitives.swiglu(hidden), down, down_scale, counts)
 
-    return _through(network, x, weights, experts, gate_up.shape[0])
+    return through_experts(network, x, weights, experts, gate_up.shape[0])
 
 
 def dynamic_experts(
@@ -79,7 +79,7 @@ def dynamic_experts(
         rounded, token_scale = _rounded(primitives.swiglu(hidden), counts)
         return int8.grouped_quant_matmul(rounded, token_scale, down, down_scale, counts, x.dtype)
 
-    return _through(network, x, weights, experts, gate_up.shape[0])
+    return through_experts(network, x, weights, experts, gate_up.shape[0])
 
 
 def _rounded(x: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
@@ -96,7 +96,7 @@ def _check_linear(name: str, x: Tensor, weight: Tensor, scale: Tensor) -> None:
 def _check_experts(
     name: str, x: Tensor, gate_up: Tensor, gate_up_scale: Tensor, down: Tensor, down_scale: Tensor
 ) -> None:
-    _check_packed(name, x, gate_up, down)
+    check_packed(name, x, gate_up, down)
     wanted = (gate_up.shape[0], gate_up.shape[2]), (down.shape[0], down.shape[2])
     if (gate_up_scale.shape, down_scale.shape) != wanted:
         raise ValueError(f"{name}: expected gate_up_scale (E, 2I) and down_scale (E, H)")

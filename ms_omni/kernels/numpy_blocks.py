@@ -45,7 +45,7 @@ class Block:
     is_addend: bool
 
 
-def weight_of(layer: Any, name: str) -> Weight:
+def matrix_of(layer: Any, name: str) -> Weight:
     """A matrix of a DecoderLayer, where MindSpore keeps it."""
     values = getattr(layer, name).asnumpy()
     if values.dtype != np.int8:
@@ -53,7 +53,7 @@ def weight_of(layer: Any, name: str) -> Weight:
     return Int8Matrix(values, getattr(layer, f"{name}_scale").asnumpy(), layer.rounds_rows)
 
 
-def stacked_weights(layer: Any, name: str) -> list[Weight]:
+def matrices_of(layer: Any, name: str) -> list[Weight]:
     """One matrix for each expert. (A list: an index into an array of experts makes a new view each time.)"""
     values = getattr(layer, name).asnumpy()
     if values.dtype != np.int8:
@@ -69,8 +69,8 @@ class Attention:
         """layer: a DecoderLayer. keys, values: (num_blocks, block_size, kv_heads, dim), of its cache."""
         spec = layer.spec
         # Weights that are gathered come with each call
-        self.qkv = () if layer.is_gathered else (weight_of(layer, "qkv"),)
-        self.o = None if layer.is_gathered else weight_of(layer, "o")
+        self.qkv = () if layer.is_gathered else (matrix_of(layer, "qkv"),)
+        self.o = None if layer.is_gathered else matrix_of(layer, "o")
         self.qkv_bias = layer.qkv_bias.asnumpy() if spec.has_bias else None
         self.o_bias = layer.o_bias.asnumpy() if layer.adds_bias else None
         self.heads, self.kv_heads, self.dim = spec.num_heads, spec.num_kv_heads, spec.head_dim
@@ -115,7 +115,7 @@ class Dense:
     """One feed-forward network."""
 
     def __init__(self, layer: Any):
-        self.gate_up, self.down = (weight_of(layer, "dense_gate_up"),), weight_of(layer, "dense_down")
+        self.gate_up, self.down = (matrix_of(layer, "dense_gate_up"),), matrix_of(layer, "dense_down")
 
     def __call__(self, x: np.ndarray, rows: Rows) -> np.ndarray:
         return in_row_parts(lambda part: dense(x[part], self.gate_up, self.down), len(x), x.shape[1:])
@@ -126,7 +126,7 @@ class Experts:
 
     def __init__(self, layer: Any):
         self.router, self.top_k, self.normalize = layer.router.asnumpy(), layer.top_k, layer.normalize
-        gate_up, down = stacked_weights(layer, "gate_up"), stacked_weights(layer, "down")
+        gate_up, down = matrices_of(layer, "gate_up"), matrices_of(layer, "down")
         self.network = [((first,), second) for first, second in zip(gate_up, down, strict=True)]
         self.first = layer.first_expert
         self.shared = (layer.shared_gate.asnumpy(), Dense(layer)) if layer.adds_shared else None

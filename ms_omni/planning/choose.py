@@ -85,7 +85,8 @@ def what_would_work(planned: Planned, workload: Workload, cards: int, flag: str 
         if fitting:
             options.append(f"with {flag} {count} --parallel {' or '.join(fitting)}")
             break
-    if planned.quantize == NONE and _fits(replace(planned, quantize=INT8), workload, cards):
+    could_be_int8 = planned.quantize == NONE and planned.precision.can_be_int8
+    if could_be_int8 and _fits(replace(planned, quantize=INT8), workload, cards):
         options.append(f"with --quantize {INT8}")
     if planned.speak and _fits(replace(planned, speak=False), workload, cards):
         options.append("without the Talker (no --audio-out)")

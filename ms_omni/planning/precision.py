@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ms_omni.config import QUANTIZATIONS
+from ms_omni.errors import OmniError
 from ms_omni.planning.hardware import ASCEND, DTYPE_BYTES
 
-AUTO, NONE, INT8, DYNAMIC = QUANTIZATIONS
+NONE, INT8, DYNAMIC = QUANTIZATIONS[1:]
+
 
 @dataclass(frozen=True)
 class Precision:
@@ -28,17 +30,22 @@ class Precision:
         return self.quantize != NONE
 
     @property
+    def can_be_int8(self) -> bool:
+        """Whether there are products with 8-bit weights for `dtype`: a card has none of float32."""
+        return self.device != ASCEND or self.dtype != "float32"
+
+    @property
     def weight(self) -> int:
         """Bytes of a value of a decoder layer's matrix."""
         return 1 if self.is_int8 else self.itemsize
 
     @property
     def scale(self) -> int:
-        """Bytes of the scale of a row (output channel) of a decoder layer's matrix: 0 where there is none. Source: the
-        `scale_dtype` of each device's decoder_ops."""
+        """Bytes of what is kept beside each row (output channel) of a decoder layer's matrix: one scale, of the type
+        that `scale_dtype` of the kernels says."""
         if not self.is_int8:
             return 0
-        return self.itemsize if self.quantize == INT8 or self.dtype == "bfloat16" else DTYPE_BYTES["float32"]
+        return DTYPE_BYTES["float32"] if self.quantize == DYNAMIC and self.dtype == "float16" else self.itemsize
 
     def matrix(self, rows: int, columns: int) -> int:
         """Bytes of a decoder layer's matrix (rows, columns), with its scales."""
@@ -51,3 +58,12 @@ class Precision:
         if self.quantize == DYNAMIC:
             return f"{self.dtype} with decoder layers' weights and hidden states in 8 bits (int8-dynamic)"
         return self.dtype
+
+
+def check_precision(precision: Precision) -> None:
+    """Raises OmniError for 8-bit weights that the device cannot multiply hidden states of this type by."""
+    if precision.is_int8 and not precision.can_be_int8:
+        raise OmniError(
+            f"--quantize {precision.quantize} with --dtype {precision.dtype}: a card's 8-bit products take bfloat16 or "
+            "float16"
+        )

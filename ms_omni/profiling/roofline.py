@@ -14,16 +14,15 @@ _MATRIX_BYTES = 128 << 20  # larger than the caches of a processor
 _TRIES = 5
 
 
-def thinker_reads(engine: Any, context: float, batch: int = 1, quantize: str = "none") -> float:
+def thinker_reads(engine: Any, context: float, batch: int = 1) -> float:
     """Bytes that the busiest card reads for a Thinker token of each of `batch` conversations with `context` tokens in
-    the cache: what `plan` takes. engine: an OmniEngine. quantize: how it has its weights."""
+    the cache: what `plan` takes. engine: an OmniEngine."""
     from ms_omni.planning.hardware import find_hardware
     from ms_omni.planning.memory import Planned
     from ms_omni.planning.speed import thinker_read_bytes
 
-    # Of the hardware only its kind changes what is read: on a card experts have offsets
-    hardware = find_hardware("cpu" if engine.device == "CPU" else "910b2")
-    planned = Planned(engine.config, hardware, engine.dtype, engine.has_talker, quantize)
+    # The hardware does not change what is read
+    planned = Planned(engine.config, find_hardware("cpu"), engine.dtype, engine.has_talker, engine.quantize)
     return thinker_read_bytes(planned, int(context), engine.parallel, engine.world.group_size, batch)
 
 

@@ -127,8 +127,7 @@ class EngineSide:
         assert made(measured, TOKENS) == sum(len(output.token_ids) for output in outputs)
         rows = measured.rows(TOKENS, "thinker_decode") if len(outputs) > 1 else 1.0
         context = sum(map(_mean_context, outputs)) / len(outputs)
-        reads_bytes = thinker_reads(self.engine, context, round(rows or 1.0), self.about.quantize)
-        return replace(measured, reads_bytes=reads_bytes)
+        return replace(measured, reads_bytes=thinker_reads(self.engine, context, round(rows or 1.0)))
 
     def _ask(self, task: Task) -> list[OmniOutput]:
         """All questions at once; the answers in their order."""

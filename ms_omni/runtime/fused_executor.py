@@ -213,8 +213,10 @@ class FusedExecutor:
         try:
             spec = DecoderSpec.from_config(config)
         except ValueError as error:
-            message = f"--engine fused: {prefix[:-1]}: {error}; use --engine mindone"
-            raise UnknownDecoderError(message) from error
+            advice = "use --engine mindone"
+            if self._quantize != "none":
+                advice = f"--engine mindone may know it, but has no 8-bit weights (--quantize {self._quantize})"
+            raise UnknownDecoderError(f"--engine fused: {prefix[:-1]}: {error}; {advice}") from error
         share = Share.of(prefix, self._mode, self._world, self._sizes)
         return StackedDecoder(self._reader, prefix, spec, self._operators, self._dtype, share, self._quantize)
 

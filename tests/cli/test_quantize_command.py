@@ -60,6 +60,8 @@ def test_an_interrupt_says_that_it_goes_on(cli, tiny_dir, tmp_path, monkeypatch)
     monkeypatch.setattr("ms_omni.cli.progress.make_progress", Progress)
     result = cli("quantize", "--model", tiny_dir, "--out", tmp_path / "out")
     assert result.code == 130 and result.err.startswith("ms-omni: interrupted; the same command goes on where")
+    words = f"--model {tmp_path / 'out'}: ms-omni quantize has not finished it; the same command goes on\n"
+    assert cli("understand", "--model", tmp_path / "out", "--text", "Hi").err.endswith(words)
     monkeypatch.undo()
     assert cli("quantize", "--model", tiny_dir, "--out", tmp_path / "out").code == 0
 
@@ -81,6 +83,11 @@ def test_flags_that_do_not_go_with_int8_weights(user_error, int8_dir, tmp_path, 
     refused = user_error(*words, "--model", int8_dir, "--quantize", "none")
     assert f"--quantize none: the weights of --model {int8_dir} are int8 already; use auto or int8" in refused
     refused = user_error(*words, "--model", int8_dir, "--engine", "mindone")
+    assert f"--engine mindone: cannot read the 8-bit weights of --model {int8_dir}; use fused" in refused
+
+
+def test_a_comparison_with_mindone_needs_float_weights(user_error, int8_dir):
+    refused = user_error("profile", "--model", int8_dir, "--compare", "mindone,fused")
     assert f"--engine mindone: cannot read the 8-bit weights of --model {int8_dir}; use fused" in refused
 
 

@@ -67,6 +67,9 @@ def test_8_bit_weights_are_counted_and_suggested(instruct):
     assert "its weights need 65.7 GiB" in message and ", or with --quantize int8" in message
     assert "--quantize" not in refused({"engine": "mindone", "parallel": "zero3"}, instruct, "none", 1, "Ascend", 36)
     assert "--quantize" not in refused({}, instruct, "none", 1, "Ascend", 30)
+    with pytest.raises(OmniError, match="need 131 GiB of each device") as error:  # a card has no such products
+        check_weights(EngineConfig(model="m"), instruct, "none", 1, "Ascend", "float32", 60 * GIB)
+    assert "--quantize" not in str(error.value)
     with pytest.raises(
         OmniError, match=r"need 34.9 GiB of each device with --parallel none --quantize int8 on"
     ) as error:

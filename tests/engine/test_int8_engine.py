@@ -114,7 +114,9 @@ def test_a_value_that_is_no_number_is_named(tiny_dir, cpu, tmp_path):
         if name in tensors:
             tensors[name][3, 1] = np.nan
             save_file(tensors, path)
-    with pytest.raises(OmniError, match=f"--quantize: {name} has a value in row 3 that is infinite or no number"):
+    with pytest.raises(
+        OmniError, match=f"--model {directory}: {name} has a value in row 3 that is infinite or no number"
+    ):
         engine_of(directory, "int8")
 
 

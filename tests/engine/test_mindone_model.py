@@ -132,6 +132,13 @@ def test_what_generate_refuses(fused_model, inputs, options, message):
         fused_model.generate(**{**inputs, **options})
 
 
+def test_8_bit_weights_are_those_of_the_fused_engine():
+    model = load_model(engine="fused", quantize="int8", with_talker=False)
+    assert model.generate._omni.quantize == "int8"
+    with pytest.raises(OmniError, match="--quantize int8: --engine mindone has no 8-bit weights; use fused"):
+        load_model(quantize="int8")
+
+
 def test_what_loading_refuses():
     with pytest.raises(OmniError, match="--engine fastest: expected one of auto, fused, mindone"):
         load_model(engine="fastest")

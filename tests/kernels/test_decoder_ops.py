@@ -14,7 +14,7 @@ from mindspore import Tensor  # noqa: E402
 
 from ms_omni.acceptance import formulas  # noqa: E402
 from ms_omni.kernels import decoder_ops_ascend as ascend  # noqa: E402
-from ms_omni.kernels.decoder_ops import OPERATORS, SAMPLING, decoder_ops  # noqa: E402
+from ms_omni.kernels.decoder_ops import COMMON, OPERATORS, decoder_ops  # noqa: E402
 
 HIDDEN, HEADS, KV_HEADS, DIM, FRAME, EXPERTS, TOP_K, INNER = 32, 4, 2, 8, 6, 8, 3, 12
 
@@ -24,7 +24,7 @@ def stand_ins(cpu, monkeypatch):
     return StandIns(monkeypatch)
 
 
-@pytest.mark.parametrize("name", SAMPLING)
+@pytest.mark.parametrize("name", COMMON)
 def test_both_devices_have_one_signature(name):
     on_ascend, on_cpu = (getattr(decoder_ops(device), name) for device in ("Ascend", "CPU"))
     assert inspect.signature(on_ascend) == inspect.signature(on_cpu)
@@ -39,7 +39,7 @@ def test_a_device_has_no_operator_of_its_own():
             for name, value in vars(module).items()
             if inspect.isfunction(value) and value.__module__.startswith(module.__name__) and not name.startswith("_")
         }
-        assert public - set(SAMPLING) == set(names)
+        assert public - set(COMMON) == set(names)
         assert module.JIT_OPTIONS["jit_level"] == "O0" and module.IN_NUMPY == (device == "CPU")
 
 

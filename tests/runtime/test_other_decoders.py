@@ -79,6 +79,8 @@ def test_unknown_activation_names_the_other_engine(tiny_dir, tmp_path, cpu):
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(OmniError, match="--engine fused: thinker.model: activation gelu.*use --engine mindone"):
         OmniEngine.from_pretrained(tmp_path, engine="fused", device="CPU")
+    with pytest.raises(OmniError, match="activation gelu.*; --engine mindone may know it, but has no 8-bit weights"):
+        OmniEngine.from_pretrained(tmp_path, device="CPU", quantize="int8")
     fallen_back = OmniEngine.from_pretrained(tmp_path, device="CPU")
     assert type(fallen_back.executor).__name__ == "MindoneExecutor"
 

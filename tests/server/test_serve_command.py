@@ -97,9 +97,10 @@ def asking(server, count, **more):
 
 @pytest.mark.slow
 def test_sigterm_lets_answers_end_and_takes_no_new_ones():
-    with served("--no-talker", "--grace-s", "60") as server:
+    with served("--no-talker", "--grace-s", "60", "--quantize", "int8") as server:
         assert httpx_refused(server)
         server.wait_until_ready()
+        until(lambda: any("ready: " in line and line.endswith("; decoder layers: int8\n") for line in server.lines))
         threads, found = asking(server, 2, max_tokens=300)
         until(lambda: server.metric("ms_omni_requests_in_flight") == 2)
         os.kill(server.process.pid, signal.SIGTERM)
