@@ -9,10 +9,10 @@ import numpy as np
 
 from ms_omni.checkpoint.int8 import LARGEST
 
-# float32 values of a tile, 1 MB, which stays in a core's cache. Measured with OpenBLAS 0.3.23 on one core (Zen 3), 2048
-# x 1536: 1 row 0.6 ms (float32 weights out of memory 0.4 ms), 16 rows 2.5 ms (4.0), 512 rows 47 ms (56); with tiles a
-# quarter as large 0.8, 5.9 and 74 ms.
-TILE = 1 << 18
+# float32 values of a tile, 2 MB. Measured with OpenBLAS 0.3.23 (AVX2, Zen 3), weights out of memory, in microseconds:
+# 2048 x 1536, 1 row 426 (float32 weights 437), 4 rows 873 (2163), 16 rows 2302 (2698); with tiles of 1 MB 588, 1055 and
+# 4190, of 256 KB 770, 1496 and 6707. 512 x 512, 1 row 48 (44), 4 rows 88 (91).
+TILE = 1 << 19
 
 _scratch = threading.local()
 
