@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 class Launch(NamedTuple):
     """kind: aclnn, internal or aclop. dtypes: by the argument's name in CANN's document, of tensors and of lists of one
-    tensor; without results (out, yOut ...)."""
+    tensor; without results (y, out, yOut ...)."""
 
     kind: str
     name: str
@@ -53,6 +53,6 @@ def dtypes_of(given: SimpleNamespace) -> dict[str, str]:
     found = {}
     for name, value in vars(given).items():
         tensor = value[0] if isinstance(value, list) and len(value) == 1 else value
-        if isinstance(tensor, DeviceTensor) and "out" not in name.lower():
+        if isinstance(tensor, DeviceTensor) and name != "y" and "out" not in name.lower():
             found[name] = str(tensor.dtype)
     return found

@@ -1,0 +1,184 @@
+"""What a decoding step with 8-bit weights launches on the emulated card: every operator of a Thinker token and of a
+Talker frame, and the dtypes that those of 8 bits are given."""
+
+from collections import Counter
+
+import pytest
+from count_launches import FEW
+from counting import write_checkpoint
+from launch_record import recorded
+
+from ms_omni.planning.counted import COUNTED_QUANTIZE, LAUNCHES, UNITS, launch_counts
+
+# ---- operators whose operands are int8, by precision: the dtypes of each argument ------------------------------------
+WEIGHT_ONLY = {
+    "aclnnWeightQuantBatchMatmulV2": {"x": "bfloat16", "weight": "int8", "antiquantScale": "bfloat16"},
+    "aclnnGroupedMatmulV4": {
+        "x": "bfloat16",
+        "weight": "int8",
+        "antiquantScaleOptional": "bfloat16",
+        "antiquantOffsetOptional": "bfloat16",
+        "groupListOptional": "int64",
+    },
+}
+ROUNDED_ROWS = {
+    "aclnnQuantMatmulV4": {"x1": "int8", "x2": "int8", "scale": "bfloat16", "pertokenScaleOptional": "float32"},
+    "aclnnGroupedMatmulV4": {
+        "x": "int8",
+        "weight": "int8",
+        "scaleOptional": "bfloat16",
+        "perTokenScaleOptional": "float32",
+        "groupListOptional": "int64",
+    },
+}
+DTYPES = {"int8": WEIGHT_ONLY, "int8-dynamic": ROUNDED_ROWS}
+# ---- a Thinker token: one layer with experts, then the head and a greedy choice --------------------------------------
+LAYER = {
+    "aclnnRmsNorm": 2,
+    "aclnnSplitWithSize": 1,
+    "aclnnRotaryPositionEmbedding": 2,
+    "ReshapeAndCache": 1,
+    "PagedAttention": 1,
+    "AddRmsNorm": 2,
+    "Matmul": 1,  # the router
+    "aclnnMoeGatingTopKSoftmax": 1,
+    "aclnnReduceSum": 1,
+    "aclnnDiv": 1,
+    "aclnnCast": 3,  # logits, counts, shares
+    "aclnnGroupedMatmulV4": 2,
+    "aclnnSwiGlu": 1,
+    "aclnnMoeTokenUnpermute": 1,
+}
+OF_8_BITS = {
+    "int8": {"aclnnWeightQuantBatchMatmulV2": 2, "aclnnMoeInitRoutingV2": 1},
+    "int8-dynamic": {"aclnnDynamicQuant": 3, "aclnnQuantMatmulV4": 2, "aclnnMoeInitRoutingQuantV2": 1},
+}
+# The embedding, the first norm, angles, slots, the head, the choice
+AROUND = {
+    "Gather": 1,
+    "aclnnRmsNorm": 1,
+    "aclnnMul": 1,
+    "aclnnCat": 1,
+    "aclnnCos": 1,
+    "aclnnSin": 1,
+    "aclnnCast": 4,
+    "aclnnSub": 2,
+    "aclnnFloorDivides": 1,
+    "aclnnGather": 1,
+    "aclnnMuls": 1,
+    "aclnnAdd": 1,
+    "Matmul": 1,
+    "aclnnArgMax": 1,
+}
+# ---- a greedy Talker frame of one layer of the Talker and one of the code predictor ----------------------------------
+# Linear layers: the Talker's q-k-v, o, and the shared expert's two; in each of 16 steps of the code predictor four
+LINEAR = 4 + 16 * 4 - 3  # without o and the network of the first step: its output is not asked for
+FRAME = {
+    "aclnnRmsNorm": 50,
+    "aclnnCast": 39,
+    "aclnnRotaryPositionEmbedding": 33,
+    "aclnnCat": 33,
+    "AddRmsNorm": 32,
+    "aclnnMatmul": 30,
+    "Matmul": 20,
+    "Gather": 17,
+    "aclnnSplitWithSize": 17,
+    "aclnnSwiGlu": 17,
+    "aclnnMuls": 16,
+    "aclnnArgMax": 16,
+    "aclnnSoftmax": 15,
+    "aclnnAdd": 5,
+    "aclnnMul": 4,
+    "aclnnInplaceZero": 2,
+    "aclnnSigmoid": 2,
+    "aclnnReduceSum": 2,
+    "aclnnSub": 2,
+    "aclnnDiv": 2,
+    "aclnnGroupedMatmulV4": 2,
+    "aclnnSWhere": 2,
+    "aclnnFloorDivides": 1,
+    "aclnnGather": 1,
+    "aclnnCos": 1,
+    "aclnnSin": 1,
+    "ReshapeAndCache": 1,
+    "PagedAttention": 1,
+    "aclnnMoeGatingTopKSoftmax": 1,
+    "aclnnMoeTokenUnpermute": 1,
+    "aclnnLtTensor": 1,
+    "aclnnGtTensor": 1,
+    "aclnnEqTensor": 1,
+    "aclnnMaximum": 1,
+}
+FRAME_OF_8_BITS = {
+    "int8": {"aclnnWeightQuantBatchMatmulV2": LINEAR, "aclnnMoeInitRoutingV2": 1},
+    "int8-dynamic": {"aclnnDynamicQuant": LINEAR + 1, "aclnnQuantMatmulV4": LINEAR, "aclnnMoeInitRoutingQuantV2": 1},
+}
+
+
+@pytest.fixture(scope="module", params=["int8", "int8-dynamic"])
+def steps(request, ascend, tmp_path_factory):
+    """(precision, launches of a Thinker's step of 8 rows and of a Talker's frame of 8), greedy, once they are compiled."""
+    from ms_omni import OmniEngine
+    from ms_omni.runtime.sampling import GREEDY
+    from ms_omni.runtime.talker_sampling import GREEDY_TALKER
+
+    folder = tmp_path_factory.mktemp("checkpoint")
+    write_checkpoint(FEW, "bfloat16", folder)
+    made = {}
+    settings = {"device": "Ascend", "dtype": "bfloat16", "max_num_seqs": 1, "quantize": request.param}
+    with OmniEngine.from_pretrained(folder, **settings) as engine:
+        work = {"thinker": (engine.executor.thinker, GREEDY), "talker": (engine.executor.talker, GREEDY_TALKER)}
+        for name, (decoder, sampling) in work.items():
+            decoder.warm_up(8, sampling)
+            with recorded() as made[name]:
+                decoder.warm_up(8, sampling)
+    return request.param, made
+
+
+def test_a_thinker_token(steps):
+    quantize, made = steps
+    assert Counter(launch.name for launch in made["thinker"]) == Counter(LAYER) + Counter(OF_8_BITS[quantize]) + Counter(
+        AROUND
+    )
+
+
+def test_a_talker_frame(steps):
+    quantize, made = steps
+    assert Counter(launch.name for launch in made["talker"]) == Counter(FRAME) + Counter(FRAME_OF_8_BITS[quantize])
+
+
+def test_dtypes_at_the_card(steps):
+    """Of every operator that is given int8; and no weight of decoder layers goes into a product of floats."""
+    quantize, made = steps
+    found = {}
+    for launch in made["thinker"] + made["talker"]:
+        if "int8" in launch.dtypes.values():
+            found.setdefault(launch.name, []).append(launch.dtypes)
+    assert {name: each[0] for name, each in found.items()} == DTYPES[quantize]
+    assert all(other == each[0] for each in found.values() for other in each)
+
+
+# ---- what `plan` says of them ----------------------------------------------------------------------------------------
+def of_each_layer(quantize, mode, unit, part):
+    rows = launch_counts().ways(quantize)[mode]["units"][unit]
+    return sum(rows.get(kind, {}).get(part, 0) for kind in LAUNCHES)
+
+
+def test_a_layer_of_the_table_is_the_one_that_is_launched_here():
+    """Ways that share a model launch as much more as they do with floats."""
+    for quantize, own in OF_8_BITS.items():
+        assert of_each_layer(quantize, "none", "thinker_rows_greedy", "thinker") == sum((Counter(LAYER) + own).values())
+    floats = {
+        (mode, unit, part): of_each_layer("none", mode, unit, part)
+        for mode in launch_counts().ways()
+        for unit, parts in UNITS.items()
+        for part in parts
+        if "rows" in unit or "frame" in unit
+    }
+    more = {
+        quantize: {case: of_each_layer(quantize, *case) - own for case, own in floats.items()}
+        for quantize in COUNTED_QUANTIZE
+    }
+    for mode, unit, part in floats:
+        of_zero3 = mode == "zero3"
+        print(mode, unit, part, [more[quantize][mode, unit, part] for quantize in COUNTED_QUANTIZE], of_zero3)
