@@ -102,9 +102,7 @@ class LaunchCounts:
         row = self.ways(quantize)[mode]["units"][unit].get(gauge, {"fixed": 0})
         return sum(each * (1 if part == "fixed" else layers[part]) for part, each in row.items())
 
-    def work(
-        self, mode: str, unit: str, layers: Mapping[str, int], pieces: int = 1, quantize: str = "none"
-    ) -> Work:
+    def work(self, mode: str, unit: str, layers: Mapping[str, int], pieces: int = 1, quantize: str = "none") -> Work:
         """A unit's, divided by the `pieces` that it makes."""
         found = {gauge: self.gauge(mode, unit, gauge, layers, quantize) / pieces for gauge in GAUGES}
         return Work(
@@ -127,9 +125,7 @@ def launch_counts() -> LaunchCounts:
     return LaunchCounts(json.loads(COUNTS_FILE.read_text(encoding="utf-8")))
 
 
-def thinker_token(
-    text: Any, mode: str, batch: int = 1, is_captured: bool = False, quantize: str = "none"
-) -> Work:
+def thinker_token(text: Any, mode: str, batch: int = 1, is_captured: bool = False, quantize: str = "none") -> Work:
     """A greedy one of each of `batch` conversations. The host waits once for TOKENS_PER_CALL tokens of a conversation
     that is alone, and for each token of several, however many. text: the Thinker's text_config. is_captured: with
     captured launches, whose graph samples. quantize: one of COUNTED_QUANTIZE."""

@@ -235,14 +235,14 @@ def _counted(plan: Plan) -> Iterator[str]:
     yield f"launches, synchronisations and collectives of the fused engine: {counts.source}, two ranks where they share"
     for mode in dict.fromkeys("none" if row.memory.cards == 1 else row.memory.mode for row in plan.rows):
         text, talker = plan.planned.text_config, plan.planned.config.talker_config
-        precision = {"quantize": plan.planned.quantize}
-        works = [("a greedy Thinker token", thinker_token(text, mode, **precision))]
+        quantize = plan.planned.quantize
+        works = [("a greedy Thinker token", thinker_token(text, mode, quantize=quantize))]
         if plan.planned.speak:
-            works.append(("a sampled Talker frame", talker_frame(talker, mode, **precision)))
+            works.append(("a sampled Talker frame", talker_frame(talker, mode, quantize=quantize)))
         if plan.planned.hardware.device != CPU and mode in CAPTURED_WAYS:
-            works.append(("a captured Thinker token", thinker_token(text, mode, is_captured=True, **precision)))
+            works.append(("a captured Thinker token", thinker_token(text, mode, 1, True, quantize)))
             if plan.planned.speak:
-                works.append(("a captured Talker frame", talker_frame(talker, mode, True, **precision)))
+                works.append(("a captured Talker frame", talker_frame(talker, mode, True, quantize)))
         for what, work in works:
             replays = f"{work.replays:.0f} replays of {work.replayed:.0f}, " if work.replays else ""
             yield (

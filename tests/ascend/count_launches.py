@@ -4,8 +4,8 @@ ms_omni/assets/launch_counts.json, which `plan` reads, and docs/benchmarks/launc
     python tests/ascend/count_launches.py [--modes none,ep,tp,zero3] [--quantize none,int8,int8-dynamic] [--whole none]
 
 Three small checkpoints of few layers tell what is fixed and what each layer adds, exactly: nothing else depends on the
-number of layers. --whole counts the released number of layers too, without 8-bit weights, and notes what is not as these
-foretell. Needs what launch/emulated.sh needs; some minutes a way and precision, and some more for each of --whole.
+number of layers. --whole counts the released number of layers too, without 8-bit weights, and notes what is not as
+these foretell. Needs what launch/emulated.sh needs; minutes a way and precision, and some more for each of --whole.
 """
 
 from __future__ import annotations
@@ -24,7 +24,15 @@ from count_page import as_markdown
 from counting import SEVERAL
 
 from ms_omni.parallel.msrun import free_port
-from ms_omni.planning.counted import COUNTED_QUANTIZE, COUNTS_FILE, GAUGES, RELEASED_LAYERS, UNITS, LaunchCounts, gauge_of
+from ms_omni.planning.counted import (
+    COUNTED_QUANTIZE,
+    COUNTS_FILE,
+    GAUGES,
+    RELEASED_LAYERS,
+    UNITS,
+    LaunchCounts,
+    gauge_of,
+)
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/benchmarks/launch-counts.md"

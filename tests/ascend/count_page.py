@@ -38,8 +38,8 @@ operators that are compiled for their shapes (aclop), which cost more than the o
 QUANTIZED = """\
 ## 8-bit weights
 
-Counted likewise with `--quantize int8` and `int8-dynamic`, sampling on one card again. "launches" are aclnn, internal and
-legacy together. Encoders and Code2Wav {same}. A product that MindSpore splits by itself with float weights
+Counted likewise with `--quantize int8` and `int8-dynamic`, sampling on one card again. "launches" are aclnn, internal
+and legacy together. Encoders and Code2Wav {same}. A product that MindSpore splits by itself with float weights
 (MultiWeightMatmul, of one layer's q, k and v) is one operator of 8 bits and a split.
 """
 COLUMNS = ("aclnn", "internal", "legacy", "waits", "host to card", "card to host", "on the card", "collectives")

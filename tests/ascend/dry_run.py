@@ -1,6 +1,7 @@
 """MindSpore's dry run of a released model's full sizes: what its allocator is asked for, stage by stage.
 
-    MS_SIMULATION_LEVEL=1 RANK_SIZE=4 RANK_ID=0 python dry_run.py OUT_JSON MODE [--quantize int8] [--layers 1] [--tokens 3] [--frames 1]
+    MS_SIMULATION_LEVEL=1 RANK_SIZE=4 RANK_ID=0 python dry_run.py OUT_JSON MODE [--quantize int8] [--layers 1]
+        [--tokens 3] [--frames 1]
 
 One process stands for rank 0 of RANK_SIZE (absent: of one). No operator computes and no weight is read
 (absent_weights.py). The process ends itself when it holds more than RSS_LIMIT_GB (5) of the host's memory all the same.
@@ -160,9 +161,7 @@ def host_gb() -> float:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e9
 
 
-def dry_run(
-    directory: Path, mode: str, quantize: str, workload: Any, tokens: int, frames: int
-) -> dict[str, Any]:
+def dry_run(directory: Path, mode: str, quantize: str, workload: Any, tokens: int, frames: int) -> dict[str, Any]:
     """tokens, frames: that are decoded; the first token comes with the prompt, so that 1 compiles no Thinker graph."""
     import mindspore as ms
 

@@ -102,7 +102,10 @@ def stage_pairs(result: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
 
 def as_markdown(results: list[dict[str, Any]]) -> str:
     tokens = planned_memory(results[0]).prompt_tokens
-    columns = ("parallel", "cards", "`--quantize`", "weights", "loaded", "planned", "asked for at most", "plan is off by", "done")
+    columns = (
+        "parallel", "cards", "`--quantize`", "weights", "loaded", "planned", "asked for at most", "plan is off by",
+        "done",
+    )  # fmt: skip
     lines = [HEAD.format(tokens=tokens), _line(columns), _line(("---",) * len(columns))]
     for result in results:
         plan = planned_memory(result)

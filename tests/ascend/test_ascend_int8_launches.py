@@ -117,7 +117,7 @@ FRAME_OF_8_BITS = {
 
 @pytest.fixture(scope="module", params=["int8", "int8-dynamic"])
 def steps(request, ascend, tmp_path_factory):
-    """(precision, launches of a Thinker's step of 8 rows and of a Talker's frame of 8), greedy, once they are compiled."""
+    """(precision, launches of a Thinker's step of 8 rows and of a Talker's frame of 8), greedy, compiled before."""
     from ms_omni import OmniEngine
     from ms_omni.runtime.sampling import GREEDY
     from ms_omni.runtime.talker_sampling import GREEDY_TALKER
@@ -137,9 +137,8 @@ def steps(request, ascend, tmp_path_factory):
 
 def test_a_thinker_token(steps):
     quantize, made = steps
-    assert Counter(launch.name for launch in made["thinker"]) == Counter(LAYER) + Counter(OF_8_BITS[quantize]) + Counter(
-        AROUND
-    )
+    expected = Counter(LAYER) + Counter(OF_8_BITS[quantize]) + Counter(AROUND)
+    assert Counter(launch.name for launch in made["thinker"]) == expected
 
 
 def test_a_talker_frame(steps):
