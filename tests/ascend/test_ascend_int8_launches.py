@@ -1,6 +1,7 @@
 """What a decoding step with 8-bit weights launches on the emulated card: every operator of a Thinker token and of a
 Talker frame, and the dtypes that those of 8 bits are given."""
 
+import itertools
 from collections import Counter
 
 import pytest
@@ -8,7 +9,7 @@ from count_launches import FEW
 from counting import write_checkpoint
 from launch_record import recorded
 
-from ms_omni.planning.counted import COUNTED_QUANTIZE, LAUNCHES, UNITS, launch_counts
+from ms_omni.planning.counted import LAUNCHES, UNITS, launch_counts
 
 # ---- operators whose operands are int8, by precision: the dtypes of each argument ------------------------------------
 WEIGHT_ONLY = {
@@ -158,26 +159,32 @@ def test_dtypes_at_the_card(steps):
 
 
 # ---- what `plan` says of them ----------------------------------------------------------------------------------------
+# More than with plain weights, of each layer and step: a split that is part of a plain product of q, k and v; and
+# with int8-dynamic a rounding before each product of attention and of the dense or shared expert, and one between the
+# experts' two (their first is part of the routing)
+MORE = {
+    "int8": {"thinker": 1, "talker": 1, "predictor": 16 * 1},
+    "int8-dynamic": {"thinker": 1 + 3, "talker": 1 + 5, "predictor": 16 * (1 + 4)},
+}
+TAKEN_SCALES = 2  # zero3: of the chosen experts, taken beside their values
+
+
 def of_each_layer(quantize, mode, unit, part):
     rows = launch_counts().ways(quantize)[mode]["units"][unit]
     return sum(rows.get(kind, {}).get(part, 0) for kind in LAUNCHES)
 
 
-def test_a_layer_of_the_table_is_the_one_that_is_launched_here():
-    """Ways that share a model launch as much more as they do with floats."""
-    for quantize, own in OF_8_BITS.items():
-        assert of_each_layer(quantize, "none", "thinker_rows_greedy", "thinker") == sum((Counter(LAYER) + own).values())
-    floats = {
-        (mode, unit, part): of_each_layer("none", mode, unit, part)
-        for mode in launch_counts().ways()
-        for unit, parts in UNITS.items()
-        for part in parts
-        if "rows" in unit or "frame" in unit
-    }
-    more = {
-        quantize: {case: of_each_layer(quantize, *case) - own for case, own in floats.items()}
-        for quantize in COUNTED_QUANTIZE
-    }
-    for mode, unit, part in floats:
-        of_zero3 = mode == "zero3"
-        print(mode, unit, part, [more[quantize][mode, unit, part] for quantize in COUNTED_QUANTIZE], of_zero3)
+@pytest.mark.parametrize("quantize", MORE)
+def test_the_table_has_the_layer_that_is_launched_here(quantize):
+    layer = Counter(LAYER) + Counter(OF_8_BITS[quantize])
+    assert of_each_layer(quantize, "none", "thinker_rows_greedy", "thinker") == layer.total()
+
+
+@pytest.mark.parametrize("quantize", MORE)
+def test_what_a_layer_takes_more_than_with_plain_weights(quantize):
+    for mode, unit in itertools.product(launch_counts().ways(), ("thinker_rows_greedy", "talker_frame_sampled")):
+        for part in UNITS[unit]:
+            more = of_each_layer(quantize, mode, unit, part) - of_each_layer("none", mode, unit, part)
+            has_experts = part != "predictor"
+            expected = MORE[quantize][part] + (TAKEN_SCALES if mode == "zero3" and has_experts else 0)
+            assert more == expected, (mode, unit, part)
