@@ -45,7 +45,9 @@ class StackedDecoder(nn.Cell):
         self.spec, self.ops, self.world = spec, operators, share.world
         self.in_numpy = operators.IN_NUMPY
         self.stored_dtype = ms.float32 if self.in_numpy else dtype
-        dtypes = Dtypes(numpy_dtype(self.stored_dtype), numpy_dtype(operators.scale_dtype(quantize, dtype)))
+        floats = numpy_dtype(self.stored_dtype)
+        scales = floats if quantize == "none" else numpy_dtype(operators.scale_dtype(quantize, dtype))
+        dtypes = Dtypes(floats, scales)
         self.is_gathered = share.mode == "zero3"
         self.num_owners, self.owner = share.num_owners, share.owner
 
