@@ -10,7 +10,7 @@ from ms_omni.errors import OmniError
 from ms_omni.parallel.sizes import ModelSizes
 from ms_omni.parallel.table import MODES, check_world
 from ms_omni.planning.choose import USUAL_CARDS
-from ms_omni.planning.hardware import CPU, DTYPE_BYTES
+from ms_omni.planning.hardware import CPU
 from ms_omni.planning.precision import INT8, NONE, Precision
 from ms_omni.planning.weights import weight_bytes, weight_counts
 from ms_omni.runtime.room import GIB
@@ -35,7 +35,7 @@ def check_weights(
 
     def share(mode: str, cards: int, speak: bool, quantize: str = quantize) -> int:
         check_world(mode, cards, sizes)
-        precision = Precision(DTYPE_BYTES[dtype], quantize, device)
+        precision = Precision(dtype, quantize, device)
         return sum(weight_bytes(counts, sizes, mode, cards, precision, speak).values())
 
     speak = bool(settings.with_talker and config.enable_audio_output)

@@ -79,7 +79,7 @@ class Planned:
 
     @property
     def precision(self) -> Precision:
-        return Precision(self.itemsize, self.quantize, self.hardware.device)
+        return Precision(self.dtype, self.quantize, self.hardware.device)
 
     @property
     def text_config(self) -> Any:

@@ -75,7 +75,7 @@ def _heading(plan: Plan) -> str:
         media.append(f"{work.video_seconds:g} s of video at {work.fps:g} frames/s{sound}")
     prompt = " + ".join([f"{work.prompt_tokens} tokens of text", *media])
     total = plan.rows[0].memory.prompt_tokens if plan.rows else work.prompt_tokens
-    precision = plan.planned.precision.words(plan.planned.dtype)
+    precision = plan.planned.precision.words()
     where = f"{plan.model} on {plan.planned.hardware.title}, {precision}, {speech}"
     return f"{where}; prompt of {total} tokens ({prompt}), answer of {work.max_new_tokens}"
 
@@ -261,8 +261,6 @@ def _assumptions(plan: Plan) -> Iterator[str]:
         yield "a legacy operator costs no more than others; more than two ranks launch as much as two"
     if plan.planned.precision.is_int8:
         yield "8-bit weights are read at the same share of the bandwidth; mindone's own generate has none"
-        if plan.planned.precision.keeps_offsets:
-            yield "a card keeps an offset, which is 0, beside each scale of an expert"
     yield "GB are 1e9 bytes; a card is the one of the group that stores most; its group answers the same conversations"
     if any(row.batches for row in plan.rows):
         yield (

@@ -256,9 +256,9 @@ def _head_dim(text: Any) -> int:
 
 
 def _expert_bytes(text: Any, precision: Precision) -> float:
-    return _gated_bytes(text.hidden_size, text.moe_intermediate_size, precision, of_experts=True)
+    return _gated_bytes(text.hidden_size, text.moe_intermediate_size, precision)
 
 
-def _gated_bytes(hidden: int, inner: int, precision: Precision, of_experts: bool = False) -> float:
+def _gated_bytes(hidden: int, inner: int, precision: Precision) -> float:
     """Of a gated network."""
-    return precision.matrix(2 * inner, hidden, of_experts) + precision.matrix(hidden, inner, of_experts)
+    return precision.matrix(2 * inner, hidden) + precision.matrix(hidden, inner)

@@ -68,5 +68,5 @@ def weight_bytes(
         is_int8 = precision.is_int8 and is_quantized(name)
         total[part] += stored(name, shape, count) * (precision.weight if is_int8 else precision.itemsize)
         if is_int8:
-            total[part] += stored(name + SCALE, (shape[0], 1), count) * precision.row(".mlp.experts." in name)
+            total[part] += stored(name + SCALE, (shape[0], 1), count) * precision.scale
     return total

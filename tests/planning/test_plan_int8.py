@@ -42,18 +42,18 @@ def quantized_values(config):
     kv, layers = part.num_key_value_heads * part.head_dim, part.num_hidden_layers
     values += layers * (2 * hidden * (heads + kv) + 3 * hidden * inner)
     rows += layers * (heads + 2 * kv + hidden + 2 * inner + hidden)
-    return values, rows + expert_rows, expert_rows
+    return values, rows + expert_rows
 
 
 @pytest.mark.parametrize(
-    ("quantize", "row", "expert_row"),
-    [("int8", 2, 2 + 2), ("int8-dynamic", 4, 4)],  # an expert's row has an offset beside its scale of bfloat16
+    ("quantize", "dtype", "scale"),
+    [("int8", "bfloat16", 2), ("int8", "float16", 2), ("int8-dynamic", "bfloat16", 2), ("int8-dynamic", "float16", 4)],
 )
-def test_released_weights_by_hand(instruct, quantize, row, expert_row):
-    floats, planned = replace(instruct, quantize="none"), replace(instruct, quantize=quantize)
-    values, rows, expert_rows = quantized_values(instruct.config)
+def test_released_weights_by_hand(instruct, quantize, dtype, scale):
+    floats, planned = (replace(instruct, quantize=way, dtype=dtype) for way in ("none", quantize))
+    values, rows = quantized_values(instruct.config)
     before, after = (plan_memory(one, Workload(), "none", 1).weight_bytes for one in (floats, planned))
-    kept = values + (rows - expert_rows) * row + expert_rows * expert_row
+    kept = values + rows * scale
     assert after == before - 2 * values + kept
     assert kept <= 0.53 * 2 * values
     assert after == pytest.approx(37.5 * GB, rel=0.002)  # 70.5 GB without
@@ -107,7 +107,7 @@ def test_what_does_not_fit_is_told_of_8_bit_weights(instruct):
 def test_what_a_token_reads_by_hand(instruct):
     heads, hidden, inner = (32 + 2 * 4) * 128, 2048, 768
     attention = heads * (hidden + 2) + hidden * (32 * 128 + 2)
-    expert = 2 * inner * (hidden + 4) + hidden * (inner + 4)
+    expert = 2 * inner * (hidden + 2) + hidden * (inner + 2)
     router, head = 128 * hidden * 2, 152_064 * hidden * 2
     expected = 48 * (attention + 8 * expert + router) + head
     assert thinker_read_bytes(instruct, 0, "none", 1) == expected
@@ -204,7 +204,7 @@ def test_the_command_says_which(capsys, tmp_path):
     counted, assumed = out.split("\nCounted:\n")[1].split("\nAssumed:\n")
     launches = thinker_token(plan_config("instruct").thinker_config.text_config, "none", quantize="int8").launches
     assert f"none, a greedy Thinker token: {launches:.0f} launches" in counted
-    assert "an offset, which is 0, beside each scale of an expert" in assumed
+    assert "8-bit weights are read at the same share of the bandwidth" in assumed
     out = plan("--quantize", "int8-dynamic", "--format", "markdown")
     assert out.startswith("# Projected: instruct") and "weights and hidden states in 8 bits (int8-dynamic)" in out
     found = {name: json.loads(plan("--format", "json", *flags)) for name, flags in (
