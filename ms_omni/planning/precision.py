@@ -9,6 +9,7 @@ from ms_omni.planning.hardware import ASCEND, DTYPE_BYTES
 
 AUTO, NONE, INT8, DYNAMIC = QUANTIZATIONS
 
+
 @dataclass(frozen=True)
 class Precision:
     """dtype: of hidden states, caches and weights that are not quantized. quantize: NONE, INT8 or DYNAMIC, of the

@@ -207,7 +207,7 @@ class DecoderLayer(nn.Cell):
         return parts.reshape(self.world.group_size, chosen.shape[0] * self.top_k, -1)
 
     def rows_of_experts(self, numbers: Tensor) -> Tensor:
-        """numbers: int32 (n,). (n, m): this rank's part of these experts. In graphs on Ascend a gather of int8 would be a
+        """numbers: int32 (n,). (n, m): this rank's part of these experts. In graphs on Ascend a gather of int8 is a
         legacy operator (GatherV2)."""
         if self.is_int8 and not self.ops.IN_NUMPY:
             return mint.index_select(self.expert_rows, 0, numbers)

@@ -39,8 +39,8 @@ QUANTIZED = """\
 ## 8-bit weights
 
 Counted likewise with `--quantize int8` and `int8-dynamic`, sampling on one card again. "launches" are aclnn, internal
-and legacy together. Encoders and Code2Wav {same}. A product that MindSpore splits by itself with float weights
-(MultiWeightMatmul, of one layer's q, k and v) is one operator of 8 bits and a split.
+and legacy together. Encoders and Code2Wav {same}. In graphs MindSpore makes one
+operator (MultiWeightMatmul) of a float product of q, k and v and of its split, and none of one in 8 bits.
 """
 COLUMNS = ("aclnn", "internal", "legacy", "waits", "host to card", "card to host", "on the card", "collectives")
 TITLES = {"none": "One card", "ep": "`--parallel ep`", "tp": "`--parallel tp`", "zero3": "`--parallel zero3`"}
