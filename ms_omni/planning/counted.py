@@ -37,9 +37,8 @@ LAUNCHES = ("aclnn", "internal", "aclop")
 GAUGES = (
     *LAUNCHES, "synchronisations", "copies_to_card", "copies_from_card", "copies_on_card", "collectives",
 )  # fmt: skip
-# Precisions that were counted. int8 replaces operators by others, one for one; int8-dynamic launches more, which round
-# hidden states: its figures are too good until it is counted.
-COUNTED_QUANTIZE = ("none",)
+# Precisions (--quantize) that were counted.
+COUNTED_QUANTIZE = ("none", "int8", "int8-dynamic")
 # Of a captured frame: casts and a concatenation
 PACKING = 3
 _GAUGE_OF_BEGINNING = {
@@ -89,18 +88,23 @@ class Work:
 
 @dataclass(frozen=True)
 class LaunchCounts:
-    """A document of counts. A way to share a model is counted with two ranks: more take the same."""
+    """A document of counts: "ways" without 8-bit weights, "quantized" by precision the same with them. A way to share a
+    model is counted with two ranks: more take the same."""
 
     document: Mapping[str, Any]
 
-    def gauge(self, mode: str, unit: str, gauge: str, layers: Mapping[str, int]) -> int:
+    def ways(self, quantize: str = "none") -> Mapping[str, Any]:
+        """What was counted in a precision, one of COUNTED_QUANTIZE, by way to share the model."""
+        return self.document["ways"] if quantize == "none" else self.document["quantized"][quantize]
+
+    def gauge(self, mode: str, unit: str, gauge: str, layers: Mapping[str, int], quantize: str = "none") -> int:
         """layers: by the parts that UNITS names for `unit`."""
-        row = self.document["ways"][mode]["units"][unit].get(gauge, {"fixed": 0})
+        row = self.ways(quantize)[mode]["units"][unit].get(gauge, {"fixed": 0})
         return sum(each * (1 if part == "fixed" else layers[part]) for part, each in row.items())
 
-    def work(self, mode: str, unit: str, layers: Mapping[str, int], pieces: int = 1) -> Work:
+    def work(self, mode: str, unit: str, layers: Mapping[str, int], pieces: int = 1, quantize: str = "none") -> Work:
         """A unit's, divided by the `pieces` that it makes."""
-        found = {gauge: self.gauge(mode, unit, gauge, layers) / pieces for gauge in GAUGES}
+        found = {gauge: self.gauge(mode, unit, gauge, layers, quantize) / pieces for gauge in GAUGES}
         return Work(
             launches=sum(found[kind] for kind in LAUNCHES),
             legacy=found["aclop"],
@@ -121,24 +125,24 @@ def launch_counts() -> LaunchCounts:
     return LaunchCounts(json.loads(COUNTS_FILE.read_text(encoding="utf-8")))
 
 
-def thinker_token(text: Any, mode: str, batch: int = 1, is_captured: bool = False) -> Work:
+def thinker_token(text: Any, mode: str, batch: int = 1, is_captured: bool = False, quantize: str = "none") -> Work:
     """A greedy one of each of `batch` conversations. The host waits once for TOKENS_PER_CALL tokens of a conversation
     that is alone, and for each token of several, however many. text: the Thinker's text_config. is_captured: with
-    captured launches, whose graph samples."""
+    captured launches, whose graph samples. quantize: one of COUNTED_QUANTIZE."""
     layers, way = {"thinker": text.num_hidden_layers}, "sampled" if is_captured else "greedy"
     if batch == 1:
-        work = launch_counts().work(mode, f"thinker_call_{way}", layers, TOKENS_PER_CALL)
+        work = launch_counts().work(mode, f"thinker_call_{way}", layers, TOKENS_PER_CALL, quantize)
     else:
-        work = launch_counts().work(mode, f"thinker_rows_{way}", layers)
+        work = launch_counts().work(mode, f"thinker_rows_{way}", layers, quantize=quantize)
     return work.captured(text.num_hidden_layers) if is_captured else work
 
 
-def talker_frame(talker: Any, mode: str, is_captured: bool = False) -> Work:
+def talker_frame(talker: Any, mode: str, is_captured: bool = False, quantize: str = "none") -> Work:
     """A sampled one of each conversation, as released: a step of the Talker and 16 of the code predictor. talker:
-    talker_config. is_captured: with captured launches."""
+    talker_config. is_captured: with captured launches. quantize: one of COUNTED_QUANTIZE."""
     layers = {
         "talker": talker.text_config.num_hidden_layers,
         "predictor": talker.code_predictor_config.num_hidden_layers,
     }
-    work = launch_counts().work(mode, "talker_frame_sampled", layers)
+    work = launch_counts().work(mode, "talker_frame_sampled", layers, quantize=quantize)
     return work.captured(layers["talker"], PACKING) if is_captured else work

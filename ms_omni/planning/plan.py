@@ -9,7 +9,6 @@ from typing import Any
 from ms_omni.errors import OmniError
 from ms_omni.parallel.table import MODES, check_world
 from ms_omni.planning.choose import choose
-from ms_omni.planning.counted import COUNTED_QUANTIZE
 from ms_omni.planning.memory import MemoryPlan, Planned, most_at_once, most_prompt_tokens, plan_memory
 from ms_omni.planning.replicas import Groups, best_groups, check_groups, of_replicas
 from ms_omni.planning.speed import SpeedPlan, StepTime, mindone_zero3, plan_speed
@@ -166,8 +165,7 @@ def _choice(planned: Planned, workload: Workload, cards: int, group_size: int, f
 
 
 def as_json(plan: Plan) -> dict[str, Any]:
-    """One document. Bytes and seconds; everything about speed, and about memory on Ascend, is projected.
-    launches_counted: False where the counts are those of another precision."""
+    """One document. Bytes and seconds; everything about speed, and about memory on Ascend, is projected."""
     hardware = plan.planned.hardware
     return {
         "version": JSON_VERSION,
@@ -175,7 +173,6 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "model": plan.model,
         "dtype": plan.planned.dtype,
         "quantize": plan.planned.quantize,
-        "launches_counted": plan.planned.quantize in COUNTED_QUANTIZE,
         "speech": plan.planned.speak,
         "hardware": {"name": hardware.name, "title": hardware.title, "memory_bytes": hardware.memory_bytes},
         "workload": asdict(plan.workload),

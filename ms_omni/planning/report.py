@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from ms_omni.config import CAPTURED_WAYS
-from ms_omni.planning.counted import COUNTED_QUANTIZE, launch_counts, talker_frame, thinker_token
+from ms_omni.planning.counted import launch_counts, talker_frame, thinker_token
 from ms_omni.planning.hardware import CPU, GB
 from ms_omni.planning.model import released_name
 from ms_omni.planning.plan import Plan, Row
-from ms_omni.planning.precision import DYNAMIC
 from ms_omni.planning.published import (
     MINDONE_TALKER,
     MINDONE_THINKER,
@@ -236,13 +235,14 @@ def _counted(plan: Plan) -> Iterator[str]:
     yield f"launches, synchronisations and collectives of the fused engine: {counts.source}, two ranks where they share"
     for mode in dict.fromkeys("none" if row.memory.cards == 1 else row.memory.mode for row in plan.rows):
         text, talker = plan.planned.text_config, plan.planned.config.talker_config
-        works = [("a greedy Thinker token", thinker_token(text, mode))]
+        quantize = plan.planned.quantize
+        works = [("a greedy Thinker token", thinker_token(text, mode, quantize=quantize))]
         if plan.planned.speak:
-            works.append(("a sampled Talker frame", talker_frame(talker, mode)))
+            works.append(("a sampled Talker frame", talker_frame(talker, mode, quantize=quantize)))
         if plan.planned.hardware.device != CPU and mode in CAPTURED_WAYS:
-            works.append(("a captured Thinker token", thinker_token(text, mode, is_captured=True)))
+            works.append(("a captured Thinker token", thinker_token(text, mode, 1, True, quantize)))
             if plan.planned.speak:
-                works.append(("a captured Talker frame", talker_frame(talker, mode, True)))
+                works.append(("a captured Talker frame", talker_frame(talker, mode, True, quantize)))
         for what, work in works:
             replays = f"{work.replays:.0f} replays of {work.replayed:.0f}, " if work.replays else ""
             yield (
@@ -250,10 +250,6 @@ def _counted(plan: Plan) -> Iterator[str]:
                 f"{work.synchronisations:g} synchronisations, {work.copies:g} copies from or to the host, "
                 f"{work.collectives:g} collectives"
             )
-    if plan.planned.quantize not in COUNTED_QUANTIZE:
-        more = "launches more, to round hidden states: its speed is projected too high"
-        taken = more if plan.planned.quantize == DYNAMIC else "is taken to launch as much"
-        yield f"all of these without 8-bit weights; {plan.planned.quantize} is not counted yet, and {taken}"
     yield "those of mindone's generate: counted in its source"
 
 

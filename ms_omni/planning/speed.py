@@ -153,7 +153,8 @@ def _thinker(planned: Planned, read: float, mode: str, cards: int, batch: int, i
         layer = _attention(text) + own_rows(mode, cards, batch) * text.num_experts_per_tok * expert
         moved = text.num_hidden_layers * layer * planned.precision.weight * (cards - 1) / cards  # scales are everywhere
         read += 2 * moved  # what is gathered is written to memory, and read when it is laid in place
-    return _step(planned.hardware, read, thinker_token(text, mode, batch, is_captured), moved, cards, batch)
+    work = thinker_token(text, mode, batch, is_captured, planned.quantize)
+    return _step(planned.hardware, read, work, moved, cards, batch)
 
 
 def _talker(planned: Planned, context: int, mode: str, cards: int, batch: int, is_captured: bool = False) -> StepTime:
@@ -170,7 +171,8 @@ def _talker(planned: Planned, context: int, mode: str, cards: int, batch: int, i
     elif mode == "zero3":
         moved = _talker_weights(talker, rows) * planned.precision.weight * (cards - 1) / cards
         read += 2 * moved
-    return _step(planned.hardware, read, talker_frame(talker, mode, is_captured), moved, cards, batch)
+    work = talker_frame(talker, mode, is_captured, planned.quantize)
+    return _step(planned.hardware, read, work, moved, cards, batch)
 
 
 def _talker_weights(talker: Any, rows: int) -> float:

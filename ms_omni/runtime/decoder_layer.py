@@ -203,8 +203,15 @@ class DecoderLayer(nn.Cell):
         """chosen: int32 (rows, top_k), of this rank's rows. (ranks, rows * top_k, m): every rank's part of those
         experts. Each rank is told what all have chosen, and sends each the experts that it has chosen."""
         everybodys = all_gather(chosen, self.world)
-        parts = all_to_all(ops.gather(self.expert_rows, everybodys.reshape(-1), 0), self.world)
+        parts = all_to_all(self.rows_of_experts(everybodys.reshape(-1)), self.world)
         return parts.reshape(self.world.group_size, chosen.shape[0] * self.top_k, -1)
+
+    def rows_of_experts(self, numbers: Tensor) -> Tensor:
+        """numbers: int32 (n,). (n, m): this rank's part of these experts. In graphs on Ascend a gather of int8 is a
+        legacy operator (GatherV2)."""
+        if self.is_int8 and not self.ops.IN_NUMPY:
+            return mint.index_select(self.expert_rows, 0, numbers)
+        return ops.gather(self.expert_rows, numbers, 0)
 
     def all_experts(self) -> Tensor:
         """(ranks, experts, m): every rank's part of all experts."""

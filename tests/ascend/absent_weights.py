@@ -47,7 +47,7 @@ class AbsentCheckpoint:
 def without_values() -> None:
     """From now on models are loaded as always, but for the values: wherever these are copied, an array is made of which
     nothing is written."""
-    from ms_omni.checkpoint import load, stored_reader
+    from ms_omni.checkpoint import int8_reader, load, stored_reader
     from ms_omni.runtime import fused_executor, gathered_weights, stacked_weights
 
     def array(values: Any, dtype: Any = None, order: str = "K") -> np.ndarray:
@@ -58,12 +58,17 @@ def without_values() -> None:
         shape = (len(items), sum(shape[0] for shape in shapes), *shapes[0][1:])
         return np.empty(shape, reading.dtype_of(f"{reading.prefix}{items[0][0]}.{kind}"))
 
+    def rounded(reader: Any, name: str, index: tuple[slice, ...] | None = None) -> np.ndarray:
+        whole = np.empty(reader.shape(name), reader.dtype(name))
+        return whole if index is None else whole[index]
+
     def joined(reader: Any, items: Sequence[Sequence[str]], dtype: Any) -> np.ndarray:
         return np.empty((len(items), sum(int(np.prod(reader.shape(f"{name}.weight"))) for name in items[0])), dtype)
 
     load.np = SimpleNamespace(**{**vars(np), "array": array})
     stacked_weights.Reading._filled = filled
     gathered_weights._joined = joined
+    int8_reader.Int8Reader.read = rounded
     for module in (stored_reader, fused_executor):
         module.open_checkpoint = AbsentCheckpoint
 

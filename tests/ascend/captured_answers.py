@@ -1,7 +1,7 @@
 """Answers of an engine whose launches are captured beside those of one without, of as many conversations together; then
 what the host does for a step. Under msrun every rank does so. Writes OUT_DIR/rank_N.json.
 
-captured_answers.py OUT_DIR thinker|talker none|ep|tp ROWS,ROWS,..."""
+captured_answers.py OUT_DIR thinker|talker none|ep|tp none|int8|int8-dynamic ROWS,ROWS,..."""
 
 import json
 import sys
@@ -53,11 +53,12 @@ def answers(engine, conversations):
     return [[list(map(int, each.token_ids)), each.audio and each.audio.codes.tolist()] for each in found]
 
 
-def main(out_dir, decoder, mode, rows):
+def main(out_dir, decoder, mode, quantize, rows):
     if is_scheduler():
         start_world("Ascend")
     made, conversations = {"layers": LAYERS}, list(asked(decoder, max(rows)))
-    settings = {"device": "Ascend", "dtype": "bfloat16", "parallel": mode, "with_talker": decoder == "talker"}
+    settings = {"device": "Ascend", "dtype": "bfloat16", "parallel": mode, "quantize": quantize}
+    settings["with_talker"] = decoder == "talker"
     with tempfile.TemporaryDirectory() as folder:
         write_checkpoint(LAYERS, "bfloat16", Path(folder))
         with OmniEngine.from_pretrained(folder, launch_capture=decoder, max_num_seqs=max(rows), **settings) as engine:
@@ -72,4 +73,4 @@ def main(out_dir, decoder, mode, rows):
     Path(out_dir, f"rank_{rank}.json").write_text(json.dumps(made))
 
 
-main(*sys.argv[1:4], [int(count) for count in sys.argv[4].split(",")])
+main(*sys.argv[1:5], [int(count) for count in sys.argv[5].split(",")])

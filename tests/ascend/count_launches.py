@@ -1,11 +1,11 @@
 """Counts on the emulator what decoding, prefill, encoders and Code2Wav take, for every way to share a model: writes
 ms_omni/assets/launch_counts.json, which `plan` reads, and docs/benchmarks/launch-counts.md.
 
-    python tests/ascend/count_launches.py [--modes none,ep,tp,zero3] [--whole none]
+    python tests/ascend/count_launches.py [--modes none,ep,tp,zero3] [--quantize none,int8,int8-dynamic] [--whole none]
 
 Three small checkpoints of few layers tell what is fixed and what each layer adds, exactly: nothing else depends on the
-number of layers. --whole counts the released number of layers too, and notes what is not as these foretell. Needs
-what launch/emulated.sh needs; some minutes a way, and some more for each of --whole.
+number of layers. --whole counts the released number of layers too, without 8-bit weights, and notes what is not as
+these foretell. Needs what launch/emulated.sh needs; minutes a way and precision, and some more for each of --whole.
 """
 
 from __future__ import annotations
@@ -24,7 +24,15 @@ from count_page import as_markdown
 from counting import SEVERAL
 
 from ms_omni.parallel.msrun import free_port
-from ms_omni.planning.counted import COUNTS_FILE, GAUGES, RELEASED_LAYERS, UNITS, LaunchCounts, gauge_of
+from ms_omni.planning.counted import (
+    COUNTED_QUANTIZE,
+    COUNTS_FILE,
+    GAUGES,
+    RELEASED_LAYERS,
+    UNITS,
+    LaunchCounts,
+    gauge_of,
+)
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/benchmarks/launch-counts.md"
@@ -41,14 +49,18 @@ Run = dict[str, Any]
 SEVERAL_ROWS = {"thinker": (SEVERAL,), "talker": ()}
 
 
-def small_runs(mode: str) -> list[Run]:
-    """From which the table of a mode is made. Sampling is counted on one card alone."""
+def small_runs(mode: str, quantize: str = "none") -> list[Run]:
+    """From which the table of a mode is made. Sampling is counted on one card alone, all numbers of rows there without
+    8-bit weights."""
     ways = WAYS if mode == "none" else WAYS[:1]
-    rows = {"thinker": ROWS, "talker": ROWS[1:]} if mode == "none" else SEVERAL_ROWS
+    rows = {"thinker": ROWS, "talker": ROWS[1:]} if mode == quantize == "none" else SEVERAL_ROWS
     return [
-        {"mode": mode, "layers": FEW, "ways": ways, "rows": rows},
-        {"mode": mode, "layers": MORE, "ways": WAYS[:1], "rows": SEVERAL_ROWS},
-        {"mode": mode, "layers": MORE_PREDICTOR, "ways": WAYS[:1], "rows": SEVERAL_ROWS},
+        {"mode": mode, "quantize": quantize, "layers": layers, "ways": ways, "rows": rows}
+        for layers, ways, rows in (
+            (FEW, ways, rows),
+            (MORE, WAYS[:1], SEVERAL_ROWS),
+            (MORE_PREDICTOR, WAYS[:1], SEVERAL_ROWS),
+        )
     ]
 
 
@@ -130,19 +142,19 @@ def layer_operators(runs: Sequence[Run]) -> dict[str, int]:
 
 def differences(counts: LaunchCounts, run: Run) -> list[str]:
     """Where a run's counts are not those of the table, in words."""
-    mode = run["mode"]
-    return [
-        f"{mode} {unit} {gauge}: {counted} counted, {counts.gauge(mode, unit, gauge, run['layers'])} by the table"
-        for unit in UNITS
-        if unit in run["counts"]
-        for gauge, counted in summed(run["counts"][unit]).items()
-        if counted != counts.gauge(mode, unit, gauge, run["layers"])
-    ]
+    mode, quantize = run["mode"], run["quantize"]
+    found = []
+    for unit in filter(run["counts"].__contains__, UNITS):
+        for gauge, counted in summed(run["counts"][unit]).items():
+            if counted != (said := counts.gauge(mode, unit, gauge, run["layers"], quantize)):
+                found.append(f"{mode} {unit} {gauge}: {counted} counted, {said} by the table")
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--modes", default="none,ep,tp,zero3")
+    parser.add_argument("--quantize", default=",".join(COUNTED_QUANTIZE))
     parser.add_argument("--whole", default="", help="ways that are counted with the released number of layers too")
     arguments = parser.parse_args()
     import mindspore as ms
@@ -154,26 +166,33 @@ def main() -> None:
         "dtype": DTYPE,
         "ranks": RANKS,
     }
+    for quantize in COUNTED_QUANTIZE[1:]:
+        document.setdefault("quantized", {}).setdefault(quantize, {})
     modes = arguments.modes.split(",")
-    for ranks in sorted({RANKS[mode] for mode in modes}):
-        asked = [run for mode in modes if RANKS[mode] == ranks for run in small_runs(mode)]
-        found = count(asked, ranks)
-        for mode in dict.fromkeys(run["mode"] for run in asked):
-            runs = [run for run in found if run["mode"] == mode]
-            one_card = None if mode == "none" else document["ways"]["none"]["units"]
-            document["ways"][mode] = {
-                "units": fitted(runs, one_card),
-                "thinker_layer": layer_operators(runs),
-                "rows": by_rows(runs[0]) if mode == "none" else None,
-                "whole": None,  # or the differences that were found with the released number of layers
-            }
-            write(document)
-            print(f"{mode}: counted", flush=True)
+    for quantize in filter(None, arguments.quantize.split(",")):
+        for ranks in sorted({RANKS[mode] for mode in modes}):
+            add_ways(document, [mode for mode in modes if RANKS[mode] == ranks], ranks, quantize)
     for mode in filter(None, arguments.whole.split(",")):
-        (run,) = count([{"mode": mode, "layers": RELEASED_LAYERS, "ways": WAYS[:1], "rows": SEVERAL_ROWS}], RANKS[mode])
+        (run,) = count([{**small_runs(mode)[1], "layers": RELEASED_LAYERS}], RANKS[mode])
         document["ways"][mode]["whole"] = differences(LaunchCounts(document), run)
         write(document)
         print(f"{mode}: the released number of layers counted; not as foretold:", document["ways"][mode]["whole"])
+
+
+def add_ways(document: dict[str, Any], modes: Sequence[str], ranks: int, quantize: str) -> None:
+    """Counts `modes`, all of so many ranks, and writes what was found."""
+    ways = LaunchCounts(document).ways(quantize)
+    found = count([run for mode in modes for run in small_runs(mode, quantize)], ranks)
+    for mode in modes:
+        runs = [run for run in found if run["mode"] == mode]
+        ways[mode] = {
+            "units": fitted(runs, None if mode == "none" else ways["none"]["units"]),
+            "thinker_layer": layer_operators(runs),
+            "rows": by_rows(runs[0]) if mode == quantize == "none" else None,
+            "whole": None,  # or the differences that were found with the released number of layers
+        }
+        write(document)
+        print(f"{mode}, {quantize}: counted", flush=True)
 
 
 def write(document: dict[str, Any]) -> None:

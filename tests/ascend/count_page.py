@@ -8,7 +8,7 @@ from typing import Any
 from counting import SEVERAL
 
 from ms_omni.bounds import TOKENS_PER_CALL
-from ms_omni.planning.counted import GAUGES, RELEASED_LAYERS, UNITS, LaunchCounts
+from ms_omni.planning.counted import COUNTED_QUANTIZE, GAUGES, LAUNCHES, RELEASED_LAYERS, UNITS, LaunchCounts
 
 HEAD = """\
 # What a token, a frame and a piece take on a card: counts
@@ -35,6 +35,13 @@ Widths matter only where an operator is chosen by them: head sizes and the numbe
 aclnn: CANN's operators with a call of their own. internal: MindSpore's internal kernels, in graphs only. legacy:
 operators that are compiled for their shapes (aclop), which cost more than the others and stop launch capture.
 """
+QUANTIZED = """\
+## 8-bit weights
+
+Counted likewise with `--quantize int8` and `int8-dynamic`, sampling on one card again. "launches" are aclnn, internal
+and legacy together. Encoders and Code2Wav {same}. In graphs MindSpore makes one
+operator (MultiWeightMatmul) of a float product of q, k and v and of its split, and none of one in 8 bits.
+"""
 COLUMNS = ("aclnn", "internal", "legacy", "waits", "host to card", "card to host", "on the card", "collectives")
 TITLES = {"none": "One card", "ep": "`--parallel ep`", "tp": "`--parallel tp`", "zero3": "`--parallel zero3`"}
 
@@ -49,6 +56,7 @@ def as_markdown(document: Mapping[str, Any]) -> str:
     if "none" in document["ways"]:
         blocks.append(_rows(document["ways"]["none"]["rows"]))
         blocks.append(_operators(document["ways"]["none"]["thinker_layer"]))
+    blocks += _quantized(counts)
     return "\n".join(blocks)
 
 
@@ -94,13 +102,55 @@ def _rows(counted: Mapping[str, Any]) -> str:
     return "\n".join(lines + _table(("step", "rows", *COLUMNS), rows)) + "\n"
 
 
-def _operators(added: Mapping[str, int]) -> str:
+def _operators(added: Mapping[str, int], title: str = "## A Thinker layer, one token, one card") -> str:
     """What a Thinker layer launches for one token, one card."""
     rows = [(*name.split(" ", 1), f"{times / TOKENS_PER_CALL:g}") for name, times in added.items()]
     total = sum(added.values()) / TOKENS_PER_CALL
-    lines = [f"## A Thinker layer, one token, one card: {total:g} launches", ""]
+    lines = [f"{title}: {total:g} launches", ""]
     lines += _table(("kind", "operator", "launches"), rows)
     return "\n".join(lines) + "\n"
+
+
+def _quantized(counts: LaunchCounts) -> Iterator[str]:
+    """8-bit weights: steps of both decoders in every precision, the layers' shares, and a Thinker layer's operators."""
+    precisions = [each for each in COUNTED_QUANTIZE if counts.ways(each)]
+    if len(precisions) < 2:
+        return
+    same = [unit for unit in UNITS if not unit.startswith(("thinker", "talker"))]
+    yield QUANTIZED.format(same=_same(counts, precisions, same))
+    for mode in TITLES:
+        counted = [each for each in precisions if mode in counts.ways(each)]
+        columns = ("unit", "`--quantize`", "launches", "of these for each layer", *COLUMNS)
+        lines = [f"### {TITLES[mode]}", "", *_table(columns, _steps(counts, mode, counted))]
+        yield "\n".join(lines) + "\n"
+    for each in precisions[1:]:
+        title = f"### A Thinker layer, one token, one card, {each}"
+        yield _operators(counts.ways(each)["none"]["thinker_layer"], title)
+
+
+def _steps(counts: LaunchCounts, mode: str, precisions: list[str]) -> Iterator[tuple[str, ...]]:
+    """launches: with the released number of layers."""
+    for unit, parts in UNITS.items():
+        if not unit.startswith(("thinker", "talker")):
+            continue
+        for each in precisions:
+            gauges = [counts.gauge(mode, unit, gauge, RELEASED_LAYERS, each) for gauge in GAUGES]
+            rows = counts.ways(each)[mode]["units"][unit]
+            shares = (f"{part} {sum(rows.get(kind, {}).get(part, 0) for kind in LAUNCHES)}" for part in parts)
+            total = str(sum(gauges[: len(LAUNCHES)]))
+            yield (unit.replace("_", " "), each, total, ", ".join(shares), *map(str, gauges))
+
+
+def _same(counts: LaunchCounts, precisions: list[str], units: list[str]) -> str:
+    """Whether encoders and Code2Wav, which have no 8-bit weights, take the same in every precision, as they should."""
+    differing = [
+        f"{mode} {unit} {each}"
+        for each in precisions[1:]
+        for mode, way in counts.ways(each).items()
+        for unit in units
+        if way["units"][unit] != counts.ways()[mode]["units"][unit]
+    ]
+    return "take the same in all of them" if not differing else f"differ: {', '.join(differing)}"
 
 
 def _table(columns: tuple[str, ...], rows: Any) -> list[str]:

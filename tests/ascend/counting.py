@@ -221,10 +221,12 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             write_checkpoint(run["layers"], dtype, Path(folder))
             settings = {"engine": "fused", "device": "Ascend", "parallel": run["mode"], "dtype": dtype}
+            settings["quantize"] = run["quantize"]
             # Caches are as large as one conversation needs; nobody's rows need none
             with OmniEngine.from_pretrained(folder, max_num_seqs=1, **settings) as engine:
                 found.append({**run, "counts": count_one(engine, spans, run["ways"], run["rows"])})
-        print(f"counted {run['mode']} {run['layers']}: {time.perf_counter() - start:.0f} s", flush=True)
+        what = f"{run['mode']}, {run['quantize']}, {run['layers']}"
+        print(f"counted {what}: {time.perf_counter() - start:.0f} s", flush=True)
         if engine.world.is_writer:
             Path(out).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 

@@ -1,6 +1,7 @@
 """MindSpore's dry run of a released model's full sizes: what its allocator is asked for, stage by stage.
 
-    MS_SIMULATION_LEVEL=1 RANK_SIZE=4 RANK_ID=0 python dry_run.py OUT_JSON MODE [--layers 1] [--tokens 3] [--frames 1]
+    MS_SIMULATION_LEVEL=1 RANK_SIZE=4 RANK_ID=0 python dry_run.py OUT_JSON MODE [--quantize int8] [--layers 1]
+        [--tokens 3] [--frames 1]
 
 One process stands for rank 0 of RANK_SIZE (absent: of one). No operator computes and no weight is read
 (absent_weights.py). The process ends itself when it holds more than RSS_LIMIT_GB (5) of the host's memory all the same.
@@ -160,7 +161,7 @@ def host_gb() -> float:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e9
 
 
-def dry_run(directory: Path, mode: str, workload: Any, tokens: int, frames: int) -> dict[str, Any]:
+def dry_run(directory: Path, mode: str, quantize: str, workload: Any, tokens: int, frames: int) -> dict[str, Any]:
     """tokens, frames: that are decoded; the first token comes with the prompt, so that 1 compiles no Thinker graph."""
     import mindspore as ms
 
@@ -204,7 +205,7 @@ def dry_run(directory: Path, mode: str, workload: Any, tokens: int, frames: int)
         with stage("load"):
             executor = FusedExecutor(
                 directory, "Ascend", dtype=ms.bfloat16, attn_implementation="flash_attention_2", with_talker=speak,
-                parallel=mode, world=world,
+                parallel=mode, world=world, quantize=quantize,
             )  # fmt: skip
         caches = say("caches made") - loaded
         answer(executor, request_of(config, workload, speak and frames > 0, tokens, frames))
@@ -218,6 +219,7 @@ def dry_run(directory: Path, mode: str, workload: Any, tokens: int, frames: int)
     return {
         "mode": mode,
         "cards": cards,
+        "quantize": quantize,
         "loaded": loaded,
         "caches": dict.fromkeys(peaks.most, caches),
         "peaks": peaks.most,
@@ -230,6 +232,7 @@ def main() -> None:
     parser.add_argument("out")
     parser.add_argument("mode")
     parser.add_argument("--model", default="instruct")
+    parser.add_argument("--quantize", default="none")
     parser.add_argument("--layers", type=int, help="of each decoder, instead of the released number")
     parser.add_argument("--tokens", type=int, default=3)
     parser.add_argument("--frames", type=int, default=1)
@@ -249,7 +252,8 @@ def main() -> None:
             ):
                 part["num_hidden_layers"] = arguments.layers
         (Path(folder) / "config.json").write_text(json.dumps(content), encoding="utf-8")
-        found = dry_run(Path(folder), arguments.mode, Workload(**WORK), arguments.tokens, arguments.frames)
+        lengths = Workload(**WORK), arguments.tokens, arguments.frames
+        found = dry_run(Path(folder), arguments.mode, arguments.quantize, *lengths)
     Path(arguments.out).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 

@@ -1,7 +1,7 @@
 """Compares `plan`'s memory with what MindSpore's allocator asks for: dry runs (dry_run.py) of the released Instruct
 model on the emulator, kept in docs/benchmarks/plan-memory.json, and the table docs/benchmarks/plan-memory.md of them.
 
-    python tests/ascend/plan_memory.py [--run none:1,ep:2,zero3:8] [--tokens 2] [--frames 1]
+    python tests/ascend/plan_memory.py [--run none:1:int8,ep:2,zero3:8] [--tokens 2] [--frames 1]
 
 Without --run only the table is made anew, with what `plan` says now. A dry run takes a minute of CPU, 0.9 GB of the
 host's memory, and some minutes more where a graph is compiled (tokens above 1, frames above 0).
@@ -68,7 +68,7 @@ plan's gathered layers, the Thinker's, are part of both prefills.
 
 def planned_memory(result: Mapping[str, Any]) -> MemoryPlan:
     """What `plan` says of a dry run's model and work."""
-    planned = Planned(plan_config("instruct"), find_hardware("910b2"), "bfloat16", True)
+    planned = Planned(plan_config("instruct"), find_hardware("910b2"), "bfloat16", True, result["quantize"])
     return plan_memory(planned, Workload(**WORK), result["mode"], result["cards"])
 
 
@@ -102,19 +102,26 @@ def stage_pairs(result: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
 
 def as_markdown(results: list[dict[str, Any]]) -> str:
     tokens = planned_memory(results[0]).prompt_tokens
-    columns = ("parallel", "cards", "weights", "loaded", "planned", "asked for at most", "plan is off by", "done")
+    columns = (
+        "parallel", "cards", "`--quantize`", "weights", "loaded", "planned", "asked for at most", "plan is off by",
+        "done",
+    )  # fmt: skip
     lines = [HEAD.format(tokens=tokens), _line(columns), _line(("---",) * len(columns))]
     for result in results:
         plan = planned_memory(result)
         sizes = (plan.weight_bytes, result["loaded"], inside(plan), asked(result))
         off = f"{100 * (inside(plan) / asked(result) - 1):+.1f} %"
-        lines.append(_line((result["mode"], str(result["cards"]), *map(_gb, sizes), off, _done(result))))
-    lines += ["", TAIL, _line(("parallel", "cards", *STAGES)), _line(("---",) * (2 + len(STAGES)))]
+        lines.append(_line((*_case(result), *map(_gb, sizes), off, _done(result))))
+    lines += ["", TAIL, _line((*columns[:3], *STAGES)), _line(("---",) * (3 + len(STAGES)))]
     for result in results:
         pairs = stage_pairs(result)
         cells = (f"{_gb(pairs[stage][0])}, {_gb(pairs[stage][1])}" if stage in pairs else "-" for stage in STAGES)
-        lines.append(_line((result["mode"], str(result["cards"]), *cells)))
+        lines.append(_line((*_case(result), *cells)))
     return "\n".join(lines) + "\n"
+
+
+def _case(result: Mapping[str, Any]) -> tuple[str, str, str]:
+    return result["mode"], str(result["cards"]), result["quantize"]
 
 
 def _done(result: Mapping[str, Any]) -> str:
@@ -129,12 +136,12 @@ def _line(cells: Any) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def run(mode: str, cards: int, tokens: int, frames: int) -> dict[str, Any]:
+def run(mode: str, cards: int, quantize: str, tokens: int, frames: int) -> dict[str, Any]:
     """One dry run."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "found.json"
         words = [str(Path(__file__).parent / "dry_run.py"), str(out), mode]
-        words += ["--tokens", str(tokens), "--frames", str(frames)]
+        words += ["--quantize", quantize, "--tokens", str(tokens), "--frames", str(frames)]
         paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         environment = {**os.environ, "PYTHON": sys.executable, "PYTHONPATH": paths, "MS_SIMULATION_LEVEL": "1"}
         if cards > 1:
@@ -148,22 +155,23 @@ def run(mode: str, cards: int, tokens: int, frames: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--run", default="", help="MODE:CARDS, with commas between")
+    parser.add_argument("--run", default="", help="MODE:CARDS or MODE:CARDS:QUANTIZE, with commas between")
     parser.add_argument("--tokens", type=int, default=2)
     parser.add_argument("--frames", type=int, default=1)
     arguments = parser.parse_args()
     found = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else []
-    results = {(result["mode"], result["cards"]): result for result in found}
+    results = {(result["mode"], result["cards"], result["quantize"]): result for result in found}
     for word in filter(None, arguments.run.split(",")):
-        mode, cards = word.split(":")
-        results[mode, int(cards)] = run(mode, int(cards), arguments.tokens, arguments.frames)
+        mode, cards, quantize = (*word.split(":"), "none")[:3]
+        case = mode, int(cards), quantize
+        results[case] = run(*case, arguments.tokens, arguments.frames)
         write(list(results.values()))
     write(list(results.values()))
 
 
 def write(results: list[dict[str, Any]]) -> None:
     order = ("none", "ep", "tp", "zero3")
-    results.sort(key=lambda result: (order.index(result["mode"]), result["cards"]))
+    results.sort(key=lambda result: (order.index(result["mode"]), result["cards"], result["quantize"]))
     RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     PAGE.write_text(as_markdown(results), encoding="utf-8")
 

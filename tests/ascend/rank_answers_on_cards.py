@@ -4,7 +4,7 @@ and writes the answers to a file.
     rank_answers_on_cards.py OUT_DIR MODEL QUESTIONS.json WAYS.json
 
 QUESTIONS: a list of {"conversation", "sampling", "return_audio"}, which are asked together. WAYS: a list of [mode,
-group size].
+group size, --quantize].
 """
 
 import json
@@ -32,13 +32,14 @@ def main():
     device = setup_device("Ascend")
     job = start_world(device, None)
     worlds = {job.group_size: job}
-    for size in {size for _, size in ways} - set(worlds):
+    for size in {size for _, size, _ in ways} - set(worlds):
         worlds[size] = collectives.connect(World(job.rank, job.world_size, size, device))
     answers = {}
-    for mode, size in ways:
+    for mode, size, quantize in ways:
         sharing.start_world = lambda device, group_size, world=worlds[size]: world  # the job has been joined
-        with OmniEngine.from_pretrained(model, device="Ascend", dtype=DTYPE, parallel=mode) as engine:
-            answers[f"{mode} {size}"] = answers_to(engine, questions)
+        settings = {"device": "Ascend", "dtype": DTYPE, "parallel": mode, "quantize": quantize}
+        with OmniEngine.from_pretrained(model, **settings) as engine:
+            answers[f"{mode} {size} {quantize}"] = answers_to(engine, questions)
         (out_dir / f"rank_{job.rank}.json").write_text(json.dumps(answers))
 
 

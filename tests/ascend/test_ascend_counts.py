@@ -2,6 +2,7 @@
 layers than those that it was made from."""
 
 import copy
+import itertools
 
 import pytest
 from count_launches import (
@@ -21,7 +22,9 @@ from count_launches import (
 from count_page import as_markdown
 
 from ms_omni.bounds import TOKENS_PER_CALL
+from ms_omni.config import QUANTIZATIONS
 from ms_omni.planning.counted import (
+    COUNTED_QUANTIZE,
     LAUNCHES,
     RELEASED_LAYERS,
     UNITS,
@@ -45,7 +48,7 @@ def made_up(layers):
     frame = {"internal Gather": 5 * layers["talker"] + 11 * layers["predictor"], "hccl AllReduce": 1}
     counts = {name: unit[parts[0]] for name, parts in UNITS.items() if parts and parts[0] in unit}
     counts |= {name: frame for name in UNITS if name not in counts}
-    return {"mode": "none", "layers": layers, "counts": counts}
+    return {"mode": "none", "quantize": "none", "layers": layers, "counts": counts}
 
 
 def test_a_formula_is_found_and_foretells_other_layers():
@@ -83,18 +86,23 @@ def test_gauges_of_the_emulators_names(name, gauge):
     assert gauge_of(name) == gauge
 
 
-def test_the_table_has_every_way_and_unit():
-    document = launch_counts().document
-    assert set(document["ways"]) == set(RANKS)
-    for mode, way in document["ways"].items():
+@pytest.mark.parametrize("quantize", COUNTED_QUANTIZE)
+def test_the_table_has_every_way_and_unit(quantize):
+    ways = launch_counts().ways(quantize)
+    assert set(ways) == set(RANKS)
+    for mode, way in ways.items():
         assert set(way["units"]) == set(UNITS)
         for unit, parts in UNITS.items():
             for gauge, row in way["units"][unit].items():
                 assert gauge in GAUGES and set(row) == {"fixed", *parts}, (mode, unit, gauge)
                 assert all(each >= 0 for part, each in row.items() if part != "fixed"), (mode, unit, gauge)
     for mode in ("ep", "tp", "zero3"):
-        assert launch_counts().gauge(mode, "thinker_call_greedy", "collectives", RELEASED_LAYERS) > 0
-    assert launch_counts().gauge("none", "thinker_call_greedy", "collectives", RELEASED_LAYERS) == 0
+        assert launch_counts().gauge(mode, "thinker_call_greedy", "collectives", RELEASED_LAYERS, quantize) > 0
+    assert launch_counts().gauge("none", "thinker_call_greedy", "collectives", RELEASED_LAYERS, quantize) == 0
+
+
+def test_every_precision_is_counted():
+    assert set(COUNTED_QUANTIZE) == set(QUANTIZATIONS) - {"auto"} == {"none", *launch_counts().document["quantized"]}
 
 
 def test_rows_launch_as_much_as_one_and_nothing_legacy():
@@ -104,10 +112,10 @@ def test_rows_launch_as_much_as_one_and_nothing_legacy():
         assert set(steps) == set(map(str, ROWS))
         launches = [tuple(step[kind] for kind in LAUNCHES) for step in steps.values()]
         assert len(set(launches)) == 1 and launches[0][LAUNCHES.index("aclop")] == 0, (name, launches)
-    for mode, way in document["ways"].items():
-        for unit in UNITS:
-            if unit.startswith(("thinker_call", "thinker_rows", "talker_frame")):
-                assert not way["units"][unit].get("aclop"), (mode, unit)
+    steps = [unit for unit in UNITS if unit.startswith(("thinker_call", "thinker_rows", "talker_frame"))]
+    for quantize, unit in itertools.product(COUNTED_QUANTIZE, steps):
+        for mode, way in launch_counts().ways(quantize).items():
+            assert not way["units"][unit].get("aclop"), (quantize, mode, unit)
     units = document["ways"]["none"]["units"]
     assert sum(units["thinker_rows_greedy"].get(kind, {}).get("thinker", 0) for kind in LAUNCHES) <= 22
 
@@ -135,9 +143,30 @@ def test_a_token_and_a_frame_of_the_released_model():
         assert talker_frame(talker, mode).launches == sum(frame)
 
 
+@pytest.mark.parametrize("quantize", COUNTED_QUANTIZE[1:])
+def test_8_bit_weights_have_their_own_counts(quantize):
+    config = plan_config("instruct")
+    text, talker = config.thinker_config.text_config, config.talker_config
+    for mode in RANKS:
+        for batch, unit, pieces in ((1, "thinker_call_greedy", TOKENS_PER_CALL), (8, "thinker_rows_greedy", 1)):
+            said = thinker_token(text, mode, batch, quantize=quantize)
+            counted = [launch_counts().gauge(mode, unit, kind, RELEASED_LAYERS, quantize) for kind in LAUNCHES]
+            assert said.launches * pieces == sum(counted)
+            assert said.launches > thinker_token(text, mode, batch).launches
+            captured = thinker_token(text, mode, batch, True, quantize)
+            assert captured.replayed > thinker_token(text, mode, batch, True).replayed
+        counted = [
+            launch_counts().gauge(mode, "talker_frame_sampled", kind, RELEASED_LAYERS, quantize) for kind in LAUNCHES
+        ]
+        assert talker_frame(talker, mode, quantize=quantize).launches == sum(counted)
+        assert sum(counted) > talker_frame(talker, mode).launches
+
+
 @pytest.mark.long
+@pytest.mark.parametrize("quantize", COUNTED_QUANTIZE)
 @pytest.mark.parametrize("mode", RANKS)
-def test_the_backend_does_what_the_table_says(mode):
-    (run,) = count([{"mode": mode, "layers": OTHER, "ways": ["greedy", "sampled"], "rows": SEVERAL_ROWS}], RANKS[mode])
+def test_the_backend_does_what_the_table_says(mode, quantize):
+    run = {"mode": mode, "quantize": quantize, "layers": OTHER, "ways": ["greedy", "sampled"], "rows": SEVERAL_ROWS}
+    (run,) = count([run], RANKS[mode])
     assert set(run["counts"]) == set(UNITS)
     assert differences(launch_counts(), run) == []

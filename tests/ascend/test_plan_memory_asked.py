@@ -9,7 +9,7 @@ FOUND = json.loads(RESULTS.read_text(encoding="utf-8"))
 MOST_OFF = 0.10
 
 
-@pytest.mark.parametrize("result", FOUND, ids=lambda result: f"{result['mode']}-{result['cards']}")
+@pytest.mark.parametrize("result", FOUND, ids=lambda result: f"{result['mode']}-{result['cards']}-{result['quantize']}")
 def test_the_plan_is_within_a_tenth(result):
     plan = planned_memory(result)
     assert result["loaded"] == pytest.approx(plan.weight_bytes, rel=0.01)
@@ -29,8 +29,9 @@ def test_the_page_shows_what_plan_says_now():
 
 @pytest.mark.long
 def test_a_dry_run_of_the_released_sizes_as_it_was():
-    before = next(result for result in FOUND if (result["mode"], result["cards"]) == ("zero3", 2))
-    again = run("zero3", 2, tokens=1, frames=1)
+    case = "zero3", 2, "none"
+    before = next(result for result in FOUND if (result["mode"], result["cards"], result["quantize"]) == case)
+    again = run(*case, tokens=1, frames=1)
     assert again["loaded"] == pytest.approx(before["loaded"], rel=0.001)
     assert again["peaks"]["thinker_prefill"] == pytest.approx(before["peaks"]["thinker_prefill"], rel=0.01)
     assert again["host_gb"] < 5

@@ -11,6 +11,7 @@ from ms_omni.checkpoint.reader import CheckpointReader
 from ms_omni.errors import OmniError
 from ms_omni.parallel.table import MODES, padded_shape, shard_slices
 from ms_omni.planning.choose import choose, choose_parallel
+from ms_omni.planning.counted import talker_frame, thinker_token
 from ms_omni.planning.hardware import GB, find_hardware
 from ms_omni.planning.memory import Planned, layer_bytes, most_at_once, most_prompt_tokens, plan_memory
 from ms_omni.planning.model import RELEASED_DIR, plan_config
@@ -117,6 +118,28 @@ def test_what_a_token_reads_by_hand(instruct):
     assert plan_speed(instruct, 0, "none", 1).talker.read_s < 0.6 * plan_speed(floats, 0, "none", 1).talker.read_s
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_launches_are_those_of_the_precision(instruct, mode):
+    """A layer of the Thinker launches one operator more with int8, and four with int8-dynamic; of 48."""
+    cards = 1 if mode == "none" else 2
+    found = {}
+    for quantize in ("none", "int8", "int8-dynamic"):
+        planned = replace(instruct, quantize=quantize)
+        speed, text = plan_speed(planned, 0, mode, cards), planned.text_config
+        assert speed.thinker.launches == thinker_token(text, mode, quantize=quantize).launches
+        assert speed.talker.launches == talker_frame(planned.config.talker_config, mode, quantize=quantize).launches
+        found[quantize] = speed
+    floats = found["none"]
+    if mode == "none":
+        more = {name: each.thinker.launches - floats.thinker.launches for name, each in found.items()}
+        assert more == {"none": 0, "int8": 48, "int8-dynamic": 4 * 48}
+        more = {name: each.talker.launches - floats.talker.launches for name, each in found.items()}
+        assert more == {"none": 0, "int8": 20 + 5 * 16, "int8-dynamic": 20 * 6 + 5 * (16 * 5) - 3}
+    for what in ("thinker", "talker", "captured_thinker", "captured_talker"):
+        seconds = [getattr(found[quantize], what) for quantize in ("none", "int8", "int8-dynamic")]
+        assert seconds[0] is None or seconds[0].launch_s < seconds[1].launch_s < seconds[2].launch_s
+
+
 def test_zero3_gathers_8_bits_and_no_scales(instruct):
     floats = replace(instruct, quantize="none")
     for what in ("thinker", "talker"):
@@ -180,18 +203,17 @@ def test_the_command_says_which(capsys, tmp_path):
     )
     assert "(by the shard table; 8 bits and their scales)" in out and "1 card: --parallel none: " in out
     counted, assumed = out.split("\nCounted:\n")[1].split("\nAssumed:\n")
-    assert "int8 is not counted yet, and is taken to launch as much" in counted
+    launches = thinker_token(plan_config("instruct").thinker_config.text_config, "none", quantize="int8").launches
+    assert f"none, a greedy Thinker token: {launches:.0f} launches" in counted
     assert "8-bit weights are read at the same share of the bandwidth" in assumed
     out = plan("--quantize", "int8-dynamic", "--format", "markdown")
     assert out.startswith("# Projected: instruct") and "weights and hidden states in 8 bits (int8-dynamic)" in out
-    assert "int8-dynamic is not counted yet, and launches more" in out
     found = {name: json.loads(plan("--format", "json", *flags)) for name, flags in (
         ("none", ()), ("auto", ("--quantize", "auto")), ("int8", ("--quantize", "int8")),
         ("as it is", ("--model", quantized_config(tmp_path))),
     )}  # fmt: skip
-    said = {name: (document["quantize"], document["launches_counted"]) for name, document in found.items()}
-    assert said == {"none": ("none", True), "auto": ("none", True), "int8": ("int8", False),
-                    "as it is": ("int8", False)}  # fmt: skip
+    said = {name: document["quantize"] for name, document in found.items()}
+    assert said == {"none": "none", "auto": "none", "int8": "int8", "as it is": "int8"}
     assert found["as it is"]["plans"] == found["int8"]["plans"] and found["auto"]["plans"] == found["none"]["plans"]
 
 

@@ -123,6 +123,7 @@ def test_layers_are_kept_as_long_as_their_cache(thinker):
 
     from ms_omni.runtime import numpy_layers
 
+    gc.collect()  # what tests before this one left
     cache, before = thinker.decoder.new_cache(3, "kept", 8), len(numpy_layers._kept)
     layers = numpy_layers._layers(thinker.decoder, cache)
     assert numpy_layers._layers(thinker.decoder, cache) is layers and len(numpy_layers._kept) == before + 1
