@@ -19,6 +19,9 @@ from ms_omni.errors import OmniError
 RESULTS = "results.jsonl"
 _POLL_S = 0.5
 
+# What answers had that were made before there was the setting
+LATER_SETTINGS = {"quantize": "auto"}
+
 
 class AnswerStore:
     """The directory of `--out`. `settings`: what all answers in it must have in common.
@@ -108,8 +111,9 @@ class AnswerStore:
 def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """Of the settings of two runs the first that differs, with both values; "" where all are the same."""
     for key in sorted({*before, *now}):
-        if before.get(key) != now.get(key):
-            return f"{key} {_shown(before.get(key))}, now it is {_shown(now.get(key))}"
+        then = before.get(key, LATER_SETTINGS.get(key))
+        if then != now.get(key):
+            return f"{key} {_shown(then)}, now it is {_shown(now.get(key))}"
     return ""
 
 

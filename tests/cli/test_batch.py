@@ -236,6 +236,18 @@ def test_other_settings_are_refused_and_restart_begins_anew(batch, asked, manife
     assert batch(path, "--seed", "2", "--restart").code == 0 and asked == ["a", "b"]
 
 
+def test_answers_from_before_a_setting_was_there_are_kept(batch, asked, manifest, tmp_path):
+    path = manifest(*lines("a", "b"))
+    assert batch(path).code == 0 and asked == ["a", "b"]
+    for file in (tmp_path / "out" / "answers").glob("*.json"):
+        record = json.loads(file.read_text())
+        del record["settings"]["quantize"]
+        file.write_text(json.dumps(record))
+    assert batch(path).code == 0 and asked == ["a", "b"]
+    done = batch(path, "--quantize", "int8")
+    assert done.code == 2 and "quantize auto, now it is int8" in done.err
+
+
 def test_a_restart_that_cannot_load_loses_nothing(batch, fake_engine, asked, manifest, tmp_path):
     path = manifest({"id": "a", "text": "a", "speak": True})
     batch(path)
