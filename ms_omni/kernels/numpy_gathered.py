@@ -101,12 +101,13 @@ class ExpertPieces:
     def __init__(self, layer: Any):
         """layer: a DecoderLayer. Not for use in a kernel, where MindSpore's tensors cannot be waited for."""
         self.pieces, self.rounds_rows = layer.expert, layer.rounds_rows
-        self.scales = _array(layer.gate_up_scale), _array(layer.down_scale)
+        # (experts, rows) of each piece
+        self.scales = _by_piece(_array(layer.gate_up_scale), _array(layer.down_scale), self.pieces)
 
     def network(self, parts: np.ndarray, number: int) -> Network:
         """parts: (ranks, m), every rank's part of expert `number` of the layer."""
-        gate_up, down = (None if scale is None else scale[number] for scale in self.scales)
-        weights = zip(self.pieces, _by_piece(gate_up, down, self.pieces), strict=True)
+        scales = (None if scale is None else scale[number] for scale in self.scales)
+        weights = zip(self.pieces, scales, strict=True)
         gate, up, down = (_weight(piece.of(parts), scale, self.rounds_rows) for piece, scale in weights)
         return (gate, up), down
 
@@ -130,11 +131,12 @@ def _array(parameter: Any) -> np.ndarray | None:
 
 
 def _by_piece(joined: np.ndarray | None, last: np.ndarray | None, pieces: Sequence[Any]) -> list[np.ndarray | None]:
-    """The scales of each of `pieces`. joined: of all but the last one, one behind the other, or None without scales."""
+    """The scales of each of `pieces`. joined, last: (..., rows), of all but the last one, one behind the other, and of
+    that one; None without scales."""
     if joined is None:
         return [None] * len(pieces)
     ends = np.cumsum([piece.rows for piece in pieces[:-2]])
-    return [*np.split(joined, ends), last]
+    return [*np.split(joined, ends, axis=-1), last]
 
 
 def _weight(values: np.ndarray, scales: np.ndarray | None, rounds_rows: bool) -> Weight:
