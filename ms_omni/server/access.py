@@ -97,4 +97,5 @@ def _log(scope: MutableMapping[str, Any], name: str, route: str, status: int, se
         "seconds": round(seconds, 3),
         **scope["state"].get("log", {}),
     }
-    print(json.dumps(line), file=sys.stderr, flush=True)
+    sys.stderr.write(f"{json.dumps(line)}\n")  # in one call: lines of other threads do not come between
+    sys.stderr.flush()

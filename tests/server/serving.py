@@ -57,13 +57,13 @@ class StandIn:
             handle.put(AudioChunk(answer.audio.samples[1000:]))
         handle.finish(answer)
 
-    def wait(self, count=1, seconds=10):
+    def wait(self, count=1, seconds=60):
         """The first `count` questions, once they have come."""
         until(lambda: len(self.asked) >= count, seconds)
         return self.asked[:count]
 
 
-def until(is_so, seconds=10):
+def until(is_so, seconds=60):
     deadline = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < deadline, "it did not come to that"
