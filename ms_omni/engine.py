@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from ms_omni.checkpoint import built_in
 from ms_omni.config import EngineConfig, SamplingParams
+from ms_omni.distributed import make_loop
 from ms_omni.errors import OmniError
 from ms_omni.inputs.access import MediaAccess
 from ms_omni.loading import load
@@ -19,7 +20,6 @@ from ms_omni.options import WHOLE_WAVE, Options
 from ms_omni.outputs import OmniOutput, StreamChunk
 from ms_omni.scheduling.follower import Follower
 from ms_omni.scheduling.request import Progress, Request, RequestHandle
-from ms_omni.sharing import make_loop
 from ms_omni.speakers import (
     FIRST_CHUNK_FRAMES,
     STREAM_CHUNK_FRAMES,
@@ -31,7 +31,7 @@ from ms_omni.speakers import (
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ms_omni.preparing import Conversation
+    from ms_omni.preprocessing import Conversation
 
 
 class OmniEngine:
@@ -41,7 +41,7 @@ class OmniEngine:
     def __init__(self, config: EngineConfig, progress: Progress | None = None):
         from ms_omni.checkpoint.config import read_config, read_generation_config
         from ms_omni.checkpoint.resolve import resolve_checkpoint
-        from ms_omni.preparing import Preparer
+        from ms_omni.preprocessing import Preprocessor
         from ms_omni.tasks.variant import variant_of
 
         self.settings = config
@@ -54,7 +54,7 @@ class OmniEngine:
         self.attn_implementation, self.world = loaded.attn_implementation, loaded.world
         self.quantize = loaded.quantize
         self.processor, self.executor, self.model = loaded.processor, loaded.executor, loaded.executor.model
-        self._preparer = Preparer(self.processor, self.config, config, variant_of(self.directory))
+        self._preparer = Preprocessor(self.processor, self.config, config, variant_of(self.directory))
         self.load_s = time.perf_counter() - start
         self._loop = make_loop(self.executor, self.processor.decode, self.world)
         self._finalizer = weakref.finalize(self, self._loop.close)
@@ -248,7 +248,7 @@ class OmniEngine:
 
         The options are those of `submit`, for all conversations of a list; a wave is made in pieces of 300 frames.
         Raises what the first that fails raises, and ends the others; `submit` is for those that are to fail alone."""
-        from ms_omni.preparing import are_several
+        from ms_omni.preprocessing import are_several
 
         whole: Options = {**WHOLE_WAVE, **options}
         several = are_several(conversation)

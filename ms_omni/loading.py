@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from ms_omni.checkpoint.compressed import resolve_quantize
 from ms_omni.config import EngineConfig, SamplingParams
+from ms_omni.distributed import join_job
 from ms_omni.errors import OmniError, UnknownDecoderError
 from ms_omni.planning.precision import Precision, check_precision
 from ms_omni.scheduling.request import Progress
-from ms_omni.sharing import join_job
 
 if TYPE_CHECKING:
     from ms_omni.inputs.processor import InputProcessor
@@ -47,10 +47,10 @@ def load(
 ) -> Loaded:
     """directory: of the checkpoint. config: its Qwen3OmniMoeConfig. generation_config: its generation_config.json.
     Raises OmniError for settings that cannot be used here, and for weights that do not fit."""
-    from ms_omni.fitting import check_weights
     from ms_omni.kernels import setup_device
+    from ms_omni.memory_check import check_weights
     from ms_omni.runtime.card import limit_pool, start_card
-    from ms_omni.runtime.room import free_device_bytes
+    from ms_omni.runtime.device_memory import free_device_bytes
 
     device = setup_device(settings.device)
     if device == "Ascend":

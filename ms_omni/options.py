@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict
 
-from ms_omni.bounds import CHUNK_FRAMES
 from ms_omni.config import SamplingParams
+from ms_omni.limits import CHUNK_FRAMES
 
 
 class Options(TypedDict, total=False):

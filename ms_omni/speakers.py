@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ms_omni.bounds import CHUNK_FRAMES
 from ms_omni.errors import OmniError
+from ms_omni.limits import CHUNK_FRAMES
 from ms_omni.scheduling.request import Speech
 
 DEFAULT_SPEAKER = "ethan"

@@ -37,14 +37,14 @@ def mark(name: str, count: int = 1) -> None:
         _watcher.mark(name, count)
 
 
-class Turns:
+class StageSequence:
     """Stages that follow each other within one piece of work, which says by `turn()` when the next one begins."""
 
     def __init__(self, *names: str):
         self._names = list(names)
         self._active: AbstractContextManager[None] = _NOTHING
 
-    def __enter__(self) -> Turns:
+    def __enter__(self) -> StageSequence:
         self.turn()
         return self
 

@@ -6,7 +6,7 @@ import signal
 # Two busy cores: MindSpore's thread pools would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-# A shell's background jobs ignore Ctrl-C, and with them the commands that a test interrupts.
+# A base_model's background jobs ignore Ctrl-C, and with them the commands that a test interrupts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -86,7 +86,7 @@ def states_of(decoder: Any, x: list[np.ndarray]) -> list[np.ndarray]:
     prompts one behind the other."""
     import mindspore as ms
 
-    from ms_omni.bounds import BLOCK_SIZE
+    from ms_omni.limits import BLOCK_SIZE
     from ms_omni.runtime.prompt_piece import PromptPiece
 
     blocks = -(-len(x[0]) // BLOCK_SIZE)
@@ -118,7 +118,7 @@ def compare(directory: Path, name: str, prompts: int, tokens: int, seed: int) ->
     from ms_omni.checkpoint.int8_reader import Int8Reader
     from ms_omni.checkpoint.reader import CheckpointReader
     from ms_omni.kernels.decoder_ops import decoder_ops
-    from ms_omni.runtime.decoder import StackedDecoder
+    from ms_omni.runtime.decoder import Decoder
     from ms_omni.runtime.decoder_spec import DecoderSpec
 
     prefix, words, head_name = DECODERS[name]
@@ -135,7 +135,7 @@ def compare(directory: Path, name: str, prompts: int, tokens: int, seed: int) ->
         source: Any = Int8Reader(reader)
         if quantize in ("none", BFLOAT16):
             source, quantize = reader if quantize == "none" else Bfloat16Reader(reader), "none"
-        decoder = StackedDecoder(source, prefix, spec, decoder_ops("CPU"), ms.float32, quantize=quantize)
+        decoder = Decoder(source, prefix, spec, decoder_ops("CPU"), ms.float32, quantize=quantize)
         with choices.during(repeated):
             return states_of(decoder, x)
 

@@ -28,7 +28,7 @@ _FILES = {"image": "tiny_shapes.png", "audio": "tiny_words.wav", "video": "tiny_
 
 
 @dataclass(frozen=True)
-class Question:
+class CheckPrompt:
     """media: of _FILES, in order. answer: what the tiny model says on a CPU in float32, and what is right."""
 
     media: tuple[str, ...]
@@ -36,9 +36,9 @@ class Question:
     answer: str
 
 
-PICTURE = Question(("image",), "What do you see?", "I see a red circle, a blue square and a yellow triangle.")
-UNKNOWN = Question((), "Who is the president of France?", "I don't know.")
-EVERYTHING = Question(
+PICTURE = CheckPrompt(("image",), "What do you see?", "I see a red circle, a blue square and a yellow triangle.")
+UNKNOWN = CheckPrompt((), "Who is the president of France?", "I don't know.")
+EVERYTHING = CheckPrompt(
     ("image", "audio", "video"),
     "What do you see and hear?",
     "I see a red circle, a blue square and a yellow triangle. The voice says hello seven. "
@@ -68,7 +68,7 @@ def load_engine(device: str, dtype: str, parallel: str = "none") -> Any:
     return OmniEngine.from_pretrained(DIRECTORY, device=device, dtype=dtype, parallel=parallel)
 
 
-def ask(engine: Any, question: Question, speak: bool = False, sampling: SamplingParams = GREEDY) -> OmniOutput:
+def ask(engine: Any, question: CheckPrompt, speak: bool = False, sampling: SamplingParams = GREEDY) -> OmniOutput:
     """The answer."""
     parts = [{"type": kind, kind: str(ASSETS / _FILES[kind])} for kind in question.media]
     conversation = [{"role": "user", "content": [*parts, {"type": "text", "text": question.text}]}]
@@ -91,12 +91,12 @@ def _mode(bench: Bench) -> str:
     return "ep"
 
 
-def _text(engine: Any, question: Question) -> Finding:
+def _text(engine: Any, question: CheckPrompt) -> Finding:
     out = ask(engine, question)
     return _words(question.answer, out.text, {"parallel": engine.parallel, **_speeds(out)})
 
 
-def _speech(engine: Any, question: Question) -> Finding:
+def _speech(engine: Any, question: CheckPrompt) -> Finding:
     """The text is right, and the model that made the wave hears it."""
     out = ask(engine, question, speak=True)
     if out.audio is None or out.audio.finish_reason != "stop":

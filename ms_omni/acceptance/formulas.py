@@ -94,7 +94,7 @@ def experts(
     return out
 
 
-def pick(logits: Array, uniform: float, temperature: float, top_k: int, top_p: float) -> int:
+def sample(logits: Array, uniform: float, temperature: float, top_k: int, top_p: float) -> int:
     """logits: (vocabulary,). Greedy, or drawn from the likeliest ones by inverting their cumulative distribution."""
     if temperature == 0:
         return int(np.argmax(logits))

@@ -13,9 +13,9 @@ from ms_omni.acceptance.bench import Bench, random
 from ms_omni.acceptance.compare import array_of, equal
 from ms_omni.acceptance.findings import Finding
 from ms_omni.acceptance.released import decoder_specs
-from ms_omni.bounds import BLOCK_SIZE
 from ms_omni.checkpoint.load import numpy_dtype
 from ms_omni.kernels.decoder_ops import decoder_ops
+from ms_omni.limits import BLOCK_SIZE
 from ms_omni.runtime.kv_cache import PagedKVCache
 
 NUM_BLOCKS, TOKENS = 2, 9

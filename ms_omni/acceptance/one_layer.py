@@ -13,10 +13,10 @@ from ms_omni.acceptance.bench import random
 from ms_omni.acceptance.compare import array_of
 from ms_omni.acceptance.released import DECODERS, RandomCheckpoint, decoder_configs, released_config
 from ms_omni.acceptance.whole_layer import LayerOutput, whole_layer
-from ms_omni.bounds import PREFILL_CHUNK
 from ms_omni.checkpoint.load import numpy_dtype
 from ms_omni.kernels.decoder_ops import decoder_ops
-from ms_omni.runtime.decoder import StackedDecoder
+from ms_omni.limits import PREFILL_CHUNK
+from ms_omni.runtime.decoder import Decoder
 from ms_omni.runtime.decoder_spec import DecoderSpec
 from ms_omni.runtime.graph_cache import compiled
 from ms_omni.runtime.kv_cache import PagedKVCache
@@ -49,9 +49,9 @@ class OneLayer:
         self._num_caches = 0
 
     @cached_property
-    def decoder(self) -> StackedDecoder:
+    def decoder(self) -> Decoder:
         operators = decoder_ops(self._device)
-        return StackedDecoder(self.checkpoint, DECODERS[self.name], self.spec, operators, getattr(ms, self.dtype))
+        return Decoder(self.checkpoint, DECODERS[self.name], self.spec, operators, getattr(ms, self.dtype))
 
     @cached_property
     def positions(self) -> np.ndarray:

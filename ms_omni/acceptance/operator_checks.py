@@ -17,9 +17,9 @@ from ms_omni.acceptance.compare import array_of, close, equal, rounding
 from ms_omni.acceptance.encoder_attention import encoder_attention
 from ms_omni.acceptance.findings import Finding
 from ms_omni.acceptance.released import decoder_specs, inner_size
-from ms_omni.bounds import BLOCK_SIZE, PREFILL_CHUNK
 from ms_omni.checkpoint.load import numpy_dtype
 from ms_omni.kernels.decoder_ops import decoder_ops
+from ms_omni.limits import BLOCK_SIZE, PREFILL_CHUNK
 from ms_omni.runtime.decoder_spec import DecoderSpec
 
 # Roundings that an operator may be off by (docs/accept.md): one where it computes in float32 and rounds once, and one

@@ -64,7 +64,7 @@ def _pick(operators: Any, size: int, sampling: Sampling) -> Finding:
 
 def _known(logits: np.ndarray, sampling: Sampling) -> tuple[list[int], list[float]]:
     if sampling.temperature == 0:
-        return [formulas.pick(logits, 0.5, 0, 0, 1)], [0.5]
+        return [formulas.sample(logits, 0.5, 0, 0, 1)], [0.5]
     warping = sampling.temperature, sampling.top_k, sampling.top_p
     ids, chances = formulas.kept(logits, *warping)
     bounds = np.cumsum(chances) / chances.sum()
@@ -72,7 +72,7 @@ def _known(logits: np.ndarray, sampling: Sampling) -> tuple[list[int], list[floa
     clear = np.flatnonzero(chances / chances.sum() > CLEAR_CHANCE)
     chosen = clear[[0, len(clear) // 2, -1]]
     for place in chosen:
-        assert formulas.pick(logits, middles[place], *warping) == ids[place]
+        assert formulas.sample(logits, middles[place], *warping) == ids[place]
     return [int(ids[place]) for place in chosen], [float(middles[place]) for place in chosen]
 
 

@@ -38,7 +38,7 @@ def measure_all(job: ProfileJob) -> tuple[Profile, KeyboardInterrupt | None] | N
 
     Raises OmniError when nothing could be measured, KeyboardInterrupt when nothing was finished."""
     sides = _load(job)
-    is_writer = sides[0].crew.rank == 0
+    is_writer = sides[0].rank_group.rank == 0
     record = Record(_header(job, sides), job.out if is_writer else None)
     interrupt = None
     try:
@@ -116,9 +116,9 @@ def _record_device(directory: Path, side: EngineSide, task: Task) -> None:
     from ms_omni.profiling.trace import device_trace
 
     name = re.sub(r"[^A-Za-z0-9.-]+", "_", f"{task.name}_{side.name}").strip("_")
-    with device_trace(directory / name / f"rank_{side.crew.rank}") as trace:
+    with device_trace(directory / name / f"rank_{side.rank_group.rank}") as trace:
         side.answer(task)
-    if side.crew.rank == 0:
+    if side.rank_group.rank == 0:
         print_note(f"{task.name}: {side.name}: {trace.note}")
 
 
@@ -140,7 +140,7 @@ def _token_counter(job: ProfileJob) -> Callable[[str], int]:
 def _energy_meter(sides: list[Side]) -> EnergyMeter | None:
     """Of the cards of this machine, read by rank 0; None on a CPU."""
     ours = [side for side in sides if isinstance(side, EngineSide)]
-    if not ours or ours[0].engine.device == "CPU" or sides[0].crew.rank:
+    if not ours or ours[0].engine.device == "CPU" or sides[0].rank_group.rank:
         return None
     return EnergyMeter(lambda: card_power(Machine(), ours[0].about.cards))
 

@@ -23,7 +23,7 @@ from ms_omni.errors import OmniError
 from ms_omni.inputs.conversation import build_conversation, load_conversation, validate_conversation
 from ms_omni.options import Options
 from ms_omni.tasks.languages import check_spoken
-from ms_omni.tasks.question import check_functions, task_conversation, task_options
+from ms_omni.tasks.request import check_functions, task_conversation, task_options
 from ms_omni.tasks.task import Task
 from ms_omni.tasks.variant import check_captioner, check_task, variant_of
 

@@ -13,7 +13,7 @@ from ms_omni.inputs.access import MediaAccess
 from ms_omni.options import Options
 from ms_omni.tasks.functions import check_schemas
 from ms_omni.tasks.languages import check_spoken
-from ms_omni.tasks.question import Question, check_functions, task_conversation, task_options
+from ms_omni.tasks.request import TaskRequest, check_functions, task_conversation, task_options
 from ms_omni.tasks.table import get_task
 from ms_omni.tasks.task import Task
 from ms_omni.tasks.variant import Variant, check_captioner, check_task
@@ -58,7 +58,7 @@ class TaskLines:
         said: Options,
         speaks: bool,
         where: str,
-    ) -> Question:
+    ) -> TaskRequest:
         """said: options of the line itself, which win over the flags'. Raises OmniError."""
         _located(where, check_task, task, self.variant, f"--model {self.model}")
         language = data.get("language", self.flags.language if task.takes_language else None)
@@ -70,7 +70,7 @@ class TaskLines:
             where, task_conversation, task, media, data.get("text"), language, target, data.get("system")
         )
         tools = self.functions(task, data, where)
-        return Question(conversation, task_options(task, {**self.given, **said, **tools}, self.variant))
+        return TaskRequest(conversation, task_options(task, {**self.given, **said, **tools}, self.variant))
 
     def functions(self, task: Task | None, data: dict[str, Any], where: str) -> Options:
         """`tools` of the line, or of --tools where the line's task takes some. Raises OmniError."""

@@ -10,7 +10,7 @@ from mindspore import Tensor, nn
 from mindspore.common.api import _run_in_jit
 
 from ms_omni.kernels.host_kernel import host_kernel
-from ms_omni.kernels.numpy_sampling import pick_rows
+from ms_omni.kernels.numpy_sampling import sample_rows
 
 
 def num_kept(largest_top_k: int, vocabulary: int) -> int:
@@ -48,4 +48,4 @@ class Sampler(nn.Cell):
 
 class _Sample:
     def __call__(self, *arrays: np.ndarray) -> tuple[np.ndarray]:
-        return (pick_rows(*arrays),)
+        return (sample_rows(*arrays),)

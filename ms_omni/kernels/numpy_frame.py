@@ -12,7 +12,7 @@ import numpy as np
 
 from ms_omni.kernels.numpy_cache import attend_one
 from ms_omni.kernels.numpy_math import product, rms_norm, rotary_of
-from ms_omni.kernels.numpy_sampling import pick_rows
+from ms_omni.kernels.numpy_sampling import sample_rows
 
 # What is added, and the residual, (rows, hidden) each, before layers, and FrameRows -> the two after them
 Layer = Callable[..., tuple[np.ndarray, ...]]
@@ -59,7 +59,7 @@ class ResidualCodes:
         norm behind them. heads: (hidden, codes) for each residual code; tables: (codes, hidden), their embeddings.
         Where they are gathered there are none."""
         self.layers, self.eps, self.final_norm, self.heads, self.tables = layers, eps, final_norm, heads, tables
-        self.inv_freq, self.is_gathered, self.pick = inv_freq, is_gathered, pick_rows
+        self.inv_freq, self.is_gathered, self.sample = inv_freq, is_gathered, sample_rows
 
     def __call__(
         self,
@@ -93,7 +93,7 @@ class ResidualCodes:
         for step in range(1, steps + 1):
             added, residual = self._through(x, places[step], layers)
             normed = rms_norm(residual + added, self.final_norm, self.eps)
-            picked = self.pick(product(normed, heads[step - 1]), uniform[step], *settings)
+            picked = self.sample(product(normed, heads[step - 1]), uniform[step], *settings)
             codes[step - 1, live] = picked
             x = tables[step - 1][picked]
             total += x

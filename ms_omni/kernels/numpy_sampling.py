@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 
-def pick_rows(
+def sample_rows(
     logits: np.ndarray, uniform: np.ndarray, temperature: np.ndarray, top_k: np.ndarray, top_p: np.ndarray
 ) -> np.ndarray:
-    """logits: float32 (rows, vocab). The others: (rows,), of each row as `pick` takes them. int32 (rows,)."""
+    """logits: float32 (rows, vocab). The others: (rows,), of each row as `sample` takes them. int32 (rows,)."""
     if (top_k == 1).all():
         return logits.argmax(1).astype(np.int32)
-    return np.array([pick(*row) for row in zip(logits, uniform, temperature, top_k, top_p, strict=True)], np.int32)
+    return np.array([sample(*row) for row in zip(logits, uniform, temperature, top_k, top_p, strict=True)], np.int32)
 
 
-def pick(logits: np.ndarray, uniform: float, temperature: float, top_k: int, top_p: float) -> int:
+def sample(logits: np.ndarray, uniform: float, temperature: float, top_k: int, top_p: float) -> int:
     """logits: (vocab,). As transformers' warpers in their order: temperature, the top_k likeliest, then the fewest of
     those whose probabilities reach top_p; one is drawn by inverting the cumulative distribution, the likeliest first,
     at `uniform`."""

@@ -15,7 +15,7 @@ from mindone.transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import (
 )
 from mindspore import Tensor, mint, ops
 
-from ms_omni import bounds
+from ms_omni import limits
 from ms_omni.kernels.cpu_arrays import float32_array
 from ms_omni.kernels.device import on_cpu
 from ms_omni.models import encoders_cpu
@@ -86,7 +86,7 @@ class AudioEncoder(Qwen3OmniMoeAudioEncoder):
         lengths = self._windows(feature_lens, tokens_per_chunk)
         outputs = [
             self._encode(hidden[start:end], group)
-            for start, end, group in segment_groups(lengths, bounds.ROWS_PER_GROUP)
+            for start, end, group in segment_groups(lengths, limits.ROWS_PER_GROUP)
         ]
         return BaseModelOutput(last_hidden_state=_joined(outputs))
 
@@ -125,7 +125,7 @@ class AudioEncoder(Qwen3OmniMoeAudioEncoder):
             return Tensor.from_numpy(
                 encoders_cpu.convolve_audio(self, float32_array(input_features), chunk_lens, counts)
             )
-        size, longest, start = min(self.conv_chunksize, bounds.CHUNKS_PER_CONVOLUTION), max(chunk_lens), 0
+        size, longest, start = min(self.conv_chunksize, limits.CHUNKS_PER_CONVOLUTION), max(chunk_lens), 0
         outputs = []
         for first in range(0, len(chunk_lens), size):
             lengths = chunk_lens[first : first + size]

@@ -10,8 +10,8 @@ import numpy as np
 from mindone.transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import Qwen3OmniMoeCode2Wav
 from mindspore import Tensor, mint
 
-from ms_omni.bounds import CHUNK_FRAMES
 from ms_omni.kernels.device import on_cpu
+from ms_omni.limits import CHUNK_FRAMES
 from ms_omni.models.code2wav_cpu import CpuWaveDecoder
 from ms_omni.models.code2wav_rings import WaveDecoder
 from ms_omni.models.code2wav_sizes import missing_tail_samples, samples_per_frame, together

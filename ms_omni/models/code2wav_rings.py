@@ -11,8 +11,8 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, mint
 
-from ms_omni.bounds import CHUNK_FRAMES
 from ms_omni.kernels.decoder_ops_ascend_primitives import put, take
+from ms_omni.limits import CHUNK_FRAMES
 from ms_omni.models.code2wav_sizes import convolution_context_frames, missing_tail_samples, samples_per_frame
 
 HIDDEN_SCORE = -3e4  # exp of it is 0, and every float type has it

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ms_omni import bounds
+from ms_omni import limits
 
 
 def audio_segment_lengths(
@@ -57,7 +57,7 @@ def attend_in_segments(
     Neighbouring segments of one length become a batch: one attention call per run of equal lengths, no tokens x tokens
     mask, and the same result with every `attention` of mindone's ALL_ATTENTION_FUNCTIONS (mindone 0.5.0 gives its
     flash attention neither mask nor lengths, so that segments leak into each other). An attention that keeps its scores
-    gets bounds.SCORES_PER_CALL of them at a time: fewer segments, or of a long one some queries.
+    gets limits.SCORES_PER_CALL of them at a time: fewer segments, or of a long one some queries.
     """
     from mindspore import mint
 
@@ -85,8 +85,8 @@ def _calls(module: Any, count: int, length: int, heads: int) -> Iterator[tuple[s
     if module.config._attn_implementation == "flash_attention_2":
         yield slice(0, count), slice(0, length)
         return
-    segments = max(1, bounds.SCORES_PER_CALL // (heads * length * length))
-    rows = max(1, min(length, bounds.SCORES_PER_CALL // (heads * length)))
+    segments = max(1, limits.SCORES_PER_CALL // (heads * length * length))
+    rows = max(1, min(length, limits.SCORES_PER_CALL // (heads * length)))
     for first in range(0, count, segments):
         for row in range(0, length, rows):
             yield slice(first, min(first + segments, count)), slice(row, min(row + rows, length))

@@ -14,7 +14,7 @@ from mindone.transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import (
 )
 from mindspore import Tensor, mint, ops
 
-from ms_omni import bounds
+from ms_omni import limits
 from ms_omni.kernels.cpu_arrays import float32_array
 from ms_omni.kernels.device import on_cpu
 from ms_omni.models import encoders_cpu
@@ -62,7 +62,7 @@ class VisionEncoder(Qwen3OmniMoeVisionEncoder):
         host. Returns (tokens, out_hidden) and one such tensor for each deepstack layer; 4 patches make a token."""
         frames = [[1, h, w] for t, h, w in np.asarray(grid_thw).reshape(-1, 3).tolist() for _ in range(t)]
         outputs, done = [], 0
-        for start, end, lengths in segment_groups(vision_segment_lengths(grid_thw), bounds.ROWS_PER_GROUP):
+        for start, end, lengths in segment_groups(vision_segment_lengths(grid_thw), limits.ROWS_PER_GROUP):
             group = np.array(frames[done : done + len(lengths)], dtype=np.int64)
             outputs.append(self._encode(hidden_states[start:end], group, lengths))
             done += len(lengths)

@@ -13,7 +13,7 @@ from ms_omni.kernels.host_kernel import give_number
 from ms_omni.parallel.world import World, cpu_transport, own_address
 
 if TYPE_CHECKING:
-    from ms_omni.parallel.cpu_links import Links
+    from ms_omni.parallel.sockets import SocketGroup
 
 KINDS = ("all_reduce", "all_gather", "broadcast", "all_to_all")
 
@@ -173,9 +173,9 @@ class _First:
         return self.operator((x,))[0]
 
 
-def _links(world: World) -> Links:
+def _links(world: World) -> SocketGroup:
     """Connections to the other processes of the group. Every process of the job calls this at the same time."""
-    from ms_omni.parallel.cpu_links import Listener
+    from ms_omni.parallel.sockets import Listener
 
     listener = Listener(own_address())
     cards = ops.AllGather()(ms.Tensor(listener.card[None])).asnumpy()

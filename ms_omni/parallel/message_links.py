@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ms_omni.parallel.cpu_links import CARD_NUMBERS, Listener, call
+from ms_omni.parallel.sockets import CARD_NUMBERS, Listener, call
 from ms_omni.parallel.world import World, own_address
 
 # Seconds of silence after which the system asks whether the other machine is there, then those between the questions;

@@ -68,11 +68,11 @@ def _check_stands_alone(name: str, mode: str) -> None:
 
 
 def _teach(cell: Any, prefix: str, num_rows: dict[str, int], mode: str, world: World) -> None:
-    from ms_omni.parallel.agreed_experts import agree_on_experts
     from ms_omni.parallel.gathered import gather_weights, split_head, split_table
+    from ms_omni.parallel.synchronized_experts import synchronize_experts
 
     if mode == "zero3":
-        agree_on_experts(cell, world)
+        synchronize_experts(cell, world)
     if not num_rows:
         return
     if _TABLE.fullmatch(f"{prefix}.weight"):

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ms_omni.bounds import (
+from ms_omni.limits import (
     CHUNK_FRAMES,
     CHUNKS_PER_CONVOLUTION,
     PREFILL_CHUNK,

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ms_omni.bounds import TOKENS_PER_CALL
+from ms_omni.limits import TOKENS_PER_CALL
 
 COUNTS_FILE = Path(__file__).parents[1] / "assets" / "launch_counts.json"
 # Of the released model; "predictor" is each of the code predictor's steps in a frame.

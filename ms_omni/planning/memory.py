@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from ms_omni.bounds import BLOCK_SIZE, BUCKETS, TOKENS_PER_CALL
+from ms_omni.limits import BLOCK_SIZE, BUCKETS, TOKENS_PER_CALL
 from ms_omni.parallel.sizes import ModelSizes
 from ms_omni.parallel.table import check_world, num_owners, shares_talker
 from ms_omni.planning.activations import Shape, stage_bytes

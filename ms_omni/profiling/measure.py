@@ -9,10 +9,10 @@ from typing import Protocol
 
 from ms_omni.config import ENGINES
 from ms_omni.errors import OmniError
-from ms_omni.profiling.crew import Crew
 from ms_omni.profiling.document import OTHER, Rank, Ratio, Repeat, Run
 from ms_omni.profiling.figures import as_repeat, per_frame, per_token, ratios, spreads
 from ms_omni.profiling.measured import Measured, split_predictor
+from ms_omni.profiling.rank_group import RankGroup
 from ms_omni.profiling.sides import Side
 from ms_omni.profiling.task import Task
 from ms_omni.scheduling.request import Progress
@@ -70,7 +70,7 @@ class Measurement:
         self._records = [_Record(side) for side in sides]
         self._numbers, self._on_repeat, self._progress = (repeats, warm_up), on_repeat, progress
         self._meter = meter
-        self._crew = next((side.crew for side in sides if side.crew.size > 1), Crew())
+        self.rank_group = next((side.rank_group for side in sides if side.rank_group.size > 1), RankGroup())
 
     def run(self) -> Measurement:
         """Answers everything. What one side cannot answer the others still do."""
@@ -125,7 +125,7 @@ class Measurement:
             return
         if record.share is not None:
             measured = split_predictor(measured, record.share)
-        told = self._crew.exchange(as_repeat(measured, number).model_dump_json())
+        told = self.rank_group.exchange(as_repeat(measured, number).model_dump_json())
         record.everyone.append([Repeat.model_validate_json(text) for text in told])
         record.digests.append(measured.digest)
         if self._on_repeat:
@@ -135,7 +135,7 @@ class Measurement:
         if self._meter is not None:
             self._meter.start()
         try:
-            self._crew.wait()
+            self.rank_group.wait()
             measured = side.answer(self.task)
         finally:
             energy_j = None if self._meter is None else self._meter.stop()

@@ -15,11 +15,11 @@ from ms_omni.engine import OmniEngine
 from ms_omni.outputs import OmniOutput
 from ms_omni.profiling.clock import WALL, StageClock
 from ms_omni.profiling.counters import Counters, resolved
-from ms_omni.profiling.crew import Crew
 from ms_omni.profiling.document import OTHER
 from ms_omni.profiling.measured import TOKENS, Measured, Waits, joined_digest, made
 from ms_omni.profiling.memory import PeakMemory
-from ms_omni.profiling.probe import predictor_share
+from ms_omni.profiling.predictor_timing import predictor_share
+from ms_omni.profiling.rank_group import RankGroup
 from ms_omni.profiling.roofline import device_bandwidth, thinker_reads
 from ms_omni.profiling.task import Task
 from ms_omni.scheduling.request import Progress
@@ -46,7 +46,7 @@ class Side(Protocol):
 
     name: str
     about: About
-    crew: Crew
+    rank_group: RankGroup
 
     def answer(self, task: Task) -> Measured:
         """One answer, or those to all questions of the task, which are asked at once: from the question to the last
@@ -80,8 +80,8 @@ class EngineSide:
 
     def _set_up(self, name: str, engine: OmniEngine, clock: Callable[[], float]) -> None:
         self.name, self.engine, self._clock = name, engine, clock
-        self.crew = Crew.of(engine.world)
-        self.crew.wait()  # processes of one machine share its bandwidth: measure it together
+        self.rank_group = RankGroup.of(engine.world)
+        self.rank_group.wait()  # processes of one machine share its bandwidth: measure it together
         self._bandwidth, note = device_bandwidth(engine)
         self._synchronize = _synchronizer(engine.device)
         self._counters, self._memory = Counters(), PeakMemory(engine.device)

@@ -72,7 +72,7 @@ class Watch:
             self.spans += [(first, start, turn, depth), (then, turn, self.now(), depth)]
 
 
-class Listener(BaseStreamer):
+class TokenStreamer(BaseStreamer):
     """What `generate` hands every new token to; the first call brings the prompt."""
 
     def __init__(self, heard: Callable[[], None]) -> None:
@@ -130,7 +130,7 @@ class Model:
                     heard()
                     turn()
 
-                return plain(*args, streamer=Listener(new_token), **kwargs)
+                return plain(*args, streamer=TokenStreamer(new_token), **kwargs)
 
         owner.generate = generate
 

@@ -16,9 +16,9 @@ import numpy as np
 from ms_omni.errors import OmniError
 from ms_omni.inputs.processor import PreparedInputs
 from ms_omni.profiling.clock import WALL, StageClock
-from ms_omni.profiling.crew import Crew
 from ms_omni.profiling.document import Span
 from ms_omni.profiling.measured import Measured, one_after_the_other
+from ms_omni.profiling.rank_group import RankGroup
 from ms_omni.profiling.sides import About
 from ms_omni.profiling.task import Task
 from ms_omni.stages import stage
@@ -44,7 +44,7 @@ class TransformersSide:
         if not PATCHES.is_file():
             raise OmniError("--compare transformers: needs the project's checkout, with its tests/reference")
         setup_device("CPU")
-        self.name, self.crew = name, Crew()
+        self.name, self.rank_group = name, RankGroup()
         self._processor = InputProcessor.from_pretrained(directory, **(limits or {}))
         self._errors = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(

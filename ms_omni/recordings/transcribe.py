@@ -22,7 +22,7 @@ from ms_omni.recordings.output import RecordingOutput, recording_output
 from ms_omni.recordings.recording import Recording
 from ms_omni.recordings.transcript import Segment, Transcript
 from ms_omni.scheduling.request import RequestHandle
-from ms_omni.tasks.question import task_conversation, task_options
+from ms_omni.tasks.request import task_conversation, task_options
 from ms_omni.tasks.table import get_task
 from ms_omni.tasks.variant import variant_of
 

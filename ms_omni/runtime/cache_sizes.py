@@ -6,8 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from ms_omni.bounds import BLOCK_SIZE, BUCKETS
 from ms_omni.errors import OmniError
+from ms_omni.limits import BLOCK_SIZE, BUCKETS
 
 # Of the memory that is free after loading. The rest of a card is for activations; a host has other work to do.
 SHARE_OF_FREE = {"CPU": 0.25, "Ascend": 0.75}

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from mindspore import Tensor, mint, ops
 
-from ms_omni.bounds import BUCKETS
+from ms_omni.limits import BUCKETS
 from ms_omni.scheduling.sequence import Sequence as TokenSequence
 
 T = TypeVar("T")

@@ -9,9 +9,9 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, mint, nn
 
-from ms_omni.bounds import BLOCK_SIZE
 from ms_omni.checkpoint.load import numpy_dtype
 from ms_omni.kernels.numpy_cache import Rows
+from ms_omni.limits import BLOCK_SIZE
 from ms_omni.parallel.collectives import broadcast
 from ms_omni.runtime import numpy_layers
 from ms_omni.runtime.decoder_layer import DecoderLayer
@@ -19,11 +19,11 @@ from ms_omni.runtime.decoder_spec import DecoderSpec
 from ms_omni.runtime.gathered_weights import gathered_layer
 from ms_omni.runtime.kv_cache import PagedKVCache
 from ms_omni.runtime.prompt_piece import PromptPiece, joined_embeddings, joined_levels, row_slices
-from ms_omni.runtime.share import Share
+from ms_omni.runtime.sharding import DecoderSharding
 from ms_omni.runtime.stacked_weights import Dtypes, layer_weights, small_weights
 
 
-class StackedDecoder(nn.Cell):
+class Decoder(nn.Cell):
     """All layers and the final norm of one decoder of a checkpoint."""
 
     def __init__(
@@ -33,32 +33,32 @@ class StackedDecoder(nn.Cell):
         spec: DecoderSpec,
         operators: Any,
         dtype: Any,
-        share: Share | None = None,
+        sharding: DecoderSharding | None = None,
         quantize: str = "none",
     ):
-        """reader: a CheckpointReader, or a ShardedReader that reads what `share` says; unless `quantize` is none, one
-        with int8 weights. prefix: of the weight names, "thinker.model.". dtype: of hidden states, a MindSpore float
+        """reader: a CheckpointReader, or a ShardedReader that reads what `sharding` says; unless `quantize` is none,
+        one with int8 weights. prefix: of the weight names, "thinker.model.". dtype: of hidden states, a MindSpore float
         type; floats of weights and caches have it too, or are float32 where `operators` are numpy's."""
         super().__init__(auto_prefix=False)
-        share = share or Share()
-        experts, spec = share.experts(spec), share.local(spec)
-        self.spec, self.ops, self.world = spec, operators, share.world
+        sharding = sharding or DecoderSharding()
+        experts, spec = sharding.experts(spec), sharding.local(spec)
+        self.spec, self.ops, self.world = spec, operators, sharding.world
         self.in_numpy = operators.IN_NUMPY
         self.stored_dtype = ms.float32 if self.in_numpy else dtype
         floats = numpy_dtype(self.stored_dtype)
         scales = floats if quantize == "none" else numpy_dtype(operators.scale_dtype(quantize, dtype))
         dtypes = Dtypes(floats, scales)
-        self.is_gathered = share.mode == "zero3"
-        self.num_owners, self.owner = share.num_owners, share.owner
+        self.is_gathered = sharding.mode == "zero3"
+        self.num_owners, self.owner = sharding.num_owners, sharding.owner
 
         def layer(index: int) -> DecoderLayer:
             name = f"{prefix}layers.{index}."
             if not self.is_gathered:
                 weights = layer_weights(reader, prefix, index, spec, operators, dtypes, experts)
-                return DecoderLayer(weights, spec, operators, name, share, quantize)
+                return DecoderLayer(weights, spec, operators, name, sharding, quantize)
             weights = small_weights(reader, prefix, index, spec, operators, dtypes)
             gathered = gathered_layer(reader, prefix, index, spec, dtypes)
-            return DecoderLayer(weights, spec, operators, name, share, quantize, gathered)
+            return DecoderLayer(weights, spec, operators, name, sharding, quantize, gathered)
 
         self.layers = nn.CellList([layer(i) for i in range(spec.num_layers)], auto_prefix=False)
         # Norm i stands before layer i, the last one behind them all. What a layer adds is summed by the next norm.
@@ -108,7 +108,7 @@ class StackedDecoder(nn.Cell):
             made = self._prefill(own, cache, accept_layer)
         else:
             for layer in self.layers:
-                layer.take_part()
+                layer.join_collectives()
         normed = self._told(pieces, made and made[0])
         return normed, joined_embeddings(pieces) if accept_layer < 0 else self._told(pieces, made and made[1])
 

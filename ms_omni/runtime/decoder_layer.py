@@ -12,7 +12,7 @@ from ms_omni.checkpoint.parameters import parameter
 from ms_omni.parallel.collectives import all_gather, all_reduce, all_to_all
 from ms_omni.runtime.decoder_spec import DecoderSpec
 from ms_omni.runtime.gathered_weights import GatheredLayer, expert_matrix, without_padding
-from ms_omni.runtime.share import Share
+from ms_omni.runtime.sharding import DecoderSharding
 
 
 class DecoderLayer(nn.Cell):
@@ -24,7 +24,7 @@ class DecoderLayer(nn.Cell):
         spec: DecoderSpec,
         operators: Any,
         name: str,
-        share: Share,
+        sharding: DecoderSharding,
         quantize: str = "none",
         gathered: GatheredLayer | None = None,
     ):
@@ -35,7 +35,7 @@ class DecoderLayer(nn.Cell):
         self.is_int8, self.rounds_rows = quantize != "none", quantize == "int8-dynamic"
         self.qkv_scale, self.o_scale, self.gate_up_scale, self.down_scale = None, None, None, None
         self.dense_gate_up_scale, self.dense_down_scale = None, None
-        self.spec, self.ops, self.world = spec, operators, share.world
+        self.spec, self.ops, self.world = spec, operators, sharding.world
         for key, value in (weights | (gathered.arrays if gathered else {})).items():
             setattr(self, key, parameter(value, f"{name}{key}"))
         self.has_bias = spec.has_bias
@@ -47,11 +47,11 @@ class DecoderLayer(nn.Cell):
         self.sizes, self.expert_sizes = (tuple(piece.size for piece in each) for each in (self.matrices, self.expert))
         self.top_k, self.normalize = spec.experts_per_token, spec.normalize_experts
         # Of what is summed over the group, one rank brings what all have: biases, and under ep the shared expert
-        self.sums_attention = share.sums_attention
-        self.sums_feed_forward = share.sums_feed_forward(self.has_experts)
-        self.adds_bias = self.has_bias and (not self.sums_attention or share.world.is_leader)
-        self.adds_shared = self.has_shared and (share.mode != "ep" or share.world.is_leader)
-        self.num_local, self.first_expert = len(share.experts(spec)), share.experts(spec).start
+        self.sums_attention = sharding.sums_attention
+        self.sums_feed_forward = sharding.sums_feed_forward(self.has_experts)
+        self.adds_bias = self.has_bias and (not self.sums_attention or sharding.world.is_leader)
+        self.adds_shared = self.has_shared and (sharding.mode != "ep" or sharding.world.is_leader)
+        self.num_local, self.first_expert = len(sharding.experts(spec)), sharding.experts(spec).start
         self.has_some_experts = self.num_local < spec.num_experts
 
     def parts(self, after: Any = None) -> Tensor:
@@ -218,7 +218,7 @@ class DecoderLayer(nn.Cell):
         rows = self.expert_rows
         return all_gather(rows, self.world).reshape(self.world.group_size, *rows.shape)
 
-    def take_part(self) -> None:
+    def join_collectives(self) -> None:
         """The collectives of `prefill` where weights are gathered, on a rank that reads none of the prompts."""
         self.parts()
         if self.has_experts:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from mindspore import Tensor, nn
 
-from ms_omni.runtime.decoder import StackedDecoder
+from ms_omni.runtime.decoder import Decoder
 
 
 class FrameStep(nn.Cell):
@@ -17,7 +17,7 @@ class FrameStep(nn.Cell):
     What earlier tokens of a frame left is in tensors of the graph: PagedAttention would take the lengths of another
     decoder."""
 
-    def __init__(self, decoder: StackedDecoder, num_tokens: int):
+    def __init__(self, decoder: Decoder, num_tokens: int):
         """num_tokens: of a frame."""
         super().__init__(auto_prefix=False)
         self.decoder, self.ops, self.num_layers, self.eps = decoder, decoder.ops, decoder.num_layers, decoder.eps
@@ -27,7 +27,7 @@ class FrameStep(nn.Cell):
 
     def decode(self, x: Tensor, place: int, past: tuple[Any, ...], gathered: tuple[Any, ...]) -> Any:
         """x: (B, hidden), token number `place` of each row's frame. past: of the token before it, empty for the first.
-        gathered: of `StackedDecoder.gather`. Returns the normed hidden states, (B, hidden), and the next token's
+        gathered: of `Decoder.gather`. Returns the normed hidden states, (B, hidden), and the next token's
         `past`."""
         decoder, angle = self.decoder, (self.cos[place], self.sin[place])
         left: Any = ()

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from mindspore import Tensor
 
-from ms_omni.bounds import BLOCK_SIZE, BUCKETS, PREFILL_CHUNK, TOKENS_PER_CALL
 from ms_omni.checkpoint.config import read_config
 from ms_omni.checkpoint.int8_reader import Int8Reader
 from ms_omni.checkpoint.load import numpy_dtype
@@ -19,6 +18,7 @@ from ms_omni.checkpoint.stored_reader import open_checkpoint
 from ms_omni.config import SamplingParams
 from ms_omni.errors import OmniError, UnknownDecoderError
 from ms_omni.kernels.decoder_ops import decoder_ops
+from ms_omni.limits import BLOCK_SIZE, BUCKETS, PREFILL_CHUNK, TOKENS_PER_CALL
 from ms_omni.models.load import load_network
 from ms_omni.parallel.collectives import all_gather
 from ms_omni.parallel.shards import ShardedReader
@@ -28,15 +28,15 @@ from ms_omni.parallel.world import World
 from ms_omni.runtime.cache_sizes import SHARE_OF_FREE, CacheSizes, row_bytes
 from ms_omni.runtime.card import check_cores, start_capture
 from ms_omni.runtime.decode_rows import bucket_of
-from ms_omni.runtime.decoder import StackedDecoder
+from ms_omni.runtime.decoder import Decoder
 from ms_omni.runtime.decoder_spec import DecoderSpec
+from ms_omni.runtime.device_memory import free_device_bytes
+from ms_omni.runtime.device_state import DeviceState
 from ms_omni.runtime.fused_talker import FusedTalker
 from ms_omni.runtime.fused_thinker import FusedThinker
 from ms_omni.runtime.graph_cache import GraphCache
-from ms_omni.runtime.kept import Kept
-from ms_omni.runtime.room import free_device_bytes
 from ms_omni.runtime.sampling import GREEDY, Sampling
-from ms_omni.runtime.share import Share
+from ms_omni.runtime.sharding import DecoderSharding
 from ms_omni.runtime.talker_sampling import GREEDY_TALKER, TalkerSampling
 from ms_omni.runtime.voices import voice_all
 from ms_omni.scheduling.request import Progress
@@ -98,7 +98,7 @@ class FusedExecutor:
         sizes = (directory / "config.json").read_text(encoding="utf-8")
         graphs = GraphCache.open(compile_cache, sizes, dtype, parallel, world, quantize) if compile_cache else None
         text, speech = config.thinker_config.text_config, config.talker_config
-        decoders: dict[Stage, StackedDecoder] = {"thinker": self._decoder("thinker.model.", text)}
+        decoders: dict[Stage, Decoder] = {"thinker": self._decoder("thinker.model.", text)}
         self._positions = {"thinker": text.max_position_embeddings}
         if self.model.has_talker:
             decoders["talker"] = self._decoder("talker.model.", speech.text_config)
@@ -172,7 +172,7 @@ class FusedExecutor:
         """As `Executor.start`. Raises OmniError for a request that is too long for the model."""
         for state in states if stage == "thinker" else ():
             self._check_positions(state)
-            state.kept = Kept(next(self._numbers))
+            state.device_state = DeviceState(next(self._numbers))
         self._part(stage).start(states)
 
     def prefill(self, states: Sequence[RequestState], stage: Stage, spans: Sequence[Span]) -> None:
@@ -194,7 +194,7 @@ class FusedExecutor:
 
     def release(self, state: RequestState) -> None:
         """As `Executor.release`."""
-        state.kept = None
+        state.device_state = None
 
     def _part(self, stage: Stage) -> FusedThinker | FusedTalker:
         return self._thinker if stage == "thinker" else self._talker
@@ -209,7 +209,7 @@ class FusedExecutor:
                 f"{max(0, limit - sequence.num_prompt)}"
             )
 
-    def _decoder(self, prefix: str, config: Any) -> StackedDecoder:
+    def _decoder(self, prefix: str, config: Any) -> Decoder:
         try:
             spec = DecoderSpec.from_config(config)
         except ValueError as error:
@@ -217,10 +217,10 @@ class FusedExecutor:
             if self._quantize != "none":
                 advice = f"--engine mindone may know it, but has no 8-bit weights (--quantize {self._quantize})"
             raise UnknownDecoderError(f"--engine fused: {prefix[:-1]}: {error}; {advice}") from error
-        share = Share.of(prefix, self._mode, self._world, self._sizes)
-        return StackedDecoder(self._reader, prefix, spec, self._operators, self._dtype, share, self._quantize)
+        sharding = DecoderSharding.of(prefix, self._mode, self._world, self._sizes)
+        return Decoder(self._reader, prefix, spec, self._operators, self._dtype, sharding, self._quantize)
 
-    def _cache_sizes(self, decoders: dict[Stage, StackedDecoder], device: str, max_num_seqs: int | None) -> CacheSizes:
+    def _cache_sizes(self, decoders: dict[Stage, Decoder], device: str, max_num_seqs: int | None) -> CacheSizes:
         """The same on all ranks of a group, that of the fewest blocks."""
         free = free_device_bytes(device)
         if free is not None:
@@ -234,13 +234,13 @@ class FusedExecutor:
         return CacheSizes.of(free, bytes_of_rows, positions, max_num_seqs, decoders["thinker"].num_owners)
 
 
-def _limits(decoders: dict[Stage, StackedDecoder], sizes: CacheSizes) -> Limits:
+def _limits(decoders: dict[Stage, Decoder], sizes: CacheSizes) -> Limits:
     pools: dict[Stage, Pool] = {
         name: Pool(sizes.num_blocks, BLOCK_SIZE, BLOCK_SIZE * _row_bytes(decoder)) for name, decoder in decoders.items()
     }
     return Limits(pools, sizes.max_num_seqs, PREFILL_CHUNK, TOKENS_PER_CALL, decoders["thinker"].num_owners)
 
 
-def _row_bytes(decoder: StackedDecoder) -> int:
+def _row_bytes(decoder: Decoder) -> int:
     spec, itemsize = decoder.spec, numpy_dtype(decoder.stored_dtype).itemsize
     return row_bytes(spec.num_layers, spec.num_kv_heads, spec.head_dim, itemsize)

@@ -24,11 +24,11 @@ from ms_omni.runtime.decode_rows import (
     drawn,
     last_tokens,
 )
-from ms_omni.runtime.decoder import StackedDecoder
+from ms_omni.runtime.decoder import Decoder
+from ms_omni.runtime.device_state import Prompt, pieces_of, those_read
 from ms_omni.runtime.fused_thinker import media_positions
 from ms_omni.runtime.graph_cache import GraphCache
 from ms_omni.runtime.head import Head
-from ms_omni.runtime.kept import Prompt, pieces_of, those_read
 from ms_omni.runtime.kv_cache import PagedKVCache
 from ms_omni.runtime.numpy_frames import NumpyFrames
 from ms_omni.runtime.talker_graph import TalkerGraph
@@ -46,8 +46,8 @@ class FusedTalker:
     def __init__(
         self,
         model: Any,
-        decoder: StackedDecoder,
-        predictor: StackedDecoder,
+        decoder: Decoder,
+        predictor: Decoder,
         cache: PagedKVCache,
         max_blocks: int,
         max_num_seqs: int,
@@ -59,14 +59,14 @@ class FusedTalker:
         sequence. world: of the group, whether or not it shares the Talker's layers. graphs: kept on disk.
         is_captured: as of FusedThinker."""
         self.model = model
-        self.shell, self.config = model.talker, model.config.talker_config
+        self.base_model, self.config = model.talker, model.config.talker_config
         self.decoder, self.predictor, self.cache = decoder, predictor, cache
         self.max_blocks, self.world, self.graphs = max_blocks, world, graphs
-        self.code_embeds: list[Parameter] = [e.weight for e in self.shell.code_predictor.model.codec_embedding]
-        self.code_heads: list[Parameter] = [head.weight for head in self.shell.code_predictor.lm_head]
+        self.code_embeds: list[Parameter] = [e.weight for e in self.base_model.code_predictor.model.codec_embedding]
+        self.code_heads: list[Parameter] = [head.weight for head in self.base_model.code_predictor.lm_head]
         num_first, num_codes = self.config.text_config.vocab_size, self.config.code_predictor_config.vocab_size
-        table = self.shell.model.codec_embedding.weight
-        self.head = Head(self.shell.codec_head.weight, table, world, num_first, decoder.in_numpy)
+        table = self.base_model.model.codec_embedding.weight
+        self.head = Head(self.base_model.codec_head.weight, table, world, num_first, decoder.in_numpy)
         self.frames: NumpyFrames | None = None
         if decoder.in_numpy:
             num_rows = bucket_of(max_num_seqs)
@@ -83,12 +83,12 @@ class FusedTalker:
         with stage("talker_prefill"):
             prompts = build_talker_prompts(self.model, [_answer(state) for state in states])
             for state, prompt in zip(states, prompts, strict=True):
-                kept, sequence = state.kept, state.sequence("talker")
-                kept.embeds, kept.hidden = None, []  # as long as the prompt, and not needed any more
+                own, sequence = state.device_state, state.sequence("talker")
+                own.embeds, own.hidden = None, []  # as long as the prompt, and not needed any more
                 media = media_positions(state.prepared.arrays, False)
-                positions, delta = self.shell.host_rope_index(prompt.ids[None], *media)
+                positions, delta = self.base_model.host_rope_index(prompt.ids[None], *media)
                 assert len(prompt.ids) == sequence.num_prompt, f"{len(prompt.ids)}, not {sequence.num_prompt}"
-                kept.prompt, sequence.rope_delta = Prompt(prompt.embeds, positions), float(delta)
+                own.prompt, sequence.rope_delta = Prompt(prompt.embeds, positions), float(delta)
 
     def prefill(self, states: Sequence[RequestState], spans: Sequence[Span]) -> None:
         """Pieces of their prompts; with a last one the first codec token."""
@@ -106,7 +106,7 @@ class FusedTalker:
             token, seen = graph.choose(self.head(hidden), seen, uniform, *settings.first_code)
             made = broadcast(token, self.world).asnumpy()
         for row, state in enumerate(read):
-            state.kept.frame = CarriedRow((hidden, seen), row)
+            state.device_state.frame = CarriedRow((hidden, seen), row)
             state.add_codec_tokens([int(made[row])])
 
     def decode(self, states: Sequence[RequestState]) -> None:
@@ -116,13 +116,13 @@ class FusedTalker:
         num_groups = self.config.num_code_groups
         with stage("talker_decode"):
             tables, settings = self._rows.get(
-                (rows, *(state.kept.number for state in states)), lambda: self._tensors(states, rows)
+                (rows, *(state.device_state.number for state in states)), lambda: self._tensors(states, rows)
             )
-            hidden, seen = carried_over([state.kept.frame for state in states], rows)
+            hidden, seen = carried_over([state.device_state.frame for state in states], rows)
             codes, *left = self._decoded(sequences, rows, hidden, seen, self._text(states, rows), tables, settings)
         carried = tuple(left)
         for row, state in zip(rows.numbers, states, strict=True):
-            state.kept.frame = CarriedRow(carried, row)
+            state.device_state.frame = CarriedRow(carried, row)
             state.add_frames(codes[:num_groups, row : row + 1])
             state.add_codec_tokens([int(codes[num_groups, row])])
 
@@ -184,7 +184,7 @@ class FusedTalker:
 
 
 def _answer(state: RequestState) -> Answer:
-    kept, speech = state.kept, state.request.speech
-    assert kept.embeds is not None and speech is not None, "nothing was kept to speak about"
-    hidden = kept.hidden[0] if len(kept.hidden) == 1 else mint.cat(kept.hidden, dim=0)
-    return Answer(state.prepared.prompt_ids, kept.embeds, hidden, state.thinker.token_ids[0], speech.speaker_id)
+    own, speech = state.device_state, state.request.speech
+    assert own.embeds is not None and speech is not None, "nothing was kept to speak about"
+    hidden = own.hidden[0] if len(own.hidden) == 1 else mint.cat(own.hidden, dim=0)
+    return Answer(state.prepared.prompt_ids, own.embeds, hidden, state.thinker.token_ids[0], speech.speaker_id)

@@ -9,8 +9,8 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, mint
 
-from ms_omni.bounds import TOKENS_PER_CALL
 from ms_omni.inputs.cast import cast_inputs
+from ms_omni.limits import TOKENS_PER_CALL
 from ms_omni.models.thinker import host
 from ms_omni.parallel.collectives import broadcast
 from ms_omni.runtime.decode_rows import (
@@ -23,10 +23,10 @@ from ms_omni.runtime.decode_rows import (
     drawn,
     last_tokens,
 )
-from ms_omni.runtime.decoder import StackedDecoder
+from ms_omni.runtime.decoder import Decoder
+from ms_omni.runtime.device_state import DeviceState, Prompt, pieces_of, those_read
 from ms_omni.runtime.graph_cache import GraphCache
 from ms_omni.runtime.head import Head
-from ms_omni.runtime.kept import Kept, Prompt, pieces_of, those_read
 from ms_omni.runtime.kv_cache import PagedKVCache
 from ms_omni.runtime.prompt_piece import row_slices
 from ms_omni.runtime.sampling import GREEDY, Sampling, SamplingTensors, penalize_repeated
@@ -42,22 +42,22 @@ class FusedThinker:
 
     def __init__(
         self,
-        shell: Any,
-        decoder: StackedDecoder,
+        base_model: Any,
+        decoder: Decoder,
         cache: PagedKVCache,
         max_blocks: int,
         accept_layer: int,
         graphs: GraphCache | None,
         is_captured: bool = False,
     ):
-        """shell: a corrected Thinker without decoder layers: encoders, embeddings, head. max_blocks: of a sequence.
-        accept_layer: whose inputs the Talker is told; negative: none. graphs: kept on disk.
+        """base_model: a corrected Thinker without decoder layers: encoders, embeddings, head. max_blocks: of a
+        sequence. accept_layer: whose inputs the Talker is told; negative: none. graphs: kept on disk.
         is_captured: one graph for any number of rows, whose launches are captured, picks tokens where it can."""
-        self.shell, self.decoder, self.cache, self.max_blocks = shell, decoder, cache, max_blocks
+        self.base_model, self.decoder, self.cache, self.max_blocks = base_model, decoder, cache, max_blocks
         self.accept_layer, self.graphs = accept_layer, graphs
-        self.num_words = shell.config.text_config.vocab_size
-        table = shell.model.embed_tokens.weight
-        self.head = Head(shell.lm_head.weight, table, decoder.world, self.num_words, decoder.in_numpy)
+        self.num_words = base_model.config.text_config.vocab_size
+        table = base_model.model.embed_tokens.weight
+        self.head = Head(base_model.lm_head.weight, table, decoder.world, self.num_words, decoder.in_numpy)
         self.captured_kept = decoder.ops.num_kept(2, self.num_words) if is_captured else 0
         self.vocabulary = Tensor(np.arange(self.num_words, dtype=np.int32)[None])
         self._graphs: dict[tuple[int | None, int, int, bool], ThinkerGraph] = {}
@@ -67,21 +67,21 @@ class FusedThinker:
         """Encoders, embeddings, rotary positions."""
         for state in states:
             with stage("thinker_prefill"):
-                self._start(state, state.kept)
+                self._start(state, state.device_state)
 
-    def _start(self, state: RequestState, kept: Kept) -> None:
+    def _start(self, state: RequestState, own: DeviceState) -> None:
         inputs = cast_inputs(state.prepared.arrays, self.decoder.dtype)
-        ids, shell, media = host(inputs["input_ids"]), self.shell, inputs.get
-        features = shell.encode_media(
+        ids, base_model, media = host(inputs["input_ids"]), self.base_model, inputs.get
+        features = base_model.encode_media(
             media("input_features"), media("feature_attention_mask"), media("pixel_values"), media("image_grid_thw"),
             media("pixel_values_videos"), media("video_grid_thw"),
         )  # fmt: skip
-        embeds, levels = shell.merge_media(ids, shell.get_input_embeddings()(inputs["input_ids"]), *features)
-        positions, delta = shell.host_rope_index(
+        embeds, levels = base_model.merge_media(ids, base_model.get_input_embeddings()(inputs["input_ids"]), *features)
+        positions, delta = base_model.host_rope_index(
             ids, *media_positions(state.prepared.arrays, state.request.use_audio_in_video)
         )
-        kept.prompt = Prompt(embeds[0], positions, tuple(level[0] for level in levels or ()))
-        kept.embeds = embeds[0] if state.talker else None
+        own.prompt = Prompt(embeds[0], positions, tuple(level[0] for level in levels or ()))
+        own.embeds = embeds[0] if state.talker else None
         state.thinker.rope_delta = float(delta)
 
     def prefill(self, states: Sequence[RequestState], spans: Sequence[Span]) -> None:
@@ -92,7 +92,7 @@ class FusedThinker:
             hidden, accepted = self.decoder.prefill(pieces, self.cache, self.accept_layer if speaks else -1)
             for state, rows in zip(states, row_slices(pieces), strict=True):
                 if state.talker:
-                    state.kept.hidden.append(accepted[rows])
+                    state.device_state.hidden.append(accepted[rows])
             read, hidden = those_read(states, "thinker", pieces, hidden)
             tokens = self._first_tokens(hidden, read) if read else []
         for state, token in zip(read, tokens, strict=True):
@@ -105,12 +105,12 @@ class FusedThinker:
         rows = DealtRows.of([state.owner for state in states], self.decoder.num_owners)
         with stage("thinker_decode"):
             tables, settings = self._rows.get(
-                (rows, *(state.kept.number for state in states)), lambda: self._tensors(states, rows)
+                (rows, *(state.device_state.number for state in states)), lambda: self._tensors(states, rows)
             )
-            seen = self._carried([state.kept.seen for state in states], rows) if settings.penalizes else None
+            seen = self._carried([state.device_state.seen for state in states], rows) if settings.penalizes else None
             tokens, seen = self._decoded(sequences, rows, num_steps, tables, settings, seen)
         for row, state in zip(rows.numbers, states, strict=True):
-            state.kept.seen = None if seen is None else CarriedRow((seen,), row)
+            state.device_state.seen = None if seen is None else CarriedRow((seen,), row)
             state.add_tokens(tokens[:, row].tolist())
 
     def warm_up(self, bucket: int, sampling: Sampling) -> None:
@@ -177,7 +177,7 @@ class FusedThinker:
                 seen[number, found[number]] = 1
             whole = (Tensor(seen),)
             for number, state in enumerate(states):
-                state.kept.seen = CarriedRow(whole, number)
+                state.device_state.seen = CarriedRow(whole, number)
         return found
 
     def _settings(self, states: Sequence[RequestState], rows: DealtRows) -> SamplingTensors:

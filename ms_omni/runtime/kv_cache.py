@@ -10,9 +10,9 @@ import mindspore as ms
 import numpy as np
 from mindspore import ParameterTuple, mint, nn
 
-from ms_omni.bounds import BLOCK_SIZE
 from ms_omni.checkpoint.load import numpy_dtype
 from ms_omni.checkpoint.parameters import parameter
+from ms_omni.limits import BLOCK_SIZE
 from ms_omni.runtime.decoder_spec import DecoderSpec
 
 # Without it Linux counts all pages as memory when a process forks, and refuses where the caches are larger than the

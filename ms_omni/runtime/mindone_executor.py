@@ -11,21 +11,21 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, mint, ops
 
-from ms_omni.bounds import BLOCK_SIZE
 from ms_omni.checkpoint.load import numpy_dtype
 from ms_omni.inputs.cast import cast_inputs
+from ms_omni.limits import BLOCK_SIZE
 from ms_omni.models.load import load_network
 from ms_omni.models.talker import NUM_SPECIALS
 from ms_omni.models.talker_prompt import Answer, TalkerPrompt, TrailingText, build_talker_prompts
 from ms_omni.parallel.world import World
 from ms_omni.runtime.cache_sizes import config_row_bytes
-from ms_omni.runtime.room import free_device_bytes
+from ms_omni.runtime.device_memory import free_device_bytes
 from ms_omni.runtime.voices import voice_all
 from ms_omni.scheduling.request import RequestCancelled
 from ms_omni.scheduling.sequence import Stage
 from ms_omni.scheduling.state import RequestState
 from ms_omni.scheduling.steps import Limits, Pool, Span
-from ms_omni.stages import Turns
+from ms_omni.stages import StageSequence
 from ms_omni.stages import stage as timed
 
 OnTokens = Callable[[list[int]], None]
@@ -46,7 +46,7 @@ class TokenStreamer:
     """What mindone's generate hands new ids to. The first call brings the prompt and is passed over. With the first new
     id the prefill has ended: `stages` turns."""
 
-    def __init__(self, on_tokens: OnTokens, stages: Turns):
+    def __init__(self, on_tokens: OnTokens, stages: StageSequence):
         self._on_tokens, self._stages = on_tokens, stages
         self._has_prompt = False
 
@@ -62,7 +62,7 @@ class TokenStreamer:
 
 
 @dataclass
-class _Kept:
+class _DeviceState:
     """Of one request. inputs: cast to tensors. thinker: what its `generate` returned. prompt, text: the Talker's.
     voice: Code2Wav, from the beginning of the speech."""
 
@@ -112,18 +112,18 @@ class MindoneExecutor:
         (state,) = states
         if stage == "talker":
             with timed("talker_prefill"):
-                state.kept.prompt, state.kept.text = self._prompt(state)
-            state.kept.thinker = None  # the hidden states of all steps
+                state.device_state.prompt, state.device_state.text = self._prompt(state)
+            state.device_state.thinker = None  # the hidden states of all steps
             return
         ms.manual_seed(state.seed)
         with timed("processor"):
-            state.kept = _Kept(cast_inputs(state.prepared.arrays, self._dtype))
+            state.device_state = _DeviceState(cast_inputs(state.prepared.arrays, self._dtype))
 
     def prefill(self, states: Sequence[RequestState], stage: Stage, spans: Sequence[Span]) -> None:
         """The whole answer of a decoder."""
         (state,) = states
         if stage == "thinker":
-            state.kept.thinker = self._think(state)
+            state.device_state.thinker = self._think(state)
         else:
             self._talk(state)
 
@@ -142,13 +142,13 @@ class MindoneExecutor:
 
     def release(self, state: RequestState) -> None:
         """As Executor."""
-        state.kept = None
+        state.device_state = None
 
     def _think(self, state: RequestState) -> Any:
         sampling, stop_ids = state.request.sampling, list(state.request.stop_ids)
-        with Turns("thinker_prefill", "thinker_decode") as stages:
+        with StageSequence("thinker_prefill", "thinker_decode") as stages:
             return self.model.thinker.generate(
-                **state.kept.inputs,
+                **state.device_state.inputs,
                 use_audio_in_video=state.request.use_audio_in_video,
                 max_new_tokens=sampling.thinker_max_new_tokens,
                 **_sampling_kwargs(sampling.thinker_temperature, sampling.thinker_top_k, sampling.thinker_top_p),
@@ -161,7 +161,7 @@ class MindoneExecutor:
 
     def _prompt(self, state: RequestState) -> tuple[TalkerPrompt, TrailingText]:
         """The Talker's prompt and text after a Thinker run that kept its hidden states."""
-        ids, result = state.prepared.prompt_ids, state.kept.thinker
+        ids, result = state.prepared.prompt_ids, state.device_state.thinker
         num_prompt, layer = len(ids), self.model.config.talker_config.accept_hidden_layer
         embeds = mint.cat([step[0][0] for step in result.hidden_states], dim=0)
         assert state.request.speech is not None
@@ -178,19 +178,19 @@ class MindoneExecutor:
         """Reports tokens as they come, and all frames at the end. N tokens make N - 1 frames: a frame is complete when
         the token after it is asked for (transformers 4.57.1)."""
         talker, config, sampling = self.model.talker, self.model.config.talker_config, state.request.sampling
-        prompt, text = state.kept.prompt, state.kept.text
+        prompt, text = state.device_state.prompt, state.device_state.text
         eos, vocab_size = config.codec_eos_token_id, config.text_config.vocab_size
         kept = () if sampling.ignore_eos else (eos,)
         talker.code_predictor.greedy = sampling.talker_temperature == 0
         suppressed = [i for i in range(max(vocab_size - NUM_SPECIALS, 0), vocab_size) if i not in kept]
-        with Turns("talker_prefill", "talker_decode") as stages:
+        with StageSequence("talker_prefill", "talker_decode") as stages:
             result = talker.generate(
                 inputs_embeds=prompt.embeds.unsqueeze(0),
                 attention_mask=mint.ones((1, len(prompt.ids)), dtype=ms.int32),
                 trailing_text_hidden=text.whole(),
                 tts_pad_embed=prompt.pad.unsqueeze(0),
                 talker_input_ids=Tensor(prompt.ids[None]),
-                **_media_of_talker(state.kept.inputs),
+                **_media_of_talker(state.device_state.inputs),
                 max_new_tokens=sampling.talker_max_new_tokens,
                 **_sampling_kwargs(sampling.talker_temperature, sampling.talker_top_k, sampling.talker_top_p),
                 repetition_penalty=sampling.talker_repetition_penalty,

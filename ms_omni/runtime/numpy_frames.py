@@ -14,7 +14,7 @@ from ms_omni.kernels.numpy_frame import ResidualCodes
 from ms_omni.kernels.numpy_step import through
 from ms_omni.parallel.vocabulary import is_split, whole
 from ms_omni.parallel.world import World
-from ms_omni.runtime.decoder import StackedDecoder
+from ms_omni.runtime.decoder import Decoder
 from ms_omni.runtime.head import in_out
 from ms_omni.runtime.numpy_layers import decoder_blocks, gathered_attention
 
@@ -24,7 +24,7 @@ class NumpyFrames:
 
     def __init__(
         self,
-        decoder: StackedDecoder,
+        decoder: Decoder,
         heads: Sequence[Parameter],
         tables: Sequence[Parameter],
         num_codes: int,

@@ -26,7 +26,7 @@ _kept: WeakKeyDictionary[PagedKVCache, list[Layer]] = WeakKeyDictionary()
 
 
 def decoder_blocks(decoder: Any, cache: PagedKVCache) -> list[Block]:
-    """Two for each layer of a StackedDecoder whose weights are here."""
+    """Two for each layer of a Decoder whose weights are here."""
     caches = zip(decoder.layers, decoder.norms, cache.keys, cache.values, strict=False)
     return [
         block
@@ -36,7 +36,7 @@ def decoder_blocks(decoder: Any, cache: PagedKVCache) -> list[Block]:
 
 
 def gathered_attention(decoder: Any, cache: PagedKVCache) -> Iterator[GatheredAttention]:
-    """One for each layer of a StackedDecoder whose weights are gathered."""
+    """One for each layer of a Decoder whose weights are gathered."""
     for layer, norm, keys, values in zip(decoder.layers, decoder.norms, cache.keys, cache.values, strict=False):
         yield GatheredAttention(layer, norm.asnumpy(), keys.asnumpy(), values.asnumpy())
 
@@ -49,7 +49,7 @@ def prefill(
     deepstack: list[np.ndarray],
     accept_layer: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As `StackedDecoder.prefill`, with arrays. deepstack: (rows, hidden) for each of the first layers."""
+    """As `Decoder.prefill`, with arrays. deepstack: (rows, hidden) for each of the first layers."""
     added, residual = x, np.zeros_like(x)
     accepted = x
     for number, layer in enumerate(_layers(decoder, cache), 1):

@@ -35,7 +35,7 @@ class TalkerGraph(nn.Cell):
         self.talker = TokenStep(parts.decoder, parts.cache, name, bucket or 1, parts.max_blocks, head=parts.head)
         config = parts.config
         self.text = TextProjection(parts.model, self.world)
-        self.embed = parts.shell.model.codec_embedding.weight
+        self.embed = parts.base_model.model.codec_embedding.weight
         self.num_first = config.text_config.vocab_size
         self.num_codes = config.code_predictor_config.vocab_size
         self.vocabulary = Tensor(np.arange(self.num_first, dtype=np.int32)[None])

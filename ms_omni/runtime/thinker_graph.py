@@ -26,11 +26,11 @@ class ThinkerGraph(nn.Cell):
     ) -> None:
         """bucket: None for any number, captured. num_kept, penalizes: of the SamplingTensors that it is for."""
         super().__init__(auto_prefix=False)
-        decoder, shell = thinker.decoder, thinker.shell
+        decoder, base_model = thinker.decoder, thinker.base_model
         name = f"thinker {bucket} x {num_steps} of {num_kept}" + (" penalized" if penalizes else "")
         self.num_steps = num_steps
         self.token_step = TokenStep(decoder, thinker.cache, name, bucket or 1, thinker.max_blocks, head=thinker.head)
-        self.embed = shell.model.embed_tokens.weight
+        self.embed = base_model.model.embed_tokens.weight
         self.world, self.num_words, self.vocabulary = decoder.world, thinker.num_words, thinker.vocabulary
         num_rows = (bucket or 1) * decoder.num_owners
         self.ops, self.sampler = decoder.ops, decoder.ops.Sampler(num_rows, self.num_words, num_kept, name)

@@ -15,14 +15,14 @@ from ms_omni.kernels.numpy_blocks import Block
 from ms_omni.kernels.numpy_gathered import GatheredAttentionStep, GatheredExperts
 from ms_omni.kernels.numpy_step import Scores, StepBlocks
 from ms_omni.parallel.collectives import all_gather, all_reduce
-from ms_omni.runtime.decoder import StackedDecoder
+from ms_omni.runtime.decoder import Decoder
 from ms_omni.runtime.head import Head
 from ms_omni.runtime.kv_cache import PagedKVCache
 from ms_omni.runtime.numpy_layers import decoder_blocks, gathered_attention
 
 
 @dataclass(frozen=True)
-class Run:
+class FusedBlocks:
     """Consecutive blocks (half layers) as one kernel, up to before block `end`; is_addend as in `Block`."""
 
     kernel: Any
@@ -38,7 +38,7 @@ class TokenStep(nn.Cell):
 
     def __init__(
         self,
-        decoder: StackedDecoder,
+        decoder: Decoder,
         cache: PagedKVCache,
         graph_name: str,
         num_rows: int,
@@ -158,18 +158,20 @@ class TokenStep(nn.Cell):
                 added = self.pairs[i][1]((added, made[2], made[3], made[4], experts))[0]
         return self.last_norm((added, residual, *places))
 
-    def _runs(self, inputs: tuple[Any, ...]) -> tuple[Run, ...]:
+    def _runs(self, inputs: tuple[Any, ...]) -> tuple[FusedBlocks, ...]:
         """As long as they can be: to where ranks sum."""
         blocks = decoder_blocks(self.decoder, self.cache)
         last = len(blocks)
         ends = [i for i in range(1, last + 1) if blocks[i - 1].is_addend or i == last]
-        return tuple(self._run(blocks, start, end, inputs) for start, end in zip([0, *ends], ends, strict=False))
+        return tuple(
+            self._fused_blocks(blocks, start, end, inputs) for start, end in zip([0, *ends], ends, strict=False)
+        )
 
-    def _run(self, blocks: list[Block], start: int, end: int, inputs: tuple[Any, ...]) -> Run:
+    def _fused_blocks(self, blocks: list[Block], start: int, end: int, inputs: tuple[Any, ...]) -> FusedBlocks:
         is_addend = blocks[end - 1].is_addend
         ends_normed = end == len(blocks) and not is_addend
         kernel = self._kernel(blocks[start:end], inputs, ends_normed, f"blocks {start} to {end}")
-        return Run(kernel, end, is_addend)
+        return FusedBlocks(kernel, end, is_addend)
 
     def _kernel(self, blocks: list[Block], inputs: tuple[Any, ...], ends_normed: bool, name: str) -> Any:
         decoder, outputs = self.decoder, inputs[:2]

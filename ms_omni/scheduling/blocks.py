@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ms_omni.bounds import BLOCK_SIZE
+from ms_omni.limits import BLOCK_SIZE
 
 
 class BlockAllocator:

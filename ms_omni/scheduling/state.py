@@ -21,7 +21,7 @@ class RequestState:
     `add_tokens`, `add_codec_tokens`, `add_frames` and `add_wave`; `kept` is the executor's own, for what it keeps on
     the device. owner: who has its keys and values, of `Limits.num_owners`, once it is admitted."""
 
-    kept: Any = None
+    device_state: Any = None
     owner: int = 0
 
     def __init__(

@@ -3,7 +3,7 @@
 from ms_omni.answer_parts import opens_reasoning
 from ms_omni.tasks.answer import read_answer
 from ms_omni.tasks.functions import check_schemas
-from ms_omni.tasks.question import Question, conversation
+from ms_omni.tasks.request import TaskRequest, conversation
 from ms_omni.tasks.table import TASKS, get_task, interaction_system
 from ms_omni.tasks.task import Prompt, Task
 from ms_omni.tasks.variant import Variant, variant_of
@@ -11,7 +11,7 @@ from ms_omni.tasks.variant import Variant, variant_of
 __all__ = [
     "TASKS",
     "Prompt",
-    "Question",
+    "TaskRequest",
     "Task",
     "Variant",
     "check_schemas",

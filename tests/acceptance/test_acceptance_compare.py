@@ -89,4 +89,4 @@ def test_picks_are_the_cpus(cpu, warp):
     for uniform in (0.01, 0.37, 0.93):
         scores = Tensor(logits[None].astype(np.float32))
         made = sampler(scores, Tensor([uniform], ms.float32), *settings.tensors)
-        assert int(made.asnumpy()[0]) == formulas.pick(logits.astype(np.float32), uniform, *warp)
+        assert int(made.asnumpy()[0]) == formulas.sample(logits.astype(np.float32), uniform, *warp)

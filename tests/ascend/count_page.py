@@ -7,7 +7,7 @@ from typing import Any
 
 from counting import SEVERAL
 
-from ms_omni.bounds import TOKENS_PER_CALL
+from ms_omni.limits import TOKENS_PER_CALL
 from ms_omni.planning.counted import COUNTED_QUANTIZE, GAUGES, LAUNCHES, RELEASED_LAYERS, UNITS, LaunchCounts
 
 HEAD = """\

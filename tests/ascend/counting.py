@@ -124,7 +124,7 @@ class Spans:
         from ms_omni.models.code2wav_rings import WaveDecoder
         from ms_omni.models.thinker import Thinker
         from ms_omni.models.vision_encoder import VisionEncoder
-        from ms_omni.runtime.decoder import StackedDecoder
+        from ms_omni.runtime.decoder import Decoder
 
         def chunk(decoder: Any, pieces: Any, cache: Any, *_: Any) -> str:
             kind = "thinker" if "thinker" in cache.name else "talker"
@@ -136,7 +136,7 @@ class Spans:
         def sound(thinker: Any, features: Any, *_: Any) -> str:
             return f"audio_encoder_{round(features.shape[-1] / 100)}s"
 
-        self.watch(StackedDecoder, "prefill", chunk)
+        self.watch(Decoder, "prefill", chunk)
         self.watch_decoding()
         self.watch(WaveDecoder, "decode", piece)
         self.watch(Thinker, "get_audio_features", sound)

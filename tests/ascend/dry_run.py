@@ -100,8 +100,8 @@ def request_of(config: Any, workload: Any, speak: bool, tokens: int, frames: int
     import mindspore as ms
     from mindspore import Tensor
 
-    from ms_omni.bounds import CHUNK_FRAMES
     from ms_omni.config import SamplingParams
+    from ms_omni.limits import CHUNK_FRAMES
     from ms_omni.models.talker_prompt import talker_prompt_tokens
     from ms_omni.planning.workload import media_sizes
     from ms_omni.scheduling.request import Prepared, Request, RequestHandle, Speech
@@ -165,7 +165,7 @@ def dry_run(directory: Path, mode: str, quantize: str, workload: Any, tokens: in
     """tokens, frames: that are decoded; the first token comes with the prompt, so that 1 compiles no Thinker graph."""
     import mindspore as ms
 
-    from ms_omni import bounds
+    from ms_omni import limits
     from ms_omni.checkpoint.config import read_config
     from ms_omni.kernels import device as devices
     from ms_omni.planning.workload import media_sizes
@@ -180,7 +180,7 @@ def dry_run(directory: Path, mode: str, quantize: str, workload: Any, tokens: in
         print(f"{what}: {held / 1e9:.2f} GB; host {host_gb():.2f} GB; {seconds}", flush=True)
         return held
 
-    bounds.TOKENS_PER_CALL = 1  # a fourth of the compilation; a call's tokens follow each other in the same memory
+    limits.TOKENS_PER_CALL = 1  # a fourth of the compilation; a call's tokens follow each other in the same memory
     devices.num_ascend_cards = lambda: 1  # a dry run sees none
     devices.setup_device("Ascend")
     world = world_of_rank_0(cards)
@@ -212,7 +212,7 @@ def dry_run(directory: Path, mode: str, quantize: str, workload: Any, tokens: in
         say("answered")
         if speak:
             with stage("code2wav"):
-                codes = np.zeros((config.talker_config.num_code_groups, bounds.CHUNK_FRAMES), np.int32)
+                codes = np.zeros((config.talker_config.num_code_groups, limits.CHUNK_FRAMES), np.int32)
                 code2wav = executor.model.code2wav
                 list(code2wav.decode([code2wav.new_voice()], [codes]))
             say("sounded")

@@ -30,7 +30,7 @@ from reference_cases import FOLDERS, Case, located
 from reference_checkpoints import build_checkpoint
 
 from ms_omni import OmniEngine
-from ms_omni.bounds import BLOCK_SIZE, PREFILL_CHUNK
+from ms_omni.limits import BLOCK_SIZE, PREFILL_CHUNK
 from ms_omni.inputs.cast import cast_inputs
 from ms_omni.kernels import decoder_ops_ascend
 from ms_omni.models.talker_prompt import Answer, build_talker_prompts
@@ -47,15 +47,15 @@ class States:
     """What is kept, by name."""
 
     def __init__(self) -> None:
-        self.kept: dict[str, list[np.ndarray]] = {}
+        self.device_state: dict[str, list[np.ndarray]] = {}
         self.normed: dict[str, list[Tensor]] = {}
 
     def keep(self, name: str, value: Tensor) -> None:
         rows = value.astype(ms.float32).asnumpy().reshape(-1, value.shape[-1])
-        self.kept.setdefault(name, []).append(rows[kept_rows(len(rows))][:, kept_columns(rows.shape[1])])
+        self.device_state.setdefault(name, []).append(rows[kept_rows(len(rows))][:, kept_columns(rows.shape[1])])
 
     def arrays(self) -> dict[str, np.ndarray]:
-        return {name: np.concatenate(rows) for name, rows in self.kept.items()}
+        return {name: np.concatenate(rows) for name, rows in self.device_state.items()}
 
     def operators(self, plain: Any, name: str, num_layers: int) -> Any:
         """`plain` operators that keep what the norms between layers see: the hidden states that enter each layer."""
@@ -97,7 +97,7 @@ class States:
     def _route(self, plain: Any, name: str) -> Any:
         def route(*arguments: Any) -> Any:
             weights, experts = plain(*arguments)
-            self.kept.setdefault(name, []).append(np.sort(experts.asnumpy()).astype(np.int8))
+            self.device_state.setdefault(name, []).append(np.sort(experts.asnumpy()).astype(np.int8))
             return weights, experts
 
         return route
@@ -180,10 +180,10 @@ class Answering:
 
     def think(self) -> tuple[Tensor, Tensor, list[Tensor]]:
         """The prompt's embeddings and accepted hidden states, and the new tokens' embeddings."""
-        thinker, shell, ids = self.thinker, self.thinker.shell, self.arrays["input_ids"]
+        thinker, base_model, ids = self.thinker, self.thinker.base_model, self.arrays["input_ids"]
         media = self.inputs.get
-        handles = self.states.watch_encoders(shell)
-        audio, image, video = shell.encode_media(
+        handles = self.states.watch_encoders(base_model)
+        audio, image, video = base_model.encode_media(
             media("input_features"), media("feature_attention_mask"), media("pixel_values"), media("image_grid_thw"),
             media("pixel_values_videos"), media("video_grid_thw"),
         )  # fmt: skip
@@ -195,10 +195,10 @@ class Answering:
             self.states.keep("vision", features)
             for index, level in enumerate(levels):
                 self.states.keep(f"deepstack.{index}", level)
-        words = shell.get_input_embeddings()(self.inputs["input_ids"])
-        embeds, deepstack = shell.merge_media(ids, words, audio, image, video)
+        words = base_model.get_input_embeddings()(self.inputs["input_ids"])
+        embeds, deepstack = base_model.merge_media(ids, words, audio, image, video)
         mask = self.arrays.get("feature_attention_mask")
-        positions, delta = shell.host_rope_index(
+        positions, delta = base_model.host_rope_index(
             ids, media("image_grid_thw"), media("video_grid_thw"), self.case.use_audio_in_video,
             None if mask is None else mask.sum(-1), media("video_second_per_grid"),
         )  # fmt: skip
@@ -211,7 +211,7 @@ class Answering:
         step, in_graph = (TokenStep(decoder, thinker.cache, name, 1, thinker.max_blocks) for name in ("one", "two"))
         graph = graph_of_layers(in_graph)
         for place, token in enumerate(self.ids[:-1], start):
-            x = shell.get_input_embeddings()(Tensor(np.array([token], np.int32)))
+            x = base_model.get_input_embeddings()(Tensor(np.array([token], np.int32)))
             self.states.keep("thinker.graph", graph(x, *sequence.at(place, delta)))
             lengths, rope_positions, table = sequence.at(place, delta)
             with self.states.watch("thinker", decoder, step):
@@ -221,9 +221,9 @@ class Answering:
         return embeds[0], accepted, read
 
     def thinker_logits(self, hidden: Tensor) -> None:
-        shell = self.thinker.shell
-        words = shell.config.text_config.vocab_size
-        scores = logits(hidden, shell.lm_head.weight, self.thinker.decoder.world, words)
+        base_model = self.thinker.base_model
+        words = base_model.config.text_config.vocab_size
+        scores = logits(hidden, base_model.lm_head.weight, self.thinker.decoder.world, words)
         self.states.keep("thinker.logits", scores)
 
     def speak(self, embeds: Tensor, accepted: Tensor, read: list[Tensor]) -> None:
@@ -236,7 +236,7 @@ class Answering:
         words += [engine.config.tts_pad_token_id] * self.codes.shape[1]
         mask = self.arrays.get("feature_attention_mask")
         media = self.inputs.get
-        positions, delta = talker.shell.host_rope_index(
+        positions, delta = talker.base_model.host_rope_index(
             prompt.ids[None], media("image_grid_thw"), media("video_grid_thw"), False,
             None if mask is None else mask.sum(-1), media("video_second_per_grid"),
         )  # fmt: skip
@@ -271,7 +271,7 @@ class Answering:
             self.talker_logits(hidden)
         pieces = engine.model.code2wav.chunks(Tensor(self.codes[None].astype(np.int32)))
         wave = np.concatenate([piece.astype(ms.float32).asnumpy().reshape(-1) for piece in pieces])
-        self.states.kept["wave"] = [wave[:1200]]
+        self.states.device_state["wave"] = [wave[:1200]]
 
     def predictor_logits(self, index: int, frame: int) -> None:
         """Of residual code `index`. The first state of a frame is the Talker's and makes none."""
@@ -285,7 +285,7 @@ class Answering:
     def talker_logits(self, hidden: Tensor) -> None:
         talker = self.talker
         codes = talker.config.text_config.vocab_size
-        scores = logits(hidden, talker.shell.codec_head.weight, talker.decoder.world, codes)
+        scores = logits(hidden, talker.base_model.codec_head.weight, talker.decoder.world, codes)
         self.states.keep("talker.logits", scores)
 
 

@@ -7,10 +7,10 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
-from ms_omni.bounds import BLOCK_SIZE  # noqa: F401  for those who import this module
 from ms_omni.kernels import decoder_ops_ascend as layer_ops
 from ms_omni.kernels import decoder_ops_ascend_paged as paged  # noqa: F401  for those who import this module
-from ms_omni.runtime.decoder import StackedDecoder
+from ms_omni.limits import BLOCK_SIZE  # noqa: F401  for those who import this module
+from ms_omni.runtime.decoder import Decoder
 from ms_omni.runtime.decoder_spec import DecoderSpec
 from ms_omni.runtime.token_step import TokenStep
 
@@ -91,7 +91,7 @@ class RowDecoder(nn.Cell):
             HIDDEN, len(weights), HEADS, KV_HEADS, DIM, EPS, THETA, num_experts=EXPERTS, experts_per_token=TOP_K,
             normalize_experts=True,
         )  # fmt: skip
-        decoder = StackedDecoder(Checkpoint(weights), "", spec, layer_ops, dtype)
+        decoder = Decoder(Checkpoint(weights), "", spec, layer_ops, dtype)
         cache = decoder.new_cache(num_blocks, "rows")
         self.step, self.dtype = TokenStep(decoder, cache, "rows", num_rows, MAX_BLOCKS), dtype
         self.keys, self.values = cache.keys, cache.values

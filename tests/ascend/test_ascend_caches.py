@@ -25,12 +25,12 @@ def thinker(ops, tmp_path_factory):
     from ms_omni.checkpoint.config import read_config
     from ms_omni.checkpoint.reader import CheckpointReader
     from ms_omni.checkpoint.tiny import write_tiny
-    from ms_omni.runtime.decoder import StackedDecoder
+    from ms_omni.runtime.decoder import Decoder
     from ms_omni.runtime.decoder_spec import DecoderSpec
 
     directory = write_tiny(tmp_path_factory.mktemp("checkpoints") / "tiny")
     spec = DecoderSpec.from_config(read_config(directory).thinker_config.text_config)
-    return StackedDecoder(CheckpointReader(directory), "thinker.model.", spec, ops, ms.float16)
+    return Decoder(CheckpointReader(directory), "thinker.model.", spec, ops, ms.float16)
 
 
 def counted(work):

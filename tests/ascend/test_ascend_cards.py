@@ -30,7 +30,7 @@ from ms_omni.planning.model import plan_config
 from ms_omni.profiling.roofline import device_bandwidth
 from ms_omni.runtime import card
 from ms_omni.runtime.card import GIB, card_hardware, card_name, limit_pool
-from ms_omni.runtime.room import free_device_bytes
+from ms_omni.runtime.device_memory import free_device_bytes
 
 class Engine:
     device = setup_device("Ascend")

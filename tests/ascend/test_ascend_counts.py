@@ -21,8 +21,8 @@ from count_launches import (
 )
 from count_page import as_markdown
 
-from ms_omni.bounds import TOKENS_PER_CALL
 from ms_omni.config import QUANTIZATIONS
+from ms_omni.limits import TOKENS_PER_CALL
 from ms_omni.planning.counted import (
     COUNTED_QUANTIZE,
     LAUNCHES,

@@ -11,9 +11,9 @@ from ms_omni.cli.main import main
 from ms_omni.cli.profile import FLAGS
 from ms_omni.cli.settings import yaml_keys
 from ms_omni.errors import OmniError
-from ms_omni.profiling.crew import Crew
 from ms_omni.profiling.document import Profile
 from ms_omni.profiling.measured import Measured
+from ms_omni.profiling.rank_group import RankGroup
 from ms_omni.profiling.sides import About, EngineSide
 
 
@@ -25,7 +25,7 @@ class FakeSide(EngineSide):
     rank = 0
 
     def __init__(self, name, config, progress=None):
-        self.name, self.config, self.crew = name, config, Crew(self.rank, 1)
+        self.name, self.config, self.rank_group = name, config, RankGroup(self.rank, 1)
         self.engine = SimpleNamespace(device="CPU")
         kind = "fused" if config.engine == "auto" else config.engine
         quantize = "none" if config.quantize == "auto" else config.quantize

@@ -459,7 +459,7 @@ def test_every_tasks_command_line_is_one(tmp_path, monkeypatch):
     from ms_omni.cli.settings import UNDERSTAND
     from ms_omni.cli.task_flags import TaskFlags
     from ms_omni.tasks.describe import command_of
-    from ms_omni.tasks.question import task_conversation
+    from ms_omni.tasks.request import task_conversation
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "functions.json").write_text(json.dumps(TOOLS))

@@ -8,7 +8,7 @@ import pytest
 
 from ms_omni import AudioChunk, OmniEngine, OmniError, SamplingParams, StreamEnd, TextDelta
 from ms_omni.options import Options
-from ms_omni.preparing import Preparer
+from ms_omni.preprocessing import Preprocessor
 from ms_omni.tasks import Variant
 
 HELLO = [{"role": "user", "content": "Hello there"}]
@@ -124,7 +124,7 @@ def test_empty_answer_is_silence(engine, monkeypatch):
 
 
 def test_prompt_too_long(engine, monkeypatch):
-    few = Preparer(engine.processor, engine.config, replace(engine.settings, max_model_len=8), Variant.INSTRUCT)
+    few = Preprocessor(engine.processor, engine.config, replace(engine.settings, max_model_len=8), Variant.INSTRUCT)
     monkeypatch.setattr(engine, "_preparer", few)
     with pytest.raises(OmniError, match=r"the prompt has \d+ tokens, the model takes 8"):
         engine.generate(HELLO)

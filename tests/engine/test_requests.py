@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ms_omni import AudioChunk, OmniEngine, OmniError, SamplingParams, StreamEnd, TextDelta
-from ms_omni.preparing import are_several
+from ms_omni.preprocessing import are_several
 from ms_omni.scheduling.request import EngineStopped, RequestCancelled, StepFailed
 
 HELLO = [{"role": "user", "content": "Hello there"}]

@@ -37,7 +37,7 @@ def real_media(*words: Any) -> str:
     return done.stdout
 
 
-def question(name: str, medium: dict[str, str]) -> tasks.Question:
+def question(name: str, medium: dict[str, str]) -> tasks.TaskRequest:
     task = tasks.TASKS[name]
     return tasks.conversation(
         name,

@@ -76,10 +76,12 @@ def test_answers_in_text_and_speech_as_eager_does(flash_executor, engine):
         executor.start([state], "thinker")
         executor.prefill([state], "thinker", [(0, state.thinker.num_prompt)])
     layer = engine.config.talker_config.accept_hidden_layer
-    hidden = [state.kept.thinker.hidden_states[0][layer].asnumpy() for state in states]
+    hidden = [state.device_state.thinker.hidden_states[0][layer].asnumpy() for state in states]
     error = np.abs(hidden[0] - hidden[1]).max() / np.abs(hidden[1]).max()
     assert 0 < error < 0.01
-    states[1].kept.thinker = states[0].kept.thinker  # both Talkers go on from one Thinker's hidden states
+    states[1].device_state.thinker = states[
+        0
+    ].device_state.thinker  # both Talkers go on from one Thinker's hidden states
     for executor, state in zip(executors, states):
         executor.start([state], "talker")
         executor.prefill([state], "talker", [(0, state.talker.num_prompt)])

@@ -28,13 +28,13 @@ def config(tiny_dir):
 def decoder_of(tiny_dir, config, world):
     import mindspore as ms
 
-    from ms_omni.runtime.decoder import StackedDecoder
-    from ms_omni.runtime.share import Share
+    from ms_omni.runtime.decoder import Decoder
+    from ms_omni.runtime.sharding import DecoderSharding
 
     spec, sizes = DecoderSpec.from_config(config.talker_config.text_config), ModelSizes.from_config(config)
-    share = Share.of(PREFIX, "zero3", world, sizes)
-    reader = ShardedReader(CheckpointReader(tiny_dir), share.mode, world, sizes)
-    return StackedDecoder(reader, PREFIX, spec, decoder_ops("CPU"), ms.float32, share)
+    sharding = DecoderSharding.of(PREFIX, "zero3", world, sizes)
+    reader = ShardedReader(CheckpointReader(tiny_dir), sharding.mode, world, sizes)
+    return Decoder(reader, PREFIX, spec, decoder_ops("CPU"), ms.float32, sharding)
 
 
 def tokens_of(decoder, row):

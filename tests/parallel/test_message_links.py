@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from ms_omni.parallel import cpu_links, message_links
+from ms_omni.parallel import message_links, sockets
 from ms_omni.parallel.message_links import meet, send_to_all
 from ms_omni.parallel.world import World
 
@@ -93,7 +93,7 @@ def test_an_end_in_the_middle_of_a_message(connected):
 
 @pytest.mark.parametrize("greeting", [b"", b"GET / HTTP/1.1\r\n\r\n", bytes(18)])
 def test_a_stranger_is_sent_away(connected, monkeypatch, greeting):
-    monkeypatch.setattr(cpu_links, "_GREETING_S", 0.2)
+    monkeypatch.setattr(sockets, "_GREETING_S", 0.2)
     strangers = []
 
     def knock(card):

@@ -24,7 +24,7 @@ class Late(EngineSide):
 
     def answer(self, task):
         measured = super().answer(task)
-        return replace(measured, wall_s=measured.wall_s + LATE_S) if self.crew.rank == 1 else measured
+        return replace(measured, wall_s=measured.wall_s + LATE_S) if self.rank_group.rank == 1 else measured
 
 
 def main():
@@ -40,7 +40,7 @@ def main():
     task = Task("hello", [{"role": "user", "content": [{"type": "text", "text": "Hello?"}]}], sampling, True)
     made = Measurement(sides, task, repeats=2).run()
     report = {"runs": [run.model_dump() for run in made.runs], "skipped": made.skipped}
-    (Path(out_dir) / f"rank_{sides[0].crew.rank}.json").write_text(json.dumps(report))
+    (Path(out_dir) / f"rank_{sides[0].rank_group.rank}.json").write_text(json.dumps(report))
 
 
 if __name__ == "__main__":

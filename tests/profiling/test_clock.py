@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from ms_omni.profiling.clock import WALL, StageClock
-from ms_omni.stages import Turns, mark, stage
+from ms_omni.stages import StageSequence, mark, stage
 
 
 class Device:
@@ -135,7 +135,7 @@ def test_a_reader_does_not_wait_for_the_device(device, clock):
 
 def test_turns_follow_each_other_and_the_last_one_stays(device, clock):
     def work():
-        with Turns("thinker_prefill", "thinker_decode") as turns:
+        with StageSequence("thinker_prefill", "thinker_decode") as turns:
             for _ in range(3):
                 device.now += 1
                 turns.turn()
@@ -148,7 +148,7 @@ def test_turns_follow_each_other_and_the_last_one_stays(device, clock):
 
 def test_an_error_ends_its_stages(device, clock):
     def work():
-        with Turns("thinker_prefill", "thinker_decode"), stage("encoders"):
+        with StageSequence("thinker_prefill", "thinker_decode"), stage("encoders"):
             device.now += 2
             raise ValueError
 

@@ -13,7 +13,7 @@ TASK = Task("hello", [], SamplingParams(), speech=True)
 
 
 class Alone:
-    """A crew of one."""
+    """A rank_group of one."""
 
     rank, size = 0, 1
 
@@ -24,7 +24,7 @@ class Alone:
         return [text]
 
 
-class Crew(Alone):
+class RankGroup(Alone):
     """Rank 0 of three; the others took so many seconds more, and have peaks of their own."""
 
     size = 3
@@ -51,9 +51,11 @@ class Crew(Alone):
 class Side:
     """Takes the seconds that it is told, one answer after the other; an exception is raised instead."""
 
-    def __init__(self, name, log, seconds, crew=None, share=None, digests="a"):
-        self.name, self.crew = name, crew or Alone()
-        self.about = About(name, "none", self.crew.size, self.crew.size, "eager", "float32", 9.0, ("a note",))
+    def __init__(self, name, log, seconds, rank_group=None, share=None, digests="a"):
+        self.name, self.rank_group = name, rank_group or Alone()
+        self.about = About(
+            name, "none", self.rank_group.size, self.rank_group.size, "eager", "float32", 9.0, ("a note",)
+        )
         self._log, self._seconds, self._share = log, list(seconds), share
         self._digests = list(digests) * len(self._seconds)
 
@@ -146,7 +148,9 @@ def test_without_warming_up_the_first_repeat_compiles():
 
 def test_of_a_job_the_slowest_rank_counts_and_nothing_is_summed():
     log = []
-    [run] = Measurement([Side("fused", log, [9, 4, 8, 5], crew=Crew([0, 0.5, 2], log))], TASK, 3, 1).run().runs
+    [run] = (
+        Measurement([Side("fused", log, [9, 4, 8, 5], rank_group=RankGroup([0, 0.5, 2], log))], TASK, 3, 1).run().runs
+    )
     assert log == ["together", "fused", "fused probes"] + ["together", "fused"] * 3
     assert [repeat.wall_s for repeat in run.repeats] == [6, 10, 7]
     assert run.figures["wall_s"].median == 7

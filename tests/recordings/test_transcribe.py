@@ -16,7 +16,7 @@ from ms_omni.inputs.windows import WindowRules
 from ms_omni.recordings.output import RecordingOutput
 from ms_omni.recordings.recording import Recording
 from ms_omni.recordings.transcribe import Heard, Transcription, submit_recording, transcribe
-from ms_omni.tasks.question import task_conversation
+from ms_omni.tasks.request import task_conversation
 from ms_omni.tasks.table import get_task
 
 QUESTION = task_conversation(get_task("speech-recognition"), {"audio": [np.zeros(1, np.float32)]})

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from ms_omni import SamplingParams
-from ms_omni.bounds import PREFILL_CHUNK
 from ms_omni.kernels import numpy_attention
 from ms_omni.kernels.numpy_attention import Segment
+from ms_omni.limits import PREFILL_CHUNK
 
 SHORT = SamplingParams(thinker_max_new_tokens=6, talker_max_new_tokens=4, talker_temperature=0.0)
 QUESTION = [{"role": "user", "content": [{"type": "text", "text": "What is it?"}]}]
@@ -177,13 +177,13 @@ def encode_video(fused, patches, grid):
 
 @pytest.mark.parametrize(("scores", "rows"), [(1 << 24, 40), (1000, 16384), (1, 1), (2 * 16 * 16 * 2, 40)])
 def test_vision_in_parts_equals_the_whole(fused, attention_calls, monkeypatch, scores, rows):
-    from ms_omni import bounds
+    from ms_omni import limits
 
     patches, grid = random(24 + 5 * 16, 3 * 2 * 16 * 16), [[1, 4, 6], [5, 4, 4]]
     whole = encode_video(fused, patches, grid)
     attention_calls.clear()
-    monkeypatch.setattr(bounds, "SCORES_PER_CALL", scores)
-    monkeypatch.setattr(bounds, "ROWS_PER_GROUP", rows)
+    monkeypatch.setattr(limits, "SCORES_PER_CALL", scores)
+    monkeypatch.setattr(limits, "ROWS_PER_GROUP", rows)
     for a, b in zip(whole, encode_video(fused, patches, grid), strict=True):
         np.testing.assert_allclose(b, a, atol=1e-5)
     for (count, heads, queries, _), (_, _, keys, _) in attention_calls:
@@ -193,7 +193,7 @@ def test_vision_in_parts_equals_the_whole(fused, attention_calls, monkeypatch, s
 
 def test_a_large_picture_is_attended_in_parts(fused, attention_calls):
     """4096 patches: all scores would be more than one call may keep."""
-    from ms_omni.bounds import SCORES_PER_CALL
+    from ms_omni.limits import SCORES_PER_CALL
 
     encode_video(fused, np.zeros((4096, 3 * 2 * 16 * 16), np.float32), [[1, 64, 64]])
     sizes = [count * heads * queries * keys for (count, heads, queries, _), (_, _, keys, _) in attention_calls]
@@ -207,7 +207,7 @@ def test_the_cpu_keeps_few_scores_of_a_large_picture(fused, kept_scores):
 
 
 def test_audio_in_parts_equals_the_whole(fused, attention_calls, monkeypatch):
-    from ms_omni import bounds
+    from ms_omni import limits
 
     tower, clips = fused.model.thinker.audio_tower, [1730, 45, 801]
     features = tensor(random(128, sum(clips)))
@@ -217,9 +217,9 @@ def test_audio_in_parts_equals_the_whole(fused, attention_calls, monkeypatch):
 
     whole = encode()
     attention_calls.clear()
-    monkeypatch.setattr(bounds, "ROWS_PER_GROUP", 110)
-    monkeypatch.setattr(bounds, "SCORES_PER_CALL", 5000)
-    monkeypatch.setattr(bounds, "CHUNKS_PER_CONVOLUTION", 2)
+    monkeypatch.setattr(limits, "ROWS_PER_GROUP", 110)
+    monkeypatch.setattr(limits, "SCORES_PER_CALL", 5000)
+    monkeypatch.setattr(limits, "CHUNKS_PER_CONVOLUTION", 2)
     convolved = []
     convolve = tower._convolve_chunks
     monkeypatch.setattr(tower, "_convolve_chunks", lambda x: convolved.append(x.shape) or convolve(x))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ms_omni import AudioChunk, SamplingParams
-from ms_omni.runtime.kept import Kept
+from ms_omni.runtime.device_state import DeviceState
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "reference"))
 from reference_cases import CASES, located  # noqa: E402
@@ -110,10 +110,12 @@ def test_what_was_kept_for_speech_goes_with_the_talkers_prompt(fused, monkeypatc
 
     def watched_start(states, stage):
         start(states, stage)
-        seen.extend((stage, state.kept.embeds is not None, len(state.kept.hidden)) for state in states)
+        seen.extend((stage, state.device_state.embeds is not None, len(state.device_state.hidden)) for state in states)
 
     def watched_decode(states, num_steps):
-        seen.extend(("decode", state.kept.embeds is not None, len(state.kept.hidden)) for state in states)
+        seen.extend(
+            ("decode", state.device_state.embeds is not None, len(state.device_state.hidden)) for state in states
+        )
         decode(states, num_steps)
 
     monkeypatch.setattr(executor, "start", watched_start)
@@ -124,4 +126,4 @@ def test_what_was_kept_for_speech_goes_with_the_talkers_prompt(fused, monkeypatc
     fused.generate("Hello", sampling=GREEDY)
     spoken = seen.index(("talker", False, 0))
     assert seen[0] == ("thinker", True, 0) and set(seen[spoken:]) <= {("talker", False, 0), ("decode", False, 0)}
-    assert Kept(0).prompt is None
+    assert DeviceState(0).prompt is None

@@ -36,7 +36,7 @@ def test_the_talker_reads_the_codes_that_are_agreed_on(fused, monkeypatch):
     def frame(world, other_codes):
         """What a rank makes of one frame. It picks codes that are `other_codes` lower."""
         lower = copy(work)
-        lower.pick = lambda *inputs: np.abs(work.pick(*inputs) - other_codes)
+        lower.sample = lambda *inputs: np.abs(work.sample(*inputs) - other_codes)
         monkeypatch.setattr(talker.frames, "work", lower)
         graph = TalkerGraph(talker, 1, settings.num_kept)
         graph.world = world

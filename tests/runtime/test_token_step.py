@@ -22,14 +22,14 @@ TABLES = np.array([[1, 2, 0], [5, 3, 6], [4, 0, 0]], np.int32)
 def decoders(tiny_dir, cpu):
     import mindspore as ms
 
-    from ms_omni.runtime.decoder import StackedDecoder
+    from ms_omni.runtime.decoder import Decoder
 
     config = read_config(tiny_dir)
     talker = config.talker_config
     configs = (config.thinker_config.text_config, talker.text_config, talker.code_predictor_config)
     reader = CheckpointReader(tiny_dir)
     return {
-        prefix: StackedDecoder(reader, prefix, DecoderSpec.from_config(part), decoder_ops("CPU"), ms.float32)
+        prefix: Decoder(reader, prefix, DecoderSpec.from_config(part), decoder_ops("CPU"), ms.float32)
         for prefix, part in zip(PREFIXES, configs, strict=True)
     }
 
@@ -87,13 +87,13 @@ def test_steps_of_rows_give_what_prompts_give(decoders, prefix):
 def test_hidden_states_of_other_dtypes_are_computed_in_float32(tiny_dir, cpu):
     import mindspore as ms
 
-    from ms_omni.runtime.decoder import StackedDecoder
+    from ms_omni.runtime.decoder import Decoder
     from ms_omni.runtime.token_step import TokenStep
 
     spec = DecoderSpec.from_config(read_config(tiny_dir).talker_config.code_predictor_config)
     made = []
     for dtype in (ms.float32, ms.bfloat16):
-        decoder = StackedDecoder(CheckpointReader(tiny_dir), PREFIXES[2], spec, decoder_ops("CPU"), dtype)
+        decoder = Decoder(CheckpointReader(tiny_dir), PREFIXES[2], spec, decoder_ops("CPU"), dtype)
         x = ms.Tensor(tokens_of(decoder, 0)[:3]).astype(ms.bfloat16).astype(dtype)
         cache = decoder.new_cache(2, "half", BLOCK)
         prompt = decoder.prefill([PromptPiece(x[:2], np.arange(2, dtype=np.float32), [1], 0)], cache)[0][-1:]

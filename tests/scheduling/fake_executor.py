@@ -57,11 +57,11 @@ class FakeExecutor:
     def _start(self, state, stage):
         assert not state.sequence(stage).is_started
         if stage == "thinker":
-            state.kept = {}
+            state.device_state = {}
             self.alive[id(state)] = state
         else:
             assert state.thinker.num_read >= 1
-        state.kept[stage] = 0
+        state.device_state[stage] = 0
 
     def prefill(self, states, stage, spans):
         self._note(f"prefill {stage}", states, *spans)
@@ -71,8 +71,8 @@ class FakeExecutor:
 
     def _prefill(self, state, stage, start, stop):
         sequence = state.sequence(stage)
-        assert state.kept[stage] == start < stop <= min(sequence.num_prompt, start + self.limits.prefill_chunk)
-        state.kept[stage] = stop
+        assert state.device_state[stage] == start < stop <= min(sequence.num_prompt, start + self.limits.prefill_chunk)
+        state.device_state[stage] = stop
         if stop == sequence.num_prompt:
             if stage == "thinker":
                 state.add_tokens(self._words(state, 1))
@@ -82,7 +82,7 @@ class FakeExecutor:
     def decode_thinker(self, states, num_steps):
         self._note("thinker", states, num_steps)
         for state in states:
-            assert state.thinker.is_decoding and state.kept["thinker"] == state.thinker.num_prompt
+            assert state.thinker.is_decoding and state.device_state["thinker"] == state.thinker.num_prompt
             self._check_room(state.thinker, num_steps)
             state.add_tokens(self._words(state, num_steps))
 
@@ -100,9 +100,9 @@ class FakeExecutor:
         self._note("code2wav", states, *counts)
         for state, count in zip(states, counts, strict=True):
             each = state.next_codes(count)
-            before = state.kept.get("voiced", 0)
+            before = state.device_state.get("voiced", 0)
             np.testing.assert_array_equal(each, np.stack(state.frames, 1)[:, before : before + each.shape[1]])
-            state.kept["voiced"] = before + each.shape[1]
+            state.device_state["voiced"] = before + each.shape[1]
             state.add_wave(np.repeat(each.sum(0), 2).astype(np.float32) / 1000, count)
 
     def release(self, state):

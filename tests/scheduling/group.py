@@ -7,8 +7,8 @@ from contextlib import suppress
 import numpy as np
 from fake_executor import FakeExecutor, decode, limits
 
-from ms_omni.parallel.cpu_links import Links
 from ms_omni.parallel.message_links import MessageLink
+from ms_omni.parallel.sockets import SocketGroup
 from ms_omni.scheduling.follower import Follower
 from ms_omni.scheduling.loop import CLOSED
 from ms_omni.scheduling.shared import LeaderLoop, SharedExecutor
@@ -36,7 +36,9 @@ class Group:
     def __init__(self, size=2, on_step=lambda *step: None, **settings):
         self.sockets = collectives = connected(size)
         self.executors = [
-            RankExecutor(Links(rank, collectives[rank]), lambda *step, rank=rank: on_step(rank, *step), **settings)
+            RankExecutor(
+                SocketGroup(rank, collectives[rank]), lambda *step, rank=rank: on_step(rank, *step), **settings
+            )
             for rank in range(size)
         ]
         pairs = [pair_of_sockets() for _ in range(1, size)]

@@ -13,8 +13,8 @@ from group import RankExecutor
 from test_loop import LONG, answer
 
 from ms_omni.parallel import message_links
-from ms_omni.parallel.cpu_links import Listener
 from ms_omni.parallel.message_links import meet
+from ms_omni.parallel.sockets import Listener
 from ms_omni.parallel.world import World
 from ms_omni.scheduling.follower import Follower
 from ms_omni.scheduling.shared import LeaderLoop, SharedExecutor

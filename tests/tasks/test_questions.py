@@ -103,7 +103,7 @@ def test_what_a_task_refuses(name, words, parts):
 
 def test_two_media_of_a_kind_are_refused():
     with pytest.raises(OmniError, match="--image, --image: --task ocr is about a single medium, got 2"):
-        tasks.question.task_conversation(tasks.get_task("ocr"), {"image": ["a.png", "b.png"]})
+        tasks.request.task_conversation(tasks.get_task("ocr"), {"image": ["a.png", "b.png"]})
 
 
 @pytest.mark.parametrize("name", tasks.TASKS)

@@ -37,7 +37,11 @@ def render(profile: Profile) -> str:
         "model": profile.model.name,
         "where": where(profile),
         "caveats": caveats(profile),
-        "made": [profile.made_at, f"commit {profile.commit or 'unknown'}", f"{repeats_of(profile)} a side, medians"],
+        "made": [
+            profile.made_at,
+            f"commit {profile.commit or 'unknown'}",
+            f"{repeats_of(profile)} a side, medians",
+        ],
         "cases": [_case(profile, case) for case in profile.cases],
         "overview": tables.overview(profile) if len(profile.cases) > 1 else None,
         "batches": next(iter(tables.batches(profile)), None),

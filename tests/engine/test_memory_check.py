@@ -5,9 +5,9 @@ import pytest
 from ms_omni import OmniEngine, OmniError
 from ms_omni.checkpoint.config import read_config
 from ms_omni.config import EngineConfig
-from ms_omni.fitting import check_weights
+from ms_omni.memory_check import check_weights
 from ms_omni.planning.model import plan_config
-from ms_omni.runtime.room import GIB
+from ms_omni.runtime.device_memory import GIB
 
 ALL_MODES = "--parallel zero3 or ep or tp"
 
@@ -53,7 +53,7 @@ def test_more_processes_are_no_more_memory_on_a_cpu(instruct):
 
 
 def test_an_engine_asks_before_it_loads(tiny_dir, cpu, monkeypatch):
-    monkeypatch.setattr("ms_omni.runtime.room.free_device_bytes", lambda device: 1000)
+    monkeypatch.setattr("ms_omni.runtime.device_memory.free_device_bytes", lambda device: 1000)
     monkeypatch.setattr("ms_omni.loading.make_executor", lambda *_: pytest.fail("loaded"))
     with pytest.raises(OmniError, match=f"--model {tiny_dir}: its weights need"):
         OmniEngine.from_pretrained(tiny_dir, device="CPU")
@@ -79,7 +79,7 @@ def test_8_bit_weights_are_counted_and_suggested(instruct):
 
 def test_an_engine_with_8_bit_weights_asks_for_less(tiny_dir, cpu, monkeypatch):
     asked = []
-    monkeypatch.setattr("ms_omni.fitting.check_weights", lambda *args: asked.append(args[-1]))
+    monkeypatch.setattr("ms_omni.memory_check.check_weights", lambda *args: asked.append(args[-1]))
     monkeypatch.setattr("ms_omni.loading.make_executor", lambda *_: pytest.fail("asked"))
     for quantize, expected in (("auto", "none"), ("int8", "int8")):
         with pytest.raises(pytest.fail.Exception, match="asked"):

@@ -11,14 +11,14 @@ from ms_omni.runtime.decoder_spec import DecoderSpec
 
 
 @dataclass(frozen=True)
-class Share:
+class DecoderSharding:
     """mode: one of the shard table's, of this decoder: one that is whole on every rank has none."""
 
     mode: str = "none"
     world: World = field(default_factory=World)
 
     @classmethod
-    def of(cls, prefix: str, mode: str, world: World, sizes: ModelSizes) -> Share:
+    def of(cls, prefix: str, mode: str, world: World, sizes: ModelSizes) -> DecoderSharding:
         """prefix: of a decoder's weight names. As the shard table has it."""
         if prefix == PREDICTOR and mode != "zero3":
             return cls()

@@ -14,7 +14,7 @@ from ms_omni.planning.choose import USUAL_CARDS
 from ms_omni.planning.hardware import CPU
 from ms_omni.planning.precision import INT8, NONE, Precision
 from ms_omni.planning.weights import weight_bytes, weight_counts
-from ms_omni.runtime.room import GIB
+from ms_omni.runtime.device_memory import GIB
 
 
 def check_weights(

@@ -1,14 +1,12 @@
-"""Whether a conversation has room in the model's positions, and how much memory a device has free."""
+"""Whether a prompt and its answer fit the positions of the model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from ms_omni.config import SamplingParams
 from ms_omni.errors import OmniError
 
-GIB = 1 << 30
 # 100 mel frames, a second, are 13 tokens of the audio encoder
 AUDIO_TOKENS_S = 13
 NO_MEDIA: Mapping[str, int] = {}
@@ -22,7 +20,7 @@ def check_positions(
     if prompt_tokens > limit:
         raise OmniError(
             f"the prompt has {prompt_tokens} tokens, the model takes {limit} (max_position_embeddings, "
-            f"--max-model-len): {_what_fits(prompt_tokens - limit, media_tokens)}"
+            f"--max-model-len): {_what_would_fit(prompt_tokens - limit, media_tokens)}"
         )
     new = sampling.thinker_max_new_tokens or 0
     if prompt_tokens + new > limit:
@@ -33,7 +31,7 @@ def check_positions(
         )
 
 
-def _what_fits(too_many: int, media_tokens: Mapping[str, int]) -> str:
+def _what_would_fit(too_many: int, media_tokens: Mapping[str, int]) -> str:
     """Of sound or video, where without it the rest would fit."""
     kind = max(("audio_tokens", "video_tokens"), key=lambda name: media_tokens.get(name, 0))
     tokens = media_tokens.get(kind, 0)
@@ -47,25 +45,3 @@ def _what_fits(too_many: int, media_tokens: Mapping[str, int]) -> str:
         f"about {seconds:.0f} s of sound fit ({share} of it); cut it, or ask --task speech-recognition or "
         "speech-translation, which take recordings of any length"
     )
-
-
-def free_device_bytes(device: str) -> int | None:
-    """What can still be allocated on "CPU" or "Ascend", at most; None where the system does not say."""
-    if device == "Ascend":
-        return _free_on_card()
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    kib = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
-    return kib[0] * 1024 if kib else None
-
-
-def _free_on_card() -> int | None:
-    """Of what MindSpore's pool may take: HCCL and CANN have the rest of the card."""
-    import mindspore as ms
-
-    from ms_omni.runtime.card import limit_pool
-
-    limit = limit_pool()
-    return None if limit is None else limit - int(ms.runtime.memory_allocated())

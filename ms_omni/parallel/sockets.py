@@ -19,7 +19,7 @@ _GREETING_S = 5
 CARD_NUMBERS = 4 + _TOKEN_BYTES + 2
 
 
-class Links:
+class SocketGroup:
     """A TCP connection to every other member of a group; collectives over numpy arrays, in the order of the calls.
 
     All members call the same collectives with equal shapes and dtypes. `peers[i]` leads to the member with group rank
@@ -138,14 +138,14 @@ class Listener:
         numbers = socket.inet_aton(address) + self._token + self._server.getsockname()[1].to_bytes(2, "big")
         self.card = np.frombuffer(numbers, np.uint8).astype(np.int32)
 
-    def connect(self, group_rank: int, cards: Sequence[np.ndarray]) -> Links:
+    def connect(self, group_rank: int, cards: Sequence[np.ndarray]) -> SocketGroup:
         """`cards[i]` is the card of the member with group rank i. Every member calls the ones before it."""
         peers: list[socket.socket | None] = [None] * len(cards)
         for other in range(group_rank):
             peers[other] = call(cards[other], group_rank)
         for other, peer in self.accept(range(group_rank + 1, len(cards))).items():
             peers[other] = peer
-        return Links(group_rank, peers)
+        return SocketGroup(group_rank, peers)
 
     def accept(self, group_ranks: Iterable[int]) -> dict[int, socket.socket]:
         """Connections from the members with these group ranks, who `call`; nobody else can come any more."""

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 
-class Crew:
-    """All ranks of a job, whatever groups they form. One process alone is a crew of one."""
+class RankGroup:
+    """All ranks of a job, whatever groups they form. One process alone is a group of one."""
 
     def __init__(self, rank: int = 0, size: int = 1):
         self.rank, self.size = rank, size
 
     @classmethod
-    def of(cls, world: Any) -> Crew:
+    def of(cls, world: Any) -> RankGroup:
         """world: of an engine (parallel.world.World)."""
         return cls(world.rank, world.world_size)
 

@@ -33,7 +33,7 @@ class Prompt:
 
 
 @dataclass
-class Kept:
+class DeviceState:
     """number: of nobody else. prompt: None once it is read. embeds, hidden: of the Thinker's prompt and a request that
     speaks, until the Talker's is made: the embeddings, and chunk by chunk the hidden states at the accepted layer.
     seen: which tokens were there before, of text with a penalty of repeated ones. frame: what the last frame has left.
@@ -51,7 +51,7 @@ class Kept:
 def pieces_of(states: Sequence[RequestState], stage: Stage, spans: Sequence[Span]) -> list[PromptPiece]:
     """Of the prompts that one decoder is reading."""
     return [
-        state.kept.prompt.piece(span, state.sequence(stage).blocks, state.owner)
+        state.device_state.prompt.piece(span, state.sequence(stage).blocks, state.owner)
         for state, span in zip(states, spans, strict=True)
     ]
 
@@ -66,7 +66,7 @@ def those_read(
         if piece.end == state.sequence(stage).num_prompt:
             read.append(state)
             last.append(rows.stop - 1)
-            state.kept.prompt = None
+            state.device_state.prompt = None
     if not read:
         return read, hidden
     last += last[:1] * (bucket_of(len(read)) - len(read))

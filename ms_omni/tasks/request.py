@@ -17,7 +17,7 @@ from ms_omni.tasks.variant import Variant, with_decoding_rule
 MEDIA = ("image", "audio", "video")
 
 
-class Question(NamedTuple):
+class TaskRequest(NamedTuple):
     """conversation, options: for `OmniEngine.generate`, `stream` and `submit`."""
 
     conversation: list[dict[str, Any]]
@@ -36,7 +36,7 @@ def conversation(
     system: str | None = None,
     tools: list[dict[str, Any]] | None = None,
     variant: Variant = Variant.INSTRUCT,
-) -> Question:
+) -> TaskRequest:
     """The question of the task `name` about one medium, with the options that the model's documents recommend.
 
     image, audio, video: as in a conversation's part; one of those that the task is about. text: the user's own
@@ -47,7 +47,7 @@ def conversation(
     media = {"image": image, "audio": audio, "video": video}
     given = {kind: [] if medium is None else [medium] for kind, medium in media.items()}
     messages = task_conversation(task, given, text, language, target_language, system)
-    return Question(messages, task_options(task, {"tools": check_functions(task, tools)}, variant))
+    return TaskRequest(messages, task_options(task, {"tools": check_functions(task, tools)}, variant))
 
 
 def task_conversation(

@@ -16,7 +16,7 @@ from ms_omni.parallel.collectives import all_reduce
 from ms_omni.parallel.world import World
 
 
-class AgreedExperts:
+class SynchronizedExperts:
     """mindone's block, but for the experts it visits: it visits those that its own tokens chose, each a collective. If
     rounding made one rank choose another expert, or ranks had different tokens, they would wait for each other for
     ever. So the group first says which experts anybody chose."""
@@ -51,14 +51,14 @@ class AgreedExperts:
         return np.flatnonzero(all_reduce(Tensor(mine), self.shared_world).asnumpy()).tolist()
 
 
-class AgreedThinkerExperts(AgreedExperts, Qwen3OmniMoeThinkerTextSparseMoeBlock):
+class SynchronizedThinkerExperts(SynchronizedExperts, Qwen3OmniMoeThinkerTextSparseMoeBlock):
     def construct(self, hidden_states: Tensor) -> tuple[Tensor, Tensor]:
         """hidden_states: (batch, seq, hidden)."""
         out, router_logits = self.mixture(hidden_states.reshape(-1, hidden_states.shape[-1]), self.norm_topk_prob)
         return out.reshape(hidden_states.shape), router_logits
 
 
-class AgreedTalkerExperts(AgreedExperts, Qwen3OmniMoeTalkerTextSparseMoeBlock):
+class SynchronizedTalkerExperts(SynchronizedExperts, Qwen3OmniMoeTalkerTextSparseMoeBlock):
     def construct(self, hidden_states: Tensor) -> tuple[Tensor, Tensor]:
         """hidden_states: (batch, seq, hidden)."""
         x = hidden_states.reshape(-1, hidden_states.shape[-1])
@@ -68,12 +68,12 @@ class AgreedTalkerExperts(AgreedExperts, Qwen3OmniMoeTalkerTextSparseMoeBlock):
 
 
 AGREED = {
-    Qwen3OmniMoeThinkerTextSparseMoeBlock: AgreedThinkerExperts,
-    Qwen3OmniMoeTalkerTextSparseMoeBlock: AgreedTalkerExperts,
+    Qwen3OmniMoeThinkerTextSparseMoeBlock: SynchronizedThinkerExperts,
+    Qwen3OmniMoeTalkerTextSparseMoeBlock: SynchronizedTalkerExperts,
 }
 
 
-def agree_on_experts(cell: Any, world: World) -> None:
+def synchronize_experts(cell: Any, world: World) -> None:
     """Replaces what an expert layer of mindone does; other cells stay as they are."""
     if type(cell) in AGREED:
         cell.shared_world = world

@@ -9,7 +9,7 @@ from ms_omni.config import EngineConfig, SamplingParams
 from ms_omni.inputs.conversation import validate_conversation
 from ms_omni.inputs.processor import InputProcessor
 from ms_omni.models.talker_prompt import talker_prompt_tokens
-from ms_omni.runtime.room import check_positions
+from ms_omni.prompt_length import check_positions
 from ms_omni.scheduling.request import Prepared
 from ms_omni.stages import stage
 from ms_omni.tasks.variant import Variant, check_captioner
@@ -18,7 +18,7 @@ from ms_omni.tasks.variant import Variant, check_captioner
 Conversation = str | Mapping[str, Any] | list[dict[str, Any]]
 
 
-class Preparer:
+class Preprocessor:
     """Reads the media and runs the processor. Apart from the engine, which a request under way does not keep alive."""
 
     def __init__(self, processor: InputProcessor, config: Any, settings: EngineConfig, variant: Variant):

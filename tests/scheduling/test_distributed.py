@@ -6,9 +6,9 @@ from group import pair_of_sockets
 
 from ms_omni import OmniError
 from ms_omni.config import EngineConfig
+from ms_omni.distributed import join_job, make_loop
 from ms_omni.parallel.message_links import MessageLink
 from ms_omni.parallel.world import World
-from ms_omni.sharing import join_job, make_loop
 
 
 def test_sharing_needs_a_job(monkeypatch):
@@ -25,7 +25,7 @@ def test_sharing_needs_a_job(monkeypatch):
      ({"parallel": "auto", "engine": "mindone"}, 2, "zero3")],
 )  # fmt: skip
 def test_a_job_is_joined(monkeypatch, settings, cards, mode):
-    from ms_omni import sharing
+    from ms_omni import distributed
 
     started = []
 
@@ -33,19 +33,19 @@ def test_a_job_is_joined(monkeypatch, settings, cards, mode):
         started.append(group_size)
         return World(rank=1, world_size=2, group_size=group_size or cards, ops="theirs")
 
-    monkeypatch.setattr(sharing, "is_under_msrun", lambda: True)
-    monkeypatch.setattr(sharing, "start_world", start)
+    monkeypatch.setattr(distributed, "is_under_msrun", lambda: True)
+    monkeypatch.setattr(distributed, "start_world", start)
     world, found = join_job(EngineConfig(model="m", **settings), "CPU", "float32", None)
     assert found == mode and started == [1 if settings["parallel"] == "none" else None]
     assert world.group_size == (1 if mode == "none" else cards)
 
 
 def test_auto_takes_what_the_plan_takes(monkeypatch, tiny_dir):
-    from ms_omni import sharing
+    from ms_omni import distributed
     from ms_omni.checkpoint.config import read_config
 
-    monkeypatch.setattr(sharing, "is_under_msrun", lambda: True)
-    monkeypatch.setattr(sharing, "start_world", lambda device, group_size: World(0, 2, 2, device))
+    monkeypatch.setattr(distributed, "is_under_msrun", lambda: True)
+    monkeypatch.setattr(distributed, "start_world", lambda device, group_size: World(0, 2, 2, device))
     from ms_omni.planning.choose import choose_parallel
 
     config = read_config(tiny_dir)
@@ -60,13 +60,13 @@ def test_auto_takes_what_the_plan_takes(monkeypatch, tiny_dir):
 
 
 def test_the_first_process_of_a_group_leads(monkeypatch):
-    from ms_omni import sharing
+    from ms_omni import distributed
     from ms_omni.scheduling.follower import Follower
     from ms_omni.scheduling.loop import EngineLoop
     from ms_omni.scheduling.shared import LeaderLoop
 
     met = []
-    monkeypatch.setattr(sharing, "meet", lambda world, tell: met.append(world.rank) or links[world.rank])
+    monkeypatch.setattr(distributed, "meet", lambda world, tell: met.append(world.rank) or links[world.rank])
     one, other = pair_of_sockets()
     links = {2: [MessageLink(one, 3)], 3: [MessageLink(other, 2)]}
     loops = [make_loop(FakeExecutor(), decode, World(rank, 4, size)) for rank, size in ((0, 1), (2, 2), (3, 2))]

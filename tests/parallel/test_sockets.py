@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from ms_omni.parallel.cpu_links import Listener
+from ms_omni.parallel.sockets import Listener
 
 
 def on_members(size, function):
