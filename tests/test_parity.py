@@ -15,7 +15,7 @@ import pytest
 from ms_omni import OmniEngine, OmniOutput, RequestHandle, SamplingParams
 
 sys.path.insert(0, str(Path(__file__).parent / "reference"))
-from reference_cases import (  # noqa: E402
+from reference_cases import (
     ANSWERS,
     CASES,
     CODE2WAV_FRAMES,
@@ -25,7 +25,7 @@ from reference_cases import (  # noqa: E402
     kept_samples,
     located,
 )
-from reference_checkpoints import build_checkpoint, fingerprint  # noqa: E402
+from reference_checkpoints import build_checkpoint, fingerprint
 
 WAVE_TOLERANCE = 1e-4
 EngineOf = Callable[..., OmniEngine]

@@ -80,23 +80,23 @@ def made(x, w, dtype, transposed=False, groups=1, more=None, bias=True, **lists)
 
 
 PLAIN = [
-    dict(x=(1, 3, 9), w=(4, 3, 3)),
-    dict(x=(2, 4, 9), w=(6, 2, 3), groups=2, stride=[2], padding=[1], dilation=[2]),
-    dict(x=(1, 5, 12), w=(5, 1, 7), groups=5, bias=False),
-    dict(x=(1, 2, 7), w=(3, 2, 2), padding=[3, 0]),
-    dict(x=(2, 1, 8, 7), w=(3, 1, 3, 3), stride=[2, 2], padding=[1, 1]),
-    dict(x=(1, 2, 5, 6), w=(3, 2, 2, 3), padding=[1, 0, 2, 1], dilation=[2, 1]),
-    dict(x=(1, 2, 9, 8), w=(2, 1, 7, 6), groups=2, stride=[2, 1], dilation=[1, 1]),
-    dict(x=(2, 3, 2, 4, 4), w=(5, 3, 2, 2, 2), stride=[2, 2, 2]),
-    dict(x=(1, 1, 2, 8, 8), w=(3, 1, 2, 4, 6), stride=[2, 4, 1]),
-    dict(x=(0, 3, 9), w=(4, 3, 3)),
+    {"x": (1, 3, 9), "w": (4, 3, 3)},
+    {"x": (2, 4, 9), "w": (6, 2, 3), "groups": 2, "stride": [2], "padding": [1], "dilation": [2]},
+    {"x": (1, 5, 12), "w": (5, 1, 7), "groups": 5, "bias": False},
+    {"x": (1, 2, 7), "w": (3, 2, 2), "padding": [3, 0]},
+    {"x": (2, 1, 8, 7), "w": (3, 1, 3, 3), "stride": [2, 2], "padding": [1, 1]},
+    {"x": (1, 2, 5, 6), "w": (3, 2, 2, 3), "padding": [1, 0, 2, 1], "dilation": [2, 1]},
+    {"x": (1, 2, 9, 8), "w": (2, 1, 7, 6), "groups": 2, "stride": [2, 1], "dilation": [1, 1]},
+    {"x": (2, 3, 2, 4, 4), "w": (5, 3, 2, 2, 2), "stride": [2, 2, 2]},
+    {"x": (1, 1, 2, 8, 8), "w": (3, 1, 2, 4, 6), "stride": [2, 4, 1]},
+    {"x": (0, 3, 9), "w": (4, 3, 3)},
 ]
 TRANSPOSED = [
-    dict(x=(1, 3, 5), w=(3, 4, 4), stride=[2]),
-    dict(x=(1, 4, 3), w=(4, 3, 16), stride=[8], padding=[4], groups=2),
-    dict(x=(2, 3, 4), w=(3, 2, 3), stride=[3], dilation=[2], more=[2], bias=False),
-    dict(x=(1, 2, 3, 4), w=(2, 3, 3, 2), stride=[2, 1], padding=[1, 0]),
-    dict(x=(1, 2, 2, 2, 3), w=(2, 1, 2, 2, 2), stride=[1, 2, 2]),
+    {"x": (1, 3, 5), "w": (3, 4, 4), "stride": [2]},
+    {"x": (1, 4, 3), "w": (4, 3, 16), "stride": [8], "padding": [4], "groups": 2},
+    {"x": (2, 3, 4), "w": (3, 2, 3), "stride": [3], "dilation": [2], "more": [2], "bias": False},
+    {"x": (1, 2, 3, 4), "w": (2, 3, 3, 2), "stride": [2, 1], "padding": [1, 0]},
+    {"x": (1, 2, 2, 2, 3), "w": (2, 1, 2, 2, 2), "stride": [1, 2, 2]},
 ]
 
 

@@ -237,7 +237,7 @@ def test_joining_and_splitting():
         assert np.array_equal(exact(out)[:, 0], exact(one)) and np.array_equal(exact(out)[:, 1], exact(other))
         out = empty((2, 6), dtype)
         run("ConcatD", one, other, out=out, concat_dim=-1, N=2)
-        assert exact(out).tolist() == [row + [1, 1, 1] for row in exact(one).tolist()]
+        assert exact(out).tolist() == [[*row, 1, 1, 1] for row in exact(one).tolist()]
         outs = [empty((2, 1), dtype), empty((2, 2), dtype)]
         run("SplitV", one, whole(1, 2), tensor(1), out=outs, num_split=2)
         assert exact(outs[1]).tolist() == [row[1:] for row in exact(one).tolist()]
@@ -338,7 +338,7 @@ CALLS = {
     "LogicalAnd": ([tensor([True]), tensor([True])], [(1,)], {}),
     "LogicalOr": ([tensor([True]), tensor([True])], [(1,)], {}),
 }
-RESULTS = {"ArgMaxV2": INT64, **{name: BOOL for name in (*COMPARISONS, "LogicalAnd", "LogicalOr")}}
+RESULTS = {"ArgMaxV2": INT64, **dict.fromkeys((*COMPARISONS, "LogicalAnd", "LogicalOr"), BOOL)}
 
 
 def prepared(name):

@@ -14,8 +14,7 @@ EPSILON = 1e-6
 
 def rows(x, axes):
     """Each part that is normalised together, as (index, values)."""
-    flat = x.reshape(-1, int(np.prod(x.shape[x.ndim - axes :])))
-    return flat
+    return x.reshape(-1, int(np.prod(x.shape[x.ndim - axes :])))
 
 
 @pytest.mark.parametrize("dtype, gamma", [*((d, d) for d in ALL), (FLOAT16, FLOAT32), (BFLOAT16, FLOAT32)])

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "reference"))
-import torch_patches  # noqa: E402
+import torch_patches
 
 torch_patches.allow_torchvision_without_its_extension()
 from transformers import AutoConfig, Qwen3OmniMoeForConditionalGeneration, Qwen3OmniMoeProcessor  # noqa: E402

@@ -22,9 +22,9 @@ class Margins:
             self._watch_generate("code_predictor", model.talker.code_predictor)
         for name, module in model.named_modules():
             if name.endswith("mlp.gate"):
-                top_k = model.get_submodule(name.removesuffix(".gate")).top_k
+                stage, top_k = name.split(".")[0], model.get_submodule(name.removesuffix(".gate")).top_k
                 module.register_forward_hook(
-                    lambda _m, _i, out, stage=name.split(".")[0], k=top_k: self._experts(
+                    lambda _m, _i, out, stage=stage, k=top_k: self._experts(
                         f"{stage}_experts", out.reshape(-1, out.shape[-1]), k
                     )
                 )

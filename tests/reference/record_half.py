@@ -203,7 +203,8 @@ def record_layers(references: dict[str, Reference], case: Case) -> None:
         arrays |= {f"{dtype}/{name}": rows for name, rows in layers.arrays().items()}
         arrays[f"{dtype}/ids"] = np.array(past.ids["thinker"][0], np.int32)
         if wave is not None:
-            codes = np.array([[first, *rest] for first, rest in zip(past.ids["talker"][0], past.ids["predictor"])])
+            frames = zip(past.ids["talker"][0], past.ids["predictor"], strict=False)
+            codes = np.array([[first, *rest] for first, rest in frames])
             arrays[f"{dtype}/codes"] = codes.T.astype(np.int32)
             arrays[f"{dtype}/wave"] = wave[:1200]
     np.savez_compressed(RECORDED / f"{name_of(case)}.npz", **arrays)

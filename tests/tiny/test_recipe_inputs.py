@@ -73,7 +73,7 @@ def test_packed_dialogue_equals_processed_files(kind, seed, files, processor, tm
     medium = _media(kind, random.Random(f"{kind} {seed}"))
     turn = Turn([medium], "What is this?", "I don't know.")
     packer = Packer(Text(files))
-    sequence, seen, heard = packer.sequence(Dialogue("unknown", [turn], "Be brief."), _MediaFirst())
+    sequence, _seen, heard = packer.sequence(Dialogue("unknown", [turn], "Be brief."), _MediaFirst())
     conversation = [
         {"role": "system", "content": [{"type": "text", "text": "Be brief."}]},
         {"role": "user", "content": [_write(medium, tmp_path), {"type": "text", "text": "What is this?"}]},

@@ -107,7 +107,7 @@ def tensor(argument: Argument, name: str, may_lack_memory: bool = False) -> Devi
 def _word(parameter: Parameter, argument: Argument, may_lack_memory: bool) -> Any:
     name, kind = parameter.name, parameter.kind
     if kind in KINDS:
-        if argument.tag == WORD and argument.integer == 0 or argument.tag == NONE:
+        if (argument.tag == WORD and argument.integer == 0) or argument.tag == NONE:
             require(parameter.is_optional, f"{name}: null pointer", NULL_POINTER)
             return None
         require(argument.tag == KINDS[kind], f"{name}: not a {kind} (object of kind {argument.tag})", INNER_ERROR)

@@ -178,10 +178,7 @@ def check_prefill(
 
 def _row_of(given: list[DeviceTensor], row: int, batch: int, layout: str, kv_heads: int) -> np.ndarray:
     """Keys or values of one row of the batch, (1, kv heads, S, D)."""
-    if len(given) == 1 and given[0].shape[0] == batch:
-        array = given[0].array[row : row + 1]
-    else:
-        array = given[row].array
+    array = given[0].array[row : row + 1] if len(given) == 1 and given[0].shape[0] == batch else given[row].array
     return heads_first(array, layout, kv_heads).astype(np.float32)
 
 
