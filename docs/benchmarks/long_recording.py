@@ -4,9 +4,9 @@
 
 On a CPU, float32, greedy. Two recordings as FLAC files: with pauses of 2.1 to 3 s between the clips, where each window
 is one clip, as single clips are asked; and with the words back to back, where windows of 3 to 5 s overlap by 2 s
-(docs/transcription.md says why so short). Beside each, the word error rate of clips, or of utterances as long as its
-windows, asked one by one. The words of an answer are taken without the model's "The voice says". Last line: one JSON
-document.
+(docs/benchmarks/results-recordings.md says why so short). Beside each, the word error rate of clips, or of utterances
+as long as its windows, asked one by one. The words of an answer are taken without the model's "The voice says". Last
+line: one JSON document.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only", metavar="STEP", type=one_of(*NAMES), action="append", help=f"of {', '.join(NAMES)}; may repeat"
     )
-    parser.add_argument("--quick", action="store_true", help="fewer sizes and fewer experts, under a minute on a card")
+    parser.add_argument("--quick", action="store_true", help="fewer sizes, dtypes and experts")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -44,13 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a conversation, or a request of OpenAI's API, a line (required)",
     )
     add("--out", metavar="DIR", default=absent, help="for results.jsonl and the waves (required)")
-    add("--restart", action="store_true", help="answer everything again, also what an earlier run has answered")
+    add("--restart", action="store_true", help="answer everything again, not only what an earlier run has left")
     add_task_flags(parser.add_argument_group("tasks, for lines that say nothing else"))
     add_media_flags(manifest)
     add_media_access_flags(manifest)
     speech = parser.add_argument_group("speech")
     toggle = argparse.BooleanOptionalAction
-    speech.add_argument("--speak", action=toggle, default=absent, help="write a wave for lines that do not say")
+    speech.add_argument("--speak", action=toggle, default=absent, help="write a wave for lines without speak")
     add_speaker_flag(speech)
     _add_request_flags(parser.add_argument_group("requests of OpenAI's API"))
     add_decoding_flags(parser)
@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         type=kind,
         default=absent,
-        help="seconds without a new answer after which other groups of cards are given up (default 3600)",
+        help="with several groups of cards: seconds without a new answer before the job is given up (default 3600)",
     )
     add_config_flag(other)
 

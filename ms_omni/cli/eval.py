@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ms_omni.evaluation import Comparison, Evaluation
 
 USAGE = "ms-omni eval RESULTS.jsonl --reference REF.jsonl --metric NAME [flags]      (or --compare A.jsonl B.jsonl)"
-HELP = "score answers beside references, or say whether two runs differ beyond chance"
+HELP = "score answers against references, or say whether two runs differ beyond chance"
 # Those of ms_omni.evaluation, which imports numpy; --help need not wait for it
 METRICS = ("wer", "cer", "bleu", "chrf", "accuracy", "iou")
 NORMALIZERS = ("english", "basic", "none")
@@ -26,18 +26,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compare", nargs=2, metavar=("A.jsonl", "B.jsonl"), help="instead: two runs of the same questions"
     )
-    parser.add_argument("--reference", metavar="REF.jsonl", required=True, help="id and what is right, a line")
+    parser.add_argument("--reference", metavar="REF.jsonl", required=True, help="id and the right answer, a line each")
     parser.add_argument("--metric", type=one_of(*METRICS), required=True, metavar="|".join(METRICS), help="required")
     parser.add_argument(
         "--normalize",
         type=one_of(*NORMALIZERS),
         metavar="|".join(NORMALIZERS),
-        help="of texts before they are compared (wer, cer, accuracy); default: by language",
+        help="normalise texts before comparing (wer, cer, accuracy); default: by language",
     )
     parser.add_argument("--tokenize", metavar="NAME", help="sacrebleu's tokenizer (bleu); default: by language")
     parser.add_argument("--language", metavar="CODE", help="of references that name none")
-    parser.add_argument("--allow-missing", action="store_true", help="leave out ids that only one side has")
-    parser.add_argument("--worst", type=whole_number(0), default=10, metavar="N", help="rows that are shown (10)")
+    parser.add_argument("--allow-missing", action="store_true", help="leave out ids that are not in all files")
+    parser.add_argument("--worst", type=whole_number(0), default=10, metavar="N", help="rows shown (10)")
     parser.add_argument("--seed", type=whole_number(0), default=0, metavar="N", help="of the intervals (0)")
     parser.add_argument(
         "--resamples", type=whole_number(1), default=2000, metavar="N", help="draws for the intervals (2000)"

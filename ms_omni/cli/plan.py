@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--hardware", default="910b2", metavar="NAME", help="910b1 to 910b4, 910b4-1, a3, cpu (910b2)")
     parser.add_argument(
-        "--parallel", type=one_of(*PARALLEL), default="all", metavar="|".join(PARALLEL), help="ways to share (all)"
+        "--parallel", type=one_of(*PARALLEL), default="all", metavar="|".join(PARALLEL), help="modes to show (all)"
     )
     parser.add_argument(
         "--dtype", type=one_of(*DTYPES), default="auto", metavar="|".join(DTYPES), help="of weights and caches"
@@ -44,10 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=one_of(*QUANTIZATIONS),
         default=QUANTIZATIONS[0],
         metavar="|".join(QUANTIZATIONS),
-        help="8-bit weights of the decoder layers; auto (default): as the checkpoint has them",
+        help="8-bit weights of the decoder layers; auto (default): as the checkpoint stores them",
     )
     parser.add_argument(
-        "--batch", type=_batches, default=(), metavar="N,N", help="conversations at once, beside one (at most 32)"
+        "--batch", type=_batches, default=(), metavar="N,N", help="also plan so many conversations at once (at most 32)"
     )
     parser.add_argument("--text-only", action="store_true", help="without the Talker, as without --audio-out")
     _add_workload(parser)

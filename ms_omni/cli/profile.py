@@ -52,19 +52,19 @@ def _add_workload_flags(group: Any) -> None:
     add("--conversation", "FILE", "your own conversation, a JSON list of messages; may repeat", action="append")
     add(
         "--compare",
-        "SIDE,SIDE",
-        "mindone, fused, transformers in turn, which takes minutes; fused:ep is --parallel ep",
+        "ENGINE,ENGINE",
+        "measure mindone, fused, transformers alternately, in minutes; fused:ep is --parallel ep",
         type=_sides,
     )
     add("--batch", "N,N", "conversations that are asked at once, a case for each number (default 1)",
         type=whole_numbers)  # fmt: skip
-    add("--repeats", "N", "measured answers of each side (default 3)", type=whole_number(1))
+    add("--repeats", "N", "measured answers of each engine (default 3)", type=whole_number(1))
     add("--warm-up", "N", "answers before them, not counted (default 1)", type=whole_number(0))
     group.add_argument(
         "--speak",
         action=argparse.BooleanOptionalAction,
         default=argparse.SUPPRESS,
-        help="whether answers are spoken, whatever the workloads say",
+        help="speak all answers, or none, whatever the workloads say",
     )
 
 
@@ -76,7 +76,7 @@ def _add_report_flags(group: Any) -> None:
     add("--format", "|".join(FORMATS), "one on stdout, or several, with commas, in --out (default table)",
         type=_formats)  # fmt: skip
     add("--figures", "NAME,NAME", "show only these (profile.json holds all)", type=_figures)
-    add("--trace", "DIR", "afterwards record one more answer of each side: for Perfetto, and MindSpore's profiler")
+    add("--trace", "DIR", "write stages for Perfetto, and record another answer of each engine by MindSpore's profiler")
 
 
 FLAGS = CommandFlags("profile", add_arguments)

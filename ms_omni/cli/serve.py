@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--talker",
         action=argparse.BooleanOptionalAction,
         default=argparse.SUPPRESS,
-        help="load what speaks, where the checkpoint has it (default); --no-talker saves its memory",
+        help="load the Talker, if the checkpoint has one (default); --no-talker saves its memory",
     )
     group.add_argument(
         "--warm-up",

@@ -104,9 +104,9 @@ def add_media_access_flags(group: Any) -> None:
     def add(flag: str, help: str, **kwargs: Any) -> None:
         group.add_argument(f"--allowed-{flag}", help=help, default=argparse.SUPPRESS, **kwargs)
 
-    add("local-media-path", "local media from below DIR alone (with the other two: none)", metavar="DIR")
-    add("media-domain", "media from this host alone; may repeat", metavar="HOST", action="append")
-    network = "private addresses that media may come from; may repeat"
+    add("local-media-path", "read local media only below DIR; without it, the next two flags allow none", metavar="DIR")
+    add("media-domain", "read media only from this host; may repeat", metavar="HOST", action="append")
+    network = "also read media from private addresses of this network; may repeat"
     add("media-network", network, metavar="CIDR", action="append")
 
 
@@ -150,13 +150,13 @@ def _add_sampling_flags(group: Any) -> None:
     add("--thinker-temperature", decimal, "0 is greedy")
     add("--thinker-top-p", decimal, "nucleus sampling, 0 to 1")
     add("--thinker-top-k", whole, "0 keeps every token")
-    add("--thinker-repetition-penalty", decimal, "1 is none; of the prompt's tokens, too")
+    add("--thinker-repetition-penalty", decimal, "1 is none; counts the prompt's tokens, too")
     add("--talker-max-new-tokens", whole, "most speech tokens: N make at most N - 1 frames of 80 ms")
     add("--talker-temperature", decimal, "0 is greedy, of the code predictor too")
     add("--talker-top-p", decimal, "nucleus sampling, 0 to 1")
     add("--talker-top-k", whole, "0 keeps every code")
     add("--talker-repetition-penalty", decimal, "1 is none")
-    add("--seed", whole, "of the sampling; without it every run differs")
+    add("--seed", whole, "seed of sampling; without it every run differs")
     group.add_argument(
         "--ignore-eos",
         action=argparse.BooleanOptionalAction,
@@ -177,19 +177,19 @@ def add_engine_flags(group: Any) -> None:
         default=argparse.SUPPRESS,
         help="checkpoint directory, or a hub name in the local hub cache; default: built-in, a tiny one",
     )
-    add("--engine", ENGINES, "which decoding engine")
-    add("--parallel", PARALLEL_MODES, "how to spread over cards; understand: auto")
+    add("--engine", ENGINES, "fused: compiled graphs; mindone: mindone's own generate; auto: fused where it can")
+    add("--parallel", PARALLEL_MODES, "how cards share the model; default auto (understand, serve) or none")
     add("--device", DEVICES, "auto: Ascend where MindSpore sees one")
-    add("--dtype", DTYPES, "auto: what the device can do")
-    add("--attn-implementation", ATTN_IMPLEMENTATIONS, "auto: what the device can do")
+    add("--dtype", DTYPES, "auto: float32 on a CPU, bfloat16 on Ascend")
+    add("--attn-implementation", ATTN_IMPLEMENTATIONS, "auto: eager on a CPU, flash_attention_2 on Ascend")
     group.add_argument(
         "--compile-cache",
         metavar="DIR",
         default=argparse.SUPPRESS,
         help="keep compiled graphs there for the next run of the same model and settings",
     )
-    add("--launch-capture", LAUNCH_CAPTURES, "of one decoder on a card: fewer calls of the host; default none")
-    add("--quantize", QUANTIZATIONS, "8-bit weights of the decoder layers; default auto: as the checkpoint has them")
+    add("--launch-capture", LAUNCH_CAPTURES, "on a card, record one decoder's launches and replay them; default none")
+    add("--quantize", QUANTIZATIONS, "8-bit weights of the decoder layers; default auto: as the checkpoint stores them")
     add("--media-reader", MEDIA_READERS, "who reads pictures, sound and video; qwen_omni_utils needs torch")
 
 

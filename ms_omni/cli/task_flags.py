@@ -19,9 +19,9 @@ def add_task_flags(group: Any) -> None:
     def add(flag: str, metavar: str, help: str) -> None:
         group.add_argument(flag, metavar=metavar, default=argparse.SUPPRESS, help=help)
 
-    add("--task", "NAME", "ask as the model's documents do for this task; ms-omni tasks lists them")
-    add("--language", "NAME", "of the task's speech, or of a picture's text: a name or code; default: not known")
-    add("--target-language", "NAME", "into which the task translates (default English)")
+    add("--task", "NAME", "ask with the prompt of the model's documents for this task; ms-omni tasks lists them")
+    add("--language", "NAME", "language of the speech, or of a picture's text: a name or code; default: unknown")
+    add("--target-language", "NAME", "language that the task translates into (default English)")
     add("--tools", "FILE.json", "functions that the answer may call: a JSON list, as in OpenAI's API")
 
 
