@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
 DOCKERFILES = sorted(DOCKER.glob("Dockerfile.*"))
 KUBERNETES = "1.34"
-# What a card's container is given by its host: docs/doctor.md
+# What a card's container is given by its host: docs/containers.md
 DEVICES = {"/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc"}
 DRIVER = {
     "/usr/local/dcmi",

@@ -22,7 +22,8 @@ def run(kind, model, directory):
     return result
 
 
-# Measured (docs/long-inputs.md) and half as much again. A matrix of 32,768 x 32,768 float32 would be 4096 MiB.
+# Measured (docs/benchmarks/results-long-inputs.md) and half as much again. A matrix of 32,768 x 32,768 float32 would be
+# 4096 MiB.
 @pytest.mark.parametrize(
     ("kind", "tokens", "limit_mib"),
     [

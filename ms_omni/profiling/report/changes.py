@@ -71,7 +71,7 @@ def compare(a: Profile, b: Profile) -> Comparison:
 
 
 def change_of(name: str, before: Spread, after: Spread) -> tuple[float | None, float | None, str]:
-    """(change, allowed, verdict) of one figure; the rule is in docs/reports.md."""
+    """(change, allowed, verdict) of one figure; the rule is in docs/profile.md."""
     more_is_better = bool(FIGURES[name][2])
     counted = name.startswith(_COUNTED)
     known = counted or (before.count > 1 and after.count > 1)
