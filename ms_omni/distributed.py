@@ -13,7 +13,8 @@ import numpy as np
 from ms_omni.config import EngineConfig
 from ms_omni.errors import OmniError
 from ms_omni.parallel.message_links import meet
-from ms_omni.parallel.world import World, is_under_msrun, start_world
+from ms_omni.parallel.start import start_world
+from ms_omni.parallel.world import World, is_under_msrun
 from ms_omni.scheduling.follower import Follower
 from ms_omni.scheduling.loop import EngineLoop
 from ms_omni.scheduling.shared import LeaderLoop, SharedExecutor

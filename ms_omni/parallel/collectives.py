@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mindspore as ms
 from mindspore import mint, ops
 from mindspore.common.api import _run_in_jit
 
 from ms_omni.kernels.host_kernel import give_number
-from ms_omni.parallel.world import World, cpu_transport, own_address
-
-if TYPE_CHECKING:
-    from ms_omni.parallel.sockets import SocketGroup
+from ms_omni.parallel.sockets import Listener, SocketGroup
+from ms_omni.parallel.world import World, own_address
 
 KINDS = ("all_reduce", "all_gather", "broadcast", "all_to_all")
 
@@ -31,16 +29,15 @@ class Count:
 class GroupOps:
     """The collectives of one group as operators of MindSpore, which serve eagerly and in graphs.
 
-    `widens`: bfloat16 travels as float32, and integers under 32 bits are summed as int32. `widens_integers`: they
-    travel as int32 too; bool always does. `sums_integers` says whether `reduce` takes integers. `broadcasts`, by
-    root: empty where a graph of unknown shapes cannot have them. `exchange` is all_to_all."""
+    `widens`: bfloat16 travels as float32, and integers under 32 bits are summed as int32; bool always travels as
+    int32. `sums_integers`: `reduce` takes integers. `broadcasts`, one for each root, is empty where a graph of unknown
+    shapes cannot have them. `exchange` is all_to_all."""
 
     reduce: Any
     gather: Any
     broadcasts: tuple[Any, ...]
     widens: bool
     sums_integers: bool
-    widens_integers: bool = False
     exchange: Any = None
 
 
@@ -121,7 +118,7 @@ def _wire(x: Any, world: World) -> Any:
     dtype up in a table.)"""
     if world.ops.widens and x.dtype == ms.bfloat16:
         return x.astype(ms.float32)
-    if x.dtype == ms.bool_ or (world.ops.widens_integers and _is_small_integer(x)):
+    if x.dtype == ms.bool_:
         return x.astype(ms.int32)
     return x
 
@@ -137,8 +134,6 @@ def connect(world: World) -> World:
         return world
     if world.device != "CPU":
         return replace(world, ops=_hccl_ops(world))
-    if world.group is None and cpu_transport() == "mccl":
-        return replace(world, ops=_mccl_ops(world))
     return replace(world, ops=_socket_ops(world))
 
 
@@ -154,29 +149,8 @@ def _hccl_ops(world: World) -> GroupOps:
     return GroupOps(ops.AllReduce("sum", name), ops.AllGather(name), (), False, sums_integers=False, exchange=exchange)
 
 
-def _mccl_ops(world: World) -> GroupOps:
-    broadcasts = tuple(_First(ops.Broadcast(root)) for root in world.group_ranks)
-    reduce, gather = ops.AllReduce("sum"), ops.AllGather()
-    exchange = _host_operator("all_to_all", _links(world).all_to_all, 1)  # mccl has none
-    return GroupOps(
-        reduce, gather, broadcasts, widens=True, sums_integers=False, widens_integers=True, exchange=exchange
-    )
-
-
-class _First:
-    """ops.Broadcast takes and returns tuples."""
-
-    def __init__(self, operator: Any) -> None:
-        self.operator = operator
-
-    def __call__(self, x: Any) -> Any:
-        return self.operator((x,))[0]
-
-
 def _links(world: World) -> SocketGroup:
     """Connections to the other processes of the group. Every process of the job calls this at the same time."""
-    from ms_omni.parallel.sockets import Listener
-
     listener = Listener(own_address())
     cards = ops.AllGather()(ms.Tensor(listener.card[None])).asnumpy()
     return listener.connect(world.group_rank, [cards[rank] for rank in world.group_ranks])

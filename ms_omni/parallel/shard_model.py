@@ -10,8 +10,9 @@ import numpy as np
 
 from ms_omni.errors import OmniError
 from ms_omni.parallel.sizes import ModelSizes
+from ms_omni.parallel.start import start_world
 from ms_omni.parallel.table import REPLICATED, applied_rule, check_world, padded_shape, rule, shard_slices
-from ms_omni.parallel.world import World, start_world
+from ms_omni.parallel.world import World
 
 # Split by rows of the vocabulary, these are never gathered: vocabulary.py.
 _TABLE = re.compile(

@@ -44,7 +44,7 @@ class SocketGroup:
         gathered = np.empty((self.size, *x.shape), x.dtype)
         gathered[self.group_rank] = x
         incoming = {peer: gathered[i] for i, peer in enumerate(self.peers) if peer is not None}
-        self._exchange({peer: x for peer in incoming}, incoming)
+        self._exchange(dict.fromkeys(incoming, x), incoming)
         return gathered.reshape(self.size * x.shape[0], *x.shape[1:])
 
     def all_to_all(self, x: np.ndarray) -> np.ndarray:
@@ -69,7 +69,7 @@ class SocketGroup:
         """The array of the member with group rank `root`."""
         x = np.ascontiguousarray(x)
         if self.group_rank == root:
-            self._exchange({peer: x for peer in self._others()}, {})
+            self._exchange(dict.fromkeys(self._others(), x), {})
             return x
         received = np.empty_like(x)
         peer = self.peers[root]

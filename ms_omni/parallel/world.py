@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import socket
-import time
-from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from ms_omni.errors import OmniError
 
 GROUP_SIZE_VARIABLE = "MS_OMNI_GROUP_SIZE"
-TRANSPORT_VARIABLE = "MS_OMNI_CPU_TRANSPORT"
-TRANSPORTS = ("mccl", "sockets")
 # What one msrun leaves in the environment of its processes: in another job these would be lies.
 RANK_VARIABLES = (
     "MS_ROLE",
@@ -33,10 +27,8 @@ RANK_VARIABLES = (
     "RANK_TABLE_FILE",
     "DEVICE_ID",
 )
-# mccl gives a collective up after MS_NODE_TIMEOUT, by default 30 s: less than it takes another rank to compile a graph.
+# A collective between CPU processes may wait this long: another rank may be compiling a graph.
 CPU_WAIT_S = 600
-# mccl's last collective waits for an acknowledgement that a process which has ended at once no longer sends.
-CPU_LINGER_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -113,56 +105,12 @@ def rank_before_start() -> int | None:
     return int(rank) if rank.isdigit() and not is_scheduler() else None
 
 
-def cpu_transport() -> str:
-    """Who carries the collectives of a whole world on CPU: MindSpore (`mccl`), or `sockets` as in smaller groups."""
-    name = os.environ.get(TRANSPORT_VARIABLE, TRANSPORTS[0])
-    if name not in TRANSPORTS:
-        raise OmniError(f"{TRANSPORT_VARIABLE}={name}: expected one of {', '.join(TRANSPORTS)}")
-    return name
-
-
-def start_world(device: str, group_size: int | None = None) -> World:
-    """Meet the other processes and form the groups; a world of one without msrun. Blocks until all have come.
-
-    `device` is "CPU" or "Ascend", already set. `group_size` None takes MS_OMNI_GROUP_SIZE, else the whole world.
-    In msrun's scheduler this ends the process, when the job is done. Raises OmniError for a group size that does not
-    divide the job's processes.
-    """
-    if not is_under_msrun():
-        return World(device=device, group_size=1 if group_size is None else group_size)
-    from mindspore.communication import get_group_size, get_rank, init
-
-    on_cpu = device == "CPU"
-    if on_cpu and not is_scheduler():
-        os.environ.setdefault("MS_NODE_TIMEOUT", str(CPU_WAIT_S))
-    init("mccl" if on_cpu else "hccl")
-    if is_scheduler():
-        raise SystemExit(0)
-    _calm_msrun()
-    if on_cpu:
-        atexit.register(time.sleep, CPU_LINGER_S)
-    world_size = get_group_size()
-    world = World(get_rank(), world_size, _group_size(group_size, world_size), device)
-    from ms_omni.parallel.collectives import connect
-
-    return connect(world)
-
-
-def _group_size(given: int | None, world_size: int) -> int:
-    if given is not None:
-        return given
+def group_size_from_environment(world_size: int) -> int:
+    """MS_OMNI_GROUP_SIZE, or the whole world where it is not set. Raises OmniError for what is no number."""
     text = os.environ.get(GROUP_SIZE_VARIABLE) or str(world_size)
     if not text.isdigit():
         raise OmniError(f"{GROUP_SIZE_VARIABLE}={text}: expected a whole number")
     return int(text)
-
-
-def _calm_msrun() -> None:
-    """msrun --join polls its processes without a pause and takes a core from them: let it take only what is over."""
-    with suppress(OSError):
-        parent = os.getppid()
-        if b"msrun" in Path(f"/proc/{parent}/cmdline").read_bytes():
-            os.setpriority(os.PRIO_PROCESS, parent, 19)
 
 
 def own_address() -> str:
