@@ -9,7 +9,7 @@ from typing import Any
 
 from ms_omni.checkpoint import built_in
 from ms_omni.errors import OmniError, did_you_mean
-from ms_omni.inputs.access import MediaAccess
+from ms_omni.inputs.access import UNRESTRICTED, MediaAccess
 from ms_omni.yaml_file import read_yaml
 
 # auto is fused, and mindone for decoder layers that the compiled runtime does not know.
@@ -128,7 +128,7 @@ class EngineConfig:
     min_pixels: int | None = None
     max_pixels: int | None = None
     media_reader: str = "auto"
-    media_access: MediaAccess = MediaAccess()
+    media_access: MediaAccess = UNRESTRICTED
     compile_cache: str | None = None
     max_num_seqs: int | None = None
     max_model_len: int | None = None

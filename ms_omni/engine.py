@@ -14,7 +14,7 @@ from ms_omni.checkpoint import built_in
 from ms_omni.config import EngineConfig, SamplingParams
 from ms_omni.distributed import make_loop
 from ms_omni.errors import OmniError
-from ms_omni.inputs.access import MediaAccess
+from ms_omni.inputs.access import UNRESTRICTED, MediaAccess
 from ms_omni.loading import load
 from ms_omni.options import WHOLE_WAVE, Options
 from ms_omni.outputs import OmniOutput, StreamChunk
@@ -105,7 +105,7 @@ class OmniEngine:
             min_pixels=min_pixels,
             max_pixels=max_pixels,
             media_reader=media_reader,
-            media_access=media_access or MediaAccess(),
+            media_access=media_access or UNRESTRICTED,
             compile_cache=compile_cache,
             max_num_seqs=max_num_seqs,
             max_model_len=max_model_len,

@@ -89,6 +89,9 @@ class MediaAccess:
         return f"allowed are {web}, data: URIs and {local}"
 
 
+UNRESTRICTED = MediaAccess()
+
+
 def check_counts(conversation: Sequence[dict[str, Any]], access: MediaAccess) -> None:
     """Raises OmniError when a validated conversation has more media, or frames in a list, than `access` allows."""
     if not access.restricted:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from ms_omni.errors import OmniError
-from ms_omni.inputs.access import MediaAccess
+from ms_omni.inputs.access import UNRESTRICTED, MediaAccess
 from ms_omni.inputs.av_audio import RATES, check_sound, decode_audio_track
 from ms_omni.inputs.source import Source, open_source
-from ms_omni.inputs.truncation import missing_bytes
+from ms_omni.inputs.truncation import check_whole
 
 SAMPLE_RATE = 16_000
 _USUAL = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"FORM", b".snd", b"caff", b"ID3")
@@ -20,7 +20,7 @@ _UNKNOWN_FRAMES = 2**63 - 1
 
 
 def read_audio(
-    value: Any, start: float = 0.0, end: float | None = None, access: MediaAccess = MediaAccess()
+    value: Any, start: float = 0.0, end: float | None = None, access: MediaAccess = UNRESTRICTED
 ) -> np.ndarray:
     """float32 (num_samples,) at 16 kHz of a path, file://, http(s)://, data: URI or a mono 16 kHz array.
 
@@ -35,7 +35,7 @@ def read_audio(
 
 
 def read_video_audio(
-    value: str, start: float = 0.0, end: float | None = None, access: MediaAccess = MediaAccess()
+    value: str | Source, start: float = 0.0, end: float | None = None, access: MediaAccess = UNRESTRICTED
 ) -> np.ndarray:
     """The sound of a video, as `read_audio`. Raises OmniError also when the video has no audio track."""
     source = open_source(value, "video", access)
@@ -86,8 +86,7 @@ def sound_file(source: Source) -> Any:
     file does not state its length (FLAC out of a pipe). Raises OmniError for a truncated file."""
     import soundfile
 
-    if missing := missing_bytes(source):
-        raise source.fail(f"truncated file ({missing})")
+    check_whole(source)
     if source.access.restricted and not _is_usual(source.head(12)):
         return None
     try:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ms_omni.inputs.mp4_index import check_index, is_mp4
 from ms_omni.inputs.source import Source
-from ms_omni.inputs.truncation import missing_bytes
+from ms_omni.inputs.truncation import check_whole
 
 # FFmpeg's demuxers of files that hold their own media. Others open what a file names (hls, dash, concat, sdp, image2).
 FORMATS = (
@@ -34,8 +34,7 @@ def opened(source: Source) -> Iterator[Any]:
     options = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"}
     if source.access.restricted:
         options |= _restricted(source)
-    if missing := missing_bytes(source):
-        raise source.fail(f"truncated file ({missing})")
+    check_whole(source)
     try:
         with _container(source, options) as container:
             for stream in container.streams.video:

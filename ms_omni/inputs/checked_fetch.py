@@ -14,6 +14,7 @@ import threading
 import time
 import urllib.parse
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,10 +133,8 @@ def _resolved(target: _Target, end: float) -> list[Any]:
     found: list[Any] = []
 
     def look_up() -> None:
-        try:
+        with suppress(OSError, ValueError):  # UnicodeError is a ValueError
             found.extend(socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM))
-        except (OSError, ValueError):  # UnicodeError is a ValueError
-            pass
 
     thread = threading.Thread(target=look_up, daemon=True)
     thread.start()

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ms_omni.errors import OmniError
-from ms_omni.inputs.access import IMAGE_FORMATS, MediaAccess
+from ms_omni.inputs.access import IMAGE_FORMATS, UNRESTRICTED, MediaAccess
 from ms_omni.inputs.source import Source, open_source
 
 # qwen-omni-utils 0.0.9: one token covers 2 x 2 patches.
@@ -23,9 +23,7 @@ MAX_RATIO = 200
 MAX_SCANS = 64
 
 
-def fetch_image(
-    part: Mapping[str, Any], image_patch_size: int = 14, access: MediaAccess = MediaAccess()
-) -> Image.Image:
+def fetch_image(part: Mapping[str, Any], image_patch_size: int = 14, access: MediaAccess = UNRESTRICTED) -> Image.Image:
     """The image of a conversation part, RGB, resized (bicubic) so that its sides are multiples of
     2 * image_patch_size and its area lies between min_pixels and max_pixels.
 
@@ -47,7 +45,7 @@ def fetch_image(
     return image.resize((width, height))
 
 
-def read_image(value: Any, access: MediaAccess = MediaAccess()) -> tuple[Source, Image.Image]:
+def read_image(value: Any, access: MediaAccess = UNRESTRICTED) -> tuple[Source, Image.Image]:
     """(where it comes from, the decoded RGB image in its own size)."""
     if isinstance(value, Image.Image):
         source, image = Source("image object", access=access), value

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ms_omni.errors import OmniError
-from ms_omni.inputs.access import MediaAccess
+from ms_omni.inputs.access import UNRESTRICTED, MediaAccess
 from ms_omni.inputs.cast import host_arrays
 from ms_omni.inputs.components import feature_extractor, image_processor, video_processor
 from ms_omni.inputs.conversation import validate_conversation
@@ -86,7 +86,7 @@ class InputProcessor:
         use_audio_in_video: bool = False,
         fps: float | None = None,
         reader: str = "auto",
-        access: MediaAccess = MediaAccess(),
+        access: MediaAccess = UNRESTRICTED,
         tools: list[dict[str, Any]] | None = None,
         chat_template_kwargs: Mapping[str, Any] | None = None,
     ) -> PreparedInputs:

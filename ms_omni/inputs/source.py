@@ -15,7 +15,7 @@ from io import BytesIO
 from typing import Any, BinaryIO
 
 from ms_omni.errors import OmniError
-from ms_omni.inputs.access import MediaAccess
+from ms_omni.inputs.access import UNRESTRICTED, MediaAccess
 from ms_omni.inputs.local_file import NotAllowedError, open_below
 
 HTTP_TIMEOUT_S = 30.0
@@ -36,7 +36,7 @@ class Source:
     path: str | None = None
     data: bytes | None = None
     is_remote: bool = False
-    access: MediaAccess = MediaAccess()
+    access: MediaAccess = UNRESTRICTED
     opened: Any = field(default=None, repr=False)
 
     def open(self) -> str | BinaryIO:
@@ -75,12 +75,13 @@ class Source:
         return OmniError(f"{name}: {' '.join(reason.split())}")
 
 
-def open_source(value: str, kind: str, access: MediaAccess = MediaAccess()) -> Source:
-    """The medium behind `value`; `kind` is image, audio or video and only names it.
+def open_source(value: str | Source, kind: str, access: MediaAccess = UNRESTRICTED) -> Source:
+    """The medium behind `value`, or `value` itself where it is opened already. `kind` is image, audio or video and only
+    names it.
 
     Raises OmniError, naming it, when it is missing, a directory, unreadable, empty, cannot be fetched, or not allowed
     by `access`."""
-    source = _opened(value, kind, access)
+    source = value if isinstance(value, Source) else _opened(value, kind, access)
     source.check_time()
     return source
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable
+from io import BytesIO
 from typing import BinaryIO
 
 from ms_omni.inputs.source import Source
@@ -16,16 +17,16 @@ _RIFF_CHUNKS = (b"fmt ", b"fact", b"data", b"LIST", b"JUNK", b"idx1", b"bext", b
 _EBML_SEGMENT = b"\x18\x53\x80\x67"
 
 
-def missing_bytes(source: Source) -> str | None:
-    """What is missing, in words, when the file ends before its own headers say; None when it is whole or of a kind
-    that makes no promise (a FLAC states its samples: the reader counts them)."""
-    head = source.head(189)
-    check = _check_of(head)
+def check_whole(source: Source) -> None:
+    """Raises OmniError when the file ends before its own headers say. Files that state no length pass (a FLAC states
+    its samples: the reader counts them)."""
+    check = _check_of(source.head(_TS_PACKET + 1))
     if check is None:
-        return None
-    with _stream(source) as file:
-        size = file.seek(0, os.SEEK_END)
-        return check(file, size)
+        return
+    with open(source.path, "rb") if source.path is not None else BytesIO(source.data or b"") as file:
+        missing = check(file, file.seek(0, os.SEEK_END))
+    if missing:
+        raise source.fail(f"truncated file ({missing})")
 
 
 def _check_of(head: bytes) -> _Check | None:
@@ -176,11 +177,3 @@ _BY_MAGIC: dict[bytes, _Check] = {
     b"OggS": _cut_ogg,
     b"\x1a\x45\xdf\xa3": _cut_matroska,
 }
-
-
-def _stream(source: Source) -> BinaryIO:
-    if source.path is not None:
-        return open(source.path, "rb")
-    stream = source.open()
-    assert not isinstance(stream, str)
-    return stream

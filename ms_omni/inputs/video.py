@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ms_omni.errors import OmniError
-from ms_omni.inputs.access import MediaAccess
+from ms_omni.inputs.access import UNRESTRICTED, MediaAccess
 from ms_omni.inputs.antialias import resize_bicubic_uint8
 from ms_omni.inputs.frame_range import linspace_indices, pick_range, smart_nframes
 from ms_omni.inputs.image import SPATIAL_MERGE_SIZE, fetch_image, smart_resize
@@ -27,7 +27,7 @@ def fetch_video(
     part: Mapping[str, Any],
     image_patch_size: int = 14,
     dtype: Any = np.float32,
-    access: MediaAccess = MediaAccess(),
+    access: MediaAccess = UNRESTRICTED,
 ) -> tuple[np.ndarray, dict[str, Any], float]:
     """(frames (T, 3, H, W) of `dtype` with whole values 0..255, metadata, frames a second) of a video part.
 
@@ -35,7 +35,7 @@ def fetch_video(
     Raises OmniError naming it: unreadable, truncated, no video track, fewer than two frames, an empty time range."""
     value = part["video"] if "video" in part else part["video_url"]
     factor = image_patch_size * SPATIAL_MERGE_SIZE
-    if isinstance(value, str):
+    if isinstance(value, (str, Source)):
         frames, metadata, sample_fps = _from_file(open_source(value, "video", access), part, factor)
     else:
         source = Source("video frames", access=access)
