@@ -20,6 +20,7 @@ def opens_reasoning(processor: InputProcessor) -> bool:
 
 
 def ends_in_reasoning(prompt: str) -> bool:
+    """Whether this rendered prompt ends with the mark that opens the model's reasoning."""
     return prompt.rstrip().endswith(_THINK)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ms_omni.config import EngineConfig
 from ms_omni.errors import OmniError
-from ms_omni.parallel.message_links import meet
+from ms_omni.parallel.message_links import connect_group
 from ms_omni.parallel.start import start_world
 from ms_omni.parallel.world import World, is_under_msrun
 from ms_omni.scheduling.follower import Follower
@@ -60,13 +60,13 @@ def make_loop(executor: Executor, decode: Callable[[list[int]], str], world: Wor
     by that one's. Every member of the group calls this at the same time. decode: Thinker ids to text."""
     if world.group_size == 1:
         return EngineLoop(executor, decode)
-    links = meet(world, partial(_tell, world=world))
+    links = connect_group(world, partial(_broadcast, world=world))
     if world.is_leader:
         return LeaderLoop(SharedExecutor(executor, links), decode)
     return Follower(executor, links[0], decode)
 
 
-def _tell(numbers: np.ndarray, world: World) -> np.ndarray:
+def _broadcast(numbers: np.ndarray, world: World) -> np.ndarray:
     from mindspore import Tensor
 
     from ms_omni.parallel.collectives import broadcast

@@ -54,7 +54,7 @@ class OmniEngine:
         self.attn_implementation, self.world = loaded.attn_implementation, loaded.world
         self.quantize = loaded.quantize
         self.processor, self.executor, self.model = loaded.processor, loaded.executor, loaded.executor.model
-        self._preparer = Preprocessor(self.processor, self.config, config, variant_of(self.directory))
+        self._preprocessor = Preprocessor(self.processor, self.config, config, variant_of(self.directory))
         self.load_s = time.perf_counter() - start
         self._loop = make_loop(self.executor, self.processor.decode, self.world)
         self._finalizer = weakref.finalize(self, self._loop.close)
@@ -212,7 +212,7 @@ class OmniEngine:
         handle = self._loop.submit(
             Request(
                 prepare=partial(
-                    self._preparer.prepare,
+                    self._preprocessor.prepare,
                     conversation,
                     sampling,
                     speak=speak,
@@ -256,7 +256,7 @@ class OmniEngine:
         handles: list[RequestHandle] = []
         try:
             for each in asked:
-                handles.append(self.submit(each, **whole))
+                handles.append(self.submit(each, **whole))  # noqa: PERF401 where one is refused, the others are ended
             outputs = [handle.result() for handle in handles]
         finally:
             for handle in handles:

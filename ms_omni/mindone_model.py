@@ -143,6 +143,7 @@ class MindoneGenerate:
         self._defaults = _mindone_defaults(omni)
 
     def __call__(self, input_ids: Any = None, **options: Any) -> Any:
+        """As mindone's `generate`, and with `seed`: None draws one, the same on all ranks of a group."""
         import mindspore as ms
 
         model, options = self._omni.model, {**self._defaults, **options}

@@ -58,10 +58,12 @@ class AudioOutput:
 
     @property
     def num_samples(self) -> int:
+        """Length of the wave, at `sample_rate`."""
         return int(self.samples.shape[-1])
 
     @property
     def num_frames(self) -> int:
+        """Codec frames, of 80 ms each."""
         return int(self.codes.shape[-1])
 
 

@@ -121,6 +121,7 @@ class ChatPage:
         return [self._model, self._speaks, self._voice]
 
     def show_state(self, state: ServerState) -> dict[Any, Any]:
+        """Updates of the components for this state of the server."""
         can_speak = state.voices != ()
         names = [(SERVER_CHOICE, ""), *((name, name) for name in state.voices or ())]
         label = "Answer in speech as well" if can_speak else "Answers in text: this model cannot speak"

@@ -18,6 +18,7 @@ _NAMES = re.compile(b"|".join((*_COUNTS, b"cmov")))
 
 
 def is_mp4(source: Source) -> bool:
+    """Whether the file begins with a box of MP4 or MOV."""
     return source.head(8)[4:] in _FIRST
 
 

@@ -51,6 +51,7 @@ def counts() -> tuple[Count, ...]:
 
 
 def reset_counts() -> None:
+    """Sets the counts of all kinds to 0."""
     for kind in KINDS:
         _counts[kind] = Count(kind)
 
@@ -152,8 +153,8 @@ def _hccl_ops(world: World) -> GroupOps:
 def _links(world: World) -> SocketGroup:
     """Connections to the other processes of the group. Every process of the job calls this at the same time."""
     listener = Listener(own_address())
-    cards = ops.AllGather()(ms.Tensor(listener.card[None])).asnumpy()
-    return listener.connect(world.group_rank, [cards[rank] for rank in world.group_ranks])
+    endpoints = ops.AllGather()(ms.Tensor(listener.endpoint[None])).asnumpy()
+    return listener.connect(world.group_rank, [endpoints[rank] for rank in world.group_ranks])
 
 
 def _socket_ops(world: World) -> GroupOps:

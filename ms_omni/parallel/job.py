@@ -41,6 +41,7 @@ class Failure:
 
     @property
     def how(self) -> str:
+        """How the process ended, as the end of a sentence."""
         if self.code >= 0:
             return f"ended with exit code {self.code}"
         with suppress(ValueError):
@@ -48,7 +49,7 @@ class Failure:
         return f"was ended by signal {-self.code}"
 
 
-class Follower:
+class FileTail:
     """Reads what is added to a file that may not exist yet."""
 
     def __init__(self, path: Path) -> None:
@@ -57,6 +58,7 @@ class Follower:
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
 
     def read(self) -> str:
+        """What was added since the last call; invalid UTF-8 is replaced."""
         with suppress(FileNotFoundError), open(self._path, "rb") as file:
             file.seek(self._offset)
             data = file.read()
@@ -81,9 +83,9 @@ class Job:
         self._grace_s = grace_s
         self.spec, self.line, self.environment, self.out, self.err = spec, line, environment, out, err
         self.shown_rank = spec.local_ranks[0]
-        self._stdout = Follower(stdout_file(spec.log_dir))
-        self._stderr = Follower(self._log(self.shown_rank))
-        self._msrun_log = Follower(spec.log_dir / "msrun.log")
+        self._stdout = FileTail(stdout_file(spec.log_dir))
+        self._stderr = FileTail(self._log(self.shown_rank))
+        self._msrun_log = FileTail(spec.log_dir / "msrun.log")
         self._partial_line = ""
         self._msrun_text = ""
         self._progress = False

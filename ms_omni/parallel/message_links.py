@@ -1,6 +1,6 @@
 """Python objects between the leader of a group and each of its followers, in order, while they compute.
 
-Over TCP and not by collectives: a follower may wait for hours, on a card without keeping it busy, and either side hears
+Over TCP and not by collectives: a follower may wait for hours without keeping its card busy, and either side hears
 at once when the other has ended."""
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ms_omni.parallel.sockets import CARD_NUMBERS, Listener, call
+from ms_omni.parallel.sockets import ENDPOINT_LENGTH, Listener, connect_to
 from ms_omni.parallel.world import World, own_address
 
 # Seconds of silence after which the system asks whether the other machine is there, then those between the questions;
@@ -60,19 +60,20 @@ class MessageLink:
 
 
 def send_to_all(links: Iterable[MessageLink], message: object) -> None:
+    """Sends the same message over each link; it is pickled once."""
     data = pickle.dumps(message, protocol=5)
     for link in links:
         link.send_bytes(data)
 
 
-def meet(world: World, tell: Callable[[np.ndarray], np.ndarray]) -> tuple[MessageLink, ...]:
+def connect_group(world: World, broadcast: Callable[[np.ndarray], np.ndarray]) -> tuple[MessageLink, ...]:
     """The leader's links to its followers, in the order of their ranks, or a follower's one to its leader. Every member
-    of the group calls this at the same time. tell: returns the leader's int32 array on all of them."""
+    of the group calls this at the same time. broadcast: returns the leader's int32 array on all of them."""
     first = world.group_ranks[0]
     if not world.is_leader:
-        card = tell(np.zeros(CARD_NUMBERS, np.int32))
-        return (MessageLink(call(card, world.group_rank), first),)
+        endpoint = broadcast(np.zeros(ENDPOINT_LENGTH, np.int32))
+        return (MessageLink(connect_to(endpoint, world.group_rank), first),)
     listener = Listener(own_address())
-    tell(listener.card)
+    broadcast(listener.endpoint)
     peers = listener.accept(range(1, world.group_size))
     return tuple(MessageLink(peers[rank], first + rank) for rank in sorted(peers))

@@ -65,10 +65,12 @@ class JobSpec:
 
     @property
     def world_size(self) -> int:
+        """Processes of all machines together."""
         return self.cards * self.nodes
 
     @property
     def local_ranks(self) -> range:
+        """The ranks that run on this machine."""
         return range(self.node_rank * self.cards, (self.node_rank + 1) * self.cards)
 
 

@@ -21,6 +21,7 @@ class ShardedReader:
 
     @property
     def directory(self) -> Path:
+        """Of the checkpoint."""
         return self.reader.directory
 
     def names(self) -> list[str]:
@@ -42,13 +43,16 @@ class ShardedReader:
         return padded
 
     def shape(self, name: str) -> tuple[int, ...]:
+        """The shape that every rank holds, padding included."""
         whole = self.reader.shape(name)
         return padded_shape(name, whole, self.mode, self.world.group_size, self.sizes)
 
     def dtype(self, name: str) -> np.dtype:
+        """The dtype in the checkpoint."""
         return self.reader.dtype(name)
 
     def release(self, name: str) -> None:
+        """As `CheckpointReader.release`."""
         self.reader.release(name)
 
     @property

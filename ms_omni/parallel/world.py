@@ -49,14 +49,17 @@ class World:
 
     @property
     def group_rank(self) -> int:
+        """Rank within the group."""
         return self.rank % self.group_size
 
     @property
     def replica(self) -> int:
+        """Number of this process's group."""
         return self.rank // self.group_size
 
     @property
     def num_replicas(self) -> int:
+        """Number of groups, each with a whole model."""
         return self.world_size // self.group_size
 
     @property
@@ -82,6 +85,7 @@ class World:
 
 
 def check_group_size(group_size: int, world_size: int) -> None:
+    """Raises OmniError, naming the sizes that divide `world_size`."""
     if group_size < 1 or world_size % group_size:
         allowed = ", ".join(str(size) for size in range(1, world_size + 1) if world_size % size == 0)
         raise OmniError(

@@ -20,6 +20,7 @@ class BlockAllocator:
 
     @property
     def num_free(self) -> int:
+        """Blocks that no sequence has."""
         return int(self._is_free.sum())
 
     def num_needed(self, num_tokens: int) -> int:
@@ -27,6 +28,7 @@ class BlockAllocator:
         return -(-num_tokens // self._block_size)
 
     def can_allocate(self, num_tokens: int) -> bool:
+        """Whether `allocate` would succeed."""
         return self.num_needed(num_tokens) <= self.num_free
 
     def allocate(self, num_tokens: int) -> list[int]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ms_omni.parallel.message_links import MessageLink
 from ms_omni.scheduling.loop import CLOSED, has_stopped, name_of, take_step
-from ms_omni.scheduling.messages import Arrived, Call, Check, Closed, Failed, Released, Report
+from ms_omni.scheduling.messages import Check, Closed, Failed, NewRequest, Released, Report, StepCall
 from ms_omni.scheduling.request import SIGNAL_CHECK_S, EngineStopped, Request, RequestCancelled, RequestHandle
 from ms_omni.scheduling.sequence import Stage
 from ms_omni.scheduling.shared import STUCK_S
@@ -22,16 +22,16 @@ from ms_omni.scheduling.steps import Executor, ExecutorLost
 logger = logging.getLogger(__name__)
 
 
-class Replica(RequestState):
-    """A request of the leader's, as a follower has it."""
+class FollowerState(RequestState):
+    """A follower's copy of one of its leader's requests."""
 
     @property
     def is_cancelled(self) -> bool:
-        """The leader decides: what one does not compute, the others would wait for."""
+        """False: the leader decides, since the other ranks would wait for a step that one leaves out."""
         return False
 
     def fail(self, error: BaseException) -> None:
-        """The leader says with what, and whether anything can go on."""
+        """Nothing: the leader tells which requests have failed."""
 
 
 class Follower:
@@ -50,7 +50,7 @@ class Follower:
     ):
         """link: to the leader. decode: Thinker ids to text."""
         self._executor, self._link, self._decode, self._clock = executor, link, decode, clock
-        self._replicas: dict[int, Replica] = {}
+        self._states: dict[int, FollowerState] = {}
         self._last = Report(0, None)
         self._messages: SimpleQueue[Any] = SimpleQueue()
         # Guards all below
@@ -145,13 +145,13 @@ class Follower:
             self._lose(error)
             self._link.send(Closed(name_of(error)))
         finally:
-            for replica in self._replicas.values():
-                self._executor.release(replica)
-            self._replicas.clear()
+            for state in self._states.values():
+                self._executor.release(state)
+            self._states.clear()
             self._link.close()
 
     def _do(self, message: Any) -> None:
-        if isinstance(message, Call):
+        if isinstance(message, StepCall):
             self._take_step(message)
         elif isinstance(message, Released):
             self._release(message.number)
@@ -160,45 +160,45 @@ class Follower:
         else:
             raise TypeError(f"unknown message {message!r}")
 
-    def _take_step(self, call: Call) -> None:
-        if call.arrived is not None:
+    def _take_step(self, call: StepCall) -> None:
+        if call.new_request is not None:
             (number,) = call.numbers
             self._free_finished()
-            self._replicas[number] = self._replica(number, call.arrived)
-        states = tuple(self._replicas[number] for number in call.numbers)
+            self._states[number] = self._new_state(number, call.new_request)
+        states = tuple(self._states[number] for number in call.numbers)
         error = take_step(call.kind(states, *call.arguments), self._executor, self._clock)
         self._last = Report(call.count, None if error is None else name_of(error))
         if error is not None:
             self._link.send(self._last)
 
-    def _replica(self, number: int, arrived: Arrived) -> Replica:
+    def _new_state(self, number: int, new: NewRequest) -> FollowerState:
         handle = self._handle(number)
-        replica = Replica(
-            arrived.request,
-            arrived.prepared,
+        state = FollowerState(
+            new.request,
+            new.prepared,
             lambda: handle,
             self._decode,
             self._clock,
             arrival=number,
-            submitted=self._clock() - sum(arrived.waited.values()),
-            prepare_s=arrived.waited.get("prepare_s", 0.0),
+            submitted=self._clock() - sum(new.waited.values()),
+            prepare_s=new.waited.get("prepare_s", 0.0),
         )
-        replica.owner = arrived.owner
-        replica.note_admitted()
-        for sequence in replica.sequences:
-            sequence.blocks = list(arrived.blocks[sequence.stage])
-        return replica
+        state.owner = new.owner
+        state.note_admitted()
+        for sequence in state.sequences:
+            sequence.blocks = list(new.blocks[sequence.stage])
+        return state
 
     def _free_finished(self) -> None:
         """The scheduler has given the blocks of what is complete to those who come."""
-        for replica in self._replicas.values():
-            for sequence in replica.sequences:
+        for state in self._states.values():
+            for sequence in state.sequences:
                 if sequence.finish_reason:
                     sequence.blocks = []
 
     def _release(self, number: int) -> None:
-        if replica := self._replicas.pop(number, None):
-            self._executor.release(replica)
+        if state := self._states.pop(number, None):
+            self._executor.release(state)
         self._handle(number).fail(RequestCancelled("the request was dropped on its leader"))
         self._forget(number)
 

@@ -229,6 +229,7 @@ def has_stopped(error: BaseException) -> str:
 
 
 def name_of(error: BaseException) -> str:
+    """Its type and message, for other messages."""
     return f"{type(error).__name__}: {error}"
 
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ms_omni.errors import OmniError
 from ms_omni.scheduling.request import EngineStopped, Prepared, Request, RequestCancelled, StepFailed
 from ms_omni.scheduling.sequence import Stage
 from ms_omni.scheduling.state import RequestState
+from ms_omni.scheduling.steps import Step
 
 
 @dataclass(frozen=True)
-class Arrived:
-    """All that a follower needs to answer a request as its leader does. request: with its seed, without what only the
-    leader can call. owner: of `RequestState`. blocks: of its sequences. waited: seconds of its preparation and in the
-    queue, by their names in the answer's stats."""
+class NewRequest:
+    """All that a follower needs to compute a request as its leader does. request: with its seed, without the functions
+    that only the leader can call. owner: of `RequestState`. blocks: of its sequences. waited: seconds of its
+    preparation and in the queue, by their names in the answer's stats."""
 
     request: Request
     prepared: Prepared
@@ -25,7 +26,8 @@ class Arrived:
     waited: Mapping[str, float]
 
     @classmethod
-    def of(cls, state: RequestState) -> Arrived:
+    def of(cls, state: RequestState) -> NewRequest:
+        """What the followers are told of this request."""
         sampling = replace(state.request.sampling, seed=state.seed)
         request = replace(state.request, prepare=_prepare_elsewhere, progress=None, sampling=sampling)
         blocks = {sequence.stage: list(sequence.blocks) for sequence in state.sequences}
@@ -33,15 +35,23 @@ class Arrived:
 
 
 @dataclass(frozen=True)
-class Call:
-    """A step to be done. count: its number among all calls. kind: the step's class. numbers: of its requests, in the
-    order in which they were submitted. arguments: of the step, behind its states. arrived: at a request's first."""
+class StepCall:
+    """A step to be run. count: its number among all calls. kind: the step's class. numbers: of its requests, counted in
+    the order of their submission. arguments: the step's fields after its states. new_request: with a request's first
+    step."""
 
     count: int
     kind: type[Any]
     numbers: tuple[int, ...]
     arguments: tuple[Any, ...]
-    arrived: Arrived | None = None
+    new_request: NewRequest | None = None
+
+    @classmethod
+    def of(cls, step: Step, count: int, new_request: NewRequest | None) -> StepCall:
+        """A step of the leader's, with the numbers of its requests in the place of their states."""
+        _, *arguments = (getattr(step, field.name) for field in fields(step))
+        numbers = tuple(state.arrival for state in step.states)
+        return cls(count, type(step), numbers, tuple(arguments), new_request)
 
 
 @dataclass(frozen=True)

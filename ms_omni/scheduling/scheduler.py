@@ -47,10 +47,12 @@ class Scheduler:
 
     @property
     def num_running(self) -> int:
+        """Requests that have blocks of the caches."""
         return len(self._running)
 
     @property
     def num_waiting(self) -> int:
+        """Requests that wait for free blocks."""
         return len(self._waiting)
 
     @property

@@ -40,6 +40,7 @@ class Sequence:
 
     @property
     def is_prefilled(self) -> bool:
+        """Whether the whole prompt is in the cache."""
         return self.num_computed == self.num_prompt
 
     def next_span(self, chunk: int) -> tuple[int, int]:

@@ -7,15 +7,27 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any
+
+from typing_extensions import override
 
 from ms_omni.parallel.message_links import MessageLink, send_to_all
 from ms_omni.scheduling.loop import CLOSED, EngineLoop, has_stopped, name_of
-from ms_omni.scheduling.messages import Arrived, Call, Check, Closed, Failed, Released, Report, sendable
+from ms_omni.scheduling.messages import Check, Closed, Failed, NewRequest, Released, Report, StepCall, sendable
 from ms_omni.scheduling.request import Request, RequestHandle
 from ms_omni.scheduling.sequence import Stage
 from ms_omni.scheduling.state import RequestState
-from ms_omni.scheduling.steps import DecodeTalker, DecodeThinker, Executor, ExecutorLost, Prefill, Span, Start, Vocode
+from ms_omni.scheduling.steps import (
+    DecodeTalker,
+    DecodeThinker,
+    Executor,
+    ExecutorLost,
+    Prefill,
+    Span,
+    Start,
+    Step,
+    Vocode,
+)
 
 # How long a process whose call has failed waits for the same from the others. One that waits for it in a collective
 # does not fail.
@@ -23,10 +35,8 @@ SETTLE_S = 30.0
 # How long `close` waits for a call, or for a follower, once the group is lost
 STUCK_S = 10.0
 
-T = TypeVar("T")
 
-
-class SharedExecutor:
+class SharedExecutor(Executor):
     """An executor whose every call is done by all processes of a group: first sent to the followers, then done here, so
     that their collectives come in one order. Nobody waits for an answer.
 
@@ -64,24 +74,30 @@ class SharedExecutor:
         if lost:
             on_lost(lost)
 
+    @override
     def start(self, states: Sequence[RequestState], stage: Stage) -> None:
-        arrived = None if states[0].arrival in self._started else Arrived.of(states[0])
-        self._started.add(states[0].arrival)
-        self._share(Start, states, (stage,), partial(self._executor.start, states, stage), arrived)
+        first = states[0]
+        new_request = None if first.arrival in self._started else NewRequest.of(first)
+        self._started.add(first.arrival)
+        self._share(Start(tuple(states), stage), new_request)
 
+    @override
     def prefill(self, states: Sequence[RequestState], stage: Stage, spans: Sequence[Span]) -> None:
-        self._share(Prefill, states, (stage, spans), partial(self._executor.prefill, states, stage, spans))
+        self._share(Prefill(tuple(states), stage, tuple(spans)))
 
+    @override
     def decode_thinker(self, states: Sequence[RequestState], num_steps: int) -> None:
-        work = partial(self._executor.decode_thinker, states, num_steps)
-        self._share(DecodeThinker, states, (num_steps,), work)
+        self._share(DecodeThinker(tuple(states), num_steps))
 
+    @override
     def decode_talker(self, states: Sequence[RequestState]) -> None:
-        self._share(DecodeTalker, states, (), partial(self._executor.decode_talker, states))
+        self._share(DecodeTalker(tuple(states)))
 
+    @override
     def vocode(self, states: Sequence[RequestState], counts: Sequence[int]) -> None:
-        self._share(Vocode, states, (counts,), partial(self._executor.vocode, states, counts))
+        self._share(Vocode(tuple(states), tuple(counts)))
 
+    @override
     def release(self, state: RequestState) -> None:
         self._started.discard(state.arrival)
         self.pass_over(state.arrival)
@@ -105,22 +121,15 @@ class SharedExecutor:
         for link in self._links:
             link.close()
 
-    def _share(
-        self,
-        kind: type[Any],
-        states: Sequence[RequestState],
-        arguments: tuple[Any, ...],
-        work: Callable[[], T],
-        arrived: Arrived | None = None,
-    ) -> T:
-        numbers = tuple(state.arrival for state in states)
+    def _share(self, step: Step, new_request: NewRequest | None = None) -> None:
+        """Runs a step here and on the followers. new_request: the step's request, where they do not have it yet."""
         with self._changed:
             if self._lost:
                 raise ExecutorLost(self._lost)
             self._num_calls += 1
-            send_to_all(self._links, Call(self._num_calls, kind, numbers, arguments, arrived))
+            send_to_all(self._links, StepCall.of(step, self._num_calls, new_request))
         try:
-            return work()
+            step.run(self._executor)
         except BaseException as error:
             self._settle(error)
             raise
@@ -206,6 +215,7 @@ class LeaderLoop(EngineLoop):
         super().__init__(executor, decode, **settings)
         executor.watch(lambda reason: self.stop(has_stopped(ExecutorLost(reason))))
 
+    @override
     def submit(self, request: Request) -> RequestHandle:
         with self._submitting:
             handle = super().submit(request)
@@ -213,6 +223,7 @@ class LeaderLoop(EngineLoop):
         handle.add_done_callback(partial(self._shared.tell, number))
         return handle
 
+    @override
     def close(self) -> None:
         super().close()
         self._shared.close()

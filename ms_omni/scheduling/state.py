@@ -56,6 +56,7 @@ class RequestState:
         return (self.thinker,) if self.talker is None else (self.thinker, self.talker)
 
     def sequence(self, stage: Stage) -> Sequence:
+        """The sequence of this stage. Raises StopIteration where there is no Talker."""
         return next(sequence for sequence in self.sequences if sequence.stage == stage)
 
     @property

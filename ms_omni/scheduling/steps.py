@@ -76,13 +76,15 @@ class Executor(Protocol):
 
 @dataclass(frozen=True)
 class Start:
-    """Sequences get ready to be prefilled. Of every step: `states` are the requests that it works for, which fail with
-    it; `run` lets the executor do it, and notes that it was done."""
+    """Sequences get ready to be prefilled.
+
+    Every step has `states`, the requests that it works for and that fail with it, and `stage`, whose time it takes."""
 
     states: tuple[RequestState, ...]
     stage: Stage
 
     def run(self, executor: Executor) -> None:
+        """Computes it, and marks the sequences as started."""
         executor.start(self.states, self.stage)
         for state in self.states:
             state.sequence(self.stage).is_started = True
@@ -97,6 +99,7 @@ class Prefill:
     spans: tuple[Span, ...]
 
     def run(self, executor: Executor) -> None:
+        """Computes it, and notes how far each prompt was read."""
         executor.prefill(self.states, self.stage, self.spans)
         for state, (_, stop) in zip(self.states, self.spans, strict=True):
             state.sequence(self.stage).num_computed = stop
@@ -111,6 +114,7 @@ class DecodeThinker:
     stage: ClassVar[str] = "thinker"
 
     def run(self, executor: Executor) -> None:
+        """Computes it; the executor reports the tokens to the states."""
         executor.decode_thinker(self.states, self.num_steps)
 
 
@@ -122,6 +126,7 @@ class DecodeTalker:
     stage: ClassVar[str] = "talker"
 
     def run(self, executor: Executor) -> None:
+        """Computes it; the executor reports the frames to the states."""
         executor.decode_talker(self.states)
 
 
@@ -134,6 +139,7 @@ class Vocode:
     stage: ClassVar[str] = "code2wav"
 
     def run(self, executor: Executor) -> None:
+        """Computes it; the executor reports the waves to the states."""
         executor.vocode(self.states, self.counts)
 
 

@@ -56,6 +56,7 @@ class Access:
         self._app, self._keys, self._note = app, keys, note
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request as ASGI has it: everything that is not HTTP is passed on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -11,7 +11,7 @@ from uuid import uuid4
 from ms_omni import __version__
 from ms_omni.answer_parts import AnswerParts, Part
 from ms_omni.outputs import AudioChunk, OmniOutput, TextDelta
-from ms_omni.server.asked import Asked
+from ms_omni.server.engine_input import EngineInput
 from ms_omni.server.waves import encoded, pcm16
 
 # How long an answer's speech can be referred to by its id
@@ -43,7 +43,7 @@ class ChatAnswer:
     """One answer on its way to the client. model: the name that the client knows. reasons: the prompt has opened the
     model's reasoning."""
 
-    asked: Asked
+    inputs: EngineInput
     model: str
     reasons: bool
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid4().hex}")
@@ -52,9 +52,9 @@ class ChatAnswer:
     def __post_init__(self) -> None:
         self.audio_id = f"audio_{uuid4().hex}"
         self.expires_at = self.created + SPEECH_LIFE_S
-        self._parts = AnswerParts(self.reasons, self.asked.has_tools)
+        self._parts = AnswerParts(self.reasons, self.inputs.has_tools)
         self._num_calls = 0
-        self._speaks = bool(self.asked.options.get("return_audio"))
+        self._speaks = bool(self.inputs.options.get("return_audio"))
 
     def whole(self, output: OmniOutput) -> dict[str, Any]:
         """The answer as one object."""
@@ -67,7 +67,7 @@ class ChatAnswer:
         if calls:
             message["tool_calls"] = calls
         if output.audio is not None and not calls:
-            wave = encoded(output.audio.samples, output.audio.sample_rate, self.asked.audio_format)
+            wave = encoded(output.audio.samples, output.audio.sample_rate, self.inputs.audio_format)
             message["audio"] = {
                 "id": self.audio_id,
                 "data": base64.b64encode(wave).decode(),
@@ -80,9 +80,11 @@ class ChatAnswer:
     # Of a stream
 
     def first(self) -> dict[str, Any]:
+        """The chunk that opens a stream."""
         return self._chunk({"role": "assistant", "content": ""})
 
     def text(self, delta: TextDelta) -> list[dict[str, Any]]:
+        """The chunks for new text; none while it is not known what the text is."""
         return self._deltas(self._parts.put(delta.text))
 
     def speech(self, chunk: AudioChunk) -> list[dict[str, Any]]:
@@ -92,11 +94,12 @@ class ChatAnswer:
         return [self._chunk({"audio": {"id": self.audio_id, "data": base64.b64encode(pcm16(chunk.samples)).decode()}})]
 
     def end(self, output: OmniOutput) -> list[dict[str, Any]]:
+        """The last chunks: held-back text, the finish reason, and the usage where it is asked for."""
         chunks = self._deltas(self._parts.put("", is_last=True))
         if output.audio is not None and not self._num_calls:
             chunks.append(self._chunk({"audio": {"id": self.audio_id, "expires_at": self.expires_at}}))
         chunks.append(self._chunk({}, self._reason(output)))
-        if self.asked.include_usage:
+        if self.inputs.include_usage:
             chunks.append({**self._head("chat.completion.chunk"), "choices": [], "usage": usage_of(output)})
         return chunks
 

@@ -22,7 +22,7 @@ LAST_EVENT = b"data: [DONE]\n\n"
 T = TypeVar("T")
 
 
-async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+async def cancel_if_disconnected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     """What `work` returns; it is cancelled when the client closes the connection. Raises ApiError 499 then."""
     working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_gone(receive))
     try:
@@ -38,6 +38,7 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
 
 
 def client_gone() -> ApiError:
+    """The error 499, which nobody reads but the log."""
     return ApiError(CLIENT_CLOSED, "the client closed the connection", code="client_closed")
 
 
@@ -63,8 +64,9 @@ class EventStream(Response):
         self._events, self._on_end = events, on_end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends the events, and ends when the client closes the connection."""
         try:
-            await unless_gone(receive, self._pump(send))
+            await cancel_if_disconnected(receive, self._pump(send))
         except ApiError as error:
             self._on_end(error.status)
 

@@ -51,15 +51,18 @@ class Metrics:
         return Watch(self, streams)
 
     def note_answer(self, output: OmniOutput, seconds: float) -> None:
+        """Counts a finished answer. seconds: from the question to its end."""
         self._prompt.inc(output.usage.prompt_tokens)
         self._tokens.inc(output.usage.completion_tokens)
         self._frames.inc(output.audio.num_frames if output.audio else 0)
         self._whole.observe(seconds)
 
     def note_first(self, chunk: TextDelta | AudioChunk, seconds: float) -> None:
+        """Counts the first text or sound of a stream."""
         (self._first_text if isinstance(chunk, TextDelta) else self._first_audio).observe(seconds)
 
     def note_gap(self, seconds: float) -> None:
+        """Counts the pauses that a listener of a streamed answer heard, all together."""
         self._gap.observe(seconds)
 
 
@@ -73,9 +76,11 @@ class Watch:
 
     @property
     def seconds(self) -> float:
+        """Since the question came."""
         return time.monotonic() - self._start
 
     def note(self, chunk: StreamChunk) -> None:
+        """Counts a piece of the answer when it is sent."""
         now = self.seconds
         if isinstance(chunk, StreamEnd):
             self._metrics.note_answer(chunk.output, now)

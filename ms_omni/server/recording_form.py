@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from starlette.datastructures import FormData, UploadFile
+from typing_extensions import override
 
 from ms_omni.errors import OmniError, did_you_mean
 from ms_omni.recordings.transcript import Format
@@ -35,6 +36,7 @@ class RecordingForm(BaseModel, ABC):
 
     @property
     def streams(self) -> bool:
+        """Whether the answer is sent as events while it is made."""
         return False
 
     @property
@@ -79,13 +81,16 @@ class TranscriptionForm(RecordingForm):
         return value
 
     @property
+    @override
     def streams(self) -> bool:
         return self.stream
 
     @property
+    @override
     def question(self) -> str:
         return get_task("speech-recognition").prompt(self.language_name)
 
+    @override
     def check(self) -> None:
         super().check()
         given = self.response_format
@@ -103,10 +108,12 @@ class TranslationForm(RecordingForm):
     task = "translate"
 
     @property
+    @override
     def question(self) -> str:
         return get_task("speech-translation").prompt(self.language_name)
 
     @property
+    @override
     def language_of_text(self) -> str | None:
         return "english"
 

@@ -28,7 +28,7 @@ from ms_omni.options import Options
 from ms_omni.outputs import StreamChunk
 from ms_omni.recordings.transcript import MEDIA_TYPES, Transcript
 from ms_omni.server.ask_windows import ask_windows
-from ms_omni.server.connection import event_response, unless_gone
+from ms_omni.server.connection import cancel_if_disconnected, event_response
 from ms_omni.server.errors import ApiError
 from ms_omni.server.recording_form import (
     MAX_FIELDS,
@@ -57,9 +57,11 @@ class Recordings:
         self._turns: asyncio.Semaphore | None = None
 
     async def transcribe(self, request: Request) -> Response:
+        """POST /v1/audio/transcriptions."""
         return await self._answer(request, TranscriptionForm)
 
     async def translate(self, request: Request) -> Response:
+        """POST /v1/audio/translations."""
         return await self._answer(request, TranslationForm)
 
     async def speak(self, request: Request) -> Response:
@@ -85,8 +87,8 @@ class Recordings:
         finally:
             await data.close()
         if form.streams:
-            return await unless_gone(request.receive, event_response(request, self._events(request, work)))
-        return await unless_gone(request.receive, self._whole(request, work))
+            return await cancel_if_disconnected(request.receive, event_response(request, self._events(request, work)))
+        return await cancel_if_disconnected(request.receive, self._whole(request, work))
 
     async def _whole(self, request: Request, work: _Work) -> Response:
         async with aclosing(self._deltas(request, work)) as deltas:
@@ -103,7 +105,7 @@ class Recordings:
     async def _deltas(self, request: Request, work: _Work) -> AsyncGenerator[str, None]:
         """What the transcript grows by, as it grows."""
         transcript, options = work.transcript, work.options
-        with self._service.taken() as engine:
+        with self._service.admitted() as engine:
             self._turns = self._turns or asyncio.Semaphore(engine.max_num_seqs)
 
             def ask(window: Window) -> AsyncGenerator[StreamChunk, None]:

@@ -44,9 +44,11 @@ class HttpThread:
 
     @property
     def is_alive(self) -> bool:
+        """Whether the server's thread still runs."""
         return self._thread.is_alive()
 
     def start(self) -> None:
+        """Begins to listen, on a thread."""
         self._thread.start()
 
     def close(self) -> None:

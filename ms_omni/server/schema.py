@@ -27,6 +27,8 @@ class AudioOptions(_Body):
 
 
 class StreamOptions(_Body):
+    """What a stream contains beside the answer."""
+
     include_usage: bool = False
     include_obfuscation: bool = False
     continuous_usage_stats: Literal[False] = False
@@ -52,6 +54,8 @@ class TalkerOptions(_Body):
 
 
 class ResponseFormat(_Body):
+    """Plain text is the only format."""
+
     type: Literal["text"] = "text"
 
 

@@ -75,6 +75,7 @@ class Service:
 
     @property
     def state(self) -> Literal["loading", "ready", "draining", "stopped"]:
+        """What /health tells."""
         if self.engine is None:
             return "loading"
         if self.engine.stopped:
@@ -103,13 +104,13 @@ class Service:
         """The pieces of an answer as they come, at last a StreamEnd. streams: the client gets them as they come, too;
         otherwise the wave is made in few large ones. num_bytes: of the conversation. Closing the iterator cancels the
         question. Raises ApiError 503 and 429, TimeoutError, and what the engine raises."""
-        with self.taken(num_bytes) as engine:
+        with self.admitted(num_bytes) as engine:
             async with aclosing(self.ask_within(engine, conversation, options, streams)) as chunks:
                 async for chunk in chunks:
                     yield chunk
 
     @contextmanager
-    def taken(self, num_bytes: int = 0) -> Iterator[OmniEngine]:
+    def admitted(self, num_bytes: int = 0) -> Iterator[OmniEngine]:
         """A request that waits or is answered until the block ends; it counts as one, whatever it asks the engine.
         num_bytes: that it keeps in memory. Raises ApiError 503 and 429."""
         engine = self.ready_engine()
@@ -127,7 +128,7 @@ class Service:
     async def ask_within(
         self, engine: OmniEngine, conversation: Any, options: Mapping[str, Any], streams: bool
     ) -> AsyncGenerator[StreamChunk, None]:
-        """As `ask`, for a question of a request that is `taken` already."""
+        """As `ask`, for a question of a request that is `admitted` already."""
         watch = self.metrics.watch(streams)
         handle = engine.submit(conversation, **(options if streams else {**WHOLE_WAVE, **options}))
         try:
@@ -158,6 +159,7 @@ class Service:
             self._spoken.popitem(last=False)
 
     def recall(self, audio_id: str, now: float) -> str | None:
+        """The transcript that `remember` was given, None where it is unknown or has expired."""
         expires_at, transcript = self._spoken.get(audio_id, (0.0, ""))
         return transcript if now < expires_at else None
 

@@ -10,13 +10,6 @@ from ms_omni.server.schema import AudioFormat
 
 # libsndfile's names
 _FILES = {"wav": ("WAV", "PCM_16"), "flac": ("FLAC", "PCM_16"), "mp3": ("MP3", None), "opus": ("OGG", "OPUS")}
-MEDIA_TYPES = {
-    "wav": "audio/wav",
-    "pcm16": "audio/pcm",
-    "flac": "audio/flac",
-    "mp3": "audio/mpeg",
-    "opus": "audio/ogg",
-}
 
 
 def pcm16(samples: np.ndarray) -> bytes:

@@ -66,7 +66,7 @@ def test_the_first_process_of_a_group_leads(monkeypatch):
     from ms_omni.scheduling.shared import LeaderLoop
 
     met = []
-    monkeypatch.setattr(distributed, "meet", lambda world, tell: met.append(world.rank) or links[world.rank])
+    monkeypatch.setattr(distributed, "connect_group", lambda world, tell: met.append(world.rank) or links[world.rank])
     one, other = pair_of_sockets()
     links = {2: [MessageLink(one, 3)], 3: [MessageLink(other, 2)]}
     loops = [make_loop(FakeExecutor(), decode, World(rank, 4, size)) for rank, size in ((0, 1), (2, 2), (3, 2))]

@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from ms_omni.server.access import ApiKeys
 from ms_omni.server.bodies import Bodies
-from ms_omni.server.connection import LAST_EVENT, event, unless_gone
+from ms_omni.server.connection import LAST_EVENT, cancel_if_disconnected, event
 from ms_omni.server.errors import ApiError
 from ms_omni.server.run import HttpThread
 from ms_omni.server.service import ServerSettings
@@ -30,7 +30,7 @@ _HOP_BY_HOP = {
 _RANKS = "http://ranks"
 
 
-class Front:
+class Proxy:
     """Listens at `listener`, and hands on to the HTTP server at the Unix socket `ranks`."""
 
     def __init__(self, listener: socket.socket, ranks: Path, settings: ServerSettings):
@@ -54,7 +54,7 @@ class Front:
             return refusal
         try:
             body = await self._bodies.read(request)
-            return await unless_gone(request.receive, self._hand_on(request, body))
+            return await cancel_if_disconnected(request.receive, self._hand_on(request, body))
         except ApiError as error:
             return JSONResponse(error.body, error.status, error.headers)
 

@@ -21,7 +21,7 @@ _NOT_READ = ("name", "refusal", "annotations", "audio", "reasoning", "function_c
 
 
 @dataclass(frozen=True)
-class Asked:
+class EngineInput:
     """conversation, options: for `OmniEngine.submit`. audio_format: of the answer's wave; a stream's pieces are PCM."""
 
     conversation: list[dict[str, Any]]
@@ -32,7 +32,7 @@ class Asked:
     include_usage: bool
 
 
-def asked_by(request: ChatRequest, recall: Callable[[str], str | None] = lambda name: None) -> Asked:
+def engine_input(request: ChatRequest, recall: Callable[[str], str | None] = lambda name: None) -> EngineInput:
     """recall: what was said in an earlier answer's speech, by its id. Raises ApiError, or OmniError for a conversation
     that is none. Media are not opened here."""
     media = request.mm_processor_kwargs
@@ -61,7 +61,7 @@ def asked_by(request: ChatRequest, recall: Callable[[str], str | None] = lambda 
         "tools": tools,
         "chat_template_kwargs": check_template_options(request.chat_template_kwargs or {}),
     }
-    return Asked(
+    return EngineInput(
         conversation,
         options,
         audio.format if audio else "wav",
