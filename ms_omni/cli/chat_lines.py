@@ -21,8 +21,8 @@ from ms_omni.cli.voices import Voices
 from ms_omni.cli.whole_file import write_bytes
 from ms_omni.errors import OmniError
 from ms_omni.options import Options
-from ms_omni.server.engine_input import EngineInput, engine_input
 from ms_omni.server.chat import ChatAnswer
+from ms_omni.server.engine_input import EngineInput, engine_input
 from ms_omni.server.errors import ApiError, api_error
 from ms_omni.server.schema import BatchLine, ChatRequest, parsed, served_model
 

@@ -87,8 +87,8 @@ def _serve(spec: JobSpec, environment: Mapping[str, str], job: ServeJob) -> int:
     from ms_omni.parallel.msrun import find_msrun, msrun_line
 
     with serving_extra():
-        from ms_omni.server.proxy import Proxy
         from ms_omni.server.listening import listening_socket, shown_address, unix_socket
+        from ms_omni.server.proxy import Proxy
 
     listener = listening_socket(job.host, job.port) if job.uds is None else unix_socket(job.uds)
     print_note(f"listening at {shown_address(job.host, listener) if job.uds is None else job.uds}")

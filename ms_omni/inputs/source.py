@@ -6,17 +6,17 @@ import base64
 import binascii
 import http.client
 import os
+import stat
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass, field, replace
-from io import BytesIO
+from io import BytesIO, FileIO
 from typing import Any, BinaryIO
 
 from ms_omni.errors import OmniError
 from ms_omni.inputs.access import UNRESTRICTED, MediaAccess
-from ms_omni.inputs.local_file import NotAllowedError, open_below
 
 HTTP_TIMEOUT_S = 30.0
 # A guard against endless streams, far above the longest video the model takes.
@@ -132,6 +132,10 @@ def _inline(value: str, kind: str, access: MediaAccess) -> Source:
     return Source(name, data=data, access=access)
 
 
+class _NotAllowedError(Exception):
+    """The file is outside, or no file; whether it exists is not told."""
+
+
 def _below(value: str, kind: str, access: MediaAccess) -> Source:
     """A file of the directory that is allowed."""
     source = Source(f"{kind} {value}", access=access)
@@ -139,11 +143,11 @@ def _below(value: str, kind: str, access: MediaAccess) -> Source:
     ways = [path, urllib.parse.unquote(path)] if value.startswith("file://") else [path]
     try:
         if access.local_directory is None:
-            raise NotAllowedError
-        file = open_below(next(filter(os.path.exists, ways), path), access.local_directory)
+            raise _NotAllowedError
+        file = _open_below(next(filter(os.path.exists, ways), path), access.local_directory)
     except FileNotFoundError as error:
         raise source.fail("no such file") from error
-    except (NotAllowedError, ValueError) as error:  # ValueError: a null byte in the name
+    except (_NotAllowedError, ValueError) as error:  # ValueError: a null byte in the name
         raise source.fail(f"is not allowed; {access.where}") from error
     except OSError as error:
         raise source.fail(f"cannot be read ({error.strerror})") from error
@@ -152,6 +156,30 @@ def _below(value: str, kind: str, access: MediaAccess) -> Source:
     if not size:
         raise source.fail("is empty (0 bytes)")
     return replace(source, path=f"/proc/self/fd/{file.fileno()}", opened=file)
+
+
+def _open_below(path: str, directory: str) -> FileIO:
+    """A regular file whose real path, symlinks resolved, is below `directory`, itself a real path. To be read by the
+    name `/proc/self/fd/N`, which leads to the very file that was looked at, wherever its path leads by then.
+
+    Raises NotAllowedError, or OSError for a file below that cannot be opened."""
+    real = os.path.realpath(path)
+    if not _is_below(real, directory):
+        raise _NotAllowedError
+    # O_PATH: nothing is read, no pipe waited for, no device woken
+    descriptor = os.open(real, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        # between the look at the path and its opening it may have become another's
+        if not is_file or not _is_below(os.readlink(f"/proc/self/fd/{descriptor}"), directory):
+            raise _NotAllowedError
+        return FileIO(f"/proc/self/fd/{descriptor}", "rb")
+    finally:
+        os.close(descriptor)
+
+
+def _is_below(path: str, directory: str) -> bool:
+    return path.startswith(directory + os.sep)
 
 
 def _fetched_checked(url: str, name: str, access: MediaAccess) -> Source:

@@ -20,7 +20,8 @@ from PIL import Image
 
 from ms_omni.config import EngineConfig
 from ms_omni.errors import OmniError
-from ms_omni.inputs import checked_fetch, local_file
+from ms_omni.inputs import checked_fetch
+from ms_omni.inputs import source as source_module
 from ms_omni.inputs.access import MediaAccess, host_name
 from ms_omni.inputs.addresses import may_be_asked
 from ms_omni.inputs.av_audio import decode_audio_track
@@ -448,7 +449,7 @@ def test_a_link_that_is_put_in_place_after_the_look(folder, monkeypatch):
             (folder / "sub").symlink_to("..")
         return real(path, flags)
 
-    monkeypatch.setattr(local_file.os, "open", swap)
+    monkeypatch.setattr(source_module.os, "open", swap)
     assert "is not allowed" in refusal("image", folder / "a.png", access)
     assert "is not allowed" in refusal("image", folder / "sub" / "secret.png", access)
 
