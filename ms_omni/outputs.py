@@ -1,4 +1,4 @@
-"""What the engine returns: one frozen result, and the chunks of a stream. CLI, tests and reports all print from it."""
+"""Results of the engine: one frozen output, and the chunks of a stream. CLI, tests and reports all print from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A conversation to the inputs of a request, on whatever thread has time for it."""
+"""Turns a conversation into the inputs of a request, on any thread."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ Conversation = str | Mapping[str, Any] | list[dict[str, Any]]
 
 
 class Preprocessor:
-    """Reads the media and runs the processor. Apart from the engine, which a request under way does not keep alive."""
+    """Reads the media and runs the processor. Apart from the engine, so that a running request does not keep that
+    alive."""
 
     def __init__(self, processor: InputProcessor, config: Any, settings: EngineConfig, variant: Variant):
         """config: transformers' Qwen3OmniMoeConfig. settings: how media are read, and how long conversations may be.
-        variant: of the checkpoint; a Captioner takes but one recording."""
+        variant: of the checkpoint; a Captioner takes exactly one recording."""
         self._processor, self._config, self._variant = processor, config, variant
         self._reader, self._access = settings.media_reader, settings.media_access
         positions = config.thinker_config.text_config.max_position_embeddings
@@ -43,7 +44,7 @@ class Preprocessor:
         tools: list[dict[str, Any]] | None = None,
         chat_template_kwargs: Mapping[str, Any] | None = None,
     ) -> Prepared:
-        """Raises OmniError for what cannot be used, TypeError or ValueError for a processor's arrays that are none."""
+        """Raises OmniError for a conversation that cannot be used, TypeError or ValueError for invalid arrays."""
         with stage("processor"):
             if isinstance(conversation, Mapping):
                 made = self._processor.accept(conversation)
@@ -62,7 +63,7 @@ class Preprocessor:
 
 
 def are_several(conversation: Any) -> bool:
-    """Whether a list holds conversations, not the messages of one."""
+    """Whether a list holds several conversations rather than the messages of one."""
     return isinstance(conversation, (list, tuple)) and any(
         isinstance(item, (str, list, tuple)) or (isinstance(item, Mapping) and "input_ids" in item)
         for item in conversation
@@ -89,7 +90,7 @@ def check_positions(
 
 
 def _what_would_fit(too_many: int, media_tokens: Mapping[str, int]) -> str:
-    """Of sound or video, where without it the rest would fit."""
+    """A suggestion: how much of the sound or video would fit, if shortening it is enough."""
     kind = max(("audio_tokens", "video_tokens"), key=lambda name: media_tokens.get(name, 0))
     tokens = media_tokens.get(kind, 0)
     if tokens <= too_many:
