@@ -1,4 +1,4 @@
-"""The parts of mindone's processor, made from a checkpoint's files, with its video processor corrected."""
+"""The parts of mindone's processor, built from a checkpoint's files; its video processor is corrected."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from ms_omni.errors import OmniError
 from ms_omni.inputs.antialias import resize_bicubic
 
-# A frame is 10 ms. All at once, the 240,000 of 40 minutes would be 800 MB of complex and float64 intermediates.
+# Frames of 10 ms. The 240,000 of 40 minutes would need 800 MB of complex and float64 intermediates at once.
 FRAMES_AT_ONCE = 8192
 IMAGE_FILE = "preprocessor_config.json"
 VIDEO_FILE = "video_preprocessor_config.json"
@@ -51,8 +51,8 @@ def image_processor(directory: Path, min_pixels: int | None, max_pixels: int | N
 
 
 def _image_settings(directory: Path) -> dict[str, Any]:
-    """Of preprocessor_config.json. `save_pretrained` of transformers 4.57.1 writes the audio settings over the image's
-    there (and cannot read the result); the video's settings, which it keeps, then stand in."""
+    """The image settings of preprocessor_config.json. `save_pretrained` of transformers 4.57.1 overwrites them with the
+    audio settings (and cannot read the result); the video settings, which it keeps, are used then."""
     settings = read_json(directory / IMAGE_FILE)
     if "image_processor_type" not in settings and "patch_size" not in settings:
         if not (directory / VIDEO_FILE).exists():
@@ -63,7 +63,7 @@ def _image_settings(directory: Path) -> dict[str, Any]:
 
 
 def feature_extractor(directory: Path) -> Any:
-    """mindone's `WhisperFeatureExtractor`: log-mel spectrograms in numpy (float64 inside), some frames at a time."""
+    """mindone's `WhisperFeatureExtractor`, whose log-mel spectrograms need little memory for long sounds."""
     from mindone.transformers.models.whisper.feature_extraction_whisper import WhisperFeatureExtractor
 
     class FeatureExtractor(WhisperFeatureExtractor):
@@ -74,7 +74,7 @@ def feature_extractor(directory: Path) -> Any:
 
 
 def log_mel(waveform: np.ndarray, settings: Any) -> np.ndarray:
-    """float32 (samples,) -> float32 (mel bins, samples // hop_length), as the whole at once gives it.
+    """float32 (samples,) -> float32 (mel bins, samples // hop_length), computed FRAMES_AT_ONCE frames at a time.
 
     settings: an object with the fields of WhisperFeatureExtractor (n_fft, hop_length, mel_filters, dither). Source:
     transformers 4.57.1 `WhisperFeatureExtractor._np_extract_fbank_features`."""
@@ -139,7 +139,7 @@ def process_videos(videos: list[np.ndarray], settings: Any, size: Mapping[str, i
         (-(-len(video) // temporal), height // patch, width // patch)
         for video, (height, width) in zip(videos, targets, strict=True)
     ]
-    # Some frames at a time into their place: floats of the whole video are held once, as patches.
+    # A few frames at a time, so that the whole video exists as floats only once, as patches.
     patches = np.empty((sum(t * h * w for t, h, w in grids), 3 * temporal * patch * patch), np.float32)
     done = 0
     for video, target in zip(videos, targets, strict=True):
@@ -189,5 +189,5 @@ def patchify(video: np.ndarray, patch: int, temporal: int, merge: int) -> tuple[
 
 
 def _own(settings: dict[str, Any]) -> dict[str, Any]:
-    """The files of images, videos and audio share one namespace; class names are not settings."""
+    """Without class names, which are not settings."""
     return {key: value for key, value in settings.items() if key not in _CLASS_NAMES}

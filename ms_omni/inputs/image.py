@@ -19,7 +19,7 @@ SPATIAL_MERGE_SIZE = 2
 MIN_TOKENS = 4
 MAX_TOKENS = 16384
 MAX_RATIO = 200
-# Of JPEGs of restricted accesses: progressive ones have about ten, and a preview a few more.
+# For JPEGs of restricted accesses: progressive ones have about ten scans, and a preview adds a few.
 MAX_SCANS = 64
 
 
@@ -46,7 +46,7 @@ def fetch_image(part: Mapping[str, Any], image_patch_size: int = 14, access: Med
 
 
 def read_image(value: Any, access: MediaAccess = UNRESTRICTED) -> tuple[Source, Image.Image]:
-    """(where it comes from, the decoded RGB image in its own size)."""
+    """(the source, the decoded RGB image in its original size)."""
     if isinstance(value, Image.Image):
         source, image = Source("image object", access=access), value
     elif isinstance(value, np.ndarray):
@@ -93,7 +93,7 @@ def smart_resize(
 
 
 def _open(source: Source) -> Image.Image:
-    """Only the header is read here; `_to_rgb` decodes, and finds what is truncated."""
+    """Reads the header only; `_to_rgb` decodes, and so finds truncated data."""
     restricted = source.access.restricted
     if restricted:
         _check_scans(source)
@@ -109,7 +109,7 @@ def _open(source: Source) -> Image.Image:
 
 
 def _check_scans(source: Source) -> None:
-    """Each scan of a progressive JPEG costs as much time as the picture, in a few bytes."""
+    """Refuses JPEGs of many scans: each takes few bytes, but as much time to decode as the whole image."""
     scans = source.contents().count(b"\xff\xda") if source.head(2) == b"\xff\xd8" else 0
     if scans > MAX_SCANS:
         raise source.fail(f"a JPEG of {scans} scans; at most {MAX_SCANS} are allowed")

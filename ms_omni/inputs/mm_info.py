@@ -35,7 +35,7 @@ def process_mm_info(
     `return_video_metadata`. With `return_video_kwargs` a fourth item, {"do_sample_frames": False, "fps": [...]}.
 
     video_dtype: np.uint8 holds the same values in a quarter of the memory.
-    reader: "qwen_omni_utils" delegates to that package (it needs torch); "auto" and "ms_omni" read without torch.
+    reader: "qwen_omni_utils" calls that package, which needs torch; "auto" and "ms_omni" read without torch.
     access: where media may come from and how large they may be; by default anything.
     Raises OmniError naming the message or the medium that is wrong."""
     if reader not in MEDIA_READERS:

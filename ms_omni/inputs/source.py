@@ -1,4 +1,4 @@
-"""Where a medium comes from: a path, file://, http(s):// or a data: URI, told apart and fetched."""
+"""Opens media: a path, file://, http(s):// or a data: URI."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _NAME_LENGTH = 500
 
 @dataclass(frozen=True)
 class Source:
-    """A medium that exists: either `path`, a readable file that is not empty, or `data`, its bytes in memory.
+    """An opened medium: either `path`, a readable file that is not empty, or `data`, its bytes in memory.
 
     `name` is what error messages call it, for example "audio clip.wav". `access`: its limits, for the decoders.
-    `opened`: keeps `path` alive where that is an opened file's."""
+    `opened`: the file object whose descriptor `path` refers to, if it does."""
 
     name: str
     path: str | None = None
@@ -40,7 +40,7 @@ class Source:
     opened: Any = field(default=None, repr=False)
 
     def open(self) -> str | BinaryIO:
-        """What a decoder opens: the path, or a fresh stream over the bytes."""
+        """For decoders: the path, or a new stream over the bytes."""
         return self.path if self.path is not None else BytesIO(self.data or b"")
 
     def head(self, count: int) -> bytes:
@@ -58,18 +58,18 @@ class Source:
             return file.read()
 
     def check(self, limit: str, value: float, unit: str) -> None:
-        """Raises OmniError when `value` is above that limit of a restricted access."""
+        """Raises OmniError when `value` exceeds this limit of a restricted access."""
         if self.access.restricted and value > (most := getattr(self.access, limit)):
             shown = f"{value:.15g}" if value < 1e15 else "far too many"  # an int may be too large for a float
             raise self.fail(f"{shown} {unit}; at most {most:.15g} are allowed")
 
     def check_time(self) -> None:
-        """Raises OmniError when a restricted access has had its time."""
+        """Raises OmniError when the time of a restricted access is over."""
         if time.monotonic() > self.access.until:
             raise self.fail(f"all media of the conversation took longer than {self.access.all_seconds:g} s")
 
     def fail(self, reason: str) -> OmniError:
-        """The error that says what is wrong with this medium, on one line."""
+        """The error to raise: this medium's name and the reason, on one line."""
         short = self.name if len(self.name) <= _NAME_LENGTH else f"{self.name[:_NAME_LENGTH]}..."
         name = "".join(char if char.isprintable() else repr(char)[1:-1] for char in short)
         return OmniError(f"{name}: {' '.join(reason.split())}")
@@ -133,11 +133,11 @@ def _inline(value: str, kind: str, access: MediaAccess) -> Source:
 
 
 class _NotAllowedError(Exception):
-    """The file is outside, or no file; whether it exists is not told."""
+    """The file is outside of the directory, or not a regular file. Does not disclose whether it exists."""
 
 
 def _below(value: str, kind: str, access: MediaAccess) -> Source:
-    """A file of the directory that is allowed."""
+    """Opens a file below the allowed directory."""
     source = Source(f"{kind} {value}", access=access)
     path = value[len("file://") :] if value.startswith("file://") else value
     ways = [path, urllib.parse.unquote(path)] if value.startswith("file://") else [path]
@@ -159,18 +159,18 @@ def _below(value: str, kind: str, access: MediaAccess) -> Source:
 
 
 def _open_below(path: str, directory: str) -> FileIO:
-    """A regular file whose real path, symlinks resolved, is below `directory`, itself a real path. To be read by the
-    name `/proc/self/fd/N`, which leads to the very file that was looked at, wherever its path leads by then.
+    """Opens a regular file whose real path, symlinks resolved, is below `directory`, itself a real path. Read it by the
+    name `/proc/self/fd/N`, which is the checked file even if its path has been replaced since.
 
     Raises NotAllowedError, or OSError for a file below that cannot be opened."""
     real = os.path.realpath(path)
     if not _is_below(real, directory):
         raise _NotAllowedError
-    # O_PATH: nothing is read, no pipe waited for, no device woken
+    # O_PATH: reads nothing, so that pipes do not block and devices are not touched
     descriptor = os.open(real, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        # between the look at the path and its opening it may have become another's
+        # the path may have been replaced between the check and the opening
         if not is_file or not _is_below(os.readlink(f"/proc/self/fd/{descriptor}"), directory):
             raise _NotAllowedError
         return FileIO(f"/proc/self/fd/{descriptor}", "rb")

@@ -54,7 +54,7 @@ def _from_file(source: Source, part: Mapping[str, Any], factor: int) -> tuple[np
         raise source.fail(str(error)) from error
     source.check("max_frames", count, "frames")
     indices = linspace_indices(start, end, count)
-    # Each frame shrinks as it is decoded: hundreds of full-size ones would not fit into memory.
+    # Each frame is resized when it is decoded: hundreds of full-size frames would not fit into memory.
     frames = decode_frames(source, indices, total, lambda frame: _fit(frame, count, part, factor, source))
     span = end - start + 1
     metadata = {"fps": fps, "frames_indices": indices, "total_num_frames": span, "video_backend": "pyav"}
@@ -84,7 +84,7 @@ def _checked_array(frames: np.ndarray) -> np.ndarray:
 
 
 def _sampled(frames: np.ndarray, part: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, Any], float]:
-    """Frames that were picked already: an odd number gets its last frame twice."""
+    """Frames that were sampled before: of an odd number the last frame is repeated."""
     missing = -len(frames) % FRAME_FACTOR
     frames = np.concatenate([frames, np.repeat(frames[-1:], missing, axis=0)])
     sample_fps = part.get("sample_fps", DEFAULT_SAMPLE_FPS)
@@ -94,7 +94,7 @@ def _sampled(frames: np.ndarray, part: Mapping[str, Any]) -> tuple[np.ndarray, d
 
 
 def _fit(frames: np.ndarray, count: int, part: Mapping[str, Any], factor: int, source: Source) -> np.ndarray:
-    """uint8 (..., 3, H, W) in the size that a video of `count` frames gets."""
+    """uint8 (..., 3, H, W) resized for a video of `count` frames."""
     try:
         height, width = target_size(part, count, frames.shape[-2], frames.shape[-1], factor)
     except OmniError as error:
@@ -106,7 +106,7 @@ def _fit(frames: np.ndarray, count: int, part: Mapping[str, Any], factor: int, s
 
 def target_size(part: Mapping[str, Any], count: int, height: int, width: int, factor: int) -> tuple[int, int]:
     """(height, width) of each of `count` frames; the more frames, the smaller, so that the video fits the model's
-    context. part: its size settings, none for the defaults. Raises OmniError for a shape that is refused."""
+    context. part: its size settings, {} for the defaults. Raises OmniError for a shape that is refused."""
     if "resized_height" in part and "resized_width" in part:
         return smart_resize(part["resized_height"], part["resized_width"], factor)
     area = factor * factor
