@@ -1,4 +1,4 @@
-"""A process that computes every step of its group's leader with it."""
+"""A process that runs every step of its group's leader."""
 
 from __future__ import annotations
 
@@ -35,11 +35,10 @@ class FollowerState(RequestState):
 
 
 class Follower:
-    """Runs the leader's steps until it closes its engine. Stands where the leader has an EngineLoop.
+    """Runs the leader's steps until it closes its engine. Takes the place of the leader's EngineLoop.
 
-    In a program that every process runs alike, the request that is submitted here as number n is the leader's number n:
-    its inputs are not prepared again, and the handle gets the same answer. A process that submits nothing calls
-    `follow`."""
+    When all processes run the same program, the n-th request submitted here is the n-th of the leader: its inputs are
+    not prepared again, and its handle gets the same answer. A process that submits nothing calls `follow`."""
 
     def __init__(
         self,
@@ -58,7 +57,7 @@ class Follower:
         self._numbers = count()
         self._num_submitted = 0
         self._only_follows = False
-        # By number: of requests that have not ended, or that will be submitted here
+        # By number: handles of requests that have not ended, or that may still be submitted here
         self._handles: dict[int, RequestHandle] = {}
         self._stopped, self._is_lost = "", False
         self._threads = [
@@ -70,21 +69,21 @@ class Follower:
 
     @property
     def free_blocks(self) -> dict[Stage, int]:
-        """Nothing: blocks are the leader's to give."""
+        """Empty: only the leader allocates blocks."""
         return {}
 
     @property
     def num_running(self) -> int:
-        """Nothing: the leader counts."""
+        """0: only the leader counts."""
         return 0
 
     @property
     def stopped(self) -> str:
-        """Why no more answers can come, or nothing."""
+        """Why no more answers can come; empty while they can."""
         return self._stopped
 
     def submit(self, request: Request) -> RequestHandle:
-        """The handle of the leader's next request. Raises EngineStopped where that will not be answered any more."""
+        """The handle of the leader's next request. Raises EngineStopped if the engine has stopped."""
         with self._lock:
             number = next(self._numbers)
             self._num_submitted = number + 1
@@ -97,7 +96,7 @@ class Follower:
         return handle
 
     def follow(self) -> None:
-        """Returns when the leader has closed its engine. Raises EngineStopped when the group was lost."""
+        """Returns when the leader has closed its engine. Raises EngineStopped when another process has failed."""
         with self._lock:
             self._only_follows = True
             self._handles = {number: handle for number, handle in self._handles.items() if not handle.done}
@@ -107,13 +106,13 @@ class Follower:
             raise EngineStopped(self._stopped)
 
     def close(self) -> None:
-        """Ends the group's work: the leader cannot go on alone. Returns when the step under way has ended."""
+        """Stops the whole group, since the leader cannot go on alone. Returns when the running step has ended."""
         self._link.send(Closed())
         while self._threads[1].is_alive() and not self._is_lost:
             self._threads[1].join(SIGNAL_CHECK_S)
         self._threads[1].join(STUCK_S)
 
-    # On a thread that only receives, and so hears while a step lasts that nobody waits for it
+    # On a thread that only receives, so that a closed engine or a failure is noticed during a step
 
     def _receive(self) -> None:
         message: Any = None
@@ -138,7 +137,7 @@ class Follower:
         try:
             while not isinstance(message := self._messages.get(), Closed):
                 self._do(message)
-                del message  # not kept while the next one is awaited
+                del message  # do not keep it while waiting for the next
             self._stop(CLOSED)
         except BaseException as error:
             logger.error("the engine has stopped", exc_info=error)
@@ -190,7 +189,7 @@ class Follower:
         return state
 
     def _free_finished(self) -> None:
-        """The scheduler has given the blocks of what is complete to those who come."""
+        """Finished sequences lose their blocks, which the scheduler gives to a new request."""
         for state in self._states.values():
             for sequence in state.sequences:
                 if sequence.finish_reason:
@@ -207,7 +206,7 @@ class Follower:
             return self._handles.setdefault(number, RequestHandle())
 
     def _forget(self, number: int) -> None:
-        """A handle that somebody has, or that nobody will ask for."""
+        """Drops a handle that was given out already, or will never be asked for."""
         with self._lock:
             if self._only_follows or number < self._num_submitted:
                 self._handles.pop(number, None)

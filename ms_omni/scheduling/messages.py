@@ -1,4 +1,4 @@
-"""What the leader of a group and its followers tell each other."""
+"""Messages between the leader of a group and its followers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class NewRequest:
 
     @classmethod
     def of(cls, state: RequestState) -> NewRequest:
-        """What the followers are told of this request."""
+        """The message for this request of the leader's."""
         sampling = replace(state.request.sampling, seed=state.seed)
         request = replace(state.request, prepare=_prepare_elsewhere, progress=None, sampling=sampling)
         blocks = {sequence.stage: list(sequence.blocks) for sequence in state.sequences}
@@ -56,14 +56,14 @@ class StepCall:
 
 @dataclass(frozen=True)
 class Released:
-    """A request is forgotten, whether it has started or not."""
+    """A request is released, whether it has started or not."""
 
     number: int
 
 
 @dataclass(frozen=True)
 class Failed:
-    """There will be no answer to a request."""
+    """A request has failed."""
 
     number: int
     error: Exception
@@ -71,12 +71,12 @@ class Failed:
 
 @dataclass(frozen=True)
 class Check:
-    """The leader asks for a Report on its last call, which has failed here."""
+    """The leader's last step has failed; followers answer with a Report on theirs."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """How a follower's call with number `count` has ended. error: with its type, or None."""
+    """How a follower's step number `count` ended. error: its type and message, or None."""
 
     count: int
     error: str | None
@@ -84,13 +84,13 @@ class Report:
 
 @dataclass(frozen=True)
 class Closed:
-    """From the leader: the last message. From a follower: it wants no more. reason: of an end out of order."""
+    """From the leader: the last message. From a follower: it has closed its engine. reason: set after a failure."""
 
     reason: str = ""
 
 
 def sendable(error: BaseException) -> Exception:
-    """Without its causes and frames, which only this process has."""
+    """The error without causes and traceback, so that it can be pickled."""
     for kind in (EngineStopped, OmniError, RequestCancelled, StepFailed):
         if isinstance(error, kind):
             return kind(str(error))
