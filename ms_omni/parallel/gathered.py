@@ -1,4 +1,4 @@
-"""Cells whose weights are spread over a group: each is gathered when it is used, and dropped after that."""
+"""Cells whose weights are split over a group: each weight is gathered when it is used, and then dropped."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def gather_weights(cell: Any, num_rows: dict[str, int], world: World) -> None:
 
 
 def split_table(cell: Any, num_rows: int, world: World) -> None:
-    """Makes an Embedding look its ids up where their rows are. `cell.weight` remains this rank's Parameter."""
+    """Makes an Embedding look ids up on the ranks that have their rows. `cell.weight` remains this rank's Parameter."""
 
     def construct(self: Any, ids: Tensor) -> Tensor:
         """ids: int, any shape. (*shape, hidden)."""
@@ -72,7 +72,7 @@ def _whole_weight(name: str) -> property:
     def get(cell: Gathering) -> Tensor:
         try:
             return cell.gathered(name)
-        except AttributeError as error:  # at which Python would ask Cell, which knows the part under this name
+        except AttributeError as error:  # Python would fall back to Cell, which has this rank's part under the name
             raise RuntimeError(f"{name} could not be gathered: {error}") from error
 
     return property(get)

@@ -1,4 +1,4 @@
-"""What each process of a launched job runs: it leaves its process id, cannot outlive msrun, then runs the command.
+"""Runs in each process of a launched job: writes its process id, makes it die with msrun, then runs the command.
 
 python -m ms_omni.parallel.rank_program LOG_DIR WORDS...
 """
@@ -19,12 +19,12 @@ _PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 
 
 def pid_file(log_dir: Path, process: int | str) -> Path:
-    """Where a process (its rank, or SCHEDULER) leaves its process id."""
+    """The file with the id of a process: its rank, or SCHEDULER."""
     return log_dir / f"{process}.pid"
 
 
 def stdout_file(log_dir: Path) -> Path:
-    """What rank 0 writes to stdout: msrun's logs hold stdout and stderr in one."""
+    """The file with rank 0's stdout: msrun's logs mix stdout and stderr."""
     return log_dir / "stdout.txt"
 
 
@@ -53,7 +53,7 @@ def _run(words: list[str]) -> None:
 
 
 def die_with_parent() -> None:
-    """Linux kills this process when the one that started it ends, however it ends."""
+    """Makes Linux kill this process when its parent ends, for whatever reason."""
     parent = os.getppid()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:

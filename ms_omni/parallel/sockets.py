@@ -22,11 +22,11 @@ ENDPOINT_LENGTH = 4 + _TOKEN_BYTES + 2
 
 
 class SocketGroup:
-    """A TCP connection to every other member of a group; collectives over numpy arrays, in the order of the calls.
+    """TCP connections to all other members of a group, and collectives of numpy arrays over them.
 
-    All members call the same collectives with equal shapes and dtypes. `peers[i]` leads to the member with group rank
-    i (None for oneself). A member that has ended makes the others raise ConnectionError; one that is silent for
-    CPU_WAIT_S makes them raise TimeoutError.
+    All members call the same collectives in the same order, with equal shapes and dtypes. `peers[i]` is connected to
+    the member with group rank i (None for this one). When a member has ended, the others raise ConnectionError; when it
+    is silent for CPU_WAIT_S, they raise TimeoutError.
     """
 
     def __init__(self, group_rank: int, peers: Sequence[socket.socket | None]) -> None:
@@ -51,7 +51,7 @@ class SocketGroup:
         return gathered.reshape(self.size * x.shape[0], *x.shape[1:])
 
     def all_to_all(self, x: np.ndarray) -> np.ndarray:
-        """(size * n, ...), n rows for every member -> (size * n, ...), those that every member has for this one."""
+        """(size * n, ...), n rows for every member -> (size * n, ...), the rows that every member has for this one."""
         sent = np.ascontiguousarray(x).reshape(self.size, x.shape[0] // self.size, *x.shape[1:])
         received = np.empty_like(sent)
         received[self.group_rank] = sent[self.group_rank]
@@ -61,7 +61,7 @@ class SocketGroup:
         return received.reshape(x.shape)
 
     def all_reduce(self, x: np.ndarray) -> np.ndarray:
-        """Sum over the members, added in the order of the group ranks: equal bits on all of them."""
+        """Sum over the members, added in the order of the group ranks: bit-identical on all of them."""
         parts = self.all_gather(x[None])
         total = parts[0].copy()
         for part in parts[1:]:
@@ -84,7 +84,7 @@ class SocketGroup:
         return [peer for peer in self.peers if peer is not None]
 
     def _exchange(self, outgoing: dict[socket.socket, np.ndarray], incoming: dict[socket.socket, np.ndarray]) -> None:
-        """Send and receive at once: with both sides only sending, full buffers would stop both."""
+        """Sends and receives at once: if both sides only sent, full buffers would block both."""
         to_send = {peer: _bytes_of(array) for peer, array in outgoing.items() if array.size}
         to_receive = {peer: _bytes_of(array) for peer, array in incoming.items() if array.size}
         for peer in list(to_send):
@@ -118,7 +118,7 @@ def _bytes_of(array: np.ndarray) -> memoryview:
 def _advance(
     pending: dict[socket.socket, memoryview], peer: socket.socket, transfer: Callable[[memoryview], int]
 ) -> None:
-    """Move as many bytes as go at once."""
+    """Transfers as many bytes as is possible without waiting."""
     while peer in pending:
         try:
             count = transfer(pending[peer])
@@ -142,7 +142,7 @@ class Listener:
         self.endpoint = np.frombuffer(numbers, np.uint8).astype(np.int32)
 
     def connect(self, group_rank: int, endpoints: Sequence[np.ndarray]) -> SocketGroup:
-        """`endpoints[i]` is the endpoint of the member with group rank i. Every member calls the ones before it."""
+        """`endpoints[i]` is the endpoint of the member with group rank i. Every member connects to those before it."""
         peers: list[socket.socket | None] = [None] * len(endpoints)
         for other in range(group_rank):
             peers[other] = connect_to(endpoints[other], group_rank)
@@ -177,7 +177,7 @@ def connect_to(endpoint: np.ndarray, group_rank: int) -> socket.socket:
 
 
 def _read(peer: socket.socket, count: int) -> bytes:
-    """As many bytes, or fewer where the other side ends or says nothing."""
+    """Reads `count` bytes, or fewer if the other side ends or stays silent."""
     data = b""
     with suppress(OSError):
         while len(data) < count and (more := peer.recv(count - len(data))):

@@ -1,4 +1,4 @@
-"""Which process of a job this is, and who works with it. The only module that reads the rank environment."""
+"""This process's place in its job and group. The only module that reads the rank environment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from ms_omni.errors import OmniError
 
 GROUP_SIZE_VARIABLE = "MS_OMNI_GROUP_SIZE"
-# What one msrun leaves in the environment of its processes: in another job these would be lies.
+# Variables that msrun sets for its processes; a nested job must not inherit them
 RANK_VARIABLES = (
     "MS_ROLE",
     "MS_WORKER_NUM",
@@ -33,9 +33,9 @@ CPU_WAIT_S = 600
 
 @dataclass(frozen=True)
 class World:
-    """This process among those of its job. Consecutive ranks form groups of `group_size`: one model is spread over a
-    group, and every group (a replica) has a whole model. `ops` are the collectives of the group (None in a world of
-    one, and where shards are only computed)."""
+    """This process among those of its job. Consecutive ranks form groups of `group_size`; each group is a replica,
+    whose ranks share one model. `ops`: the collectives of the group (None in a world of one, and where only shards are
+    computed)."""
 
     rank: int = 0
     world_size: int = 1
@@ -80,7 +80,7 @@ class World:
 
     @property
     def is_leader(self) -> bool:
-        """Whether this process decides for its group: what is computed next, and which token is picked."""
+        """Whether this process schedules its group's steps and samples its tokens."""
         return self.group_rank == 0
 
 
@@ -99,12 +99,12 @@ def is_under_msrun() -> bool:
 
 
 def is_scheduler() -> bool:
-    """msrun starts the program once more, to bring the ranks together; that process never gets out of start_world."""
+    """Whether this process is msrun's scheduler: the program is started once more for it, and ends in start_world."""
     return os.environ.get("MS_ROLE") == "MS_SCHED"
 
 
 def rank_before_start() -> int | None:
-    """This process's rank as msrun announced it; None for the scheduler, and where ranks are given out later."""
+    """The rank that msrun has set in the environment; None for the scheduler, and if ranks are assigned later."""
     rank = os.environ.get("MS_NODE_ID", "")
     return int(rank) if rank.isdigit() and not is_scheduler() else None
 
