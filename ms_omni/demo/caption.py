@@ -1,4 +1,4 @@
-"""The page of a Captioner: one sound in, its description out."""
+"""The page of a Captioner: describes one sound."""
 
 from __future__ import annotations
 

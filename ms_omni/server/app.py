@@ -70,14 +70,14 @@ def _route(path: str, handler: Handler, method: str = "GET") -> Route:
 
 
 async def _as_http_error(request: Request, error: Exception) -> Response:
-    """Of paths and methods that are none."""
+    """The answer to an unknown path or method."""
     assert isinstance(error, HTTPException)
     known = ApiError(error.status_code, f"{request.method} {request.url.path[:200]}: {error.detail}")
     return JSONResponse(known.body, known.status, error.headers)
 
 
 class States:
-    """What the server says of itself."""
+    """Routes about the server's state."""
 
     def __init__(self, service: Service):
         self._service, self._started = service, int(time.time())
@@ -95,11 +95,11 @@ class States:
         return {"id": name, "object": "model", "created": self._started, "owned_by": "ms_omni"}
 
     async def voices(self, request: Request) -> Response:
-        """Speakers, listed as vllm-omni does; none where the model cannot speak."""
+        """GET /v1/audio/voices: speakers, in vllm-omni's form; none if the model cannot speak."""
         return JSONResponse({"voices": self._service.ready_engine().speakers, "uploaded_voices": []})
 
     async def health(self, request: Request) -> Response:
-        """200 while questions are answered, else 503; a body says why."""
+        """GET /health: 200 while the engine answers, else 503 with the reason."""
         state = self._service.state
         return JSONResponse({"status": state}, 200 if state == "ready" else 503)
 
@@ -142,7 +142,7 @@ class Chat:
     async def _events(
         self, request: Request, inputs: EngineInput, answer: ChatAnswer, num_bytes: int
     ) -> AsyncGenerator[dict[str, Any], None]:
-        """The chunks of a stream."""
+        """The events of a stream."""
         is_first = True
         async for chunk in self._service.ask(inputs.conversation, inputs.options, True, num_bytes):
             if is_first:

@@ -1,4 +1,4 @@
-"""An answer as OpenAI's API writes it: one object, or the chunks of a stream. Always one choice."""
+"""Answers in the form of OpenAI's API: one object, or the chunks of a stream. Always one choice."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ms_omni.server.schema import AudioFormat
 
 # libsndfile's names
 _FILES = {"wav": ("WAV", "PCM_16"), "flac": ("FLAC", "PCM_16"), "mp3": ("MP3", None), "opus": ("OGG", "OPUS")}
-# How long an answer's speech can be referred to by its id
+# How long a later request can refer to an answer's speech by its id
 SPEECH_LIFE_S = 3600
 
 
 def usage_of(output: OmniOutput) -> dict[str, Any]:
-    """Tokens of the prompt and its media; of the answer, its text and its speech, whose tokens are codec frames of
+    """Token counts of the prompt and its media, and of the answer's text and speech; speech counts codec frames of
     80 ms."""
     usage, frames = output.usage, output.audio.num_frames if output.audio else 0
     media = usage.image_tokens + usage.audio_tokens + usage.video_tokens
@@ -45,8 +45,8 @@ def usage_of(output: OmniOutput) -> dict[str, Any]:
 
 @dataclass
 class ChatAnswer:
-    """One answer on its way to the client. model: the name that the client knows. reasons: the prompt has opened the
-    model's reasoning."""
+    """Formats one answer. model: the name for the client. reasons: the prompt ends with the mark that opens the model's
+    reasoning."""
 
     inputs: EngineInput
     model: str
@@ -82,7 +82,7 @@ class ChatAnswer:
         choice = {"index": 0, "message": message, "finish_reason": self._reason(output), "logprobs": None}
         return {**self._head("chat.completion"), "choices": [choice], "usage": usage_of(output)}
 
-    # Of a stream
+    # Chunks of a stream
 
     def first(self) -> dict[str, Any]:
         """The chunk that opens a stream."""
@@ -93,7 +93,7 @@ class ChatAnswer:
         return self._deltas(self._parts.put(delta.text))
 
     def speech(self, chunk: AudioChunk) -> list[dict[str, Any]]:
-        """Nothing once a call of a tool has begun: its JSON is nothing to be heard."""
+        """The chunk for a piece of the wave; none once a tool call has begun, since its JSON must not be heard."""
         if self._num_calls or self._parts.is_in_call:
             return []
         return [self._chunk({"audio": {"id": self.audio_id, "data": base64.b64encode(pcm16(chunk.samples)).decode()}})]
@@ -149,13 +149,13 @@ def pcm16(samples: np.ndarray) -> bytes:
 
 
 def encoded(samples: np.ndarray, sample_rate: int, audio_format: AudioFormat) -> bytes:
-    """The same wave, mono, as a file of this format; pcm16 is bare samples."""
+    """The wave, mono, as a file of this format; pcm16 is raw samples."""
     if audio_format == "pcm16":
         return pcm16(samples)
     import soundfile
 
     kind, subtype = _FILES[audio_format]
-    if not samples.size:  # some of libsndfile's encoders write nothing for nothing
+    if not samples.size:  # some of libsndfile's encoders write no file for an empty wave
         samples = np.zeros(1, np.float32)
     file = BytesIO()
     soundfile.write(file, samples, sample_rate, format=kind, subtype=subtype)

@@ -1,4 +1,4 @@
-"""What Prometheus is told: requests by outcome, queue, tokens, times, continuity of speech, use of the caches."""
+"""Metrics for Prometheus: requests by outcome, queue, tokens, times, gaps in speech, use of the caches."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _GAPS = (0.0, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
 class Metrics:
-    """Of one server; every one has its own registry."""
+    """The metrics of one server, with a registry of their own."""
 
     def __init__(self, engine: Callable[[], OmniEngine | None]):
-        """engine: what answers now, None while it is loaded."""
+        """engine: returns the current engine, None while it is loaded."""
         self.registry = CollectorRegistry()
         own: Any = {"registry": self.registry}
         self.requests = Counter("ms_omni_requests", "requests by what they ended with", ["route", "status"], **own)
@@ -47,7 +47,7 @@ class Metrics:
         return generate_latest(self.registry)
 
     def watch(self, streams: bool) -> Watch:
-        """For one question, from now on. streams: the client gets the answer as it comes."""
+        """Times one answer, from now on. streams: the client gets the answer while it is made."""
         return Watch(self, streams)
 
     def note_answer(self, output: OmniOutput, seconds: float) -> None:
@@ -67,7 +67,7 @@ class Metrics:
 
 
 class Watch:
-    """One answer's times. seconds: since the question came."""
+    """Measures the times of one answer."""
 
     def __init__(self, metrics: Metrics, streams: bool):
         self._metrics, self._streams, self._start = metrics, streams, time.monotonic()
@@ -98,7 +98,7 @@ class Watch:
 
 
 class _EngineState(Collector):
-    """Asked at every scrape."""
+    """The engine's state, read at every scrape."""
 
     def __init__(self, engine: Callable[[], OmniEngine | None]):
         self._engine = engine
