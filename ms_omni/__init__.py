@@ -1,4 +1,4 @@
-"""Qwen3-Omni on Ascend NPUs with MindSpore, and on a CPU to try it. Importing this imports no MindSpore."""
+"""Qwen3-Omni on Ascend NPUs with MindSpore, and on a CPU to try it. Importing it does not import MindSpore."""
 
 import os
 from importlib import import_module
@@ -33,7 +33,7 @@ _EXPORTS = {
 __all__ = [*_EXPORTS, "__version__"]
 
 import_few_models()
-# "None of PyTorch, TensorFlow ... have been found": here none is needed
+# transformers would warn that neither PyTorch nor TensorFlow is installed: neither is needed here
 os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
 
 

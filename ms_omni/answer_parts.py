@@ -1,4 +1,4 @@
-"""The parts of an answer's text: reasoning, what is said, and calls of tools, told apart as the text comes."""
+"""Splits an answer's text into reasoning, content and tool calls while it is generated."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from ms_omni.inputs.processor import InputProcessor
 
-# How Qwen3's chat templates have the model write them
+# The marks that Qwen3's chat templates ask the model to write
 _THINK, _END_THINK = "<think>", "</think>"
 _CALL, _END_CALL = "<tool_call>", "</tool_call>"
 
@@ -20,13 +20,14 @@ def opens_reasoning(processor: InputProcessor) -> bool:
 
 
 def ends_in_reasoning(prompt: str) -> bool:
+    """Whether this rendered prompt ends with the mark that opens the model's reasoning."""
     return prompt.rstrip().endswith(_THINK)
 
 
 @dataclass(frozen=True)
 class Part:
-    """kind: what `text` is a piece of. Of a call the text is its arguments as JSON, and `name` its function; a call
-    comes whole."""
+    """kind: what `text` is a piece of. A call always comes whole: `text` holds its arguments as JSON, `name` its
+    function."""
 
     kind: Literal["reasoning", "content", "call"]
     text: str
@@ -34,23 +35,23 @@ class Part:
 
 
 class AnswerParts:
-    """Of one answer. Space around the parts belongs to none of them."""
+    """Splits the text of one answer. White space between parts is dropped."""
 
     def __init__(self, reasons: bool, has_tools: bool):
-        """reasons: the prompt has opened the reasoning already. has_tools: tools were offered; where they were not,
-        what looks like a call is text."""
+        """reasons: the prompt ends with the mark that opens the reasoning. has_tools: tools were offered; without them
+        anything that looks like a call is content."""
         self._mode = "reasoning" if reasons else "start"
         self._has_tools = has_tools
-        self._text = ""  # not told yet what it is
+        self._text = ""  # not assigned to a part yet
         self._has_content = False
 
     @property
     def is_in_call(self) -> bool:
-        """Whether the text is within a call that is not whole yet."""
+        """Whether the text ends inside a call."""
         return self._mode == "call"
 
     def put(self, text: str, is_last: bool = False) -> list[Part]:
-        """What is known of the answer by now, and was not before. is_last: no more text will come."""
+        """Adds text, and returns the parts that are now certain. is_last: no more text will come."""
         self._text += text
         parts: list[Part] = []
         while self._take(parts, is_last):
@@ -58,7 +59,7 @@ class AnswerParts:
         return [part for part in parts if part.text or part.kind == "call"]
 
     def _take(self, parts: list[Part], is_last: bool) -> bool:
-        """Takes one part, or a piece of one, from the text. Whether to go on."""
+        """Moves one part, or a piece of one, from the text to `parts`. Returns whether more may follow."""
         if self._mode == "start":
             return self._begin(is_last)
         if self._mode == "reasoning":
@@ -82,7 +83,7 @@ class AnswerParts:
     def _take_until(
         self, mark: str, kind: Literal["reasoning", "content"], then: str, parts: list[Part], is_last: bool
     ) -> bool:
-        """Text up to `mark`. Without it, all but what may be its beginning, and the space before that."""
+        """Takes the text up to `mark`. Without it, keeps back what may be its beginning, and the space before."""
         place = self._text.find(mark)
         if place >= 0:
             parts.append(Part(kind, self._lead(self._text[:place]).rstrip()))
@@ -99,14 +100,14 @@ class AnswerParts:
         return False
 
     def _lead(self, text: str) -> str:
-        """Without the space before the first word of reasoning or content."""
+        """The text without line breaks before the first word of reasoning or content."""
         if not self._has_content:
             text = text.lstrip("\n")
         self._has_content = self._has_content or bool(text)
         return text
 
     def _take_call(self, parts: list[Part], is_last: bool) -> bool:
-        """A whole call. One that is cut off or is no JSON is text."""
+        """Takes a whole call. A call that is cut off or is not valid JSON becomes content."""
         place = self._text.find(_END_CALL)
         if place < 0 and not is_last:
             return False

@@ -9,16 +9,16 @@ from typing import Any
 
 from ms_omni.checkpoint import built_in
 from ms_omni.errors import OmniError, did_you_mean
-from ms_omni.inputs.access import MediaAccess
+from ms_omni.inputs.access import UNRESTRICTED, MediaAccess
 from ms_omni.yaml_file import read_yaml
 
 # auto is fused, and mindone for decoder layers that the compiled runtime does not know.
 ENGINES = ("auto", "fused", "mindone")
 # auto picks by memory and by projected speed, for the cards that share one model
 PARALLEL_MODES = ("none", "auto", "zero3", "ep", "tp")
-# Whose launches MindSpore captures on a card: it can do so for one graph of a process
+# The decoder whose launches MindSpore captures on a card: it can capture one graph a process
 LAUNCH_CAPTURES = ("none", "thinker", "talker")
-# Ways to share the model that captured launches go with
+# Ways to share the model that work with captured launches
 CAPTURED_WAYS = ("none", "ep", "tp")
 DEVICES = ("auto", "CPU", "Ascend")
 DTYPES = ("auto", "float32", "float16", "bfloat16")
@@ -51,8 +51,8 @@ class SamplingParams:
     """How to decode. None means: the checkpoint's generation_config.json, then transformers' default.
 
     A temperature of 0 is greedy; `talker_temperature` 0 makes the code predictor greedy too. `ignore_eos` makes both
-    stages run to their maximum (measurements). `seed` None draws a fresh one. A repetition penalty above 1 makes tokens
-    less likely that were there before, in the Thinker's prompt as well.
+    stages run to their maximum (measurements). `seed` None draws a fresh one. A repetition penalty above 1 makes
+    earlier tokens less likely; for the Thinker this includes the prompt.
     """
 
     thinker_max_new_tokens: int | None = None
@@ -110,13 +110,15 @@ _RANGES = (
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """What OmniEngine.from_pretrained takes. `auto` picks what the device can do. `engine`: fused is compiled, mindone
-    its own generate. `parallel`: how the processes of an msrun job share the model. `with_talker` False: no speech.
-    `compile_cache`: a directory for compiled graphs. `max_num_seqs`: conversations that are answered at a time; None:
-    as many as fit. `max_model_len`: most tokens of a prompt and its answer; None: the model's positions. `warm_up`:
-    compile all graphs while loading, not when they are first needed. `launch_capture`: whose launches are captured on a
-    card, and replayed by one call each. `quantize`: how the decoder layers' weights are kept. `media_access`: where the
-    media of conversations may come from."""
+    """Settings of OmniEngine.from_pretrained. `auto` picks what the device can do.
+
+    `engine`: fused is the compiled runtime, mindone is mindone's own generate. `parallel`: how the processes of an
+    msrun job share the model. `with_talker` False: no speech. `compile_cache`: a directory for compiled graphs.
+    `max_num_seqs`: conversations that run at a time; None: as many as fit. `max_model_len`: most tokens of a prompt and
+    its answer together; None: the model's positions. `warm_up`: compile all graphs while loading, not when they are
+    first needed. `launch_capture`: the decoder whose launches are captured on a card and replayed with one call a step.
+    `quantize`: how the decoder layers' weights are stored. `media_access`: where the media of conversations may come
+    from."""
 
     model: str = built_in.NAME
     engine: str = "auto"
@@ -128,7 +130,7 @@ class EngineConfig:
     min_pixels: int | None = None
     max_pixels: int | None = None
     media_reader: str = "auto"
-    media_access: MediaAccess = MediaAccess()
+    media_access: MediaAccess = UNRESTRICTED
     compile_cache: str | None = None
     max_num_seqs: int | None = None
     max_model_len: int | None = None
@@ -172,7 +174,7 @@ class EngineConfig:
 
 
 def check_reader(reader: str, access: MediaAccess) -> None:
-    """Raises OmniError for a reader that does not obey `access`."""
+    """Raises OmniError for a reader that cannot keep the limits of `access`."""
     if access.restricted and reader == "qwen_omni_utils":
         raise OmniError(
             "--media-reader qwen_omni_utils: opens whatever it is given; use auto where media are restricted"

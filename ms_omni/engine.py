@@ -14,7 +14,7 @@ from ms_omni.checkpoint import built_in
 from ms_omni.config import EngineConfig, SamplingParams
 from ms_omni.distributed import make_loop
 from ms_omni.errors import OmniError
-from ms_omni.inputs.access import MediaAccess
+from ms_omni.inputs.access import UNRESTRICTED, MediaAccess
 from ms_omni.loading import load
 from ms_omni.options import WHOLE_WAVE, Options
 from ms_omni.outputs import OmniOutput, StreamChunk
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 
 class OmniEngine:
-    """One loaded checkpoint, for any number of conversations and threads at once. Ends with `close`, with its `with`
-    block, with the last reference to it and to its handles, or with the process."""
+    """One loaded checkpoint, for any number of conversations and threads at once. It ends with `close`, at the
+    end of its `with` block, when neither it nor any of its handles is referenced, or with the process."""
 
     def __init__(self, config: EngineConfig, progress: Progress | None = None):
         from ms_omni.checkpoint.config import read_config, read_generation_config
@@ -54,12 +54,12 @@ class OmniEngine:
         self.attn_implementation, self.world = loaded.attn_implementation, loaded.world
         self.quantize = loaded.quantize
         self.processor, self.executor, self.model = loaded.processor, loaded.executor, loaded.executor.model
-        self._preparer = Preprocessor(self.processor, self.config, config, variant_of(self.directory))
+        self._preprocessor = Preprocessor(self.processor, self.config, config, variant_of(self.directory))
         self.load_s = time.perf_counter() - start
         self._loop = make_loop(self.executor, self.processor.decode, self.world)
         self._finalizer = weakref.finalize(self, self._loop.close)
-        # Threads that compute while the interpreter ends would abort it. finalize's own hook may be older than those
-        # of MindSpore, and would then run behind them.
+        # Threads that compute while the interpreter exits would abort it. finalize's own exit hook may be registered
+        # before MindSpore's hooks, and would then run after them.
         self._finalizer.atexit = False
         atexit.register(self._finalizer)
 
@@ -105,7 +105,7 @@ class OmniEngine:
             min_pixels=min_pixels,
             max_pixels=max_pixels,
             media_reader=media_reader,
-            media_access=media_access or MediaAccess(),
+            media_access=media_access or UNRESTRICTED,
             compile_cache=compile_cache,
             max_num_seqs=max_num_seqs,
             max_model_len=max_model_len,
@@ -122,15 +122,15 @@ class OmniEngine:
         self.close()
 
     def close(self) -> None:
-        """Ends what is under way with EngineStopped, an OmniError, and returns when nothing is. A second call does
-        nothing."""
+        """Ends running requests with EngineStopped, an OmniError, and returns when the work has stopped. A second call
+        does nothing."""
         self._finalizer()
         atexit.unregister(self._finalizer)
 
     def follow(self) -> None:
-        """For a process that shares its model with others and asks nothing itself: computes with them what is asked in
-        the first process of its group, until that one closes its engine. Returns at once in that one, and where the
-        model is not shared. Raises EngineStopped when one of the others has failed."""
+        """For a process that shares its model with others and submits nothing itself: takes part in the requests that
+        the first process of its group submits, until that one closes its engine. Returns at once in the first process
+        and where the model is not shared. Raises EngineStopped when another process has failed."""
         if isinstance(self._loop, Follower):
             self._loop.follow()
 
@@ -146,33 +146,33 @@ class OmniEngine:
 
     @property
     def max_num_seqs(self) -> int:
-        """How many conversations are answered at a time; more wait for their turn."""
+        """How many conversations run at a time; more are queued."""
         return int(self.executor.limits.max_num_seqs)
 
     @property
     def free_blocks(self) -> dict[str, int]:
-        """Of the caches of keys and values, "thinker" and "talker": the blocks that no conversation has, as the leader
-        of the group knows; empty on its other ranks."""
+        """Free blocks of the key-value caches, by "thinker" and "talker". Empty on ranks that do not lead their
+        group."""
         return {str(stage): count for stage, count in self._loop.free_blocks.items()}
 
     @property
     def num_blocks(self) -> dict[str, int]:
-        """All blocks of the caches, free or not, on any rank."""
+        """All blocks of the key-value caches, free or not. Known on every rank."""
         return {str(stage): count for stage, count in self.executor.limits.num_blocks.items()}
 
     @property
     def num_running(self) -> int:
-        """Conversations that are being answered, as the leader of the group knows; 0 on its other ranks."""
+        """Conversations that are running. 0 on ranks that do not lead their group."""
         return self._loop.num_running
 
     @property
     def stopped(self) -> str:
-        """Why no more answers can come: the engine was closed, or has failed. Empty while it answers."""
+        """Why the engine gives no more answers: it was closed, or has failed. Empty while it runs."""
         return self._loop.stopped
 
     @property
     def is_writer(self) -> bool:
-        """Whether this process prints and writes for its job: one of those that msrun starts, or the only one."""
+        """Whether this process prints and writes for its job: rank 0, or the only process."""
         return self.world.is_writer
 
     def submit(
@@ -191,14 +191,13 @@ class OmniEngine:
         first_chunk_frames: int = FIRST_CHUNK_FRAMES,
         chunk_frames: int = STREAM_CHUNK_FRAMES,
     ) -> RequestHandle:
-        """Asks for an answer to one conversation, and returns at once: what is computed, and for whom, is the engine's
-        affair. The handle is read from any thread.
+        """Queues one conversation and returns at once. The handle may be read from any thread.
 
-        conversation: a question as a plain text; messages (role, content parts of text, image, audio, video;
-        docs/inputs.md); or what the processor made of one: arrays or tensors by name, of one prompt. The others: see
-        `ms_omni.options.Options`.
-        Raises OmniError for settings that cannot be used and for an engine that was closed; the handle raises it for
-        what is wrong with the conversation and its media."""
+        conversation: a question as plain text; messages (role, content parts of text, image, audio, video;
+        docs/inputs.md); or the processor's result for one prompt, arrays or tensors by name. The other arguments are
+        described in `ms_omni.options.Options`.
+        Raises OmniError for settings that cannot be used and when the engine was closed. Mistakes in the conversation
+        and its media are raised by the handle."""
         check_chunks(first_chunk_frames, chunk_frames)
         speak = self.has_talker if return_audio is None else return_audio
         if speak and not self.has_talker:
@@ -212,7 +211,7 @@ class OmniEngine:
         handle = self._loop.submit(
             Request(
                 prepare=partial(
-                    self._preparer.prepare,
+                    self._preprocessor.prepare,
                     conversation,
                     sampling,
                     speak=speak,
@@ -244,10 +243,10 @@ class OmniEngine:
     def generate(
         self, conversation: Conversation | list[Conversation], **options: Unpack[Options]
     ) -> OmniOutput | list[OmniOutput]:
-        """Answers a conversation, or a list of them together, with the results in their order.
+        """Answers one conversation, or a list of conversations together; results come in the order of the list.
 
-        The options are those of `submit`, for all conversations of a list; a wave is made in pieces of 300 frames.
-        Raises what the first that fails raises, and ends the others; `submit` is for those that are to fail alone."""
+        The options are those of `submit`, for every conversation; waves are made in pieces of 300 frames. When one
+        conversation fails, its error is raised and the others are cancelled; with `submit` each fails alone."""
         from ms_omni.preprocessing import are_several
 
         whole: Options = {**WHOLE_WAVE, **options}
@@ -256,7 +255,7 @@ class OmniEngine:
         handles: list[RequestHandle] = []
         try:
             for each in asked:
-                handles.append(self.submit(each, **whole))
+                handles.append(self.submit(each, **whole))  # noqa: PERF401 when one is refused, earlier ones are cancelled
             outputs = [handle.result() for handle in handles]
         finally:
             for handle in handles:
@@ -264,13 +263,13 @@ class OmniEngine:
         return outputs if several else outputs[0]
 
     def stream(self, conversation: Conversation, **options: Unpack[Options]) -> Generator[StreamChunk, None, None]:
-        """As `submit`, read in pieces as they come: TextDelta and AudioChunk, then a StreamEnd. Closing the iterator
-        ends the work at its next step."""
+        """As `submit`, but yields the answer while it is made: TextDelta and AudioChunk, then one StreamEnd. Closing
+        the iterator cancels the request."""
         return iter(self.submit(conversation, **options))
 
     @property
     def eos_token_ids(self) -> list[int]:
-        """What ends an answer: generation_config.json, else the tokenizer's <|im_end|>."""
+        """Tokens that end an answer: those of generation_config.json, else the tokenizer's <|im_end|>."""
         configured = self.generation_config.get("thinker_eos_token_id", self.generation_config.get("eos_token_id"))
         if configured is None:
             configured = self.processor.tokenizer.convert_tokens_to_ids("<|im_end|>")

@@ -1,4 +1,4 @@
-"""What a user's mistake raises, and the guess at what was meant."""
+"""Errors for mistakes of the user, and suggestions for misspelt words."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 
 class OmniError(Exception):
-    """What the user gave cannot be used. The message is one line: what failed, the value, what is allowed, the flag
-    or key to change. The command line prints it and exits with 2."""
+    """Something that the user gave cannot be used. The message is one line: what failed, the value, what is allowed,
+    and the flag or key to change. The command line prints it and exits with 2."""
 
 
 class OmniErrors(OmniError):
@@ -20,7 +20,7 @@ class OmniErrors(OmniError):
 
 
 class UnknownDecoderError(OmniError):
-    """The checkpoint's decoder has something that the compiled runtime does not know."""
+    """The checkpoint's decoder has a feature that the compiled runtime does not support."""
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:

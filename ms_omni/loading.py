@@ -1,4 +1,4 @@
-"""A checkpoint onto its device, in this process of its job."""
+"""Loads a checkpoint onto its device."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Loaded:
-    """What computes: the executor, in the process of `world`, and what `auto` has become in its settings.
+    """The executor, and what each `auto` of the settings was resolved to.
 
     device: CPU or Ascend. dtype: float32, float16 or bfloat16. attn_implementation: eager or flash_attention_2.
     parallel: none, zero3, ep or tp. quantize: none, int8 or int8-dynamic."""
@@ -57,64 +57,58 @@ def load(
         limit_pool()  # before anything is allocated
     dtype = _choose_dtype(settings.dtype, device)
     quantize = resolve_quantize(settings.quantize, settings.engine, directory)
-    check_precision(Precision(dtype, quantize, device))
-    world, parallel = join_job(settings, device, dtype, config, quantize)
+    precision = Precision(dtype, quantize, device)
+    check_precision(precision)
+    world, parallel = join_job(settings, precision, config)
     if device == "Ascend":
         start_card()
-    free_bytes = free_device_bytes(device)
-    check_weights(settings, config, parallel, world.group_size, device, dtype, free_bytes, quantize)
+    check_weights(settings, config, parallel, world.group_size, precision, free_device_bytes(device))
     attention = _choose_attention(settings.attn_implementation, device)
+    import mindspore as ms
+
     from ms_omni.inputs.processor import InputProcessor
 
     processor = InputProcessor.from_pretrained(
         directory, min_pixels=settings.min_pixels, max_pixels=settings.max_pixels
     )
-    sampling = SamplingParams().resolved(generation_config)
-    executor = make_executor(
-        settings, directory, device, dtype, quantize, attention, parallel, world, sampling, progress
-    )
-    return Loaded(device, dtype, quantize, attention, parallel, world, processor, executor)
-
-
-def make_executor(
-    settings: EngineConfig,
-    directory: Path,
-    device: str,
-    dtype: str,
-    quantize: str,
-    attn_implementation: str,
-    parallel: str,
-    world: World,
-    sampling: SamplingParams,
-    progress: Progress | None,
-) -> Any:
-    """The compiled one, or mindone's where that is asked for or has to do. sampling: what a warm-up compiles for."""
-    import mindspore as ms
-
     options: dict[str, Any] = {
         "dtype": getattr(ms, dtype),
-        "attn_implementation": attn_implementation,
+        "attn_implementation": attention,
         "with_talker": settings.with_talker,
         "parallel": parallel,
         "world": world,
         "progress": progress,
     }
+    sampling = SamplingParams().resolved(generation_config)
+    executor = _make_executor(settings, directory, device, quantize, sampling, options)
+    return Loaded(device, dtype, quantize, attention, parallel, world, processor, executor)
+
+
+def _make_executor(
+    settings: EngineConfig,
+    directory: Path,
+    device: str,
+    quantize: str,
+    sampling: SamplingParams,
+    options: dict[str, Any],
+) -> Any:
+    """The compiled executor, or mindone's where it is asked for or the compiled one does not know the decoder.
+    sampling: what a warm-up compiles graphs for. options: keyword arguments of both executors."""
     if settings.engine != "mindone":
         from ms_omni.runtime.fused_executor import FusedExecutor
 
-        cache, max_num_seqs = settings.compile_cache, settings.max_num_seqs
         try:
             executor = FusedExecutor(
                 directory,
                 device,
-                compile_cache=cache,
-                max_num_seqs=max_num_seqs,
+                compile_cache=settings.compile_cache,
+                max_num_seqs=settings.max_num_seqs,
                 launch_capture=settings.launch_capture,
                 quantize=quantize,
                 **options,
             )
             if settings.warm_up:
-                executor.warm_up(sampling, progress)
+                executor.warm_up(sampling, options["progress"])
             return executor
         except UnknownDecoderError as error:
             if settings.engine == "fused" or quantize != "none":

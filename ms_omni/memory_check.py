@@ -1,4 +1,4 @@
-"""Whether a process's share of the weights fits its device, asked before any of it is read."""
+"""Checks that this process's share of the weights fits its device, before any of it is read."""
 
 from __future__ import annotations
 
@@ -18,38 +18,30 @@ from ms_omni.runtime.device_memory import GIB
 
 
 def check_weights(
-    settings: EngineConfig,
-    config: Any,
-    mode: str,
-    cards: int,
-    device: str,
-    dtype: str,
-    free_bytes: int | None,
-    quantize: str = NONE,
+    settings: EngineConfig, config: Any, mode: str, cards: int, precision: Precision, free_bytes: int | None
 ) -> None:
     """config: transformers' Qwen3OmniMoeConfig. mode, cards: how the group shares the model. free_bytes: of the device,
-    None if it cannot be told. quantize: none, int8 or int8-dynamic, what settings.quantize came to. Raises OmniError
-    for weights that alone are more, with what would work."""
+    None if it is not known, which every model passes. Raises OmniError, with what would fit, when the weights alone
+    need more."""
     if free_bytes is None:
         return
     counts, sizes = weight_counts(config), ModelSizes.from_config(config)
-    precision = Precision(dtype, quantize, device)
+    quantize = precision.quantize
 
-    def share(mode: str, cards: int, speak: bool, quantize: str = quantize) -> int:
+    def bytes_a_card(mode: str, cards: int, speak: bool, quantize: str = quantize) -> int:
         check_world(mode, cards, sizes)
-        as_kept = replace(precision, quantize=quantize)
-        return sum(weight_bytes(counts, sizes, mode, cards, as_kept, speak).values())
+        return sum(weight_bytes(counts, sizes, mode, cards, replace(precision, quantize=quantize), speak).values())
 
     speak = bool(settings.with_talker and config.enable_audio_output)
-    needed = share(mode, cards, speak)
+    needed = bytes_a_card(mode, cards, speak)
     if needed <= free_bytes:
         return
     modes = ("zero3",) if settings.engine == "mindone" else tuple(mode for mode in MODES if mode != "none")
-    options = list(_more_cards(share, modes, cards, device, speak, free_bytes))
+    options = list(_more_cards(bytes_a_card, modes, cards, precision.device, speak, free_bytes))
     could_be_int8 = quantize == NONE and settings.engine != "mindone" and precision.can_be_int8
-    if could_be_int8 and share(mode, cards, speak, INT8) <= free_bytes:
+    if could_be_int8 and bytes_a_card(mode, cards, speak, INT8) <= free_bytes:
         options.append(f"with --quantize {INT8}")
-    if speak and share(mode, cards, False) <= free_bytes:
+    if speak and bytes_a_card(mode, cards, False) <= free_bytes:
         options.append("without the Talker (no --audio-out)")
     work = f"it fits {', or '.join(options)}" if options else "more free memory is needed"
     flags = f"--parallel {mode}" if quantize == NONE else f"--parallel {mode} --quantize {quantize}"
@@ -60,13 +52,18 @@ def check_weights(
 
 
 def _more_cards(
-    share: Callable[[str, int, bool], int], modes: tuple[str, ...], cards: int, device: str, speak: bool, free: int
+    bytes_a_card: Callable[[str, int, bool], int],
+    modes: tuple[str, ...],
+    cards: int,
+    device: str,
+    speak: bool,
+    free: int,
 ) -> Iterator[str]:
     """The first usual count that is enough, if there is one. Processes on a CPU share its memory."""
 
     def fits(mode: str, count: int) -> bool:
         try:
-            return share(mode, count, speak) <= free / (count if device == CPU else 1)
+            return bytes_a_card(mode, count, speak) <= free / (count if device == CPU else 1)
         except OmniError:  # heads or experts do not allow it
             return False
 

@@ -1,6 +1,6 @@
-"""What a script written for mindone uses: a model with mindone's `generate`, and the processor that goes with it.
+"""For scripts written for mindone: a model with mindone's `generate`, and its processor.
 
-The source of names and results: mindone 0.5.0, Qwen3OmniMoeForConditionalGeneration and Qwen3OmniMoeProcessor.
+Names and results follow mindone 0.5.0: Qwen3OmniMoeForConditionalGeneration and Qwen3OmniMoeProcessor.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from ms_omni.engine import OmniEngine
 from ms_omni.errors import OmniError, did_you_mean
 from ms_omni.parallel.world import World
 
-# Of `generate`: what is no sampling setting. The result is always an object with `sequences`.
+# Arguments of `generate` that are not sampling settings. The result is always an object with `sequences`.
 _OWN_OPTIONS = ("speaker", "return_audio", "use_audio_in_video", "thinker_return_dict_in_generate", "progress")
-# The temperature that transformers takes where none is given
+# transformers' default temperatures
 _SAMPLES = {"thinker_do_sample": 1.0, "talker_do_sample": 0.9}
 _INPUTS = (
     "attention_mask", "pixel_values", "image_grid_thw", "pixel_values_videos", "video_grid_thw",
@@ -62,18 +62,18 @@ def load_model(
         progress=progress,
     )
     if engine == "mindone":
-        omni.close()  # its `generate` is called by whoever has the model, and by no thread of the engine
+        omni.close()  # `generate` runs on the caller's thread, not on one of the engine
         model = omni.model
         model.generate = MindoneGenerate(omni)
     else:
-        model = _twin(omni.model)  # keeps the engine alive, whose threads hold the other one
+        model = _twin(omni.model)  # refers to the engine, whose threads refer to the original
         model.generate = FusedGenerate(omni)
     model.is_writer = omni.is_writer
     return model
 
 
 def _twin(cell: Any) -> Any:
-    """The same cell once more: the same parts and weights, attributes of its own. copy.copy would share those too."""
+    """A copy of a cell with the same parts and weights but its own attributes, which copy.copy would share."""
     base, attributes = cell.__getstate__()
     kind: Any = type(cell)
     twin = kind.__new__(kind)
@@ -136,18 +136,19 @@ class FusedGenerate:
 
 
 class MindoneGenerate:
-    """mindone's own `generate`, given what the checkpoint says and the caller leaves out; prints nothing."""
+    """mindone's own `generate`, with the checkpoint's settings as defaults; prints nothing."""
 
     def __init__(self, omni: OmniEngine):
         self._omni = omni
         self._defaults = _mindone_defaults(omni)
 
     def __call__(self, input_ids: Any = None, **options: Any) -> Any:
+        """As mindone's `generate`, and with `seed`: None draws one, the same on all ranks of a group."""
         import mindspore as ms
 
         model, options = self._omni.model, {**self._defaults, **options}
         # shard_model may have spread the model after it was loaded
-        seed = _agreed_seed(options.pop("seed", None), getattr(model, "world", self._omni.world))
+        seed = _seed_of_group(options.pop("seed", None), getattr(model, "world", self._omni.world))
         if seed is not None:
             ms.manual_seed(seed)
         if model.has_talker:
@@ -155,8 +156,8 @@ class MindoneGenerate:
         return type(model).generate(model, input_ids, **options)
 
 
-def _agreed_seed(seed: int | None, world: World) -> int | None:
-    """`seed`, or, where there is none, one that the group's leader draws: all ranks of a group must pick alike."""
+def _seed_of_group(seed: int | None, world: World) -> int | None:
+    """`seed`, or one that the group's leader draws: all ranks of a group must sample the same tokens."""
     if seed is not None or world.group_size == 1:
         return seed
     from mindspore import Tensor, int32
@@ -185,8 +186,8 @@ def _mindone_defaults(omni: OmniEngine) -> dict[str, Any]:
 
 
 def _sampling(options: dict[str, Any], generation_config: Mapping[str, Any]) -> SamplingParams:
-    """Takes its own out of `options`. do_sample True without a temperature, where the checkpoint says greedy, means
-    that of transformers."""
+    """Removes the sampling settings from `options`. With do_sample True and no temperature, a checkpoint that decodes
+    greedily gets transformers' default temperature."""
     names = [field.name for field in fields(SamplingParams)]
     values = {name: options.pop(name) for name in names if name in options}
     defaults = SamplingParams().resolved(generation_config)

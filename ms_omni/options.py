@@ -1,4 +1,4 @@
-"""What may be said beside a conversation, when an engine is asked to answer it."""
+"""Options of a request to the engine."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ class Options(TypedDict, total=False):
     return_audio: speak (default: if the Talker is loaded).
     speaker: a name of `OmniEngine.speakers` (default Ethan, or the checkpoint's first).
     use_audio_in_video: hear the videos' sound.
-    fps: what the processor takes the videos' frame rate for.
-    sampling: what it leaves out comes from the checkpoint, then from transformers.
-    stop: texts that end the answer and do not belong to it.
-    tools: functions that the answer may ask for, as the chat template writes them into the prompt: a list of
+    fps: the frame rate that the processor assumes for videos.
+    sampling: fields that are None come from the checkpoint, then from transformers.
+    stop: texts that end the answer; they are not part of it.
+    tools: functions that the model may call, which the chat template writes into the prompt: a list of
         {"type": "function", "function": {"name", "description", "parameters"}}, parameters a JSON schema.
     chat_template_kwargs: further variables of the checkpoint's chat template.
-    progress: called with (stage, done, total) by the thread that waits; stages thinker, talker, code2wav.
-    first_chunk_frames, chunk_frames: codec frames of the first piece of the wave, and of any other at most (default:
-        4 and 25; of `generate` 300)."""
+    progress: called with (stage, done, total) by the waiting thread; stages thinker, talker, code2wav.
+    first_chunk_frames, chunk_frames: codec frames of the first piece of the wave, and at most of the others (default:
+        4 and 25; 300 for `generate`)."""
 
     return_audio: bool | None
     speaker: str | None
@@ -38,5 +38,5 @@ class Options(TypedDict, total=False):
     chunk_frames: int
 
 
-# For a wave that nobody hears before it is whole: few and large pieces
+# For a wave that is not streamed: few, large pieces
 WHOLE_WAVE: Options = {"first_chunk_frames": CHUNK_FRAMES, "chunk_frames": CHUNK_FRAMES}

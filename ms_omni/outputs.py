@@ -1,4 +1,4 @@
-"""What the engine returns: one frozen result, and the chunks of a stream. CLI, tests and reports all print from it."""
+"""Results of the engine: one frozen output, and the chunks of a stream. CLI, tests and reports all print from it."""
 
 from __future__ import annotations
 
@@ -58,10 +58,12 @@ class AudioOutput:
 
     @property
     def num_samples(self) -> int:
+        """Length of the wave, at `sample_rate`."""
         return int(self.samples.shape[-1])
 
     @property
     def num_frames(self) -> int:
+        """Codec frames, of 80 ms each."""
         return int(self.codes.shape[-1])
 
 

@@ -1,4 +1,4 @@
-"""Where the work of an answer names its stages, for whoever measures; costs one comparison where nobody does.
+"""Hooks by which profiling sees the stages of the work; one comparison each when nothing is profiled.
 
 with stage("encoders"): ...        # a span; a span within it is taken off its time
 mark("thinker_tokens", 4)          # an instant: so many are on the host now
@@ -12,8 +12,7 @@ from typing import Protocol
 
 
 class Watcher(Protocol):
-    """Hears of spans and instants, from the thread of the engine loop and from those that read media. One process has
-    one watcher."""
+    """Receives spans and instants, from the engine's thread and those that read media. A process has one."""
 
     def stage(self, name: str) -> AbstractContextManager[None]:
         """Around the work of a stage."""
@@ -38,7 +37,7 @@ def mark(name: str, count: int = 1) -> None:
 
 
 class StageSequence:
-    """Stages that follow each other within one piece of work, which says by `turn()` when the next one begins."""
+    """Consecutive stages of one piece of work; `turn()` begins the next stage."""
 
     def __init__(self, *names: str):
         self._names = list(names)
@@ -49,7 +48,7 @@ class StageSequence:
         return self
 
     def turn(self) -> None:
-        """The next stage begins; the last one stays."""
+        """Begins the next stage; the last stage lasts until the end."""
         if self._names:
             self._active.__exit__(None, None, None)
             self._active = stage(self._names.pop(0))
@@ -61,7 +60,7 @@ class StageSequence:
 
 @contextmanager
 def watched_by(watcher: Watcher) -> Iterator[None]:
-    """While active, `watcher` hears of everything."""
+    """While active, `watcher` receives all spans and instants."""
     global _watcher
     before, _watcher = _watcher, watcher
     try:

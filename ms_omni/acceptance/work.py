@@ -16,7 +16,8 @@ from ms_omni.acceptance.journal import CARD, END, NO_CARD, STEP, Journal, checks
 from ms_omni.acceptance.messages import message_of
 from ms_omni.acceptance.steps import STEPS
 from ms_omni.kernels.device import num_ascend_cards, setup_device
-from ms_omni.parallel.world import World, is_scheduler, is_under_msrun, start_world
+from ms_omni.parallel.start import start_world
+from ms_omni.parallel.world import World, is_scheduler, is_under_msrun
 from ms_omni.runtime.card import card_name, start_card
 
 EXIT_NO_CARD = 2

@@ -21,8 +21,8 @@ from ms_omni.cli.voices import Voices
 from ms_omni.cli.whole_file import write_bytes
 from ms_omni.errors import OmniError
 from ms_omni.options import Options
-from ms_omni.server.asked import Asked, asked_by
 from ms_omni.server.chat import ChatAnswer
+from ms_omni.server.engine_input import EngineInput, engine_input
 from ms_omni.server.errors import ApiError, api_error
 from ms_omni.server.schema import BatchLine, ChatRequest, parsed, served_model
 
@@ -37,7 +37,7 @@ class ChatItem(Item):
     wave itself, in base64, not the path of its file."""
 
     body: dict[str, Any]
-    asked: Asked | None = None
+    asked: EngineInput | None = None
     model: str = ""
     is_inline: bool = False
 
@@ -114,11 +114,11 @@ class ChatLines:
             return ChatItem(**common, conversation=[], options={}, refusal=error)
         return ChatItem(**common, conversation=asked.conversation, options=asked.options, asked=asked, model=model)
 
-    def _question(self, request: ChatRequest) -> Asked:
+    def _question(self, request: ChatRequest) -> EngineInput:
         if request.stream:
             words = "stream: a batch file has whole answers; expected false"
             raise ApiError(400, words, param="stream", code="invalid_value")
-        asked = asked_by(request)
+        asked = engine_input(request)
         options = self._with_defaults(asked.options, request)
         if options["return_audio"] and not self.defaults["return_audio"]:  # else --speak is to blame
             self.voices.check_speech("modalities")

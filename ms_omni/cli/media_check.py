@@ -22,7 +22,7 @@ def check_local_media(conversation: list[dict[str, Any]], use_audio_in_video: bo
 
 def _check(kind: str, name: str, use_audio_in_video: bool, access: MediaAccess) -> None:
     from ms_omni.inputs.source import open_source
-    from ms_omni.inputs.truncation import missing_bytes
+    from ms_omni.inputs.truncation import check_whole
 
     if kind == "image":
         from ms_omni.inputs.image import read_image
@@ -30,8 +30,7 @@ def _check(kind: str, name: str, use_audio_in_video: bool, access: MediaAccess) 
         read_image(name, access)
         return
     source = open_source(name, kind, access)
-    if missing := missing_bytes(source):
-        raise source.fail(f"truncated file ({missing})")
+    check_whole(source)
     if kind == "video":
         from ms_omni.inputs.av_file import opened
 

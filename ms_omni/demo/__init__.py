@@ -1,1 +1,1 @@
-"""A page in the browser that talks to a server of OpenAI's protocol. Imports neither MindSpore nor the engine."""
+"""A web page for a server with OpenAI's protocol. Imports neither MindSpore nor the engine."""

@@ -1,4 +1,4 @@
-"""The page of a Captioner: one sound in, its description out."""
+"""The page of a Captioner: describes one sound."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ class CaptionPage:
         return [self._model]
 
     def show_state(self, state: ServerState) -> dict[Any, Any]:
+        """Updates of the components for this state of the server."""
         return {self._model: state.model}
 
     async def _answer(

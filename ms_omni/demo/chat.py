@@ -1,4 +1,4 @@
-"""The chat page: turns of words, pictures, sound and video, answered in text and speech."""
+"""The chat page: messages of text, images, sound and video, answered in text and speech."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ CUT = "_Cut: the answer has reached its most tokens._"
 
 
 class ChatPage:
-    """Components and handlers. folder: for the waves of answers, one that Gradio may show files of."""
+    """Components and handlers. folder: for the waves of answers; Gradio must be allowed to serve its files."""
 
     def __init__(self, client: Client, running: Running, folder: Path, max_bytes: int):
         self._client, self._running, self._folder, self._max_bytes = client, running, folder, max_bytes
-        self._num_cleared: Counter[str] = Counter()  # of each tab: an answer that is older shows itself no more
+        self._num_cleared: Counter[str] = Counter()  # for each tab: an older answer is not shown any more
         self._model = gr.State(None)
         self._turns = gr.State([])
         with gr.Row(equal_height=False):
@@ -121,6 +121,7 @@ class ChatPage:
         return [self._model, self._speaks, self._voice]
 
     def show_state(self, state: ServerState) -> dict[Any, Any]:
+        """Updates of the components for this state of the server."""
         can_speak = state.voices != ()
         names = [(SERVER_CHOICE, ""), *((name, name) for name in state.voices or ())]
         label = "Answer in speech as well" if can_speak else "Answers in text: this model cannot speak"
@@ -145,8 +146,8 @@ class ChatPage:
         use_audio_in_video: bool,
         request: gr.Request,
     ) -> AsyncGenerator[dict[Any, Any], None]:
-        yield {self._player: None}  # a new stream
-        yield {self._player: gr.update(value=None)}  # and nothing to show of it yet
+        yield {self._player: None}  # begin a new stream
+        yield {self._player: gr.update(value=None)}  # and show nothing yet
         asked = Turn("user", box["text"], tuple(box["files"] or ()))
         if not asked.text.strip() and not asked.files:
             return
@@ -211,7 +212,7 @@ class ChatPage:
         return {self._turns: [], self._chat: [], self._player: None}
 
     def _check_files(self, box: dict[str, Any], turns: list[Turn]) -> None:
-        """Told before a question is sent."""
+        """Warns before a question is sent."""
         files = [name for turn in turns if not turn.failed for name in turn.files] + list(box["files"] or ())
         try:
             check_size(files, self._max_bytes)
@@ -220,7 +221,7 @@ class ChatPage:
 
 
 class _Speech:
-    """Of one answer."""
+    """The speech of one answer."""
 
     def __init__(self, folder: Path):
         self.segments = AacSegments()
@@ -232,7 +233,7 @@ class _Speech:
         return self.segments.put(pcm)
 
     def wave(self) -> str:
-        """The path of a file of all that was put; "" where that is nothing."""
+        """Writes everything that was put to a file and returns its path; "" if that is nothing."""
         if not self._pcm:
             return ""
         write_wave(self._path, b"".join(self._pcm))
@@ -240,7 +241,7 @@ class _Speech:
 
 
 def _field(label: str, info: str) -> gr.Textbox:
-    # Not gr.Number, which shows and sends 0 where nothing is given
+    # Not gr.Number, which shows and sends 0 for an empty field
     return gr.Textbox("", label=label, info=info, placeholder="default", max_lines=1, min_width=110)
 
 
@@ -249,7 +250,7 @@ def _example(event: gr.SelectData) -> dict[str, Any]:
 
 
 def _shown(turns: Sequence[Turn]) -> list[dict[str, Any]]:
-    """As Gradio's Chatbot has them."""
+    """The turns as messages of Gradio's Chatbot."""
     messages: list[dict[str, Any]] = []
     for turn in turns:
         messages += [{"role": turn.role, "content": {"path": name}} for name in turn.files]

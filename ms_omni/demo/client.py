@@ -1,4 +1,4 @@
-"""The page's side of OpenAI's protocol: what a server is, and its answers as they come."""
+"""The page's client of OpenAI's protocol: a server's state, and its streamed answers."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Any
 
 import httpx
 
-# An answer's first piece may be behind a queue; servers that keep connections alive send something in between
+# An answer may be queued for long; servers send something in between to keep the connection alive
 READ_TIMEOUT_S = 600.0
 STATE_TIMEOUT_S = 5.0
 
 
 class ServerError(Exception):
-    """What a user of the page reads in the place of an answer."""
+    """A message for the user of the page in place of an answer."""
 
 
 @dataclass(frozen=True)
 class ServerState:
-    """problem: why no question can be asked now, "" where one can. model: the name to ask for, None where the server
-    names none. voices: its speakers; None where it does not list them, () where it cannot speak."""
+    """problem: why no question can be asked now, or "". model: the name for requests; None if the server names none.
+    voices: its speakers; None if it does not list them, () if it cannot speak."""
 
     problem: str = ""
     model: str | None = None
@@ -31,8 +31,8 @@ class ServerState:
 
     @property
     def captions(self) -> bool:
-        """Whether the model only describes sounds. Nothing but its name tells: the released Captioner and Thinking
-        checkpoints have the same config.json."""
+        """Whether the model only describes sounds. Only its name tells: the released Captioner and Thinking checkpoints
+        have the same config.json."""
         return "captioner" in (self.model or "").lower()
 
 
@@ -55,7 +55,7 @@ class Delta:
 
 
 class Client:
-    """Of one server."""
+    """The client of one server."""
 
     def __init__(self, server: str, api_key: str | None = None):
         """server: its URL, with or without /v1."""
@@ -63,13 +63,13 @@ class Client:
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
     def _http(self, timeout: httpx.Timeout) -> httpx.AsyncClient:
-        # A proxy that the environment names cannot reach this machine's own addresses
+        # A proxy of the environment cannot reach this machine's loopback addresses
         return httpx.AsyncClient(
             base_url=self.server, headers=self._headers, timeout=timeout, trust_env=not _is_loopback(self.server)
         )
 
     async def state(self) -> ServerState:
-        """Never raises: what is wrong is told."""
+        """Never raises; errors become `problem`."""
         async with self._http(httpx.Timeout(STATE_TIMEOUT_S)) as http:
             try:
                 health = await http.get("/health")
@@ -77,7 +77,7 @@ class Client:
                     return ServerState("The model is being loaded, or the server is about to end.")
                 models = await http.get("/v1/models")
                 if models.status_code != 200:
-                    return ServerState(_words(models.status_code, models.content, models.headers))
+                    return ServerState(_message_of(models.status_code, models.content, models.headers))
                 model = _first_model(models.content)
                 voices = await http.get("/v1/audio/voices")
             except httpx.HTTPError as error:
@@ -95,7 +95,7 @@ class Client:
                 http.stream("POST", "/v1/chat/completions", content=body, headers=headers) as response,
             ):
                 if response.status_code != 200:
-                    raise ServerError(_words(response.status_code, await response.aread(), response.headers))
+                    raise ServerError(_message_of(response.status_code, await response.aread(), response.headers))
                 ended = False
                 async for line in response.aiter_lines():
                     data = line.removeprefix("data:").strip() if line.startswith("data:") else ""
@@ -141,8 +141,8 @@ def _voices(data: bytes) -> tuple[str, ...]:
     return tuple(voice if isinstance(voice, str) else str(voice.get("name")) for voice in listed)
 
 
-def _words(status: int, body: bytes, headers: httpx.Headers) -> str:
-    """An error answer for people: the server's own message, and what to do where that is known."""
+def _message_of(status: int, body: bytes, headers: httpx.Headers) -> str:
+    """An error for people: the server's message, and what to do about it if that is known."""
     error = _loads(body).get("error")
     message = (error.get("message") if isinstance(error, dict) else error) or f"HTTP status {status}"
     if status == 401:

@@ -1,4 +1,4 @@
-"""The whole page: which server answers, and the chat or the Captioner's page below."""
+"""The whole page: the server's state, and below it the chat or the Captioner's page."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ms_omni.demo.question import max_file_bytes
 from ms_omni.demo.running import Running
 
 Kind = Literal["auto", "chat", "captioner"]
-# While a server is not ready
+# Interval of checks while the server is not ready
 LOOK_AGAIN_S = 3.0
 TITLE = "ms_omni"
-# The browser's own fonts: nothing is fetched from elsewhere
+# The browser's own fonts, so that nothing is fetched from elsewhere
 _FONT = ["system-ui", "sans-serif"]
 _MONO = ["ui-monospace", "monospace"]
 _CSS = """
@@ -34,7 +34,7 @@ button[title="Share"], button[aria-label="Share"] { display: none !important; }
 
 
 def make_page(client: Client, kind: Kind, folder: Path, max_bytes: int) -> gr.Blocks:
-    """folder: for files of the page. max_bytes: of one request."""
+    """folder: for files of the page. max_bytes: limit of one request."""
     running = Running()
     with gr.Blocks(title=TITLE, fill_width=True, analytics_enabled=False, delete_cache=(3600, 86400)) as blocks:
         head = gr.Markdown(_head("Looking for the server ..."), elem_id="head")

@@ -1,4 +1,4 @@
-"""Gradio's audio output, for speech that is encoded already."""
+"""Gradio's audio output for speech that is already encoded."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ms_omni.demo.speech import seconds_of
 
 
 def segment_player(**options: Any) -> gr.Audio:
-    """Plays what is yielded to it, segments of `AacSegments`, one after the other; None begins a new stream. Gradio's
-    own way encodes every piece with the ffmpeg program."""
+    """Plays the segments of `AacSegments` that are yielded to it; None begins a new stream. Gradio itself would encode
+    every piece with the ffmpeg program."""
     player = gr.Audio(streaming=True, autoplay=True, interactive=False, buttons=[], **options)
-    # No subclass: Gradio writes a .pyi file beside the source of each
+    # Not a subclass: Gradio writes a .pyi file beside the source of each subclass
     player.stream_output = _stream_output  # type: ignore[method-assign]
     return player
 

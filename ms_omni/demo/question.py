@@ -1,4 +1,4 @@
-"""What the page asks: turns and settings as the body of a chat request."""
+"""Turns and settings of the page as the body of a chat request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 
 T = TypeVar("T", int, float)
 MIB = 1 << 20
-# Where Python does not know them, whatever the machine's tables say
+# Types that Python may not know; independent of the machine's tables
 _TYPES = {
     ".aac": "audio/aac",
     ".flac": "audio/flac",
@@ -28,13 +28,13 @@ _TYPES = {
 
 
 class QuestionError(Exception):
-    """Why a question is not sent, for the one who asks it."""
+    """Why a question is not sent, for the user."""
 
 
 @dataclass
 class Turn:
-    """files: paths. notes: shown beside the text, never sent: errors, and that an answer was cut. wave: the path of
-    the answer's speech. failed: got no answer, so that it is no part of later questions."""
+    """files: paths. notes: shown with the text but never sent: errors, and that an answer was cut. wave: path of the
+    answer's speech. failed: it has no answer, and is left out of later requests."""
 
     role: Literal["user", "assistant"]
     text: str = ""
@@ -47,7 +47,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Settings:
-    """None and "" leave the choice to the server."""
+    """Settings of the page. None and "" leave the choice to the server."""
 
     model: str | None = None
     speaks: bool = False
@@ -61,7 +61,7 @@ class Settings:
 
 
 def chat_body(turns: Sequence[Turn], settings: Settings, max_bytes: int) -> bytes:
-    """The request for an answer to the last turn. Raises QuestionError. Reads files: not for the event loop."""
+    """The request for an answer to the last turn. Raises QuestionError. Reads files, so not for the event loop."""
     sent = [turn for turn in turns if not turn.failed]
     check_size((name for turn in sent for name in turn.files), max_bytes)
     messages: list[dict[str, Any]] = []
@@ -80,7 +80,7 @@ def chat_body(turns: Sequence[Turn], settings: Settings, max_bytes: int) -> byte
 
 
 def check_size(files: Iterable[str], max_bytes: int) -> None:
-    """Raises QuestionError where files and earlier files are too large together for one request of `max_bytes`."""
+    """Raises QuestionError if the files are together too large for one request of `max_bytes`."""
     total, most = sum(Path(name).stat().st_size for name in files), max_file_bytes(max_bytes)
     if total > most:
         raise QuestionError(
@@ -90,12 +90,12 @@ def check_size(files: Iterable[str], max_bytes: int) -> None:
 
 
 def max_file_bytes(max_bytes: int) -> int:
-    """Of media in one request: base64 writes three bytes as four, and the words need room."""
+    """Most bytes of media in one request: base64 writes three bytes as four, and the text needs room."""
     return (max_bytes - min(MIB, max_bytes // 4)) * 3 // 4
 
 
 def number(name: str, text: str, kind: Callable[[str], T]) -> T | None:
-    """What a field of the page holds; None where that is nothing. Raises QuestionError."""
+    """The number in a field of the page; None if it is empty. Raises QuestionError."""
     try:
         return kind(text) if text.strip() else None
     except ValueError:

@@ -1,4 +1,4 @@
-"""Answers under way, one in each browser tab, which can be stopped from elsewhere."""
+"""Running answers, one for each browser tab, which can be stopped from elsewhere."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from ms_omni.demo.client import Delta
 
 
 class Running:
-    """Tabs are told apart by Gradio's session hash."""
+    """The running answer of each tab, by Gradio's session hash."""
 
     def __init__(self) -> None:
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def answer(self, tab: str, deltas: AsyncGenerator[Delta, None]) -> AsyncGenerator[Delta, None]:
-        """What has come since the last piece, as one piece. Ends early when the tab's answer is stopped; raises what
-        `deltas` raises. In every case `deltas` is closed, and with it its connection."""
+        """Yields everything that has come since the last piece as one piece. Ends early when the tab's answer is
+        stopped; raises what `deltas` raises. In every case closes `deltas`, and with it the connection."""
         pieces: asyncio.Queue[Delta | None] = asyncio.Queue()
         task = asyncio.create_task(_pump(deltas, pieces))
         self.stop(tab)
@@ -39,7 +39,7 @@ class Running:
                 del self._tasks[tab]
 
     def stop(self, tab: str) -> None:
-        """By any thread."""
+        """Stops the tab's answer. May be called from any thread."""
         if task := self._tasks.get(tab):
             task.get_loop().call_soon_threadsafe(task.cancel)
 

@@ -1,4 +1,4 @@
-"""Speech from its pieces: segments that a browser plays while more are made, and the whole wave as a file."""
+"""Encodes streamed speech: segments that a browser plays meanwhile, and the whole wave as a file."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 SAMPLE_RATE = 24000  # of what servers stream
 FRAME_SAMPLES = 1024  # of AAC
 BIT_RATE = 96_000
-# Shorter ones are played before the browser has asked for the next, and each then begins after a pause
+# Shorter segments end before the browser has requested the next, which causes pauses
 SEGMENT_S = 1.0
 
 
 class AacSegments:
-    """One AAC stream, cut into segments of whole frames: encoded for itself, each would begin with the encoder's
-    silence, to be heard as a gap."""
+    """One AAC stream, cut into segments of whole frames. Segments that are encoded separately would each begin with the
+    encoder's delay, an audible gap."""
 
     def __init__(self) -> None:
         self._file = BytesIO()
@@ -27,11 +27,11 @@ class AacSegments:
         self._stream.bit_rate = BIT_RATE
         self._stream.layout = "mono"
         self._num_samples = 0
-        self._half = b""  # of a sample, where a piece ends inside of one
+        self._half = b""  # half of a sample, if a piece ended inside of one
 
     def put(self, pcm: bytes) -> bytes:
-        """pcm: any number of bytes of 16-bit samples. What is encoded by now and was not given before, in ADTS,
-        once that is SEGMENT_S long; nothing until then."""
+        """pcm: any number of bytes of 16-bit samples. Returns the next segment, in ADTS, once SEGMENT_S are encoded;
+        until then b""."""
         data = self._half + pcm
         self._half = data[len(data) // 2 * 2 :]
         samples = np.frombuffer(data[: len(data) // 2 * 2], "<i2")
@@ -40,7 +40,7 @@ class AacSegments:
         return self._segment() if seconds_of(self._file.getvalue()) >= SEGMENT_S else b""
 
     def end(self) -> bytes:
-        """The last segment; nothing can be put afterwards."""
+        """The last segment; ends the stream."""
         if self._num_samples:
             self._mux(None)
         segment = self._segment()
@@ -65,7 +65,8 @@ class AacSegments:
 
 
 def seconds_of(adts: bytes) -> float:
-    """Of whole ADTS frames. The header's 13 bits from bit 30 are a frame's length (ISO/IEC 13818-7, 6.2)."""
+    """Duration of whole ADTS frames. 13 bits of the header, from bit 30, are the frame's length (ISO/IEC 13818-7,
+    6.2)."""
     count = place = 0
     while place < len(adts):
         place += (adts[place + 3] & 3) << 11 | adts[place + 4] << 3 | adts[place + 5] >> 5

@@ -1,1 +1,1 @@
-"""What goes in: conversations, media readers, the processor and the casting to MindSpore tensors."""
+"""Inputs: conversations, media readers, the processor, and the casting to MindSpore tensors."""

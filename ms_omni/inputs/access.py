@@ -13,30 +13,30 @@ from typing import Any
 from ms_omni.errors import OmniError
 from ms_omni.inputs.schema import media_parts
 
-# What may be read as whole pictures: what OpenAI's API takes, and BMP. Pillow knows forty more, among them some that
-# run other programs (EPS) or hold pictures of other sizes than they say (ICO).
+# Image formats of restricted accesses: those of OpenAI's API, and BMP. Pillow knows forty more, some of which run other
+# programs (EPS) or hold images of other sizes than they state (ICO).
 IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")
-# A kernel's files, which are none that a person keeps media in
+# Directories of the kernel, which hold no media
 _NO_MEDIA = ("/", "/proc", "/sys", "/dev")
 
 
 @dataclass(frozen=True)
 class MediaAccess:
-    """Whose media are read. `MediaAccess()` is for media that the user named: any local file, any http(s) host, any
-    size. `restricted=True` is for those that somebody else named; all that follows is then obeyed.
+    """Which media may be read. `MediaAccess()` is for media that the user named: any local file, any http(s) host, any
+    size. `restricted=True` is for media that somebody else named; only then do the other fields apply.
 
-    local_directory: local files must lie below it; None: there are none.
-    domains: hosts that may be asked, each exactly; empty: any.
-    networks: in CIDR, those that may be asked although they are private; else addresses must be public.
-    max_bytes: of one medium, as it comes. fetch_seconds: from the name's look-up to the last byte, redirects included.
+    local_directory: local files must lie below it; None: no local files.
+    domains: hosts that may be contacted, each matched exactly; empty: any.
+    networks: private networks, in CIDR notation, that may be contacted; other addresses must be public.
+    max_bytes: of one medium as it is received. fetch_seconds: from the DNS query to the last byte, with redirects.
     all_seconds: for fetching and decoding all media of one conversation.
-    max_media: in one conversation. max_frames: of a video picked from a file, and of all that are given as lists.
-    max_image_pixels: of a picture, as it comes and as a part's keys ask for it.
-    max_frame_pixels, max_video_pixels: of one frame of a video, and of all that are decoded.
-    max_seconds, max_samples: of one sound (of all its channels, before it is resampled), max_seconds of a video too.
+    max_media: in one conversation. max_frames: sampled from one video file, and in all lists of frames together.
+    max_image_pixels: of one image, before and after resizing.
+    max_frame_pixels, max_video_pixels: of one frame of a video, and of all decoded frames.
+    max_seconds, max_samples: of one sound (samples of all channels, before resampling); max_seconds of a video too.
     max_decoded_bytes: of all media of one conversation, ready for the processor.
 
-    Raises OmniError for what is no directory, host or network."""
+    Raises OmniError for an invalid directory, host or network."""
 
     restricted: bool = False
     local_directory: str | None = None
@@ -67,26 +67,29 @@ class MediaAccess:
         object.__setattr__(self, "networks", tuple(_network(text) for text in self.networks))
 
     def begun(self) -> MediaAccess:
-        """The same for one conversation, whose time begins now."""
+        """A copy for one conversation, whose `all_seconds` begin now."""
         return replace(self, until=time.monotonic() + self.all_seconds) if self.restricted else self
 
     @property
     def max_video_packets(self) -> int:
-        """Of max_seconds, at 240 frames a second."""
+        """Packets of a video of max_seconds at 240 frames a second."""
         return int(self.max_seconds * 240)
 
     @property
     def max_index_entries(self) -> int:
-        """Of an MP4, edits times samples: 310 MB in FFmpeg."""
+        """Edits times samples of an MP4, for which FFmpeg allocates 310 MB."""
         return 1 << 23
 
     @property
     def where(self) -> str:
-        """What is allowed, for the message about a medium that is not. It tells nothing of the machine."""
+        """What is allowed, for error messages. Discloses nothing about the machine."""
         names = ", ".join((*self.domains[:3], *(["..."] if len(self.domains) > 3 else [])))
         web = f"http(s) from {names}" if self.domains else "http(s) from public addresses"
         local = "local files below the allowed directory" if self.local_directory is not None else "no local files"
         return f"allowed are {web}, data: URIs and {local}"
+
+
+UNRESTRICTED = MediaAccess()
 
 
 def check_counts(conversation: Sequence[dict[str, Any]], access: MediaAccess) -> None:
@@ -101,7 +104,8 @@ def check_counts(conversation: Sequence[dict[str, Any]], access: MediaAccess) ->
 
 
 def host_name(name: str) -> str:
-    """A host as names are compared: IDNA (UTS 46), in lower case, without a last dot. ValueError: it is none."""
+    """A host name in the form in which names are compared: IDNA (UTS 46), lower case, no final dot. Raises
+    ValueError."""
     import idna
 
     plain = name.strip("[]").lower() if name.isascii() else idna.encode(name, uts46=True).decode()

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: ends with the IPv4 address that it leads to
-_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")  # all that IANA has given out in IPv6
-# What `is_global` of Python 3.10 and 3.11 takes for public, or is public and answers for the host it is asked from
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")  # all that IANA has allocated in IPv6
+# Networks that `is_global` of Python 3.10 and 3.11 calls public although they reach this machine or its network
 _NOT_PUBLIC = tuple(
     ipaddress.ip_network(text)
     for text in (
@@ -25,8 +25,8 @@ _NOT_PUBLIC = tuple(
 
 
 def may_be_asked(address: Address, networks: Sequence[Network]) -> bool:
-    """Whether an address is public, or in one of `networks`. IPv4 addresses inside IPv6 ones are seen through."""
-    address = _seen_through(address)
+    """Whether an address is public, or in one of `networks`. IPv4 addresses embedded in IPv6 ones are unwrapped."""
+    address = _unwrapped(address)
     if any(address in network for network in networks):
         return True
     if address.version == 6 and address not in _GLOBAL_UNICAST:
@@ -36,11 +36,11 @@ def may_be_asked(address: Address, networks: Sequence[Network]) -> bool:
 
 
 def is_named(address: Address, networks: Sequence[Network]) -> bool:
-    """Whether one of `networks` has it."""
-    return any(_seen_through(address) in network for network in networks)
+    """Whether an address, unwrapped likewise, is in one of `networks`."""
+    return any(_unwrapped(address) in network for network in networks)
 
 
-def _seen_through(address: Address) -> Address:
+def _unwrapped(address: Address) -> Address:
     if isinstance(address, ipaddress.IPv4Address):
         return address
     if address.ipv4_mapped is not None:

@@ -8,24 +8,24 @@ from typing import Any
 import numpy as np
 
 from ms_omni.errors import OmniError
-from ms_omni.inputs.access import MediaAccess
+from ms_omni.inputs.access import UNRESTRICTED, MediaAccess
 from ms_omni.inputs.av_audio import RATES, check_sound, decode_audio_track
 from ms_omni.inputs.source import Source, open_source
-from ms_omni.inputs.truncation import missing_bytes
+from ms_omni.inputs.truncation import check_whole
 
 SAMPLE_RATE = 16_000
 _USUAL = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"FORM", b".snd", b"caff", b"ID3")
-# libsndfile's SF_COUNT_MAX
+# libsndfile's SF_COUNT_MAX: the file does not state its length
 _UNKNOWN_FRAMES = 2**63 - 1
 
 
 def read_audio(
-    value: Any, start: float = 0.0, end: float | None = None, access: MediaAccess = MediaAccess()
+    value: Any, start: float = 0.0, end: float | None = None, access: MediaAccess = UNRESTRICTED
 ) -> np.ndarray:
     """float32 (num_samples,) at 16 kHz of a path, file://, http(s)://, data: URI or a mono 16 kHz array.
 
     `start` and `end` are seconds, cut before resampling. Raises OmniError naming the medium: missing, undecodable,
-    truncated, without any sample, or `start` behind its end."""
+    truncated, without samples, or shorter than `start`."""
     if isinstance(value, np.ndarray):
         return _from_array(value, start, end)
     source = open_source(value, "audio", access)
@@ -35,7 +35,7 @@ def read_audio(
 
 
 def read_video_audio(
-    value: str, start: float = 0.0, end: float | None = None, access: MediaAccess = MediaAccess()
+    value: str | Source, start: float = 0.0, end: float | None = None, access: MediaAccess = UNRESTRICTED
 ) -> np.ndarray:
     """The sound of a video, as `read_audio`. Raises OmniError also when the video has no audio track."""
     source = open_source(value, "video", access)
@@ -62,7 +62,7 @@ def finish_audio(samples: np.ndarray, rate: int, source: Source, start: float = 
 
 
 def check_rate(source: Source, rate: int) -> None:
-    """Raises OmniError for a sampling rate that no recording has."""
+    """Raises OmniError for an implausible sampling rate."""
     if not RATES[0] <= rate <= RATES[1]:
         raise source.fail(f"a sampling rate of {rate} Hz; expected {RATES[0]} to {RATES[1]}")
 
@@ -82,12 +82,11 @@ def _decode(source: Source, start: float, end: float | None) -> tuple[np.ndarray
 
 
 def sound_file(source: Source) -> Any:
-    """soundfile.SoundFile of the medium, None where FFmpeg has to read it: libsndfile does not know the format, or the
-    file does not state its length (FLAC out of a pipe). Raises OmniError for a truncated file."""
+    """soundfile.SoundFile of the medium, or None where FFmpeg has to read it: libsndfile does not know the format, or
+    the file does not state its length (FLAC written to a pipe). Raises OmniError for a truncated file."""
     import soundfile
 
-    if missing := missing_bytes(source):
-        raise source.fail(f"truncated file ({missing})")
+    check_whole(source)
     if source.access.restricted and not _is_usual(source.head(12)):
         return None
     try:
@@ -101,12 +100,13 @@ def sound_file(source: Source) -> Any:
 
 
 def _is_usual(head: bytes) -> bool:
-    """Of the thirty formats of libsndfile, those that people send: WAV, FLAC, Ogg, AIFF, AU, CAF, MP3."""
+    """Whether the file begins like one of the common formats of libsndfile's thirty: WAV, FLAC, Ogg, AIFF, AU, CAF,
+    MP3."""
     return head.startswith(_USUAL) or (head[:1] == b"\xff" and head[1:2] >= b"\xe0")
 
 
 def _read_range(file: Any, source: Source, start: float, end: float | None) -> np.ndarray:
-    """The cut of librosa's soundfile path: offset and duration are truncated to whole frames, each on its own."""
+    """Cut as librosa does with soundfile: offset and duration are each truncated to whole frames."""
     first = int(start * file.samplerate)
     if first > file.frames:
         raise source.fail(f"starts at second {start:g}, but it lasts only {file.frames / file.samplerate:g} s")
@@ -119,7 +119,7 @@ def _read_range(file: Any, source: Source, start: float, end: float | None) -> n
 
 
 def _decode_with_av(source: Source, start: float, end: float | None) -> tuple[np.ndarray, int]:
-    """The cut of librosa's audioread path, where the duration counts from the truncated start."""
+    """Cut as librosa does with audioread: the duration counts from the truncated start."""
     samples, rate = decode_audio_track(source)
     first = int(rate * start)
     last = None if end is None else first + int(rate * (end - start))

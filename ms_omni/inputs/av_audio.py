@@ -1,4 +1,4 @@
-"""Decodes an audio track with PyAV to what `ffmpeg -f s16le` gives, without the ffmpeg program."""
+"""Decodes an audio track with PyAV to the same samples as `ffmpeg -f s16le`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ms_omni.inputs.source import Source
 
 # librosa turns 16-bit samples into floats by 2**-15.
 _SCALE = np.float32(1 / 32768)
-# Hz; what a file claims beyond them would take the resampler minutes
+# Plausible rates in Hz: beyond them the resampler would take minutes
 RATES = (1_000, 768_000)
 # Of restricted accesses
 MAX_CHANNELS = 32
@@ -35,7 +35,7 @@ def decode_audio_track(source: Source) -> tuple[np.ndarray, int]:
 
 
 def decode_pieces(source: Source) -> Iterator[tuple[np.ndarray, int]]:
-    """(float32 (n, channels), rate) of the same track, one frame of it after the other. Raises the same errors."""
+    """Yields (float32 (n, channels), rate) for each frame of the same track. Raises the same errors."""
     with opened(source) as container:
         stream = _track(source, container)
         channels, rate = stream.channels, stream.rate
@@ -62,7 +62,7 @@ def _decode_blocks(source: Source, container: Any, stream: Any) -> Iterator[np.n
 
 
 def check_sound(source: Source, rate: int, channels: int, count: int = 0) -> None:
-    """Raises OmniError for a sound that a restricted access does not allow. count: of samples in each channel."""
+    """Raises OmniError for a sound beyond the limits of a restricted access. count: samples of each channel."""
     if source.access.restricted and not (RATES[0] <= rate <= RATES[1] and 0 < channels <= MAX_CHANNELS):
         raise source.fail(
             f"{channels} channels at {rate} Hz; allowed are 1 to {MAX_CHANNELS} at {RATES[0]} to {RATES[1]} Hz"
@@ -72,7 +72,7 @@ def check_sound(source: Source, rate: int, channels: int, count: int = 0) -> Non
 
 
 def _track(source: Source, container: Any) -> Any:
-    """ffmpeg's choice: a default track before others, then the most channels, then the first."""
+    """The track that ffmpeg would choose: default tracks first, then the most channels, then the first."""
     streams = [stream for stream in container.streams.audio if stream.codec_context is not None]  # decodable ones
     if not streams:
         raise source.fail("has no audio track")

@@ -8,9 +8,9 @@ from typing import Any
 
 from ms_omni.inputs.mp4_index import check_index, is_mp4
 from ms_omni.inputs.source import Source
-from ms_omni.inputs.truncation import missing_bytes
+from ms_omni.inputs.truncation import check_whole
 
-# FFmpeg's demuxers of files that hold their own media. Others open what a file names (hls, dash, concat, sdp, image2).
+# FFmpeg's demuxers for self-contained files. Others open the files that a file names (hls, dash, concat, sdp, image2).
 FORMATS = (
     "aac", "ac3", "aiff", "amr", "amrnb", "amrwb", "ape", "apng", "asf", "au", "av1", "avi", "caf", "dsf", "dts",
     "dtshd", "dv", "eac3", "flac", "flv", "gif", "gxf", "h261", "h263", "h264", "hevc", "iff", "ivf", "loas", "m4v",
@@ -18,7 +18,7 @@ FORMATS = (
     "oma", "qoa", "rm", "rso", "tak", "truehd", "tta", "vc1", "voc", "vvc", "w64", "wav", "wtv", "wv", "xwma",
     "yuv4mpegpipe",
 )  # fmt: skip
-# Of restricted accesses: what is usual. Every further demuxer is more of what can be attacked.
+# For restricted accesses only common formats: every further demuxer adds attack surface.
 RESTRICTED_FORMATS = (
     "aac", "aiff", "amr", "avi", "caf", "flac", "flv", "gif", "matroska", "mov", "mp3", "mpeg", "mpegts", "ogg", "wav",
 )  # fmt: skip
@@ -27,15 +27,14 @@ MAX_STREAMS = 32
 
 @contextmanager
 def opened(source: Source) -> Iterator[Any]:
-    """An `av.container.InputContainer` over the medium. FFmpeg's errors inside the block become OmniErrors, and a file
-    that ends early is one before it is decoded."""
+    """An `av.container.InputContainer` over the medium. FFmpeg's errors inside the block become OmniErrors; a
+    truncated file is refused before it is decoded."""
     import av
 
     options = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"}
     if source.access.restricted:
         options |= _restricted(source)
-    if missing := missing_bytes(source):
-        raise source.fail(f"truncated file ({missing})")
+    check_whole(source)
     try:
         with _container(source, options) as container:
             for stream in container.streams.video:
@@ -48,7 +47,7 @@ def opened(source: Source) -> Iterator[Any]:
 
 
 def _restricted(source: Source) -> dict[str, str]:
-    """FFmpeg's limits for a medium of others, in which the tables of an MP4 have been looked at."""
+    """FFmpeg's options for a restricted access. The tables of an MP4 are checked first."""
     if is_mp4(source):
         check_index(source)
         formats = ["mov"]
@@ -59,13 +58,15 @@ def _restricted(source: Source) -> dict[str, str]:
 
 
 def _container(source: Source, options: dict[str, str]) -> Any:
-    """A path says which protocol FFmpeg is to use: a file's name may look like that of another one."""
+    """Paths get the protocol `file:`, since a file's name may look like a URL of another protocol."""
     import av
 
     try:
         place = source.open() if source.path is None else f"file:{source.path}"
-        return av.open(place, options=options, metadata_errors="replace")  # titles are in any encoding, and not read
-    except av.error.ArgumentError as error:  # what a whitelist raises
+        return av.open(
+            place, options=options, metadata_errors="replace"
+        )  # titles may have any encoding, and are not used
+    except av.error.ArgumentError as error:  # raised by the whitelists
         raise source.fail("not of a format that is read as sound or video") from error
 
 

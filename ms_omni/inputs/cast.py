@@ -1,4 +1,4 @@
-"""Turns what a processor returns into MindSpore tensors of the types a model takes."""
+"""Turns a processor's results into MindSpore tensors of the types that a model takes."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def cast_inputs(inputs: Mapping[str, Any], dtype: Any) -> dict[str, Any]:
 
 
 def host_arrays(inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Every entry of `inputs` as an array: int32 and bool stay, other integers become int32, floats float32. Takes and
-    raises what `cast_inputs` does."""
+    """Every entry of `inputs` as an array: int32 and bool stay, other integers become int32, floats float32. Accepts
+    the same values and raises the same errors as `cast_inputs`."""
     return {key: _on_host(key, value) for key, value in inputs.items()}
 
 

@@ -1,7 +1,7 @@
-"""Fetches what others named: each address is checked and is the one connected to, and all of it has one deadline.
+"""Fetches URLs of a restricted access: the address that was checked is the one connected to, and there is one deadline.
 
-Standard http.client over sockets of our own. Name servers are asked once for each host, so that no second answer can
-lead elsewhere; proxies of the environment are not used, since they would look names up themselves."""
+http.client over our own sockets. Each host name is resolved once, so that a second answer cannot lead elsewhere (DNS
+rebinding). Proxies of the environment are not used, since they would resolve the name themselves."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import threading
 import time
 import urllib.parse
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,11 +30,11 @@ _CHUNK_BYTES = 1 << 20
 
 
 class RefusedError(Exception):
-    """Not allowed, or not there: which of both is not told, since it would tell of the network inside."""
+    """Not allowed, or unreachable. The two are not told apart, since that would disclose the inner network."""
 
 
 class FetchError(Exception):
-    """What went wrong with a host that may be asked."""
+    """A transfer from an allowed host failed."""
 
 
 def fetch(url: str, access: MediaAccess) -> bytes:
@@ -65,7 +66,7 @@ def fetch(url: str, access: MediaAccess) -> bytes:
 
 @dataclass(frozen=True)
 class _Target:
-    """Of a URL: `path` with its query, ready to be sent."""
+    """The parts of a URL; `path` includes the query, quoted for the request line."""
 
     scheme: str
     host: str
@@ -79,7 +80,7 @@ class _Target:
 
 
 def _target(url: str) -> _Target:
-    """Raises RefusedError for what is no plain http(s) URL."""
+    """Raises RefusedError unless it is a plain http(s) URL."""
     try:
         if len(url) > MAX_URL_LENGTH or any(char <= " " or char in "\\\x7f" for char in url):
             raise RefusedError
@@ -95,8 +96,8 @@ def _target(url: str) -> _Target:
 
 
 def _connected(target: _Target, access: MediaAccess, end: float) -> socket.socket:
-    """A socket, with TLS for https, to one of the addresses that the name has now. Raises RefusedError when one of them
-    is not allowed, and when none answers."""
+    """A socket, with TLS for https, to one of the addresses that the host name resolves to. Raises RefusedError when
+    any of these is not allowed, or none answers."""
     if access.domains and target.host not in access.domains:
         raise RefusedError
     networks = [ipaddress.ip_network(text) for text in access.networks]
@@ -127,15 +128,13 @@ def _first_that_answers(addresses: list[Any], port: int, end: float) -> socket.s
 
 
 def _resolved(target: _Target, end: float) -> list[Any]:
-    """Every address of the host, which may be written in any way that the system's resolver knows. The resolver cannot
-    be interrupted: it is waited for no longer than the deadline."""
+    """Every address of the host, by the system's resolver. The resolver cannot be interrupted, so it runs on a thread
+    that is waited for until the deadline."""
     found: list[Any] = []
 
     def look_up() -> None:
-        try:
+        with suppress(OSError, ValueError):  # UnicodeError is a ValueError
             found.extend(socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM))
-        except (OSError, ValueError):  # UnicodeError is a ValueError
-            pass
 
     thread = threading.Thread(target=look_up, daemon=True)
     thread.start()
@@ -151,7 +150,7 @@ def _left(end: float) -> float:
 
 
 class _TimedSocket:
-    """What http.client needs of a socket, with a deadline for all of it: a timeout alone begins anew with each byte."""
+    """The part of a socket that http.client uses, with one deadline: a timeout alone would restart with each byte."""
 
     def __init__(self, plain: socket.socket, end: float) -> None:
         self._socket, self._end = plain, end
@@ -164,7 +163,7 @@ class _TimedSocket:
         return io.BufferedReader(_TimedReader(self._socket, self._end))
 
     def close(self) -> None:
-        """An answer may outlive its connection: `fetch` closes the socket."""
+        """Does nothing: the response may still be read. `fetch` closes the socket."""
 
 
 class _TimedReader(io.RawIOBase):
@@ -180,7 +179,7 @@ class _TimedReader(io.RawIOBase):
 
 
 def _body(response: http.client.HTTPResponse, access: MediaAccess) -> bytes:
-    """As it comes: nothing is unpacked, and a length that is promised says nothing until it has come."""
+    """The body as it is received, without decompression. The size limit counts received bytes, not Content-Length."""
     with response:
         if response.status != 200:
             raise FetchError(f"HTTP {response.status}")

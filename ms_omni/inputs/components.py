@@ -1,9 +1,9 @@
-"""The parts of mindone's processor, made from a checkpoint's files, with its video processor corrected."""
+"""The parts of mindone's processor, built from a checkpoint's files; its video processor is corrected."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,9 @@ import numpy as np
 
 from ms_omni.errors import OmniError
 from ms_omni.inputs.antialias import resize_bicubic
-from ms_omni.inputs.log_mel import log_mel
-from ms_omni.inputs.patches import normalize, patchify
 
+# Frames of 10 ms. The 240,000 of 40 minutes would need 800 MB of complex and float64 intermediates at once.
+FRAMES_AT_ONCE = 8192
 IMAGE_FILE = "preprocessor_config.json"
 VIDEO_FILE = "video_preprocessor_config.json"
 _CLASS_NAMES = ("image_processor_type", "feature_extractor_type", "video_processor_type", "processor_class")
@@ -51,8 +51,8 @@ def image_processor(directory: Path, min_pixels: int | None, max_pixels: int | N
 
 
 def _image_settings(directory: Path) -> dict[str, Any]:
-    """Of preprocessor_config.json. `save_pretrained` of transformers 4.57.1 writes the audio settings over the image's
-    there (and cannot read the result); the video's settings, which it keeps, then stand in."""
+    """The image settings of preprocessor_config.json. `save_pretrained` of transformers 4.57.1 overwrites them with the
+    audio settings (and cannot read the result); the video settings, which it keeps, are used then."""
     settings = read_json(directory / IMAGE_FILE)
     if "image_processor_type" not in settings and "patch_size" not in settings:
         if not (directory / VIDEO_FILE).exists():
@@ -63,7 +63,7 @@ def _image_settings(directory: Path) -> dict[str, Any]:
 
 
 def feature_extractor(directory: Path) -> Any:
-    """mindone's `WhisperFeatureExtractor`: log-mel spectrograms in numpy (float64 inside), some frames at a time."""
+    """mindone's `WhisperFeatureExtractor`, whose log-mel spectrograms need little memory for long sounds."""
     from mindone.transformers.models.whisper.feature_extraction_whisper import WhisperFeatureExtractor
 
     class FeatureExtractor(WhisperFeatureExtractor):
@@ -71,6 +71,36 @@ def feature_extractor(directory: Path) -> Any:
             return np.stack([log_mel(waveform, self) for waveform in waveform_batch])
 
     return FeatureExtractor(**_own(read_json(directory / IMAGE_FILE)))
+
+
+def log_mel(waveform: np.ndarray, settings: Any) -> np.ndarray:
+    """float32 (samples,) -> float32 (mel bins, samples // hop_length), computed FRAMES_AT_ONCE frames at a time.
+
+    settings: an object with the fields of WhisperFeatureExtractor (n_fft, hop_length, mel_filters, dither). Source:
+    transformers 4.57.1 `WhisperFeatureExtractor._np_extract_fbank_features`."""
+    from mindone.transformers.audio_utils import spectrogram, window_function
+
+    half, hop = settings.n_fft // 2, settings.hop_length
+    padded = np.pad(waveform, half, mode="reflect")
+    count = len(waveform) // hop  # the last frame is dropped
+    out = np.empty((len(settings.mel_filters[0]), count), np.float32)
+    for start in range(0, count, FRAMES_AT_ONCE):
+        end = min(start + FRAMES_AT_ONCE, count)
+        out[:, start:end] = spectrogram(
+            padded[start * hop : (end - 1) * hop + settings.n_fft],
+            window_function(settings.n_fft, "hann"),
+            frame_length=settings.n_fft,
+            hop_length=hop,
+            power=2.0,
+            center=False,
+            dither=settings.dither,
+            mel_filters=settings.mel_filters,
+            log_mel="log10",
+        )
+    np.maximum(out, out.max() - np.float32(8.0), out=out)
+    out += np.float32(4.0)
+    out /= np.float32(4.0)
+    return out
 
 
 def video_processor(directory: Path) -> Any:
@@ -109,7 +139,7 @@ def process_videos(videos: list[np.ndarray], settings: Any, size: Mapping[str, i
         (-(-len(video) // temporal), height // patch, width // patch)
         for video, (height, width) in zip(videos, targets, strict=True)
     ]
-    # Some frames at a time into their place: floats of the whole video are held once, as patches.
+    # A few frames at a time, so that the whole video exists as floats only once, as patches.
     patches = np.empty((sum(t * h * w for t, h, w in grids), 3 * temporal * patch * patch), np.float32)
     done = 0
     for video, target in zip(videos, targets, strict=True):
@@ -131,6 +161,33 @@ def _pixels(frames: np.ndarray, target: tuple[int, int], settings: Any) -> np.nd
     return frames * np.float32(factor) if factor else frames
 
 
+def normalize(video: np.ndarray, factor: float | None, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+    """(T, C, H, W) -> float32 (video * factor - mean) / std, the factor (None: 1) folded into mean and std as
+    transformers' fast processors do."""
+    scale = np.float32(1.0 / factor) if factor else np.float32(1)
+    shape = (1, -1, 1, 1)
+    scaled_mean = (np.asarray(mean, dtype=np.float32) * scale).reshape(shape)
+    scaled_std = (np.asarray(std, dtype=np.float32) * scale).reshape(shape)
+    return (video.astype(np.float32, copy=False) - scaled_mean) / scaled_std
+
+
+def patchify(video: np.ndarray, patch: int, temporal: int, merge: int) -> tuple[np.ndarray, tuple[int, int, int]]:
+    """(T, C, H, W) -> (patches (t*h*w, C * temporal * patch * patch), grid (t, h, w)).
+
+    H and W are multiples of patch * merge; the last frame is repeated until T is a multiple of `temporal`. Patches of
+    one merged token follow each other."""
+    missing = -len(video) % temporal
+    if missing:
+        video = np.concatenate([video, np.repeat(video[-1:], missing, axis=0)])
+    frames, channels, height, width = video.shape
+    grid = (frames // temporal, height // patch, width // patch)
+    split = video.reshape(
+        grid[0], temporal, channels, grid[1] // merge, merge, patch, grid[2] // merge, merge, patch
+    )  # t, temporal, channel, h, merge, patch, w, merge, patch
+    ordered = split.transpose(0, 3, 6, 4, 7, 2, 1, 5, 8)
+    return ordered.reshape(grid[0] * grid[1] * grid[2], channels * temporal * patch * patch), grid
+
+
 def _own(settings: dict[str, Any]) -> dict[str, Any]:
-    """The files of images, videos and audio share one namespace; class names are not settings."""
+    """Without class names, which are not settings."""
     return {key: value for key, value in settings.items() if key not in _CLASS_NAMES}

@@ -1,4 +1,4 @@
-"""The conversation a user gives: schema, validation, and reading it from a JSON file. Imports nothing heavy."""
+"""Validates conversations, and reads them from JSON files. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ms_omni.inputs.schema import CONTENT_TYPES, OPTION_KEYS, ROLES, SOURCE_KEYS
 from ms_omni.inputs.schema import media_parts as media_parts
 from ms_omni.inputs.tools import with_checked_calls
 
-# Products of two are still exact enough to be compared
+# Products of two such sizes are still exact enough for comparisons
 _MAX_SIZE = 1 << 53
 _WANTED = {
     "size": "a whole number above 0 and at most 2^53",
@@ -79,8 +79,8 @@ def build_conversation(
 
 
 def validate_conversation(obj: Any, where: str = "conversation") -> list[dict[str, Any]]:
-    """`obj` when it is a conversation: a list of {"role", "content"}, content a string or a list of parts. Where it has
-    parts as OpenAI's API writes them (`openai_parts`), a copy with ours in their place; else `obj` itself.
+    """Returns `obj` if it is a conversation: a list of {"role", "content"}, content a string or a list of parts. If it
+    has parts in the form of OpenAI's API (`openai_parts`), returns a copy with these translated.
 
     Raises OmniError, one line naming `where`, the message and the part (both counted from 0), for anything else.
     Media are not opened here."""
@@ -191,12 +191,12 @@ def _fits(value: Any, wanted: str) -> bool:
 
 
 def _is_media_object(value: Any) -> bool:
-    """A numpy array or a PIL image, told without importing either."""
+    """Whether it is a numpy array or a PIL image, found out without importing either."""
     return hasattr(value, "__array_interface__") or hasattr(value, "getbands")
 
 
 def with_local_paths(message: dict[str, Any], directory: Path) -> dict[str, Any]:
-    """A valid message whose relative media paths lead to `directory` where they lead nowhere from the current one."""
+    """The message with those relative media paths resolved against `directory` that do not exist in the current one."""
     if isinstance(message["content"], str):
         return message
     parts = []
@@ -217,7 +217,7 @@ def _localize(value: Any, directory: Path) -> Any:
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except (OSError, ValueError):  # a name too long, or with a null byte: the reader will say so
+    except (OSError, ValueError):  # a name too long or with a null byte: reading it will give the error
         return False
 
 

@@ -1,4 +1,4 @@
-"""Which frames of a video are used: the arithmetic of qwen-omni-utils 0.0.9, without a decoder."""
+"""Which frames of a video are sampled: the arithmetic of qwen-omni-utils 0.0.9."""
 
 from __future__ import annotations
 

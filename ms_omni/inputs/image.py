@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ms_omni.errors import OmniError
-from ms_omni.inputs.access import IMAGE_FORMATS, MediaAccess
+from ms_omni.inputs.access import IMAGE_FORMATS, UNRESTRICTED, MediaAccess
 from ms_omni.inputs.source import Source, open_source
 
 # qwen-omni-utils 0.0.9: one token covers 2 x 2 patches.
@@ -19,13 +19,11 @@ SPATIAL_MERGE_SIZE = 2
 MIN_TOKENS = 4
 MAX_TOKENS = 16384
 MAX_RATIO = 200
-# Of JPEGs of restricted accesses: progressive ones have about ten, and a preview a few more.
+# For JPEGs of restricted accesses: progressive ones have about ten scans, and a preview adds a few.
 MAX_SCANS = 64
 
 
-def fetch_image(
-    part: Mapping[str, Any], image_patch_size: int = 14, access: MediaAccess = MediaAccess()
-) -> Image.Image:
+def fetch_image(part: Mapping[str, Any], image_patch_size: int = 14, access: MediaAccess = UNRESTRICTED) -> Image.Image:
     """The image of a conversation part, RGB, resized (bicubic) so that its sides are multiples of
     2 * image_patch_size and its area lies between min_pixels and max_pixels.
 
@@ -47,8 +45,8 @@ def fetch_image(
     return image.resize((width, height))
 
 
-def read_image(value: Any, access: MediaAccess = MediaAccess()) -> tuple[Source, Image.Image]:
-    """(where it comes from, the decoded RGB image in its own size)."""
+def read_image(value: Any, access: MediaAccess = UNRESTRICTED) -> tuple[Source, Image.Image]:
+    """(the source, the decoded RGB image in its original size)."""
     if isinstance(value, Image.Image):
         source, image = Source("image object", access=access), value
     elif isinstance(value, np.ndarray):
@@ -95,7 +93,7 @@ def smart_resize(
 
 
 def _open(source: Source) -> Image.Image:
-    """Only the header is read here; `_to_rgb` decodes, and finds what is truncated."""
+    """Reads the header only; `_to_rgb` decodes, and so finds truncated data."""
     restricted = source.access.restricted
     if restricted:
         _check_scans(source)
@@ -111,7 +109,7 @@ def _open(source: Source) -> Image.Image:
 
 
 def _check_scans(source: Source) -> None:
-    """Each scan of a progressive JPEG costs as much time as the picture, in a few bytes."""
+    """Refuses JPEGs of many scans: each takes few bytes, but as much time to decode as the whole image."""
     scans = source.contents().count(b"\xff\xda") if source.head(2) == b"\xff\xd8" else 0
     if scans > MAX_SCANS:
         raise source.fail(f"a JPEG of {scans} scans; at most {MAX_SCANS} are allowed")

@@ -9,12 +9,12 @@ import numpy as np
 
 from ms_omni.config import MEDIA_READERS, check_reader
 from ms_omni.errors import OmniError
-from ms_omni.inputs.access import MediaAccess, check_counts
+from ms_omni.inputs.access import UNRESTRICTED, MediaAccess, check_counts
 from ms_omni.inputs.audio import read_audio, read_video_audio
 from ms_omni.inputs.conversation import validate_conversation
 from ms_omni.inputs.image import fetch_image
 from ms_omni.inputs.schema import media_parts
-from ms_omni.inputs.source import Source
+from ms_omni.inputs.source import Source, open_source
 from ms_omni.inputs.video import fetch_video
 
 
@@ -26,7 +26,7 @@ def process_mm_info(
     image_patch_size: int = 14,
     reader: str = "auto",
     video_dtype: Any = np.float32,
-    access: MediaAccess = MediaAccess(),
+    access: MediaAccess = UNRESTRICTED,
 ) -> tuple[Any, ...]:
     """(audios, images, videos) of one conversation or a list of them, each None when there is none.
 
@@ -35,7 +35,7 @@ def process_mm_info(
     `return_video_metadata`. With `return_video_kwargs` a fourth item, {"do_sample_frames": False, "fps": [...]}.
 
     video_dtype: np.uint8 holds the same values in a quarter of the memory.
-    reader: "qwen_omni_utils" delegates to that package (it needs torch); "auto" and "ms_omni" read without torch.
+    reader: "qwen_omni_utils" calls that package, which needs torch; "auto" and "ms_omni" read without torch.
     access: where media may come from and how large they may be; by default anything.
     Raises OmniError naming the message or the medium that is wrong."""
     if reader not in MEDIA_READERS:
@@ -56,8 +56,11 @@ def process_mm_info(
         elif kind == "audio":
             audios.append(read_audio(medium, part.get("audio_start", 0.0), part.get("audio_end"), access))
         else:
+            if isinstance(medium, str):  # opened once, for its sound and its frames
+                medium = open_source(medium, "video", access)
             if use_audio_in_video:
                 audios.append(_sound_of(medium, part, access))
+            part = {**part, "video": medium}
             frames, metadata, sample_fps = fetch_video(part, image_patch_size, video_dtype, access)
             videos.append((frames, metadata) if return_video_metadata else frames)
             rates.append(sample_fps)
@@ -79,7 +82,7 @@ def _parts(batch: list[list[dict[str, Any]]]) -> Iterator[tuple[str, Any, dict[s
 
 
 def _sound_of(medium: Any, part: dict[str, Any], access: MediaAccess) -> np.ndarray:
-    if not isinstance(medium, str):
+    if not isinstance(medium, Source):
         raise OmniError("a video given as frames has no audio track; use_audio_in_video needs a video file")
     return read_video_audio(medium, part.get("video_start", 0.0), part.get("video_end"), access)
 

@@ -1,7 +1,7 @@
-"""Finds MP4 and MOV files whose tables make FFmpeg reserve gigabytes for a few hundred bytes.
+"""Refuses MP4 and MOV files of a few hundred bytes for whose tables FFmpeg would allocate gigabytes.
 
-FFmpeg 8 keeps 37 bytes for each sample that a table says there is, before it looks whether the file has it; measured:
-652 bytes that say 10 million samples take 371 MiB. An edit list multiplies the samples by its entries."""
+FFmpeg 8 allocates 37 bytes for each sample that a table states, before it checks that the file holds it; measured: a
+file of 652 bytes that states 10 million samples takes 371 MiB. An edit list multiplies the samples by its entries."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ import struct
 
 from ms_omni.inputs.source import Source
 
-# What the file may begin with; else FFmpeg is not asked to read it as MP4.
+# Boxes that an MP4 may begin with; FFmpeg must not read other files as MP4.
 _FIRST = (b"ftyp", b"styp", b"moov", b"moof", b"sidx", b"mdat", b"free", b"skip", b"wide", b"pnot", b"uuid")
-# Name -> where its count stands behind the name. iloc and iinf, of HEIF, have one of 32 bits in these versions alone.
+# Name of a box -> offset of its entry count. iloc and iinf, of HEIF, have a count of 32 bits in versions 1 and 2 only.
 _COUNTS = {b"stsz": 12, b"stz2": 12, b"trun": 8, b"elst": 8, b"iloc": 10, b"iinf": 8}
 _NAMES = re.compile(b"|".join((*_COUNTS, b"cmov")))
 
 
 def is_mp4(source: Source) -> bool:
+    """Whether the file begins with a box of MP4 or MOV."""
     return source.head(8)[4:] in _FIRST
 
 
 def check_index(source: Source) -> None:
-    """Raises OmniError when the tables of an MP4 of a restricted access stand for more entries than it allows, or are
+    """Raises OmniError when the tables of an MP4 state more entries than a restricted access allows, or are
     compressed."""
     entries, edits, data = 0, 0, source.contents()
     for start, end in _without_media(data):
@@ -43,8 +44,8 @@ def _count(data: bytes, position: int) -> int:
 
 
 def _without_media(data: bytes) -> list[tuple[int, int]]:
-    """(start, end) of all that is not inside an `mdat`. Names are looked for in the bytes, not in the tree of boxes:
-    FFmpeg follows broken trees in ways of its own."""
+    """(start, end) of everything outside of `mdat` boxes. Box names are searched in the bytes, not in the tree of
+    boxes, because FFmpeg follows broken trees in its own way."""
     spans, start, position = [], 0, 0
     while position + 8 <= len(data):
         length, name = struct.unpack(">I4s", data[position : position + 8])

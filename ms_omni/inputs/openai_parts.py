@@ -1,4 +1,4 @@
-"""Content parts as OpenAI's chat API writes them, turned into those of qwen-omni-utils. Imports nothing heavy."""
+"""Translates content parts of OpenAI's chat API into those of qwen-omni-utils. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from ms_omni.errors import OmniError
 
-# Type -> the part it stands for, and the keys of the object that it holds. `detail` is OpenAI's, of pictures alone.
+# Type -> its type here, and the keys of the object in it. OpenAI has `detail` for images only.
 _TYPES = {
     "image_url": ("image", ("url", "detail")),
     "audio_url": ("audio", ("url",)),
@@ -21,7 +21,7 @@ TYPES = tuple(_TYPES)
 
 def translated(part: Any, where: str) -> Any:
     """{"type": "image", "image": URL, ...} for {"type": "image_url", "image_url": {"url": URL}, ...}, and likewise for
-    audio_url, video_url and input_audio; other parts themselves. The medium may also be a plain string.
+    audio_url, video_url and input_audio. Other parts are returned as they are. The medium may also be a plain string.
 
     Further keys are kept, so `max_pixels` and the like work beside a URL. Raises OmniError, one line naming `where`."""
     kind = part.get("type") if isinstance(part, dict) else None
@@ -37,7 +37,7 @@ def translated(part: Any, where: str) -> Any:
 
 
 def _is_openai(part: dict[str, Any], kind: str) -> bool:
-    """qwen-omni-utils too knows the type image_url, with the URL as a string or under `image`: those are left alone."""
+    """Whether to translate it: qwen-omni-utils too has a type image_url, with the URL as a string or under `image`."""
     return kind != "image_url" or isinstance(part.get(kind), dict)
 
 
@@ -63,7 +63,7 @@ def _medium(kind: str, keys: tuple[str, ...], value: Any, where: str) -> str:
 
 
 def _data_url(data: str, form: Any, where: str) -> str:
-    """Of sound in base64, which may be a URL already."""
+    """The data: URL of base64-encoded sound. A value that is a URL already is returned as it is."""
     if not isinstance(form, str) or not re.fullmatch(r"[A-Za-z0-9.+-]{1,40}", form):
         raise OmniError(f"{where}: 'format' of 'input_audio' must be a word such as wav or mp3, got {str(form)[:40]!r}")
     if data.startswith(("data:", "http://", "https://")):  # as DashScope's API has it

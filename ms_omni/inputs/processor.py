@@ -1,4 +1,4 @@
-"""Conversation to model inputs: reads the media, renders the prompt, runs mindone's corrected processor."""
+"""Turns a conversation into model inputs: reads the media, renders the prompt, runs mindone's corrected processor."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ms_omni.errors import OmniError
-from ms_omni.inputs.access import MediaAccess
+from ms_omni.inputs.access import UNRESTRICTED, MediaAccess
 from ms_omni.inputs.cast import host_arrays
 from ms_omni.inputs.components import feature_extractor, image_processor, video_processor
 from ms_omni.inputs.conversation import validate_conversation
@@ -43,7 +43,7 @@ class PreparedInputs:
 
 class InputProcessor:
     """mindone's Qwen3OmniMoeProcessor with transformers' results (see `components` for what is corrected). Its methods
-    may be called from any thread: media are read side by side, then prompts are made one at a time."""
+    may be called from any thread: media are read in parallel, prompts are tokenized one at a time."""
 
     def __init__(self, processor: Any):
         self.processor = processor
@@ -51,9 +51,9 @@ class InputProcessor:
         self._media_ids = {
             kind: self.tokenizer.convert_tokens_to_ids(getattr(processor, f"{kind}_token")) for kind in _KINDS
         }
-        # A fast tokenizer refuses to be used by two threads: one for prompts, one for answers
-        self._turn = threading.Lock()
-        self._of_answers, self._answers_turn = copy.deepcopy(processor.tokenizer), threading.Lock()
+        # A fast tokenizer must not be used by two threads at once: one is for prompts, one for answers
+        self._prompt_lock = threading.Lock()
+        self._answer_tokenizer, self._answer_lock = copy.deepcopy(processor.tokenizer), threading.Lock()
 
     @classmethod
     def from_pretrained(
@@ -86,7 +86,7 @@ class InputProcessor:
         use_audio_in_video: bool = False,
         fps: float | None = None,
         reader: str = "auto",
-        access: MediaAccess = MediaAccess(),
+        access: MediaAccess = UNRESTRICTED,
         tools: list[dict[str, Any]] | None = None,
         chat_template_kwargs: Mapping[str, Any] | None = None,
     ) -> PreparedInputs:
@@ -109,7 +109,7 @@ class InputProcessor:
         self._check_audio_lengths(audios or [])
         options = {} if fps is None else {"fps": fps}
         try:
-            with self._turn:
+            with self._prompt_lock:
                 batch = self.processor(
                     text=text,
                     audio=audios,
@@ -126,7 +126,8 @@ class InputProcessor:
         return PreparedInputs(arrays, text, self._count(arrays["input_ids"]))
 
     def accept(self, inputs: Mapping[str, Any]) -> PreparedInputs:
-        """Inputs that this processor has made, as arrays or cast to tensors. Raises OmniError for several prompts."""
+        """Takes inputs that a processor made for one prompt, arrays or tensors. Raises OmniError for several
+        prompts."""
         if "input_ids" not in inputs:
             raise OmniError(f"inputs: no input_ids in {', '.join(inputs) or '{}'}: expected what a processor makes")
         arrays = host_arrays(inputs)
@@ -143,9 +144,9 @@ class InputProcessor:
     ) -> str:
         """The prompt of the checkpoint's chat template, with the opening of the assistant's turn.
 
-        tools: functions that the answer may ask for (`check_tools`). chat_template_kwargs: further variables of the
-        template. Raises OmniError when the template refuses the conversation, or does not give every medium its one
-        token."""
+        tools: functions that the model may call (`check_tools`). chat_template_kwargs: further variables of the
+        template. Raises OmniError when the template refuses the conversation, or does not render one token for each
+        medium."""
         from transformers.utils.chat_template_utils import render_jinja_template
 
         functions: Any = check_tools(tools) if tools else None
@@ -177,8 +178,8 @@ class InputProcessor:
 
     def decode(self, ids: Any) -> str:
         """Token ids to text, special tokens left out, spaces as they are."""
-        with self._answers_turn:
-            return self._of_answers.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        with self._answer_lock:
+            return self._answer_tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
     def _count(self, input_ids: np.ndarray) -> dict[str, int]:
         counts = {"prompt_tokens": int(input_ids.size)}
@@ -187,7 +188,7 @@ class InputProcessor:
         return counts
 
     def _check_audio_lengths(self, audios: list[np.ndarray]) -> None:
-        """The spectrogram mirrors half a window at both ends: the longest clip must be longer than that."""
+        """Refuses sounds shorter than half a window, which the spectrogram mirrors at both ends."""
         extractor = self.processor.feature_extractor
         needed = extractor.n_fft // 2 + 1
         longest = max((len(audio) for audio in audios), default=needed)
@@ -202,11 +203,11 @@ def _assemble(directory: Path, min_pixels: int | None, max_pixels: int | None) -
 
     class Processor(Qwen3OmniMoeProcessor):
         def __call__(self, *args: Any, **options: Any) -> Any:
-            """Sound is not cut: transformers 4.57.1 drops all after chunk_length, newer ones do not."""
+            """Keeps all of the sound: transformers 4.57.1 drops what exceeds chunk_length, newer versions do not."""
             return super().__call__(*args, **{"truncation": False, **options})
 
         def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> type:
-            """The parts below are of the right classes. mindone's check would import all of its models."""
+            """Accepts the parts below; mindone's own check would import all of its models."""
             return type(argument)
 
     return Processor(

@@ -1,4 +1,4 @@
-"""The words of a conversation: roles, content types and their keys, as qwen-omni-utils 0.0.9 knows them."""
+"""Roles, content types and keys of a conversation, as in qwen-omni-utils 0.0.9."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 ROLES = ("system", "user", "assistant", "tool")
 CONTENT_TYPES = ("text", "image", "audio", "video")
-# qwen-omni-utils also answers to this type, and the chat template renders it as an image.
+# qwen-omni-utils also accepts this type, and the chat template renders it as an image.
 TYPE_ALIASES = {"image_url": "image"}
-# Where each type may carry its medium.
+# Keys that may hold the medium of each type.
 SOURCE_KEYS = {
     "text": ("text",),
     "image": ("image", "image_url"),

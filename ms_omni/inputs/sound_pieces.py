@@ -1,4 +1,4 @@
-"""Reads the sound of a file of any length piece by piece: mono float32 at 16 kHz, as `read_audio` gives it whole."""
+"""Reads the sound of a file of any length in pieces: mono float32 at 16 kHz, equal to what `read_audio` returns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ms_omni.inputs.av_audio import decode_pieces
 from ms_omni.inputs.av_file import opened
 from ms_omni.inputs.source import Source
 
-# One second, or as much of it as these values hold (4 MB), whatever channels a file claims to have
+# A piece is one second, or less where the file has so many channels that a second has more values than this (4 MB)
 _MAX_VALUES = 1 << 20
 # FFmpeg's durations of whole files are in microseconds
 _AV_TIME_BASE = 1_000_000
@@ -26,8 +26,8 @@ class RecordingTooLong(OmniError):
 def read_pieces(source: Source, max_seconds: float = math.inf) -> Iterator[np.ndarray]:
     """float32 (num_samples,) at 16 kHz, one piece after the other; memory does not grow with the recording.
 
-    Raises OmniError naming the medium: undecodable, truncated, without any sample; RecordingTooLong at once where
-    libsndfile reads the file and it states its length, else when so much has been read."""
+    Raises OmniError naming the medium: undecodable, truncated, without samples. Raises RecordingTooLong before reading
+    where libsndfile knows the length, else as soon as max_seconds are exceeded."""
     num_samples = 0
     for piece in _at_16_khz(source, _decoded(source, max_seconds)):
         num_samples += piece.size
@@ -38,7 +38,7 @@ def read_pieces(source: Source, max_seconds: float = math.inf) -> Iterator[np.nd
 
 
 def stated_seconds(source: Source) -> float | None:
-    """How long the sound lasts, as libsndfile or FFmpeg reads it from the file's head; None where it does not say.
+    """Duration of the sound as the file's header states it; None if it does not.
     Raises OmniError naming the medium: undecodable, truncated."""
     file = sound_file(source)
     if file is not None:

@@ -1,4 +1,4 @@
-"""Where a medium comes from: a path, file://, http(s):// or a data: URI, told apart and fetched."""
+"""Opens media: a path, file://, http(s):// or a data: URI."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import base64
 import binascii
 import http.client
 import os
+import stat
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass, field, replace
-from io import BytesIO
+from io import BytesIO, FileIO
 from typing import Any, BinaryIO
 
 from ms_omni.errors import OmniError
-from ms_omni.inputs.access import MediaAccess
-from ms_omni.inputs.local_file import NotAllowedError, open_below
+from ms_omni.inputs.access import UNRESTRICTED, MediaAccess
 
 HTTP_TIMEOUT_S = 30.0
 # A guard against endless streams, far above the longest video the model takes.
@@ -27,20 +27,20 @@ _NAME_LENGTH = 500
 
 @dataclass(frozen=True)
 class Source:
-    """A medium that exists: either `path`, a readable file that is not empty, or `data`, its bytes in memory.
+    """An opened medium: either `path`, a readable file that is not empty, or `data`, its bytes in memory.
 
     `name` is what error messages call it, for example "audio clip.wav". `access`: its limits, for the decoders.
-    `opened`: keeps `path` alive where that is an opened file's."""
+    `opened`: the file object whose descriptor `path` refers to, if it does."""
 
     name: str
     path: str | None = None
     data: bytes | None = None
     is_remote: bool = False
-    access: MediaAccess = MediaAccess()
+    access: MediaAccess = UNRESTRICTED
     opened: Any = field(default=None, repr=False)
 
     def open(self) -> str | BinaryIO:
-        """What a decoder opens: the path, or a fresh stream over the bytes."""
+        """For decoders: the path, or a new stream over the bytes."""
         return self.path if self.path is not None else BytesIO(self.data or b"")
 
     def head(self, count: int) -> bytes:
@@ -58,29 +58,30 @@ class Source:
             return file.read()
 
     def check(self, limit: str, value: float, unit: str) -> None:
-        """Raises OmniError when `value` is above that limit of a restricted access."""
+        """Raises OmniError when `value` exceeds this limit of a restricted access."""
         if self.access.restricted and value > (most := getattr(self.access, limit)):
             shown = f"{value:.15g}" if value < 1e15 else "far too many"  # an int may be too large for a float
             raise self.fail(f"{shown} {unit}; at most {most:.15g} are allowed")
 
     def check_time(self) -> None:
-        """Raises OmniError when a restricted access has had its time."""
+        """Raises OmniError when the time of a restricted access is over."""
         if time.monotonic() > self.access.until:
             raise self.fail(f"all media of the conversation took longer than {self.access.all_seconds:g} s")
 
     def fail(self, reason: str) -> OmniError:
-        """The error that says what is wrong with this medium, on one line."""
+        """The error to raise: this medium's name and the reason, on one line."""
         short = self.name if len(self.name) <= _NAME_LENGTH else f"{self.name[:_NAME_LENGTH]}..."
         name = "".join(char if char.isprintable() else repr(char)[1:-1] for char in short)
         return OmniError(f"{name}: {' '.join(reason.split())}")
 
 
-def open_source(value: str, kind: str, access: MediaAccess = MediaAccess()) -> Source:
-    """The medium behind `value`; `kind` is image, audio or video and only names it.
+def open_source(value: str | Source, kind: str, access: MediaAccess = UNRESTRICTED) -> Source:
+    """The medium behind `value`, or `value` itself where it is opened already. `kind` is image, audio or video and only
+    names it.
 
     Raises OmniError, naming it, when it is missing, a directory, unreadable, empty, cannot be fetched, or not allowed
     by `access`."""
-    source = _opened(value, kind, access)
+    source = value if isinstance(value, Source) else _opened(value, kind, access)
     source.check_time()
     return source
 
@@ -131,18 +132,22 @@ def _inline(value: str, kind: str, access: MediaAccess) -> Source:
     return Source(name, data=data, access=access)
 
 
+class _NotAllowedError(Exception):
+    """The file is outside of the directory, or not a regular file. Does not disclose whether it exists."""
+
+
 def _below(value: str, kind: str, access: MediaAccess) -> Source:
-    """A file of the directory that is allowed."""
+    """Opens a file below the allowed directory."""
     source = Source(f"{kind} {value}", access=access)
     path = value[len("file://") :] if value.startswith("file://") else value
     ways = [path, urllib.parse.unquote(path)] if value.startswith("file://") else [path]
     try:
         if access.local_directory is None:
-            raise NotAllowedError
-        file = open_below(next(filter(os.path.exists, ways), path), access.local_directory)
+            raise _NotAllowedError
+        file = _open_below(next(filter(os.path.exists, ways), path), access.local_directory)
     except FileNotFoundError as error:
         raise source.fail("no such file") from error
-    except (NotAllowedError, ValueError) as error:  # ValueError: a null byte in the name
+    except (_NotAllowedError, ValueError) as error:  # ValueError: a null byte in the name
         raise source.fail(f"is not allowed; {access.where}") from error
     except OSError as error:
         raise source.fail(f"cannot be read ({error.strerror})") from error
@@ -151,6 +156,30 @@ def _below(value: str, kind: str, access: MediaAccess) -> Source:
     if not size:
         raise source.fail("is empty (0 bytes)")
     return replace(source, path=f"/proc/self/fd/{file.fileno()}", opened=file)
+
+
+def _open_below(path: str, directory: str) -> FileIO:
+    """Opens a regular file whose real path, symlinks resolved, is below `directory`, itself a real path. Read it by the
+    name `/proc/self/fd/N`, which is the checked file even if its path has been replaced since.
+
+    Raises NotAllowedError, or OSError for a file below that cannot be opened."""
+    real = os.path.realpath(path)
+    if not _is_below(real, directory):
+        raise _NotAllowedError
+    # O_PATH: reads nothing, so that pipes do not block and devices are not touched
+    descriptor = os.open(real, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        # the path may have been replaced between the check and the opening
+        if not is_file or not _is_below(os.readlink(f"/proc/self/fd/{descriptor}"), directory):
+            raise _NotAllowedError
+        return FileIO(f"/proc/self/fd/{descriptor}", "rb")
+    finally:
+        os.close(descriptor)
+
+
+def _is_below(path: str, directory: str) -> bool:
+    return path.startswith(directory + os.sep)
 
 
 def _fetched_checked(url: str, name: str, access: MediaAccess) -> Source:

@@ -1,4 +1,4 @@
-"""Tools: the functions that an answer may ask for, and the messages that hold such calls and their results."""
+"""Checks tools: the functions that the model may call, and messages with such calls."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Any
 
 from ms_omni.errors import OmniError
 
-# Arguments of the chat template that are not the conversation's to choose
+# Arguments of the chat template that users may not set
 _OWN_ARGUMENTS = ("messages", "tools", "documents", "chat_template", "add_generation_prompt", "continue_final_message",
                   "return_assistant_tokens_mask", "conversations")  # fmt: skip
 
 
 def check_tools(tools: Any, where: str = "tools") -> list[dict[str, Any]]:
-    """`tools` when they are a list of functions as OpenAI's API and chat templates know them: {"type": "function",
-    "function": {"name", "description", "parameters"}}, parameters a JSON schema. Raises OmniError naming `where`."""
+    """Returns `tools` if they are a list of functions in the form of OpenAI's API and of chat templates: {"type":
+    "function", "function": {"name", "description", "parameters"}}, parameters a JSON schema. Raises OmniError naming
+    `where`."""
     if not isinstance(tools, list):
         raise OmniError(f"{where}: expected a list of tools, got {type(tools).__name__}")
     for index, tool in enumerate(tools):

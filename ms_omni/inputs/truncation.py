@@ -1,31 +1,35 @@
-"""Notices files cut short that decoders play without complaint: most containers say how long they should be."""
+"""Refuses truncated files that decoders would play without an error. Most containers state their length.
+
+Libsndfile and FFmpeg report nothing for a cut WAV, RF64, AIFF, AU, Ogg, MP3 or Matroska file (the tests try each), nor
+for an MP4 that is cut between two packets."""
 
 from __future__ import annotations
 
 import os
 import struct
 from collections.abc import Callable
+from io import BytesIO
 from typing import BinaryIO
 
 from ms_omni.inputs.source import Source
 
-# Sizes that recorders leave in a header they cannot go back to (pipes): no promise.
+# Placeholder sizes of recorders that write to a pipe and cannot complete the header.
 _RIFF_UNKNOWN_SIZES = (0, 0x7FFFFFFF, 0x7FFFF000, 0xFFFFFFFF, 0xFFFFF000)
 _TS_PACKET = 188
 _RIFF_CHUNKS = (b"fmt ", b"fact", b"data", b"LIST", b"JUNK", b"idx1", b"bext", b"cue ", b"PEAK")
 _EBML_SEGMENT = b"\x18\x53\x80\x67"
 
 
-def missing_bytes(source: Source) -> str | None:
-    """What is missing, in words, when the file ends before its own headers say; None when it is whole or of a kind
-    that makes no promise (a FLAC states its samples: the reader counts them)."""
-    head = source.head(189)
-    check = _check_of(head)
+def check_whole(source: Source) -> None:
+    """Raises OmniError when the file ends before its own headers say. Files that state no length pass (a FLAC states
+    its samples: the reader counts them)."""
+    check = _check_of(source.head(_TS_PACKET + 1))
     if check is None:
-        return None
-    with _stream(source) as file:
-        size = file.seek(0, os.SEEK_END)
-        return check(file, size)
+        return
+    with open(source.path, "rb") if source.path is not None else BytesIO(source.data or b"") as file:
+        missing = check(file, file.seek(0, os.SEEK_END))
+    if missing:
+        raise source.fail(f"truncated file ({missing})")
 
 
 def _check_of(head: bytes) -> _Check | None:
@@ -41,7 +45,7 @@ def _check_of(head: bytes) -> _Check | None:
 
 
 def _cut_riff(file: BinaryIO, size: int) -> str | None:
-    """WAV and AVI: every chunk states its length. What follows the sound, or is no chunk, is not ours to judge."""
+    """WAV and AVI: every chunk states its length. Bytes after the sound, and unknown chunks, are not checked."""
     position = 12
     while position + 8 <= size:
         file.seek(position)
@@ -85,7 +89,7 @@ def _cut_ogg(file: BinaryIO, size: int) -> str | None:
         file.seek(position)
         header = file.read(27)
         if header[:4] != b"OggS"[: len(header)]:
-            return None  # something else follows the stream: not ours to judge
+            return None  # something else follows the stream: not checked
         lengths = file.read(header[26]) if len(header) == 27 else b""
         position += 27 + len(lengths) + sum(lengths)
         if len(header) < 27 or len(lengths) < header[26] or position > size:
@@ -100,7 +104,7 @@ def _cut_mp4(file: BinaryIO, size: int) -> str | None:
         file.seek(position)
         length, name = struct.unpack(">I4s", file.read(8))
         if not name.isalnum():
-            return None  # no box: something else follows the boxes
+            return None  # not a box: something else follows the boxes
         if length == 1:
             large = file.read(8)
             length = struct.unpack(">Q", large)[0] if len(large) == 8 else size + 1
@@ -153,12 +157,12 @@ def _cut_mp3(file: BinaryIO, size: int) -> str | None:
 
 
 def _cut_ts(file: BinaryIO, size: int) -> str | None:
-    """MPEG transport streams are packets of 188 bytes; they state no length, but a cut rarely falls between two."""
+    """MPEG transport streams are packets of 188 bytes. They state no length, but few cuts fall between two packets."""
     return f"the last packet has {size % _TS_PACKET} of {_TS_PACKET} bytes" if size % _TS_PACKET else None
 
 
 def _vint(file: BinaryIO) -> tuple[int, int, bool]:
-    """(value, bytes it took, whether it stands for unknown) of EBML's variable-length integer."""
+    """(value, width in bytes, whether it means an unknown length) of EBML's variable-length integer."""
     first = file.read(1)[0]
     width = 9 - first.bit_length()
     rest = file.read(max(width - 1, 0))
@@ -176,11 +180,3 @@ _BY_MAGIC: dict[bytes, _Check] = {
     b"OggS": _cut_ogg,
     b"\x1a\x45\xdf\xa3": _cut_matroska,
 }
-
-
-def _stream(source: Source) -> BinaryIO:
-    if source.path is not None:
-        return open(source.path, "rb")
-    stream = source.open()
-    assert not isinstance(stream, str)
-    return stream

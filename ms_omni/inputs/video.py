@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ms_omni.errors import OmniError
-from ms_omni.inputs.access import MediaAccess
+from ms_omni.inputs.access import UNRESTRICTED, MediaAccess
 from ms_omni.inputs.antialias import resize_bicubic_uint8
 from ms_omni.inputs.frame_range import linspace_indices, pick_range, smart_nframes
 from ms_omni.inputs.image import SPATIAL_MERGE_SIZE, fetch_image, smart_resize
@@ -27,7 +27,7 @@ def fetch_video(
     part: Mapping[str, Any],
     image_patch_size: int = 14,
     dtype: Any = np.float32,
-    access: MediaAccess = MediaAccess(),
+    access: MediaAccess = UNRESTRICTED,
 ) -> tuple[np.ndarray, dict[str, Any], float]:
     """(frames (T, 3, H, W) of `dtype` with whole values 0..255, metadata, frames a second) of a video part.
 
@@ -35,7 +35,7 @@ def fetch_video(
     Raises OmniError naming it: unreadable, truncated, no video track, fewer than two frames, an empty time range."""
     value = part["video"] if "video" in part else part["video_url"]
     factor = image_patch_size * SPATIAL_MERGE_SIZE
-    if isinstance(value, str):
+    if isinstance(value, (str, Source)):
         frames, metadata, sample_fps = _from_file(open_source(value, "video", access), part, factor)
     else:
         source = Source("video frames", access=access)
@@ -54,7 +54,7 @@ def _from_file(source: Source, part: Mapping[str, Any], factor: int) -> tuple[np
         raise source.fail(str(error)) from error
     source.check("max_frames", count, "frames")
     indices = linspace_indices(start, end, count)
-    # Each frame shrinks as it is decoded: hundreds of full-size ones would not fit into memory.
+    # Each frame is resized when it is decoded: hundreds of full-size frames would not fit into memory.
     frames = decode_frames(source, indices, total, lambda frame: _fit(frame, count, part, factor, source))
     span = end - start + 1
     metadata = {"fps": fps, "frames_indices": indices, "total_num_frames": span, "video_backend": "pyav"}
@@ -84,7 +84,7 @@ def _checked_array(frames: np.ndarray) -> np.ndarray:
 
 
 def _sampled(frames: np.ndarray, part: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, Any], float]:
-    """Frames that were picked already: an odd number gets its last frame twice."""
+    """Frames that were sampled before: of an odd number the last frame is repeated."""
     missing = -len(frames) % FRAME_FACTOR
     frames = np.concatenate([frames, np.repeat(frames[-1:], missing, axis=0)])
     sample_fps = part.get("sample_fps", DEFAULT_SAMPLE_FPS)
@@ -94,7 +94,7 @@ def _sampled(frames: np.ndarray, part: Mapping[str, Any]) -> tuple[np.ndarray, d
 
 
 def _fit(frames: np.ndarray, count: int, part: Mapping[str, Any], factor: int, source: Source) -> np.ndarray:
-    """uint8 (..., 3, H, W) in the size that a video of `count` frames gets."""
+    """uint8 (..., 3, H, W) resized for a video of `count` frames."""
     try:
         height, width = target_size(part, count, frames.shape[-2], frames.shape[-1], factor)
     except OmniError as error:
@@ -106,7 +106,7 @@ def _fit(frames: np.ndarray, count: int, part: Mapping[str, Any], factor: int, s
 
 def target_size(part: Mapping[str, Any], count: int, height: int, width: int, factor: int) -> tuple[int, int]:
     """(height, width) of each of `count` frames; the more frames, the smaller, so that the video fits the model's
-    context. part: its size settings, none for the defaults. Raises OmniError for a shape that is refused."""
+    context. part: its size settings, {} for the defaults. Raises OmniError for a shape that is refused."""
     if "resized_height" in part and "resized_width" in part:
         return smart_resize(part["resized_height"], part["resized_width"], factor)
     area = factor * factor

@@ -12,7 +12,7 @@ from ms_omni.inputs.source import Source
 
 
 def probe(source: Source) -> tuple[int, float]:
-    """(number of frames, frames a second) of the first video track, as decord has them: packets, average rate.
+    """(number of frames, frames a second) of the best video track, counted as decord does: packets, average rate.
 
     Packets that an edit list hides do not count (decord counts them and repeats the last frame in their place).
     Raises OmniError naming the video: no video track, fewer than two frames, cut short."""
@@ -20,7 +20,7 @@ def probe(source: Source) -> tuple[int, float]:
         stream = _video_stream(source, container)
         rate = stream.average_rate or stream.guessed_rate
         size = stream.width * stream.height
-        if source.access.restricted and not size:  # FFmpeg has not gone on behind its own limit
+        if source.access.restricted and not size:  # FFmpeg stopped at its own limit
             raise source.fail(f"has frames of more than {source.access.max_frame_pixels} pixels, or of none")
         count = 0
         for number, packet in enumerate(packets(source, container, stream), 1):

@@ -1,4 +1,4 @@
-"""Cuts a recording of any length into windows, in silences where there are any, else at the quietest place."""
+"""Cuts a recording of any length into windows: in silences, or else at the quietest places."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import numpy as np
 
 from ms_omni.inputs.audio import SAMPLE_RATE
 
-# Levels are taken of so much sound at a time, 20 ms
+# Samples of a level frame, 20 ms
 _FRAME = SAMPLE_RATE // 50
-# A cut is where so many frames together are the quietest: as long as a pause between two words, 0.3 s
+# Frames of a pause between two words, 0.3 s: windows are cut where so many frames together are the quietest
 _PAUSE_FRAMES = 15
 
 
 @dataclass(frozen=True)
 class WindowRules:
-    """longest_s: of a window. shortest_s: where nothing is silent, a cut is behind this. silence: a frame of 20 ms
-    without any sample above this is silent (0.001 is -60 dB of full scale, 33 steps of 16 bits). silence_s: so long a
-    silence ends a window. margin_s: of the silence beside its sound, which a window keeps. pause: windows meet in 0.3 s
-    of which each frame has less than this of the power of the loudest tenth of the window (0.001 is -30 dB); where
-    there are none, both hear overlap_s around the quietest 0.3 s."""
+    """longest_s: of a window. shortest_s: without a silence, the cut comes after this. silence: a frame of 20 ms is
+    silent if no sample exceeds this (0.001 is -60 dB of full scale, 33 steps of 16 bits). silence_s: a silence of this
+    length ends a window. margin_s: of silence that a window keeps at each end. pause: two windows meet in 0.3 s in
+    which every frame has less than this share of the power of the window's loudest tenth (0.001 is -30 dB); without
+    such a pause, both windows contain overlap_s around the quietest 0.3 s."""
 
     longest_s: float = 30.0
     shortest_s: float = 20.0
@@ -39,9 +39,9 @@ class WindowRules:
 
 @dataclass(frozen=True)
 class Span:
-    """Of a window, in seconds. start, end: within the recording. overlap: at its start, what the window
-    before has heard, too; overlap_behind: at its end, what the next one hears again. Both are 0 where windows meet in a
-    pause."""
+    """The place of a window, in seconds. start, end: within the recording. overlap: how much of its start the window
+    before contains too. overlap_behind: how much of its end the next window contains too. Both are 0 where windows meet
+    in a pause."""
 
     start: float
     end: float
@@ -58,9 +58,9 @@ class Window:
 
 
 def cut_windows(pieces: Iterable[np.ndarray], rules: WindowRules | None = None) -> Iterator[Window]:
-    """The windows of a recording that comes in pieces, float32 (n,) at 16 kHz: one behind the other, or overlapping
-    where nobody pauses. What lies between two of them, before the first and behind the last is silent. A recording
-    without sound has none; a short one without a long silence is one window, whole.
+    """The windows of a recording that comes in pieces, float32 (n,) at 16 kHz. They follow each other, or overlap where
+    there is no pause; everything outside of them is silent. A silent recording has no windows; a short one without a
+    long silence is one window.
 
     Holds one window and one piece at a time."""
     cutter = _Cutter(rules or WindowRules())
@@ -71,7 +71,7 @@ def cut_windows(pieces: Iterable[np.ndarray], rules: WindowRules | None = None) 
 
 @dataclass(frozen=True)
 class _Cut:
-    """In samples of what is held: the window, none where both are 0, and from where on nothing is decided yet."""
+    """In samples of the buffer: the window (none if start and stop are 0), and where the rest begins."""
 
     start: int
     stop: int
@@ -86,8 +86,8 @@ class _Cutter:
         self._half_overlap = _frames(rules.overlap_s / 2)
         self._held: list[np.ndarray] = []
         self._num_held = 0
-        self._offset = 0  # of what is held, in samples of the recording
-        self._heard_to = 0  # where the window before has ended
+        self._offset = 0  # of the buffer, in samples of the recording
+        self._last_stop = 0  # end of the window before
 
     def put(self, piece: np.ndarray, is_last: bool = False) -> Iterator[Window]:
         self._held.append(piece)
@@ -103,12 +103,12 @@ class _Cutter:
 
     def _span(self, cut: _Cut) -> Span:
         start, stop, rest = (self._offset + place for place in (cut.start, cut.stop, cut.rest))
-        overlap, self._heard_to = max(0, self._heard_to - start), stop
+        overlap, self._last_stop = max(0, self._last_stop - start), stop
         seconds = [samples / SAMPLE_RATE for samples in (start, stop, overlap, stop - rest)]
         return Span(*seconds)
 
     def _place(self, head: np.ndarray, is_end: bool) -> _Cut:
-        """head: as long as a window may be, or the end of the recording."""
+        """head: as long as the longest window, or the end of the recording."""
         is_loud = _peaks(head) > self._rules.silence
         if not is_loud.any():
             rest = len(head) if is_end else len(head) - self._margin * _FRAME
@@ -120,15 +120,15 @@ class _Cutter:
         if silent_from is not None:
             stop = (silent_from + self._margin) * _FRAME
             return _Cut(first * _FRAME, stop, stop)
-        if first:  # more fits behind
+        if first:  # drop the silence, then fill the window up
             return _Cut(0, 0, first * _FRAME)
         if is_end:
             return _Cut(0, len(head), len(head))
         return self._in_speech(head)
 
     def _in_speech(self, head: np.ndarray) -> _Cut:
-        """In the middle of the quietest 0.3 s, the last of equal ones; what is left behind is at least half a second,
-        so that no window is too short to be heard. Where that is no pause, the windows overlap around it."""
+        """Cuts in the middle of the quietest 0.3 s, the last of equal ones. At least half a second is left for the next
+        window. If the quietest 0.3 s are not a pause, the windows overlap around them."""
         power = np.square(head.reshape(-1, _FRAME), dtype=np.float64).mean(axis=1)
         parts = np.lib.stride_tricks.sliding_window_view(power, _PAUSE_FRAMES)
         last = self._longest - max(self._half_overlap, _PAUSE_FRAMES) - _PAUSE_FRAMES - 3
@@ -147,7 +147,7 @@ def _peaks(samples: np.ndarray) -> np.ndarray:
 
 
 def _silence_in(is_loud: np.ndarray, num_frames: int) -> int | None:
-    """The first frame of the first silence of so many frames behind some sound."""
+    """The first frame of the first silence of at least `num_frames` frames that follows a sound."""
     loud = np.flatnonzero(is_loud)
     ends = np.append(loud[1:], len(is_loud))
     long = np.flatnonzero(ends - loud > num_frames)

@@ -44,7 +44,7 @@ def load_network(
     from ms_omni.parallel.shard_model import shard_model
     from ms_omni.parallel.shards import ShardedReader
     from ms_omni.parallel.sizes import ModelSizes
-    from ms_omni.parallel.world import start_world
+    from ms_omni.parallel.start import start_world
 
     directory = resolve_checkpoint(path)
     if with_decoders:

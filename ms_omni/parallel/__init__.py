@@ -1,1 +1,1 @@
-"""Several cards: who stores what, process groups, collectives."""
+"""Several cards: the shard table, process groups, collectives."""

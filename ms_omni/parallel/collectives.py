@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mindspore as ms
 from mindspore import mint, ops
 from mindspore.common.api import _run_in_jit
 
 from ms_omni.kernels.host_kernel import give_number
-from ms_omni.parallel.world import World, cpu_transport, own_address
-
-if TYPE_CHECKING:
-    from ms_omni.parallel.sockets import SocketGroup
+from ms_omni.parallel.sockets import Listener, SocketGroup
+from ms_omni.parallel.world import World, own_address
 
 KINDS = ("all_reduce", "all_gather", "broadcast", "all_to_all")
 
 
 @dataclass(frozen=True)
 class Count:
-    """Collectives of one kind. `bytes` are those of the results: what every process holds afterwards."""
+    """Calls of one kind of collective. `bytes`: size of the results that every process holds afterwards."""
 
     kind: str
     calls: int = 0
@@ -29,18 +27,17 @@ class Count:
 
 @dataclass(frozen=True)
 class GroupOps:
-    """The collectives of one group as operators of MindSpore, which serve eagerly and in graphs.
+    """The collectives of one group as MindSpore operators, for eager calls and in graphs.
 
-    `widens`: bfloat16 travels as float32, and integers under 32 bits are summed as int32. `widens_integers`: they
-    travel as int32 too; bool always does. `sums_integers` says whether `reduce` takes integers. `broadcasts`, by
-    root: empty where a graph of unknown shapes cannot have them. `exchange` is all_to_all."""
+    `widens`: bfloat16 travels as float32, and integers under 32 bits are summed as int32; bool always travels as
+    int32. `sums_integers`: `reduce` takes integers. `broadcasts`, one for each root, is empty where a graph of unknown
+    shapes cannot have them. `exchange` is all_to_all."""
 
     reduce: Any
     gather: Any
     broadcasts: tuple[Any, ...]
     widens: bool
     sums_integers: bool
-    widens_integers: bool = False
     exchange: Any = None
 
 
@@ -48,18 +45,19 @@ _counts = {kind: Count(kind) for kind in KINDS}
 
 
 def counts() -> tuple[Count, ...]:
-    """What this process has called outside graphs since the last reset_counts(), one entry a kind. Graphs are counted
-    when they are compiled: graph_counts.py."""
+    """Collectives that this process called outside of graphs since the last reset_counts(), one entry for each kind.
+    Those in graphs are counted by graph_counts.py."""
     return tuple(_counts.values())
 
 
 def reset_counts() -> None:
+    """Sets the counts of all kinds to 0."""
     for kind in KINDS:
         _counts[kind] = Count(kind)
 
 
 def all_reduce(x: Any, world: World) -> Any:
-    """Sum of the group's tensors, of one shape and dtype; the same bits on every process."""
+    """Sum of the group's tensors, which have one shape and dtype. Bit-identical on every process."""
     if world.group_size == 1:
         return x
     if _is_integer(x) and not world.ops.sums_integers:
@@ -84,8 +82,8 @@ def all_gather(x: Any, world: World) -> Any:
 
 
 def broadcast(x: Any, world: World, root: int = 0) -> Any:
-    """The tensor of the process with group rank `root`; the others give one of the same shape and dtype, of one axis at
-    least."""
+    """The tensor of the process with group rank `root`. All pass one of the same shape and dtype, with at least one
+    axis."""
     if world.group_size == 1:
         return x
     if len(world.ops.broadcasts) == 0:
@@ -98,8 +96,8 @@ def broadcast(x: Any, world: World, root: int = 0) -> Any:
 
 
 def all_to_all(x: Any, world: World) -> Any:
-    """(group_size * n, ...), n rows for each process in the order of the group ranks -> of the same shape, the n rows
-    that each process has for this one."""
+    """(group_size * n, ...), n rows for each process in the order of the group ranks -> the same shape: the n rows that
+    each process has for this one."""
     if world.group_size == 1:
         return x
     wire = _wire(x, world)
@@ -117,11 +115,11 @@ def _is_integer(x: Any) -> bool:
 
 
 def _wire(x: Any, world: World) -> Any:
-    """x as the operators can take it. (A graph settles these comparisons while it is traced; it could not look a
-    dtype up in a table.)"""
+    """x in a dtype that the operators accept. (Comparisons, because they are resolved while a graph is traced; a
+    look-up in a table would not be.)"""
     if world.ops.widens and x.dtype == ms.bfloat16:
         return x.astype(ms.float32)
-    if x.dtype == ms.bool_ or (world.ops.widens_integers and _is_small_integer(x)):
+    if x.dtype == ms.bool_:
         return x.astype(ms.int32)
     return x
 
@@ -132,13 +130,11 @@ def _note(kind: str, wire: Any, copies: int) -> None:
 
 
 def connect(world: World) -> World:
-    """The world with its group's operators. Every process of the job calls this at the same time."""
-    if world.group_size == 1:  # a communicator would cost its buffers
+    """The world with its group's operators. All processes of the job call this at the same time."""
+    if world.group_size == 1:  # a communicator would only take memory
         return world
     if world.device != "CPU":
         return replace(world, ops=_hccl_ops(world))
-    if world.group is None and cpu_transport() == "mccl":
-        return replace(world, ops=_mccl_ops(world))
     return replace(world, ops=_socket_ops(world))
 
 
@@ -149,37 +145,16 @@ def _hccl_ops(world: World) -> GroupOps:
         create_group(world.group, list(world.group_ranks))
     name = world.group or GlobalComm.WORLD_COMM_GROUP
     exchange = ops.AlltoAll(world.group_size, 0, 0, name)
-    # MindSpore's AllReduce refuses int64 and some smaller ones on Ascend. Its Broadcast too, and it writes to its
-    # argument, and cannot tell its shape in a graph of unknown ones
+    # On Ascend MindSpore's AllReduce refuses int64 and some smaller integers. So does its Broadcast, which also writes
+    # to its argument and cannot infer its shape in a graph with unknown shapes.
     return GroupOps(ops.AllReduce("sum", name), ops.AllGather(name), (), False, sums_integers=False, exchange=exchange)
 
 
-def _mccl_ops(world: World) -> GroupOps:
-    broadcasts = tuple(_First(ops.Broadcast(root)) for root in world.group_ranks)
-    reduce, gather = ops.AllReduce("sum"), ops.AllGather()
-    exchange = _host_operator("all_to_all", _links(world).all_to_all, 1)  # mccl has none
-    return GroupOps(
-        reduce, gather, broadcasts, widens=True, sums_integers=False, widens_integers=True, exchange=exchange
-    )
-
-
-class _First:
-    """ops.Broadcast takes and returns tuples."""
-
-    def __init__(self, operator: Any) -> None:
-        self.operator = operator
-
-    def __call__(self, x: Any) -> Any:
-        return self.operator((x,))[0]
-
-
 def _links(world: World) -> SocketGroup:
-    """Connections to the other processes of the group. Every process of the job calls this at the same time."""
-    from ms_omni.parallel.sockets import Listener
-
+    """Connects the processes of each group. All processes of the job call this at the same time."""
     listener = Listener(own_address())
-    cards = ops.AllGather()(ms.Tensor(listener.card[None])).asnumpy()
-    return listener.connect(world.group_rank, [cards[rank] for rank in world.group_ranks])
+    endpoints = ops.AllGather()(ms.Tensor(listener.endpoint[None])).asnumpy()
+    return listener.connect(world.group_rank, [endpoints[rank] for rank in world.group_ranks])
 
 
 def _socket_ops(world: World) -> GroupOps:
@@ -197,7 +172,7 @@ def _socket_ops(world: World) -> GroupOps:
 
 
 def _host_operator(kind: str, function: Any, copies: int) -> Any:
-    """A function on numpy arrays whose result has `copies` times the rows of its argument, as an operator."""
+    """An operator that calls a function on numpy arrays; the result has `copies` times the rows of the argument."""
     shape = (lambda x: x) if copies == 1 else (lambda x: [copies * x[0], *x[1:]])
     operator = ops.Custom(function, out_shape=shape, out_dtype=lambda dtype: dtype, func_type="pyfunc")
     operator.add_prim_attr("side_effect_mem", True)  # never dropped, joined with an equal call, or moved past another

@@ -1,4 +1,4 @@
-"""Counts the collectives in graphs that ms.jit has compiled: what one call of each graph does, exactly."""
+"""Counts the collectives in compiled graphs of ms.jit: exactly what one call of each graph executes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from ms_omni.parallel.collectives import KINDS, Count
 
-# Order, tuples, and other shapes of the same memory
+# Ordering, tuples, and views of the same memory
 _LAUNCHES_NOTHING = frozenset(
     ("Load", "UpdateState", "Depend", "MakeTuple", "TupleGetItem", "Return", "Reshape", "ExpandDims", "Squeeze")
 )
@@ -28,7 +28,7 @@ def compiled_graphs() -> frozenset[str]:
 
 
 def graph_counts(graphs: Iterable[str]) -> tuple[Count, ...]:
-    """Collectives of one call of each of `graphs` together, one entry a kind; bytes as in collectives.Count.
+    """Collectives of one call of each of `graphs`, summed; one entry for each kind, bytes as in collectives.Count.
 
     Read from the graphs after optimisation, so that joined or dropped operators do not count. (Counting while a graph
     is traced would miss some: MindSpore traces a function once for all calls with arguments of the same types.)
@@ -41,7 +41,7 @@ def graph_counts(graphs: Iterable[str]) -> tuple[Count, ...]:
             if node.name in kinds:
                 _add(found, kinds[node.name], 1, _tensor_bytes(node.output_type.tensor_type))
             elif node.op_type == "TupleGetItem" and node.input[0].name in kinds:
-                # Broadcast returns a tuple, whose entry in the graph tells no shapes
+                # Broadcast returns a tuple, whose node has no shapes
                 _add(found, kinds[node.input[0].name], 0, _tensor_bytes(node.output_type.tensor_type))
     return tuple(found.values())
 
@@ -62,7 +62,7 @@ def graph_nodes(name: str) -> list[Any]:
 
 
 def _kind(node: Any) -> str | None:
-    if node.op_type == "Custom":  # between CPU processes: collectives.py names the kind
+    if node.op_type == "Custom":  # CPU processes: the attribute is set by collectives.py
         return next((item.value.str_val for item in node.attribute if item.name == "ms_omni_kind"), None)
     return _KIND_OF_OPERATOR.get(node.op_type)
 

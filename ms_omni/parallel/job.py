@@ -1,4 +1,4 @@
-"""Runs a job under msrun: shows rank 0's output live, and on failure names the rank, shows its last lines, ends all."""
+"""Runs a job under msrun: shows rank 0's output live; on failure names the rank, shows its last lines, and ends all."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from ms_omni.parallel.rank_program import SCHEDULER, die_with_parent, pid_file, 
 EXIT_FAILED = 1
 EXIT_USER_ERROR = 2
 _POLL_S = 0.1
-# After a rank's end msrun waits for the scheduler, which takes half a minute to miss the rank.
+# When a rank has ended, msrun waits for the scheduler, which needs half a minute to notice.
 _SCHEDULER_GRACE_S = 1.0
 _END_GRACE_S = 10.0
 _LAST_LINES = 15
-# msrun's and the scheduler's own messages, in 2.7.1. The scheduler says this one before it ends the other ranks; the
-# traceback that follows may never be written, since it is not waited for.
+# Messages of msrun and of the scheduler in MindSpore 2.7.1. msrun prints this one before it ends the other ranks; the
+# traceback after it may never be written.
 _FAILURE = re.compile(r"Worker process (\d+) exit with exception\. Error code: (-?\d+)")
 _LOST = re.compile(r"The node: (\d+) is timed out")
 _PROGRESS = re.compile(r"ms-omni: [a-z]+(: \d+ (of \d+ )?\w+(, [\d:]+ left)?| \.\.\.)$")
@@ -34,13 +34,14 @@ _NOISE = re.compile(r"\[(INFO|WARNING|DEBUG)\] [A-Z_]+\(")
 
 @dataclass(frozen=True)
 class Failure:
-    """`rank` None: not one of this machine's ranks; `code` is negative for a signal, as in subprocess."""
+    """rank: None if it is not a rank of this machine. code: negative for a signal, as in subprocess."""
 
     rank: int | None
     code: int
 
     @property
     def how(self) -> str:
+        """How the process ended, as the end of a sentence."""
         if self.code >= 0:
             return f"ended with exit code {self.code}"
         with suppress(ValueError):
@@ -48,7 +49,7 @@ class Failure:
         return f"was ended by signal {-self.code}"
 
 
-class Follower:
+class FileTail:
     """Reads what is added to a file that may not exist yet."""
 
     def __init__(self, path: Path) -> None:
@@ -57,6 +58,7 @@ class Follower:
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
 
     def read(self) -> str:
+        """What was added since the last call; invalid UTF-8 is replaced."""
         with suppress(FileNotFoundError), open(self._path, "rb") as file:
             file.seek(self._offset)
             data = file.read()
@@ -66,7 +68,7 @@ class Follower:
 
 
 class Job:
-    """One run of msrun. `out` and `err` get what the shown rank (this machine's first) writes."""
+    """One run of msrun. `out` and `err` receive the output of the shown rank, this machine's first."""
 
     def __init__(
         self,
@@ -77,20 +79,22 @@ class Job:
         err: TextIO,
         grace_s: float = 0.0,
     ):
-        """grace_s: how long an interrupted job has to end in order, which rank 0 is told by SIGTERM; 0: it is ended."""
+        """grace_s: how long an interrupted job may take to shut down after SIGTERM to rank 0; 0: it is killed at
+        once."""
         self._grace_s = grace_s
         self.spec, self.line, self.environment, self.out, self.err = spec, line, environment, out, err
         self.shown_rank = spec.local_ranks[0]
-        self._stdout = Follower(stdout_file(spec.log_dir))
-        self._stderr = Follower(self._log(self.shown_rank))
-        self._msrun_log = Follower(spec.log_dir / "msrun.log")
+        self._stdout = FileTail(stdout_file(spec.log_dir))
+        self._stderr = FileTail(self._log(self.shown_rank))
+        self._msrun_log = FileTail(spec.log_dir / "msrun.log")
         self._partial_line = ""
         self._msrun_text = ""
         self._progress = False
 
     def run(self) -> int:
-        """0, 2 when a rank ended with 2 (wrong input), else 1. Afterwards no process of the job is left."""
-        _forget_earlier_job(self.spec.log_dir)
+        """Returns 0, or 2 if a rank ended with 2 (a user's mistake), else 1. No process of the job is left
+        afterwards."""
+        _remove_earlier_logs(self.spec.log_dir)
         with open(self.spec.log_dir / "msrun.log", "wb") as log:
             process = subprocess.Popen(
                 self.line,
@@ -105,7 +109,7 @@ class Job:
         try:
             failure = self._watch(process)
         except KeyboardInterrupt:
-            if not self._ends_in_order(process):
+            if not self._shuts_down(process):
                 raise
             failure = None
         finally:
@@ -132,7 +136,7 @@ class Job:
             return None
         return self._failure() or Failure(None, process.returncode)
 
-    def _ends_in_order(self, process: subprocess.Popen[bytes]) -> bool:
+    def _shuts_down(self, process: subprocess.Popen[bytes]) -> bool:
         pid, deadline = self._pid(self.shown_rank), time.monotonic() + self._grace_s
         if not self._grace_s or pid is None or not _is_running(pid):
             return False
@@ -155,7 +159,7 @@ class Job:
         return pid is not None and not _is_running(pid)
 
     def _relay(self, last: bool = False) -> None:
-        """The first machine's results and messages; on the others only messages, since rank 0 is not there."""
+        """Passes output on: results and messages on the first machine, only messages on the others."""
         if text := self._stdout.read():
             self._clear_progress()
             self.out.write(text)
@@ -174,7 +178,7 @@ class Job:
         self.err.flush()
 
     def _clear_progress(self) -> None:
-        """On a terminal a line of progress stays until something else is said."""
+        """On a terminal a progress line stays until the next output."""
         if self._progress:
             self.err.write("\r\x1b[K")
             self.err.flush()
@@ -194,7 +198,9 @@ class Job:
             return EXIT_FAILED
         if failure.code == EXIT_USER_ERROR:
             reason = _last_lines(self._log(rank))[-1:]
-            if reason != _last_lines(self._log(self.shown_rank))[-1:]:  # shown already, if it found the same
+            if (
+                reason != _last_lines(self._log(self.shown_rank))[-1:]
+            ):  # the shown rank may have reported the same mistake
                 self.err.write("".join(f"{line}\n" for line in reason))
             return EXIT_USER_ERROR
         if rank != self.shown_rank:
@@ -216,7 +222,7 @@ class Job:
         return None
 
     def _end_all(self, process: subprocess.Popen[bytes]) -> None:
-        """Ranks die with msrun by themselves (rank_program), but not before they have run that far."""
+        """Kills what is left. Ranks die with msrun (rank_program), but only once they have got that far."""
         if process.poll() is None:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -229,14 +235,14 @@ def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _forget_earlier_job(log_dir: Path) -> None:
+def _remove_earlier_logs(log_dir: Path) -> None:
     for pattern in ("*.pid", "worker_*.log", "scheduler.log", stdout_file(log_dir).name):
         for path in log_dir.glob(pattern):
             path.unlink()
 
 
 def _is_running(pid: int) -> bool:
-    """A zombie does not run any more."""
+    """Whether the process exists and is not a zombie."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     return False
@@ -249,7 +255,7 @@ def _kill(pid: int | None) -> None:
 
 
 def _lost_rank(log_dir: Path) -> int | None:
-    """The rank that the scheduler missed, before it ended this machine's ranks with SIGTERM."""
+    """The rank that the scheduler reported as timed out before it ended this machine's ranks with SIGTERM."""
     with suppress(OSError):
         match = _LOST.search((log_dir / f"{SCHEDULER}.log").read_text(errors="replace"))
         return int(match[1]) if match else None

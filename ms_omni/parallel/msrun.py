@@ -1,4 +1,4 @@
-"""The msrun command line of a job and the environment it runs in."""
+"""The msrun command line of a job, and its environment."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ms_omni.errors import OmniError
 from ms_omni.parallel.world import GROUP_SIZE_VARIABLE, RANK_VARIABLES, check_group_size
 
 SEVERAL_MACHINES_PORT = 8118  # msrun's own default; all machines must name the same one
-_DRAWN_PORTS = (20_000, 32_000)  # Linux connects from 32768 on
+_DRAWN_PORTS = (20_000, 32_000)  # below Linux' ephemeral ports, which begin at 32768
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A variable that a launched job gets unless the user has set it. `device` None: everywhere. one_communicator: only
-    where all cards of one machine share one model."""
+    """An environment variable of launched jobs, unless the user has set it. device: None for all. one_communicator: set
+    only if all cards of one machine share one model."""
 
     name: str
     value: str
@@ -65,15 +65,17 @@ class JobSpec:
 
     @property
     def world_size(self) -> int:
+        """Processes of all machines together."""
         return self.cards * self.nodes
 
     @property
     def local_ranks(self) -> range:
+        """The ranks that run on this machine."""
         return range(self.node_rank * self.cards, (self.node_rank + 1) * self.cards)
 
 
 def msrun_line(spec: JobSpec, msrun: str) -> list[str]:
-    """The words of the command. Every process runs `spec.words` through rank_program."""
+    """The words of the msrun command. Every process runs `spec.words` through rank_program."""
     line = [msrun, f"--worker_num={spec.world_size}", f"--local_worker_num={spec.cards}"]
     line += [f"--master_addr={spec.master_addr}", f"--master_port={spec.master_port}"]
     if spec.nodes > 1:
@@ -89,8 +91,8 @@ def msrun_line(spec: JobSpec, msrun: str) -> list[str]:
 def job_settings(
     spec: JobSpec, user: Mapping[str, str], device: str, num_cores: int, debug: bool = False
 ) -> dict[str, str]:
-    """Variables that the job gets beside the user's own; what the user has set is left out. PATH begins with this
-    Python's directory, because msrun starts whatever `python` it finds there."""
+    """Environment variables to add for the job, without those that the user has set. PATH begins with this Python's
+    directory, because msrun starts the first `python` on it."""
     one_communicator = spec.nodes == 1 and spec.group_size in (None, spec.world_size)
     fitting = (s for s in SETTINGS if s.device in (None, device) and (one_communicator or not s.one_communicator))
     values = {s.name: s.value for s in fitting}
@@ -106,12 +108,12 @@ def job_settings(
 
 
 def job_environment(settings: Mapping[str, str], user: Mapping[str, str]) -> dict[str, str]:
-    """The whole environment: the user's without another job's ranks, and the settings."""
+    """The whole environment: the user's, without the rank variables of another job, and the settings."""
     return {**{name: value for name, value in user.items() if name not in RANK_VARIABLES}, **settings}
 
 
 def shell_text(line: list[str], settings: Mapping[str, str]) -> str:
-    """What a shell would have to do, to look at or to paste."""
+    """The same as shell commands, to read or to paste."""
     exports = [f"export {name}={shlex.quote(value)}" for name, value in settings.items()]
     return "\n".join([f"unset {' '.join(RANK_VARIABLES)}", *exports, shlex.join(line)])
 
@@ -128,8 +130,8 @@ def find_msrun() -> str:
 
 
 def free_port() -> int:
-    """One that nobody uses, drawn from those below the range from which systems give ports to connections: until msrun
-    listens there, nobody else is likely to get it. Raises OmniError where none can be had."""
+    """A random free port below the ephemeral range, so that no other connection is likely to take it before msrun
+    listens there. Raises OmniError if none is found."""
     for _ in range(100):
         port = random.SystemRandom().randrange(*_DRAWN_PORTS)
         if _is_free(port):
@@ -150,7 +152,7 @@ def check_port(port: int) -> None:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        # as servers do: a port whose last user has just ended is free
+        # as servers do: a port in TIME_WAIT counts as free
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("", port))

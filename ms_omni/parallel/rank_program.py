@@ -1,4 +1,4 @@
-"""What each process of a launched job runs: it leaves its process id, cannot outlive msrun, then runs the command.
+"""Runs in each process of a launched job: writes its process id, makes it die with msrun, then runs the command.
 
 python -m ms_omni.parallel.rank_program LOG_DIR WORDS...
 """
@@ -19,16 +19,17 @@ _PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 
 
 def pid_file(log_dir: Path, process: int | str) -> Path:
-    """Where a process (its rank, or SCHEDULER) leaves its process id."""
+    """The file with the id of a process: its rank, or SCHEDULER."""
     return log_dir / f"{process}.pid"
 
 
 def stdout_file(log_dir: Path) -> Path:
-    """What rank 0 writes to stdout: msrun's logs hold stdout and stderr in one."""
+    """The file with rank 0's stdout: msrun's logs mix stdout and stderr."""
     return log_dir / "stdout.txt"
 
 
-def main(argv: list[str]) -> int:
+def main(argv: list[str]) -> None:
+    """argv: the directory of the job's logs, then the words of the command."""
     log_dir, words = Path(argv[0]), argv[1:]
     die_with_parent()
     rank = rank_before_start()
@@ -37,22 +38,22 @@ def main(argv: list[str]) -> int:
     if rank == 0:
         with open(stdout_file(log_dir), "ab") as file:
             os.dup2(file.fileno(), 1)
-    return _run(words)
+    _run(words)
 
 
-def _run(words: list[str]) -> int:
+def _run(words: list[str]) -> None:
+    """As `python SCRIPT.py ...`, or as `python -m ms_omni ...`."""
     if words[0].endswith(".py"):
         sys.argv = words
         sys.path[0] = str(Path(words[0]).resolve().parent)
         runpy.run_path(words[0], run_name="__main__")
-        return 0
-    from ms_omni.cli.main import main as run_command
-
-    return run_command(words)
+    else:
+        sys.argv = ["ms-omni", *words]
+        runpy.run_module("ms_omni", run_name="__main__")
 
 
 def die_with_parent() -> None:
-    """Linux kills this process when the one that started it ends, however it ends."""
+    """Makes Linux kill this process when its parent ends, for whatever reason."""
     parent = os.getppid()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
@@ -60,4 +61,4 @@ def die_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    main(sys.argv[1:])

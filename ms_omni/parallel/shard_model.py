@@ -1,5 +1,5 @@
-"""A whole model in, one rank's share of it out: each Parameter in the shape that this rank stores, each cell able to
-compute with it."""
+"""Cuts a whole model down to one rank's part: each Parameter gets the shape that the rank stores, and each cell
+computes with it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import numpy as np
 
 from ms_omni.errors import OmniError
 from ms_omni.parallel.sizes import ModelSizes
+from ms_omni.parallel.start import start_world
 from ms_omni.parallel.table import REPLICATED, applied_rule, check_world, padded_shape, rule, shard_slices
-from ms_omni.parallel.world import World, start_world
+from ms_omni.parallel.world import World
 
-# Split by rows of the vocabulary, these are never gathered: vocabulary.py.
+# Split by rows of the vocabulary and never gathered, see vocabulary.py
 _TABLE = re.compile(
     r"(thinker\.model\.embed_tokens|talker\.model\.codec_embedding|talker\.code_predictor\.model\.codec_embedding\.\d+"
     r"|code2wav\.code_embedding)\.weight"
@@ -24,8 +25,8 @@ _HEAD = re.compile(r"(thinker\.lm_head|talker\.codec_head|talker\.code_predictor
 def shard_model(
     model: Any, mode: str, world: World | None = None, sizes: ModelSizes | None = None, *, keep_values: bool = True
 ) -> Any:
-    """The same model, changed in place so that this rank stores and computes its part. What mindone's
-    `prepare_network` does for its zero_stage 3, by the shard table, and for embeddings and heads without gathering.
+    """Changes the model in place so that this rank stores and computes its part, and returns it. Like mindone's
+    `prepare_network` with zero_stage 3, but by the shard table, and without gathering embeddings and heads.
 
     model: mindone's Qwen3OmniMoeForConditionalGeneration, as `build_model` or mindone makes it. mode: "zero3" for any;
     "ep" and "tp" for one without decoder layers (`load_network(with_decoders=False)`); "none" changes nothing. world:
@@ -46,20 +47,20 @@ def shard_model(
         num_rows = {}
         for name, parameter in cell.parameters_and_names(expand=False):
             full_name = f"{prefix}.{name}" if prefix else name
-            # A tied one comes twice, the second time as a part
+            # A tied Parameter comes twice, the second time with the shape of its part
             shape = whole_shapes.setdefault(id(parameter), tuple(parameter.shape))
             if applied_rule(full_name, shape, mode, world.group_size, sizes).kind == REPLICATED:
                 continue
-            _check_stands_alone(full_name, mode)
+            _check_can_be_split(full_name, mode)
             if tuple(parameter.shape) == shape:
                 _keep_part(parameter, full_name, mode, world, sizes, keep_values)
             num_rows[name] = shape[0]
-        _teach(cell, prefix, num_rows, mode, world)
+        _replace_computation(cell, prefix, num_rows, mode, world)
     model.world = world
     return model
 
 
-def _check_stands_alone(name: str, mode: str) -> None:
+def _check_can_be_split(name: str, mode: str) -> None:
     if mode != "zero3" and not (_TABLE.fullmatch(name) or _HEAD.fullmatch(name)):
         raise OmniError(
             f"--parallel {mode} with --engine mindone: mindone's decoder layers cannot be split ({name}); "
@@ -67,7 +68,7 @@ def _check_stands_alone(name: str, mode: str) -> None:
         )
 
 
-def _teach(cell: Any, prefix: str, num_rows: dict[str, int], mode: str, world: World) -> None:
+def _replace_computation(cell: Any, prefix: str, num_rows: dict[str, int], mode: str, world: World) -> None:
     from ms_omni.parallel.gathered import gather_weights, split_head, split_table
     from ms_omni.parallel.synchronized_experts import synchronize_experts
 
@@ -84,7 +85,7 @@ def _teach(cell: Any, prefix: str, num_rows: dict[str, int], mode: str, world: W
 
 
 def _keep_part(parameter: Any, name: str, mode: str, world: World, sizes: ModelSizes, keep_values: bool) -> None:
-    """In place, so that whoever shares the Parameter has the part too."""
+    """Cuts the Parameter in place, so that cells which share it share the part."""
     import mindspore as ms
 
     from ms_omni.checkpoint.load import numpy_dtype

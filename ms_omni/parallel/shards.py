@@ -1,4 +1,4 @@
-"""A checkpoint as one rank reads it: its own slices, padded to one shape on all ranks."""
+"""Reads one rank's slices of a checkpoint, padded to one shape on all ranks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ms_omni.parallel.world import World
 
 
 class ShardedReader:
-    """As a CheckpointReader, of the slices that the shard table gives to one rank of a group."""
+    """A CheckpointReader for the slices that the shard table gives to one rank of a group."""
 
     def __init__(self, reader: Any, mode: str, world: World, sizes: ModelSizes):
         """reader: a CheckpointReader. mode: one of the table's."""
@@ -21,17 +21,18 @@ class ShardedReader:
 
     @property
     def directory(self) -> Path:
+        """Of the checkpoint."""
         return self.reader.directory
 
     def names(self) -> list[str]:
-        """Weights of which this rank stores something, as `CheckpointReader.names`."""
+        """Weights of which this rank stores a part, in the order of `CheckpointReader.names`."""
         return [name for name in self.reader.names() if name in self]
 
     def __contains__(self, name: str) -> bool:
         return name in self.reader and self._slices(name) is not None
 
     def read(self, name: str) -> np.ndarray:
-        """This rank's slice, zeros behind it up to the shape that all ranks hold. A view of the file where nothing is
+        """This rank's slice, padded with zeros to the shape that all ranks hold. A view of the file if nothing is
         padded."""
         part = self.reader.read(name, self._slices(name))
         shape = self.shape(name)
@@ -42,18 +43,21 @@ class ShardedReader:
         return padded
 
     def shape(self, name: str) -> tuple[int, ...]:
+        """The shape that every rank holds, padding included."""
         whole = self.reader.shape(name)
         return padded_shape(name, whole, self.mode, self.world.group_size, self.sizes)
 
     def dtype(self, name: str) -> np.dtype:
+        """The dtype in the checkpoint."""
         return self.reader.dtype(name)
 
     def release(self, name: str) -> None:
+        """As `CheckpointReader.release`."""
         self.reader.release(name)
 
     @property
     def nbytes(self) -> int:
-        """Bytes that this rank stores."""
+        """Bytes of all weights that this rank stores."""
         return sum(int(np.prod(self.shape(name))) * self.dtype(name).itemsize for name in self.names())
 
     def _slices(self, name: str) -> tuple[slice, ...] | None:

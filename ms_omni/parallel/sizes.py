@@ -1,4 +1,4 @@
-"""The numbers of a model's config that decide how its weights can be shared out: heads and experts of each decoder."""
+"""Heads and experts of each decoder: the sizes of a model that decide how its weights can be split."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ THINKER, TALKER, PREDICTOR = "thinker.model.", "talker.model.", "talker.code_pre
 
 @dataclass(frozen=True)
 class DecoderSizes:
-    """Of one decoder. num_experts is 0 where every layer is dense."""
+    """Sizes of one decoder. num_experts is 0 if every layer is dense."""
 
     num_heads: int
     num_kv_heads: int
     num_experts: int = 0
 
     def heads_divide(self, world_size: int) -> bool:
-        """Whole query heads for every rank, and whole key-value heads or equal copies of them."""
+        """Whether every rank gets whole query heads, and whole key-value heads or equal copies of them."""
         few, many = sorted((self.num_kv_heads, world_size))
         return self.num_heads % world_size == 0 and many % few == 0
 
 
 @dataclass(frozen=True)
 class ModelSizes:
-    """decoders: by what their weights' names begin with; THINKER is always there."""
+    """decoders: by the prefix of their weights' names; THINKER is always present."""
 
     decoders: Mapping[str, DecoderSizes]
 
@@ -39,7 +39,7 @@ class ModelSizes:
         return cls(decoders)
 
     def of(self, name: str) -> tuple[str, DecoderSizes] | None:
-        """Prefix and sizes of the decoder that a weight belongs to; None for what is outside of decoders."""
+        """Prefix and sizes of the decoder that a weight belongs to; None for weights outside of decoders."""
         return next(((prefix, sizes) for prefix, sizes in self.decoders.items() if name.startswith(prefix)), None)
 
 

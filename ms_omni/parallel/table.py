@@ -1,5 +1,5 @@
-"""Which part of which weight a rank stores, for every way to share a model: the one table that loading by slice, byte
-counts and tests use. Pure arithmetic of (rank, world_size), without MindSpore."""
+"""The shard table: which part of each weight a rank stores, for every sharding mode. Loading, memory plans and tests
+use it. Pure arithmetic of (rank, world_size), without MindSpore."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ MODES = ("none", "zero3", "ep", "tp")
 REPLICATED, EXPERTS, SPLIT = "replicated", "experts", "split"
 ROW, HEAD, KV_HEAD = "row", "head", "kv_head"
 
-# Under zero3 a smaller tensor is replicated: gathering it would cost more than it saves. So is what has one axis:
-# norms, biases, scales.
+# Under zero3, tensors with fewer values are replicated: gathering them would cost more than it saves. So are tensors of
+# one axis: norms, biases, scales.
 ZERO3_SMALLEST = 512
 
 
@@ -37,9 +37,9 @@ class Rule:
 
 WHOLE = Rule(REPLICATED)
 
-# The first pattern that a name matches decides; what matches none is replicated: norms, routers, gates of shared
-# experts, biases behind a sum over ranks, projections between the models, encoders, Code2Wav. The code predictor is
-# replicated as well: with 16 steps a frame its collectives would take longer than reading its 0.3 GB.
+# The first matching pattern decides; weights without a match are replicated: norms, routers, gates of shared experts,
+# biases added after a sum over ranks, projections between the models, encoders, Code2Wav. The code predictor is
+# replicated too: with 16 steps a frame, its collectives would take longer than reading its 0.3 GB.
 _DECODER = r"(thinker|talker)\.model\.layers\.\d+\."
 _EXPERT = re.compile(_DECODER + r"mlp\.experts\.(?P<expert>\d+)\.")
 _TABLES: dict[str, tuple[tuple[str, Rule], ...]] = {
@@ -51,7 +51,7 @@ _TABLES: dict[str, tuple[tuple[str, Rule], ...]] = {
         (_DECODER + r"self_attn\.o_proj\.weight$", Rule(SPLIT, 1, HEAD)),
         (_DECODER + r"mlp\.(experts\.\d+\.|shared_expert\.)?(gate|up)_proj\.weight$", Rule(SPLIT, 0)),
         (_DECODER + r"mlp\.(experts\.\d+\.|shared_expert\.)?down_proj\.weight$", Rule(SPLIT, 1)),
-        # Rows of the vocabulary; the Talker's 3072 are small enough to be everywhere.
+        # Rows of the vocabulary; the Talker's 3072 rows are few enough to be replicated.
         (r"thinker\.(model\.embed_tokens|lm_head)\.weight$", Rule(SPLIT, 0)),
     ),
     "zero3": (
@@ -70,9 +70,8 @@ def rule(name: str, mode: str) -> Rule:
 
 
 def applied_rule(name: str, shape: Sequence[int], mode: str, world_size: int, sizes: ModelSizes) -> Rule:
-    """`rule`, or REPLICATED where this weight of this model is not shared by so many ranks: under zero3 tensors of one
-    axis, of fewer rows than ranks, or of fewer than ZERO3_SMALLEST values; a Talker whose heads or experts do not allow
-    it."""
+    """`rule`, or REPLICATED if this weight is not split over so many ranks: under zero3, tensors of one axis, of fewer
+    rows than ranks, or of fewer than ZERO3_SMALLEST values; under ep and tp, a Talker with too few heads or experts."""
     if world_size == 1:
         return WHOLE
     if weight := weight_of(name):
@@ -87,13 +86,13 @@ def applied_rule(name: str, shape: Sequence[int], mode: str, world_size: int, si
 
 
 def _rule_of_scales(weight: Rule, mode: str) -> Rule:
-    """For the scales of 8-bit weights, one for each row. weight: the rule of these. Under zero3 every rank has all
-    scales: few bytes beside the weights, which could be gathered along with these only if they were int8 too."""
+    """The rule for the scales of 8-bit weights, one a row. weight: the rule of the weights. Under zero3 every rank has
+    all scales: they are small, and not int8, so they could not be gathered together with the weights."""
     return WHOLE if mode == "zero3" or (weight.kind == SPLIT and weight.axis == 1) else weight
 
 
 def shares_talker(mode: str, world_size: int, sizes: ModelSizes) -> bool:
-    """Whether the Talker is shared out like the Thinker under ep and tp, or is whole on every rank."""
+    """Whether the Talker is split like the Thinker under ep and tp, rather than replicated."""
     talker = sizes.decoders.get(TALKER)
     if talker is None or mode not in ("ep", "tp"):
         return False
@@ -101,13 +100,13 @@ def shares_talker(mode: str, world_size: int, sizes: ModelSizes) -> bool:
 
 
 def num_owners(mode: str, world_size: int) -> int:
-    """Ranks of a group to which conversations are dealt out: each alone keeps the keys and values of its own, and
-    computes their rows. 1 where every rank has a part in all of them."""
+    """Ranks of a group that have conversations of their own (data parallel): each keeps the keys and values of its own
+    conversations only, and computes their rows. 1 if all ranks work on all conversations."""
     return world_size if mode == "zero3" else 1
 
 
 def check_world(mode: str, world_size: int, sizes: ModelSizes) -> None:
-    """Raises OmniError where the Thinker cannot be shared by so many ranks, naming what would work."""
+    """Raises OmniError, naming what would work, if the Thinker cannot be split over so many ranks."""
     rule("", mode)
     thinker = sizes.decoders[THINKER]
     if world_size < 1:
@@ -126,8 +125,8 @@ def check_world(mode: str, world_size: int, sizes: ModelSizes) -> None:
 
 
 def part(total: int, rank: int, world_size: int) -> slice:
-    """The items of `total` that a rank has: blocks in order, each of ceil(total / world_size), the last ones shorter or
-    empty, so that the parts of all ranks, padded to the first one's length and gathered, begin with all items."""
+    """The items of `total` that a rank has: consecutive blocks of ceil(total / world_size), the last ones shorter or
+    empty. The parts of all ranks, padded to the first one's length and gathered, begin with all items."""
     size = -(-total // world_size)
     return slice(min(rank * size, total), min((rank + 1) * size, total))
 
@@ -139,7 +138,7 @@ def expert_range(num_experts: int, rank: int, world_size: int) -> range:
 
 
 def head_part(num_heads: int, rank: int, world_size: int) -> slice:
-    """The heads of a rank under tp: equal blocks, or, with more ranks than (key-value) heads, one that several have."""
+    """The heads of a rank under tp: equal blocks, or one shared head if there are more ranks than (key-value) heads."""
     if num_heads >= world_size:
         count = num_heads // world_size
         return slice(rank * count, (rank + 1) * count)
@@ -173,9 +172,9 @@ def shard_slices(
 
 
 def padded_shape(name: str, shape: Sequence[int], mode: str, world_size: int, sizes: ModelSizes) -> tuple[int, ...]:
-    """The shape that every rank which stores the weight holds: rank 0's part, which is as long as any. What a rank
-    reads less is zeros at the end of the split axis: zero rows and columns of a gated network add nothing, and rows
-    behind the vocabulary are cut off after gathering."""
+    """The shape that every rank which stores the weight holds: rank 0's part, which is as long as any. A shorter part
+    is padded with zeros at the end of the split axis: zero rows and columns of a gated network add nothing, and rows
+    beyond the vocabulary are cut off after gathering."""
     found = applied_rule(name, shape, mode, world_size, sizes)
     if found.kind != SPLIT:
         return tuple(shape)

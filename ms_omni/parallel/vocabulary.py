@@ -1,4 +1,4 @@
-"""Embedding tables and heads of which every rank has some rows: a token's row, and the logits of all."""
+"""Embedding tables and heads whose rows are split over ranks: looking rows up, and computing all logits."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _matmul_t = ops.MatMul(transpose_b=True)
 def lookup(weight: Any, ids: Tensor, world: World | None, num_rows: int) -> Tensor:
     """The rows of an embedding table that `ids`, int32 (n,), name: (n, hidden), the same bits as from a whole table.
 
-    weight: (rows, hidden), this rank's rows of the `num_rows` that the table has, as the shard table parts them, zeros
-    behind; or the whole table. One all_reduce where it is split. Traceable in graphs."""
+    weight: (rows, hidden), this rank's part of the table's `num_rows` rows, padded with zeros as the shard table says;
+    or the whole table. One all_reduce if it is split. Traceable in graphs."""
     if not is_split(world, weight.shape[0], num_rows):
         return ops.gather(weight, ids, 0)
     local = ids - world.group_rank * weight.shape[0]
@@ -49,10 +49,11 @@ def whole(weight: Any, world: World | None, num_rows: int) -> Tensor:
 
 
 def _first(rows: Tensor, count: int) -> Tensor:
-    """On Ascend a slice is a legacy operator, so there is none where ranks have equal parts."""
+    """The first rows; no slice, which is a legacy operator on Ascend, if that is all of them."""
     return rows if rows.shape[0] == count else rows[:count]
 
 
 def is_split(world: World | None, length: int, num_rows: int) -> TypeGuard[World]:
-    """length: of this rank's part. By it, since the shard table leaves some tables of a split model whole."""
+    """Whether a table is split. length: rows of this rank's part. The shard table leaves some tables of a model
+    whole."""
     return world is not None and world.group_size > 1 and length < num_rows

@@ -1,22 +1,16 @@
-"""Which process of a job this is, and who works with it. The only module that reads the rank environment."""
+"""This process's place in its job and group. The only module that reads the rank environment."""
 
 from __future__ import annotations
 
-import atexit
 import os
 import socket
-import time
-from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from ms_omni.errors import OmniError
 
 GROUP_SIZE_VARIABLE = "MS_OMNI_GROUP_SIZE"
-TRANSPORT_VARIABLE = "MS_OMNI_CPU_TRANSPORT"
-TRANSPORTS = ("mccl", "sockets")
-# What one msrun leaves in the environment of its processes: in another job these would be lies.
+# Variables that msrun sets for its processes; a nested job must not inherit them
 RANK_VARIABLES = (
     "MS_ROLE",
     "MS_WORKER_NUM",
@@ -33,17 +27,15 @@ RANK_VARIABLES = (
     "RANK_TABLE_FILE",
     "DEVICE_ID",
 )
-# mccl gives a collective up after MS_NODE_TIMEOUT, by default 30 s: less than it takes another rank to compile a graph.
+# A collective between CPU processes may wait this long: another rank may be compiling a graph.
 CPU_WAIT_S = 600
-# mccl's last collective waits for an acknowledgement that a process which has ended at once no longer sends.
-CPU_LINGER_S = 0.5
 
 
 @dataclass(frozen=True)
 class World:
-    """This process among those of its job. Consecutive ranks form groups of `group_size`: one model is spread over a
-    group, and every group (a replica) has a whole model. `ops` are the collectives of the group (None in a world of
-    one, and where shards are only computed)."""
+    """This process among those of its job. Consecutive ranks form groups of `group_size`; each group is a replica,
+    whose ranks share one model. `ops`: the collectives of the group (None in a world of one, and where only shards are
+    computed)."""
 
     rank: int = 0
     world_size: int = 1
@@ -57,14 +49,17 @@ class World:
 
     @property
     def group_rank(self) -> int:
+        """Rank within the group."""
         return self.rank % self.group_size
 
     @property
     def replica(self) -> int:
+        """Number of this process's group."""
         return self.rank // self.group_size
 
     @property
     def num_replicas(self) -> int:
+        """Number of groups, each with a whole model."""
         return self.world_size // self.group_size
 
     @property
@@ -85,11 +80,12 @@ class World:
 
     @property
     def is_leader(self) -> bool:
-        """Whether this process decides for its group: what is computed next, and which token is picked."""
+        """Whether this process schedules its group's steps and samples its tokens."""
         return self.group_rank == 0
 
 
 def check_group_size(group_size: int, world_size: int) -> None:
+    """Raises OmniError, naming the sizes that divide `world_size`."""
     if group_size < 1 or world_size % group_size:
         allowed = ", ".join(str(size) for size in range(1, world_size + 1) if world_size % size == 0)
         raise OmniError(
@@ -103,66 +99,22 @@ def is_under_msrun() -> bool:
 
 
 def is_scheduler() -> bool:
-    """msrun starts the program once more, to bring the ranks together; that process never gets out of start_world."""
+    """Whether this process is msrun's scheduler: the program is started once more for it, and ends in start_world."""
     return os.environ.get("MS_ROLE") == "MS_SCHED"
 
 
 def rank_before_start() -> int | None:
-    """This process's rank as msrun announced it; None for the scheduler, and where ranks are given out later."""
+    """The rank that msrun has set in the environment; None for the scheduler, and if ranks are assigned later."""
     rank = os.environ.get("MS_NODE_ID", "")
     return int(rank) if rank.isdigit() and not is_scheduler() else None
 
 
-def cpu_transport() -> str:
-    """Who carries the collectives of a whole world on CPU: MindSpore (`mccl`), or `sockets` as in smaller groups."""
-    name = os.environ.get(TRANSPORT_VARIABLE, TRANSPORTS[0])
-    if name not in TRANSPORTS:
-        raise OmniError(f"{TRANSPORT_VARIABLE}={name}: expected one of {', '.join(TRANSPORTS)}")
-    return name
-
-
-def start_world(device: str, group_size: int | None = None) -> World:
-    """Meet the other processes and form the groups; a world of one without msrun. Blocks until all have come.
-
-    `device` is "CPU" or "Ascend", already set. `group_size` None takes MS_OMNI_GROUP_SIZE, else the whole world.
-    In msrun's scheduler this ends the process, when the job is done. Raises OmniError for a group size that does not
-    divide the job's processes.
-    """
-    if not is_under_msrun():
-        return World(device=device, group_size=1 if group_size is None else group_size)
-    from mindspore.communication import get_group_size, get_rank, init
-
-    on_cpu = device == "CPU"
-    if on_cpu and not is_scheduler():
-        os.environ.setdefault("MS_NODE_TIMEOUT", str(CPU_WAIT_S))
-    init("mccl" if on_cpu else "hccl")
-    if is_scheduler():
-        raise SystemExit(0)
-    _calm_msrun()
-    if on_cpu:
-        atexit.register(time.sleep, CPU_LINGER_S)
-    world_size = get_group_size()
-    world = World(get_rank(), world_size, _group_size(group_size, world_size), device)
-    from ms_omni.parallel.collectives import connect
-
-    return connect(world)
-
-
-def _group_size(given: int | None, world_size: int) -> int:
-    if given is not None:
-        return given
+def group_size_from_environment(world_size: int) -> int:
+    """MS_OMNI_GROUP_SIZE, or the whole world where it is not set. Raises OmniError for what is no number."""
     text = os.environ.get(GROUP_SIZE_VARIABLE) or str(world_size)
     if not text.isdigit():
         raise OmniError(f"{GROUP_SIZE_VARIABLE}={text}: expected a whole number")
     return int(text)
-
-
-def _calm_msrun() -> None:
-    """msrun --join polls its processes without a pause and takes a core from them: let it take only what is over."""
-    with suppress(OSError):
-        parent = os.getppid()
-        if b"msrun" in Path(f"/proc/{parent}/cmdline").read_bytes():
-            os.setpriority(os.PRIO_PROCESS, parent, 19)
 
 
 def own_address() -> str:

@@ -1,4 +1,4 @@
-"""Which blocks of a paged key-value cache are free."""
+"""Allocates the blocks of a paged key-value cache."""
 
 from __future__ import annotations
 
@@ -10,29 +10,31 @@ from ms_omni.limits import BLOCK_SIZE
 
 
 class BlockAllocator:
-    """The blocks of one decoder's cache. Block 0 takes what padding rows write and belongs to no sequence."""
+    """The blocks of one decoder's cache. Padding rows write to block 0, which belongs to no sequence."""
 
     def __init__(self, num_blocks: int, block_size: int = BLOCK_SIZE):
-        """num_blocks: of the cache, block 0 included. block_size: tokens a block."""
+        """num_blocks: with block 0. block_size: tokens of a block."""
         self._block_size = block_size
         self._is_free = np.ones(num_blocks, bool)
         self._is_free[0] = False
 
     @property
     def num_free(self) -> int:
+        """Blocks that no sequence has."""
         return int(self._is_free.sum())
 
     def num_needed(self, num_tokens: int) -> int:
-        """Blocks for so many tokens."""
+        """Blocks that so many tokens need."""
         return -(-num_tokens // self._block_size)
 
     def can_allocate(self, num_tokens: int) -> bool:
+        """Whether `allocate` would succeed."""
         return self.num_needed(num_tokens) <= self.num_free
 
     def allocate(self, num_tokens: int) -> list[int]:
-        """Blocks for so many tokens, in the order of the tokens: neighbours where there is room for them, since a
-        sequence in one piece can be read without a copy; of several such places the smallest. Raises ValueError where
-        too few are free."""
+        """Blocks for so many tokens, in the order of the tokens. They are consecutive if possible, taken from the
+        smallest gap that is large enough, since a contiguous sequence can be read without a copy. Raises ValueError
+        where too few are free."""
         count, free = self.num_needed(num_tokens), np.flatnonzero(self._is_free)
         if count > len(free):
             raise ValueError(f"{num_tokens} tokens need {count} blocks, {len(free)} are free")

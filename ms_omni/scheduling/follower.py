@@ -1,4 +1,4 @@
-"""A process that computes every step of its group's leader with it."""
+"""A process that runs every step of its group's leader."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from ms_omni.parallel.message_links import MessageLink
 from ms_omni.scheduling.loop import CLOSED, has_stopped, name_of, take_step
-from ms_omni.scheduling.messages import Arrived, Call, Check, Closed, Failed, Released, Report
+from ms_omni.scheduling.messages import Check, Closed, Failed, NewRequest, Released, Report, StepCall
 from ms_omni.scheduling.request import SIGNAL_CHECK_S, EngineStopped, Request, RequestCancelled, RequestHandle
 from ms_omni.scheduling.sequence import Stage
 from ms_omni.scheduling.shared import STUCK_S
@@ -22,24 +22,23 @@ from ms_omni.scheduling.steps import Executor, ExecutorLost
 logger = logging.getLogger(__name__)
 
 
-class Replica(RequestState):
-    """A request of the leader's, as a follower has it."""
+class FollowerState(RequestState):
+    """A follower's copy of one of its leader's requests."""
 
     @property
     def is_cancelled(self) -> bool:
-        """The leader decides: what one does not compute, the others would wait for."""
+        """False: the leader decides, since the other ranks would wait for a step that one leaves out."""
         return False
 
     def fail(self, error: BaseException) -> None:
-        """The leader says with what, and whether anything can go on."""
+        """Nothing: the leader tells which requests have failed."""
 
 
 class Follower:
-    """Runs the leader's steps until it closes its engine. Stands where the leader has an EngineLoop.
+    """Runs the leader's steps until it closes its engine. Takes the place of the leader's EngineLoop.
 
-    In a program that every process runs alike, the request that is submitted here as number n is the leader's number n:
-    its inputs are not prepared again, and the handle gets the same answer. A process that submits nothing calls
-    `follow`."""
+    When all processes run the same program, the n-th request submitted here is the n-th of the leader: its inputs are
+    not prepared again, and its handle gets the same answer. A process that submits nothing calls `follow`."""
 
     def __init__(
         self,
@@ -50,7 +49,7 @@ class Follower:
     ):
         """link: to the leader. decode: Thinker ids to text."""
         self._executor, self._link, self._decode, self._clock = executor, link, decode, clock
-        self._replicas: dict[int, Replica] = {}
+        self._states: dict[int, FollowerState] = {}
         self._last = Report(0, None)
         self._messages: SimpleQueue[Any] = SimpleQueue()
         # Guards all below
@@ -58,7 +57,7 @@ class Follower:
         self._numbers = count()
         self._num_submitted = 0
         self._only_follows = False
-        # By number: of requests that have not ended, or that will be submitted here
+        # By number: handles of requests that have not ended, or that may still be submitted here
         self._handles: dict[int, RequestHandle] = {}
         self._stopped, self._is_lost = "", False
         self._threads = [
@@ -70,21 +69,21 @@ class Follower:
 
     @property
     def free_blocks(self) -> dict[Stage, int]:
-        """Nothing: blocks are the leader's to give."""
+        """Empty: only the leader allocates blocks."""
         return {}
 
     @property
     def num_running(self) -> int:
-        """Nothing: the leader counts."""
+        """0: only the leader counts."""
         return 0
 
     @property
     def stopped(self) -> str:
-        """Why no more answers can come, or nothing."""
+        """Why no more answers can come; empty while they can."""
         return self._stopped
 
     def submit(self, request: Request) -> RequestHandle:
-        """The handle of the leader's next request. Raises EngineStopped where that will not be answered any more."""
+        """The handle of the leader's next request. Raises EngineStopped if the engine has stopped."""
         with self._lock:
             number = next(self._numbers)
             self._num_submitted = number + 1
@@ -97,7 +96,7 @@ class Follower:
         return handle
 
     def follow(self) -> None:
-        """Returns when the leader has closed its engine. Raises EngineStopped when the group was lost."""
+        """Returns when the leader has closed its engine. Raises EngineStopped when another process has failed."""
         with self._lock:
             self._only_follows = True
             self._handles = {number: handle for number, handle in self._handles.items() if not handle.done}
@@ -107,13 +106,13 @@ class Follower:
             raise EngineStopped(self._stopped)
 
     def close(self) -> None:
-        """Ends the group's work: the leader cannot go on alone. Returns when the step under way has ended."""
+        """Stops the whole group, since the leader cannot go on alone. Returns when the running step has ended."""
         self._link.send(Closed())
         while self._threads[1].is_alive() and not self._is_lost:
             self._threads[1].join(SIGNAL_CHECK_S)
         self._threads[1].join(STUCK_S)
 
-    # On a thread that only receives, and so hears while a step lasts that nobody waits for it
+    # On a thread that only receives, so that a closed engine or a failure is noticed during a step
 
     def _receive(self) -> None:
         message: Any = None
@@ -138,20 +137,20 @@ class Follower:
         try:
             while not isinstance(message := self._messages.get(), Closed):
                 self._do(message)
-                del message  # not kept while the next one is awaited
+                del message  # do not keep it while waiting for the next
             self._stop(CLOSED)
         except BaseException as error:
             logger.error("the engine has stopped", exc_info=error)
             self._lose(error)
             self._link.send(Closed(name_of(error)))
         finally:
-            for replica in self._replicas.values():
-                self._executor.release(replica)
-            self._replicas.clear()
+            for state in self._states.values():
+                self._executor.release(state)
+            self._states.clear()
             self._link.close()
 
     def _do(self, message: Any) -> None:
-        if isinstance(message, Call):
+        if isinstance(message, StepCall):
             self._take_step(message)
         elif isinstance(message, Released):
             self._release(message.number)
@@ -160,45 +159,45 @@ class Follower:
         else:
             raise TypeError(f"unknown message {message!r}")
 
-    def _take_step(self, call: Call) -> None:
-        if call.arrived is not None:
+    def _take_step(self, call: StepCall) -> None:
+        if call.new_request is not None:
             (number,) = call.numbers
             self._free_finished()
-            self._replicas[number] = self._replica(number, call.arrived)
-        states = tuple(self._replicas[number] for number in call.numbers)
+            self._states[number] = self._new_state(number, call.new_request)
+        states = tuple(self._states[number] for number in call.numbers)
         error = take_step(call.kind(states, *call.arguments), self._executor, self._clock)
         self._last = Report(call.count, None if error is None else name_of(error))
         if error is not None:
             self._link.send(self._last)
 
-    def _replica(self, number: int, arrived: Arrived) -> Replica:
+    def _new_state(self, number: int, new: NewRequest) -> FollowerState:
         handle = self._handle(number)
-        replica = Replica(
-            arrived.request,
-            arrived.prepared,
+        state = FollowerState(
+            new.request,
+            new.prepared,
             lambda: handle,
             self._decode,
             self._clock,
             arrival=number,
-            submitted=self._clock() - sum(arrived.waited.values()),
-            prepare_s=arrived.waited.get("prepare_s", 0.0),
+            submitted=self._clock() - sum(new.waited.values()),
+            prepare_s=new.waited.get("prepare_s", 0.0),
         )
-        replica.owner = arrived.owner
-        replica.note_admitted()
-        for sequence in replica.sequences:
-            sequence.blocks = list(arrived.blocks[sequence.stage])
-        return replica
+        state.owner = new.owner
+        state.note_admitted()
+        for sequence in state.sequences:
+            sequence.blocks = list(new.blocks[sequence.stage])
+        return state
 
     def _free_finished(self) -> None:
-        """The scheduler has given the blocks of what is complete to those who come."""
-        for replica in self._replicas.values():
-            for sequence in replica.sequences:
+        """Finished sequences lose their blocks, which the scheduler gives to a new request."""
+        for state in self._states.values():
+            for sequence in state.sequences:
                 if sequence.finish_reason:
                     sequence.blocks = []
 
     def _release(self, number: int) -> None:
-        if replica := self._replicas.pop(number, None):
-            self._executor.release(replica)
+        if state := self._states.pop(number, None):
+            self._executor.release(state)
         self._handle(number).fail(RequestCancelled("the request was dropped on its leader"))
         self._forget(number)
 
@@ -207,7 +206,7 @@ class Follower:
             return self._handles.setdefault(number, RequestHandle())
 
     def _forget(self, number: int) -> None:
-        """A handle that somebody has, or that nobody will ask for."""
+        """Drops a handle that was given out already, or will never be asked for."""
         with self._lock:
             if self._only_follows or number < self._num_submitted:
                 self._handles.pop(number, None)

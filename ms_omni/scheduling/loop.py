@@ -1,4 +1,4 @@
-"""The engine loop: one thread that owns the device, and others that prepare inputs for it."""
+"""The engine loop: one thread owns the device, others prepare inputs for it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ms_omni.scheduling.sequence import Stage
 from ms_omni.scheduling.state import RequestState
 from ms_omni.scheduling.steps import Executor, ExecutorLost, Step
 
-# Conversations whose media are read at the same time
+# Threads that prepare inputs
 NUM_READERS = 2
 CLOSED = "the engine was closed"
 
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class _Arrival:
-    """A request before it is prepared. Its handle is its reader's: when he drops it, the request is cancelled."""
+    """A request before it is prepared. It refers to its handle weakly: dropping the handle cancels the request."""
 
     number: int
     request: Request
@@ -45,7 +45,7 @@ class _Arrival:
 class EngineLoop:
     """Answers requests with an executor until it is closed. All methods may be called from any thread.
 
-    Inputs are prepared in order of arrival, and no more of them than could run together wait for their turn. A request
+    Inputs are prepared in the order of arrival, and only for as many waiting requests as can run together. A request
     whose preparation fails, or that can never fit, fails alone; an error in a step fails the requests of that step."""
 
     def __init__(
@@ -65,8 +65,8 @@ class EngineLoop:
         self._handles: WeakSet[RequestHandle] = WeakSet()
         self._arrivals: deque[_Arrival] = deque()
         self._prepared: list[RequestState] = []
-        self._num_waiting = 0  # prepared, and not running
-        self._stopped = ""  # or why
+        self._num_waiting = 0  # prepared, but not running
+        self._stopped = ""  # the reason, once it has stopped
         targets = [self._run, *[self._read] * num_readers]
         self._threads = [threading.Thread(target=target, name="ms-omni-engine", daemon=True) for target in targets]
         for thread in self._threads:
@@ -74,17 +74,17 @@ class EngineLoop:
 
     @property
     def free_blocks(self) -> dict[Stage, int]:
-        """Of each decoder's cache: those that no request has."""
+        """Free blocks of each decoder's cache."""
         return self._scheduler.free_blocks
 
     @property
     def num_running(self) -> int:
-        """Requests that are being answered."""
+        """Requests that have been admitted and not finished."""
         return self._scheduler.num_running
 
     @property
     def stopped(self) -> str:
-        """Why no more answers can come, or nothing."""
+        """Why no more answers can come; empty while they can."""
         return self._stopped
 
     def submit(self, request: Request) -> RequestHandle:
@@ -99,7 +99,7 @@ class EngineLoop:
         return handle
 
     def close(self) -> None:
-        """Ends what is under way with EngineStopped, and returns when the step and the reading under way have ended."""
+        """Ends all requests with EngineStopped, and returns when the threads have finished their current work."""
         self.stop(CLOSED)
         for thread in self._threads:
             if thread is not threading.current_thread():
@@ -109,7 +109,7 @@ class EngineLoop:
         thread.join()
 
     def stop(self, reason: str) -> None:
-        """Ends what is under way with EngineStopped, and does not wait for the step under way."""
+        """Ends all requests with EngineStopped, without waiting for the threads."""
         with self._changed:
             self._stopped = self._stopped or reason
             self._arrivals.clear()
@@ -134,7 +134,7 @@ class EngineLoop:
 
     def _prepare(self, arrival: _Arrival) -> None:
         if arrival.handle.done:
-            self._pass_over(arrival.number)
+            self._skip(arrival.number)
             return
         start = self._clock()
         prepared, error = _attempt(arrival.request.prepare)
@@ -156,8 +156,8 @@ class EngineLoop:
             self._num_waiting += 1
             self._changed.notify_all()
 
-    def _pass_over(self, number: int) -> None:
-        """Nobody waits for the request with this number any more: it is not even prepared."""
+    def _skip(self, number: int) -> None:
+        """Called for a request that was cancelled before it was prepared."""
 
     # On the loop's own thread
 
@@ -207,15 +207,15 @@ class EngineLoop:
 
 
 def take_step(step: Step, executor: Executor, clock: Callable[[], float]) -> BaseException | None:
-    """Runs a step, and ends those of its requests that have their answer; all of them where it fails. Returns what it
-    failed with. Raises ExecutorLost."""
+    """Runs a step, finishes those of its requests whose answers are complete, and fails all of them if the step fails.
+    Returns the error. Raises ExecutorLost."""
     start = clock()
     _, error = _attempt(lambda: step.run(executor))
     if isinstance(error, ExecutorLost):
         raise error
     seconds = clock() - start
     for state in step.states:
-        state.spend(step.stage, seconds)
+        state.add_time(step.stage, seconds)
         if error is not None:
             state.fail(_failure(step, error))
         elif state.is_finished:
@@ -224,30 +224,31 @@ def take_step(step: Step, executor: Executor, clock: Callable[[], float]) -> Bas
 
 
 def has_stopped(error: BaseException) -> str:
-    """What all requests end with when an engine cannot go on."""
+    """The message for all requests when an engine cannot go on."""
     return f"the engine has stopped ({name_of(error)}) and must be loaded again"
 
 
 def name_of(error: BaseException) -> str:
+    """Its type and message, for other messages."""
     return f"{type(error).__name__}: {error}"
 
 
 class _Traceback(Exception):
-    """Where an error of another thread came from, as a text."""
+    """The traceback of an error on another thread, as text."""
 
 
 def _attempt(work: Callable[[], T]) -> tuple[T | None, BaseException | None]:
-    """What `work` returns, or raises: with its traceback as a text, since frames would keep the arrays in them."""
+    """(result, error) of `work`. The traceback is kept as text, since its frames would keep arrays alive."""
     try:
         return work(), None
-    except BaseException as error:  # whatever it is, somebody waits for an answer
+    except BaseException as error:  # any error must reach the waiting reader
         error.__cause__ = _Traceback("".join(traceback.format_exception(error)))
         error.__context__ = None
         return None, error.with_traceback(None)
 
 
 def _failure(step: Step, error: BaseException) -> BaseException:
-    """What one request of a failed step ends with. An error that speaks to the user stays what it is."""
+    """The error for one request of a failed step. Errors meant for the user are passed on unchanged."""
     if isinstance(error, (OmniError, RequestCancelled)):
         return error
     failure = StepFailed(f"internal error in a {step.stage} step: {name_of(error)}")

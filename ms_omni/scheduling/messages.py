@@ -1,22 +1,23 @@
-"""What the leader of a group and its followers tell each other."""
+"""Messages between the leader of a group and its followers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ms_omni.errors import OmniError
 from ms_omni.scheduling.request import EngineStopped, Prepared, Request, RequestCancelled, StepFailed
 from ms_omni.scheduling.sequence import Stage
 from ms_omni.scheduling.state import RequestState
+from ms_omni.scheduling.steps import Step
 
 
 @dataclass(frozen=True)
-class Arrived:
-    """All that a follower needs to answer a request as its leader does. request: with its seed, without what only the
-    leader can call. owner: of `RequestState`. blocks: of its sequences. waited: seconds of its preparation and in the
-    queue, by their names in the answer's stats."""
+class NewRequest:
+    """All that a follower needs to compute a request as its leader does. request: with its seed, without the functions
+    that only the leader can call. owner: of `RequestState`. blocks: of its sequences. waited: seconds of its
+    preparation and in the queue, by their names in the answer's stats."""
 
     request: Request
     prepared: Prepared
@@ -25,7 +26,8 @@ class Arrived:
     waited: Mapping[str, float]
 
     @classmethod
-    def of(cls, state: RequestState) -> Arrived:
+    def of(cls, state: RequestState) -> NewRequest:
+        """The message for this request of the leader's."""
         sampling = replace(state.request.sampling, seed=state.seed)
         request = replace(state.request, prepare=_prepare_elsewhere, progress=None, sampling=sampling)
         blocks = {sequence.stage: list(sequence.blocks) for sequence in state.sequences}
@@ -33,27 +35,35 @@ class Arrived:
 
 
 @dataclass(frozen=True)
-class Call:
-    """A step to be done. count: its number among all calls. kind: the step's class. numbers: of its requests, in the
-    order in which they were submitted. arguments: of the step, behind its states. arrived: at a request's first."""
+class StepCall:
+    """A step to be run. count: its number among all calls. kind: the step's class. numbers: of its requests, counted in
+    the order of their submission. arguments: the step's fields after its states. new_request: with a request's first
+    step."""
 
     count: int
     kind: type[Any]
     numbers: tuple[int, ...]
     arguments: tuple[Any, ...]
-    arrived: Arrived | None = None
+    new_request: NewRequest | None = None
+
+    @classmethod
+    def of(cls, step: Step, count: int, new_request: NewRequest | None) -> StepCall:
+        """A step of the leader's, with the numbers of its requests in the place of their states."""
+        _, *arguments = (getattr(step, field.name) for field in fields(step))
+        numbers = tuple(state.arrival for state in step.states)
+        return cls(count, type(step), numbers, tuple(arguments), new_request)
 
 
 @dataclass(frozen=True)
 class Released:
-    """A request is forgotten, whether it has started or not."""
+    """A request is released, whether it has started or not."""
 
     number: int
 
 
 @dataclass(frozen=True)
 class Failed:
-    """There will be no answer to a request."""
+    """A request has failed."""
 
     number: int
     error: Exception
@@ -61,12 +71,12 @@ class Failed:
 
 @dataclass(frozen=True)
 class Check:
-    """The leader asks for a Report on its last call, which has failed here."""
+    """The leader's last step has failed; followers answer with a Report on theirs."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """How a follower's call with number `count` has ended. error: with its type, or None."""
+    """How a follower's step number `count` ended. error: its type and message, or None."""
 
     count: int
     error: str | None
@@ -74,13 +84,13 @@ class Report:
 
 @dataclass(frozen=True)
 class Closed:
-    """From the leader: the last message. From a follower: it wants no more. reason: of an end out of order."""
+    """From the leader: the last message. From a follower: it has closed its engine. reason: set after a failure."""
 
     reason: str = ""
 
 
 def sendable(error: BaseException) -> Exception:
-    """Without its causes and frames, which only this process has."""
+    """The error without causes and traceback, so that it can be pickled."""
     for kind in (EngineStopped, OmniError, RequestCancelled, StepFailed):
         if isinstance(error, kind):
             return kind(str(error))

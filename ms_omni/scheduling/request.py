@@ -1,4 +1,4 @@
-"""What the engine is asked, and the handle by which the answer is read."""
+"""Requests to the engine, and the handles by which their answers are read."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from ms_omni.outputs import AudioChunk, OmniOutput, StreamChunk, StreamEnd, Text
 
 # Called with (stage, done, total): tokens of "thinker" and "talker" and their maximum, frames of "code2wav"
 Progress = Callable[[str, int, int], None]
-# Python runs signal handlers in the main thread, which must therefore wake now and then while it waits: MindSpore's own
+# Python runs signal handlers on the main thread, which must therefore wake up regularly while it waits: MindSpore's own
 # handler of SIGINT sends SIGTERM, which need not interrupt the wait.
 SIGNAL_CHECK_S = 0.5
 
 
 class RequestCancelled(Exception):
-    """What a cancelled request ends with."""
+    """The request was cancelled."""
 
 
 class StepFailed(RuntimeError):
-    """An internal error in a step, which all requests of that step end with. Its cause is what was raised."""
+    """An internal error in a step; all requests of the step fail with it. The original error is its cause."""
 
 
 class EngineStopped(OmniError):
@@ -37,7 +37,7 @@ class EngineStopped(OmniError):
 class Prepared:
     """The inputs of one conversation, on the host.
 
-    arrays: what the processor made, by name. prompt_ids: int, (tokens,), the Thinker's prompt. num_talker_prompt: the
+    arrays: the processor's results, by name. prompt_ids: int, (tokens,), the Thinker's prompt. num_talker_prompt: the
     length of the Talker's prompt, 0 where nothing is spoken. usage: token counts of the prompt, by their names in
     `Usage`."""
 
@@ -49,8 +49,8 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Speech:
-    """How an answer is spoken. stop_id: the codec token that ends speech. first_chunk_frames, chunk_frames: of how
-    many codec frames the first piece of the wave is, and of how many the others are at most."""
+    """How an answer is spoken. stop_id: the codec token that ends speech. first_chunk_frames, chunk_frames: codec
+    frames of the first piece of the wave, and at most of each other."""
 
     speaker_id: int
     stop_id: int
@@ -63,10 +63,10 @@ class Speech:
 class Request:
     """A conversation to be answered.
 
-    prepare: reads the media and runs the processor, on a thread of its own; raises OmniError for what cannot be used.
-    sampling: resolved, no None but the seed. stop_ids: Thinker tokens that end the text. stop_texts: texts that end it,
-    and do not belong to it; none of them empty. speech: None for text alone. progress: called by the thread that reads
-    the handle. stats: what the answer's stats begin with."""
+    prepare: reads the media and runs the processor, on another thread; raises OmniError for unusable input. sampling:
+    resolved, only the seed may be None. stop_ids: Thinker tokens that end the text. stop_texts: non-empty texts that
+    end it and are not part of it. speech: None for text only. progress: called by the thread that reads the handle.
+    stats: initial values of the answer's stats."""
 
     prepare: Callable[[], Prepared]
     sampling: SamplingParams
@@ -79,11 +79,11 @@ class Request:
 
 
 class RequestHandle:
-    """The answer to one request, from any thread.
+    """The answer to one request, for any thread.
 
-    Iterating gives TextDelta and AudioChunk, each once, as they come, and at last StreamEnd. Closing the iterator
-    before that cancels the request, and so does dropping the handle: nobody could read the answer. What ends the
-    request early is raised by the iterator and by `result`. owner: what must live as long as the handle, the engine."""
+    Iterating yields each TextDelta and AudioChunk once, as they are made, and finally StreamEnd. Closing the iterator
+    early cancels the request; so does dropping the handle. An error of the request is raised by the iterator and by
+    `result`. owner: the engine, which must live as long as the handle."""
 
     owner: Any = None
 
@@ -104,7 +104,7 @@ class RequestHandle:
 
     @property
     def error(self) -> BaseException | None:
-        """What ended the request early."""
+        """The error that ended the request; None for an answered or running one."""
         return self._error
 
     def __iter__(self) -> Generator[StreamChunk, None, None]:
@@ -119,7 +119,7 @@ class RequestHandle:
             self.cancel()
 
     def take(self) -> list[StreamChunk]:
-        """All pieces that nobody has taken yet, without waiting; behind the last one every call gives the StreamEnd.
+        """All pieces that were not taken yet, without waiting; after the last piece every call returns the StreamEnd.
         Raises as `result` does."""
         with self._changed:
             if self._chunks:
@@ -128,14 +128,14 @@ class RequestHandle:
         return [StreamEnd(self.result())] if self.done else []
 
     def listen(self, listener: Callable[[RequestHandle], object]) -> None:
-        """Calls `listener` with this handle whenever `take` may have something, and now. By the thread that made it, so
-        it must neither take long nor raise."""
+        """Calls `listener` with this handle now, and whenever `take` may return something. The engine's thread calls
+        it, so it must be fast and must not raise."""
         self._listener = listener
         listener(self)
 
     def result(self, timeout: float | None = None) -> OmniOutput:
-        """The whole answer. timeout: seconds to wait at most. Raises TimeoutError, RequestCancelled, OmniError for what
-        cannot be used or an engine that was closed, StepFailed for an internal error."""
+        """The whole answer. timeout: seconds to wait at most. Raises TimeoutError, RequestCancelled, OmniError for
+        unusable input or a closed engine, StepFailed for an internal error."""
         self._wait(lambda: self.done, timeout)
         if self._output is None:
             raise self._error or RequestCancelled()
@@ -146,8 +146,8 @@ class RequestHandle:
         self.fail(RequestCancelled("the request was cancelled"))
 
     def add_done_callback(self, callback: Callable[[RequestHandle], object]) -> None:
-        """Calls `callback` with this handle when the request has ended, or at once if it has. By the thread that ends
-        it, so the callback must neither take long nor raise: the `put` of a queue."""
+        """Calls `callback` with this handle when the request has ended, or at once if it has. The thread that ends it
+        makes the call, so the callback must be fast and must not raise, like the `put` of a queue."""
         with self._changed:
             if not self.done:
                 self._callbacks.append(callback)
@@ -217,5 +217,5 @@ _DROPPED.cancel()
 
 
 def handle_of(reference: Callable[[], RequestHandle | None]) -> RequestHandle:
-    """What a weak reference to a handle refers to, or, where the handle was dropped, one that is cancelled."""
+    """The handle that a weak reference refers to, or a cancelled one if it was dropped."""
     return reference() or _DROPPED

@@ -1,4 +1,4 @@
-"""What is done next, and for whom."""
+"""Decides which step runs next, and for which requests."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ GIB = 1 << 30
 
 
 class Scheduler:
-    """First come, first served: a request waits until the caches of one owner have room for its prompts and the most
-    that it may answer, and is then never interrupted. A round makes a frame and a token of every request that can make
-    one, and reads prompts together, at most one chunk of tokens."""
+    """First come, first served: a request waits until the caches of one owner have room for its prompts and its longest
+    answer, and is never preempted. A round makes one frame and one token for every request that can make one, and
+    prefills at most one chunk of prompt tokens."""
 
     def __init__(self, limits: Limits):
         """Raises OmniError for more requests than there are blocks."""
@@ -38,29 +38,31 @@ class Scheduler:
         ]
         self._waiting: list[RequestState] = []
         self._running: list[RequestState] = []
-        self._turns: deque[Callable[[], Step | None]] = deque()  # the rest of the round
+        self._round: deque[Callable[[], Step | None]] = deque()  # what is left of the round
 
     @property
     def states(self) -> list[RequestState]:
-        """All that have come and not been removed: the running ones, then the others."""
+        """All requests that were added and not removed: first the running, then the waiting ones."""
         return [*self._running, *self._waiting]
 
     @property
     def num_running(self) -> int:
+        """Requests that have blocks of the caches."""
         return len(self._running)
 
     @property
     def num_waiting(self) -> int:
+        """Requests that wait for free blocks."""
         return len(self._waiting)
 
     @property
     def free_blocks(self) -> dict[Stage, int]:
-        """Of each decoder's caches, all owners' together: those that no request has."""
+        """Free blocks of each decoder's caches, summed over all owners."""
         return {stage: sum(owner[stage].num_free for owner in self._allocators) for stage in self._limits.pools}
 
     def add(self, state: RequestState) -> None:
-        """Takes a prepared request, behind those that arrived before it. Raises OmniError for one that is too long for
-        an owner's caches even if it ran alone."""
+        """Queues a prepared request by its order of arrival. Raises OmniError for one that would not fit an owner's
+        caches even alone."""
         for sequence in state.sequences:
             pool = self._limits.pools[sequence.stage]
             needed = self._allocators[0][sequence.stage].num_needed(self._num_rows(sequence))
@@ -74,33 +76,33 @@ class Scheduler:
         insort(self._waiting, state, key=lambda waiting: waiting.arrival)
 
     def remove(self, state: RequestState) -> None:
-        """Forgets a request that has finished, failed or was cancelled; its blocks are free again."""
+        """Removes a finished, failed or cancelled request, and frees its blocks."""
         for states in (self._running, self._waiting):
             if state in states:
                 states.remove(state)
         self._free(state, state.sequences)
 
     def next_step(self) -> Step | None:
-        """Chosen by what the steps before it have made. None where no request is left."""
-        if (step := self._next_turn()) is None:
+        """The next step, which depends on the results of the steps before. None when no request is left."""
+        if (step := self._next_of_round()) is None:
             self._begin_round()
-            step = self._next_turn()
+            step = self._next_of_round()
         return step
 
-    def _next_turn(self) -> Step | None:
-        while self._turns:
-            if step := self._turns.popleft()():
+    def _next_of_round(self) -> Step | None:
+        while self._round:
+            if step := self._round.popleft()():
                 return step
         return None
 
     def _begin_round(self) -> None:
-        """A request that runs alone makes several Thinker tokens in one call, and as many frames before."""
+        """A request that runs alone makes several Thinker tokens in one call, after as many frames."""
         self._free_finished()
         self._admit()
         num_steps = self._limits.num_steps if len(self._running) == 1 else 1
-        self._turns.extend([self._decode_talker, self._vocode] * num_steps)
-        self._turns.append(partial(self._decode_thinker, num_steps))
-        self._turns.append(partial(self._read_prompts, self._limits.prefill_chunk))
+        self._round.extend([self._decode_talker, self._vocode] * num_steps)
+        self._round.append(partial(self._decode_thinker, num_steps))
+        self._round.append(partial(self._read_prompts, self._limits.prefill_chunk))
 
     def _decode_talker(self) -> Step | None:
         states = tuple(state for state in self._running if state.can_make_frame)
@@ -115,9 +117,9 @@ class Scheduler:
         return DecodeThinker(states, num_steps) if states else None
 
     def _read_prompts(self, num_tokens: int) -> None:
-        """Gives turns to the first requests whose prompts are not read, of one decoder, and again to others while the
-        next piece has at most the tokens that are left of `num_tokens`; a start has as many as its piece. Where a
-        prompt is cut does not depend on others."""
+        """Queues starts and prefills for the first requests whose prompts are not computed, all of one decoder, as long
+        as their next spans fit into `num_tokens`; a start counts as many tokens as its span. Where a prompt is split
+        does not depend on other requests."""
         waiting = [(state, sequence) for state in self._running if (sequence := state.to_prefill)]
         waiting = [(state, sequence) for state, sequence in waiting if sequence.stage == waiting[0][1].stage]
         to_start: list[RequestState] = []
@@ -135,11 +137,11 @@ class Scheduler:
             to_read.append(state)
         if to_start or to_read:
             stage = waiting[0][1].stage
-            # The encoders of one conversation at a time: one that cannot be used fails alone
+            # Encode one conversation at a time, so that an unusable one fails alone
             groups = [to_start] if stage == "talker" else [[state] for state in to_start]
-            self._turns.extend(partial(self._start, group, stage) for group in groups)
-            self._turns.append(partial(self._prefill, to_read, stage))
-            self._turns.append(partial(self._read_prompts, num_tokens))
+            self._round.extend(partial(self._start, group, stage) for group in groups)
+            self._round.append(partial(self._prefill, to_read, stage))
+            self._round.append(partial(self._read_prompts, num_tokens))
 
     def _start(self, states: list[RequestState], stage: Stage) -> Step | None:
         here = tuple(state for state in states if state in self._running)
@@ -164,7 +166,7 @@ class Scheduler:
             self._running.append(state)
 
     def _owner_with_room(self, rows: Mapping[Stage, int]) -> int | None:
-        """For so many rows of the caches: of those who have it the one of fewest requests, and of these the first."""
+        """Of the owners with so many free rows, the first of those with the fewest requests; None if there is none."""
         running = Counter(state.owner for state in self._running)
         fitting = [
             owner
@@ -174,13 +176,13 @@ class Scheduler:
         return min(fitting, key=lambda owner: running[owner], default=None)
 
     def _num_rows(self, sequence: Sequence) -> int:
-        """Of the cache, at most: the last token is not read; a call of several steps that begins before the end writes
-        rows for all of them."""
+        """Most rows of the cache that it needs. The last token is not read, but a call of several steps may write rows
+        beyond the end."""
         num_steps = self._limits.num_steps if sequence.stage == "thinker" else 1
         return sequence.num_prompt + sequence.max_new_tokens - 1 + num_steps - 1
 
     def _free_finished(self) -> None:
-        """A text that is complete needs no cache, however long its speech goes on."""
+        """Frees the cache of a finished text, even while its speech goes on."""
         for state in self._running:
             self._free(state, [sequence for sequence in state.sequences if sequence.finish_reason])
 

@@ -1,4 +1,4 @@
-"""One decoder's side of a request: its tokens, its place in the cache, its random numbers."""
+"""One decoder's part of a request: tokens, cache blocks, random numbers."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Literal
 import numpy as np
 
 Stage = Literal["thinker", "talker"]
-# Keep apart the random numbers that the two decoders of one request draw from its seed
+# Separate random streams for the two decoders of a request, which share its seed
 _RANDOM_STREAMS: dict[Stage, int] = {"thinker": 0, "talker": 1}
 
 
 def random_numbers(seed: int, stage: Stage) -> np.random.Generator:
-    """Of one decoder and request: the same for a seed, whatever runs beside it and on how many ranks."""
+    """The generator for one decoder of a request. It depends on the seed only, not on other requests or ranks."""
     sequence = np.random.SeedSequence(entropy=seed, spawn_key=(_RANDOM_STREAMS[stage],))
     return np.random.Generator(np.random.Philox(sequence))
 
@@ -22,9 +22,9 @@ def random_numbers(seed: int, stage: Stage) -> np.random.Generator:
 class Sequence:
     """One decoder's side of a request: a prompt of `num_prompt` tokens and the new `token_ids`.
 
-    stop_ids: end the sequence, as its last token. blocks: of the cache, in the order of the tokens. num_computed: how
-    many tokens of the prompt have their keys and values in the cache. rope_delta: by how much rotary positions of new
-    tokens differ from their places; set when the executor starts the sequence."""
+    stop_ids: tokens that end the sequence; they become its last token. blocks: of the cache, in the order of the
+    tokens. num_computed: prompt tokens whose keys and values are in the cache. rope_delta: rotary position minus index
+    of new tokens; set when the executor starts the sequence."""
 
     stage: Stage
     num_prompt: int
@@ -40,34 +40,35 @@ class Sequence:
 
     @property
     def is_prefilled(self) -> bool:
+        """Whether the whole prompt is in the cache."""
         return self.num_computed == self.num_prompt
 
     def next_span(self, chunk: int) -> tuple[int, int]:
-        """The next tokens of the prompt to be computed, at most `chunk`: from this one to before that one."""
+        """(start, stop) of the next prompt tokens to compute, at most `chunk`."""
         return self.num_computed, min(self.num_computed + chunk, self.num_prompt)
 
     @property
     def is_decoding(self) -> bool:
-        """Whether more tokens are to follow the first."""
+        """Whether decode steps are to follow."""
         return self.is_prefilled and self.finish_reason is None
 
     @property
     def position(self) -> int:
-        """The cache's place of the last token, which the next decode step reads."""
+        """Index of the last token, which the next decode step reads."""
         return self.num_prompt + len(self.token_ids) - 1
 
     @property
     def num_read(self) -> int:
-        """New tokens that are or will be read: all but the one that ends the sequence."""
+        """New tokens that are or will be input of a step: all but the one that ends the sequence."""
         return len(self.token_ids) - (self.finish_reason is not None)
 
     def draw(self, count: int) -> np.ndarray:
-        """The next random numbers, float32 (count,) in [0, 1). They are the same however many are drawn at a time, so
-        token i of the Thinker gets number i whatever the steps of a call."""
+        """The next random numbers, float32 (count,) in [0, 1). They do not depend on how many are drawn at a time:
+        token i of the Thinker always gets number i."""
         return self.random.random(count, dtype=np.float32)
 
     def extend(self, ids: list[int]) -> list[int]:
-        """Takes over new tokens up to the one that ends the sequence. Returns those."""
+        """Appends new tokens up to the one that ends the sequence. Returns the appended ones."""
         taken: list[int] = []
         for token in ids:
             if self.finish_reason is not None:

@@ -1,4 +1,4 @@
-"""Several processes with one model: the leader's engine loop, whose followers do every step with it."""
+"""Several processes with one model: the leader's engine loop, whose steps all followers run too."""
 
 from __future__ import annotations
 
@@ -7,37 +7,47 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any
+
+from typing_extensions import override
 
 from ms_omni.parallel.message_links import MessageLink, send_to_all
 from ms_omni.scheduling.loop import CLOSED, EngineLoop, has_stopped, name_of
-from ms_omni.scheduling.messages import Arrived, Call, Check, Closed, Failed, Released, Report, sendable
+from ms_omni.scheduling.messages import Check, Closed, Failed, NewRequest, Released, Report, StepCall, sendable
 from ms_omni.scheduling.request import Request, RequestHandle
 from ms_omni.scheduling.sequence import Stage
 from ms_omni.scheduling.state import RequestState
-from ms_omni.scheduling.steps import DecodeTalker, DecodeThinker, Executor, ExecutorLost, Prefill, Span, Start, Vocode
+from ms_omni.scheduling.steps import (
+    DecodeTalker,
+    DecodeThinker,
+    Executor,
+    ExecutorLost,
+    Prefill,
+    Span,
+    Start,
+    Step,
+    Vocode,
+)
 
-# How long a process whose call has failed waits for the same from the others. One that waits for it in a collective
+# How long the leader waits after a failed step for the same failure of the others. A process that waits in a collective
 # does not fail.
 SETTLE_S = 30.0
-# How long `close` waits for a call, or for a follower, once the group is lost
+# How long `close` waits for a step, or for a follower, once the group is lost
 STUCK_S = 10.0
 
-T = TypeVar("T")
 
+class SharedExecutor(Executor):
+    """An executor whose steps are run by all processes of a group. Each step is sent to the followers and then run
+    here, so that all processes call their collectives in the same order. The leader does not wait for replies.
 
-class SharedExecutor:
-    """An executor whose every call is done by all processes of a group: first sent to the followers, then done here, so
-    that their collectives come in one order. Nobody waits for an answer.
-
-    A call that fails with one error everywhere fails its requests, as in one process. When a process has ended, or a
-    call has failed on some only, the group is lost: what they had still to compute together nobody will."""
+    A step that fails with the same error everywhere fails its requests, as in one process. When a process has ended, or
+    a step has failed on some processes only, the group is lost: their collectives no longer match."""
 
     def __init__(self, executor: Executor, links: Sequence[MessageLink]):
         """links: to every other process of the group."""
         self.limits = executor.limits
         self._executor, self._links = executor, links
-        self._started: set[int] = set()  # numbers of requests that the followers have
+        self._started: set[int] = set()  # numbers of the requests that the followers know
         # Guards all below, and is notified of their changes
         self._changed = threading.Condition()
         self._num_calls = 0
@@ -54,50 +64,56 @@ class SharedExecutor:
 
     @property
     def is_stuck(self) -> bool:
-        """Whether the group is lost so long that a call which is under way need not be waited for."""
+        """Whether the group was lost so long ago that the running step will not end any more."""
         return bool(self._lost) and time.monotonic() > self._lost_at + STUCK_S
 
     def watch(self, on_lost: Callable[[str], object]) -> None:
-        """Calls `on_lost` with the reason when the group is lost, while a call may wait for processes that are gone."""
+        """Calls `on_lost` with the reason when the group is lost, even during a step."""
         with self._changed:
             self._on_lost, lost = on_lost, self._lost
         if lost:
             on_lost(lost)
 
+    @override
     def start(self, states: Sequence[RequestState], stage: Stage) -> None:
-        arrived = None if states[0].arrival in self._started else Arrived.of(states[0])
-        self._started.add(states[0].arrival)
-        self._share(Start, states, (stage,), partial(self._executor.start, states, stage), arrived)
+        first = states[0]
+        new_request = None if first.arrival in self._started else NewRequest.of(first)
+        self._started.add(first.arrival)
+        self._share(Start(tuple(states), stage), new_request)
 
+    @override
     def prefill(self, states: Sequence[RequestState], stage: Stage, spans: Sequence[Span]) -> None:
-        self._share(Prefill, states, (stage, spans), partial(self._executor.prefill, states, stage, spans))
+        self._share(Prefill(tuple(states), stage, tuple(spans)))
 
+    @override
     def decode_thinker(self, states: Sequence[RequestState], num_steps: int) -> None:
-        work = partial(self._executor.decode_thinker, states, num_steps)
-        self._share(DecodeThinker, states, (num_steps,), work)
+        self._share(DecodeThinker(tuple(states), num_steps))
 
+    @override
     def decode_talker(self, states: Sequence[RequestState]) -> None:
-        self._share(DecodeTalker, states, (), partial(self._executor.decode_talker, states))
+        self._share(DecodeTalker(tuple(states)))
 
+    @override
     def vocode(self, states: Sequence[RequestState], counts: Sequence[int]) -> None:
-        self._share(Vocode, states, (counts,), partial(self._executor.vocode, states, counts))
+        self._share(Vocode(tuple(states), tuple(counts)))
 
+    @override
     def release(self, state: RequestState) -> None:
         self._started.discard(state.arrival)
-        self.pass_over(state.arrival)
+        self.skip(state.arrival)
         self._executor.release(state)
 
-    def pass_over(self, number: int) -> None:
-        """The request with this number gets no more calls."""
+    def skip(self, number: int) -> None:
+        """Tells the followers that this request gets no more steps."""
         send_to_all(self._links, Released(number))
 
-    def tell(self, number: int, handle: RequestHandle) -> None:
-        """That the request with this number has ended. Of an answer the followers know by themselves."""
+    def send_error(self, number: int, handle: RequestHandle) -> None:
+        """Tells the followers that a request has failed. Finished answers they know by themselves."""
         if handle.error is not None:
             send_to_all(self._links, Failed(number, sendable(handle.error)))
 
     def close(self) -> None:
-        """Lets the followers go when they have done all that was sent."""
+        """Ends the followers after all steps that were sent."""
         self._end(CLOSED, Closed())
         deadline = time.monotonic() + STUCK_S
         for thread in self._threads:
@@ -105,32 +121,25 @@ class SharedExecutor:
         for link in self._links:
             link.close()
 
-    def _share(
-        self,
-        kind: type[Any],
-        states: Sequence[RequestState],
-        arguments: tuple[Any, ...],
-        work: Callable[[], T],
-        arrived: Arrived | None = None,
-    ) -> T:
-        numbers = tuple(state.arrival for state in states)
+    def _share(self, step: Step, new_request: NewRequest | None = None) -> None:
+        """Runs a step here and on the followers. new_request: the step's request, where they do not have it yet."""
         with self._changed:
             if self._lost:
                 raise ExecutorLost(self._lost)
             self._num_calls += 1
-            send_to_all(self._links, Call(self._num_calls, kind, numbers, arguments, arrived))
+            send_to_all(self._links, StepCall.of(step, self._num_calls, new_request))
         try:
-            return work()
+            step.run(self._executor)
         except BaseException as error:
-            self._settle(error)
+            self._check_all_failed(error)
             raise
         finally:
             with self._changed:
                 self._num_ended = self._num_calls
                 self._changed.notify_all()
 
-    def _settle(self, error: BaseException) -> None:
-        """Whether all have failed alike in the last call. Raises ExecutorLost if not."""
+    def _check_all_failed(self, error: BaseException) -> None:
+        """Checks that all processes failed alike in the last step. Raises ExecutorLost if not."""
         here = Report(self._num_calls, name_of(error))
         with self._changed:
             self._failed.add(here.count)
@@ -147,7 +156,7 @@ class SharedExecutor:
 
     @property
     def _rank(self) -> int:
-        """Of this process in the world: the leader has the first of its group."""
+        """This process's rank in the world: the leader is the first of its group."""
         return self._links[0].rank - 1
 
     def _lose(self, reason: str) -> None:
@@ -155,7 +164,7 @@ class SharedExecutor:
             self._on_lost(reason)
 
     def _end(self, reason: str, message: Closed) -> bool:
-        """No more calls. False where that was so before."""
+        """Allows no more steps. Returns False if that was so already."""
         with self._changed:
             if self._lost:
                 return False
@@ -174,7 +183,7 @@ class SharedExecutor:
                     self._take(link.rank, message)
                 elif message.reason:
                     self._lose(f"rank {link.rank} failed: {message.reason}")
-                else:  # what was sent is done by all, the next call will say why it cannot
+                else:  # steps that were sent are still run; the next one fails with this reason
                     self._end(f"rank {link.rank} has closed its engine", Closed())
         except EOFError:
             self._lose(f"rank {link.rank} has ended")
@@ -182,7 +191,7 @@ class SharedExecutor:
             self._lose(f"rank {link.rank} is not understood: {name_of(error)}")
 
     def _take(self, rank: int, report: Report) -> None:
-        """A failure that does not come here as well, before or after it, loses the group."""
+        """Stores a follower's report. If it tells of an error that does not occur here too, the group is lost."""
         with self._changed:
             self._reports[rank] = report
             self._changed.notify_all()
@@ -197,8 +206,8 @@ class SharedExecutor:
 
 
 class LeaderLoop(EngineLoop):
-    """The engine loop of a group's leader. Followers answer the same requests, in the order of their submission, and
-    are told of those that end without an answer."""
+    """The engine loop of a group's leader. Followers compute the same requests, numbered in the order of submission,
+    and are told which of them failed."""
 
     def __init__(self, executor: SharedExecutor, decode: Callable[[list[int]], str], **settings: Any):
         """settings: of EngineLoop."""
@@ -206,19 +215,21 @@ class LeaderLoop(EngineLoop):
         super().__init__(executor, decode, **settings)
         executor.watch(lambda reason: self.stop(has_stopped(ExecutorLost(reason))))
 
+    @override
     def submit(self, request: Request) -> RequestHandle:
         with self._submitting:
             handle = super().submit(request)
             number = next(self._counter)
-        handle.add_done_callback(partial(self._shared.tell, number))
+        handle.add_done_callback(partial(self._shared.send_error, number))
         return handle
 
+    @override
     def close(self) -> None:
         super().close()
         self._shared.close()
 
-    def _pass_over(self, number: int) -> None:
-        self._shared.pass_over(number)
+    def _skip(self, number: int) -> None:
+        self._shared.skip(number)
 
     def _join(self, thread: threading.Thread) -> None:
         while thread.is_alive() and not self._shared.is_stuck:

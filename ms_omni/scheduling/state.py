@@ -1,4 +1,4 @@
-"""What is known of a request while it is answered. Touched by the thread of the engine loop alone."""
+"""The state of a request while it is answered. Used by the thread of the engine loop only."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from ms_omni.stages import mark
 
 
 class RequestState:
-    """One request that is prepared, waiting or answered. An executor reads it and reports what it has made by
-    `add_tokens`, `add_codec_tokens`, `add_frames` and `add_wave`; `kept` is the executor's own, for what it keeps on
-    the device. owner: who has its keys and values, of `Limits.num_owners`, once it is admitted."""
+    """One request that is prepared, waiting or answered. An executor reads it and reports results with
+    `add_tokens`, `add_codec_tokens`, `add_frames` and `add_wave`; `device_state` is for the executor's own use. owner:
+    which of `Limits.num_owners` processes has its keys and values, once it is admitted."""
 
     device_state: Any = None
     owner: int = 0
@@ -36,8 +36,8 @@ class RequestState:
         submitted: float = 0.0,
         prepare_s: float = 0.0,
     ):
-        """find_handle: a weak reference to the request's handle. decode: ids to text. arrival: numbers the requests in
-        their order. submitted: when by `clock` the request came. prepare_s: seconds of its preparation."""
+        """find_handle: a weak reference to the request's handle. decode: ids to text. arrival: number of the request,
+        in the order of submission. submitted: time of `clock`. prepare_s: seconds of its preparation."""
         self.request, self.prepared, self.arrival = request, prepared, arrival
         self._find_handle, self._clock, self._submitted = find_handle, clock, submitted
         sampling, speech = request.sampling, request.speech
@@ -45,28 +45,29 @@ class RequestState:
         self.thinker = self._sequence("thinker", len(prepared.prompt_ids), request.stop_ids)
         self.talker = self._sequence("talker", prepared.num_talker_prompt, (speech.stop_id,)) if speech else None
         self.frames: list[np.ndarray] = []
-        self.num_voiced = 0  # frames whose wave is there
+        self.num_voiced = 0  # frames whose wave is made
         self._wave: list[np.ndarray] = []
         self._text = Detokenizer(decode, request.stop_texts)
         self._seconds = {"prepare_s": prepare_s}
 
     @property
     def sequences(self) -> tuple[Sequence, ...]:
-        """Of the Thinker and, for speech, of the Talker."""
+        """The Thinker's and, for speech, the Talker's."""
         return (self.thinker,) if self.talker is None else (self.thinker, self.talker)
 
     def sequence(self, stage: Stage) -> Sequence:
+        """The sequence of this stage. Raises StopIteration where there is no Talker."""
         return next(sequence for sequence in self.sequences if sequence.stage == stage)
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether nobody waits for the answer any more. An executor whose calls take long looks, and may raise
+        """Whether the request has ended or was cancelled. An executor whose steps take long checks this, and may raise
         RequestCancelled."""
         return self._handle.done
 
     @property
     def to_prefill(self) -> Sequence | None:
-        """The sequence that has its prompt to be read next. The Talker's contains the first token of the text."""
+        """The sequence to prefill next, if any. The Talker's prompt contains the first token of the text."""
         if not self.thinker.is_prefilled:
             return self.thinker
         if self.talker and not self.talker.is_prefilled and self.thinker.num_read and not self.talker.finish_reason:
@@ -75,14 +76,14 @@ class RequestState:
 
     @property
     def can_make_frame(self) -> bool:
-        """Whether the Talker can make its next frame: it is not at its end, and the text of the frame is known."""
+        """Whether the Talker can make its next frame: it has not ended, and the frame's text token is known."""
         if self.talker is None or not self.talker.is_decoding:
             return False
         return self.thinker.finish_reason is not None or len(self.frames) + 1 < self.thinker.num_read
 
     def text_of_frame(self, end_id: int, pad_id: int) -> int:
-        """The text token that is added to the next frame: those behind the first in their order, one a frame, then once
-        `end_id`, then `pad_id` (transformers 4.57.1 `Qwen3OmniMoeForConditionalGeneration.generate`)."""
+        """The text token that is added to the next frame: the second token and so on, one a frame, then `end_id` once,
+        then `pad_id` (transformers 4.57.1 `Qwen3OmniMoeForConditionalGeneration.generate`)."""
         place = len(self.frames) + 1
         if place < self.thinker.num_read:
             return self.thinker.token_ids[place]
@@ -90,9 +91,9 @@ class RequestState:
 
     @property
     def num_due(self) -> int:
-        """Of how many frames Code2Wav shall make the next piece of the wave now; 0 where that can wait. A piece is due
-        when it has as many frames as are still to be heard, which then last while the next one is made: pieces grow
-        as fast as frames come, from `first_chunk_frames` to `chunk_frames`."""
+        """Frames of which Code2Wav should make the next piece of the wave now; 0 if that can wait. A piece is due when
+        it has as many frames as are still unheard, so that playback lasts until the next piece. Pieces thus grow from
+        `first_chunk_frames` to `chunk_frames` as fast as frames are made."""
         if self.request.speech is None or self.talker is None:
             return 0
         speech, waiting = self.request.speech, len(self.frames) - self.num_voiced
@@ -103,13 +104,13 @@ class RequestState:
         return min(waiting, most) if waiting >= wanted or self.talker.finish_reason else 0
 
     def _num_unheard(self) -> float:
-        """Frames whose wave is there and not yet played, by a listener who began when the first piece came."""
+        """Frames whose wave is made but not yet played by a listener who began with the first piece."""
         length_s = sum(map(len, self._wave)) / SAMPLE_RATE
         played_s = self._elapsed() - self._seconds["first_audio_s"]
         return self.num_voiced * max(0.0, 1 - played_s / length_s) if length_s else 0.0
 
     def next_codes(self, count: int) -> np.ndarray:
-        """Of the next frames whose wave is not there, int32 (num_code_groups, count)."""
+        """Codes of the next frames without a wave, int32 (num_code_groups, count)."""
         return self._codes(self.num_voiced, self.num_voiced + count)
 
     @property
@@ -118,8 +119,8 @@ class RequestState:
         return all(sequence.finish_reason for sequence in self.sequences) and self.num_voiced == len(self.frames)
 
     def add_tokens(self, ids: list[int]) -> None:
-        """New Thinker tokens. Those behind the end are dropped."""
-        # Where a text may end the answer, it can do so at each token
+        """Adds Thinker tokens. Tokens after the end are dropped."""
+        # With stop texts, the answer may end at each token
         for part in [[token] for token in ids] if self.request.stop_texts else [ids]:
             self._add_text(self.thinker.extend(part))
 
@@ -132,24 +133,24 @@ class RequestState:
         if self._text.is_stopped:
             self.thinker.finish_reason = "stop"
         if self.thinker.finish_reason and self.talker and not self.thinker.num_read:
-            self.talker.finish_reason = "stop"  # not a word to say
+            self.talker.finish_reason = "stop"  # nothing to say
         if delta:
             self._handle.put(delta)
         self._handle.count("thinker", len(self.thinker.token_ids), self.thinker.max_new_tokens)
 
     def add_codec_tokens(self, ids: list[int]) -> None:
-        """New Talker tokens, the first codes of frames: N of them make N - 1 frames."""
+        """Adds Talker tokens, the first codes of frames: N tokens make N - 1 frames."""
         talker = self.sequence("talker")
         if talker.extend(ids):
             self._handle.count("talker", len(talker.token_ids), talker.max_new_tokens)
 
     def add_frames(self, codes: np.ndarray) -> None:
-        """New codec frames, int (num_code_groups, frames)."""
+        """Adds codec frames, int (num_code_groups, frames)."""
         mark("talker_frames", codes.shape[1])
         self.frames += list(codes.T.astype(np.int32))
 
     def add_wave(self, samples: np.ndarray, num_frames: int) -> None:
-        """The wave of the next `num_frames` frames, float32 (samples,)."""
+        """Adds the wave of the next `num_frames` frames, float32 (samples,)."""
         self.num_voiced += num_frames
         self._note_time("first_audio_s")
         mark("audio_samples", samples.size)
@@ -158,20 +159,20 @@ class RequestState:
         self._handle.count("code2wav", self.num_voiced, len(self.frames))
 
     def note_admitted(self) -> None:
-        """The work begins: until now the request was prepared or in a queue."""
+        """Notes how long the request was queued."""
         self._seconds["queue_s"] = self._elapsed() - self._seconds["prepare_s"]
 
     @property
     def waited(self) -> dict[str, float]:
-        """Seconds before the work began, by their names in the answer's stats."""
+        """Seconds before the request was admitted, by their names in the answer's stats."""
         return {name: seconds for name, seconds in self._seconds.items() if name in ("prepare_s", "queue_s")}
 
-    def spend(self, stage: str, seconds: float) -> None:
-        """A step of `stage` took so long, for this request and all others of the step."""
+    def add_time(self, stage: str, seconds: float) -> None:
+        """Adds the time of a step of `stage`, which its requests share."""
         self._seconds[f"{stage}_s"] = self._seconds.get(f"{stage}_s", 0.0) + seconds
 
     def finish(self) -> None:
-        """Hands over the answer."""
+        """Gives the answer to the handle."""
         audio = None
         if self.talker is not None:
             samples = np.concatenate(self._wave) if self._wave else np.zeros(0, np.float32)
@@ -187,7 +188,7 @@ class RequestState:
         self._handle.finish(output)
 
     def fail(self, error: BaseException) -> None:
-        """There will be no answer."""
+        """Ends the request with an error."""
         self._handle.fail(error)
 
     def _sequence(self, stage: Stage, num_prompt: int, stop_ids: tuple[int, ...]) -> Sequence:

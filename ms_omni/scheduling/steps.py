@@ -1,4 +1,4 @@
-"""What the engine does at a time, and the executor that does it."""
+"""The steps of the engine, and the interface of the executor that computes them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol
 from ms_omni.scheduling.sequence import Stage
 from ms_omni.scheduling.state import RequestState
 
-# Of a prompt: from this token to before that one
+# (start, stop) of prompt tokens
 Span = tuple[int, int]
 
 
@@ -19,8 +19,8 @@ class ExecutorLost(Exception):
 
 @dataclass(frozen=True)
 class Pool:
-    """One decoder's paged cache, of one owner. num_blocks: with block 0, which belongs to padding rows. block_bytes:
-    keys and values of a block in all layers, on one device."""
+    """One decoder's paged cache in one process. num_blocks: with block 0, for padding rows. block_bytes: keys and
+    values of a block in all layers, on one device."""
 
     num_blocks: int
     block_size: int
@@ -29,9 +29,9 @@ class Pool:
 
 @dataclass(frozen=True)
 class Limits:
-    """What an executor takes at once. max_num_seqs: requests. prefill_chunk: tokens of prompts. num_steps: Thinker
-    tokens of one call where one request runs alone. pools: of the Thinker and, if there is one, of the Talker.
-    num_owners: so many processes have these pools each, and every request belongs to one of them."""
+    """How much an executor computes at once. max_num_seqs: requests. prefill_chunk: prompt tokens. num_steps: Thinker
+    tokens of one call when a request runs alone. pools: of the Thinker and, if there is one, of the Talker. num_owners:
+    processes that have such pools each; every request belongs to one of them."""
 
     pools: Mapping[Stage, Pool]
     max_num_seqs: int
@@ -41,48 +41,49 @@ class Limits:
 
     @property
     def num_blocks(self) -> dict[Stage, int]:
-        """Of all owners' caches: those that requests may have."""
+        """Blocks for requests in all owners' caches together."""
         return {stage: self.num_owners * (pool.num_blocks - 1) for stage, pool in self.pools.items()}
 
 
 class Executor(Protocol):
-    """A loaded model that computes steps and knows no queues. Called by one thread. It reports what it has made to the
-    states while a call lasts or at its end, and may make more than was asked for: one that answers in a single call
-    reports the whole text in the Thinker's prefill and the whole speech in the Talker's."""
+    """A loaded model that computes steps; it has no queues. Called by one thread. It reports results to the states
+    during a call or at its end, and may do more than was asked: an executor that answers in a single call reports the
+    whole text in the Thinker's prefill and the whole speech in the Talker's."""
 
     limits: Limits
 
     def start(self, states: Sequence[RequestState], stage: Stage) -> None:
-        """Before the prefill. Thinker: encoders and embeddings of `prepared`. Talker: its prompt. Sets the sequences'
-        rope_delta."""
+        """Comes before the prefill. Thinker: encodes and embeds `prepared`. Talker: builds its prompt. Sets the
+        sequences' rope_delta."""
 
     def prefill(self, states: Sequence[RequestState], stage: Stage, spans: Sequence[Span]) -> None:
-        """Computes the tokens of `spans`, one of each request's prompt; with its last one reports the first new
-        token."""
+        """Computes one span of each request's prompt; with a prompt's last span, reports the first new token."""
 
     def decode_thinker(self, states: Sequence[RequestState], num_steps: int) -> None:
-        """Reports `num_steps` tokens of each request. It may end before: what comes then is dropped, and what is
-        written to the cache has its place."""
+        """Reports `num_steps` tokens of each request. If a request ends earlier, its further tokens are dropped; the
+        cache has room for them."""
 
     def decode_talker(self, states: Sequence[RequestState]) -> None:
         """Reports one frame of each request and the codec token that comes next."""
 
     def vocode(self, states: Sequence[RequestState], counts: Sequence[int]) -> None:
-        """Reports the next piece of each wave, of so many frames, as soon as it is made."""
+        """Reports the next piece of each wave, `counts` frames long, as soon as it is made."""
 
     def release(self, state: RequestState) -> None:
-        """Forgets a request, whether it has started or not. Its blocks may be given to others from now on."""
+        """Releases a request, whether it has started or not. Its blocks may be reused from now on."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """Sequences get ready to be prefilled. Of every step: `states` are the requests that it works for, which fail with
-    it; `run` lets the executor do it, and notes that it was done."""
+    """Sequences get ready to be prefilled.
+
+    Every step has `states`, the requests that it works for and that fail with it, and `stage`, whose time it takes."""
 
     states: tuple[RequestState, ...]
     stage: Stage
 
     def run(self, executor: Executor) -> None:
+        """Computes it, and marks the sequences as started."""
         executor.start(self.states, self.stage)
         for state in self.states:
             state.sequence(self.stage).is_started = True
@@ -97,6 +98,7 @@ class Prefill:
     spans: tuple[Span, ...]
 
     def run(self, executor: Executor) -> None:
+        """Computes it, and notes how far each prompt was read."""
         executor.prefill(self.states, self.stage, self.spans)
         for state, (_, stop) in zip(self.states, self.spans, strict=True):
             state.sequence(self.stage).num_computed = stop
@@ -111,6 +113,7 @@ class DecodeThinker:
     stage: ClassVar[str] = "thinker"
 
     def run(self, executor: Executor) -> None:
+        """Computes it; the executor reports the tokens to the states."""
         executor.decode_thinker(self.states, self.num_steps)
 
 
@@ -122,6 +125,7 @@ class DecodeTalker:
     stage: ClassVar[str] = "talker"
 
     def run(self, executor: Executor) -> None:
+        """Computes it; the executor reports the frames to the states."""
         executor.decode_talker(self.states)
 
 
@@ -134,6 +138,7 @@ class Vocode:
     stage: ClassVar[str] = "code2wav"
 
     def run(self, executor: Executor) -> None:
+        """Computes it; the executor reports the waves to the states."""
         executor.vocode(self.states, self.counts)
 
 

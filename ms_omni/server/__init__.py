@@ -1,1 +1,1 @@
-"""OpenAI's protocol over an engine."""
+"""OpenAI's protocol for an engine."""

@@ -1,4 +1,4 @@
-"""Who may ask, and one line of log for every request: ids, times and outcomes, never contents."""
+"""API keys, request ids, and one log line for every request: ids, times and outcomes, never contents."""
 
 from __future__ import annotations
 
@@ -18,24 +18,23 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ms_omni.server.errors import ApiError
 
-# Told to clients in this header; one that a client sends is kept
+# The request id in answers; an id that the client sent is kept
 ID_HEADER = "x-request-id"
 _IS_ID = re.compile(rb"[\x21-\x7e]{1,128}")
-# Beneath this everybody needs a key: states of the server are no secrets
+# Paths that need a key; the server's state is public
 _GUARDED = "/v1/"
-# Asked every few seconds by those who watch
+# Polled every few seconds by monitoring
 _NOT_LOGGED = ("/health", "/metrics")
 
 
 class ApiKeys:
-    """Those that clients must send one of; none: everybody may ask."""
+    """The keys of which clients must send one; without keys, everybody may ask."""
 
     def __init__(self, keys: Sequence[str]):
         self._digests = [hashlib.sha256(key.encode()).digest() for key in keys]
 
     def refuses(self, scope: Scope) -> JSONResponse | None:
-        """The answer to a request without a valid key. It is compared with every key, each in the same time, whatever
-        they have in common."""
+        """The answer 401, or None for a request with a valid key. Comparisons take the same time for every key."""
         if not self._digests or not scope["path"].startswith(_GUARDED):
             return None
         kind, _, key = dict(scope["headers"]).get(b"authorization", b"").partition(b" ")
@@ -52,10 +51,11 @@ class Access:
     """ASGI middleware: request ids, API keys, the access log."""
 
     def __init__(self, app: ASGIApp, keys: ApiKeys, note: Callable[[str, int], object]):
-        """note: told route and status of every request."""
+        """note: called with the route and status of every request."""
         self._app, self._keys, self._note = app, keys, note
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request as ASGI has it: everything that is not HTTP is passed on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -77,7 +77,7 @@ class Access:
             status = 500
             raise
         finally:
-            # The route, not the path, which may hold anything; where the stream has ended otherwise, its own status
+            # The route, since a path may hold anything; a stream that has failed has a status of its own
             route = scope["state"].get("route", "-")
             status = scope["state"].get("status", status)
             self._note(route, status)
@@ -97,5 +97,5 @@ def _log(scope: MutableMapping[str, Any], name: str, route: str, status: int, se
         "seconds": round(seconds, 3),
         **scope["state"].get("log", {}),
     }
-    sys.stderr.write(f"{json.dumps(line)}\n")  # in one call: lines of other threads do not come between
+    sys.stderr.write(f"{json.dumps(line)}\n")  # one call, so that lines of threads do not mix
     sys.stderr.flush()

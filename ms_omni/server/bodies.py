@@ -1,4 +1,4 @@
-"""Bodies of requests: of a limited size, within a limited time, as JSON or as a form."""
+"""Reads request bodies of limited size and duration, as JSON or as a form."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from starlette.types import Message
 from ms_omni.server.connection import client_gone
 from ms_omni.server.errors import ApiError
 
-# For a request to come, and how many of the largest may come at once
+# Seconds for receiving a body, and how many of the largest may be received at once
 BODY_S = 300.0
 BODIES_AT_ONCE = 4
-# From so many bytes on JSON is read by another thread, which costs more than a small one takes
+# Bytes from which JSON is parsed on another thread; for smaller bodies that would cost more than it saves
 LARGE = 1 << 16
 
 
 class Bodies:
-    """Reads bodies, each of at most `limit` bytes and within BODY_S, and all that come at the same time together of at
-    most BODIES_AT_ONCE times as much, so that uploads cannot fill the memory. All methods raise ApiError 408, 413, 429,
-    and 499 for a client that goes away."""
+    """Reads bodies of at most `limit` bytes within BODY_S; all that are received at the same time may together have
+    BODIES_AT_ONCE times as many bytes, so that uploads cannot fill the memory. All methods raise ApiError 408, 413,
+    429, and 499 for a client that disconnects."""
 
     def __init__(self, limit: int):
         self._limit, self._all, self._size = limit, BODIES_AT_ONCE * limit, 0
 
     async def read(self, request: Request) -> bytes:
-        """The bytes as they are."""
+        """The raw bytes."""
         with self._limited(request) as limited:
             return await limited.body()
 
     async def read_json(self, request: Request) -> tuple[Any, int]:
-        """What the body says, and its bytes. Raises ApiError 400 and 415, too."""
+        """(the parsed body, its number of bytes). Also raises ApiError 400 and 415."""
         _check_content_type(request, "application/json")
         body = await self.read(request)
         if len(body) < LARGE:
@@ -46,8 +46,8 @@ class Bodies:
         return await asyncio.to_thread(_loads, body), len(body)
 
     async def read_form(self, request: Request, max_fields: int) -> FormData:
-        """Of multipart/form-data with at most one file, which is on disk where it is large. To be closed by the caller.
-        Raises ApiError 400 and 415, too."""
+        """A form, multipart/form-data, with at most one file, which is stored on disk if it is large. The caller closes
+        it. Also raises ApiError 400 and 415."""
         _check_content_type(request, "multipart/form-data")
         try:
             with self._limited(request) as limited:
@@ -57,7 +57,7 @@ class Bodies:
 
     @contextmanager
     def _limited(self, request: Request) -> Iterator[Request]:
-        """The request, whose body ends with an error where it goes beyond the limits."""
+        """The request, reading whose body raises when it exceeds the limits."""
         length = request.headers.get("content-length", "")
         if length.isdigit() and int(length) > self._limit:
             raise self._too_large()

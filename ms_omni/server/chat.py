@@ -1,25 +1,30 @@
-"""An answer as OpenAI's API writes it: one object, or the chunks of a stream. Always one choice."""
+"""Answers in the form of OpenAI's API: one object, or the chunks of a stream. Always one choice."""
 
 from __future__ import annotations
 
 import base64
 import time
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import Any
 from uuid import uuid4
+
+import numpy as np
 
 from ms_omni import __version__
 from ms_omni.answer_parts import AnswerParts, Part
 from ms_omni.outputs import AudioChunk, OmniOutput, TextDelta
-from ms_omni.server.asked import Asked
-from ms_omni.server.waves import encoded, pcm16
+from ms_omni.server.engine_input import EngineInput
+from ms_omni.server.schema import AudioFormat
 
-# How long an answer's speech can be referred to by its id
+# libsndfile's names
+_FILES = {"wav": ("WAV", "PCM_16"), "flac": ("FLAC", "PCM_16"), "mp3": ("MP3", None), "opus": ("OGG", "OPUS")}
+# How long a later request can refer to an answer's speech by its id
 SPEECH_LIFE_S = 3600
 
 
 def usage_of(output: OmniOutput) -> dict[str, Any]:
-    """Tokens of the prompt and its media; of the answer, its text and its speech, whose tokens are codec frames of
+    """Token counts of the prompt and its media, and of the answer's text and speech; speech counts codec frames of
     80 ms."""
     usage, frames = output.usage, output.audio.num_frames if output.audio else 0
     media = usage.image_tokens + usage.audio_tokens + usage.video_tokens
@@ -40,10 +45,10 @@ def usage_of(output: OmniOutput) -> dict[str, Any]:
 
 @dataclass
 class ChatAnswer:
-    """One answer on its way to the client. model: the name that the client knows. reasons: the prompt has opened the
-    model's reasoning."""
+    """Formats one answer. model: the name for the client. reasons: the prompt ends with the mark that opens the model's
+    reasoning."""
 
-    asked: Asked
+    inputs: EngineInput
     model: str
     reasons: bool
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid4().hex}")
@@ -52,9 +57,9 @@ class ChatAnswer:
     def __post_init__(self) -> None:
         self.audio_id = f"audio_{uuid4().hex}"
         self.expires_at = self.created + SPEECH_LIFE_S
-        self._parts = AnswerParts(self.reasons, self.asked.has_tools)
+        self._parts = AnswerParts(self.reasons, self.inputs.has_tools)
         self._num_calls = 0
-        self._speaks = bool(self.asked.options.get("return_audio"))
+        self._speaks = bool(self.inputs.options.get("return_audio"))
 
     def whole(self, output: OmniOutput) -> dict[str, Any]:
         """The answer as one object."""
@@ -67,7 +72,7 @@ class ChatAnswer:
         if calls:
             message["tool_calls"] = calls
         if output.audio is not None and not calls:
-            wave = encoded(output.audio.samples, output.audio.sample_rate, self.asked.audio_format)
+            wave = encoded(output.audio.samples, output.audio.sample_rate, self.inputs.audio_format)
             message["audio"] = {
                 "id": self.audio_id,
                 "data": base64.b64encode(wave).decode(),
@@ -77,26 +82,29 @@ class ChatAnswer:
         choice = {"index": 0, "message": message, "finish_reason": self._reason(output), "logprobs": None}
         return {**self._head("chat.completion"), "choices": [choice], "usage": usage_of(output)}
 
-    # Of a stream
+    # Chunks of a stream
 
     def first(self) -> dict[str, Any]:
+        """The chunk that opens a stream."""
         return self._chunk({"role": "assistant", "content": ""})
 
     def text(self, delta: TextDelta) -> list[dict[str, Any]]:
+        """The chunks for new text; none while it is not known what the text is."""
         return self._deltas(self._parts.put(delta.text))
 
     def speech(self, chunk: AudioChunk) -> list[dict[str, Any]]:
-        """Nothing once a call of a tool has begun: its JSON is nothing to be heard."""
+        """The chunk for a piece of the wave; none once a tool call has begun, since its JSON must not be heard."""
         if self._num_calls or self._parts.is_in_call:
             return []
         return [self._chunk({"audio": {"id": self.audio_id, "data": base64.b64encode(pcm16(chunk.samples)).decode()}})]
 
     def end(self, output: OmniOutput) -> list[dict[str, Any]]:
+        """The last chunks: held-back text, the finish reason, and the usage where it is asked for."""
         chunks = self._deltas(self._parts.put("", is_last=True))
         if output.audio is not None and not self._num_calls:
             chunks.append(self._chunk({"audio": {"id": self.audio_id, "expires_at": self.expires_at}}))
         chunks.append(self._chunk({}, self._reason(output)))
-        if self.asked.include_usage:
+        if self.inputs.include_usage:
             chunks.append({**self._head("chat.completion.chunk"), "choices": [], "usage": usage_of(output)})
         return chunks
 
@@ -133,3 +141,22 @@ class ChatAnswer:
             "model": self.model,
             "system_fingerprint": f"ms_omni-{__version__}",
         }
+
+
+def pcm16(samples: np.ndarray) -> bytes:
+    """float32 (num_samples,) in [-1, 1] as little-endian integers of 16 bits."""
+    return np.rint(np.clip(samples, -1.0, 1.0) * 32767).astype("<i2").tobytes()
+
+
+def encoded(samples: np.ndarray, sample_rate: int, audio_format: AudioFormat) -> bytes:
+    """The wave, mono, as a file of this format; pcm16 is raw samples."""
+    if audio_format == "pcm16":
+        return pcm16(samples)
+    import soundfile
+
+    kind, subtype = _FILES[audio_format]
+    if not samples.size:  # some of libsndfile's encoders write no file for an empty wave
+        samples = np.zeros(1, np.float32)
+    file = BytesIO()
+    soundfile.write(file, samples, sample_rate, format=kind, subtype=subtype)
+    return file.getvalue()

@@ -1,4 +1,4 @@
-"""What HTTP adds: clients that go away, and events that keep a connection alive."""
+"""Connections: clients that disconnect, and server-sent events that keep a connection alive."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from starlette.types import Receive, Scope, Send
 from ms_omni.server.errors import CLIENT_CLOSED, ApiError, api_error
 
 KEEP_ALIVE_S = 15.0
-# How long an error can still become a status: then the stream begins, and tells of errors itself
+# Errors until then become the status of the answer; later the stream has begun, and errors are events
 FIRST_EVENT_S = 10.0
 LAST_EVENT = b"data: [DONE]\n\n"
 
 T = TypeVar("T")
 
 
-async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """What `work` returns; it is cancelled when the client closes the connection. Raises ApiError 499 then."""
+async def cancel_if_disconnected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`. When the client disconnects, cancels it and raises ApiError 499."""
     working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_gone(receive))
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -38,6 +38,7 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
 
 
 def client_gone() -> ApiError:
+    """The error 499, which nobody reads but the log."""
     return ApiError(CLIENT_CLOSED, "the client closed the connection", code="client_closed")
 
 
@@ -52,8 +53,8 @@ def event(item: Any) -> bytes:
 
 
 class EventStream(Response):
-    """Server-sent events: each an object as JSON, then [DONE]. An error is told as an event, since the status is out.
-    `on_end` gets the status that the request has ended with."""
+    """Server-sent events: JSON objects, then [DONE]. Errors are events too, since the status is already sent. `on_end`
+    is called with the status with which the request has ended."""
 
     def __init__(self, events: AsyncGenerator[dict[str, Any], None], on_end: Callable[[int], object]):
         super().__init__(
@@ -63,8 +64,9 @@ class EventStream(Response):
         self._events, self._on_end = events, on_end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends the events, and ends when the client closes the connection."""
         try:
-            await unless_gone(receive, self._pump(send))
+            await cancel_if_disconnected(receive, self._pump(send))
         except ApiError as error:
             self._on_end(error.status)
 
@@ -98,8 +100,8 @@ class EventStream(Response):
 
 
 async def event_response(request: Request, made: AsyncGenerator[dict[str, Any], None]) -> EventStream:
-    """The events as they are made. The stream begins with the first of them, or after a while: errors until then are
-    raised, and later ones are an event."""
+    """The events as they are made. The stream begins with the first event, or after FIRST_EVENT_S: errors until then
+    are raised, later ones become an event."""
     first = asyncio.ensure_future(_next(made))
     try:
         await asyncio.wait({first}, timeout=FIRST_EVENT_S)

@@ -1,4 +1,4 @@
-"""Errors as OpenAI's API writes them: {"error": {"message", "type", "param", "code"}} and an HTTP status."""
+"""Errors in the form of OpenAI's API: {"error": {"message", "type", "param", "code"}} and an HTTP status."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 from ms_omni.errors import OmniError
 from ms_omni.scheduling.request import EngineStopped, RequestCancelled
 
-# The client went away (nginx's number): nobody reads the answer, but the log and the metrics count it
+# The client disconnected (nginx's number): for the log and the metrics, since nobody reads the answer
 CLIENT_CLOSED = 499
 
-# What the engine's errors name, and the field of a request that sets it
+# Flags in the engine's messages -> fields of a request
 _FIELDS = {
     "--thinker-max-new-tokens": "max_completion_tokens",
     "--thinker-temperature": "temperature",
@@ -36,7 +36,7 @@ _TYPES = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_
 
 
 class ApiError(Exception):
-    """What a request ends with. param: the field that is wrong. code: a word for programs."""
+    """Ends a request with this status. param: the field that is wrong. code: the reason, for programs."""
 
     def __init__(
         self,
@@ -53,12 +53,13 @@ class ApiError(Exception):
 
     @property
     def body(self) -> dict[str, Any]:
+        """The JSON document of the answer."""
         kind = _TYPES.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
 
 
 def api_error(error: BaseException) -> ApiError:
-    """For whatever an engine or a reader raises. Of an internal error the client learns no details."""
+    """The error for the client. It gets no details of internal errors."""
     if isinstance(error, ApiError):
         return error
     if isinstance(error, EngineStopped):
@@ -73,8 +74,7 @@ def api_error(error: BaseException) -> ApiError:
 
 
 def _of_the_user(message: str) -> ApiError:
-    """With the names of fields in the place of flags; the first word, where it is one of them or `messages`, is the
-    field that is wrong."""
+    """Error 400, with field names in place of flags. If the message begins with a field, that is the wrong one."""
     words = _FLAG.sub(lambda flag: _FIELDS.get(flag.group(), flag.group()), message)
     first = words.split(maxsplit=1)[0].rstrip(":") if words else ""
     param = first if first in (*_FIELDS.values(), "messages", "stop", "tools", "chat_template_kwargs") else None

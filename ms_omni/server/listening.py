@@ -1,4 +1,4 @@
-"""Where a server listens, found before anything is loaded."""
+"""Opens listening sockets, before anything is loaded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BACKLOG = 2048
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
-    """Raises OmniError for an address that cannot be had."""
+    """Raises OmniError for an address that cannot be used."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
@@ -22,7 +22,7 @@ def listening_socket(host: str, port: int) -> socket.socket:
 
 
 def unix_socket(path: str) -> socket.socket:
-    """Raises OmniError for a path that cannot be had."""
+    """Replaces the socket at this path. Raises OmniError for a path that cannot be used."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         with suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""What Prometheus is told: requests by outcome, queue, tokens, times, continuity of speech, use of the caches."""
+"""Metrics for Prometheus: requests by outcome, queue, tokens, times, gaps in speech, use of the caches."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _GAPS = (0.0, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
 class Metrics:
-    """Of one server; every one has its own registry."""
+    """The metrics of one server, with a registry of their own."""
 
     def __init__(self, engine: Callable[[], OmniEngine | None]):
-        """engine: what answers now, None while it is loaded."""
+        """engine: returns the current engine, None while it is loaded."""
         self.registry = CollectorRegistry()
         own: Any = {"registry": self.registry}
         self.requests = Counter("ms_omni_requests", "requests by what they ended with", ["route", "status"], **own)
@@ -47,24 +47,27 @@ class Metrics:
         return generate_latest(self.registry)
 
     def watch(self, streams: bool) -> Watch:
-        """For one question, from now on. streams: the client gets the answer as it comes."""
+        """Times one answer, from now on. streams: the client gets the answer while it is made."""
         return Watch(self, streams)
 
     def note_answer(self, output: OmniOutput, seconds: float) -> None:
+        """Counts a finished answer. seconds: from the question to its end."""
         self._prompt.inc(output.usage.prompt_tokens)
         self._tokens.inc(output.usage.completion_tokens)
         self._frames.inc(output.audio.num_frames if output.audio else 0)
         self._whole.observe(seconds)
 
     def note_first(self, chunk: TextDelta | AudioChunk, seconds: float) -> None:
+        """Counts the first text or sound of a stream."""
         (self._first_text if isinstance(chunk, TextDelta) else self._first_audio).observe(seconds)
 
     def note_gap(self, seconds: float) -> None:
+        """Counts the pauses that a listener of a streamed answer heard, all together."""
         self._gap.observe(seconds)
 
 
 class Watch:
-    """One answer's times. seconds: since the question came."""
+    """Measures the times of one answer."""
 
     def __init__(self, metrics: Metrics, streams: bool):
         self._metrics, self._streams, self._start = metrics, streams, time.monotonic()
@@ -73,9 +76,11 @@ class Watch:
 
     @property
     def seconds(self) -> float:
+        """Since the question came."""
         return time.monotonic() - self._start
 
     def note(self, chunk: StreamChunk) -> None:
+        """Counts a piece of the answer when it is sent."""
         now = self.seconds
         if isinstance(chunk, StreamEnd):
             self._metrics.note_answer(chunk.output, now)
@@ -93,7 +98,7 @@ class Watch:
 
 
 class _EngineState(Collector):
-    """Asked at every scrape."""
+    """The engine's state, read at every scrape."""
 
     def __init__(self, engine: Callable[[], OmniEngine | None]):
         self._engine = engine

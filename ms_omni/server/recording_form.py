@@ -1,4 +1,4 @@
-"""The form of a request about a recording. Fields that would change the answer and are not supported are refused."""
+"""The form of a request about a recording. Unsupported fields that would change the answer are refused."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from starlette.datastructures import FormData, UploadFile
+from typing_extensions import override
 
 from ms_omni.errors import OmniError, did_you_mean
 from ms_omni.recordings.transcript import Format
@@ -15,14 +16,14 @@ from ms_omni.server.schema import parsed
 from ms_omni.tasks.languages import language_name
 from ms_omni.tasks.table import get_task
 
-# Far more than there are
+# Far more than the known fields
 MAX_FIELDS = 32
 MAX_PROMPT_CHARS = 10_000
 _FILE = "file"
 
 
 class RecordingForm(BaseModel, ABC):
-    """What both tasks have. docs/transcription.md says what each field does."""
+    """Fields of both tasks; docs/transcription.md describes them."""
 
     model_config = ConfigDict(extra="forbid")
     task: ClassVar[str]
@@ -35,11 +36,12 @@ class RecordingForm(BaseModel, ABC):
 
     @property
     def streams(self) -> bool:
+        """Whether the answer is sent as events while it is made."""
         return False
 
     @property
     def language_name(self) -> str | None:
-        """As the model's documents have it. Raises ApiError."""
+        """The language's name as in the model's documentation. Raises ApiError."""
         try:
             return language_name(self.language) if self.language else None
         except OmniError as error:
@@ -48,15 +50,15 @@ class RecordingForm(BaseModel, ABC):
     @property
     @abstractmethod
     def question(self) -> str:
-        """What the model is asked about each window."""
+        """The prompt for each window."""
 
     @property
     def language_of_text(self) -> str | None:
-        """Of the answer, as OpenAI's API writes it; None where it is not known."""
+        """Language of the answer in OpenAI's form; None if unknown."""
         return self.language_name.lower() if self.language_name else None
 
     def check(self) -> None:
-        """Whether the fields go together. Raises ApiError."""
+        """Checks that the fields go together. Raises ApiError."""
         _ = self.question
 
 
@@ -67,7 +69,7 @@ class TranscriptionForm(RecordingForm):
 
     stream: bool = False
     timestamp_granularities: list[Literal["segment"]] = Field(default=[], alias="timestamp_granularities[]")
-    # Taken where they ask for what happens anyway
+    # Accepted with the values that change nothing
     chunking_strategy: Literal["auto"] | None = None
     include: Annotated[list[str], Field(max_length=0)] = Field(default=[], alias="include[]")
 
@@ -79,13 +81,16 @@ class TranscriptionForm(RecordingForm):
         return value
 
     @property
+    @override
     def streams(self) -> bool:
         return self.stream
 
     @property
+    @override
     def question(self) -> str:
         return get_task("speech-recognition").prompt(self.language_name)
 
+    @override
     def check(self) -> None:
         super().check()
         given = self.response_format
@@ -98,15 +103,17 @@ class TranscriptionForm(RecordingForm):
 
 
 class TranslationForm(RecordingForm):
-    """POST /v1/audio/translations. language: what is spoken, which OpenAI's API cannot be told."""
+    """POST /v1/audio/translations. language: of the recording, a field that OpenAI's API lacks."""
 
     task = "translate"
 
     @property
+    @override
     def question(self) -> str:
         return get_task("speech-translation").prompt(self.language_name)
 
     @property
+    @override
     def language_of_text(self) -> str | None:
         return "english"
 
@@ -115,7 +122,7 @@ Form = TypeVar("Form", bound=RecordingForm)
 
 
 def recording_form(kind: type[Form], data: FormData) -> tuple[Form, UploadFile]:
-    """The checked fields, and the file. Fields without text count as none. Raises ApiError 400 that names the field."""
+    """(the checked fields, the file). Empty fields count as missing. Raises ApiError 400 that names the field."""
     file: UploadFile | None = None
     fields: dict[str, Any] = {}
     for name, value in data.multi_items():
@@ -139,5 +146,5 @@ def recording_form(kind: type[Form], data: FormData) -> tuple[Form, UploadFile]:
 
 
 def refused(name: str, message: str, code: str = "invalid_value") -> ApiError:
-    """For a field of this name."""
+    """An error about the field of this name."""
     return ApiError(400, message, param=name[:100], code=code)

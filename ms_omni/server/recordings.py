@@ -1,4 +1,4 @@
-"""POST /v1/audio/...: recordings of any length written down or translated, and why no text is read aloud."""
+"""POST /v1/audio/...: transcribes and translates recordings of any length; explains why speech synthesis is missing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ms_omni.options import Options
 from ms_omni.outputs import StreamChunk
 from ms_omni.recordings.transcript import MEDIA_TYPES, Transcript
 from ms_omni.server.ask_windows import ask_windows
-from ms_omni.server.connection import event_response, unless_gone
+from ms_omni.server.connection import cancel_if_disconnected, event_response
 from ms_omni.server.errors import ApiError
 from ms_omni.server.recording_form import (
     MAX_FIELDS,
@@ -42,29 +42,31 @@ from ms_omni.server.service import Service
 from ms_omni.tasks.speech import speech_conversation
 
 MAX_RECORDING_S = 4 * 3600.0
-# What recordings may be: longer than other sounds, and never whole in memory
+# Limits of recordings: longer than other sounds, since they are never whole in memory
 _UPLOADS = MediaAccess(restricted=True, max_seconds=2 * MAX_RECORDING_S, max_samples=1 << 40)
-# Told where a form of the answer has no place for it
+# The header for answer formats that cannot say it themselves
 INCOMPLETE_HEADER = "x-incomplete-windows"
 
 
 class Recordings:
-    """The routes of a service. Windows of all requests take turns: as many are asked as the engine answers at a time,
-    so that other questions wait for one of them at most."""
+    """The audio routes of a service. Windows of all recordings share as many slots as the engine runs conversations, so
+    that other requests wait for one window at most."""
 
     def __init__(self, service: Service):
         self._service = service
         self._turns: asyncio.Semaphore | None = None
 
     async def transcribe(self, request: Request) -> Response:
+        """POST /v1/audio/transcriptions."""
         return await self._answer(request, TranscriptionForm)
 
     async def translate(self, request: Request) -> Response:
+        """POST /v1/audio/translations."""
         return await self._answer(request, TranslationForm)
 
     async def speak(self, request: Request) -> Response:
-        """The Talker speaks what the Thinker writes. The model's documents have no prompt by which the Thinker repeats
-        a text word for word, so that nobody could rely on what is heard."""
+        """Always 501: the Talker speaks what the Thinker writes, and the model's documentation has no prompt with which
+        the Thinker repeats a text word for word."""
         raise ApiError(
             501,
             "this model speaks its own answers and has no documented way to read a given text aloud; ask "
@@ -85,8 +87,8 @@ class Recordings:
         finally:
             await data.close()
         if form.streams:
-            return await unless_gone(request.receive, event_response(request, self._events(request, work)))
-        return await unless_gone(request.receive, self._whole(request, work))
+            return await cancel_if_disconnected(request.receive, event_response(request, self._events(request, work)))
+        return await cancel_if_disconnected(request.receive, self._whole(request, work))
 
     async def _whole(self, request: Request, work: _Work) -> Response:
         async with aclosing(self._deltas(request, work)) as deltas:
@@ -101,9 +103,9 @@ class Recordings:
         yield {"type": "transcript.text.done", **work.transcript.as_json()}
 
     async def _deltas(self, request: Request, work: _Work) -> AsyncGenerator[str, None]:
-        """What the transcript grows by, as it grows."""
+        """The text by which the transcript grows, while it grows."""
         transcript, options = work.transcript, work.options
-        with self._service.taken() as engine:
+        with self._service.admitted() as engine:
             self._turns = self._turns or asyncio.Semaphore(engine.max_num_seqs)
 
             def ask(window: Window) -> AsyncGenerator[StreamChunk, None]:
@@ -116,7 +118,7 @@ class Recordings:
                     async for span, chunk in answers:
                         if delta := transcript.put(span, chunk):
                             yield delta
-            except Exception:  # what was held back is told before what is wrong
+            except Exception:  # send held-back text before the error
                 if delta := transcript.end():
                     yield delta
                 raise
@@ -133,7 +135,7 @@ class Recordings:
 
 @dataclass(frozen=True)
 class _Work:
-    """One recording that is being written down."""
+    """One recording that is being transcribed."""
 
     form: RecordingForm
     upload: _Upload
@@ -145,7 +147,7 @@ class _Work:
         return {"return_audio": False, "sampling": self.sampling}
 
     def response(self) -> Response:
-        """In the form that was asked for."""
+        """The answer in the requested format."""
         kind, transcript = self.form.response_format, self.transcript
         if kind == "json":
             return JSONResponse(transcript.as_json())
@@ -158,8 +160,8 @@ class _Work:
 
 
 class _Upload:
-    """A file of a form in a directory of its own, which is gone with this object: what it holds could name other files
-    beside it. By a thread that may wait."""
+    """An uploaded file in a directory of its own, which is deleted with this object; its content could otherwise refer
+    to files beside it. Blocks: not for the event loop."""
 
     def __init__(self, upload: UploadFile):
         self._directory = TemporaryDirectory(prefix="ms_omni_upload_")
@@ -173,7 +175,7 @@ class _Upload:
         self.seconds = 0.0
 
     def pieces(self) -> Iterator[np.ndarray]:
-        """The recording, as `read_pieces` has it; `seconds` tells how much was read. Raises ApiError 400, 413."""
+        """The pieces of `read_pieces`; `seconds` counts what was read. Raises ApiError 400 and 413."""
         try:
             for piece in read_pieces(self._source, MAX_RECORDING_S):
                 self.seconds += piece.size / SAMPLE_RATE

@@ -1,4 +1,4 @@
-"""The life of a server: it listens at once, loads, answers, and ends in order."""
+"""Runs a server: it listens at once, loads the model, answers, and shuts down gracefully."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ms_omni.server.service import ServerSettings, Service
 if TYPE_CHECKING:
     from ms_omni.engine import OmniEngine
 
-# How often the main thread looks whether the engine still answers
+# Interval at which the main thread checks the engine
 LOOK_S = 0.2
-# How long answers that end with an error have to reach their clients
+# Seconds for sending the last errors to clients
 LAST_WORDS_S = 2.0
 
 
 class HttpThread:
-    """An HTTP server on a thread of its own, so that the main thread may load a model and hear signals."""
+    """An HTTP server on its own thread, so that the main thread can load a model and handle signals."""
 
     def __init__(self, app: ASGIApp, listener: socket.socket):
         self._listener = listener
@@ -35,7 +35,7 @@ class HttpThread:
             log_level="error",
             lifespan="off",
             server_header=False,
-            # Whose X-Forwarded-For is believed: whoever comes by a Unix socket is of this machine, and has no address
+            # Peers whose X-Forwarded-For is trusted: those of a Unix socket are on this machine and have no address
             forwarded_allow_ips="*" if listener.family == socket.AF_UNIX else "127.0.0.1,::1",
             timeout_graceful_shutdown=int(LAST_WORDS_S),
         )
@@ -44,13 +44,15 @@ class HttpThread:
 
     @property
     def is_alive(self) -> bool:
+        """Whether the server's thread still runs."""
         return self._thread.is_alive()
 
     def start(self) -> None:
+        """Begins to listen, on a thread."""
         self._thread.start()
 
     def close(self) -> None:
-        """Gives what is under way a moment to end, and ends all connections."""
+        """Gives running requests a moment to end, then closes all connections."""
         self._http.should_exit = True
         self._thread.join(2 * LAST_WORDS_S + 1)
         self._listener.close()
@@ -69,12 +71,12 @@ class Server:
         self._ends, self._ends_now = threading.Event(), False
 
     def start(self) -> None:
-        """Listens; /health says 503 until `answer`."""
+        """Begins to listen; /health is 503 until `answer`."""
         self._http.start()
 
     def answer(self, engine: OmniEngine, say: Callable[[str], object]) -> bool:
-        """Answers with this engine until SIGTERM or SIGINT, then ends what is under way within the time of grace.
-        Whether the end came in order: False where the engine has stopped. By the main thread."""
+        """Answers with this engine until SIGTERM or SIGINT, then lets running requests finish within the grace period.
+        Returns False if the engine has stopped by itself. Call it on the main thread."""
         before = [signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)]
         try:
             self.service.open(engine)
@@ -92,11 +94,11 @@ class Server:
                 signal.signal(number, handler)
 
     def close(self) -> None:
-        """Ends all connections."""
+        """Closes all connections."""
         self._http.close()
 
     def _on_signal(self, number: int, frame: Any) -> None:
-        if self._ends.is_set():  # a second one: no more grace
+        if self._ends.is_set():  # a second signal ends the grace period
             self._ends_now = True
         self._ends.set()
 

@@ -1,4 +1,4 @@
-"""The body of a chat request. Fields that would change the answer and are not supported are refused, not ignored."""
+"""The body of a chat request. Unsupported fields that would change the answer are refused, not ignored."""
 
 from __future__ import annotations
 
@@ -20,20 +20,22 @@ class _Body(BaseModel):
 
 
 class AudioOptions(_Body):
-    """voice: a speaker of the checkpoint. format: of the wave in the answer; a stream gives bare samples."""
+    """voice: a speaker of the checkpoint. format: of the answer's wave; a stream has raw samples."""
 
     voice: str | None = None
     format: AudioFormat = "wav"
 
 
 class StreamOptions(_Body):
+    """What a stream contains beside the answer."""
+
     include_usage: bool = False
     include_obfuscation: bool = False
     continuous_usage_stats: Literal[False] = False
 
 
 class ProcessorOptions(_Body):
-    """How media are read: as the flags of the command line of these names."""
+    """How media are read; the fields mean the same as the command line's flags."""
 
     use_audio_in_video: bool = False
     fps: Annotated[float, Field(gt=0)] | None = None
@@ -42,7 +44,7 @@ class ProcessorOptions(_Body):
 
 
 class TalkerOptions(_Body):
-    """Sampling of speech; what is not set comes from the checkpoint, then from transformers."""
+    """Sampling of speech; None means the checkpoint's value, then transformers' default."""
 
     max_new_tokens: int | None = None
     temperature: float | None = None
@@ -52,11 +54,13 @@ class TalkerOptions(_Body):
 
 
 class ResponseFormat(_Body):
+    """Plain text is the only format."""
+
     type: Literal["text"] = "text"
 
 
 class ChatRequest(_Body):
-    """POST /v1/chat/completions, and the body of a line of a batch file. docs/server.md says what each field does."""
+    """POST /v1/chat/completions, and the body of a line of a batch file. docs/server.md describes the fields."""
 
     messages: Annotated[list[dict[str, Any]], Field(min_length=1)]
     model: str | None = None
@@ -80,7 +84,7 @@ class ChatRequest(_Body):
     chat_template_kwargs: dict[str, Any] | None = None
     mm_processor_kwargs: ProcessorOptions | None = None
     talker: TalkerOptions | None = None
-    # Taken where they ask for what happens anyway
+    # Accepted with the values that change nothing
     n: Literal[1] | None = None
     logprobs: Literal[False] | None = None
     top_logprobs: Literal[0] | None = None
@@ -90,7 +94,7 @@ class ChatRequest(_Body):
     logit_bias: Annotated[dict[str, Any], Field(max_length=0)] | None = None
     response_format: ResponseFormat | None = None
     store: Literal[False] | None = None
-    # About the caller, not about the answer
+    # About the caller; ignored
     user: str | None = None
     metadata: dict[str, Any] | None = None
     safety_identifier: str | None = None
@@ -104,14 +108,14 @@ class ChatRequest(_Body):
 
     @property
     def speaks(self) -> bool:
-        """Whether speech is asked for: by `modalities`, or, where there are none, by settings of speech."""
+        """Whether speech is requested: by `modalities`, or without them by any setting of speech."""
         if self.modalities is not None:
             return "audio" in self.modalities
         return self.audio is not None or self.speaker is not None
 
     @property
     def says_how_to_answer(self) -> bool:
-        """Whether it asks for speech or for text alone, and does not leave that open."""
+        """Whether it says explicitly if the answer is spoken."""
         return self.modalities is not None or self.speaks
 
 
@@ -125,7 +129,7 @@ class BatchLine(_Body):
 
 
 def served_model(name: str | None, served: Sequence[str]) -> str:
-    """The name that an answer has. Raises ApiError 404 for a model that is none of `served`."""
+    """The model's name for the answer. Raises ApiError 404 for a model that is not among `served`."""
     if name is not None and name not in served:
         known = ", ".join(served)
         raise ApiError(

@@ -1,4 +1,4 @@
-"""The engine as a server has it: loaded or not, so many questions at a time, each with its time limit."""
+"""The engine behind a server: loading state, admission of requests, time limits."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from ms_omni.engine import OmniEngine
 
 MIB = 1 << 20
-# How many bodies of the largest size may wait or be answered: their media lie in memory, as the body has them
+# How many bodies of the largest size may be queued or running: their media stay in memory
 MAX_LARGEST_BODIES = 16
-# Of answers whose speech can be referred to
+# Answers whose speech later requests can refer to
 MAX_RECALLED = 10_000
 RETRY_WHILE_LOADING_S = 5
-# Pieces of answers are handed on as often as takes this share of a core, but within these times; what a fast model
-# writes meanwhile is one piece
+# Pieces of answers are sent at intervals at which sending takes this share of a core, within these limits; what a fast
+# model writes meanwhile becomes one piece
 SHARE_OF_CORE = 0.05
 SHORTEST_PACE_S, LONGEST_PACE_S = 0.005, 0.1
 MAX_RETRY_S = 60
@@ -40,9 +40,9 @@ MAX_RETRY_S = 60
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """model_names: by which clients may call the model; the first is the name in answers. api_keys: one of which a
-    client must send; none: no keys. max_queue: questions that wait beyond those that are answered. timeout_s: for a
-    whole answer. grace_s: for what is under way when the server is asked to end. max_body_bytes: of one request."""
+    """model_names: names of the model for clients; answers have the first. api_keys: a client must send one of them;
+    empty: no keys are needed. max_queue: queued requests beyond the running ones. timeout_s: for a whole answer.
+    grace_s: for running requests at shutdown. max_body_bytes: of one request."""
 
     model_names: tuple[str, ...]
     api_keys: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ class ServerSettings:
 
 
 class Service:
-    """Asks the engine. Used by the thread of the event loop alone, but for `open`."""
+    """Submits requests to the engine. Except for `open`, used by the event loop's thread only."""
 
     def __init__(self, settings: ServerSettings):
         self.settings = settings
@@ -61,7 +61,7 @@ class Service:
         self.is_draining = False
         self.metrics = Metrics(lambda: self.engine)
         self.num_asked = 0
-        self._num_bytes = 0  # of what is asked
+        self._num_bytes = 0  # of admitted requests
         self._wakes = _Wakes()
         self.bodies = Bodies(settings.max_body_bytes)
         self._mean_s = 1.0  # of answers
@@ -69,12 +69,13 @@ class Service:
         self.reasons = False
 
     def open(self, engine: OmniEngine) -> None:
-        """Questions can be asked from now on. By any thread."""
+        """Accepts requests from now on. May be called from any thread."""
         self.reasons = opens_reasoning(engine.processor)
         self.engine = engine
 
     @property
     def state(self) -> Literal["loading", "ready", "draining", "stopped"]:
+        """The state that /health reports."""
         if self.engine is None:
             return "loading"
         if self.engine.stopped:
@@ -82,11 +83,11 @@ class Service:
         return "draining" if self.is_draining else "ready"
 
     def check_model(self, name: str | None) -> str:
-        """The name that an answer has. Raises ApiError 404 for a model that is not served."""
+        """The model's name for the answer. Raises ApiError 404 for a model that is not served."""
         return served_model(name, self.settings.model_names)
 
     def ready_engine(self) -> OmniEngine:
-        """Raises ApiError 503 while there is none that answers new questions."""
+        """The engine. Raises ApiError 503 while it accepts no requests."""
         if self.state == "ready" and self.engine is not None:
             return self.engine
         retry = {"Retry-After": str(RETRY_WHILE_LOADING_S)}
@@ -100,18 +101,18 @@ class Service:
     async def ask(
         self, conversation: Any, options: Mapping[str, Any], streams: bool, num_bytes: int
     ) -> AsyncGenerator[StreamChunk, None]:
-        """The pieces of an answer as they come, at last a StreamEnd. streams: the client gets them as they come, too;
-        otherwise the wave is made in few large ones. num_bytes: of the conversation. Closing the iterator cancels the
-        question. Raises ApiError 503 and 429, TimeoutError, and what the engine raises."""
-        with self.taken(num_bytes) as engine:
+        """The pieces of an answer as they are made, then a StreamEnd. streams: the client gets them at once; otherwise
+        the wave is made in few, large pieces. num_bytes: of the conversation. Closing the iterator cancels the request.
+        Raises ApiError 503 and 429, TimeoutError, and the engine's errors."""
+        with self.admitted(num_bytes) as engine:
             async with aclosing(self.ask_within(engine, conversation, options, streams)) as chunks:
                 async for chunk in chunks:
                     yield chunk
 
     @contextmanager
-    def taken(self, num_bytes: int = 0) -> Iterator[OmniEngine]:
-        """A request that waits or is answered until the block ends; it counts as one, whatever it asks the engine.
-        num_bytes: that it keeps in memory. Raises ApiError 503 and 429."""
+    def admitted(self, num_bytes: int = 0) -> Iterator[OmniEngine]:
+        """Counts one request until the block ends, however many conversations it submits. num_bytes: that it keeps in
+        memory. Raises ApiError 503 and 429."""
         engine = self.ready_engine()
         self._check_queue(engine, num_bytes)
         self.num_asked += 1
@@ -127,7 +128,7 @@ class Service:
     async def ask_within(
         self, engine: OmniEngine, conversation: Any, options: Mapping[str, Any], streams: bool
     ) -> AsyncGenerator[StreamChunk, None]:
-        """As `ask`, for a question of a request that is `taken` already."""
+        """As `ask`, for a request that is `admitted` already."""
         watch = self.metrics.watch(streams)
         handle = engine.submit(conversation, **(options if streams else {**WHOLE_WAVE, **options}))
         try:
@@ -152,33 +153,34 @@ class Service:
         raise ApiError(429, message, code="queue_full", headers=headers)
 
     def remember(self, audio_id: str, expires_at: float, transcript: str) -> None:
-        """What was said in an answer's speech, for a later question that refers to it."""
+        """Stores the transcript of an answer's speech, to which a later request may refer."""
         self._spoken[audio_id] = expires_at, transcript
         while len(self._spoken) > MAX_RECALLED:
             self._spoken.popitem(last=False)
 
     def recall(self, audio_id: str, now: float) -> str | None:
+        """The transcript that `remember` was given, None where it is unknown or has expired."""
         expires_at, transcript = self._spoken.get(audio_id, (0.0, ""))
         return transcript if now < expires_at else None
 
 
 class _Wakes:
-    """Wakes coroutines from the engine's thread: one call of the event loop for all that has come meanwhile, since each
-    call costs that thread a system call and a turn of the interpreter, and each piece an event to a client. rest_until:
-    when, on the event loop's clock, the next such call may be."""
+    """Wakes coroutines from the engine's thread. Wake-ups are collected into one call of the event loop, since each
+    call costs the engine's thread a system call and the interpreter lock, and each piece is an event to a client.
+    rest_until: the event loop's time before which there is no further call."""
 
     def __init__(self) -> None:
         self._lock, self._woken = threading.Lock(), set[asyncio.Event]()
         self.rest_until, self._is_urgent = -math.inf, False
 
     def wake(self, loop: asyncio.AbstractEventLoop, sleeper: asyncio.Event, is_urgent: bool = False) -> None:
-        """is_urgent: not to be paced, as the end of an answer, behind which its client may have another question."""
+        """is_urgent: at once, for the end of an answer, after which its client may send another request."""
         with self._lock:
             is_scheduled = self._is_urgent if is_urgent else bool(self._woken)
             self._woken.add(sleeper)
             self._is_urgent |= is_urgent
         if not is_scheduled:
-            with suppress(RuntimeError):  # the event loop has ended before the answer
+            with suppress(RuntimeError):  # the event loop has ended
                 loop.call_soon_threadsafe(self._wake_all if is_urgent else self._schedule, loop)
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -193,16 +195,16 @@ class _Wakes:
         for sleeper in woken:
             sleeper.set()
         if woken:
-            loop.call_soon(self._rest, loop, time.thread_time())  # runs behind those that were woken
+            loop.call_soon(self._rest, loop, time.thread_time())  # runs after those that were woken
 
     def _rest(self, loop: asyncio.AbstractEventLoop, start: float) -> None:
-        """After work that began at `start` of this thread's clock. An urgent call does not shorten an earlier rest."""
+        """Sets the next pause. start: thread time when the woken work began. Never shortens an earlier pause."""
         seconds = (time.thread_time() - start) / SHARE_OF_CORE
         rest = min(max(seconds, SHORTEST_PACE_S), LONGEST_PACE_S)
         self.rest_until = max(self.rest_until, loop.time() + rest)
 
     async def pieces(self, handle: RequestHandle, seconds: float) -> AsyncGenerator[StreamChunk, None]:
-        """Of a whole answer within so many seconds. Raises TimeoutError."""
+        """The pieces of a whole answer. Raises TimeoutError after `seconds`."""
         loop, there_is_more = asyncio.get_running_loop(), asyncio.Event()
         deadline = loop.time() + seconds
         timer = loop.call_at(deadline, there_is_more.set)
@@ -223,7 +225,7 @@ class _Wakes:
 
 
 def _joined(chunks: list[StreamChunk]) -> Iterator[StreamChunk]:
-    """The same pieces, with texts that follow each other as one."""
+    """The same pieces, with consecutive texts joined."""
     for kind, group in groupby(chunks, type):
         if kind is TextDelta:
             texts = [chunk for chunk in group if isinstance(chunk, TextDelta)]

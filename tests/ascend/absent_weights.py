@@ -75,9 +75,9 @@ def without_values() -> None:
 
 def world_of_rank_0(cards: int) -> Any:
     """The ranks that the environment of a dry run names, without the others."""
-    from ms_omni.parallel import world
+    from ms_omni.parallel import start
 
     if cards > 1:
-        world.is_under_msrun = lambda: True
-        world._calm_msrun = lambda: None
-    return world.start_world("Ascend")
+        start.is_under_msrun = lambda: True
+        start._lower_priority_of_msrun = lambda: None
+    return start.start_world("Ascend")

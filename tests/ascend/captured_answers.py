@@ -13,7 +13,8 @@ from count_launches import FEW
 from counting import WAYS, Spans, count_rows, gauges, write_checkpoint
 
 from ms_omni import OmniEngine, SamplingParams
-from ms_omni.parallel.world import is_scheduler, start_world
+from ms_omni.parallel.start import start_world
+from ms_omni.parallel.world import is_scheduler
 
 LAYERS = {**FEW, "thinker": 3}
 QUESTIONS = ("Hello, who are you?", "The river and the sea.", "What do you know?", "Hello seven")

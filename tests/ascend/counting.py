@@ -208,7 +208,8 @@ def main() -> None:
     out, dtype, *runs = sys.argv[1:]
     from ms_omni import OmniEngine, bounds
     from ms_omni.kernels import setup_device
-    from ms_omni.parallel.world import is_scheduler, start_world
+    from ms_omni.parallel.start import start_world
+    from ms_omni.parallel.world import is_scheduler
 
     if is_scheduler():
         start_world("Ascend")

@@ -14,7 +14,8 @@ from pathlib import Path
 from ms_omni import OmniEngine, SamplingParams, sharing
 from ms_omni.kernels import setup_device
 from ms_omni.parallel import collectives
-from ms_omni.parallel.world import World, start_world
+from ms_omni.parallel.start import start_world
+from ms_omni.parallel.world import World
 
 DTYPE = "float16"
 

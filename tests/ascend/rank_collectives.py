@@ -15,7 +15,8 @@ import numpy as np
 
 from ms_omni.kernels import setup_device
 from ms_omni.parallel import collectives
-from ms_omni.parallel.world import World, start_world
+from ms_omni.parallel.start import start_world
+from ms_omni.parallel.world import World
 
 DTYPES = ("float32", "float16", "bfloat16", "int32", "int64", "bool_", "int8")
 KINDS = ("all_reduce", "all_gather", "broadcast", "all_to_all")

@@ -59,7 +59,7 @@ def page():
 @pytest.fixture
 def server(page):
     """The stand-in as it is at first."""
-    address, stand_in = page
+    _, stand_in = page
     url = stand_in.url
     stand_in.__init__()
     stand_in.url = url

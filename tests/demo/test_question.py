@@ -6,7 +6,7 @@ import json
 import pytest
 
 from ms_omni.demo.question import MIB, QuestionError, Settings, Turn, chat_body, check_size, max_file_bytes, number
-from ms_omni.server.asked import asked_by
+from ms_omni.server.engine_input import engine_input
 from ms_omni.server.schema import ChatRequest, parsed
 
 LIMIT = 2 * MIB
@@ -21,8 +21,8 @@ def files(tmp_path):
     return made
 
 
-def body_of(turns, settings=Settings(), limit=LIMIT):
-    return json.loads(chat_body(turns, settings, limit))
+def body_of(turns, settings=None, limit=LIMIT):
+    return json.loads(chat_body(turns, settings or Settings(), limit))
 
 
 def test_words_alone():
@@ -59,7 +59,7 @@ def test_the_server_understands_every_setting(files):
         "m", True, "Ethan", "Be short.", temperature=0.0, top_p=0.5, max_tokens=7, seed=3, use_audio_in_video=True
     )
     turns = [Turn("user", "?", (files["c.mp4"],))]
-    asked = asked_by(parsed(ChatRequest, json.loads(chat_body(turns, settings, LIMIT))))
+    asked = engine_input(parsed(ChatRequest, json.loads(chat_body(turns, settings, LIMIT))))
     sampling, options = asked.options["sampling"], asked.options
     assert (sampling.thinker_temperature, sampling.thinker_top_p, sampling.thinker_max_new_tokens) == (0.0, 0.5, 7)
     assert sampling.seed == 3 and options["speaker"] == "Ethan" and options["return_audio"] and asked.stream

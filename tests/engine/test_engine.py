@@ -125,7 +125,7 @@ def test_empty_answer_is_silence(engine, monkeypatch):
 
 def test_prompt_too_long(engine, monkeypatch):
     few = Preprocessor(engine.processor, engine.config, replace(engine.settings, max_model_len=8), Variant.INSTRUCT)
-    monkeypatch.setattr(engine, "_preparer", few)
+    monkeypatch.setattr(engine, "_preprocessor", few)
     with pytest.raises(OmniError, match=r"the prompt has \d+ tokens, the model takes 8"):
         engine.generate(HELLO)
 

@@ -7,15 +7,20 @@ from ms_omni.checkpoint.config import read_config
 from ms_omni.config import EngineConfig
 from ms_omni.memory_check import check_weights
 from ms_omni.planning.model import plan_config
+from ms_omni.planning.precision import Precision
 from ms_omni.runtime.device_memory import GIB
 
 ALL_MODES = "--parallel zero3 or ep or tp"
 
 
+def check(settings, config, mode, cards, free_bytes, dtype, quantize="none", device="Ascend"):
+    check_weights(settings, config, mode, cards, Precision(dtype, quantize, device), free_bytes)
+
+
 def refused(settings, config, mode, cards, device, free_gib):
     dtype = "float32" if device == "CPU" else "bfloat16"
     with pytest.raises(OmniError) as error:
-        check_weights(EngineConfig(model="m", **settings), config, mode, cards, device, dtype, int(free_gib * GIB))
+        check(EngineConfig(model="m", **settings), config, mode, cards, int(free_gib * GIB), dtype, device=device)
     return str(error.value)
 
 
@@ -26,9 +31,9 @@ def instruct():
 
 def test_what_fits_is_let_through(instruct):
     settings = EngineConfig(model="m")
-    check_weights(settings, instruct, "none", 1, "Ascend", "bfloat16", 66 * GIB)
-    check_weights(settings, instruct, "ep", 2, "Ascend", "bfloat16", 40 * GIB)
-    check_weights(settings, instruct, "none", 1, "Ascend", "bfloat16", None)
+    check(settings, instruct, "none", 1, 66 * GIB, "bfloat16")
+    check(settings, instruct, "ep", 2, 40 * GIB, "bfloat16")
+    check(settings, instruct, "none", 1, None, "bfloat16")
 
 
 @pytest.mark.parametrize(
@@ -54,7 +59,7 @@ def test_more_processes_are_no_more_memory_on_a_cpu(instruct):
 
 def test_an_engine_asks_before_it_loads(tiny_dir, cpu, monkeypatch):
     monkeypatch.setattr("ms_omni.runtime.device_memory.free_device_bytes", lambda device: 1000)
-    monkeypatch.setattr("ms_omni.loading.make_executor", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr("ms_omni.loading._make_executor", lambda *_: pytest.fail("loaded"))
     with pytest.raises(OmniError, match=f"--model {tiny_dir}: its weights need"):
         OmniEngine.from_pretrained(tiny_dir, device="CPU")
     assert read_config(tiny_dir).enable_audio_output
@@ -62,25 +67,25 @@ def test_an_engine_asks_before_it_loads(tiny_dir, cpu, monkeypatch):
 
 def test_8_bit_weights_are_counted_and_suggested(instruct):
     """37.5 GB = 34.9 GiB."""
-    check_weights(EngineConfig(model="m"), instruct, "none", 1, "Ascend", "bfloat16", 36 * GIB, "int8")
+    check(EngineConfig(model="m"), instruct, "none", 1, 36 * GIB, "bfloat16", "int8")
     message = refused({}, instruct, "none", 1, "Ascend", 36)
     assert "its weights need 65.7 GiB" in message and ", or with --quantize int8" in message
     assert "--quantize" not in refused({"engine": "mindone", "parallel": "zero3"}, instruct, "none", 1, "Ascend", 36)
     assert "--quantize" not in refused({}, instruct, "none", 1, "Ascend", 30)
     with pytest.raises(OmniError, match="need 131 GiB of each device") as error:  # a card has no such products
-        check_weights(EngineConfig(model="m"), instruct, "none", 1, "Ascend", "float32", 60 * GIB)
+        check(EngineConfig(model="m"), instruct, "none", 1, 60 * GIB, "float32")
     assert "--quantize" not in str(error.value)
     with pytest.raises(
         OmniError, match=r"need 34.9 GiB of each device with --parallel none --quantize int8 on"
     ) as error:
-        check_weights(EngineConfig(model="m"), instruct, "none", 1, "Ascend", "bfloat16", 30 * GIB, "int8")
+        check(EngineConfig(model="m"), instruct, "none", 1, 30 * GIB, "bfloat16", "int8")
     assert "with --quantize" not in str(error.value) and "--cards 2 and --parallel" in str(error.value)
 
 
 def test_an_engine_with_8_bit_weights_asks_for_less(tiny_dir, cpu, monkeypatch):
     asked = []
-    monkeypatch.setattr("ms_omni.memory_check.check_weights", lambda *args: asked.append(args[-1]))
-    monkeypatch.setattr("ms_omni.loading.make_executor", lambda *_: pytest.fail("asked"))
+    monkeypatch.setattr("ms_omni.memory_check.check_weights", lambda *args: asked.append(args[-2].quantize))
+    monkeypatch.setattr("ms_omni.loading._make_executor", lambda *_: pytest.fail("asked"))
     for quantize, expected in (("auto", "none"), ("int8", "int8")):
         with pytest.raises(pytest.fail.Exception, match="asked"):
             OmniEngine.from_pretrained(tiny_dir, device="CPU", quantize=quantize)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ms_omni import OmniEngine, OmniError, SamplingParams
-from ms_omni.prompt_length import check_positions
+from ms_omni.preprocessing import check_positions
 
 HELLO = [{"role": "user", "content": "Hello"}]
 

@@ -196,7 +196,7 @@ def test_media_within_parts_of_openai_are_read():
         {"type": "input_audio", "input_audio": {"data": sent[1], "format": "wav"}},
         {"type": "audio_url", "audio_url": {"url": f"data:audio/wav;base64,{sent[1]}"}},
     ]
-    audios, images, videos = process_mm_info(user(*parts), use_audio_in_video=False)
+    audios, images, _ = process_mm_info(user(*parts), use_audio_in_video=False)
     assert [len(audio) for audio in audios] == [1600, 1600] and images[0].getpixel((3, 3)) == (255, 0, 0)
 
 

@@ -8,9 +8,8 @@ import pytest
 from made_media import ASSETS, REFERENCE_MEDIA
 
 from ms_omni.errors import OmniError
-from ms_omni.inputs.components import process_videos
+from ms_omni.inputs.components import normalize, patchify, process_videos
 from ms_omni.inputs.conversation import build_conversation
-from ms_omni.inputs.patches import normalize, patchify
 from ms_omni.inputs.processor import InputProcessor
 
 PICTURE, QUESTION, BALL = (str(ASSETS / name) for name in ("shapes.png", "question.wav", "ball.mp4"))

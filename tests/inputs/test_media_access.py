@@ -20,7 +20,8 @@ from PIL import Image
 
 from ms_omni.config import EngineConfig
 from ms_omni.errors import OmniError
-from ms_omni.inputs import checked_fetch, local_file
+from ms_omni.inputs import checked_fetch
+from ms_omni.inputs import source as source_module
 from ms_omni.inputs.access import MediaAccess, host_name
 from ms_omni.inputs.addresses import may_be_asked
 from ms_omni.inputs.av_audio import decode_audio_track
@@ -32,6 +33,10 @@ PICTURE, SOUND, BALL = ASSETS / "shapes.png", ASSETS / "question.wav", ASSETS / 
 SIZE = (308, 224)
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 STRICT = MediaAccess(restricted=True)
+
+
+def words(text, separator=None):
+    return text.split(separator)
 
 
 def read(kind, medium, access, use_audio_in_video=False, **options):
@@ -113,11 +118,12 @@ def connected(monkeypatch):
 
 # Addresses
 
-INSIDE = """127.0.0.1 127.255.255.254 0.0.0.0 10.0.0.5 172.16.0.1 192.168.1.1 169.254.169.254 100.64.0.1 100.100.100.200
+INSIDE = words("""
+127.0.0.1 127.255.255.254 0.0.0.0 10.0.0.5 172.16.0.1 192.168.1.1 169.254.169.254 100.64.0.1 100.100.100.200
 192.0.0.192 192.0.2.1 198.18.0.1 198.51.100.1 203.0.113.1 192.88.99.1 168.63.129.16 224.0.0.1 239.1.1.1 240.0.0.1
 255.255.255.255 ::1 :: ::ffff:127.0.0.1 ::ffff:10.0.0.1 ::127.0.0.1 ::ffff:0:127.0.0.1 fe80::1 fe80::1%eth0 fec0::1
 fc00::1 fd00:ec2::254 ff02::1 ff0e::1 2001:db8::1 2002:7f00:1:: 2002:a00:1::1 2001:0:4136:e378:8000:63bf:3fff:fdd2
-64:ff9b::7f00:1 64:ff9b::10.0.0.1 64:ff9b:1::808:808 100::1 3fff::1 5f00::1 4000::1""".split()
+64:ff9b::7f00:1 64:ff9b::10.0.0.1 64:ff9b:1::808:808 100::1 3fff::1 5f00::1 4000::1""")
 
 
 @pytest.mark.parametrize("address", INSIDE)
@@ -125,7 +131,7 @@ def test_addresses_that_are_not_public(address):
     assert not may_be_asked(ipaddress.ip_address(address), [])
 
 
-@pytest.mark.parametrize("address", "8.8.8.8 1.1.1.1 2606:4700::1 2a00:1450::1 ::ffff:8.8.8.8 64:ff9b::8.8.8.8".split())
+@pytest.mark.parametrize("address", words("8.8.8.8 1.1.1.1 2606:4700::1 2a00:1450::1 ::ffff:8.8.8.8 64:ff9b::8.8.8.8"))
 def test_addresses_that_are_public(address):
     assert may_be_asked(ipaddress.ip_address(address), [])
 
@@ -136,11 +142,11 @@ def test_a_network_that_is_allowed_is_seen_in_other_spellings_too():
     assert not may_be_asked(ipaddress.ip_address("2002:a01:203::"), ten)
 
 
-LOOPBACK_HOSTS = (
+LOOPBACK_HOSTS = words(
     "127.0.0.1 127.1 127.0.1 2130706433 0x7f000001 0x7f.0.0.1 0X7F.1 0177.0.0.1 017700000001 0 0.0.0.0 localhost "
     "LOCALHOST localhost. [::1] [::ffff:127.0.0.1] [::ffff:7f00:1] [0:0:0:0:0:0:0:1] [::] １２７.0.0.1 ①②⑦.⓪.⓪.① "
     "127。0。0。1 ｌocalhost"
-).split()
+)
 
 
 @pytest.mark.parametrize("host", LOOPBACK_HOSTS)
@@ -160,13 +166,14 @@ def test_the_spellings_do_lead_to_this_machine(server, inside):
     assert len(server.asked) == 9
 
 
-URLS = (
+URLS = words(
     "ftp://127.0.0.1:{port}/a.png gopher://127.0.0.1:{port}/a.png HTTP+UNIX://x/a.png http:/127.0.0.1:{port}/a.png "
     "http://user@127.0.0.1:{port}/a.png http://user:word@127.0.0.1:{port}/a.png http://8.8.8.8@127.0.0.1:{port}/a.png "
     "http://127.0.0.1:{port}\\@8.8.8.8/a.png http://127.0.0.1%2f:{port}/a.png http://127.0.0.1%00.x:{port}/ http:// "
     "http://[::1 http://[v1.x]/ http://127.0.0.1:99999/a.png http://127.0.0.1:x/ http:///a.png http://a..b/ "
-    "http://127.0.0.1:{port}/a.png\r\nX-Evil:1 http://127.0.0.1:{port}/\tb http://xn--a/ //127.0.0.1:{port}/a.png"
-).split(" ")
+    "http://127.0.0.1:{port}/a.png\r\nX-Evil:1 http://127.0.0.1:{port}/\tb http://xn--a/ //127.0.0.1:{port}/a.png",
+    " ",
+)
 
 
 @pytest.mark.parametrize("url", URLS)
@@ -198,7 +205,7 @@ def test_ports_are_those_of_the_web_unless_the_host_is_named(names, connected):
 
 @pytest.mark.parametrize(
     "host",
-    "other.test media.test.evil.test evilmedia.test sub.media.test mediatest media.tesт xn--mdia-xqa.test".split(),
+    words("other.test media.test.evil.test evilmedia.test sub.media.test mediatest media.tesт xn--mdia-xqa.test"),
 )
 def test_hosts_that_are_not_on_the_list(host, names, connected):
     names[host_name(host)] = ["8.8.8.8"]
@@ -249,7 +256,7 @@ def test_proxies_of_the_environment_are_not_used(server, inside, monkeypatch):
 
 # Redirects and rebinding
 
-TARGETS = "http://10.0.0.1/ http://169.254.169.254/latest/meta-data/ file:///etc/passwd ftp://8.8.8.8/ data:,x".split()
+TARGETS = words("http://10.0.0.1/ http://169.254.169.254/latest/meta-data/ file:///etc/passwd ftp://8.8.8.8/ data:,x")
 
 
 @pytest.mark.parametrize(
@@ -442,7 +449,7 @@ def test_a_link_that_is_put_in_place_after_the_look(folder, monkeypatch):
             (folder / "sub").symlink_to("..")
         return real(path, flags)
 
-    monkeypatch.setattr(local_file.os, "open", swap)
+    monkeypatch.setattr(source_module.os, "open", swap)
     assert "is not allowed" in refusal("image", folder / "a.png", access)
     assert "is not allowed" in refusal("image", folder / "sub" / "secret.png", access)
 

@@ -91,7 +91,8 @@ def test_an_image_cut_short(suffix, fraction, tmp_path):
 
 @pytest.mark.parametrize("fraction", [0.1, 0.5, 0.97])
 @pytest.mark.parametrize(
-    "name", ["a.wav", "a.flac", "a.ogg", "a.mp3", "a.opus", "a.m4a", "a.aiff", "a.au", "a.rf64", "a.caf"]
+    "name",
+    ["a.wav", "a.flac", "a.ogg", "a.mp3", "a.opus", "a.m4a", "a.aiff", "a.au", "a.rf64", "a.caf"],
 )
 def test_a_sound_cut_short(name, fraction, tmp_path, capfd):
     path = write_sound(tmp_path / name)
@@ -100,6 +101,17 @@ def test_a_sound_cut_short(name, fraction, tmp_path, capfd):
     short = cut(path, tmp_path, fraction)
     assert complaint("audio", short).startswith(f"audio {short}: ")
     assert capfd.readouterr().err == ""
+
+
+def test_a_sound_cut_between_two_packets(tmp_path):
+    """FFmpeg takes that for the end of the file."""
+    import av
+
+    path = write_sound(tmp_path / "index_first.m4a")
+    with av.open(str(path)) as container:
+        start = list(container.demux())[20].pos
+    path.write_bytes(path.read_bytes()[:start])
+    assert complaint("audio", path).startswith(f"audio {path}: truncated file (")
 
 
 def write_sound(path):
@@ -111,7 +123,8 @@ def write_sound(path):
         return path
     import av
 
-    with av.open(str(path), "w") as container:
+    options = {"movflags": "faststart"} if path.stem == "index_first" else {}
+    with av.open(str(path), "w", options=options) as container:
         stream = container.add_stream("aac", rate=48000, layout="mono")
         frame = av.AudioFrame.from_ndarray(tone(48000, 2).T.copy(), format="fltp", layout="mono")
         frame.sample_rate = 48000

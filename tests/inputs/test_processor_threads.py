@@ -80,4 +80,4 @@ def test_prompts_are_made_one_at_a_time_and_answers_beside_them(processor, monke
     assert [prompt.result().arrays["input_ids"].item() for prompt in prompts] == list(range(1, 13))
     assert [text.result() for text in texts] == [f"[{i}]" for i in range(12)]
     assert not processor.tokenizer.turn.met and max(most) > 1  # media are read side by side
-    assert processor._of_answers is not processor.tokenizer and not processor._of_answers.turn.met
+    assert processor._answer_tokenizer is not processor.tokenizer and not processor._answer_tokenizer.turn.met

@@ -67,7 +67,7 @@ def test_answers_in_text_and_speech_as_eager_does(flash_executor, engine):
     sampling = SamplingParams(
         thinker_max_new_tokens=3, talker_max_new_tokens=3, talker_temperature=0.0, ignore_eos=True, seed=0
     ).resolved({})
-    prepared = engine._preparer.prepare(conversation, sampling, speak=True, use_audio_in_video=False, fps=None)
+    prepared = engine._preprocessor.prepare(conversation, sampling, speak=True, use_audio_in_video=False, fps=None)
     request = Request(lambda: prepared, sampling, (1,), speech=speech_of(engine.config.talker_config, "Ethan", 4, 25))
     handle = RequestHandle()
     executors = (flash_executor, engine.executor)

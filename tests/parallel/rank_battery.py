@@ -12,7 +12,7 @@ from pathlib import Path
 import mindspore as ms
 import numpy as np
 
-from ms_omni.parallel.world import start_world
+from ms_omni.parallel.start import start_world
 
 DTYPES = ("float32", "float16", "bfloat16", "int32", "int64", "bool_")
 KINDS = ("all_reduce", "all_gather", "broadcast", "all_to_all")

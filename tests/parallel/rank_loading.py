@@ -11,7 +11,7 @@ from ranks import parameter_bytes
 
 from ms_omni.checkpoint.reader import CheckpointReader
 from ms_omni.kernels import setup_device
-from ms_omni.parallel.world import start_world
+from ms_omni.parallel.start import start_world
 
 
 def resident_bytes(field):

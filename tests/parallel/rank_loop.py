@@ -13,7 +13,7 @@ import mindspore as ms
 import numpy as np
 
 from ms_omni.errors import OmniError
-from ms_omni.parallel.world import start_world
+from ms_omni.parallel.start import start_world
 
 
 def main():

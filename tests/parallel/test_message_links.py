@@ -1,4 +1,4 @@
-"""Messages between a leader and its followers: how they meet, large ones, several senders, an end."""
+"""Messages between a leader and its followers: how they connect_group, large ones, several senders, an end."""
 
 import socket
 import threading
@@ -7,29 +7,29 @@ import numpy as np
 import pytest
 
 from ms_omni.parallel import message_links, sockets
-from ms_omni.parallel.message_links import meet, send_to_all
+from ms_omni.parallel.message_links import connect_group, send_to_all
 from ms_omni.parallel.world import World
 
 
 @pytest.fixture
 def connected(monkeypatch):
-    """connected(size, first, knock): every member's links, once `knock(card)` has tried to be one of them."""
+    """connected(size, first, knock): every member's links, once `knock(endpoint)` has tried to be one of them."""
     monkeypatch.setattr(message_links, "own_address", lambda: "127.0.0.1")
     made = []
 
-    def connected(size, first=0, knock=lambda card: None):
-        cards, told, links = [], threading.Event(), [None] * size
+    def connected(size, first=0, knock=lambda endpoint: None):
+        endpoints, told, links = [], threading.Event(), [None] * size
 
         def member(rank):
-            def tell(card):
+            def broadcast(endpoint):
                 if rank == 0:
-                    cards.append(card)
-                    knock(card)
+                    endpoints.append(endpoint)
+                    knock(endpoint)
                     told.set()
-                assert told.wait(30) and cards[0].shape == card.shape and card.dtype == np.int32
-                return cards[0]
+                assert told.wait(30) and endpoints[0].shape == endpoint.shape and endpoint.dtype == np.int32
+                return endpoints[0]
 
-            links[rank] = meet(World(first + rank, first + size, size), tell)
+            links[rank] = connect_group(World(first + rank, first + size, size), broadcast)
             made.extend(links[rank])
 
         threads = [threading.Thread(target=member, args=(rank,)) for rank in range(size)]
@@ -96,8 +96,8 @@ def test_a_stranger_is_sent_away(connected, monkeypatch, greeting):
     monkeypatch.setattr(sockets, "_GREETING_S", 0.2)
     strangers = []
 
-    def knock(card):
-        port = int.from_bytes(bytes(card[-2:].astype(np.uint8)), "big")
+    def knock(endpoint):
+        port = int.from_bytes(bytes(endpoint[-2:].astype(np.uint8)), "big")
         strangers.append(socket.create_connection(("127.0.0.1", port)))
         strangers[-1].sendall(greeting)
 

@@ -11,12 +11,12 @@ from ms_omni.parallel.sockets import Listener
 def on_members(size, function):
     """function(links) on `size` connected members at once -> their results, by group rank."""
     listeners = [Listener("127.0.0.1") for _ in range(size)]
-    cards = [listener.card for listener in listeners]
+    endpoints = [listener.endpoint for listener in listeners]
     results = [None] * size
 
     def member(rank):
         try:
-            results[rank] = function(listeners[rank].connect(rank, cards))
+            results[rank] = function(listeners[rank].connect(rank, endpoints))
         except Exception as error:
             results[rank] = error
 

@@ -230,7 +230,7 @@ def test_audio_in_parts_equals_the_whole(fused, attention_calls, monkeypatch):
 
 
 def test_spectrogram_in_parts_equals_the_whole(fused, monkeypatch):
-    import ms_omni.inputs.log_mel as module
+    import ms_omni.inputs.components as module
 
     extractor = fused.processor.processor.feature_extractor
     sound = 0.1 * random(16000 * 3 + 77)

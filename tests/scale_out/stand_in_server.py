@@ -31,18 +31,20 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.path == "/release":
             RELEASED.set()
-            return self.reply(200, {})
+            self.reply(200, {})
+            return
         do = json.loads(body)["do"]
         SEEN["requests"].append([do, len(body)])
         if MODE == "loading":
-            return self.reply(503, {"error": {"message": "loading"}})
-        if MODE == "full":
-            return self.reply(429, {"error": {"message": "full"}}, {"Retry-After": "7"})
-        if do == "wait":
-            RELEASED.wait(60)
-        if do in ("answer", "wait"):
-            return self.reply(200, {"port": PORT})
-        self.stream(do)
+            self.reply(503, {"error": {"message": "loading"}})
+        elif MODE == "full":
+            self.reply(429, {"error": {"message": "full"}}, {"Retry-After": "7"})
+        elif do in ("answer", "wait"):
+            if do == "wait":
+                RELEASED.wait(60)
+            self.reply(200, {"port": PORT})
+        else:
+            self.stream(do)
 
     def reply(self, status, document, headers=()):
         data = json.dumps(document).encode()

@@ -44,8 +44,8 @@ def decode(ids):
 class FakeExecutor:
     """steps: what was done, (name, request's seeds, more). on_step: called with each of them, before it is done."""
 
-    def __init__(self, limits=limits(), on_step=lambda *step: None):
-        self.limits, self.on_step = limits, on_step
+    def __init__(self, at_most=None, on_step=lambda *step: None):
+        self.limits, self.on_step = at_most or limits(), on_step
         self.steps, self.alive, self.released = [], {}, 0
         self._thread = None
 

@@ -13,7 +13,7 @@ from group import RankExecutor
 from test_loop import LONG, answer
 
 from ms_omni.parallel import message_links
-from ms_omni.parallel.message_links import meet
+from ms_omni.parallel.message_links import connect_group
 from ms_omni.parallel.sockets import Listener
 from ms_omni.parallel.world import World
 from ms_omni.scheduling.follower import Follower
@@ -25,10 +25,10 @@ def main():
     world = World(rank, size, size)
     message_links.own_address = lambda: "127.0.0.1"
     listener = Listener("127.0.0.1")
-    write(directory / f"card_{rank}", listener.card)
-    collectives = listener.connect(rank, [read(directory / f"card_{other}") for other in range(size)])
+    write(directory / f"endpoint_{rank}", listener.endpoint)
+    collectives = listener.connect(rank, [read(directory / f"endpoint_{other}") for other in range(size)])
     executor = RankExecutor(collectives, lambda *step: time.sleep(0.002), num_blocks=30_000)
-    links = meet(world, lambda card: collectives.broadcast(card, 0))
+    links = connect_group(world, lambda endpoint: collectives.broadcast(endpoint, 0))
     if world.is_leader:
         loop = LeaderLoop(SharedExecutor(executor, links), decode)
     else:
@@ -52,8 +52,8 @@ def main():
         raise SystemExit(1) from error
 
 
-def write(path, card):
-    np.save(path.with_suffix(".new.npy"), card)
+def write(path, endpoint):
+    np.save(path.with_suffix(".new.npy"), endpoint)
     path.with_suffix(".new.npy").rename(path)
 
 

@@ -77,7 +77,12 @@ def test_timeout():
 
 def test_cancel_ends_a_request_once():
     handle = RequestHandle()
-    waiter = in_thread(lambda: pytest.raises(RequestCancelled, handle.result))
+
+    def wait():
+        with pytest.raises(RequestCancelled):
+            handle.result()
+
+    waiter = in_thread(wait)
     handle.cancel()
     waiter.join(5)
     assert handle.done and not waiter.is_alive()

@@ -329,7 +329,7 @@ def test_close_with_requests_under_way(start, name):
 def test_close_while_media_are_read(start):
     media, begun = threading.Event(), threading.Event()
     loop, _ = start()
-    handle = loop.submit(request(prepare=lambda: begun.set() or media.wait(30) and request().prepare()))
+    handle = loop.submit(request(prepare=lambda: begun.set() or (media.wait(30) and request().prepare())))
     assert begun.wait(30)
     threading.Timer(0.05, media.set).start()
     loop.close()

@@ -107,7 +107,7 @@ def test_followers_lose_nothing_either():
     asked = [made_at_random(seed, random) for seed in range(200)]
     ask_all(group.loop, asked, random, outcomes)
     for follower in group.followers:  # those that were not asked for here are kept for whoever may come
-        until(lambda: not follower._replicas and len(follower._handles) == len(asked))
+        until(lambda: not follower._states and len(follower._handles) == len(asked))
         handles = [follower.submit(each) for each in asked]
         assert not follower._handles and all(handle.done for handle in handles)
         for seed, handle in enumerate(handles):

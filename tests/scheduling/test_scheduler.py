@@ -1,6 +1,7 @@
 """The order of steps: admission, rounds, chunks of prompts, several tokens a call."""
 
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 from fake_executor import FakeExecutor, limits, request, state_of
@@ -91,7 +92,7 @@ def test_a_round_of_several():
         pass
     kinds = ("talker", "code2wav", "thinker")
     names = [engine.step()[0] for _ in range(40)]
-    for kind, after in zip(names, names[1:], strict=False):  # in their order, each at most once a round
+    for kind, after in pairwise(names):  # in their order, each at most once a round
         assert (kinds.index(after) > kinds.index(kind)) == (kind != "thinker")
     assert ("talker", (1, 2)) in engine.executor.steps
 
@@ -118,7 +119,7 @@ def test_a_long_prompt_stops_the_others_for_one_chunk_at_a_time():
     names = [step[0] for step in engine.run()]
     places = [place for place, name in enumerate(names) if name.endswith("thinker") and name != "thinker"]
     assert len(places) == 11  # start, and ten chunks
-    for place, after in zip(places, places[1:], strict=False):
+    for place, after in pairwise(places):
         assert {"thinker", "talker"} <= set(names[place:after])
 
 

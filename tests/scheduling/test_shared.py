@@ -47,7 +47,7 @@ def lost(why):
 def all_idle(group):
     settle(group.loop, group.executors[0])
     for follower, executor in zip(group.followers, group.executors[1:], strict=True):
-        until(lambda: not follower._replicas and not executor.alive)
+        until(lambda: not follower._states and not executor.alive)
 
 
 @pytest.mark.parametrize("size", [2, 4])
@@ -326,8 +326,8 @@ def test_a_request_is_not_kept_by_anybody(start):
 
     group = start(2)
     handle, elsewhere = group.loop.submit(request(**LONG)), group.followers[0].submit(request(prepare=never))
-    until(lambda: group.followers[0]._replicas)
-    (replica,) = [ref(each) for each in group.followers[0]._replicas.values()]
+    until(lambda: group.followers[0]._states)
+    (replica,) = [ref(each) for each in group.followers[0]._states.values()]
     handle.result(30), elsewhere.result(30)
     all_idle(group)
     until(lambda: replica() is None)

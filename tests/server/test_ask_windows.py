@@ -124,7 +124,7 @@ def test_what_a_taken_request_asks_is_not_refused():
     async def run():
         service = Service(ServerSettings(("m",), max_queue=0))
         service.engine = Loaded()
-        with service.taken() as engine:
+        with service.admitted() as engine:
             assert service.num_asked == 1
             with pytest.raises(ApiError) as refused:
                 await anext(service.ask([], {}, streams=False, num_bytes=0))

@@ -6,7 +6,7 @@ import pytest
 
 from ms_omni.config import SamplingParams
 from ms_omni.errors import OmniError
-from ms_omni.server.asked import asked_by
+from ms_omni.server.engine_input import engine_input
 from ms_omni.server.errors import ApiError, api_error
 from ms_omni.server.schema import ChatRequest, parsed
 
@@ -15,7 +15,7 @@ TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": 
 
 
 def asked(**body):
-    return asked_by(parsed(ChatRequest, {"messages": HELLO, **body}))
+    return engine_input(parsed(ChatRequest, {"messages": HELLO, **body}))
 
 
 def test_a_plain_question():
@@ -102,9 +102,9 @@ def test_speech_is_recalled_by_its_id():
     said = {"audio_1": "A cat."}
     messages = [*HELLO, {"role": "assistant", "audio": {"id": "audio_1"}}, *HELLO]
     body = parsed(ChatRequest, {"messages": messages})
-    assert asked_by(body, said.get).conversation[1] == {"role": "assistant", "content": "A cat."}
+    assert engine_input(body, said.get).conversation[1] == {"role": "assistant", "content": "A cat."}
     with pytest.raises(ApiError, match="messages: message 1: no speech with this id"):
-        asked_by(body)
+        engine_input(body)
 
 
 def test_tools_that_are_not_to_be_used_are_not_offered():

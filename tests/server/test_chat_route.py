@@ -18,8 +18,8 @@ from ms_omni.errors import OmniError
 from ms_omni.outputs import AudioChunk, TextDelta
 from ms_omni.scheduling.request import StepFailed
 from ms_omni.server import connection
+from ms_omni.server.chat import pcm16
 from ms_omni.server.service import MAX_LARGEST_BODIES
-from ms_omni.server.waves import pcm16
 
 CALL = '<tool_call>\n{"name": "look", "arguments": {"at": 3}}\n</tool_call>'
 TOOLS = [{"type": "function", "function": {"name": "look"}}]

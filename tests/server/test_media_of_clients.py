@@ -42,7 +42,7 @@ def ask(http, trained, monkeypatch):
     """ask(url, **access) -> response to a question about that picture, by a server with this access."""
 
     def send(url, **access):
-        monkeypatch.setattr(trained._preparer, "_access", MediaAccess(restricted=True, **access))
+        monkeypatch.setattr(trained._preprocessor, "_access", MediaAccess(restricted=True, **access))
         parts = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "What do you see?"}]
         body = {"messages": [{"role": "user", "content": parts}], "max_tokens": 3}
         return http.post("/v1/chat/completions", json=body)

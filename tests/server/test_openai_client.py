@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from ms_omni import SamplingParams
-from ms_omni.server.waves import pcm16
+from ms_omni.server.chat import pcm16
 
 MEDIA = Path(__file__).parents[1] / "tiny/media"
 KINDS = {".png": ("image", "image_url", "image/png"), ".wav": ("audio", "audio_url", "audio/wav"),

@@ -1,4 +1,4 @@
-"""A chat request as a question to the engine."""
+"""Turns a chat request into the engine's input."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ms_omni.options import Options
 from ms_omni.server.errors import ApiError
 from ms_omni.server.schema import AudioFormat, ChatRequest
 
-# Of the API, as the chat template knows it
+# Roles of the API -> roles of the chat template
 _ROLES = {"developer": "system"}
-# Keys that clients send back with an answer's message and that say nothing to the model
+# Keys of answers that clients send back, and that the model does not see
 _NOT_READ = ("name", "refusal", "annotations", "audio", "reasoning", "function_call")
 
 
 @dataclass(frozen=True)
-class Asked:
-    """conversation, options: for `OmniEngine.submit`. audio_format: of the answer's wave; a stream's pieces are PCM."""
+class EngineInput:
+    """conversation, options: arguments of `OmniEngine.submit`. audio_format: of the answer's wave; streams have PCM."""
 
     conversation: list[dict[str, Any]]
     options: Options
@@ -32,9 +32,9 @@ class Asked:
     include_usage: bool
 
 
-def asked_by(request: ChatRequest, recall: Callable[[str], str | None] = lambda name: None) -> Asked:
-    """recall: what was said in an earlier answer's speech, by its id. Raises ApiError, or OmniError for a conversation
-    that is none. Media are not opened here."""
+def engine_input(request: ChatRequest, recall: Callable[[str], str | None] = lambda name: None) -> EngineInput:
+    """recall: returns the transcript of an earlier answer's speech by its id. Raises ApiError, or OmniError for an
+    invalid conversation. Media are not opened here."""
     media = request.mm_processor_kwargs
     tools = check_tools(request.tools) if request.tools and request.tool_choice != "none" else None
     messages = [_message(message, index, recall) for index, message in enumerate(request.messages)]
@@ -61,7 +61,7 @@ def asked_by(request: ChatRequest, recall: Callable[[str], str | None] = lambda 
         "tools": tools,
         "chat_template_kwargs": check_template_options(request.chat_template_kwargs or {}),
     }
-    return Asked(
+    return EngineInput(
         conversation,
         options,
         audio.format if audio else "wav",
@@ -78,7 +78,7 @@ def _sampling(request: ChatRequest) -> SamplingParams:
         thinker_max_new_tokens=most,
         thinker_temperature=request.temperature,
         thinker_top_p=request.top_p,
-        thinker_top_k=0 if request.top_k == -1 else request.top_k,  # vLLM's word for all tokens
+        thinker_top_k=0 if request.top_k == -1 else request.top_k,  # in vLLM -1 means all tokens
         thinker_repetition_penalty=request.repetition_penalty,
         seed=request.seed,
         ignore_eos=request.ignore_eos,
@@ -87,7 +87,7 @@ def _sampling(request: ChatRequest) -> SamplingParams:
 
 
 def _message(message: dict[str, Any], index: int, recall: Callable[[str], str | None]) -> dict[str, Any]:
-    """With the roles and keys that conversations here have; what the API sends as null is left out."""
+    """The message with this package's roles and keys, without nulls. Speech is replaced by its transcript."""
     where = f"messages: message {index}"
     role = message.get("role")
     role = _ROLES.get(role, role) if isinstance(role, str) else role
@@ -102,7 +102,7 @@ def _message(message: dict[str, Any], index: int, recall: Callable[[str], str | 
 
 
 def _sized(message: dict[str, Any], min_pixels: int | None, max_pixels: int | None) -> dict[str, Any]:
-    """Pictures and videos that say no size of their own get this one."""
+    """Adds the size limits to images and videos that have none."""
     limits = {key: value for key, value in (("min_pixels", min_pixels), ("max_pixels", max_pixels)) if value}
     if isinstance(message["content"], str) or not limits:
         return message

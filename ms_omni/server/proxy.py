@@ -1,5 +1,5 @@
-"""What clients of a launched server talk to: a process that no rank's end takes along. It hands requests on to rank 0,
-and answers 503 in its place once the ranks are gone."""
+"""The reverse proxy of a launched server, in a process that survives its ranks. It forwards requests to rank 0, and
+answers 503 when the ranks have ended."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from starlette.routing import Route
 
 from ms_omni.server.access import ApiKeys
 from ms_omni.server.bodies import Bodies
-from ms_omni.server.connection import LAST_EVENT, event, unless_gone
+from ms_omni.server.connection import LAST_EVENT, cancel_if_disconnected, event
 from ms_omni.server.errors import ApiError
 from ms_omni.server.run import HttpThread
 from ms_omni.server.service import ServerSettings
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-# Of one connection, not of one request (RFC 9110, 7.6.1); lengths and hosts are those of the new one
+# Headers of a connection, not of a request (RFC 9110, 7.6.1); length and host are set anew
 _HOP_BY_HOP = {
     "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding",
     "upgrade", "host", "content-length",
 }  # fmt: skip
-# The name in URLs of those behind a socket that has none
+# Host name in URLs of rank 0, whose Unix socket has none
 _RANKS = "http://ranks"
 
 
-class Front:
-    """Listens at `listener`, and hands on to the HTTP server at the Unix socket `ranks`."""
+class Proxy:
+    """Listens at `listener`, and forwards to the HTTP server at the Unix socket `ranks`."""
 
     def __init__(self, listener: socket.socket, ranks: Path, settings: ServerSettings):
         self._keys, self._bodies = ApiKeys(settings.api_keys), Bodies(settings.max_body_bytes)
@@ -42,11 +42,11 @@ class Front:
         self._http = HttpThread(app, listener)
 
     def start(self) -> None:
-        """Listens; everything is answered with 503 until the ranks do."""
+        """Begins to listen; answers 503 until rank 0 listens too."""
         self._http.start()
 
     def close(self) -> None:
-        """Gives what is under way a moment to end, and ends all connections."""
+        """Gives running requests a moment to end, then closes all connections."""
         self._http.close()
 
     async def _answer(self, request: Request) -> Response:
@@ -54,11 +54,11 @@ class Front:
             return refusal
         try:
             body = await self._bodies.read(request)
-            return await unless_gone(request.receive, self._hand_on(request, body))
+            return await cancel_if_disconnected(request.receive, self._forward(request, body))
         except ApiError as error:
             return JSONResponse(error.body, error.status, error.headers)
 
-    async def _hand_on(self, request: Request, body: bytes) -> Response:
+    async def _forward(self, request: Request, body: bytes) -> Response:
         url = httpx.URL(_RANKS).copy_with(raw_path=request.scope["raw_path"] + _query(request))
         headers = [(key, value) for key, value in request.headers.raw if key.decode() not in _HOP_BY_HOP]
         if request.client:
@@ -77,7 +77,7 @@ class Front:
 
 
 async def _events(answer: httpx.Response) -> AsyncGenerator[bytes, None]:
-    """As they come. Where the end does not come, an event says so."""
+    """The events as they come, and an error event if the stream breaks off."""
     try:
         async for data in answer.aiter_raw():
             yield data

@@ -14,8 +14,8 @@ from serving import HELLO, StandIn, until
 from ms_omni.outputs import TextDelta
 from ms_omni.server import bodies
 from ms_omni.server.app import make_app
-from ms_omni.server.front import Front
 from ms_omni.server.listening import listening_socket, unix_socket
+from ms_omni.server.proxy import Proxy
 from ms_omni.server.run import HttpThread
 from ms_omni.server.service import ServerSettings, Service
 
@@ -23,15 +23,15 @@ CHAT = "/v1/chat/completions"
 
 
 @contextmanager
-def fronting(path, **settings):
-    """The base URL of a front before the Unix socket at this path."""
+def proxying(path, **settings):
+    """The base URL of a proxy before the Unix socket at this path."""
     listener = listening_socket("127.0.0.1", 0)
-    front = Front(listener, path, ServerSettings(model_names=("stand-in",), **settings))
-    front.start()
+    proxy = Proxy(listener, path, ServerSettings(model_names=("stand-in",), **settings))
+    proxy.start()
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
-        front.close()
+        proxy.close()
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def ranks(tmp_path):
 
 @pytest.fixture
 def url(ranks):
-    with fronting(ranks[1]) as url:
+    with proxying(ranks[1]) as url:
         until(lambda: httpx.get(f"{url}/health").status_code == 200)
         yield url
 
@@ -93,7 +93,7 @@ def test_a_client_that_goes_away_is_gone_for_the_ranks(url, ranks, streams):
 
 
 def test_without_ranks(tmp_path):
-    with fronting(tmp_path / "none") as url:
+    with proxying(tmp_path / "none") as url:
         for method, path in (("GET", "/health"), ("POST", CHAT)):
             answer = httpx.request(method, f"{url}{path}")
             assert answer.status_code == 503 and answer.headers["retry-after"] == "5"
@@ -124,14 +124,14 @@ def dying(tmp_path):
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"])
 def test_ranks_that_end_before_the_answer(dying, answer):
-    with fronting(dying(answer)) as url:
+    with proxying(dying(answer)) as url:
         found = httpx.post(f"{url}{CHAT}", json={"messages": HELLO})
         assert found.status_code == 503 and found.json()["error"]["code"] == "engine_stopped"
 
 
 def test_ranks_that_end_within_a_stream(dying):
     begun = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-    with fronting(dying(begun + b"c\r\ndata: {}\n\n\n\r\n")) as url:
+    with proxying(dying(begun + b"c\r\ndata: {}\n\n\n\r\n")) as url:
         found = httpx.post(f"{url}{CHAT}", json={"messages": HELLO, "stream": True})
         assert found.status_code == 200 and found.text.startswith("data: {}\n\n")
         assert '"code":"engine_stopped"' in found.text and found.text.endswith("data: [DONE]\n\n")
@@ -139,7 +139,7 @@ def test_ranks_that_end_within_a_stream(dying):
 
 def test_keys_and_sizes_are_checked_before_anything_is_read(ranks):
     engine, path = ranks
-    with fronting(path, api_keys=("secret",), max_body_bytes=1000) as url:
+    with proxying(path, api_keys=("secret",), max_body_bytes=1000) as url:
         large, headers = b" " * 1001, {"Content-Type": "application/json"}
         assert httpx.post(f"{url}{CHAT}", content=large, headers=headers).status_code == 401
         headers["Authorization"] = "Bearer secret"
@@ -160,14 +160,14 @@ def send_slowly(url, count):
 
 def test_bodies_that_do_not_end(ranks, monkeypatch):
     monkeypatch.setattr(bodies, "BODY_S", 0.2)
-    with fronting(ranks[1], max_body_bytes=1000) as url:
+    with proxying(ranks[1], max_body_bytes=1000) as url:
         (client,) = send_slowly(url, 1)
         with client:
             assert b"408 " in client.recv(1000)
 
 
 def test_too_many_bodies_at_once(ranks):
-    with fronting(ranks[1], max_body_bytes=1000) as url:
+    with proxying(ranks[1], max_body_bytes=1000) as url:
         clients = send_slowly(url, bodies.BODIES_AT_ONCE)
         time.sleep(0.2)
         more = httpx.post(f"{url}{CHAT}", content=b" " * 100, headers={"Content-Type": "application/json"})
