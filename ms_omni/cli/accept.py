@@ -152,7 +152,7 @@ def _wait_for_ranks(job: Path, world_size: int) -> None:
 
 def _header() -> dict[str, Any]:
     from ms_omni.acceptance.privacy import redact
-    from ms_omni.cli.machine import Machine
+    from ms_omni.hardware.machine import Machine
     from ms_omni.profiling.environment import commit, is_emulated, versions
 
     machine = Machine()

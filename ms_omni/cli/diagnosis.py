@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from ms_omni.cli.machine import Machine
-from ms_omni.cli.npu_smi import Card, npu_smi_version, parse_npu_smi
+from ms_omni.hardware.cards import Card, npu_smi_version, parse_npu_smi
+from ms_omni.hardware.machine import Machine
 
 OK, WARN, MISS, NOT_NEEDED = "ok", "warn", "miss", "n/a"
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -44,9 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check everything on this machine, then run the job. Exit code 0; 1 when a rank failed; 2 for wrong input."""
-    from ms_omni.cli.cards import check_cards, device_here, device_of
-    from ms_omni.cli.machine import Machine
     from ms_omni.cli.quiet import results_only_on_stdout
+    from ms_omni.hardware.cards import check_cards, device_here
+    from ms_omni.hardware.machine import Machine
     from ms_omni.parallel.job import Job
     from ms_omni.parallel.msrun import find_msrun, job_environment, job_settings, msrun_line, shell_text
 
@@ -54,11 +55,11 @@ def run(args: argparse.Namespace) -> int:
     user = dict(os.environ)  # before libraries are kept quiet here
     if args.dry_run:  # perhaps of another machine: its model and cards need not be here
         _check_command(words)
-        device = device_of(words) or device_here(Machine())
+        device = _device_of(words) or device_here(Machine())
     else:
         with results_only_on_stdout(args.debug):
             server = _check_words(words, args)
-        device = check_cards(Machine(), args.cards, words)
+        device = "CPU" if _device_of(words) == "CPU" else check_cards(Machine(), args.cards)
     spec = _spec(args, words, binds_cores=args.bind_core == "on" or (args.bind_core == "auto" and device == "Ascend"))
     num_cores = len(os.sched_getaffinity(0))
     settings = job_settings(spec, user, device, num_cores, debug=args.debug)
@@ -140,6 +141,17 @@ def _spec(args: argparse.Namespace, words: list[str], binds_cores: bool) -> JobS
     )
 
 
+def _device_of(words: list[str]) -> str | None:
+    """What a command says of `--device`: CPU or Ascend; None for nothing or auto."""
+    given = None
+    for word, following in zip(words, [*words[1:], None], strict=True):
+        if word == "--device":
+            given = following
+        elif word.startswith("--device="):
+            given = word.removeprefix("--device=")
+    return None if given == "auto" else given
+
+
 def _check_command(words: list[str]) -> argparse.Namespace | None:
     """What the command's own parser makes of its flags; None for a script."""
     from ms_omni.cli.main import COMMANDS
@@ -154,7 +166,7 @@ def _check_command(words: list[str]) -> argparse.Namespace | None:
     if words[0] not in allowed:
         guess = did_you_mean(words[0], allowed)
         raise OmniError(f"launch cannot run {words[0]!r}{guess}; expected one of {', '.join(allowed)}, or a script.py")
-    if "--conversation=-" in words or ("--conversation", "-") in zip(words, words[1:], strict=False):
+    if "--conversation=-" in words or ("--conversation", "-") in pairwise(words):
         raise OmniError("--conversation -: the ranks have no common stdin; write it to a file and name that")
     module = import_module(f"ms_omni.cli.{words[0]}")
     parser = LineParser(prog=f"ms-omni {words[0]}", usage=module.USAGE)

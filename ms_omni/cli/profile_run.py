@@ -13,14 +13,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from ms_omni.cli.cards import card_power
-from ms_omni.cli.machine import Machine
 from ms_omni.cli.parser import print_note
 from ms_omni.cli.profile_job import ProfileJob
 from ms_omni.cli.profile_record import Record
 from ms_omni.cli.progress import make_progress
 from ms_omni.cli.whole_file import write_text
 from ms_omni.errors import OmniError
+from ms_omni.hardware.cards import card_power
+from ms_omni.hardware.machine import Machine
 from ms_omni.parallel.world import GROUP_SIZE_VARIABLE, is_under_msrun
 from ms_omni.profiling import environment
 from ms_omni.profiling.api import case_of

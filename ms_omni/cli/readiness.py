@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from ms_omni.cli.cards import visible_cards
 from ms_omni.cli.diagnosis import A3_IN_NPU_SMI, MISS, OK, WARN, Check
-from ms_omni.cli.machine import Machine
-from ms_omni.cli.npu_smi import Card
+from ms_omni.hardware.cards import Card, visible_cards
+from ms_omni.hardware.machine import Machine
 
 RELEASED = "instruct"
 DTYPE = "bfloat16"

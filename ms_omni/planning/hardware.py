@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from ms_omni.errors import OmniError
+from ms_omni.hardware.memory import meminfo_bytes
 
 GB = 1e9
 MIB = 1 << 20
@@ -110,7 +110,7 @@ def _cpu() -> Hardware:
         name="cpu",
         title="this machine's CPU",
         device=CPU,
-        memory_bytes=_machine_memory(),
+        memory_bytes=meminfo_bytes("MemTotal") or 8 * GB,
         bandwidth=20 * GB,
         gather={2: 0.045 * GB},
         efficiency=1.0,
@@ -178,12 +178,3 @@ def measured_hardware(name: str, memory_bytes: int) -> tuple[Hardware, str]:
 def _key(name: str) -> str:
     key = name.lower().replace(" ", "").removeprefix("ascend")
     return next((same for pattern, same in _SAME_AS if pattern.fullmatch(key)), key)
-
-
-def _machine_memory() -> float:
-    """Bytes of RAM; 8 GB where /proc does not say."""
-    try:
-        line = next(x for x in Path("/proc/meminfo").read_text().splitlines() if x.startswith("MemTotal:"))
-        return int(line.split()[1]) * 1024.0
-    except (OSError, StopIteration, ValueError):
-        return 8 * GB

@@ -9,7 +9,7 @@ from npu_smi_samples import ONE_310P, ONE_910C_WITH_TWO_CHIPS, TWO_910B3
 
 from ms_omni.cli import doctor
 from ms_omni.cli.diagnosis import diagnose, mindspore_run_check
-from ms_omni.cli.machine import Machine, installed_version, run_command
+from ms_omni.hardware.machine import Machine, installed_version, run_command
 
 VERSIONS = {"mindspore": "2.7.1", "mindone": "0.5.0", "transformers": "4.57.1", "numpy": "1.26.4", "jinja2": "3.1.6"}
 IDLE_910B3 = TWO_910B3.replace("Warning", "OK     ").replace("53984", " 3200")

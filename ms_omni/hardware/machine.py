@@ -1,4 +1,4 @@
-"""What `doctor` reads of a machine. Every source (files, commands, environment, packages) can be replaced by a test."""
+"""Software and resources of a machine. A test may replace every source: files, commands, environment, packages."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
+from ms_omni.hardware.memory import meminfo_bytes
+
 COMMAND_TIMEOUT_S = 30.0
 
 
@@ -27,13 +29,14 @@ def run_command(words: list[str]) -> str | None:
 
 
 def installed_version(package: str) -> str | None:
+    """None where the package is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
 
 
-def can_load_library(name: str) -> bool:
+def _can_load_library(name: str) -> bool:
     try:
         ctypes.CDLL(name)
     except OSError:
@@ -49,12 +52,13 @@ class Machine:
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     run: Callable[[list[str]], str | None] = run_command
     version_of: Callable[[str], str | None] = installed_version
-    can_load: Callable[[str], bool] = can_load_library
+    can_load: Callable[[str], bool] = _can_load_library
     free_disk: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free
     python: str = platform.python_version()
     executable: str = sys.executable
 
     def path(self, absolute: str) -> Path:
+        """`absolute` below `root`."""
         return self.root / absolute.lstrip("/")
 
     def read(self, absolute: str) -> str:
@@ -65,9 +69,11 @@ class Machine:
             return ""
 
     def driver_version(self) -> str | None:
+        """None where its version.info is not found, as in many containers."""
         return self._package_version("driver")
 
     def firmware_version(self) -> str | None:
+        """None where its version.info is not found, as in most containers."""
         return self._package_version("firmware")
 
     def _package_version(self, name: str) -> str | None:
@@ -83,6 +89,7 @@ class Machine:
         return next((home for home in candidates if home and self.path(home).is_dir()), None)
 
     def has_cann_environment(self) -> bool:
+        """Whether this shell has sourced CANN's set_env.sh."""
         return bool(self.environ.get("ASCEND_HOME_PATH") or self.environ.get("ASCEND_TOOLKIT_HOME"))
 
     def cann_version(self, part: str) -> str | None:
@@ -107,8 +114,8 @@ class Machine:
         return sorted(int(match[1]) for name in names if (match := re.fullmatch(r"davinci(\d+)", name)))
 
     def free_memory_bytes(self) -> int | None:
-        match = re.search(r"^MemAvailable:\s+(\d+) kB", self.read("/proc/meminfo"), re.MULTILINE)
-        return int(match[1]) * 1024 if match else None
+        """What programs may still allocate; None where /proc does not say."""
+        return meminfo_bytes("MemAvailable", self.root)
 
 
 def _value(text: str, key: str) -> str | None:
