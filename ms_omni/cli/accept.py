@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ms_omni.acceptance.steps import NAMES, STEPS
 from ms_omni.cli.parser import one_of, print_note
 from ms_omni.errors import OmniError
+from ms_omni.files import make_directory, write_text
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -50,22 +51,12 @@ def run(args: argparse.Namespace) -> int:
     from ms_omni.parallel.world import is_under_msrun
 
     names = tuple(step.name for step in STEPS if not args.only or step.name in args.only)
-    out = _directory(args.out)
+    out = Path(args.out)
+    make_directory(out, "--out")
     with results_only_on_stdout(args.debug) as results:
         if is_under_msrun():
             return _one_rank(names, args.quick, out, results)
         return _one_card(names, args, out, results)
-
-
-def _directory(name: str) -> Path:
-    path = Path(name)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OmniError(f"--out {name}: cannot be made ({error.strerror})") from error
-    if not os.access(path, os.W_OK):
-        raise OmniError(f"--out {name}: cannot be written to")
-    return path
 
 
 def _one_card(names: tuple[str, ...], args: argparse.Namespace, out: Path, results: TextIO) -> int:
@@ -180,8 +171,6 @@ def _deliver(acceptance: Acceptance, out: Path, results: TextIO) -> int:
 
 
 def _write(acceptance: Acceptance, out: Path) -> Path:
-    from ms_omni.cli.whole_file import write_text
-
     moment = acceptance.header["made_at"].split("+")[0].replace("-", "").replace(":", "")
     path = out / f"accept-{acceptance.soc}-{moment}Z.json"
     write_text(path, json.dumps(acceptance.to_json(), indent=1, ensure_ascii=False) + "\n")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ms_omni.cli.parser import print_note
-from ms_omni.cli.whole_file import write_bytes
 from ms_omni.errors import OmniError
+from ms_omni.files import write_bytes
 from ms_omni.inputs.access import MediaAccess
 from ms_omni.inputs.schema import media_parts
 from ms_omni.recordings.output import RecordingOutput

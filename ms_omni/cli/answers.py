@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -13,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ms_omni.cli.item import Answer, Item
-from ms_omni.cli.whole_file import write_bytes
 from ms_omni.errors import OmniError
+from ms_omni.files import json_line, make_directory, write_bytes
 
 RESULTS = "results.jsonl"
 _POLL_S = 0.5
@@ -50,13 +49,7 @@ class AnswerStore:
 
     def make(self) -> None:
         """Creates the directories. Raises OmniError when nothing can be written there."""
-        try:
-            self._answers.mkdir(parents=True, exist_ok=True)
-            # Only a trial tells: root passes every permission check even on a read-only file system.
-            with tempfile.TemporaryFile(dir=self._answers):
-                pass
-        except OSError as error:
-            raise OmniError(f"--out {self.directory}: cannot be written ({error.strerror})") from error
+        make_directory(self._answers, "--out")
 
     def discard(self, items: Iterable[Item]) -> None:
         """Removes what an earlier run left of these, so that an interrupt does not leave old answers among new."""
@@ -68,7 +61,7 @@ class AnswerStore:
 
     def write(self, item: Item, answer: Answer) -> None:
         record = {"settings": self._settings, "asked": item.digest, "answer": asdict(answer)}
-        write_bytes(self._file(item), [_json_line(record)])
+        write_bytes(self._file(item), [json_line(record).encode()])
 
     def stamps(self, items: Iterable[Item]) -> dict[str, int]:
         """When the answers that are there were written, by id."""
@@ -86,7 +79,7 @@ class AnswerStore:
 
     def merge(self, items: Iterable[Item], answers: dict[str, Answer]) -> None:
         """Writes the answers of all items in their order, whole or not at all."""
-        lines = (_json_line(item.final_line(answers[item.id], self.directory)) for item in items)
+        lines = (json_line(item.final_line(answers[item.id], self.directory)).encode() for item in items)
         write_bytes(self.directory / RESULTS, lines)
 
     def _file(self, item: Item) -> Path:
@@ -160,11 +153,6 @@ class Waiter:
                     f"{len(self._missing)} missing ({names}); the same command goes on where this one ended"
                 )
             sleep(_POLL_S)
-
-
-def _json_line(value: dict[str, Any]) -> bytes:
-    """Halves of surrogate pairs, which UTF-8 does not have, as JSON's escapes."""
-    return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
 
 
 def _modified_ns(entry: os.DirEntry[str]) -> int | None:

@@ -8,9 +8,9 @@ from typing import Any
 
 from ms_omni.cli.item import Form, Item
 from ms_omni.errors import OmniError, OmniErrors
+from ms_omni.files import numbered_lines, parse_object
 from ms_omni.inputs.access import MediaAccess
 from ms_omni.inputs.conversation import media_parts, with_local_paths
-from ms_omni.json_lines import numbered_lines, parse_object
 
 # Of a request in OpenAI's form; a conversation in ours has none of them.
 REQUEST_KEYS = ("custom_id", "method", "url", "body")
@@ -27,7 +27,7 @@ def read_items(path: Path, conversations: Form, requests: Form) -> tuple[Item, .
     items: dict[str, Item] = {}
     errors: list[str] = []
     count, first = 0, None
-    for number, line in numbered_lines(path, "--manifest"):
+    for number, line in numbered_lines(path, f"--manifest {path}"):
         count += 1
         where = f"--manifest {path} line {number}"
         try:

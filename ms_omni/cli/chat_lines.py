@@ -18,8 +18,8 @@ from uuid import uuid4
 from ms_omni.answer_parts import opens_reasoning
 from ms_omni.cli.item import MAX_NAME_BYTES, Answer, Item, one_line
 from ms_omni.cli.voices import Voices
-from ms_omni.cli.whole_file import write_bytes
 from ms_omni.errors import OmniError
+from ms_omni.files import write_bytes
 from ms_omni.options import Options
 from ms_omni.server.asked import Asked, asked_by
 from ms_omni.server.chat import ChatAnswer

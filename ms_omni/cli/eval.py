@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ms_omni.cli.parser import one_of, whole_number
 from ms_omni.errors import OmniError
+from ms_omni.files import write_text
 
 if TYPE_CHECKING:
     from ms_omni.evaluation import Comparison, Evaluation
@@ -63,11 +65,14 @@ def run(args: argparse.Namespace) -> int:
     else:
         found = evaluate(args.results[0], args.reference, args.metric, **options)
     if args.report:
-        _write(Path(args.report), report(found, Path(args.report), args.worst), "--report")
+        write_text(Path(args.report), report(found, Path(args.report), args.worst), "--report")
+    text = json.dumps(found.to_dict(), ensure_ascii=False, allow_nan=False) + "\n"
+    if args.json == "-":
+        sys.stdout.write(text)
+        return 0
     if args.json:
-        _write_json(found.to_dict(), args.json)
-    if args.json != "-":
-        sys.stdout.write(terminal(found, args.worst))
+        write_text(Path(args.json), text, "--json")
+    sys.stdout.write(terminal(found, args.worst))
     return 0
 
 
@@ -81,19 +86,3 @@ def _check(args: argparse.Namespace) -> None:
             raise OmniError(f"{flag} {name}: the directory {Path(name).parent} does not exist")
     if args.report and Path(args.report).suffix.lower() not in REPORTS:
         raise OmniError(f"--report {args.report}: its end names no format; expected one of {', '.join(REPORTS)}")
-
-
-def _write_json(document: dict[str, Any], name: str) -> None:
-    import json
-
-    text = json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n"
-    if name == "-":
-        sys.stdout.write(text)
-    else:
-        _write(Path(name), text, "--json")
-
-
-def _write(path: Path, text: str, flag: str) -> None:
-    from ms_omni.cli.whole_file import write_text
-
-    write_text(path, text, flag)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ms_omni.cli.answers import difference
-from ms_omni.cli.whole_file import write_bytes
 from ms_omni.errors import OmniError
+from ms_omni.files import json_line, write_text
 from ms_omni.inputs.windows import Span
 from ms_omni.outputs import OmniOutput, Usage
 from ms_omni.recordings.transcribe import Heard
@@ -41,14 +41,14 @@ class Journal:
     def open(self) -> None:
         """To write behind what it holds. Raises OmniError."""
         lines = [self._settings, *map(_line, self.heard)]
-        write_bytes(self.path, map(_encoded, lines), "--transcript")
+        write_text(self.path, "".join(map(json_line, lines)), "--transcript")
         self._file = self.path.open("ab", buffering=0)
 
     def add(self, heard: Heard) -> None:
         """Raises OmniError for a full disk."""
         assert self._file is not None
         try:
-            self._file.write(_encoded(_line(heard)))
+            self._file.write(json_line(_line(heard)).encode())
         except OSError as error:
             raise OmniError(f"--transcript: {self.path} could not be written ({error.strerror})") from error
 
@@ -65,10 +65,6 @@ class Journal:
         with suppress(OSError, ValueError):
             for line in self.path.read_bytes().split(b"\n"):
                 yield json.loads(line)
-
-
-def _encoded(line: Mapping[str, Any]) -> bytes:
-    return (json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
 
 
 def _line(heard: Heard) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
 def _report(job: ProfileJob, profile: Profile, results: TextIO) -> None:
     """With --out the formats as files and the table on stdout; without it one format on stdout."""
     from ms_omni.cli.profile_record import NAME, shown
-    from ms_omni.cli.whole_file import write_text
+    from ms_omni.files import write_text
     from ms_omni.profiling.report import render
 
     if not profile.cases:

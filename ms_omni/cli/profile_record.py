@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ms_omni.cli.whole_file import write_text
+from ms_omni.files import write_text
 
 if TYPE_CHECKING:  # pydantic, which --help need not wait for
     from ms_omni.profiling.document import Case, Profile

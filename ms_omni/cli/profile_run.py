@@ -17,8 +17,8 @@ from ms_omni.cli.parser import print_note
 from ms_omni.cli.profile_job import ProfileJob
 from ms_omni.cli.profile_record import Record
 from ms_omni.cli.progress import make_progress
-from ms_omni.cli.whole_file import write_text
 from ms_omni.errors import OmniError
+from ms_omni.files import write_text
 from ms_omni.hardware.cards import card_power
 from ms_omni.hardware.machine import Machine
 from ms_omni.parallel.world import GROUP_SIZE_VARIABLE, is_under_msrun

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from contextlib import closing
@@ -15,8 +14,8 @@ from ms_omni.cli.batch_progress import clock_text
 from ms_omni.cli.journal import Journal
 from ms_omni.cli.parser import print_note
 from ms_omni.cli.recording_checks import audio_of
-from ms_omni.cli.whole_file import write_text
 from ms_omni.config import EngineConfig
+from ms_omni.files import json_line, write_text
 from ms_omni.inputs.windows import WindowRules
 from ms_omni.options import Options
 from ms_omni.recordings.recording import Recording
@@ -108,7 +107,7 @@ def _write(path: Path, output: RecordingOutput) -> None:
     if kind == ".txt":
         text = output.text + "\n"
     elif kind == ".json":
-        text = json.dumps(output.to_dict(), ensure_ascii=False).encode("utf-8", "backslashreplace").decode() + "\n"
+        text = json_line(output.to_dict())
     else:
         text = as_subtitles(output.segments, "srt" if kind == ".srt" else "vtt")
     write_text(path, text, "--transcript")

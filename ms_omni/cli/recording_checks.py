@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ms_omni.cli.wave import check_writable
 from ms_omni.errors import OmniError
+from ms_omni.files import check_writable
 from ms_omni.inputs.access import MediaAccess
 from ms_omni.inputs.schema import media_parts
 from ms_omni.recordings.recording import LONGEST_WINDOW_S, Recording

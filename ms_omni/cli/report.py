@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 from ms_omni.cli.parser import one_of
+from ms_omni.errors import OmniError
+from ms_omni.files import write_text
 
 USAGE = "ms-omni report PROFILE.json [LATER.json] [--format NAME] [--out FILE] [--fail-on-regression]"
 HELP = "show a profile in another format, or compare two and mark regressions beyond the noise"
@@ -31,7 +33,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print or write the report. Raises OmniError for a document that cannot be read or compared."""
-    from ms_omni.errors import OmniError
     from ms_omni.profiling import report
 
     if not 1 <= len(args.profiles) <= 2:
@@ -49,8 +50,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _format_of(out: str | None) -> str:
-    from ms_omni.errors import OmniError
-
     if out is None:
         return "table"
     suffix = Path(out).suffix.lower()
@@ -60,12 +59,7 @@ def _format_of(out: str | None) -> str:
 
 
 def _write(text: str, out: str | None) -> None:
-    from ms_omni.errors import OmniError
-
     if out is None:
         sys.stdout.write(text)
         return
-    try:
-        Path(out).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OmniError(f"--out {out}: cannot be written ({error.strerror})") from error
+    write_text(Path(out), text)

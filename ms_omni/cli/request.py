@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,9 +16,10 @@ from ms_omni.cli.recording_checks import check_transcript, goes_by_windows
 from ms_omni.cli.settings import TURN_KEYS, media_access
 from ms_omni.cli.task_flags import TaskFlags
 from ms_omni.cli.voices import Voices
-from ms_omni.cli.wave import check_wave_path, check_writable
+from ms_omni.cli.wave import check_wave_path
 from ms_omni.config import SAMPLING_KEYS, EngineConfig, SamplingParams
 from ms_omni.errors import OmniError
+from ms_omni.files import check_writable, parse_json
 from ms_omni.inputs.conversation import build_conversation, load_conversation, validate_conversation
 from ms_omni.options import Options
 from ms_omni.tasks.languages import check_spoken
@@ -154,7 +154,8 @@ def _read_conversation(settings: dict[str, Any], flags: TaskFlags) -> list[dict[
     if path is not None and turn:
         raise OmniError(f"--conversation and --{turn[0]} exclude each other: put the turn into the conversation file")
     if path == "-":
-        return _read_stdin()
+        where = "--conversation -"
+        return validate_conversation(parse_json(sys.stdin.read(), where), where)
     if path is not None:
         return load_conversation(path)
     return build_conversation(
@@ -164,14 +165,6 @@ def _read_conversation(settings: dict[str, Any], flags: TaskFlags) -> list[dict[
         settings.get("audio", ()),
         settings.get("video", ()),
     )
-
-
-def _read_stdin() -> list[dict[str, Any]]:
-    try:
-        data = json.loads(sys.stdin.read())
-    except (ValueError, RecursionError) as error:
-        raise OmniError(f"--conversation -: stdin is not valid JSON ({error})") from error
-    return validate_conversation(data, "--conversation -")
 
 
 def _check_voice(checkpoint: Path, settings: dict[str, Any]) -> None:

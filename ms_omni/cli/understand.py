@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -136,6 +135,7 @@ def _deliver(request: Request, output: OmniOutput, reasons: bool, results: TextI
     the picture of --render is there, where one is wanted."""
     from ms_omni.cli.answer_document import answer_document, render_places
     from ms_omni.cli.wave import write_wave
+    from ms_omni.files import json_line
 
     if not request.stream and not request.json:
         results.write(output.text + "\n")
@@ -151,9 +151,7 @@ def _deliver(request: Request, output: OmniOutput, reasons: bool, results: TextI
     access, tools = request.engine.media_access, request.options.get("tools")
     document = answer_document(output, path, reasons, request.task, tools, request.conversation, access)
     if request.json:
-        # halves of surrogate pairs, which labels may have as escapes, stay escapes
-        line = json.dumps(document, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
-        results.write(line + "\n")
+        results.write(json_line(document))
         results.flush()
     return request.render is None or render_places(request.render, document, request.conversation, access)
 

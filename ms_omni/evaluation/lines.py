@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ms_omni.errors import OmniError
-from ms_omni.json_lines import numbered_lines, parse_object
+from ms_omni.files import numbered_lines, parse_object
 
 # A path, or what its lines would hold
 Lines = str | Path | Iterable[Mapping[str, Any]]
@@ -16,7 +16,7 @@ Lines = str | Path | Iterable[Mapping[str, Any]]
 def objects_of(lines: Lines, name: str, example: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """(where, object) of each line. name: what errors call it, before its path. Raises OmniError."""
     if isinstance(lines, (str, Path)):
-        for number, line in numbered_lines(Path(lines), name):
+        for number, line in numbered_lines(Path(lines), named(name, lines)):
             where = f"{named(name, lines)} line {number}"
             yield where, parse_object(line, where, example)
         return

@@ -65,7 +65,7 @@ def test_two_profiles_are_compared_and_the_exit_code_can_tell(earlier, slower, c
         (["{earlier}", "--format", "markdwon"], "'markdwon' is not allowed, did you mean markdown?"),
         (["{earlier}", "--fail-on-regression"], "--fail-on-regression: needs two profile documents"),
         (["{earlier}", "--out", "report.pdf"], "--out report.pdf: its end names no format"),
-        (["{earlier}", "--out", "{earlier}/r.md"], "cannot be written (Not a directory)"),
+        (["{earlier}", "--out", "{earlier}/r.md"], "could not be written (Not a directory)"),
     ],
 )
 def test_mistakes_are_one_line(earlier, words, message, capsys):

@@ -176,7 +176,7 @@ def test_a_full_disk_leaves_no_half_picture(cli, says, tiny_dir, media, tmp_path
     def refuse(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ms_omni.cli.whole_file.os.replace", refuse)
+    monkeypatch.setattr("ms_omni.files.os.replace", refuse)
     words = flags_of("object-grounding", media)
     done = cli("understand", "--model", tiny_dir, *words, "--render", tmp_path / "boxes.png")
     assert done.code == 2 and "--render" in done.err and "No space left" in done.err
@@ -197,7 +197,7 @@ def test_a_full_disk_leaves_no_half_picture(cli, says, tiny_dir, media, tmp_path
         (["--task", "image-question", "--image", "image"], ["--text is missing"]),
         (["--task", "audio-function-call", "--audio", "audio"], ["--tools is missing"]),
         (["--task", "ocr", "--image", "image", "--tools", "tools"], ["--tools: --task ocr calls no functions"]),
-        (["--text", "Hi", "--tools", "audio"], ["--tools", "not valid JSON"]),
+        (["--text", "Hi", "--tools", "audio"], ["--tools", "not UTF-8 text"]),
         (["--text", "Hi", "--tools", "gone.json"], ["--tools gone.json: cannot be read"]),
         (["--text", "Hi", "--render", "a.png"], ["--render a.png", "--task object-grounding"]),
         (["--task", "ocr", "--image", "image", "--render", "a.png"], ["--render a.png", "--task object-grounding"]),
