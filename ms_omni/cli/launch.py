@@ -7,15 +7,17 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from ms_omni.cli.parser import LineParser, is_terminal, one_of, print_note, whole_number
+from ms_omni.cli.commands import COMMANDS, command_parser
+from ms_omni.cli.parser import is_terminal, one_of, print_note, whole_number
 from ms_omni.cli.progress import INTERVAL_VARIABLE
+from ms_omni.cli.resuming import goes_on
 from ms_omni.errors import OmniError, did_you_mean
+from ms_omni.files import make_directory, write_text
 
 if TYPE_CHECKING:
     from ms_omni.cli.serve import ServeJob
@@ -66,7 +68,8 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         print(shell_text(msrun_line(spec, find_msrun()), settings))
         return 0
-    _make_directory(spec.log_dir)
+    make_directory(spec.log_dir, "--log-dir")
+    write_text(spec.log_dir / "msrun.log", "", "--log-dir")
     print_note(f"starting {args.cards} {'ranks' if args.cards > 1 else 'rank'}; logs: {spec.log_dir}")
     if is_terminal(sys.stderr):
         settings.setdefault(INTERVAL_VARIABLE, "1")
@@ -110,9 +113,7 @@ def _goes_on(words: list[str]) -> str:
     goes_on_by_itself = words[0] == "batch" and "--restart" not in words
     if not goes_on_by_itself and not any(word.split("=")[0] == "--transcript" for word in words):
         return ""
-    from ms_omni.cli.batch import goes_on
-
-    return goes_on(restarted=False)
+    return goes_on()
 
 
 def _spec(args: argparse.Namespace, words: list[str], binds_cores: bool) -> JobSpec:
@@ -154,8 +155,6 @@ def _device_of(words: list[str]) -> str | None:
 
 def _check_command(words: list[str]) -> argparse.Namespace | None:
     """What the command's own parser makes of its flags; None for a script."""
-    from ms_omni.cli.main import COMMANDS
-
     allowed = [command for command in COMMANDS if command != "launch"]
     if not words:
         raise OmniError("nothing to launch: expected -- and a command, such as -- understand --text Hello")
@@ -168,11 +167,7 @@ def _check_command(words: list[str]) -> argparse.Namespace | None:
         raise OmniError(f"launch cannot run {words[0]!r}{guess}; expected one of {', '.join(allowed)}, or a script.py")
     if "--conversation=-" in words or ("--conversation", "-") in pairwise(words):
         raise OmniError("--conversation -: the ranks have no common stdin; write it to a file and name that")
-    module = import_module(f"ms_omni.cli.{words[0]}")
-    parser = LineParser(prog=f"ms-omni {words[0]}", usage=module.USAGE)
-    module.add_arguments(parser)
-    parser.add_argument("--debug", action="store_true")
-    return parser.parse_args(words[1:])
+    return command_parser(words[0]).parse_args(words[1:])
 
 
 def _check_words(words: list[str], job: argparse.Namespace) -> ServeJob | None:
@@ -184,24 +179,24 @@ def _check_words(words: list[str], job: argparse.Namespace) -> ServeJob | None:
     from ms_omni.cli.settings import merge_settings
 
     group_size, server = job.group_size or job.cards * job.nodes, None
+    settings = merge_settings(args, words[0])
     if words[0] == "understand":
-        from ms_omni.cli.request import check_request
+        from ms_omni.cli.understand.request import check_request
 
-        engine = check_request(merge_settings(args)).engine
+        engine = check_request(settings).engine
     elif words[0] == "batch":
-        from ms_omni.cli import batch
-        from ms_omni.cli.batch_job import check_batch
+        from ms_omni.cli.batch.job import check_batch
 
-        engine = check_batch(merge_settings(args, batch.FLAGS), args.restart).engine
+        engine = check_batch(settings, args.restart).engine
     else:
-        from ms_omni.cli import serve
+        from ms_omni.cli.serve import check_serve
 
         if group_size != job.cards * job.nodes:  # clients reach several through a proxy
             raise OmniError(
                 f"--group-size {group_size}: a server has one model, shared by all {job.cards * job.nodes} cards; "
                 "start a server for each group (docs/scale-out.md)"
             )
-        server = serve.check_serve(merge_settings(args, serve.FLAGS))
+        server = check_serve(settings)
         engine = server.engine
     _check_sharing(engine, group_size)
     return server
@@ -216,11 +211,3 @@ def _check_sharing(engine: EngineConfig, group_size: int) -> None:
     from ms_omni.parallel.table import check_world
 
     check_world(engine.parallel, group_size, ModelSizes.from_config(read_config(engine.model)))
-
-
-def _make_directory(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        (path / "msrun.log").write_text("")
-    except OSError as error:
-        raise OmniError(f"--log-dir {path}: cannot be written ({error.strerror})") from None

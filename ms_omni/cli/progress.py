@@ -143,3 +143,10 @@ def load_engine(config: EngineConfig) -> OmniEngine:
 def is_shown_live() -> bool:
     """Whether somebody watches this rank of a job on a terminal."""
     return INTERVAL_VARIABLE in os.environ
+
+
+def clock_text(seconds: float) -> str:
+    """0:05, 12:34, 1:02:03."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"

@@ -24,14 +24,14 @@ def run(args: argparse.Namespace) -> int:
 
     from ms_omni.checkpoint.quantize import quantize_checkpoint
     from ms_omni.checkpoint.resolve import resolve_checkpoint
-    from ms_omni.cli.batch import goes_on
     from ms_omni.cli.progress import make_progress
+    from ms_omni.cli.resuming import goes_on
 
     progress = make_progress()
     try:
         written = quantize_checkpoint(resolve_checkpoint(args.model), Path(args.out), progress)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(goes_on(restarted=False)) from None
+        raise KeyboardInterrupt(goes_on()) from None
     finally:
         progress.close()
     if args.json:

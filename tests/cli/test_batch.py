@@ -12,12 +12,12 @@ import pytest
 import soundfile
 from PIL import Image
 
-from ms_omni.cli.answers import AnswerStore, Waiter
-from ms_omni.cli.batch import FLAGS, share
-from ms_omni.cli.batch_file import read_items
-from ms_omni.cli.batch_progress import BatchProgress
-from ms_omni.cli.item import Answer
-from ms_omni.cli.manifest import Manifest
+from ms_omni.cli.batch import share
+from ms_omni.cli.batch.conversations import ConversationLines
+from ms_omni.cli.batch.file import read_items
+from ms_omni.cli.batch.item import Answer
+from ms_omni.cli.batch.progress import BatchProgress
+from ms_omni.cli.batch.store import AnswerStore, Waiter
 from ms_omni.cli.progress import INTERVAL_VARIABLE
 from ms_omni.cli.settings import yaml_keys
 from ms_omni.cli.voices import Voices
@@ -31,7 +31,7 @@ from ms_omni.scheduling.request import EngineStopped, RequestHandle
 
 def read(path):
     """Of a manifest of conversations."""
-    return read_items(path, Manifest({"return_audio": False}, Voices(path, [])), None)
+    return read_items(path, ConversationLines({"return_audio": False}, Voices(path, [])), None)
 
 
 def results(tmp_path):
@@ -86,8 +86,8 @@ def test_every_setting_has_a_flag():
         "warm_up",
         "media_access",
     }
-    assert fields | {"manifest", "out", "speak", "time_out", "fps"} <= yaml_keys(FLAGS)
-    assert not {"restart", "text", "audio_out", "stream"} & yaml_keys(FLAGS)
+    assert fields | {"manifest", "out", "speak", "time_out", "fps"} <= yaml_keys("batch")
+    assert not {"restart", "text", "audio_out", "stream"} & yaml_keys("batch")
 
 
 def test_settings_from_a_file(batch, fake_engine, asked, manifest, tmp_path):
@@ -165,7 +165,7 @@ def test_so_many_are_under_way_and_all_are_ended(batch, fake_engine, manifest, m
             return answer_the_last(self, timeout)
 
     plain = SimpleQueue.get
-    monkeypatch.setattr("ms_omni.cli.batch_answers.SimpleQueue", Queue)
+    monkeypatch.setattr("ms_omni.cli.batch.in_flight.SimpleQueue", Queue)
     fake_engine.submit = submit
     assert batch(manifest(*lines(*"abcdefghijkl"))).code == 130
     assert most == [1, 2, 3, 4, 5, 6, 6, 6, 6] and all(handle.done for handle in under_way)

@@ -313,7 +313,7 @@ def test_media_beside_the_file(answers, asked, fake_engine, tmp_path):
 
 def test_what_the_server_alone_needs_is_not_imported():
     """A batch runs without the extra [serve]."""
-    program = "import sys, ms_omni.cli.batch_job; print([x for x in ('starlette', 'uvicorn', 'prometheus_client', "
+    program = "import sys, ms_omni.cli.batch.job; print([x for x in ('starlette', 'uvicorn', 'prometheus_client', "
     program += "'mindspore', 'transformers') if x in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", program], text=True) == "[]\n"
 

@@ -8,7 +8,7 @@ import pytest
 from npu_smi_samples import ONE_310P, ONE_910C_WITH_TWO_CHIPS, TWO_910B3
 
 from ms_omni.cli import doctor
-from ms_omni.cli.diagnosis import diagnose, mindspore_run_check
+from ms_omni.cli.doctor.diagnosis import diagnose, mindspore_run_check
 from ms_omni.hardware.machine import Machine, installed_version, run_command
 
 VERSIONS = {"mindspore": "2.7.1", "mindone": "0.5.0", "transformers": "4.57.1", "numpy": "1.26.4", "jinja2": "3.1.6"}

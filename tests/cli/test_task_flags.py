@@ -420,11 +420,11 @@ def test_a_captioner_answers_no_other_line(user_error, no_engine, manifest, capt
 
 
 def test_only_media_that_may_be_read_are_read_for_their_size(batch, says, manifest, media, tmp_path, monkeypatch):
-    from ms_omni.cli import answer_document
+    from ms_omni.cli import output
 
-    seen, read = [], answer_document._picture
+    seen, read = [], output._picture
     monkeypatch.setattr(
-        answer_document, "_picture", lambda conversation, access: seen.append(access) or read(conversation, access)
+        output, "_picture", lambda conversation, access: seen.append(access) or read(conversation, access)
     )
     says(BOXES)
     path = manifest({"task": "object-grounding", "image": str(media["image"]), "text": "bird"})
@@ -456,7 +456,7 @@ def test_one_task(cli):
 def test_every_tasks_command_line_is_one(tmp_path, monkeypatch):
     import shlex
 
-    from ms_omni.cli.settings import UNDERSTAND
+    from ms_omni.cli.commands import command_parser
     from ms_omni.cli.task_flags import TaskFlags
     from ms_omni.tasks.describe import command_of
     from ms_omni.tasks.request import task_conversation
@@ -466,7 +466,7 @@ def test_every_tasks_command_line_is_one(tmp_path, monkeypatch):
     for task in TASKS.values():
         program, command, *words = shlex.split(command_of(task))
         assert (program, command) == ("ms-omni", "understand")
-        settings = vars(UNDERSTAND.parser().parse_args(words))
+        settings = vars(command_parser("understand").parse_args(words))
         flags = TaskFlags.of(settings)
         assert flags.task is task
         task_conversation(task, settings, settings.get("text"), flags.language, flags.target_language)

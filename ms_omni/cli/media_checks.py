@@ -1,11 +1,17 @@
-"""Faults of media files that show without decoding them: found before minutes are spent on loading weights."""
+"""Checks of media files without decoding them, made before minutes are spent on loading weights."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from ms_omni.errors import OmniError
 from ms_omni.inputs.access import MediaAccess, check_counts
-from ms_omni.inputs.conversation import media_parts
+from ms_omni.inputs.schema import media_parts
+from ms_omni.recordings.recording import LONGEST_WINDOW_S, Recording
+from ms_omni.recordings.transcribe import TASKS
+from ms_omni.tasks.task import Task
+
+_REMOTE = ("http://", "https://")
 
 
 def check_local_media(conversation: list[dict[str, Any]], use_audio_in_video: bool, access: MediaAccess) -> None:
@@ -15,7 +21,7 @@ def check_local_media(conversation: list[dict[str, Any]], use_audio_in_video: bo
     check_counts(conversation, access)
     for kind, medium, _ in media_parts(conversation):
         for item in medium if isinstance(medium, list) else [medium]:
-            if isinstance(item, str) and not item.startswith(("http://", "https://")):
+            if isinstance(item, str) and not item.startswith(_REMOTE):
                 # a video may be a list of pictures
                 _check("image" if isinstance(medium, list) else kind, item, use_audio_in_video, access)
 
@@ -40,3 +46,26 @@ def _check(kind: str, name: str, use_audio_in_video: bool, access: MediaAccess) 
                 raise source.fail(
                     "has no audio track, which --use-audio-in-video needs; --no-use-audio-in-video leaves the sound out"
                 )
+
+
+def goes_by_windows(task: Task | None, conversation: list[dict[str, Any]], speaks: bool, access: MediaAccess) -> bool:
+    """Whether the question is about a recording that is, or may be, longer than one window. Raises OmniError for a
+    recording that cannot be read, and for one that is too long to be answered in speech."""
+    if task is None or task.name not in TASKS:
+        return False
+    audio = audio_of(conversation)
+    if audio.startswith(_REMOTE):
+        return not speaks
+    recording = Recording(audio, access)
+    if recording.is_long and speaks:
+        length = "more" if recording.seconds is None else f"{recording.seconds:.1f} s"
+        raise OmniError(
+            f"--audio-out: what is said in at most {LONGEST_WINDOW_S:g} s is translated into speech, and --audio "
+            f"{audio} has {length}; leave out --audio-out for the text, or cut the recording"
+        )
+    return recording.is_long
+
+
+def audio_of(conversation: list[dict[str, Any]]) -> Any:
+    """The only medium of a task's question."""
+    return next(media_parts(conversation))[1]

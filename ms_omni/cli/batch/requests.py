@@ -1,4 +1,4 @@
-"""The form of OpenAI's batch files: a chat request a line, answered as its API answers, status and all.
+"""The format of OpenAI's batch files: a chat request a line, answered as its API answers, status and all.
 
 Input and output as https://platform.openai.com/docs/api-reference/batch/request-input and .../request-output have
 them. A request that is refused has the status and the body that the API gives, in `response`, and `error` is null: so
@@ -16,7 +16,7 @@ from urllib.parse import quote
 from uuid import uuid4
 
 from ms_omni.answer_parts import opens_reasoning
-from ms_omni.cli.item import MAX_NAME_BYTES, Answer, Item, one_line
+from ms_omni.cli.batch.item import MAX_NAME_BYTES, Answer, Item, one_line
 from ms_omni.cli.voices import Voices
 from ms_omni.errors import OmniError
 from ms_omni.files import write_bytes
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChatItem(Item):
+class RequestItem(Item):
     """asked: None where the request is refused. model: its name in the answer. is_inline: results.jsonl holds the
     wave itself, in base64, not the path of its file."""
 
@@ -49,6 +49,7 @@ class ChatItem(Item):
 
     @property
     def wave(self) -> str:
+        """Ends with the format that the request asks for."""
         kind = self.asked.audio_format if self.asked else "wav"
         return f"{self.name}.{'pcm' if kind == 'pcm16' else kind}"
 
@@ -68,11 +69,13 @@ class ChatItem(Item):
         return Answer(self._line(200, body), output.usage.completion_tokens, wave=wave)
 
     def failure(self, error: Exception) -> Answer:
+        """The API's status and body for this error."""
         known = api_error(error)
         reason = known.message if known.status < 500 else one_line(error)
         return Answer(self._line(known.status, known.body), failure=" ".join(reason.split()))
 
     def final_line(self, answer: Answer, directory: Path) -> dict[str, Any]:
+        """With the wave in base64, if it is to be inline. Raises OmniError where the wave cannot be read."""
         if answer.wave is None or not self.is_inline:
             return answer.line
         line = copy.deepcopy(answer.line)
@@ -92,16 +95,17 @@ class ChatItem(Item):
 
 
 @dataclass(frozen=True)
-class ChatLines:
-    """defaults: options where a body is silent. model_names: by which a body may call the model; the first is the name
-    in answers to bodies that do not."""
+class RequestLines:
+    """How lines are read. defaults: options where a body is silent. model_names: what a body may call the model; the
+    first is the name in answers to bodies that name none."""
 
     defaults: Options
     voices: Voices
     model_names: tuple[str, ...]
     is_inline: bool
 
-    def item(self, data: dict[str, Any], number: int, where: str) -> ChatItem:
+    def item(self, data: dict[str, Any], number: int, where: str) -> RequestItem:
+        """A request that the API would refuse is an item with a refusal. Raises OmniError for what is no request."""
         try:
             line = parsed(BatchLine, data)
         except ApiError as error:
@@ -111,8 +115,8 @@ class ChatLines:
             request = parsed(ChatRequest, line.body)
             model, asked = served_model(request.model, self.model_names), self._question(request)
         except (ApiError, OmniError) as error:
-            return ChatItem(**common, conversation=[], options={}, refusal=error)
-        return ChatItem(**common, conversation=asked.conversation, options=asked.options, asked=asked, model=model)
+            return RequestItem(**common, conversation=[], options={}, refusal=error)
+        return RequestItem(**common, conversation=asked.conversation, options=asked.options, asked=asked, model=model)
 
     def _question(self, request: ChatRequest) -> Asked:
         if request.stream:

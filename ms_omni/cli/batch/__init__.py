@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ms_omni.cli.parser import one_of, print_note, whole_number
-from ms_omni.cli.progress import load_engine
-from ms_omni.cli.settings import (
-    CommandFlags,
+from ms_omni.cli.flags import (
+    ON_OR_OFF,
+    absent_flags_are_unset,
     add_config_flag,
     add_decoding_flags,
     add_media_access_flags,
@@ -17,14 +16,17 @@ from ms_omni.cli.settings import (
     add_served_model_name_flag,
     add_size_flags,
     add_speaker_flag,
-    merge_settings,
+    add_task_flags,
 )
-from ms_omni.cli.task_flags import add_task_flags
+from ms_omni.cli.parser import choice, print_note, whole_number
+from ms_omni.cli.progress import load_engine
+from ms_omni.cli.resuming import goes_on
+from ms_omni.cli.settings import merge_settings
 
 if TYPE_CHECKING:  # these import numpy, which --help need not wait for
-    from ms_omni.cli.answers import Waiter
-    from ms_omni.cli.batch_job import BatchJob
-    from ms_omni.cli.item import Answer, Item
+    from ms_omni.cli.batch.item import Answer, Item
+    from ms_omni.cli.batch.job import BatchJob
+    from ms_omni.cli.batch.store import Waiter
     from ms_omni.engine import OmniEngine
     from ms_omni.parallel.world import World
 
@@ -34,65 +36,43 @@ EXIT_SOME_FAILED = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The manifest, what its lines leave open, and the engine."""
+    absent_flags_are_unset(parser)
     manifest = parser.add_argument_group("what to answer")
-    add: Any = manifest.add_argument
-    absent = argparse.SUPPRESS
-    add(
-        "--manifest",
-        metavar="FILE.jsonl",
-        default=absent,
-        help="a conversation, or a request of OpenAI's API, a line (required)",
-    )
-    add("--out", metavar="DIR", default=absent, help="for results.jsonl and the waves (required)")
-    add("--restart", action="store_true", help="answer everything again, also what an earlier run has answered")
+    add = manifest.add_argument
+    lines = "a conversation, or a request of OpenAI's API, a line (required)"
+    add("--manifest", metavar="FILE.jsonl", help=lines)
+    add("--out", metavar="DIR", help="for results.jsonl and the waves (required)")
+    restart = "answer everything again, also what an earlier run has answered"
+    add("--restart", action="store_true", default=False, help=restart)
     add_task_flags(parser.add_argument_group("tasks, for lines that say nothing else"))
     add_media_flags(manifest)
     add_media_access_flags(manifest)
     speech = parser.add_argument_group("speech")
-    toggle = argparse.BooleanOptionalAction
-    speech.add_argument("--speak", action=toggle, default=absent, help="write a wave for lines that do not say")
+    speech.add_argument("--speak", action=ON_OR_OFF, help="write a wave for lines that do not say")
     add_speaker_flag(speech)
-    _add_request_flags(parser.add_argument_group("requests of OpenAI's API"))
+    requests = parser.add_argument_group("requests of OpenAI's API")
+    wave = "speech in results.jsonl: the path of its file (default), or base64"
+    requests.add_argument("--audio-as", **choice("file", "inline"), help=wave)
+    add_served_model_name_flag(requests)
     add_decoding_flags(parser)
     other = parser.add_argument_group("several cards and settings")
-    kind = whole_number(1)
     add_size_flags(other)
-    other.add_argument(
-        "--time-out",
-        metavar="S",
-        type=kind,
-        default=absent,
-        help="seconds without a new answer after which other groups of cards are given up (default 3600)",
-    )
+    time_out = "seconds without a new answer after which other groups of cards are given up (default 3600)"
+    other.add_argument("--time-out", metavar="S", type=whole_number(1), help=time_out)
     add_config_flag(other)
-
-
-def _add_request_flags(group: Any) -> None:
-    add, absent = group.add_argument, argparse.SUPPRESS
-    kinds = ("file", "inline")
-    add(
-        "--audio-as",
-        metavar="|".join(kinds),
-        type=one_of(*kinds),
-        default=absent,
-        help="speech in results.jsonl: the path of its file (default), or base64",
-    )
-    add_served_model_name_flag(group)
-
-
-FLAGS = CommandFlags("batch", add_arguments)
 
 
 def run(args: argparse.Namespace) -> int:
     """Check everything cheap, then load, answer what is not answered yet, and write all results in one file. Exit
     code 1 when a conversation failed."""
-    from ms_omni.cli.answers import Waiter
-    from ms_omni.cli.batch_job import check_batch
-    from ms_omni.cli.batch_progress import BatchProgress
+    from ms_omni.cli.batch.job import check_batch
+    from ms_omni.cli.batch.progress import BatchProgress
+    from ms_omni.cli.batch.store import Waiter
     from ms_omni.cli.quiet import results_only_on_stdout
 
     with results_only_on_stdout(args.debug):
-        job = check_batch(merge_settings(args, FLAGS), args.restart)
+        job = check_batch(merge_settings(args, "batch"), args.restart)
         if job.will_fail and _writes_without_engine():
             print_note(what_will_fail(job))
         total = len(job.kept) + len(job.todo)
@@ -124,11 +104,6 @@ def what_will_fail(job: BatchJob) -> str:
     return f"{job.will_fail[0]}; {what} will fail, the others are answered"
 
 
-def goes_on(restarted: bool) -> str:
-    """What to do after an interrupt."""
-    return f"the same command{' without --restart' if restarted else ''} goes on where this one stopped"
-
-
 def share(items: list[Item], world: World) -> list[Item]:
     """The items of this process's group."""
     return items[world.replica :: world.num_replicas]
@@ -136,20 +111,20 @@ def share(items: list[Item], world: World) -> list[Item]:
 
 def _answer_share(job: BatchJob, engine: OmniEngine, waiter: Waiter, debug: bool) -> None:
     """Asks in the order of the items, and writes down what is answered as it comes."""
-    from ms_omni.cli.batch_answers import Answers
+    from ms_omni.cli.batch.in_flight import InFlight
 
     world, mine = engine.world, share(job.todo, engine.world)
     if world.is_writer:
         job.store.discard_results()
     job.store.discard(mine)
-    answers = Answers(job, engine, debug)
+    in_flight = InFlight(job, engine, debug)
     try:
-        for item, answer in answers.of(mine):
+        for item, answer in in_flight.answer(mine):
             job.store.write(item, answer)
             if world.is_writer:
                 waiter.look()
     finally:
-        answers.cancel()
+        in_flight.cancel()
 
 
 def _writes_without_engine() -> bool:
@@ -160,7 +135,7 @@ def _writes_without_engine() -> bool:
 
 
 def finish(job: BatchJob, new: dict[str, Answer], is_writer: bool, summary: str) -> int:
-    from ms_omni.cli.answers import RESULTS
+    from ms_omni.cli.batch.store import RESULTS
 
     if not is_writer:
         return 0  # another code would end the job before the writer has finished

@@ -1,4 +1,4 @@
-"""A line of the file that `batch` answers, whatever its form: what is asked, and how the answer is written down."""
+"""A line of the file that `batch` answers, whatever its format: what is asked, and how the answer is written down."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ MAX_NAME_BYTES = 200
 
 @dataclass(frozen=True)
 class Answer:
-    """What a line has got. line: of results.jsonl. num_tokens: of its text. failure: why there is none, in one line.
-    wave: the name of its speech's file, beside results.jsonl."""
+    """The answer to a line. line: what results.jsonl holds. num_tokens: of its text. failure: why there is none, in one
+    line. wave: the name of its speech's file, beside results.jsonl."""
 
     line: dict[str, Any]
     num_tokens: int = 0
@@ -56,6 +56,7 @@ class Item(ABC):
 
     @property
     def speaks(self) -> bool:
+        """Whether an answer in speech is asked for."""
         return bool(self.options.get("return_audio"))
 
     @property
@@ -68,24 +69,25 @@ class Item(ABC):
         of_line = {key: self.options.get(key) for key in ("return_audio", "speaker", "use_audio_in_video")}
         return {"conversation": self.conversation, **of_line}
 
-    def ask(self, engine: OmniEngine, options: Options, turns: Semaphore) -> RequestHandle:
-        """Raises OmniError for what is not even taken. turns: of the windows of all recordings."""
+    def submit(self, engine: OmniEngine, options: Options, slots: Semaphore) -> RequestHandle:
+        """Raises OmniError for what is not even taken. slots: how many windows of recordings are asked at a time."""
         return engine.submit(self.conversation, **options)
 
     @abstractmethod
     def answer(self, output: OmniOutput, engine: OmniEngine, directory: Path) -> Answer:
-        """`output` of `engine` in this form; its wave is in `directory` afterwards. Raises OmniError for a full
+        """`output` of `engine` in this format; its wave is in `directory` afterwards. Raises OmniError for a full
         disk."""
 
     @abstractmethod
-    def failure(self, error: Exception) -> Answer: ...
+    def failure(self, error: Exception) -> Answer:
+        """What the line gets instead of an answer."""
 
     def final_line(self, answer: Answer, directory: Path) -> dict[str, Any]:
         """As results.jsonl in `directory` has it."""
         return answer.line
 
 
-class Form(Protocol):
+class LineFormat(Protocol):
     """How the lines of a file are written."""
 
     def item(self, data: dict[str, Any], number: int, where: str) -> Item:
@@ -94,5 +96,6 @@ class Form(Protocol):
 
 
 def one_line(error: Exception) -> str:
+    """The error's message; an internal error says that it is one."""
     text = " ".join(str(error).split())
     return text if isinstance(error, (OmniError, StepFailed)) else f"internal error: {type(error).__name__}: {text}"

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from ms_omni.cli.diagnosis import Check
+    from ms_omni.cli.doctor.diagnosis import Check
     from ms_omni.hardware.machine import Machine
 
 USAGE = "ms-omni doctor [--model DIR] [--json] [--run-check]"
@@ -25,10 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, machine: Machine | None = None) -> int:
     """Print the report. Exit code 1 when something that is needed is missing, else 0 (also without a card)."""
-    from ms_omni.cli.abilities import Abilities
-    from ms_omni.cli.diagnosis import MISS, diagnose, mindspore_run_check
+    from ms_omni.cli.doctor.abilities import Abilities
+    from ms_omni.cli.doctor.diagnosis import MISS, diagnose, mindspore_run_check
+    from ms_omni.cli.doctor.readiness import readiness
     from ms_omni.cli.quiet import results_only_on_stdout
-    from ms_omni.cli.readiness import readiness
     from ms_omni.hardware.machine import Machine
 
     machine = machine or Machine()

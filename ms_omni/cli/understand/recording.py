@@ -9,11 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ms_omni.cli.batch_job import common_settings
-from ms_omni.cli.batch_progress import clock_text
-from ms_omni.cli.journal import Journal
+from ms_omni.cli.media_checks import audio_of
 from ms_omni.cli.parser import print_note
-from ms_omni.cli.recording_checks import audio_of
+from ms_omni.cli.progress import clock_text
+from ms_omni.cli.resuming import common_settings
+from ms_omni.cli.understand.journal import Journal
 from ms_omni.config import EngineConfig
 from ms_omni.files import json_line, write_text
 from ms_omni.inputs.windows import WindowRules
@@ -23,7 +23,7 @@ from ms_omni.recordings.transcribe import Transcription
 from ms_omni.recordings.transcript import as_subtitles
 
 if TYPE_CHECKING:
-    from ms_omni.cli.request import Request
+    from ms_omni.cli.understand.request import Request
     from ms_omni.engine import OmniEngine
     from ms_omni.recordings.output import RecordingOutput
 

@@ -1,4 +1,4 @@
-"""A batch's questions to the engine: so many at a time, answers as they come."""
+"""The conversations of a batch that the engine is answering: a limited number at a time, answers as they come."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from queue import Empty, SimpleQueue
 from threading import Semaphore
 from typing import TYPE_CHECKING
 
-from ms_omni.cli.batch_job import BatchJob
+from ms_omni.cli.batch.item import Answer, Item
+from ms_omni.cli.batch.job import BatchJob
 from ms_omni.cli.interrupt import raise_interrupt_again
-from ms_omni.cli.item import Answer, Item
 from ms_omni.errors import OmniError
 from ms_omni.options import WHOLE_WAVE, Options
 from ms_omni.scheduling.request import EngineStopped, RequestHandle
@@ -24,44 +24,44 @@ NUM_AHEAD = 4
 INTERRUPT_CHECK_S = 0.5
 
 
-class Answers:
-    """What is asked and not answered yet."""
+class InFlight:
+    """Conversations that were submitted and are not answered yet."""
 
     def __init__(self, job: BatchJob, engine: OmniEngine, debug: bool):
         self._job, self._engine, self._debug = job, engine, debug
-        self._asked: dict[RequestHandle, Item] = {}
+        self._submitted: dict[RequestHandle, Item] = {}
         self._finished: SimpleQueue[RequestHandle] = SimpleQueue()
-        self._turns = Semaphore(engine.max_num_seqs)
+        self._slots = Semaphore(engine.max_num_seqs)
 
-    def of(self, items: list[Item]) -> Iterator[tuple[Item, Answer]]:
-        """Each item with what it has got, as it is answered; its wave is written."""
+    def answer(self, items: list[Item]) -> Iterator[tuple[Item, Answer]]:
+        """Yields each item with its answer as soon as there is one; its wave is written by then."""
         left = iter(items)
-        most = self._engine.max_num_seqs + NUM_AHEAD
+        limit = self._engine.max_num_seqs + NUM_AHEAD
         while True:
-            while len(self._asked) < most and (item := next(left, None)) is not None:
-                if (refusal := self._ask(item)) is not None:
+            while len(self._submitted) < limit and (item := next(left, None)) is not None:
+                if (refusal := self._submit(item)) is not None:
                     yield item, refusal
-            if not self._asked:
+            if not self._submitted:
                 return
             handle = self._next()
-            item = self._asked.pop(handle)
-            yield item, self._answer(item, handle)
+            item = self._submitted.pop(handle)
+            yield item, self._answer_of(item, handle)
 
     def cancel(self) -> None:
         """Nobody waits for the rest."""
-        for handle in self._asked:
+        for handle in self._submitted:
             handle.cancel()
 
-    def _ask(self, item: Item) -> Answer | None:
-        """What the item has got where it is not even taken. The one place where conversations go to the engine."""
+    def _submit(self, item: Item) -> Answer | None:
+        """The answer of an item that is not even taken. The one place where conversations go to the engine."""
         options: Options = {**WHOLE_WAVE, **item.options}
         try:
-            handle = item.ask(self._engine, options, self._turns)
+            handle = item.submit(self._engine, options, self._slots)
         except EngineStopped:
             raise
         except OmniError as error:
             return self._failure(item, error)
-        self._asked[handle] = item
+        self._submitted[handle] = item
         handle.add_done_callback(self._finished.put)
         return None
 
@@ -73,7 +73,7 @@ class Answers:
             except Empty:
                 continue
 
-    def _answer(self, item: Item, handle: RequestHandle) -> Answer:
+    def _answer_of(self, item: Item, handle: RequestHandle) -> Answer:
         try:
             output = handle.result()
         except EngineStopped:  # no fault of the conversation, which the next run answers

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ms_omni.checkpoint import built_in
-from ms_omni.checkpoint.compressed import resolve_quantize
-from ms_omni.checkpoint.resolve import resolve_checkpoint
-from ms_omni.checkpoint.stored_reader import open_checkpoint
-from ms_omni.cli.media_check import check_local_media
-from ms_omni.cli.recording_checks import check_transcript, goes_by_windows
-from ms_omni.cli.settings import TURN_KEYS, media_access
+from ms_omni.cli.engine_settings import check_pixels, engine_config, media_access, sampling_params
+from ms_omni.cli.flags import TURN_KEYS
+from ms_omni.cli.media_checks import check_local_media, goes_by_windows
 from ms_omni.cli.task_flags import TaskFlags
 from ms_omni.cli.voices import Voices
-from ms_omni.cli.wave import check_wave_path
-from ms_omni.config import SAMPLING_KEYS, EngineConfig, SamplingParams
+from ms_omni.config import EngineConfig, SamplingParams
 from ms_omni.errors import OmniError
 from ms_omni.files import check_writable, parse_json
 from ms_omni.inputs.conversation import build_conversation, load_conversation, validate_conversation
 from ms_omni.options import Options
+from ms_omni.recordings.transcribe import TASKS as BY_WINDOWS
 from ms_omni.tasks.languages import check_spoken
 from ms_omni.tasks.request import check_functions, task_conversation, task_options
 from ms_omni.tasks.task import Task
 from ms_omni.tasks.variant import check_captioner, check_task, variant_of
+
+_TRANSCRIPT_SUFFIXES = (".txt", ".json", ".srt", ".vtt")
 
 
 @dataclass(frozen=True)
@@ -54,13 +53,13 @@ def check_request(settings: dict[str, Any]) -> Request:
     if settings.get("stream") and settings.get("json"):
         raise OmniError("--stream and --json exclude each other: --json prints one document at the end")
     sampling_params(settings)
-    audio_out = check_wave_path(settings["audio_out"]) if "audio_out" in settings else None
+    audio_out = _check_wave_path(settings["audio_out"]) if "audio_out" in settings else None
     check_pixels(settings)
     flags = TaskFlags.of(settings)
     render = _check_render(settings["render"], flags.task) if "render" in settings else None
     speaks, transcript = audio_out is not None, None
     if "transcript" in settings:
-        transcript = check_transcript(settings["transcript"], flags.task, speaks)
+        transcript = _check_transcript(settings["transcript"], flags.task, speaks)
     conversation = _read_conversation(settings, flags)
     given = _given_options(settings, flags)
     if flags.task is not None and flags.task.takes_target_language and audio_out is not None:
@@ -108,6 +107,28 @@ def _options(
     return {**unset, **given}
 
 
+def _check_wave_path(name: str) -> Path:
+    """The path of `--audio-out`, known to be writable. Raises OmniError naming the flag otherwise."""
+    path = Path(name)
+    if path.suffix.lower() != ".wav":
+        raise OmniError(f"--audio-out {name}: expected a name that ends with .wav")
+    check_writable(path, f"--audio-out {name}", " that ends with .wav")
+    return path
+
+
+def _check_transcript(name: str, task: Task | None, speaks: bool) -> Path:
+    """The path of --transcript, known to be writable. Raises OmniError naming the flag otherwise."""
+    path = Path(name)
+    if task is None or task.name not in BY_WINDOWS:
+        raise OmniError(f"--transcript {name}: goes with --task {' or '.join(BY_WINDOWS)}")
+    if speaks:
+        raise OmniError(f"--transcript {name}: excludes --audio-out, which speaks what is asked as one question")
+    if path.suffix.lower() not in _TRANSCRIPT_SUFFIXES:
+        raise OmniError(f"--transcript {name}: expected a name that ends with {', '.join(_TRANSCRIPT_SUFFIXES)}")
+    check_writable(path, f"--transcript {name}")
+    return path
+
+
 def _check_render(name: str, task: Task | None) -> Path:
     """The path of --render, known to be writable. Raises OmniError naming the flag otherwise."""
     path = Path(name)
@@ -117,26 +138,6 @@ def _check_render(name: str, task: Task | None) -> Path:
         raise OmniError(f"--render {name}: expected a name that ends with .png")
     check_writable(path, f"--render {name}")
     return path
-
-
-def sampling_params(settings: dict[str, Any]) -> SamplingParams:
-    return SamplingParams(**{key: settings[key] for key in SAMPLING_KEYS if key in settings})
-
-
-def engine_config(settings: dict[str, Any], with_talker: bool, restricted: bool = False) -> EngineConfig:
-    """Of a checkpoint that is there, with every shard. Raises OmniError."""
-    given = {f.name: settings[f.name] for f in fields(EngineConfig) if f.name in settings}
-    given["model"] = str(resolve_checkpoint(settings["model"]))
-    config = EngineConfig(**given, media_access=media_access(settings, restricted), with_talker=with_talker)
-    resolve_quantize(config.quantize, config.engine, config.model)
-    open_checkpoint(config.model)  # reads every shard's header: none is missing or truncated
-    return config
-
-
-def check_pixels(settings: dict[str, Any]) -> None:
-    low, high = settings.get("min_pixels"), settings.get("max_pixels")
-    if low is not None and high is not None and low > high:
-        raise OmniError(f"--min-pixels {low} is above --max-pixels {high}; expected at most that")
 
 
 def _read_conversation(settings: dict[str, Any], flags: TaskFlags) -> list[dict[str, Any]]:

@@ -5,21 +5,19 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ms_omni.cli.item import Answer, Item
+from ms_omni.cli.batch.item import Answer, Item
+from ms_omni.cli.resuming import difference
 from ms_omni.errors import OmniError
 from ms_omni.files import json_line, make_directory, write_bytes
 
 RESULTS = "results.jsonl"
 _POLL_S = 0.5
-
-# What answers had that were made before there was the setting
-LATER_SETTINGS = {"quantize": "auto"}
 
 
 class AnswerStore:
@@ -101,15 +99,6 @@ class AnswerStore:
             )
 
 
-def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Of the settings of two runs the first that differs, with both values; "" where all are the same."""
-    for key in sorted({*before, *now}):
-        then = before.get(key, LATER_SETTINGS.get(key))
-        if then != now.get(key):
-            return f"{key} {_shown(then)}, now it is {_shown(now.get(key))}"
-    return ""
-
-
 class Waiter:
     """Collects the answers of all processes as they appear. To be made before any of them can write: what is there
     then is of an earlier run."""
@@ -159,7 +148,3 @@ def _modified_ns(entry: os.DirEntry[str]) -> int | None:
     with suppress(OSError):  # removed meanwhile
         return entry.stat().st_mtime_ns
     return None
-
-
-def _shown(value: Any) -> str:
-    return "unset" if value is None else str(value)

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ms_omni.cli.answers import difference
+from ms_omni.cli.resuming import difference
 from ms_omni.errors import OmniError
 from ms_omni.files import json_line, write_text
 from ms_omni.inputs.windows import Span

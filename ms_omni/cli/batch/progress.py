@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ms_omni.cli.parser import is_terminal, print_note
-from ms_omni.cli.progress import is_shown_live, stderr_console
+from ms_omni.cli.progress import clock_text, is_shown_live, stderr_console
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from ms_omni.cli.item import Answer
+    from ms_omni.cli.batch.item import Answer
 
 _LOG_INTERVAL_S = 30.0
 
@@ -103,10 +103,3 @@ def _bar(total: int, done: int, line: Callable[[], str]) -> Progress:
     bar.add_task("answering", total=total, completed=done)
     bar.start()
     return bar
-
-
-def clock_text(seconds: float) -> str:
-    """0:05, 12:34, 1:02:03."""
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"

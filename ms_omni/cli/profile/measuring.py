@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ms_omni.cli.parser import print_note
-from ms_omni.cli.profile_job import ProfileJob
-from ms_omni.cli.profile_record import Record
+from ms_omni.cli.profile.job import ProfileJob
+from ms_omni.cli.profile.record import Record
 from ms_omni.cli.progress import make_progress
 from ms_omni.errors import OmniError
 from ms_omni.files import write_text

@@ -8,13 +8,24 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ms_omni.checkpoint import built_in
+from ms_omni.cli.flags import (
+    MEDIA_KEYS,
+    ON_OR_OFF,
+    absent_flags_are_unset,
+    add_config_flag,
+    add_decoding_flags,
+    add_media_access_flags,
+    add_media_flags,
+    add_speaker_flag,
+    add_task_flags,
+)
 from ms_omni.cli.parser import is_terminal, print_note
 from ms_omni.cli.progress import AfterTextProgress, BarProgress, LogProgress, is_shown_live, make_progress
-from ms_omni.cli.settings import add_flags, merge_settings
+from ms_omni.cli.settings import merge_settings
 
 if TYPE_CHECKING:  # these import numpy, which --help need not wait for
-    from ms_omni.cli.recording import RecordingJob
-    from ms_omni.cli.request import Request
+    from ms_omni.cli.understand.recording import RecordingJob
+    from ms_omni.cli.understand.request import Request
     from ms_omni.engine import OmniEngine
     from ms_omni.options import Options
     from ms_omni.outputs import OmniOutput
@@ -25,17 +36,51 @@ EXIT_NOT_DRAWN = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_flags(parser)
+    """Every flag of `understand`."""
+    absent_flags_are_unset(parser)
+    _add_prompt_flags(parser.add_argument_group("what to answer"))
+    speech = parser.add_argument_group("speech")
+    wave = "speak: 24 kHz mono WAV, 24 bit; without it the Talker is neither run nor loaded"
+    speech.add_argument("--audio-out", metavar="FILE.wav", help=wave)
+    add_speaker_flag(speech)
+    add_decoding_flags(parser)
+    _add_output_flags(parser.add_argument_group("output and settings"))
+
+
+def _add_prompt_flags(group: Any) -> None:
+    add = group.add_argument
+    add("--conversation", metavar="FILE", help="JSON list of messages; - reads stdin")
+    add("--system", metavar="TEXT", help="system prompt of a single turn")
+    add("--text", metavar="TEXT", help="text of a single turn")
+    for media in MEDIA_KEYS:
+        words = f"{media} file or URL of a single turn; may repeat"
+        add(f"--{media}", metavar="FILE", action="append", help=words)
+    add_task_flags(group)
+    add_media_flags(group)
+    add_media_access_flags(group)
+
+
+def _add_output_flags(group: Any) -> None:
+    add = group.add_argument
+    add("--stream", action=ON_OR_OFF, help="print text as it comes")
+    add("--json", action=ON_OR_OFF, help="one JSON document on stdout")
+    add("--render", metavar="FILE.png", help="--task object-grounding: the picture with the answer's boxes")
+    transcript = (
+        "--task speech-recognition, speech-translation: the text to FILE.txt, .srt, .vtt or .json, too; the same "
+        "command goes on where it was interrupted"
+    )
+    add("--transcript", metavar="FILE", help=transcript)
+    add_config_flag(group)
 
 
 def run(args: argparse.Namespace) -> int:
     """Check everything cheap, then load, answer, print the text (or the JSON document) and write the wave."""
     from ms_omni.cli.quiet import results_only_on_stdout
-    from ms_omni.cli.recording import RecordingJob
-    from ms_omni.cli.request import check_request
+    from ms_omni.cli.understand.recording import RecordingJob
+    from ms_omni.cli.understand.request import check_request
 
     with results_only_on_stdout(args.debug) as results:
-        settings = merge_settings(args)
+        settings = merge_settings(args, "understand")
         request = check_request(settings)
         job = RecordingJob(request) if request.by_windows else None
         if settings.get("model", built_in.NAME) == built_in.NAME:
@@ -83,7 +128,7 @@ def _write_down(
     job: RecordingJob, request: Request, engine: OmniEngine, progress: Any, text: TextPrinter
 ) -> OmniOutput | None:
     """Of a recording, by windows; None in a process that computes for another one."""
-    from ms_omni.cli.batch import goes_on
+    from ms_omni.cli.resuming import goes_on
 
     if not engine.world.is_leader:
         engine.follow()
@@ -94,7 +139,7 @@ def _write_down(
     except KeyboardInterrupt:
         if not job.goes_on:
             raise
-        raise KeyboardInterrupt(goes_on(restarted=False)) from None
+        raise KeyboardInterrupt(goes_on()) from None
     if request.stream:
         text.end()
     return output
@@ -133,8 +178,7 @@ def _print_stream(chunks: Any, text: TextPrinter) -> OmniOutput:
 def _deliver(request: Request, output: OmniOutput, reasons: bool, results: TextIO) -> bool:
     """The text goes out before the wave, so that a full disk costs the wave alone; the document names the wave. Whether
     the picture of --render is there, where one is wanted."""
-    from ms_omni.cli.answer_document import answer_document, render_places
-    from ms_omni.cli.wave import write_wave
+    from ms_omni.cli.output import answer_document, render_places, write_wave
     from ms_omni.files import json_line
 
     if not request.stream and not request.json:
@@ -158,7 +202,7 @@ def _deliver(request: Request, output: OmniOutput, reasons: bool, results: TextI
 
 def _note_limits(request: Request, output: OmniOutput) -> None:
     """Never cut an answer silently. With --ignore-eos the maximum is what was asked for."""
-    from ms_omni.cli.recording import note_cut
+    from ms_omni.cli.understand.recording import note_cut
     from ms_omni.recordings.output import RecordingOutput
 
     if request.sampling.ignore_eos:

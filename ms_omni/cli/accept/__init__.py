@@ -64,7 +64,7 @@ def _one_card(names: tuple[str, ...], args: argparse.Namespace, out: Path, resul
     from ms_omni.acceptance.journal import Journal, read_journal
     from ms_omni.acceptance.supervisor import Supervisor
     from ms_omni.acceptance.work import EXIT_NO_CARD
-    from ms_omni.cli.accept_view import make_step_progress
+    from ms_omni.cli.accept.view import make_step_progress
 
     with tempfile.TemporaryDirectory(prefix="ms-omni-accept-") as directory:
         journal, progress = Journal(Path(directory) / "journal.jsonl"), make_step_progress()
@@ -162,7 +162,7 @@ def _header() -> dict[str, Any]:
 
 
 def _deliver(acceptance: Acceptance, out: Path, results: TextIO) -> int:
-    from ms_omni.cli.accept_view import print_results
+    from ms_omni.cli.accept.view import print_results
 
     path = _write(acceptance, out)
     print_results(acceptance, results)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ms_omni.checkpoint import built_in
 from ms_omni.checkpoint.resolve import resolve_checkpoint
-from ms_omni.cli.answers import AnswerStore
-from ms_omni.cli.batch_file import missing_media, read_items
-from ms_omni.cli.chat_lines import ChatItem, ChatLines
-from ms_omni.cli.item import Answer, Item
-from ms_omni.cli.manifest import Manifest
-from ms_omni.cli.request import check_pixels, engine_config, sampling_params
-from ms_omni.cli.settings import media_access
-from ms_omni.cli.task_flags import TASK_KEYS, TaskFlags
-from ms_omni.cli.task_lines import TaskLines
+from ms_omni.cli.batch.conversations import ConversationLines
+from ms_omni.cli.batch.file import missing_media, read_items
+from ms_omni.cli.batch.item import Answer, Item
+from ms_omni.cli.batch.requests import RequestItem, RequestLines
+from ms_omni.cli.batch.store import AnswerStore
+from ms_omni.cli.engine_settings import check_pixels, engine_config, media_access, sampling_params
+from ms_omni.cli.flags import TASK_KEYS
+from ms_omni.cli.resuming import common_settings
+from ms_omni.cli.task_flags import TaskFlags
 from ms_omni.cli.voices import Voices
 from ms_omni.config import EngineConfig
 from ms_omni.errors import OmniError
@@ -24,18 +24,6 @@ from ms_omni.options import Options
 from ms_omni.tasks.variant import variant_of
 
 TIME_OUT_S = 3600
-# Settings that may change between the runs of one batch: they decide how fast answers come, and which media are
-# refused, not what an answer says.
-_FREE_SETTINGS = {
-    "parallel",
-    "compile_cache",
-    "max_num_seqs",
-    "max_model_len",
-    "warm_up",
-    "launch_capture",
-    "with_talker",
-    "media_access",
-}
 
 
 @dataclass(frozen=True)
@@ -93,13 +81,19 @@ def _read(settings: dict[str, Any], defaults: Options, voices: Voices) -> tuple[
     path = Path(settings["manifest"])
     given: Any = {key: settings[key] for key in ("use_audio_in_video", "fps") if key in settings}
     given["sampling"] = defaults["sampling"]
-    tasks = TaskLines(
-        TaskFlags.of(settings), given, settings["model"], variant_of(voices.checkpoint), media_access(settings)
+    conversations = ConversationLines(
+        defaults=defaults,
+        voices=voices,
+        flags=TaskFlags.of(settings),
+        given=given,
+        model=settings["model"],
+        variant=variant_of(voices.checkpoint),
+        access=media_access(settings),
     )
     names = tuple(settings.get("served_model_name", [settings["model"]]))
-    requests = ChatLines(defaults, voices, names, is_inline=settings.get("audio_as") == "inline")
-    items = read_items(path, Manifest(defaults, voices, tasks), requests)
-    if not isinstance(items[0], ChatItem):
+    requests = RequestLines(defaults, voices, names, is_inline=settings.get("audio_as") == "inline")
+    items = read_items(path, conversations, requests)
+    if not isinstance(items[0], RequestItem):
         for key in ("audio_as", "served_model_name"):
             if key in settings:
                 raise OmniError(
@@ -111,12 +105,3 @@ def _read(settings: dict[str, Any], defaults: Options, voices: Voices) -> tuple[
                 flag = "--" + key.replace("_", "-")
                 raise OmniError(f"{flag}: is for conversations, and --manifest {path} has requests of OpenAI's API")
     return items
-
-
-def common_settings(engine: EngineConfig, defaults: Options) -> dict[str, Any]:
-    """What answers must have in common to be put together."""
-    known = {key: value for key, value in asdict(engine).items() if key not in _FREE_SETTINGS}
-    known["model"] = str(Path(engine.model).resolve())
-    sampling = defaults.get("sampling")
-    assert sampling is not None
-    return {**known, **asdict(sampling), "fps": defaults.get("fps")}

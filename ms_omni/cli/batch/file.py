@@ -1,27 +1,26 @@
-"""The file of `batch`: JSON lines of one form or the other to checked items, the line's number in every error."""
+"""Reads the file of `batch`: JSON lines of one of two formats as checked items, the line's number in every error."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from ms_omni.cli.item import Form, Item
+from ms_omni.cli.batch.item import Item, LineFormat
 from ms_omni.errors import OmniError, OmniErrors
 from ms_omni.files import numbered_lines, parse_object
 from ms_omni.inputs.access import MediaAccess
 from ms_omni.inputs.conversation import media_parts, with_local_paths
 
-# Of a request in OpenAI's form; a conversation in ours has none of them.
+# Of a request of OpenAI's API; our own lines have none of them.
 REQUEST_KEYS = ("custom_id", "method", "url", "body")
 # Where everything is wrong, the first lines say why.
 MAX_SHOWN_ERRORS = 20
 
 
-def read_items(path: Path, conversations: Form, requests: Form) -> tuple[Item, ...]:
+def read_items(path: Path, conversations: LineFormat, requests: LineFormat) -> tuple[Item, ...]:
     """The items in the order of the lines; empty lines are skipped.
 
-    conversations, requests: read lines of our form and of OpenAI's; the first line says of which all are. A relative
+    conversations, requests: read lines of our format and of OpenAI's; the first line decides which all are. A relative
     media path counts from the current directory and, where nothing is there, from the file's. Media are not opened.
     Raises OmniError naming the line, or OmniErrors naming all that are wrong."""
     items: dict[str, Item] = {}
@@ -32,7 +31,7 @@ def read_items(path: Path, conversations: Form, requests: Form) -> tuple[Item, .
         where = f"--manifest {path} line {number}"
         try:
             data = parse_object(line, where, '{"id": "a", "text": "Hello"}')
-            is_request = is_request_line(data)
+            is_request = any(key in data for key in REQUEST_KEYS)
             first = first or (number, is_request)
             if is_request != first[1]:
                 what = "is a request" if is_request else "is no request"
@@ -51,10 +50,6 @@ def read_items(path: Path, conversations: Form, requests: Form) -> tuple[Item, .
     if not items:
         raise OmniError(f"--manifest {path}: holds no conversation; expected a JSON object on each line")
     return tuple(items.values())
-
-
-def is_request_line(data: dict[str, Any]) -> bool:
-    return any(key in data for key in REQUEST_KEYS)
 
 
 def missing_media(items: list[Item], access: MediaAccess) -> list[str]:

@@ -1,4 +1,4 @@
-"""The document of one answer: what `understand --json` prints and a line of `batch` holds."""
+"""Where answers go: the document that `understand --json` prints and a line of `batch` holds, waves, pictures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ms_omni.tasks.task import Task
 if TYPE_CHECKING:
     from PIL import Image
 
-    from ms_omni.outputs import OmniOutput
+    from ms_omni.outputs import AudioOutput, OmniOutput
 
 
 def answer_document(
@@ -61,6 +61,14 @@ def render_places(
     if error is not None:
         print_note(f"warning: {error}; --render {path} lacks it")
     return error is None
+
+
+def write_wave(path: Path, audio: AudioOutput, flag: str = "--audio-out") -> None:
+    """As AudioOutput.save, with `flag` before what it raises."""
+    try:
+        audio.save(path)
+    except OmniError as error:
+        raise OmniError(f"{flag} {error}") from error
 
 
 def _picture(conversation: list[dict[str, Any]], access: MediaAccess) -> Image.Image:

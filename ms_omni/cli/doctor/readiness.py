@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ms_omni.cli.diagnosis import A3_IN_NPU_SMI, MISS, OK, WARN, Check
+from ms_omni.cli.doctor.diagnosis import A3_IN_NPU_SMI, MISS, OK, WARN, Check
 from ms_omni.hardware.cards import Card, visible_cards
 from ms_omni.hardware.machine import Machine
 

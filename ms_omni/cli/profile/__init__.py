@@ -6,21 +6,22 @@ import argparse
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ms_omni.cli.parser import print_note, whole_number, whole_numbers
-from ms_omni.cli.settings import (
-    CommandFlags,
+from ms_omni.cli.flags import (
+    ON_OR_OFF,
+    absent_flags_are_unset,
     add_config_flag,
     add_decoding_flags,
     add_media_flags,
     add_size_flags,
     add_speaker_flag,
-    merge_settings,
 )
+from ms_omni.cli.parser import print_note, whole_number, whole_numbers
+from ms_omni.cli.settings import merge_settings
 from ms_omni.errors import did_you_mean
 from ms_omni.profiling.report import FORMATS, SUFFIXES
 
 if TYPE_CHECKING:  # these import numpy or pydantic, which --help need not wait for
-    from ms_omni.cli.profile_job import ProfileJob
+    from ms_omni.cli.profile.job import ProfileJob
     from ms_omni.profiling.document import Profile
 
 USAGE = (
@@ -32,10 +33,12 @@ EXIT_SOME_SKIPPED = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    asked = parser.add_argument_group("what to measure")
-    _add_workload_flags(asked)
-    add_speaker_flag(asked)
-    add_media_flags(asked)
+    """What is measured, of which engines, and what is reported."""
+    absent_flags_are_unset(parser)
+    measured = parser.add_argument_group("what to measure")
+    _add_workload_flags(measured)
+    add_speaker_flag(measured)
+    add_media_flags(measured)
     add_decoding_flags(parser)
     other = parser.add_argument_group("reports and settings")
     add_size_flags(other)
@@ -44,52 +47,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_workload_flags(group: Any) -> None:
-    def add(flag: str, metavar: str, help: str, **kwargs: Any) -> None:
-        group.add_argument(flag, metavar=metavar, help=help, default=argparse.SUPPRESS, **kwargs)
-
-    add("--workload", "NAME|FILE.yaml", "of configs/workloads, or your own file; may repeat (default text)",
-        action="append")  # fmt: skip
-    add("--conversation", "FILE", "your own conversation, a JSON list of messages; may repeat", action="append")
-    add(
-        "--compare",
-        "SIDE,SIDE",
-        "mindone, fused, transformers in turn, which takes minutes; fused:ep is --parallel ep",
-        type=_sides,
-    )
-    add("--batch", "N,N", "conversations that are asked at once, a case for each number (default 1)",
-        type=whole_numbers)  # fmt: skip
-    add("--repeats", "N", "measured answers of each side (default 3)", type=whole_number(1))
-    add("--warm-up", "N", "answers before them, not counted (default 1)", type=whole_number(0))
-    group.add_argument(
-        "--speak",
-        action=argparse.BooleanOptionalAction,
-        default=argparse.SUPPRESS,
-        help="whether answers are spoken, whatever the workloads say",
-    )
+    add = group.add_argument
+    workload = "of configs/workloads, or your own file; may repeat (default text)"
+    add("--workload", metavar="NAME|FILE.yaml", action="append", help=workload)
+    conversation = "your own conversation, a JSON list of messages; may repeat"
+    add("--conversation", metavar="FILE", action="append", help=conversation)
+    compare = "mindone, fused, transformers in turn, which takes minutes; fused:ep is --parallel ep"
+    add("--compare", metavar="SIDE,SIDE", type=_sides, help=compare)
+    batch = "conversations that are asked at once, a case for each number (default 1)"
+    add("--batch", metavar="N,N", type=whole_numbers, help=batch)
+    add("--repeats", metavar="N", type=whole_number(1), help="measured answers of each side (default 3)")
+    add("--warm-up", metavar="N", type=whole_number(0), help="answers before them, not counted (default 1)")
+    add("--speak", action=ON_OR_OFF, help="whether answers are spoken, whatever the workloads say")
 
 
 def _add_report_flags(group: Any) -> None:
-    def add(flag: str, metavar: str, help: str, **kwargs: Any) -> None:
-        group.add_argument(flag, metavar=metavar, help=help, default=argparse.SUPPRESS, **kwargs)
-
-    add("--out", "DIR", "write profile.json there as the run goes, and the other formats at its end")
-    add("--format", "|".join(FORMATS), "one on stdout, or several, with commas, in --out (default table)",
-        type=_formats)  # fmt: skip
-    add("--figures", "NAME,NAME", "show only these (profile.json holds all)", type=_figures)
-    add("--trace", "DIR", "afterwards record one more answer of each side: for Perfetto, and MindSpore's profiler")
-
-
-FLAGS = CommandFlags("profile", add_arguments)
+    add = group.add_argument
+    add("--out", metavar="DIR", help="write profile.json there as the run goes, and the other formats at its end")
+    formats = "one on stdout, or several, with commas, in --out (default table)"
+    add("--format", metavar="|".join(FORMATS), type=_formats, help=formats)
+    add("--figures", metavar="NAME,NAME", type=_figures, help="show only these (profile.json holds all)")
+    trace = "afterwards record one more answer of each side: for Perfetto, and MindSpore's profiler"
+    add("--trace", metavar="DIR", help=trace)
 
 
 def run(args: argparse.Namespace) -> int:
     """Check everything cheap, then load, measure and report. Exit code 1 when some case could not be measured."""
-    from ms_omni.cli.profile_job import check_profile
-    from ms_omni.cli.profile_run import measure_all
+    from ms_omni.cli.profile.job import check_profile
+    from ms_omni.cli.profile.measuring import measure_all
     from ms_omni.cli.quiet import results_only_on_stdout
 
     with results_only_on_stdout(args.debug) as results:
-        job = check_profile(merge_settings(args, FLAGS))
+        job = check_profile(merge_settings(args, "profile"))
         measured = measure_all(job)
         if measured is None:
             return 0  # another process of the job reports
@@ -102,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _report(job: ProfileJob, profile: Profile, results: TextIO) -> None:
     """With --out the formats as files and the table on stdout; without it one format on stdout."""
-    from ms_omni.cli.profile_record import NAME, shown
+    from ms_omni.cli.profile.record import NAME, shown
     from ms_omni.files import write_text
     from ms_omni.profiling.report import render
 
