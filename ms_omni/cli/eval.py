@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ms_omni.cli.parser import one_of, whole_number
+from ms_omni.cli.parser import choice, whole_number
 from ms_omni.errors import OmniError
 from ms_omni.files import write_text
 
@@ -24,28 +24,23 @@ REPORTS = (".html", ".htm", ".md")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("results", nargs="*", metavar="RESULTS.jsonl", help="as ms-omni batch writes it")
-    parser.add_argument(
-        "--compare", nargs=2, metavar=("A.jsonl", "B.jsonl"), help="instead: two runs of the same questions"
-    )
-    parser.add_argument("--reference", metavar="REF.jsonl", required=True, help="id and what is right, a line")
-    parser.add_argument("--metric", type=one_of(*METRICS), required=True, metavar="|".join(METRICS), help="required")
-    parser.add_argument(
-        "--normalize",
-        type=one_of(*NORMALIZERS),
-        metavar="|".join(NORMALIZERS),
-        help="of texts before they are compared (wer, cer, accuracy); default: by language",
-    )
-    parser.add_argument("--tokenize", metavar="NAME", help="sacrebleu's tokenizer (bleu); default: by language")
-    parser.add_argument("--language", metavar="CODE", help="of references that name none")
-    parser.add_argument("--allow-missing", action="store_true", help="leave out ids that only one side has")
-    parser.add_argument("--worst", type=whole_number(0), default=10, metavar="N", help="rows that are shown (10)")
-    parser.add_argument("--seed", type=whole_number(0), default=0, metavar="N", help="of the intervals (0)")
-    parser.add_argument(
-        "--resamples", type=whole_number(1), default=2000, metavar="N", help="draws for the intervals (2000)"
-    )
-    parser.add_argument("--json", metavar="FILE|-", help="everything as a JSON document; - prints it alone")
-    parser.add_argument("--report", metavar="FILE.html|.md", help="a page with the worst rows and their recordings")
+    """The runs, their references, the metric and the reports."""
+    add = parser.add_argument
+    add("results", nargs="*", metavar="RESULTS.jsonl", help="as ms-omni batch writes it")
+    runs = "instead: two runs of the same questions"
+    add("--compare", nargs=2, metavar=("A.jsonl", "B.jsonl"), help=runs)
+    add("--reference", metavar="REF.jsonl", required=True, help="id and what is right, a line")
+    add("--metric", **choice(*METRICS), required=True, help="required")
+    normalize = "of texts before they are compared (wer, cer, accuracy); default: by language"
+    add("--normalize", **choice(*NORMALIZERS), help=normalize)
+    add("--tokenize", metavar="NAME", help="sacrebleu's tokenizer (bleu); default: by language")
+    add("--language", metavar="CODE", help="of references that name none")
+    add("--allow-missing", action="store_true", help="leave out ids that only one side has")
+    add("--worst", type=whole_number(0), default=10, metavar="N", help="rows that are shown (10)")
+    add("--seed", type=whole_number(0), default=0, metavar="N", help="of the intervals (0)")
+    add("--resamples", type=whole_number(1), default=2000, metavar="N", help="draws for the intervals (2000)")
+    add("--json", metavar="FILE|-", help="everything as a JSON document; - prints it alone")
+    add("--report", metavar="FILE.html|.md", help="a page with the worst rows and their recordings")
 
 
 def run(args: argparse.Namespace) -> int:

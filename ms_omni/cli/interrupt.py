@@ -60,11 +60,11 @@ def _python_alone_on_stderr() -> Iterator[None]:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     os.close(nowhere)
-    sys.stderr = open(original, "w", buffering=1, encoding=stderr.encoding, errors=stderr.errors, closefd=False)
     try:
-        yield
+        with open(original, "w", buffering=1, encoding=stderr.encoding, errors=stderr.errors, closefd=False) as stream:
+            sys.stderr = stream
+            yield
     finally:
-        sys.stderr.flush()
         sys.stderr = stderr
         os.dup2(original, 2)
         os.close(original)

@@ -30,6 +30,7 @@ _LOG_ROOT = Path("msrun_log")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The cards and machines, then the command that every rank runs."""
     at_least_1 = whole_number(low=1)
     add = parser.add_argument
     add("--cards", metavar="N", type=at_least_1, required=True, help="cards (processes) of this machine")

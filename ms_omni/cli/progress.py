@@ -47,6 +47,7 @@ class LogProgress:
         self._next_line_s: dict[str, float] = {}
 
     def __call__(self, stage: str, done: int, total: int) -> None:
+        """A total of 0 means that it is not known yet."""
         raise_interrupt_again()
         now = self._clock()
         due = self._next_line_s.setdefault(stage, now if self._at_once else now + self._interval_s)
@@ -61,8 +62,7 @@ class LogProgress:
 
 
 class BarProgress:
-    """`progress(stage, done, total)` as rich progress bars, one a stage, that vanish on close. A total of 0 means that
-    it is not known yet."""
+    """`progress(stage, done, total)` as rich progress bars, one a stage, that vanish on close."""
 
     def __init__(self) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -77,6 +77,7 @@ class BarProgress:
         self._tasks: dict[str, Any] = {}
 
     def __call__(self, stage: str, done: int, total: int) -> None:
+        """A total of 0 means that it is not known yet."""
         raise_interrupt_again()
         if stage not in self._tasks:
             self._bars.start()
@@ -84,6 +85,7 @@ class BarProgress:
         self._bars.update(self._tasks[stage], completed=done, total=total or None, count=_count(stage, done, total))
 
     def close(self) -> None:
+        """The bars vanish."""
         self._bars.stop()
 
 
@@ -105,11 +107,13 @@ class AfterTextProgress:
         self._progress, self._end_text = progress, end_text
 
     def __call__(self, stage: str, done: int, total: int) -> None:
+        """The first stage after the Thinker ends the text's line."""
         if stage != "thinker":
             self._end_text()
             self._progress(stage, done, total)
 
     def close(self) -> None:
+        """Closes the progress below the text."""
         self._progress.close()
 
 

@@ -10,6 +10,7 @@ HELP = "write a checkpoint with 8-bit weights, which loads in less memory and ti
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Both checkpoints, and the format."""
     parser.add_argument(
         "--model", metavar="DIR", required=True, help="checkpoint with float weights, or a hub name in the local cache"
     )

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ms_omni.cli.parser import one_of
+from ms_omni.cli.parser import choice
 from ms_omni.errors import OmniError
 from ms_omni.files import write_text
 
@@ -19,16 +19,14 @@ _BY_SUFFIX = {".txt": "table", ".md": "markdown", ".csv": "csv", ".json": "json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "profiles", nargs="*", metavar="PROFILE.json", help="as ms-omni profile writes it; a second is compared with it"
-    )
-    parser.add_argument(
-        "--format", type=one_of(*FORMATS), metavar="|".join(FORMATS), help="default: by the end of --out, else table"
-    )
-    parser.add_argument("--out", metavar="FILE", help="write there; default: to stdout")
-    parser.add_argument(
-        "--fail-on-regression", action="store_true", help="with two profiles: exit code 1 when the second is worse"
-    )
+    """One profile document or two, the format and the file."""
+    add = parser.add_argument
+    profiles = "as ms-omni profile writes it; a second is compared with it"
+    add("profiles", nargs="*", metavar="PROFILE.json", help=profiles)
+    add("--format", **choice(*FORMATS), help="default: by the end of --out, else table")
+    add("--out", metavar="FILE", help="write there; default: to stdout")
+    regression = "with two profiles: exit code 1 when the second is worse"
+    add("--fail-on-regression", action="store_true", help=regression)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TextIO
 
 from ms_omni.config import CAPTURED_WAYS
@@ -19,13 +18,9 @@ from ms_omni.planning.published import (
 )
 from ms_omni.planning.speed import REAL_TIME_FRAMES, StepTime
 from ms_omni.planning.weights import PARTS, SPEECH_PARTS
-
-
-@dataclass(frozen=True)
-class Table:
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+from ms_omni.profiling.report.markdown import of_tables
+from ms_omni.profiling.report.tables import Table
+from ms_omni.profiling.report.terminal import draw
 
 
 def write_report(plan: Plan, markdown: bool, out: TextIO) -> None:
@@ -43,27 +38,9 @@ def write_report(plan: Plan, markdown: bool, out: TextIO) -> None:
     notes = [*_choices(plan), "", "Counted:", *(f"- {line}" for line in _counted(plan))]
     notes += ["", "Assumed:", *(f"- {line}" for line in _assumptions(plan))]
     if markdown:
-        out.write(f"# Projected: {_heading(plan)}\n\n")
-        for table in tables:
-            out.write(_markdown(table) + "\n")
-        out.write("\n".join(notes) + "\n")
-        return
-    from rich.console import Console
-    from rich.table import Table as RichTable
-
-    console = Console(file=out, width=None if out.isatty() else 140)
-    console.print(f"projected: {_heading(plan)}", markup=False, soft_wrap=True)
-    for table in tables:
-        console.print()
-        console.print(table.title, markup=False, soft_wrap=True)
-        drawn = RichTable(show_edge=False, pad_edge=False)
-        for number, column in enumerate(table.columns):
-            drawn.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
-        for row in table.rows:
-            drawn.add_row(*row)
-        console.print(drawn)
-    for line in ("", *notes):
-        console.print(line, markup=False, soft_wrap=True, highlight=False)
+        out.write("\n".join([f"# Projected: {_heading(plan)}", "", *of_tables(tables), *notes, ""]))
+    else:
+        out.write(draw(f"projected: {_heading(plan)}", tables, notes))
 
 
 def _heading(plan: Plan) -> str:
@@ -271,15 +248,6 @@ def _assumptions(plan: Plan) -> Iterator[str]:
         yield "groups on a CPU share its memory and bandwidth"
     else:
         yield "groups do not slow each other down"
-
-
-def _markdown(table: Table) -> str:
-    lines = [f"**{table.title}**", "", _line(table.columns), _line(("---",) * len(table.columns))]
-    return "\n".join([*lines, *(_line(row) for row in table.rows)]) + "\n"
-
-
-def _line(cells: tuple[str, ...]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _gb(value: float) -> str:

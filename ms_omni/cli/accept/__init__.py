@@ -29,19 +29,17 @@ NO_CARD = (
     "no Ascend card is visible to MindSpore (ms-omni doctor says what is missing); without a card, "
     "bash launch/emulated.sh ms-omni accept runs MindSpore's Ascend backend over emulated operators"
 )
-# Rank 0 waits so long for a rank that says nothing.
+# How long rank 0 waits for a rank that writes nothing
 _SILENCE_S = 120.0
 _POLL_S = 0.5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--out", metavar="DIR", default=".", help="where accept-SOC-TIME.json is written (default: here)"
-    )
-    parser.add_argument(
-        "--only", metavar="STEP", type=one_of(*NAMES), action="append", help=f"of {', '.join(NAMES)}; may repeat"
-    )
-    parser.add_argument("--quick", action="store_true", help="fewer sizes and fewer experts, under a minute on a card")
+    """Where the file goes, and which steps run."""
+    add = parser.add_argument
+    add("--out", metavar="DIR", default=".", help="where accept-SOC-TIME.json is written (default: here)")
+    add("--only", metavar="STEP", type=one_of(*NAMES), action="append", help=f"of {', '.join(NAMES)}; may repeat")
+    add("--quick", action="store_true", help="fewer sizes and fewer experts, under a minute on a card")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -87,8 +85,8 @@ def _one_card(names: tuple[str, ...], args: argparse.Namespace, out: Path, resul
 
 
 def _one_rank(names: tuple[str, ...], quick: bool, out: Path, results: TextIO) -> int:
-    """Of a job. Rank 0 keeps the file as the job goes: whatever ends the job leaves what was found until then. The
-    others end well whatever they found: a rank that fails ends the job."""
+    """Runs the steps in one rank of a job. Rank 0 writes the file after every step, so that whatever ends the job leaves
+    what was found until then. The others return 0 whatever they found, since a rank that fails ends the job."""
     from ms_omni.acceptance.journal import Journal
     from ms_omni.acceptance.work import work
     from ms_omni.parallel.world import rank_before_start
@@ -118,7 +116,7 @@ def _one_rank(names: tuple[str, ...], quick: bool, out: Path, results: TextIO) -
 
 
 def _together(job: Path, world_size: int, header: dict[str, Any], names: tuple[str, ...], quick: bool) -> Acceptance:
-    """What all ranks of this machine have found so far."""
+    """The results of all ranks of this machine so far."""
     from ms_omni.acceptance.document import Acceptance, rank_result
     from ms_omni.acceptance.journal import read_journal
 
@@ -127,17 +125,17 @@ def _together(job: Path, world_size: int, header: dict[str, Any], names: tuple[s
 
 
 def _wait_for_ranks(job: Path, world_size: int) -> None:
-    """Until all have come to their end, or nobody says anything any more."""
+    """Returns when all ranks have ended, or when none has written anything for _SILENCE_S."""
     from ms_omni.acceptance.journal import END, read_journal
 
-    said, since = -1, time.monotonic()
+    num_events, since = -1, time.monotonic()
     while time.monotonic() - since < _SILENCE_S:
         journals = [read_journal(job / f"rank_{rank}.jsonl") for rank in range(world_size)]
         if all(events and events[-1]["event"] == END for events in journals):
             return
         now = sum(len(events) for events in journals)
-        if now != said:
-            said, since = now, time.monotonic()
+        if now != num_events:
+            num_events, since = now, time.monotonic()
         time.sleep(_POLL_S)
 
 

@@ -1,4 +1,4 @@
-"""How `accept` shows itself: what it is at on stderr, its table and verdict on stdout."""
+"""What `accept` shows: its progress on stderr, its table and verdict on stdout."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ _MESSAGE_LINES = 6  # of an error; the file has all of it
 
 
 class StepLines:
-    """A line for every step that is over, for a log."""
+    """Progress for a log: a line for every step that has ended."""
 
     def __init__(self) -> None:
-        self._over = 0
+        self._num_shown = 0
 
     def __call__(self, events: list[dict[str, Any]]) -> None:
         """events: all of them, from the first."""
-        over = [event["step"] for event in events if event["event"] == STEP]
-        for step in over[self._over :]:
+        ended = [event["step"] for event in events if event["event"] == STEP]
+        for step in ended[self._num_shown :]:
             checks = [check for check in checks_of(events) if check.step == step]
             seconds = sum(check.seconds for check in checks)
             verdict = worst(check.verdict for check in checks)
             self.show(f"ms-omni: accept: {step}: {len(checks)} checks, {verdict} ({seconds:.1f} s)")
-        self._over = len(over)
+        self._num_shown = len(ended)
 
     def show(self, line: str) -> None:
+        """One line on stderr, at once."""
         print(line, file=sys.stderr, flush=True)
 
     def close(self) -> None:
@@ -43,7 +44,7 @@ class StepLines:
 
 
 class LiveSteps(StepLines):
-    """The same on a terminal, with the check that is running below."""
+    """Progress on a terminal: the same lines, and below them the check that is running."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,14 +55,17 @@ class LiveSteps(StepLines):
         self._status.start()
 
     def __call__(self, events: list[dict[str, Any]]) -> None:
+        """events: all of them, from the first."""
         super().__call__(events)
         if events and events[-1]["event"] == BEGIN:
             self._status.update(f"{events[-1]['step']}: {events[-1]['name']}")
 
     def show(self, line: str) -> None:
+        """Above the check that is running."""
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
+        """Clears the check that was running."""
         self._status.stop()
 
 

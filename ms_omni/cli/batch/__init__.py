@@ -99,6 +99,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def what_will_fail(job: BatchJob) -> str:
+    """A line with the first fault and the number of the others; for a job that has some."""
     count = len(job.will_fail)
     what = "this line" if count == 1 else f"this and {count - 1} more such {'line' if count == 2 else 'lines'}"
     return f"{job.will_fail[0]}; {what} will fail, the others are answered"
@@ -110,7 +111,7 @@ def share(items: list[Item], world: World) -> list[Item]:
 
 
 def _answer_share(job: BatchJob, engine: OmniEngine, waiter: Waiter, debug: bool) -> None:
-    """Asks in the order of the items, and writes down what is answered as it comes."""
+    """Answers this group's share of the items, and writes each answer as soon as it is there."""
     from ms_omni.cli.batch.in_flight import InFlight
 
     world, mine = engine.world, share(job.todo, engine.world)
@@ -135,6 +136,7 @@ def _writes_without_engine() -> bool:
 
 
 def finish(job: BatchJob, new: dict[str, Answer], is_writer: bool, summary: str) -> int:
+    """Writes results.jsonl, in the process that writes, and returns the exit code. new: the answers of this run."""
     from ms_omni.cli.batch.store import RESULTS
 
     if not is_writer:

@@ -1,4 +1,4 @@
-"""How far a batch has come, on stderr: a bar on a terminal, else counts and speed now and then; and every failure."""
+"""Progress of a batch on stderr: a bar on a terminal, else counts and speed now and then; and every failure."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ class BatchProgress:
             self._show_live()
 
     def add(self, name: str, answer: Answer) -> None:
+        """Counts one answer, and shows it if it is due; a failure is always shown, under `name`."""
         self._new += 1
         self._last_s = self._clock()
         self._tokens += answer.num_tokens
@@ -63,6 +64,7 @@ class BatchProgress:
             self._bar = None
 
     def summary(self) -> str:
+        """The last line: counts, tokens and seconds."""
         return f"{self._line()}, {self._tokens} tokens in {self._clock() - self._start_s:.1f} s"
 
     def left_s(self) -> float | None:

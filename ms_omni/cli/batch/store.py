@@ -1,4 +1,4 @@
-"""What a batch has answered: one file an answer while it runs, all in one file when it is done."""
+"""The answers of a batch: one file each while it runs, all in one file when it is done."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ _POLL_S = 0.5
 
 
 class AnswerStore:
-    """The directory of `--out`. `settings`: what all answers in it must have in common.
+    """The directory of `--out`. settings: what all answers in it must have in common.
 
-    Several processes use it at once: a file is written and removed by the one process whose answer it is."""
+    Several processes use it at once; each writes and removes only the files of its own answers."""
 
     def __init__(self, directory: Path, settings: dict[str, Any]) -> None:
         self.directory, self._settings = directory, settings
         self._answers = directory / "answers"
 
     def kept(self, items: Iterable[Item]) -> dict[str, Answer]:
-        """Answers by id, of an earlier run: what was answered as it is asked for now. Failures are tried again.
+        """An earlier run's answers, by id, to the items as they are asked now. Failures are left out, to be tried again.
 
-        Raises OmniError when one was made with other settings."""
+        Raises OmniError when an answer was made with other settings."""
         found = {}
         for item in items:
             record = self._read(item)
             if record is None or record["asked"] != item.digest:
                 continue
             answer = record["answer"]
-            if answer.failure is not None or answer.wave is not None and not (self.directory / answer.wave).is_file():
+            if answer.failure is not None or (answer.wave is not None and not (self.directory / answer.wave).is_file()):
                 continue
             self._check_settings(record["settings"])
             found[item.id] = answer
@@ -54,10 +54,11 @@ class AnswerStore:
         for item in items:
             before = self.read(item)
             self._file(item).unlink(missing_ok=True)
-            for name in {item.wave, before and before.wave or item.wave}:
+            for name in {item.wave, (before and before.wave) or item.wave}:
                 (self.directory / name).unlink(missing_ok=True)
 
     def write(self, item: Item, answer: Answer) -> None:
+        """Keeps the answer with the digest of its item. Raises OmniError for a full disk."""
         record = {"settings": self._settings, "asked": item.digest, "answer": asdict(answer)}
         write_bytes(self._file(item), [json_line(record).encode()])
 
@@ -69,10 +70,12 @@ class AnswerStore:
         return {name: stamp for name, stamp in found.items() if stamp is not None}
 
     def read(self, item: Item) -> Answer | None:
+        """The answer that is there, to whatever was asked; None without one."""
         record = self._read(item)
         return None if record is None else record["answer"]
 
     def discard_results(self) -> None:
+        """Removes results.jsonl, which an earlier run may have written."""
         (self.directory / RESULTS).unlink(missing_ok=True)
 
     def merge(self, items: Iterable[Item], answers: dict[str, Answer]) -> None:
@@ -84,7 +87,7 @@ class AnswerStore:
         return self._answers / f"{item.name}.json"
 
     def _read(self, item: Item) -> dict[str, Any] | None:
-        """None too for what a crash of the machine may have left: an empty file; and for what another version has."""
+        """None without a file, for an empty one, as a crash of the machine may leave it, and for another version's."""
         with suppress(OSError, ValueError, TypeError):
             record = json.loads(self._file(item).read_text(encoding="utf-8"))
             if isinstance(record, dict) and {"settings", "asked", "answer"} <= record.keys():
@@ -100,18 +103,18 @@ class AnswerStore:
 
 
 class Waiter:
-    """Collects the answers of all processes as they appear. To be made before any of them can write: what is there
-    then is of an earlier run."""
+    """Collects the answers of all processes as they appear. Made before any process can write: the answers that are
+    there by then belong to an earlier run."""
 
     def __init__(self, store: AnswerStore, items: Iterable[Item], report: Callable[[str, Answer], None]) -> None:
-        """report: called with name and answer of every item that has got one."""
+        """report: called with the name and answer of each item, once."""
         self._store, self._report = store, report
         self._missing = {item.id: item for item in items}
         self._before = store.stamps(self._missing.values())
         self.answers: dict[str, Answer] = {}
 
     def look(self) -> bool:
-        """Whether there was something new."""
+        """Collects new answers. Whether there were some."""
         count = len(self._missing)
         for name, stamp in self._store.stamps(self._missing.values()).items():
             item = self._missing[name]
@@ -128,7 +131,7 @@ class Waiter:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Until nothing is missing. Raises OmniError when for `time_out_s` seconds nothing new has come."""
+        """Returns when no answer is missing. Raises OmniError when none has come for `time_out_s` seconds."""
         since = clock()
         while True:
             if self.look():
@@ -138,8 +141,8 @@ class Waiter:
             if clock() - since > time_out_s:
                 names = ", ".join(list(self._missing)[:3]) + (", ..." if len(self._missing) > 3 else "")
                 raise OmniError(
-                    f"--time-out {time_out_s:g}: so many seconds without an answer from another process; "
-                    f"{len(self._missing)} missing ({names}); the same command goes on where this one ended"
+                    f"--time-out {time_out_s:g}: no answer from another process for {time_out_s:g} s; "
+                    f"{len(self._missing)} missing ({names}); run the same command to resume"
                 )
             sleep(_POLL_S)
 

@@ -18,6 +18,7 @@ _COLOURS = {"ok": "green", "warn": "yellow", "miss": "bold red", "n/a": "dim"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What else is examined, and the format."""
     parser.add_argument("--model", metavar="DIR", help="also say what this checkpoint can do")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     parser.add_argument("--run-check", action="store_true", help="also run MindSpore's own installation check")

@@ -49,6 +49,7 @@ class Record:
         return profile
 
     def profile(self, complete: bool) -> Profile:
+        """The header with the cases so far; marked as interrupted if it is not complete."""
         from ms_omni.profiling.document import Skipped
 
         caveats = self._header.caveats + ([] if complete else [INTERRUPTED])

@@ -153,10 +153,12 @@ class TextPrinter:
         self._ended = False
 
     def put(self, text: str) -> None:
+        """Written at once."""
         self._results.write(text)
         self._results.flush()
 
     def end(self) -> None:
+        """Later calls do nothing."""
         if not self._ended:
             self._ended = True
             self.put("\n")

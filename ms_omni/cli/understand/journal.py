@@ -1,4 +1,4 @@
-"""What is written down of a recording so far: an interrupted run of hours goes on from there."""
+"""The windows of a recording that are transcribed so far: an interrupted run of hours goes on from there."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ms_omni.recordings.transcribe import Heard
 
 
 class Journal:
-    """JSON lines beside the file of --transcript: the settings, then a window a line, in order. A line that a crash has
-    cut counts as none.
+    """JSON lines beside the file of --transcript: the settings, then a window a line, in order. Reading ends at a line
+    that a crash has cut.
 
     heard: the windows of an earlier run."""
 
     def __init__(self, transcript: Path, settings: Mapping[str, Any]):
-        """settings: what an earlier run must have in common with this one. Raises OmniError where it has not."""
+        """settings: what an earlier run must have in common with this one; OmniError if it has other ones."""
         self.path = transcript.with_name(f"{transcript.name}.part.jsonl")
         self._settings = json.loads(json.dumps(settings))
         self._file: BinaryIO | None = None
@@ -53,10 +53,12 @@ class Journal:
             raise OmniError(f"--transcript: {self.path} could not be written ({error.strerror})") from error
 
     def close(self) -> None:
+        """Keeps the file, for another run to go on with."""
         if self._file is not None:
             self._file.close()
 
     def remove(self) -> None:
+        """When the transcript is written."""
         self.close()
         self.path.unlink(missing_ok=True)
 
