@@ -22,9 +22,9 @@ SAMPLES_PER_FRAME = 1920
 
 @dataclass(frozen=True)
 class Alive:
-    """How many tensors of a kind are alive at once. encoder_rows and decoder_rows: in units of what one layer needs;
-    scores: of the encoders' attention; convolved: outputs of the audio encoder's first convolution; wave: of Code2Wav's
-    last block; inputs: of pixels, all float32 but one."""
+    """How many tensors of each kind are held at the same time. encoder_rows, decoder_rows: in units of one layer's
+    need. scores: of the encoders' attention. convolved: outputs of the audio encoder's first convolution. wave: of
+    Code2Wav's last block. inputs: copies of pixels, all of them float32 except one."""
 
     encoder_rows: float
     decoder_rows: float
@@ -34,16 +34,16 @@ class Alive:
     inputs: int
 
 
-# On Ascend: counted in the code, with room for workspaces; assumed, but for decoder_rows, which is that of dry runs of
-# 2, 4 and 8 ranks (docs/benchmarks/plan-memory.md). On the CPU, where everything works in numpy on parts for each core
-# and memory is freed late: fitted to the tiny and the bench checkpoint.
+# On Ascend these are counted in the code, with room for workspaces, and assumed, except decoder_rows: that comes from
+# dry runs of 2, 4 and 8 ranks (docs/benchmarks/plan-memory.md). On the CPU, where numpy works on a part for each core
+# and memory is freed late, they are fitted to the tiny and the bench checkpoint.
 ALIVE = {ASCEND: Alive(1, 1.45, 0, 2, 8, 1), CPU: Alive(3, 0.5, 0.8, 3, 12, 2)}
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What activations depend on besides the configuration. ranks: that heads and expert columns are split over (tp),
-    else 1."""
+    """What activations depend on besides the configuration. ranks: over which heads and expert columns are split (tp);
+    1 otherwise."""
 
     precision: Precision
     ranks: int
@@ -51,28 +51,31 @@ class Shape:
 
     @property
     def device(self) -> str:
+        """ASCEND or CPU."""
         return self.precision.device
 
     @property
     def itemsize(self) -> int:
+        """Bytes of a value that is not quantized."""
         return self.precision.itemsize
 
     @property
     def alive(self) -> Alive:
+        """Of the device."""
         return ALIVE[self.device]
 
     def inputs(self, values: float) -> float:
-        """Bytes of input `values`: on the device, and on the CPU the processor's in the same memory."""
+        """Bytes of so many input values: on the device, and for a CPU also those that the processor holds."""
         return values * (self.itemsize + 4 * (self.alive.inputs - 1))
 
     def rounded(self, values: float) -> float:
-        """What the copies in 8 bits take that int8-dynamic makes of hidden states before it multiplies them, in values
-        of `itemsize`. On a CPU they are made in small parts."""
+        """The 8-bit copies of hidden states that int8-dynamic multiplies, in values of `itemsize`. On a CPU they are
+        made in small parts and count as nothing."""
         return values / self.itemsize if self.precision.quantize == DYNAMIC and self.device == ASCEND else 0.0
 
 
 def stage_bytes(config: Any, workload: Workload, media: MediaSizes, shape: Shape) -> dict[str, float]:
-    """The most that each stage holds at once, with what it is given and what it hands on."""
+    """The most bytes that each stage holds at once, its inputs and outputs included."""
     stages = {
         "vision encoder": _vision(config.thinker_config.vision_config, media, shape),
         "audio encoder": _audio(config.thinker_config.audio_config, media, shape),
@@ -115,7 +118,7 @@ def _prefill(config: Any, workload: Workload, media: MediaSizes, shape: Shape) -
     tokens, hidden = workload.prompt_tokens + media.prompt_tokens, text.hidden_size
     chunk = min(tokens, PREFILL_CHUNK)
     levels = len(config.thinker_config.vision_config.deepstack_visual_indexes) if media.patches else 0
-    # Embeddings before and after the media are laid in, deepstack levels, what is kept for speech.
+    # Embeddings before and after the media are inserted, deepstack levels, hidden states for speech.
     whole = tokens * hidden * (2 + levels + (2 if shape.speak else 0))
     heads = text.num_attention_heads * text.head_dim / shape.ranks
     kv_heads = max(1, text.num_key_value_heads / shape.ranks) * text.head_dim
@@ -135,8 +138,8 @@ def _talker(config: Any, workload: Workload, media: MediaSizes, shape: Shape) ->
 
 
 def _experts(text: Any, tokens: int, shape: Shape) -> float:
-    """Values of a layer's experts for so many tokens: of each token and each expert that it chose what goes in, what is
-    between, and what comes out; the last alone on the CPU, whose threads take a few at a time."""
+    """Values of a layer's experts for so many tokens: for each token and each of its experts the input, the inner
+    values and the output; only the output on the CPU, whose threads take a few tokens at a time."""
     hidden, inner = text.hidden_size, text.moe_intermediate_size / shape.ranks
     chosen = hidden if shape.device == CPU else 2 * hidden + 3 * inner + shape.rounded(hidden + inner)
     return tokens * (4 * hidden + text.num_experts_per_tok * chosen)

@@ -48,6 +48,7 @@ class Hardware:
 
     @property
     def default_dtype(self) -> str:
+        """What `auto` means."""
         return "float32" if self.device == CPU else "bfloat16"
 
     def memory_per_card(self, cards: int) -> float:
@@ -61,6 +62,7 @@ class Hardware:
         return replace(self, memory_bytes=self.memory_bytes / replicas, bandwidth=self.bandwidth / replicas)
 
     def gather_rate(self, cards: int) -> float:
+        """AllGather's bytes a second on so many cards."""
         return self.gather[max(n for n in self.gather if n <= max(cards, min(self.gather)))]
 
 
@@ -140,7 +142,7 @@ _ASCEND = {
 NAMES = (*_ASCEND, "cpu")
 # Names that CANN gives cards for what the table calls otherwise: variants with other cores or links, dies of an A3.
 _SAME_AS = ((re.compile(r"910_93[0-9a-z]*|910c"), "a3"), (re.compile(r"910b2c"), "910b2"))
-# What a card that nobody knows is taken for, but for its memory: the slowest.
+# What an unknown card is taken for, except for its memory: the slowest.
 _UNKNOWN = "910b4"
 # 64 GB are 64e9 bytes in the table and 64 GiB on a card, less what the system keeps.
 _SAME_MEMORY = 0.15
@@ -160,8 +162,8 @@ def find_hardware(name: str) -> Hardware:
 
 
 def measured_hardware(name: str, memory_bytes: int) -> tuple[Hardware, str]:
-    """The card that CANN calls `name`, with as much memory as it says (0: it does not), and what was taken instead of
-    what is known; "" where all is."""
+    """The card that CANN calls `name`, with the memory that it reports (0: it reports none), and a note of what had to
+    be assumed; "" where everything is known."""
     try:
         known, note = find_hardware(name), ""
     except OmniError:

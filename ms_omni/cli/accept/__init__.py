@@ -85,8 +85,8 @@ def _one_card(names: tuple[str, ...], args: argparse.Namespace, out: Path, resul
 
 
 def _one_rank(names: tuple[str, ...], quick: bool, out: Path, results: TextIO) -> int:
-    """Runs the steps in one rank of a job. Rank 0 writes the file after every step, so that whatever ends the job leaves
-    what was found until then. The others return 0 whatever they found, since a rank that fails ends the job."""
+    """Runs the steps in one rank of a job. Rank 0 writes the file after every step, so that whatever ends the job
+    leaves what was found until then. The others return 0 whatever they found, since a rank that fails ends the job."""
     from ms_omni.acceptance.journal import Journal
     from ms_omni.acceptance.work import work
     from ms_omni.parallel.world import rank_before_start

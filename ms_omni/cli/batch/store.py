@@ -30,7 +30,8 @@ class AnswerStore:
         self._answers = directory / "answers"
 
     def kept(self, items: Iterable[Item]) -> dict[str, Answer]:
-        """An earlier run's answers, by id, to the items as they are asked now. Failures are left out, to be tried again.
+        """An earlier run's answers, by id, to the items as they are asked now. Failures are left out, to be tried
+        again.
 
         Raises OmniError when an answer was made with other settings."""
         found = {}
