@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+from typing_extensions import override
+
+from ms_omni.evaluation.languages import normalizer, normalizer_name
 from ms_omni.evaluation.metric import Floats, Measured, Metric, Pair, Settings, percent
-from ms_omni.evaluation.normalising import normalizer, normalizer_name
 
 # "the answer is (B)", "Answer: B", "option B", 答案是B, 选B: the letter itself is looked for after these words
 _NAMED = r"(?:answer|option|choice|答案|选项|选择|选)(?:\s+is|\s*为|\s*是)?\s*[:：]?\s*"
@@ -25,16 +27,20 @@ class Accuracy(Metric):
         super().__init__(settings)
         normalizer(normalizer_name(settings.normalize, None))  # raises ImportError where it is not installed
 
+    @override
     def unit(self, language: str | None) -> str:
         return "rows"
 
+    @override
     def method(self, language: str | None) -> str:
         return f"the choice that the answer names, else equal texts; normaliser {self._normalizer(language)}"
 
+    @override
     def measure(self, pairs: Sequence[Pair], language: str | None) -> list[Measured]:
         normalize = normalizer(self._normalizer(language))
         return [_measured(pair, normalize) for pair in pairs]
 
+    @override
     def of_sums(self, sums: Floats) -> Floats:
         return percent(sums[:, 0], sums[:, 1])[:, None]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from typing_extensions import override
 
 from ms_omni.errors import OmniError
 from ms_omni.evaluation.metric import Floats, Measured, Metric, Pair, percent
@@ -25,15 +26,19 @@ class Iou(Metric):
     counts = ("iou", "rows", "found", "boxes")
     key = "boxes"
 
+    @override
     def unit(self, language: str | None) -> str:
         return "boxes"
 
+    @override
     def method(self, language: str | None) -> str:
         return "boxes matched one to one within their label for the largest sum of IoU; one without a match counts 0"
 
+    @override
     def measure(self, pairs: Sequence[Pair], language: str | None) -> list[Measured]:
         return [_measured(pair) for pair in pairs]
 
+    @override
     def of_sums(self, sums: Floats) -> Floats:
         return np.stack([percent(sums[:, 0], sums[:, 1]), percent(sums[:, 2], sums[:, 3])], axis=1)
 

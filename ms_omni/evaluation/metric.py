@@ -1,4 +1,4 @@
-"""What a metric is: counts of each row that add up, and figures of sums of them."""
+"""The interface of a metric: counts of each row that can be added, and figures of their sums."""
 
 from __future__ import annotations
 
@@ -81,12 +81,12 @@ class Metric(ABC):
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
-    def check(self, language: str | None) -> None:
+    def check(self, language: str | None) -> None:  # noqa: B027 - most metrics need nothing, and none must say so
         """Raises OmniError where something that this language needs is not installed."""
 
     @abstractmethod
     def unit(self, language: str | None) -> str:
-        """What is counted. Rows of different units have no common figure."""
+        """What is counted, such as "words". Rows of different units have no common figure."""
 
     @abstractmethod
     def method(self, language: str | None) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import jiwer
+from typing_extensions import override
 
-from ms_omni.evaluation.languages import is_without_spaces
+from ms_omni.evaluation.languages import graphemes, is_without_spaces, normalizer, normalizer_name
 from ms_omni.evaluation.metric import Floats, Measured, Metric, Pair, Piece, Settings, percent
-from ms_omni.evaluation.normalising import graphemes, normalizer, normalizer_name
 
 WORDS, CHARACTERS = "words", "characters"
 
@@ -25,11 +25,13 @@ class _ErrorRate(Metric):
         super().__init__(settings)
         normalizer(normalizer_name(settings.normalize, None))  # raises ImportError where it is not installed
 
+    @override
     def method(self, language: str | None) -> str:
         name = normalizer_name(self.settings.normalize, language)
         spaces = " without spaces" if is_without_spaces(language) else ""
         return f"{self.unit(language)}{spaces}, normaliser {name}"
 
+    @override
     def measure(self, pairs: Sequence[Pair], language: str | None) -> list[Measured]:
         normalize = normalizer(normalizer_name(self.settings.normalize, language))
         references = [normalize(pair.reference.texts[0]) for pair in pairs]
@@ -40,6 +42,7 @@ class _ErrorRate(Metric):
         return [_row(_counts(chunks), reference, answer, pieces_of(left, right, chunks, joint))
                 for left, right, chunks, reference, answer in rows]  # fmt: skip
 
+    @override
     def of_sums(self, sums: Floats) -> Floats:
         substitutions, deletions, insertions, hits = sums.T
         errors = substitutions + deletions + insertions
@@ -55,6 +58,7 @@ class Wer(_ErrorRate):
     name = "wer"
     figures = ("WER",)
 
+    @override
     def unit(self, language: str | None) -> str:
         return CHARACTERS if is_without_spaces(language) else WORDS
 
@@ -68,6 +72,7 @@ class Cer(_ErrorRate):
     name = "cer"
     figures = ("CER",)
 
+    @override
     def unit(self, language: str | None) -> str:
         return CHARACTERS
 

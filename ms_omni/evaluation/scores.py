@@ -1,4 +1,4 @@
-"""What an evaluation says: figures with intervals, of all rows and of each language, and the rows themselves."""
+"""The results of an evaluation: figures with intervals, for all rows and for each language, and the rows."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Group:
-    """Rows with a figure of their own. members: of which its figure is the mean; one but for a mean of languages."""
+    """Rows that get figures. members: the figure is their mean; there is one member except for a mean of languages."""
 
     name: str
     unit: str
@@ -77,6 +77,7 @@ class Measures:
         return np.array([row.counts for row in self.rows])
 
     def num_rows(self, group: Group) -> int:
+        """Of all its members."""
         return sum(len(self.members[name]) for name in group.members)
 
     def varies(self, group: Group) -> bool:
@@ -85,7 +86,8 @@ class Measures:
 
 
 def measured(metric: Metric, pairs: Sequence[Pair]) -> Measures:
-    """Raises OmniError for what a language needs and is not installed, before anything is measured."""
+    """The rows, language by language. Raises OmniError, before anything is measured, for a package that a language
+    needs and that is not installed."""
     places: dict[str | None, list[int]] = {}
     for place, pair in enumerate(pairs):
         places.setdefault(pair.reference.language, []).append(place)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from sacrebleu.metrics import BLEU, CHRF
+from typing_extensions import override
 
 from ms_omni.errors import OmniError
 from ms_omni.evaluation.languages import is_without_spaces, tokenizer_of
@@ -29,14 +30,17 @@ class _OfSacrebleu(Metric):
         # of single rows: scoring one changes what an object's signature says
         self._of_rows: dict[str | None, Any] = {}
 
+    @override
     def check(self, language: str | None) -> None:
         if language not in self._made:
             self._made[language] = self._make(language)
             self._of_rows[language] = self._make(language, of_rows=True)
 
+    @override
     def method(self, language: str | None) -> str:
         return str(self._made[language].get_signature())
 
+    @override
     def measure(self, pairs: Sequence[Pair], language: str | None) -> list[Measured]:
         self.check(language)
         scorer = self._made[language]
@@ -59,6 +63,7 @@ class _OfSacrebleu(Metric):
             for count, pair, left, right, chunks in rows
         ]
 
+    @override
     def of_sums(self, sums: Floats) -> Floats:
         scorer = next(iter(self._made.values()))  # they differ in their tokenizers alone
         return np.array([[scorer._compute_score_from_stats(row).score] for row in sums.tolist()])
@@ -79,6 +84,7 @@ class Bleu(_OfSacrebleu):
     counts = ("answer_tokens", "reference_tokens", *(f"correct_{n}" for n in range(1, 5)),
               *(f"total_{n}" for n in range(1, 5)))  # fmt: skip
 
+    @override
     def unit(self, language: str | None) -> str:
         return f"tokens of {self._tokenizer(language)}"
 
@@ -105,6 +111,7 @@ class Chrf(_OfSacrebleu):
     figures = ("chrF",)
     counts = tuple(f"{what}_{n}" for n in range(1, CHRF.CHAR_ORDER + 1) for what in ("answer", "reference", "common"))
 
+    @override
     def unit(self, language: str | None) -> str:
         return "character n-grams"
 

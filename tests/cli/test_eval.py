@@ -11,7 +11,7 @@ import pytest
 
 from ms_omni.cli import eval as command
 from ms_omni.evaluation import METRICS
-from ms_omni.evaluation.normalising import NORMALIZERS
+from ms_omni.evaluation.languages import NORMALIZERS
 from ms_omni.evaluation.page import FORMATS
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "evaluation"))
