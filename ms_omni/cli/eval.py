@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ms_omni.evaluation import Comparison, Evaluation
 
 USAGE = "ms-omni eval RESULTS.jsonl --reference REF.jsonl --metric NAME [flags]      (or --compare A.jsonl B.jsonl)"
-HELP = "score answers beside references, or say whether two runs differ beyond chance"
+HELP = "score answers against references, or say whether two runs differ beyond chance"
 # Those of ms_omni.evaluation, which imports numpy; --help need not wait for it
 METRICS = ("wer", "cer", "bleu", "chrf", "accuracy", "iou")
 NORMALIZERS = ("english", "basic", "none")
@@ -29,14 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("results", nargs="*", metavar="RESULTS.jsonl", help="as ms-omni batch writes it")
     runs = "instead: two runs of the same questions"
     add("--compare", nargs=2, metavar=("A.jsonl", "B.jsonl"), help=runs)
-    add("--reference", metavar="REF.jsonl", required=True, help="id and what is right, a line")
+    add("--reference", metavar="REF.jsonl", required=True, help="id and the right answer, a line each")
     add("--metric", **choice(*METRICS), required=True, help="required")
-    normalize = "of texts before they are compared (wer, cer, accuracy); default: by language"
+    normalize = "normalise texts before comparing (wer, cer, accuracy); default: by language"
     add("--normalize", **choice(*NORMALIZERS), help=normalize)
     add("--tokenize", metavar="NAME", help="sacrebleu's tokenizer (bleu); default: by language")
     add("--language", metavar="CODE", help="of references that name none")
-    add("--allow-missing", action="store_true", help="leave out ids that only one side has")
-    add("--worst", type=whole_number(0), default=10, metavar="N", help="rows that are shown (10)")
+    add("--allow-missing", action="store_true", help="leave out ids that are not in all files")
+    add("--worst", type=whole_number(0), default=10, metavar="N", help="rows shown (10)")
     add("--seed", type=whole_number(0), default=0, metavar="N", help="of the intervals (0)")
     add("--resamples", type=whole_number(1), default=2000, metavar="N", help="draws for the intervals (2000)")
     add("--json", metavar="FILE|-", help="everything as a JSON document; - prints it alone")

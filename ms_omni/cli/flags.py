@@ -36,10 +36,14 @@ def absent_flags_are_unset(parser: argparse.ArgumentParser) -> None:
 def add_task_flags(group: Any) -> None:
     """`--task` and what goes with it."""
     add = group.add_argument
-    add("--task", metavar="NAME", help="ask as the model's documents do for this task; ms-omni tasks lists them")
-    language = "of the task's speech, or of a picture's text: a name or code; default: not known"
+    add(
+        "--task",
+        metavar="NAME",
+        help="ask with the prompt of the model's documents for this task; ms-omni tasks lists them",
+    )
+    language = "language of the speech, or of a picture's text: a name or code; default: unknown"
     add("--language", metavar="NAME", help=language)
-    add("--target-language", metavar="NAME", help="into which the task translates (default English)")
+    add("--target-language", metavar="NAME", help="language that the task translates into (default English)")
     add("--tools", metavar="FILE.json", help="functions that the answer may call: a JSON list, as in OpenAI's API")
 
 
@@ -61,11 +65,11 @@ def add_pixel_flags(group: Any) -> None:
 def add_media_access_flags(group: Any) -> None:
     """Where media may come from. Any of these flags restricts the run."""
     add = group.add_argument
-    local = "local media from below DIR alone (with the other two: none)"
+    local = "read local media only below DIR; without it, the next two flags allow none"
     add("--allowed-local-media-path", metavar="DIR", help=local)
-    domain = "media from this host alone; may repeat"
+    domain = "read media only from this host; may repeat"
     add("--allowed-media-domain", metavar="HOST", action="append", help=domain)
-    network = "private addresses that media may come from; may repeat"
+    network = "also read media from private addresses of this network; may repeat"
     add("--allowed-media-network", metavar="CIDR", action="append", help=network)
 
 
@@ -86,14 +90,14 @@ def add_sampling_flags(parser: argparse.ArgumentParser) -> None:
     add("--thinker-temperature", type=decimal, help="0 is greedy")
     add("--thinker-top-p", type=decimal, help="nucleus sampling, 0 to 1")
     add("--thinker-top-k", type=whole, help="0 keeps every token")
-    add("--thinker-repetition-penalty", type=decimal, help="1 is none; of the prompt's tokens, too")
+    add("--thinker-repetition-penalty", type=decimal, help="1 is none; counts the prompt's tokens, too")
     speech = "most speech tokens: N make at most N - 1 frames of 80 ms"
     add("--talker-max-new-tokens", type=whole, help=speech)
     add("--talker-temperature", type=decimal, help="0 is greedy, of the code predictor too")
     add("--talker-top-p", type=decimal, help="nucleus sampling, 0 to 1")
     add("--talker-top-k", type=whole, help="0 keeps every code")
     add("--talker-repetition-penalty", type=decimal, help="1 is none")
-    add("--seed", type=whole, help="of the sampling; without it every run differs")
+    add("--seed", type=whole, help="seed of sampling; without it every run differs")
     group.add_argument("--ignore-eos", action=ON_OR_OFF, help="always generate the maximum (measurements)")
 
 
@@ -102,16 +106,25 @@ def add_engine_flags(group: Any) -> None:
     add = group.add_argument
     model = "checkpoint directory, or a hub name in the local hub cache; default: built-in, a tiny one"
     add("--model", metavar="DIR", help=model)
-    add("--engine", **choice(*ENGINES), help="which decoding engine")
-    add("--parallel", **choice(*PARALLEL_MODES), help="how to spread over cards; understand: auto")
+    add(
+        "--engine",
+        **choice(*ENGINES),
+        help="fused: compiled graphs; mindone: mindone's own generate; auto: fused where it can",
+    )
+    add(
+        "--parallel",
+        **choice(*PARALLEL_MODES),
+        help="how cards share the model; default auto (understand, serve) or none",
+    )
     add("--device", **choice(*DEVICES), help="auto: Ascend where MindSpore sees one")
-    add("--dtype", **choice(*DTYPES), help="auto: what the device can do")
-    add("--attn-implementation", **choice(*ATTN_IMPLEMENTATIONS), help="auto: what the device can do")
+    add("--dtype", **choice(*DTYPES), help="auto: float32 on a CPU, bfloat16 on Ascend")
+    attention = "auto: eager on a CPU, flash_attention_2 on Ascend"
+    add("--attn-implementation", **choice(*ATTN_IMPLEMENTATIONS), help=attention)
     cache = "keep compiled graphs there for the next run of the same model and settings"
     add("--compile-cache", metavar="DIR", help=cache)
-    capture = "of one decoder on a card: fewer calls of the host; default none"
+    capture = "on a card, record one decoder's launches and replay them; default none"
     add("--launch-capture", **choice(*LAUNCH_CAPTURES), help=capture)
-    quantize = "8-bit weights of the decoder layers; default auto: as the checkpoint has them"
+    quantize = "8-bit weights of the decoder layers; default auto: as the checkpoint stores them"
     add("--quantize", **choice(*QUANTIZATIONS), help=quantize)
     reader = "who reads pictures, sound and video; qwen_omni_utils needs torch"
     add("--media-reader", **choice(*MEDIA_READERS), help=reader)

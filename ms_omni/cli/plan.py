@@ -23,11 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = "cards that share one model (default: all of them)"
     add("--group-size", type=whole_numbers, default=(), metavar="G,G", help=group)
     add("--hardware", default="910b2", metavar="NAME", help="910b1 to 910b4, 910b4-1, a3, cpu (910b2)")
-    add("--parallel", **choice(*PARALLEL), default="all", help="ways to share (all)")
+    add("--parallel", **choice(*PARALLEL), default="all", help="modes to show (all)")
     add("--dtype", **choice(*DTYPES), default="auto", help="of weights and caches")
-    quantize = "8-bit weights of the decoder layers; auto (default): as the checkpoint has them"
+    quantize = "8-bit weights of the decoder layers; auto (default): as the checkpoint stores them"
     add("--quantize", **choice(*QUANTIZATIONS), default="auto", help=quantize)
-    batch = "conversations at once, beside one (at most 32)"
+    batch = "also plan so many conversations at once (at most 32)"
     add("--batch", type=_batches, default=(), metavar="N,N", help=batch)
     add("--text-only", action="store_true", help="without the Talker, as without --audio-out")
     count, number = whole_number(1), decimal_number()

@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_engine_flags(group)
     add_size_flags(group)
     add_pixel_flags(group)
-    talker = "load what speaks, where the checkpoint has it (default); --no-talker saves its memory"
+    talker = "load the Talker, if the checkpoint has one (default); --no-talker saves its memory"
     group.add_argument("--talker", action=ON_OR_OFF, help=talker)
     warm_up = "compile all graphs before the first question (default); --no-warm-up compiles them as they are needed"
     group.add_argument("--warm-up", action=ON_OR_OFF, help=warm_up)

@@ -28,7 +28,9 @@ def stdout_file(log_dir: Path) -> Path:
     return log_dir / "stdout.txt"
 
 
-def main(argv: list[str]) -> int:
+def main(argv: list[str]) -> None:
+    """argv: LOG_DIR and the words of a command, or a script with its own. The command's exit code is that of the
+    process."""
     log_dir, words = Path(argv[0]), argv[1:]
     die_with_parent()
     rank = rank_before_start()
@@ -37,18 +39,18 @@ def main(argv: list[str]) -> int:
     if rank == 0:
         with open(stdout_file(log_dir), "ab") as file:
             os.dup2(file.fileno(), 1)
-    return _run(words)
+    _run(words)
 
 
-def _run(words: list[str]) -> int:
+def _run(words: list[str]) -> None:
+    """Runs a script, or a command of `ms-omni` in the way that `python -m ms_omni` does."""
     if words[0].endswith(".py"):
         sys.argv = words
         sys.path[0] = str(Path(words[0]).resolve().parent)
         runpy.run_path(words[0], run_name="__main__")
-        return 0
-    from ms_omni.cli.main import main as run_command
-
-    return run_command(words)
+    else:
+        sys.argv = ["ms-omni", *words]
+        runpy.run_module("ms_omni", run_name="__main__")
 
 
 def die_with_parent() -> None:
@@ -60,4 +62,4 @@ def die_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    main(sys.argv[1:])

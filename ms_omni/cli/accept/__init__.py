@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--out", metavar="DIR", default=".", help="where accept-SOC-TIME.json is written (default: here)")
     add("--only", metavar="STEP", type=one_of(*NAMES), action="append", help=f"of {', '.join(NAMES)}; may repeat")
-    add("--quick", action="store_true", help="fewer sizes and fewer experts, under a minute on a card")
+    add("--quick", action="store_true", help="fewer sizes, dtypes and experts")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -43,13 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     lines = "a conversation, or a request of OpenAI's API, a line (required)"
     add("--manifest", metavar="FILE.jsonl", help=lines)
     add("--out", metavar="DIR", help="for results.jsonl and the waves (required)")
-    restart = "answer everything again, also what an earlier run has answered"
+    restart = "answer everything again, not only what an earlier run has left"
     add("--restart", action="store_true", default=False, help=restart)
     add_task_flags(parser.add_argument_group("tasks, for lines that say nothing else"))
     add_media_flags(manifest)
     add_media_access_flags(manifest)
     speech = parser.add_argument_group("speech")
-    speech.add_argument("--speak", action=ON_OR_OFF, help="write a wave for lines that do not say")
+    speech.add_argument("--speak", action=ON_OR_OFF, help="write a wave for lines without speak")
     add_speaker_flag(speech)
     requests = parser.add_argument_group("requests of OpenAI's API")
     wave = "speech in results.jsonl: the path of its file (default), or base64"
@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_decoding_flags(parser)
     other = parser.add_argument_group("several cards and settings")
     add_size_flags(other)
-    time_out = "seconds without a new answer after which other groups of cards are given up (default 3600)"
+    time_out = "with several groups of cards: seconds without a new answer before the job is given up (default 3600)"
     other.add_argument("--time-out", metavar="S", type=whole_number(1), help=time_out)
     add_config_flag(other)
 

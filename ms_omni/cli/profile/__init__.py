@@ -52,13 +52,13 @@ def _add_workload_flags(group: Any) -> None:
     add("--workload", metavar="NAME|FILE.yaml", action="append", help=workload)
     conversation = "your own conversation, a JSON list of messages; may repeat"
     add("--conversation", metavar="FILE", action="append", help=conversation)
-    compare = "mindone, fused, transformers in turn, which takes minutes; fused:ep is --parallel ep"
-    add("--compare", metavar="SIDE,SIDE", type=_sides, help=compare)
+    compare = "measure mindone, fused, transformers alternately, in minutes; fused:ep is --parallel ep"
+    add("--compare", metavar="ENGINE,ENGINE", type=_sides, help=compare)
     batch = "conversations that are asked at once, a case for each number (default 1)"
     add("--batch", metavar="N,N", type=whole_numbers, help=batch)
-    add("--repeats", metavar="N", type=whole_number(1), help="measured answers of each side (default 3)")
+    add("--repeats", metavar="N", type=whole_number(1), help="measured answers of each engine (default 3)")
     add("--warm-up", metavar="N", type=whole_number(0), help="answers before them, not counted (default 1)")
-    add("--speak", action=ON_OR_OFF, help="whether answers are spoken, whatever the workloads say")
+    add("--speak", action=ON_OR_OFF, help="speak all answers, or none, whatever the workloads say")
 
 
 def _add_report_flags(group: Any) -> None:
@@ -67,7 +67,7 @@ def _add_report_flags(group: Any) -> None:
     formats = "one on stdout, or several, with commas, in --out (default table)"
     add("--format", metavar="|".join(FORMATS), type=_formats, help=formats)
     add("--figures", metavar="NAME,NAME", type=_figures, help="show only these (profile.json holds all)")
-    trace = "afterwards record one more answer of each side: for Perfetto, and MindSpore's profiler"
+    trace = "write stages for Perfetto, and record another answer of each engine by MindSpore's profiler"
     add("--trace", metavar="DIR", help=trace)
 
 
