@@ -58,12 +58,12 @@ class Answerer:
 
         items: list[Item] = [pickle.loads(data) for data in rows["item"]]
         store = self._job.store
-        kept = store.kept(items)  # by an actor that died with the rest of these rows
+        answered = store.answered(items)  # by an actor that died with the rest of these rows
         in_flight = InFlight(self._job, self._engine, debug=False)
         try:
-            for item in (item for item in items if item.id in kept):
-                yield _row(item.id, kept[item.id])
-            for item, answer in in_flight.answer([item for item in items if item.id not in kept]):
+            for item in (item for item in items if item.id in answered):
+                yield _row(item.id, answered[item.id])
+            for item, answer in in_flight.answer([item for item in items if item.id not in answered]):
                 store.write(item, answer)
                 yield _row(item.id, answer)
         except EngineStopped as error:
@@ -89,7 +89,7 @@ def answers_of(job: BatchJob, settings: dict[str, Any]) -> Iterator[tuple[str, A
     answered = rows.map_batches(
         Answerer,
         fn_constructor_kwargs={
-            "job": replace(job, items=(), kept={}, refused={}, todo=[], will_fail=[]),
+            "job": replace(job, items=(), answered={}, refused={}, todo=[], will_fail=[]),
             "directory": os.getcwd(),
         },
         compute=ray.data.ActorPoolStrategy(size=settings["actors"], max_tasks_in_flight_per_actor=1),
@@ -113,7 +113,7 @@ def run(words: list[str]) -> int:
     job.store.discard(job.todo)
     if job.will_fail:
         print_note(what_will_fail(job))
-    progress = BatchProgress(len(job.kept) + len(job.todo), len(job.kept))
+    progress = BatchProgress(len(job.answered) + len(job.todo), len(job.answered))
     progress.start(shows=True)
     new: dict[str, Answer] = {}
     try:

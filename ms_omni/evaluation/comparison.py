@@ -23,7 +23,7 @@ from ms_omni.evaluation.evaluation import (
 from ms_omni.evaluation.lines import Lines, shown
 from ms_omni.evaluation.metric import Floats, Metric
 from ms_omni.evaluation.results import read_results
-from ms_omni.evaluation.scores import Measures, Row, measured
+from ms_omni.evaluation.scores import MeasuredRun, Row, measure_run
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -96,7 +96,7 @@ def compare(a: Lines, b: Lines, reference: Lines, metric: str, **options: Unpack
     of_a = paired(setup, read_results(a, "results A"), "results A")
     of_b = paired(setup, read_results(b, "results B"), "results B")
     of_a, of_b = _common(of_a, of_b, "results A"), _common(of_b, of_a, "results B")
-    measures = measured(setup.metric, of_a.pairs), measured(setup.metric, of_b.pairs)
+    measures = measure_run(setup.metric, of_a.pairs), measure_run(setup.metric, of_b.pairs)
     return Comparison(
         metric=metric,
         lower_is_better=setup.metric.lower_is_better,
@@ -117,7 +117,7 @@ def _common(pairs: Pairs, others: Pairs, name: str) -> Pairs:
     return Pairs(kept, pairs.unanswered, (*pairs.unexpected, *alone))
 
 
-def _differences(setup: Setup, a: Measures, b: Measures) -> tuple[Difference, ...]:
+def _differences(setup: Setup, a: MeasuredRun, b: MeasuredRun) -> tuple[Difference, ...]:
     metric, rng, num = setup.metric, np.random.default_rng(setup.seed), setup.num_resamples
     values: dict[str, Floats] = {}
     draws: dict[str, Floats] = {}

@@ -18,7 +18,7 @@ from ms_omni.evaluation.lines import Lines, shown, some_of
 from ms_omni.evaluation.metric import Floats, Metric, Pair, Settings, make_metric
 from ms_omni.evaluation.reference import Reference, read_reference
 from ms_omni.evaluation.results import Result, read_results
-from ms_omni.evaluation.scores import Figure, Measures, Row, Score, measured, worst_first
+from ms_omni.evaluation.scores import Figure, MeasuredRun, Row, Score, measure_run, worst_first
 from ms_omni.hardware.machine import installed_version
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def evaluate(results: Lines, reference: Lines, metric: str, **options: Unpack[Op
     Raises OmniError, one line, for whatever cannot be used."""
     setup = set_up(reference, metric, **options)
     pairs = paired(setup, read_results(results), "results")
-    return evaluation_of(setup, pairs, measured(setup.metric, pairs.pairs), shown(results), shown(reference))
+    return evaluation_of(setup, pairs, measure_run(setup.metric, pairs.pairs), shown(results), shown(reference))
 
 
 def set_up(
@@ -161,7 +161,7 @@ def paired(setup: Setup, results: dict[str, Result], name: str) -> Pairs:
     return Pairs(pairs, unanswered, unexpected)
 
 
-def evaluation_of(setup: Setup, pairs: Pairs, measures: Measures, results: str, reference: str) -> Evaluation:
+def evaluation_of(setup: Setup, pairs: Pairs, measures: MeasuredRun, results: str, reference: str) -> Evaluation:
     """measures: of `pairs`. results, reference: where these came from."""
     failed = tuple(row.id for row in measures.rows if row.failure is not None)
     versions = {name: version for name in _LIBRARIES if (version := installed_version(name))}
@@ -183,7 +183,7 @@ def evaluation_of(setup: Setup, pairs: Pairs, measures: Measures, results: str, 
     )
 
 
-def _scores(measures: Measures, rng: np.random.Generator, num_resamples: int) -> tuple[Score, ...]:
+def _scores(measures: MeasuredRun, rng: np.random.Generator, num_resamples: int) -> tuple[Score, ...]:
     metric, counts = measures.metric, measures.counts
     sums = {name: counts[places].sum(axis=0) for name, places in measures.members.items()}
     values = {name: metric.of_sums(total[None])[0] for name, total in sums.items()}
@@ -213,7 +213,7 @@ def _figures(metric: Metric, values: Floats, draws: Floats | None) -> tuple[Figu
                  for name, value, span in zip(metric.figures, values, spans, strict=True))  # fmt: skip
 
 
-def _notes(measures: Measures, pairs: Pairs, failed: tuple[str, ...]) -> Iterable[str]:
+def _notes(measures: MeasuredRun, pairs: Pairs, failed: tuple[str, ...]) -> Iterable[str]:
     if failed:
         yield f"without an answer, counted as empty: {len(failed)} of {len(measures.rows)} rows ({some_of(failed)})"
     if pairs.unanswered:

@@ -55,7 +55,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Measured:
+class RowMeasure:
     """One row. counts: (C,) numbers named by the metric's `counts`. value: the row's own main figure, of 100.
     reference, answer: as they were compared. note: what a reader should know."""
 
@@ -93,7 +93,7 @@ class Metric(ABC):
         """How, in one line, of a language that was measured."""
 
     @abstractmethod
-    def measure(self, pairs: Sequence[Pair], language: str | None) -> list[Measured]:
+    def measure(self, pairs: Sequence[Pair], language: str | None) -> list[RowMeasure]:
         """Of rows of one language."""
 
     @abstractmethod

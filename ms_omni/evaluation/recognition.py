@@ -10,7 +10,7 @@ import jiwer
 from typing_extensions import override
 
 from ms_omni.evaluation.languages import graphemes, is_without_spaces, normalizer, normalizer_name
-from ms_omni.evaluation.metric import Floats, Measured, Metric, Pair, Piece, Settings, percent
+from ms_omni.evaluation.metric import Floats, Metric, Pair, Piece, RowMeasure, Settings, percent
 
 WORDS, CHARACTERS = "words", "characters"
 
@@ -32,7 +32,7 @@ class _ErrorRate(Metric):
         return f"{self.unit(language)}{spaces}, normaliser {name}"
 
     @override
-    def measure(self, pairs: Sequence[Pair], language: str | None) -> list[Measured]:
+    def measure(self, pairs: Sequence[Pair], language: str | None) -> list[RowMeasure]:
         normalize = normalizer(normalizer_name(self.settings.normalize, language))
         references = [normalize(pair.reference.texts[0]) for pair in pairs]
         answers = [normalize(pair.result.text) for pair in pairs]
@@ -114,9 +114,9 @@ def _counts(chunks: Sequence[jiwer.AlignmentChunk]) -> tuple[float, ...]:
     return tuple(map(float, found.values()))
 
 
-def _row(counts: tuple[float, ...], reference: str, answer: str, pieces: tuple[Piece, ...]) -> Measured:
+def _row(counts: tuple[float, ...], reference: str, answer: str, pieces: tuple[Piece, ...]) -> RowMeasure:
     substitutions, deletions, insertions, hits = counts
     length = hits + substitutions + deletions
     note = "" if length else "nothing is left of the reference after normalisation"
     value = 100 * (substitutions + deletions + insertions) / max(length, 1)
-    return Measured(counts, value, reference, answer, pieces, note)
+    return RowMeasure(counts, value, reference, answer, pieces, note)

@@ -62,7 +62,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Measures:
+class MeasuredRun:
     """The rows of a run in the reference's order. members: name -> places of rows."""
 
     metric: Metric
@@ -85,7 +85,7 @@ class Measures:
         return any(len(self.members[name]) > 1 for name in group.members)
 
 
-def measured(metric: Metric, pairs: Sequence[Pair]) -> Measures:
+def measure_run(metric: Metric, pairs: Sequence[Pair]) -> MeasuredRun:
     """The rows, language by language. Raises OmniError, before anything is measured, for a package that a language
     needs and that is not installed."""
     places: dict[str | None, list[int]] = {}
@@ -112,7 +112,7 @@ def measured(metric: Metric, pairs: Sequence[Pair]) -> Measures:
     members = {language or NO_LANGUAGE: np.array(found) for language, found in places.items()}
     units = {language or NO_LANGUAGE: metric.unit(language) for language in places}
     methods = {language or NO_LANGUAGE: metric.method(language) for language in places}
-    return Measures(metric, tuple(rows[place] for place in range(len(pairs))), *_grouped(members, units), methods)
+    return MeasuredRun(metric, tuple(rows[place] for place in range(len(pairs))), *_grouped(members, units), methods)
 
 
 def _grouped(

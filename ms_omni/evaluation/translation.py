@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from ms_omni.errors import OmniError
 from ms_omni.evaluation.languages import is_without_spaces, tokenizer_of
-from ms_omni.evaluation.metric import Floats, Measured, Metric, Pair, Settings
+from ms_omni.evaluation.metric import Floats, Metric, Pair, RowMeasure, Settings
 from ms_omni.evaluation.recognition import align, pieces_of
 
 # How to get what a tokenizer needs beyond sacrebleu
@@ -41,7 +41,7 @@ class _OfSacrebleu(Metric):
         return str(self._made[language].get_signature())
 
     @override
-    def measure(self, pairs: Sequence[Pair], language: str | None) -> list[Measured]:
+    def measure(self, pairs: Sequence[Pair], language: str | None) -> list[RowMeasure]:
         self.check(language)
         scorer = self._made[language]
         answers = [pair.result.text for pair in pairs]
@@ -53,7 +53,7 @@ class _OfSacrebleu(Metric):
         joint = "" if is_without_spaces(language) else " "
         rows = zip(counts, pairs, found.references, found.hypotheses, found.alignments, strict=True)
         return [
-            Measured(
+            RowMeasure(
                 tuple(map(float, count)),
                 self._of_row(pair, language),
                 pair.reference.texts[0],

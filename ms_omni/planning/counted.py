@@ -23,7 +23,7 @@ PACKING = 3
 
 
 @dataclass(frozen=True)
-class Work:
+class StepCounts:
     """Of one token or frame. legacy: those of the launches that go through operators compiled for their shapes
     (aclop). replays: of captured launches, `replayed` operators together."""
 
@@ -35,7 +35,7 @@ class Work:
     replays: float = 0.0
     replayed: float = 0.0
 
-    def captured(self, layers: int, packing: int = 0) -> Work:
+    def captured(self, layers: int, packing: int = 0) -> StepCounts:
         """The same with captured launches: the attentions of `layers` stay outside, and collectives; between them,
         before and after are replays. packing: launches that bring what a graph returns into one tensor, and as many
         outside that take it apart. (tests/ascend/test_ascend_launches.py counts them.)"""
@@ -63,10 +63,12 @@ class LaunchCounts:
         row = self.ways(quantize)[mode]["units"][unit].get(gauge, {"fixed": 0})
         return sum(each * (1 if part == "fixed" else layers[part]) for part, each in row.items())
 
-    def work(self, mode: str, unit: str, layers: Mapping[str, int], pieces: int = 1, quantize: str = "none") -> Work:
-        """A unit's, divided by the `pieces` that it makes."""
+    def work(
+        self, mode: str, unit: str, layers: Mapping[str, int], pieces: int = 1, quantize: str = "none"
+    ) -> StepCounts:
+        """The counts of a unit, divided by the `pieces` that it makes."""
         found = {gauge: self.gauge(mode, unit, gauge, layers, quantize) / pieces for gauge in GAUGES}
-        return Work(
+        return StepCounts(
             launches=sum(found[kind] for kind in LAUNCHES),
             legacy=found["aclop"],
             synchronisations=found["synchronisations"],
@@ -86,9 +88,11 @@ def launch_counts() -> LaunchCounts:
     return LaunchCounts(json.loads(COUNTS_FILE.read_text(encoding="utf-8")))
 
 
-def thinker_token(text: Any, mode: str, batch: int = 1, is_captured: bool = False, quantize: str = "none") -> Work:
-    """A greedy one of each of `batch` conversations. The host waits once for TOKENS_PER_CALL tokens of a conversation
-    that is alone, and for each token of several, however many. text: the Thinker's text_config. is_captured: with
+def thinker_token(
+    text: Any, mode: str, batch: int = 1, is_captured: bool = False, quantize: str = "none"
+) -> StepCounts:
+    """A greedy token of each of `batch` conversations. The host waits once for TOKENS_PER_CALL tokens of a single
+    conversation, and for each token of several, however many. text: the Thinker's text_config. is_captured: with
     captured launches, whose graph samples. quantize: none, int8 or int8-dynamic."""
     layers, way = {"thinker": text.num_hidden_layers}, "sampled" if is_captured else "greedy"
     if batch == 1:
@@ -98,8 +102,8 @@ def thinker_token(text: Any, mode: str, batch: int = 1, is_captured: bool = Fals
     return work.captured(text.num_hidden_layers) if is_captured else work
 
 
-def talker_frame(talker: Any, mode: str, is_captured: bool = False, quantize: str = "none") -> Work:
-    """A sampled one of each conversation, as released: a step of the Talker and 16 of the code predictor. talker:
+def talker_frame(talker: Any, mode: str, is_captured: bool = False, quantize: str = "none") -> StepCounts:
+    """A sampled frame of each conversation, as released: a step of the Talker and 16 of the code predictor. talker:
     talker_config. is_captured: with captured launches. quantize: none, int8 or int8-dynamic."""
     layers = {
         "talker": talker.text_config.num_hidden_layers,

@@ -10,7 +10,7 @@ from typing import Any
 from ms_omni.limits import BLOCK_SIZE, BUCKETS, TOKENS_PER_CALL
 from ms_omni.parallel.sizes import ModelSizes
 from ms_omni.parallel.table import check_world, num_owners, shares_talker
-from ms_omni.planning.activations import Shape, stage_bytes
+from ms_omni.planning.activations import Execution, stage_bytes
 from ms_omni.planning.hardware import CPU, DTYPE_BYTES, Hardware
 from ms_omni.planning.precision import NONE, Precision
 from ms_omni.planning.weights import Counts, weight_bytes, weight_counts
@@ -110,7 +110,7 @@ def _plan(
     planned: Planned, workload: Workload, media: MediaSizes, mode: str, cards: int, weights: dict[str, int]
 ) -> MemoryPlan:
     prompt, hardware = workload.prompt_tokens + media.prompt_tokens, planned.hardware
-    shape = Shape(planned.precision, cards if mode == "tp" else 1, planned.speak)
+    execution = Execution(planned.precision, cards if mode == "tp" else 1, planned.speak)
     buffers = hardware.collective_bytes if cards > 1 and mode != "none" else 0.0
     if mode == "zero3":
         buffers += GATHERED_LAYERS * layer_bytes(planned)
@@ -120,7 +120,7 @@ def _plan(
         prompt_tokens=prompt,
         weights=weights,
         kv_cache=kv_cache_bytes(planned, workload, prompt, mode, cards),
-        stages=stage_bytes(planned.config, workload, media, shape),
+        stages=stage_bytes(planned.config, workload, media, execution),
         buffers=buffers,
         reserved=hardware.reserved_bytes + (hardware.speech_bytes if planned.speak else 0),
         available=hardware.memory_per_card(cards),

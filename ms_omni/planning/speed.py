@@ -9,7 +9,7 @@ from typing import Any
 
 from ms_omni.config import CAPTURED_WAYS
 from ms_omni.parallel.table import check_world, num_owners, shares_talker
-from ms_omni.planning.counted import EagerCounts, Work, eager_talker, eager_thinker, talker_frame, thinker_token
+from ms_omni.planning.counted import EagerCounts, StepCounts, eager_talker, eager_thinker, talker_frame, thinker_token
 from ms_omni.planning.hardware import CPU, Hardware
 from ms_omni.planning.memory import Planned
 from ms_omni.planning.precision import NONE, Precision
@@ -212,7 +212,7 @@ def _talker_read(planned: Planned, context: int, ep: int, tp: int, rows: int = 1
     return text.num_hidden_layers * matrices / tp + dense + values * planned.itemsize
 
 
-def _step(hardware: Hardware, read: float, work: Work, moved: float, cards: int, batch: int) -> StepTime:
+def _step(hardware: Hardware, read: float, work: StepCounts, moved: float, cards: int, batch: int) -> StepTime:
     launch_s = work.launches * hardware.launch_s
     launch_s += work.replays * hardware.replay_s + work.replayed * hardware.replayed_s
     collective_s = work.collectives * hardware.collective_s

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import soundfile
+from batch_results import results
 from PIL import Image
 
 from ms_omni import SamplingParams
@@ -266,10 +267,6 @@ def test_a_captioner_takes_one_audio_and_no_text(cli, user_error, fake_engine, c
 
 
 # batch
-
-
-def results(tmp_path):
-    return [json.loads(line) for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines()]
 
 
 @pytest.fixture

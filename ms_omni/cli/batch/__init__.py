@@ -26,7 +26,7 @@ from ms_omni.cli.settings import merge_settings
 if TYPE_CHECKING:  # these import numpy, which --help need not wait for
     from ms_omni.cli.batch.item import Answer, Item
     from ms_omni.cli.batch.job import BatchJob
-    from ms_omni.cli.batch.store import Waiter
+    from ms_omni.cli.batch.store import AnswerCollector
     from ms_omni.engine import OmniEngine
     from ms_omni.parallel.world import World
 
@@ -68,18 +68,18 @@ def run(args: argparse.Namespace) -> int:
     code 1 when a conversation failed."""
     from ms_omni.cli.batch.job import check_batch
     from ms_omni.cli.batch.progress import BatchProgress
-    from ms_omni.cli.batch.store import Waiter
+    from ms_omni.cli.batch.store import AnswerCollector
     from ms_omni.cli.quiet import results_only_on_stdout
 
     with results_only_on_stdout(args.debug):
         job = check_batch(merge_settings(args, "batch"), args.restart)
         if job.will_fail and _writes_without_engine():
             print_note(what_will_fail(job))
-        total = len(job.kept) + len(job.todo)
+        total = len(job.answered) + len(job.todo)
         if not job.todo:
             return finish(job, {}, _writes_without_engine(), f"all {total} are answered already")
-        progress = BatchProgress(total, len(job.kept))
-        waiter = Waiter(job.store, job.todo, progress.add)
+        progress = BatchProgress(total, len(job.answered))
+        collector = AnswerCollector(job.store, job.todo, progress.add)
         engine = load_engine(job.engine)
         progress.start(shows=engine.world.is_writer)
         if engine.world.is_writer and job.engine.max_num_seqs is None:
@@ -87,15 +87,15 @@ def run(args: argparse.Namespace) -> int:
         try:
             with closing(engine):
                 if engine.world.is_leader:
-                    _answer_share(job, engine, waiter, args.debug)
+                    _answer_share(job, engine, collector, args.debug)
                     # All groups stay until the last answer: one that leaves early may end the job
-                    waiter.wait(job.time_out_s)
+                    collector.wait(job.time_out_s)
                 engine.follow()
         except KeyboardInterrupt:
             raise KeyboardInterrupt(goes_on(args.restart)) from None
         finally:
             progress.close()
-        return finish(job, waiter.answers, engine.world.is_writer, progress.summary())
+        return finish(job, collector.answers, engine.world.is_writer, progress.summary())
 
 
 def what_will_fail(job: BatchJob) -> str:
@@ -105,16 +105,16 @@ def what_will_fail(job: BatchJob) -> str:
     return f"{job.will_fail[0]}; {what} will fail, the others are answered"
 
 
-def share(items: list[Item], world: World) -> list[Item]:
+def own_items(items: list[Item], world: World) -> list[Item]:
     """The items of this process's group."""
     return items[world.replica :: world.num_replicas]
 
 
-def _answer_share(job: BatchJob, engine: OmniEngine, waiter: Waiter, debug: bool) -> None:
+def _answer_share(job: BatchJob, engine: OmniEngine, collector: AnswerCollector, debug: bool) -> None:
     """Answers this group's share of the items, and writes each answer as soon as it is there."""
     from ms_omni.cli.batch.in_flight import InFlight
 
-    world, mine = engine.world, share(job.todo, engine.world)
+    world, mine = engine.world, own_items(job.todo, engine.world)
     if world.is_writer:
         job.store.discard_results()
     job.store.discard(mine)
@@ -123,7 +123,7 @@ def _answer_share(job: BatchJob, engine: OmniEngine, waiter: Waiter, debug: bool
         for item, answer in in_flight.answer(mine):
             job.store.write(item, answer)
             if world.is_writer:
-                waiter.look()
+                collector.look()
     finally:
         in_flight.cancel()
 
@@ -141,7 +141,7 @@ def finish(job: BatchJob, new: dict[str, Answer], is_writer: bool, summary: str)
 
     if not is_writer:
         return 0  # another code would end the job before the writer has finished
-    answers = {**job.refused, **job.kept, **new}
+    answers = {**job.refused, **job.answered, **new}
     job.store.merge(job.items, answers)
     print_note(summary)
     failed = sum(answer.failure is not None for answer in answers.values())

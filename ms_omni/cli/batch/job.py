@@ -28,15 +28,15 @@ TIME_OUT_S = 3600
 
 @dataclass(frozen=True)
 class BatchJob:
-    """One checked run. `kept`: answers of an earlier run by id; `refused`: those of items that cannot be asked; `todo`:
-    the other items. The same on all ranks, since all of them look before the first one can write. `will_fail`: a line
-    for each item that is refused, or will fail for a medium that is missing."""
+    """One checked run. `answered`: answers of an earlier run by id; `refused`: those of items that cannot be asked;
+    `todo`: the other items. The same on all ranks, since all of them look before the first one can write. `will_fail`:
+    a line for each item that is refused, or will fail for a medium that is missing."""
 
     engine: EngineConfig
     time_out_s: float
     store: AnswerStore
     items: tuple[Item, ...]
-    kept: dict[str, Answer]
+    answered: dict[str, Answer]
     refused: dict[str, Answer]
     todo: list[Item]
     will_fail: list[str]
@@ -68,13 +68,13 @@ def check_batch(settings: dict[str, Any], restart: bool) -> BatchJob:
         voices.check_speech("--speak")
     engine = engine_config(settings, with_talker=speaks)
     store = AnswerStore(Path(settings["out"]), common_settings(engine, defaults))
-    kept = {} if restart else store.kept(asked)
+    answered = {} if restart else store.answered(asked)
     refused = {item.id: item.failure(item.refusal) for item in items if item.refusal is not None}
-    todo = [item for item in asked if item.id not in kept]
+    todo = [item for item in asked if item.id not in answered]
     will_fail = [f"{item.where}: {refused[item.id].failure}" for item in items if item.id in refused]
     will_fail += missing_media(todo, engine.media_access)
     store.make()
-    return BatchJob(engine, settings.get("time_out", TIME_OUT_S), store, items, kept, refused, todo, will_fail)
+    return BatchJob(engine, settings.get("time_out", TIME_OUT_S), store, items, answered, refused, todo, will_fail)
 
 
 def _read(settings: dict[str, Any], defaults: Options, voices: Voices) -> tuple[Item, ...]:

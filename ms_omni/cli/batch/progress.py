@@ -19,10 +19,11 @@ _LOG_INTERVAL_S = 30.0
 
 
 class BatchProgress:
-    """Counts the answers of one run of all processes. `total` conversations, of which `kept` were answered before."""
+    """Counts the answers of one run of all processes. `total` conversations, of which `answered` were answered
+    before."""
 
-    def __init__(self, total: int, kept: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._total, self._kept, self._clock = total, kept, clock
+    def __init__(self, total: int, answered: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._total, self._answered, self._clock = total, answered, clock
         self._new = self._failed = self._tokens = 0
         self._shows = False
         self._start_s = self._last_s = self._next_line_s = 0.0
@@ -33,10 +34,10 @@ class BatchProgress:
         self._shows = shows
         self._start_s = self._last_s = self._clock()
         self._next_line_s = self._start_s + _LOG_INTERVAL_S
-        if shows and self._kept:
-            print_note(f"{self._kept} of {self._total} are answered already")
+        if shows and self._answered:
+            print_note(f"{self._answered} of {self._total} are answered already")
         if shows and is_terminal(sys.stderr):
-            self._bar = _bar(self._total, self._kept, self._line_of_bar)
+            self._bar = _bar(self._total, self._answered, self._line_of_bar)
         elif shows and is_shown_live():
             self._show_live()
 
@@ -72,19 +73,19 @@ class BatchProgress:
         if not self._new:
             return None
         each_s = (self._last_s - self._start_s) / self._new
-        left = self._total - self._kept - self._new
+        left = self._total - self._answered - self._new
         return max(0.0, left * each_s - (self._clock() - self._last_s))
 
     def _show_live(self) -> None:
         """In the words that `ms-omni launch` keeps in one line of its terminal."""
         left_s = self.left_s()
         left = "" if left_s is None else f", {clock_text(left_s)} left"
-        print_note(f"answered: {self._kept + self._new} of {self._total} conversations{left}")
+        print_note(f"answered: {self._answered + self._new} of {self._total} conversations{left}")
 
     def _line(self) -> str:
         failed = f", {self._failed} failed" if self._failed else ""
         speed = self._tokens / max(self._clock() - self._start_s, 1e-9)
-        return f"{self._kept + self._new} of {self._total} done{failed}, {speed:.1f} tokens/s"
+        return f"{self._answered + self._new} of {self._total} done{failed}, {speed:.1f} tokens/s"
 
     def _line_of_bar(self) -> str:
         left_s = self.left_s()

@@ -29,7 +29,7 @@ class AnswerStore:
         self.directory, self._settings = directory, settings
         self._answers = directory / "answers"
 
-    def kept(self, items: Iterable[Item]) -> dict[str, Answer]:
+    def answered(self, items: Iterable[Item]) -> dict[str, Answer]:
         """An earlier run's answers, by id, to the items as they are asked now. Failures are left out, to be tried
         again.
 
@@ -103,7 +103,7 @@ class AnswerStore:
             )
 
 
-class Waiter:
+class AnswerCollector:
     """Collects the answers of all processes as they appear. Made before any process can write: the answers that are
     there by then belong to an earlier run."""
 

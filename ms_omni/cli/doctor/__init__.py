@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, machine: Machine | None = None) -> int:
     """Print the report. Exit code 1 when something that is needed is missing, else 0 (also without a card)."""
-    from ms_omni.cli.doctor.abilities import Abilities
+    from ms_omni.cli.doctor.capabilities import Capabilities
     from ms_omni.cli.doctor.diagnosis import MISS, diagnose, mindspore_run_check
     from ms_omni.cli.doctor.readiness import readiness
     from ms_omni.cli.quiet import results_only_on_stdout
@@ -39,14 +39,14 @@ def run(args: argparse.Namespace, machine: Machine | None = None) -> int:
     misses = sum(check.verdict == MISS for check in checks)
     with results_only_on_stdout(args.debug):
         ready_for = readiness(machine, checks)
-        abilities = None if args.model is None else Abilities.of(args.model)
+        capabilities = None if args.model is None else Capabilities.of(args.model)
     if args.json:
         document = {"ready": misses == 0, "ready_for": ready_for, "checks": [asdict(check) for check in checks]}
-        if abilities is not None:
-            document["checkpoint"] = asdict(abilities)
+        if capabilities is not None:
+            document["checkpoint"] = asdict(capabilities)
         print(json.dumps(document, ensure_ascii=False))
     else:
-        _print_table(checks, [*ready_for, *(abilities.lines() if abilities else ())], sys.stdout)
+        _print_table(checks, [*ready_for, *(capabilities.lines() if capabilities else ())], sys.stdout)
     return 1 if misses else 0
 
 

@@ -28,7 +28,7 @@ _DOES = {
 
 
 @dataclass(frozen=True)
-class Abilities:
+class Capabilities:
     """path: the checkpoint. speakers: None without a Talker. opens_reasoning, calls_functions: whether its chat
     template begins the reasoning itself, and has a place for functions; None where it cannot be rendered. temperature:
     of text, 0 for greedy decoding. tasks: the names of those that may be asked. quantization: int8 or none."""
@@ -44,7 +44,7 @@ class Abilities:
     quantization: str
 
     @classmethod
-    def of(cls, model: str) -> Abilities:
+    def of(cls, model: str) -> Capabilities:
         """Raises OmniError for what is no checkpoint, and for quantized ones that do not load."""
         path = resolve_checkpoint(model)
         variant = variant_of(path)
