@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _serve(spec: JobSpec, environment: Mapping[str, str], job: ServeJob) -> int:
-    """Clients talk to this process, which outlives any rank: what the ranks cannot answer any more it ends with 503."""
+    """Clients talk to this process, which outlives any rank and answers 503 when the ranks cannot answer any more."""
     from ms_omni.cli.serve import END_S, serving_extra
     from ms_omni.parallel.job import Job
     from ms_omni.parallel.msrun import find_msrun, msrun_line
@@ -110,7 +110,7 @@ def _serve(spec: JobSpec, environment: Mapping[str, str], job: ServeJob) -> int:
 
 
 def _goes_on(words: list[str]) -> str:
-    """What to do after an interrupt. Of a batch with --restart nobody knows here whether it had begun anew."""
+    """What to do after an interrupt; "" for a batch with --restart, which may or may not have begun anew."""
     goes_on_by_itself = words[0] == "batch" and "--restart" not in words
     if not goes_on_by_itself and not any(word.split("=")[0] == "--transcript" for word in words):
         return ""
@@ -155,7 +155,7 @@ def _device_of(words: list[str]) -> str | None:
 
 
 def _check_command(words: list[str]) -> argparse.Namespace | None:
-    """What the command's own parser makes of its flags; None for a script."""
+    """The flags of the command as its own parser reads them; None for a script."""
     allowed = [command for command in COMMANDS if command != "launch"]
     if not words:
         raise OmniError("nothing to launch: expected -- and a command, such as -- understand --text Hello")
@@ -172,7 +172,7 @@ def _check_command(words: list[str]) -> argparse.Namespace | None:
 
 
 def _check_words(words: list[str], job: argparse.Namespace) -> ServeJob | None:
-    """Finds what is wrong with the command here, once, and not in every rank. What a server was asked to do, None for
+    """Finds what is wrong with the command here, once, and not in every rank. Returns the job of a server, None for
     other commands. job: the flags of `launch`."""
     args = _check_command(words)
     if args is None or words[0] not in ("understand", "batch", "serve"):
@@ -204,7 +204,7 @@ def _check_words(words: list[str], job: argparse.Namespace) -> ServeJob | None:
 
 
 def _check_sharing(engine: EngineConfig, group_size: int) -> None:
-    """Raises OmniError for a model that so many cards cannot share: before they all have loaded MindSpore."""
+    """Raises OmniError for a model that so many cards cannot share, before all of them load MindSpore."""
     if engine.parallel in ("none", "auto"):
         return
     from ms_omni.checkpoint.config import read_config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from ms_omni.errors import OmniError
@@ -15,15 +16,20 @@ _REMOTE = ("http://", "https://")
 
 
 def check_local_media(conversation: list[dict[str, Any]], use_audio_in_video: bool, access: MediaAccess) -> None:
-    """Raise OmniError, naming the medium, for local media that `access` refuses, that are missing, empty, cut short, no
-    picture, or a video without the sound that is asked for. Remote media are left to the readers, which see the rest as
-    well."""
+    """Raises OmniError, naming the medium, for a local file that `access` refuses, that is missing, empty or cut short,
+    that is no picture, and for a video without the sound that is asked for. Other faults, and remote media, are left to
+    the readers."""
     check_counts(conversation, access)
+    for kind, name in local_media(conversation):
+        _check(kind, name, use_audio_in_video, access)
+
+
+def local_media(conversation: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Kind and name of every medium that is a local file. A video may be a list of pictures."""
     for kind, medium, _ in media_parts(conversation):
-        for item in medium if isinstance(medium, list) else [medium]:
-            if isinstance(item, str) and not item.startswith(_REMOTE):
-                # a video may be a list of pictures
-                _check("image" if isinstance(medium, list) else kind, item, use_audio_in_video, access)
+        for name in medium if isinstance(medium, list) else [medium]:
+            if isinstance(name, str) and not name.startswith(_REMOTE):
+                yield "image" if isinstance(medium, list) else kind, name
 
 
 def _check(kind: str, name: str, use_audio_in_video: bool, access: MediaAccess) -> None:
@@ -67,5 +73,5 @@ def goes_by_windows(task: Task | None, conversation: list[dict[str, Any]], speak
 
 
 def audio_of(conversation: list[dict[str, Any]]) -> Any:
-    """The only medium of a task's question."""
+    """The audio of a task that takes nothing else."""
     return next(media_parts(conversation))[1]

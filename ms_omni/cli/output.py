@@ -30,16 +30,16 @@ def answer_document(
     conversation: list[dict[str, Any]],
     access: MediaAccess,
 ) -> dict[str, Any]:
-    """With what `read_answer` finds in the text. wave: where the speech was written. conversation, access: what was
-    asked, and whose media may be read: places are in pixels of its picture. One that cannot be read a second time (a
-    URL) costs the places, not the answer."""
+    """The output's own document with the parts that `read_answer` finds in its text. wave: where the speech was
+    written. conversation, access: what was asked, and whose media may be read. Boxes are in pixels of the
+    conversation's picture; if that cannot be read a second time (a URL), only the boxes are lost."""
     size, fault = None, {}
     if task is not None and task.answer == "boxes":
         try:
             size = _picture(conversation, access).size
         except OmniError as error:
             fault = {"boxes": [], "boxes_error": f"the picture could not be read again: {error}"}
-    reasons = reasons and not isinstance(output, RecordingOutput)  # where it is left out
+    reasons = reasons and not isinstance(output, RecordingOutput)  # which has left it out
     found = read_answer(output.text, reasons=reasons, tools=tools, size=size)
     return {**output.to_dict(wave), **found, **fault}
 
@@ -47,8 +47,8 @@ def answer_document(
 def render_places(
     path: Path, document: dict[str, Any], conversation: list[dict[str, Any]], access: MediaAccess
 ) -> bool:
-    """Draws the boxes of a document into its picture, whole or not at all. Whether all could be read; with a warning
-    where not. Raises OmniError for a full disk."""
+    """Draws the boxes of a document into its picture. The file is written whole or not at all. Returns whether all
+    boxes could be read, and prints a warning if not. Raises OmniError for a full disk."""
     from ms_omni.tasks.drawing import draw_places
 
     error = document.get("boxes_error")
@@ -64,7 +64,7 @@ def render_places(
 
 
 def write_wave(path: Path, audio: AudioOutput, flag: str = "--audio-out") -> None:
-    """As AudioOutput.save, with `flag` before what it raises."""
+    """AudioOutput.save, whose errors name `flag` as well."""
     try:
         audio.save(path)
     except OmniError as error:
@@ -72,7 +72,7 @@ def write_wave(path: Path, audio: AudioOutput, flag: str = "--audio-out") -> Non
 
 
 def _picture(conversation: list[dict[str, Any]], access: MediaAccess) -> Image.Image:
-    """RGB, in its own size: of a conversation with one."""
+    """The only picture of a conversation, RGB, in its own size."""
     from ms_omni.inputs.image import read_image
 
     return read_image(next(media_parts(conversation))[1], access)[1]

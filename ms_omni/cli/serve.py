@@ -34,7 +34,7 @@ HELP = "answer OpenAI's protocol over HTTP with one loaded model"
 EXIT_ENGINE_STOPPED = 1
 KEY_VARIABLE = "MS_OMNI_API_KEY"
 PORT = 8901
-# Behind the time of grace: what a server needs to close its engine, at most
+# After the time of grace: how long a server may take to close its engine
 END_S = 20.0
 MIB = 1 << 20
 
@@ -83,8 +83,8 @@ def _add_server_flags(group: Any) -> None:
 
 
 def check_serve(settings: dict[str, Any]) -> ServeJob:
-    """`settings` (flag names with underscores, unset ones absent) as a job. Raises OmniError for every mistake that
-    can be seen without loading."""
+    """settings: flag names with underscores; unset ones are absent. Raises OmniError for every mistake that shows
+    without loading."""
     from ms_omni.checkpoint.resolve import resolve_checkpoint
     from ms_omni.cli.engine_settings import check_pixels, engine_config
     from ms_omni.cli.voices import Voices
@@ -126,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _listens() -> bool:
-    """Whether this process is the one of its job that clients talk to."""
+    """Whether clients talk to this process of the job."""
     from ms_omni.parallel.world import rank_before_start
 
     return rank_before_start() in (0, None)
@@ -134,7 +134,7 @@ def _listens() -> bool:
 
 @contextmanager
 def serving_extra() -> Iterator[None]:
-    """Around the import of what the extra [serve] brings."""
+    """Around imports from the extra [serve]: says how to install what is missing."""
     try:
         yield
     except ImportError as error:

@@ -113,7 +113,7 @@ def make_metric(name: str, settings: Settings) -> Metric:
 
 @contextmanager
 def evaluation_extra(what: str) -> Iterator[None]:
-    """Around the import of what the extra [eval] brings."""
+    """Around imports from the extra [eval]: says how to install what is missing."""
     try:
         yield
     except ImportError as error:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from ms_omni.cli.batch.item import Item, LineFormat
+from ms_omni.cli.media_checks import local_media
 from ms_omni.errors import OmniError, OmniErrors
 from ms_omni.files import numbered_lines, parse_object
 from ms_omni.inputs.access import MediaAccess
-from ms_omni.inputs.conversation import media_parts, with_local_paths
+from ms_omni.inputs.conversation import with_local_paths
 
 # Of a request of OpenAI's API; our own lines have none of them.
 REQUEST_KEYS = ("custom_id", "method", "url", "body")
@@ -53,32 +55,23 @@ def read_items(path: Path, conversations: LineFormat, requests: LineFormat) -> t
 
 
 def missing_media(items: list[Item], access: MediaAccess) -> list[str]:
-    """Of every item with a local medium that is refused, missing or empty, its line and the first such medium.
-    Decoding all of them would take longer than some answers do: what is broken inside shows when its turn comes."""
+    """A line for every item with a local medium that is refused, missing or empty; it names the first such medium.
+    Media are not decoded, which can take longer than answering: what is broken inside shows when the item is
+    answered."""
     from ms_omni.inputs.source import open_source
 
-    faults: dict[tuple[str, str], str] = {}
-
+    @cache
     def fault(kind: str, name: str) -> str:
-        if (kind, name) not in faults:
-            faults[kind, name] = ""
-            try:
-                open_source(name, kind, access)
-            except OmniError as error:
-                faults[kind, name] = str(error)
-        return faults[kind, name]
+        try:
+            open_source(name, kind, access)
+        except OmniError as error:
+            return str(error)
+        return ""
 
-    missing = []
-    for item in items:
-        names = (
-            (kind, name)
-            for kind, medium, _ in media_parts(item.conversation)
-            for name in (medium if isinstance(medium, list) else [medium])
-            if not name.startswith(("http://", "https://"))
-        )
-        if first := next(filter(None, (fault(kind, name) for kind, name in names)), ""):
-            missing.append(f"{item.where}: {first}")
-    return missing
+    def first_fault(item: Item) -> str:
+        return next(filter(None, (fault(*medium) for medium in local_media(item.conversation))), "")
+
+    return [f"{item.where}: {found}" for item in items if (found := first_fault(item))]
 
 
 def _count_errors(path: Path, wrong: int, count: int) -> str:

@@ -1,4 +1,4 @@
-"""What `batch` was asked to do, with everything checked that can be checked before MindSpore is imported."""
+"""Checks what `batch` is asked to do, as far as that is possible before MindSpore is imported."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ TIME_OUT_S = 3600
 
 @dataclass(frozen=True)
 class BatchJob:
-    """One checked run. `answered`: answers of an earlier run by id; `refused`: those of items that cannot be asked;
-    `todo`: the other items. The same on all ranks, since all of them look before the first one can write. `will_fail`:
-    a line for each item that is refused, or will fail for a medium that is missing."""
+    """One checked run. answered: an earlier run's answers, by id. refused: the answers of items that cannot be asked.
+    todo: the other items. All ranks have the same, since each looks before any of them can write. will_fail: a line for
+    each item that is refused or whose medium is missing."""
 
     engine: EngineConfig
     time_out_s: float
@@ -43,9 +43,9 @@ class BatchJob:
 
 
 def check_batch(settings: dict[str, Any], restart: bool) -> BatchJob:
-    """`settings` (flag names with underscores, unset ones absent) as a job; the directory `--out` exists afterwards.
+    """settings: flag names with underscores; unset ones are absent. The directory `--out` exists afterwards.
 
-    Raises OmniError for every mistake that can be seen without reading weights or decoding media."""
+    Raises OmniError for every mistake that shows without reading weights or decoding media."""
     settings = {"model": built_in.NAME, **settings}
     for key, wanted in (("manifest", "a file of JSON lines"), ("out", "a directory for the results")):
         if key not in settings:

@@ -19,8 +19,8 @@ _LOG_INTERVAL_S = 30.0
 
 
 class BatchProgress:
-    """Counts the answers of one run of all processes. `total` conversations, of which `answered` were answered
-    before."""
+    """Counts the answers of one run, those of all processes. total: conversations. answered: how many of them an
+    earlier run has answered."""
 
     def __init__(self, total: int, answered: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._total, self._answered, self._clock = total, answered, clock
@@ -30,7 +30,7 @@ class BatchProgress:
         self._bar: Progress | None = None
 
     def start(self, shows: bool) -> None:
-        """The clock of tokens/s begins: the model is loaded. `shows`: whether this process prints."""
+        """Starts the clock of tokens/s; called when the model is loaded. shows: whether this process prints."""
         self._shows = shows
         self._start_s = self._last_s = self._clock()
         self._next_line_s = self._start_s + _LOG_INTERVAL_S
@@ -69,7 +69,7 @@ class BatchProgress:
         return f"{self._line()}, {self._tokens} tokens in {self._clock() - self._start_s:.1f} s"
 
     def left_s(self) -> float | None:
-        """Seconds until all are answered, if the rest takes as long as what this run has answered; None before that."""
+        """Seconds until all are answered, at the speed of this run so far; None before its first answer."""
         if not self._new:
             return None
         each_s = (self._last_s - self._start_s) / self._new
@@ -77,7 +77,7 @@ class BatchProgress:
         return max(0.0, left * each_s - (self._clock() - self._last_s))
 
     def _show_live(self) -> None:
-        """In the words that `ms-omni launch` keeps in one line of its terminal."""
+        """`ms-omni launch` recognises this form and shows it in one line of its terminal."""
         left_s = self.left_s()
         left = "" if left_s is None else f", {clock_text(left_s)} left"
         print_note(f"answered: {self._answered + self._new} of {self._total} conversations{left}")

@@ -1,4 +1,4 @@
-"""What a checkpoint can do: its variant, from files that are read in a moment."""
+"""What a checkpoint can do, found in its small files."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ _DOES = {
 @dataclass(frozen=True)
 class Capabilities:
     """path: the checkpoint. speakers: None without a Talker. opens_reasoning, calls_functions: whether its chat
-    template begins the reasoning itself, and has a place for functions; None where it cannot be rendered. temperature:
-    of text, 0 for greedy decoding. tasks: the names of those that may be asked. quantization: int8 or none."""
+    template begins the reasoning itself, and whether it has a place for functions; None where it cannot be rendered.
+    temperature: of text, 0 for greedy decoding. tasks: names of the tasks that may be asked. quantization: int8 or
+    none."""
 
     path: str
     variant: str
@@ -45,7 +46,7 @@ class Capabilities:
 
     @classmethod
     def of(cls, model: str) -> Capabilities:
-        """Raises OmniError for what is no checkpoint, and for quantized ones that do not load."""
+        """Raises OmniError for what is no checkpoint, and for a quantized one that cannot be loaded."""
         path = resolve_checkpoint(model)
         variant = variant_of(path)
         plain, offering = _prompt(path, None), _prompt(path, [_PROBE])
@@ -63,7 +64,7 @@ class Capabilities:
         )
 
     def lines(self) -> list[str]:
-        """In words."""
+        """For people to read."""
         speakers = f"; speakers: {', '.join(self.speakers)}" if self.speakers else ""
         decoding = "greedily" if self.temperature == 0 else f"at temperature {self.temperature:g}"
         said = [f"checkpoint {self.path}: {self.variant}: {self.does}{speakers}", f"text is decoded {decoding}"]
@@ -88,7 +89,7 @@ def _may(task: Any, variant: Variant) -> bool:
 
 
 def _prompt(path: Path, tools: Any) -> str | None:
-    """Of the shortest question, with these functions; None without a chat template that renders it."""
+    """The prompt of a short question with these functions; None if no chat template renders it."""
     template = _template(path)
     if template is None:
         return None
@@ -104,7 +105,7 @@ def _prompt(path: Path, tools: Any) -> str | None:
 
 
 def _template(path: Path) -> str | None:
-    """From the places where transformers looks, in its order."""
+    """The chat template, looked for where transformers looks, in its order."""
     with suppress(OSError, UnicodeDecodeError):
         return (path / "chat_template.jinja").read_text(encoding="utf-8")
     for name in ("chat_template.json", "tokenizer_config.json"):

@@ -1,4 +1,4 @@
-"""What a machine is ready for, from the checks of `doctor` and the memory that `plan` projects."""
+"""What a machine is ready for, concluded from the checks of `doctor` and the memory that `plan` projects."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _MIB = 1 << 20
 
 
 def readiness(machine: Machine, checks: list[Check]) -> list[str]:
-    """One sentence for each thing that the machine is ready for, the smallest first; none where a Python package is
-    missing. MindSpore is not imported; transformers is, for its configuration, where there are cards that serve."""
+    """A sentence for each thing that the machine is ready for, the smallest first; none if a Python package is missing.
+    MindSpore is not imported; transformers is, for its configuration, if there are usable cards."""
     if any(check.verdict == MISS for check in checks if check.group == "python"):
         return []
     ready = [f"ready to try on a CPU{_but(checks, 'python', 'resources')}"]
@@ -30,13 +30,13 @@ def readiness(machine: Machine, checks: list[Check]) -> list[str]:
 
 
 def _serving(machine: Machine, checks: list[Check]) -> list[Card]:
-    """Cards that a job may take (ASCEND_RT_VISIBLE_DEVICES counts) and that have no warning: healthy, known, free."""
+    """Cards that a job may take (ASCEND_RT_VISIBLE_DEVICES counts) and that are healthy, known and free."""
     right = {check.name for check in checks if check.verdict == OK}
     return [card for card in visible_cards(machine) if f"card {card.index}" in right]
 
 
 def _least_cards(cards: list[Card]) -> int | None:
-    """How many cards like the smallest of these the released model needs, speech included; None for more than 16."""
+    """How many cards like the smallest of these the released model needs with speech; None for more than 16."""
     from ms_omni.planning.choose import USUAL_CARDS, possible_modes
     from ms_omni.planning.hardware import measured_hardware
     from ms_omni.planning.memory import Planned

@@ -94,8 +94,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _answer(request: Request, job: RecordingJob | None, results: TextIO) -> tuple[OmniOutput | None, bool, bool]:
-    """The output, whether this process is the one of its job that prints and writes, and whether the prompt has opened
-    the model's reasoning."""
+    """Returns the output, whether this process of its job prints and writes, and whether the prompt has opened the
+    model's reasoning."""
     progress: LogProgress | BarProgress | AfterTextProgress = make_progress()
     engine: OmniEngine | None = None
     try:
@@ -127,7 +127,7 @@ def _answer(request: Request, job: RecordingJob | None, results: TextIO) -> tupl
 def _write_down(
     job: RecordingJob, request: Request, engine: OmniEngine, progress: Any, text: TextPrinter
 ) -> OmniOutput | None:
-    """Of a recording, by windows; None in a process that computes for another one."""
+    """Answers about a recording window by window; None in a process that computes for another one."""
     from ms_omni.cli.resuming import goes_on
 
     if not engine.world.is_leader:
@@ -178,8 +178,8 @@ def _print_stream(chunks: Any, text: TextPrinter) -> OmniOutput:
 
 
 def _deliver(request: Request, output: OmniOutput, reasons: bool, results: TextIO) -> bool:
-    """The text goes out before the wave, so that a full disk costs the wave alone; the document names the wave. Whether
-    the picture of --render is there, where one is wanted."""
+    """Prints the text before the wave is written, so that a full disk costs only the wave; the document comes last,
+    since it names the wave. Returns False if --render was asked for and failed."""
     from ms_omni.cli.output import answer_document, render_places, write_wave
     from ms_omni.files import json_line
 
@@ -203,7 +203,7 @@ def _deliver(request: Request, output: OmniOutput, reasons: bool, results: TextI
 
 
 def _note_limits(request: Request, output: OmniOutput) -> None:
-    """Never cut an answer silently. With --ignore-eos the maximum is what was asked for."""
+    """Says that an answer was cut at its maximum. With --ignore-eos that is what was asked for."""
     from ms_omni.cli.understand.recording import note_cut
     from ms_omni.recordings.output import RecordingOutput
 

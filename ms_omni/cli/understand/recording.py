@@ -1,4 +1,4 @@
-"""`understand --task speech-recognition|speech-translation` of a recording that is asked window by window."""
+"""`understand --task speech-recognition|speech-translation` for a recording, window by window."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 
 class RecordingJob:
-    """One recording that is written down, and where to: made before the model is loaded."""
+    """A recording to transcribe and where its text goes. Made before the model is loaded."""
 
     def __init__(self, request: Request):
-        """Raises OmniError for a recording that cannot be read, and a journal of another one."""
+        """Raises OmniError for a recording that cannot be read, and for a journal of another one."""
         self._request = request
         self._recording = Recording(audio_of(request.conversation), request.engine.media_access)
         self._journal = None
@@ -43,20 +43,20 @@ class RecordingJob:
 
     @property
     def goes_on(self) -> bool:
-        """Whether an interrupted run can be gone on with."""
+        """Whether another run can resume an interrupted one."""
         return self._journal is not None
 
     def run(
         self, engine: OmniEngine, put: Callable[[str], object], progress: Callable[[str, int, int], None] | None
     ) -> RecordingOutput:
-        """put: called with what the text grows by. Writes the file of --transcript, by the process that writes."""
+        """put: called with each new piece of text. The process that writes also writes the file of --transcript."""
         journal = self._journal if engine.is_writer else None
         heard = self._journal.heard if self._journal else ()
         work = Transcription(engine, self._recording, self._request.conversation, self._request.options, heard=heard)
         try:
             if journal is not None:
                 if heard:
-                    print_note(f"{len(heard)} windows, {clock_text(heard[-1].span.end)}, are written down already")
+                    print_note(f"{len(heard)} windows, {clock_text(heard[-1].span.end)}, are transcribed already")
                 journal.open()
                 work.on_heard = journal.add
             total = round(self._recording.seconds or 0)
@@ -89,7 +89,7 @@ def note_cut(output: RecordingOutput) -> None:
 
 
 def _settings(engine: EngineConfig, conversation: list[dict[str, Any]], options: Options) -> dict[str, Any]:
-    """What the windows of two runs must have in common."""
+    """What two runs must have in common for their windows to belong together."""
     audio = audio_of(conversation)
     size = os.stat(audio).st_size if os.path.isfile(audio) else None
     asked = [

@@ -1,4 +1,4 @@
-"""What `understand` was asked to do, with everything checked that can be checked before MindSpore is imported."""
+"""Checks what `understand` is asked to do, as far as that is possible before MindSpore is imported."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ class Request:
 
 
 def check_request(settings: dict[str, Any]) -> Request:
-    """`settings` (flag names with underscores, unset ones absent) as a Request.
+    """settings: flag names with underscores; unset ones are absent.
 
-    Raises OmniError for every mistake that can be seen without reading weights or media."""
+    Raises OmniError for every mistake that shows without reading weights or decoding media."""
     settings = {"model": built_in.NAME, "parallel": "auto", **settings}
     if settings.get("stream") and settings.get("json"):
         raise OmniError("--stream and --json exclude each other: --json prints one document at the end")
@@ -96,8 +96,8 @@ def _given_options(settings: dict[str, Any], flags: TaskFlags) -> Options:
 def _options(
     model: str, checkpoint: Path, task: Task | None, conversation: list[dict[str, Any]], given: Options
 ) -> Options:
-    """What is given over what the task and the kind of checkpoint recommend. Raises OmniError for what the checkpoint
-    certainly cannot answer."""
+    """The given options, and below them what the task and the kind of checkpoint recommend. Raises OmniError for a
+    request that the checkpoint certainly cannot answer."""
     variant = variant_of(checkpoint)
     if task is not None:
         check_task(task, variant, f"--model {model}")
