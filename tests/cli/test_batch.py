@@ -1,6 +1,5 @@
 """`batch`: what a manifest may hold, what is answered by whom, what is kept, and what ends up where."""
 
-import io
 import json
 import os
 import subprocess
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from batch_results import results
+from fake_terminal import Terminal
 from PIL import Image
 
 from ms_omni.cli.batch import own_items
@@ -354,11 +354,6 @@ def test_progress_counts_all_and_prints_now_and_then(capsys):
         "ms-omni: y: is broken",
     ]
     assert progress.summary() == "8 of 9 done, 1 failed, 2.4 tokens/s, 155 tokens in 65.0 s"
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
 
 
 def test_a_bar_with_the_time_left_on_a_terminal(monkeypatch):

@@ -244,13 +244,6 @@ def test_a_bad_schema_is_one_line(user_error, no_engine, tiny_dir, tmp_path):
     assert "t.json: tool 0: 'parameters' of 'f' is no JSON schema" in line
 
 
-@pytest.fixture(scope="module")
-def captioner_dir(tmp_path_factory):
-    from ms_omni.checkpoint.tiny import write_tiny
-
-    return write_tiny(tmp_path_factory.mktemp("checkpoints") / "Tiny-Captioner", variant="thinking")
-
-
 def test_a_captioner_takes_one_audio_and_no_text(cli, user_error, fake_engine, captioner_dir, media):
     words = ["understand", "--model", captioner_dir]
     assert cli(*words, "--audio", media["audio"]).code == 0

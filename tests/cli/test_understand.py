@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import soundfile
+from fake_terminal import Terminal
 from PIL import Image
 
 from ms_omni.checkpoint import built_in
@@ -109,11 +110,6 @@ def test_stream_prints_each_delta_at_once(cli, fake_engine, tiny_dir, monkeypatc
     monkeypatch.setattr(sys, "stdout", stdout)
     assert cli("understand", "--model", tiny_dir, "--text", "Hi", "--stream").code == 0
     assert "".join(writes).strip("|") == "Hello |wörld|\n"
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
 
 
 def test_stream_on_a_terminal_keeps_bars_out_of_the_text(cli, fake_engine, tiny_dir, monkeypatch):
