@@ -207,7 +207,8 @@ def _note_limits(request: Request, output: OmniOutput) -> None:
     from ms_omni.cli.understand.recording import note_cut
     from ms_omni.recordings.output import RecordingOutput
 
-    if request.sampling.ignore_eos:
+    sampling = request.options["sampling"]
+    if sampling is not None and sampling.ignore_eos:
         return
     if isinstance(output, RecordingOutput):
         note_cut(output)

@@ -13,7 +13,7 @@ from ms_omni.cli.flags import TURN_KEYS
 from ms_omni.cli.media_checks import check_local_media, goes_by_windows
 from ms_omni.cli.task_flags import TaskFlags
 from ms_omni.cli.voices import Voices
-from ms_omni.config import EngineConfig, SamplingParams
+from ms_omni.config import EngineConfig
 from ms_omni.errors import OmniError
 from ms_omni.files import check_writable, parse_json
 from ms_omni.inputs.conversation import build_conversation, load_conversation, validate_conversation
@@ -35,7 +35,6 @@ class Request:
     engine: EngineConfig
     conversation: list[dict[str, Any]]
     options: Options
-    sampling: SamplingParams
     audio_out: Path | None
     stream: bool
     json: bool
@@ -52,22 +51,21 @@ def check_request(settings: dict[str, Any]) -> Request:
     settings = {"model": built_in.NAME, "parallel": "auto", **settings}
     if settings.get("stream") and settings.get("json"):
         raise OmniError("--stream and --json exclude each other: --json prints one document at the end")
-    sampling_params(settings)
     audio_out = _check_wave_path(settings["audio_out"]) if "audio_out" in settings else None
     check_pixels(settings)
-    flags = TaskFlags.of(settings)
+    flags, access = TaskFlags.of(settings), media_access(settings)
+    given = _given_options(settings, flags)
     render = _check_render(settings["render"], flags.task) if "render" in settings else None
     speaks, transcript = audio_out is not None, None
     if "transcript" in settings:
         transcript = _check_transcript(settings["transcript"], flags.task, speaks)
     conversation = _read_conversation(settings, flags)
-    given = _given_options(settings, flags)
-    if flags.task is not None and flags.task.takes_target_language and audio_out is not None:
+    if flags.task is not None and flags.task.takes_target_language and speaks:
         check_spoken(flags.target_language or "English", f"--audio-out {audio_out}: --target-language")
     recommended: Options = flags.task.options if flags.task else {}
     listens = given.get("use_audio_in_video", recommended.get("use_audio_in_video", False))
-    check_local_media(conversation, listens, media_access(settings))
-    is_long = goes_by_windows(flags.task, conversation, speaks, media_access(settings))
+    check_local_media(conversation, listens, access)
+    is_long = goes_by_windows(flags.task, conversation, speaks, access)
     engine = engine_config(settings, with_talker=speaks)
     _check_voice(Path(engine.model), settings)
     options = _options(settings["model"], Path(engine.model), flags.task, conversation, given)
@@ -75,7 +73,6 @@ def check_request(settings: dict[str, Any]) -> Request:
         engine=engine,
         conversation=conversation,
         options={**options, "return_audio": speaks},
-        sampling=options["sampling"] or SamplingParams(),
         audio_out=audio_out,
         stream=settings.get("stream", False),
         json=settings.get("json", False),
