@@ -1,4 +1,4 @@
-"""Two runs beside the same references: do they differ beyond chance."""
+"""Compares two runs with the same references: whether they differ beyond chance."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 SCHEMA = "ms-omni-comparison"
-# Differences that chance alone makes less often than this are called beyond chance
+# A difference is called beyond chance if chance alone makes one as large less often than this
 ALPHA = 0.05
 
 
@@ -67,7 +67,7 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """Of the main figure, in words."""
+        """Whether the main figure differs, in words."""
         main = self.differences[0]
         if not main.is_beyond_chance:
             return f"no difference beyond chance (p = {main.p_value:.4f})"

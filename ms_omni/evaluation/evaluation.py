@@ -1,4 +1,4 @@
-"""One run beside its references."""
+"""Evaluates one run with its references."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SCHEMA, SCHEMA_VERSION = "ms-omni-evaluation", 1
 _LIBRARIES = ("jiwer", "whisper-normalizer", "sacrebleu")
-# which option means something for which metric
+# The metrics for which an option has a meaning
 _OF_METRICS = {"normalize": ("wer", "cer", "accuracy"), "tokenize": ("bleu",)}
 
 

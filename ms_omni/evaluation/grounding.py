@@ -1,4 +1,4 @@
-"""How well boxes of an answer cover those that it should find: intersection over union."""
+"""How well the boxes of an answer match the right ones: intersection over union."""
 
 from __future__ import annotations
 

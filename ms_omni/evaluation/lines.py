@@ -14,7 +14,7 @@ Lines = str | Path | Iterable[Mapping[str, Any]]
 
 
 def objects_of(lines: Lines, name: str, example: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(where, object) of each line. name: what errors call it, before its path. Raises OmniError."""
+    """(where, object) of each line. name: stands before the path in errors. Raises OmniError."""
     if isinstance(lines, (str, Path)):
         for number, line in numbered_lines(Path(lines), named(name, lines)):
             where = f"{named(name, lines)} line {number}"
@@ -27,12 +27,12 @@ def objects_of(lines: Lines, name: str, example: str) -> Iterator[tuple[str, dic
 
 
 def shown(lines: Lines) -> str:
-    """What reports call it."""
+    """How reports name the source."""
     return str(lines) if isinstance(lines, (str, Path)) else "given in Python"
 
 
 def named(name: str, lines: Lines) -> str:
-    """What errors call it."""
+    """How errors name the source."""
     return f"{name} {lines}" if isinstance(lines, (str, Path)) else name
 
 

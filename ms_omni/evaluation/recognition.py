@@ -53,7 +53,7 @@ class _ErrorRate(Metric):
 
 
 class Wer(_ErrorRate):
-    """Of languages without spaces between words, of graphemes, as Whisper's evaluation counts these."""
+    """For languages without spaces between words it counts graphemes, as Whisper's evaluation does."""
 
     name = "wer"
     figures = ("WER",)
@@ -67,7 +67,7 @@ class Wer(_ErrorRate):
 
 
 class Cer(_ErrorRate):
-    """A space counts as a character, as in jiwer, but for languages without spaces between words."""
+    """A space counts as a character, as in jiwer, except in languages without spaces between words."""
 
     name = "cer"
     figures = ("CER",)
@@ -83,7 +83,7 @@ class Cer(_ErrorRate):
 
 
 def align(references: list[str], answers: list[str], language: str | None) -> jiwer.WordOutput:
-    """Words of both, or graphemes in a language without spaces, beside each other with the fewest errors."""
+    """Aligns the words of both with the fewest errors; graphemes in a language without spaces."""
     if is_without_spaces(language):
         references, answers = ([" ".join(graphemes(text)) for text in texts] for texts in (references, answers))
     # jiwer parts words at blanks alone
@@ -94,7 +94,7 @@ def align(references: list[str], answers: list[str], language: str | None) -> ji
 def pieces_of(
     left: list[str], right: list[str], chunks: Sequence[jiwer.AlignmentChunk], joint: str
 ) -> tuple[Piece, ...]:
-    """Of one row's alignment. joint: what stands between two units."""
+    """The pieces of one row's alignment. joint: what stands between two units."""
     return tuple(
         Piece(
             chunk.type,  # type: ignore[arg-type]

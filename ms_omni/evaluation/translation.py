@@ -20,7 +20,7 @@ _EXTRAS = {"ja-mecab": "sacrebleu[ja]", "ko-mecab": "sacrebleu[ko]"}
 
 
 class _OfSacrebleu(Metric):
-    """The counts are what sacrebleu takes down of each row, before it adds them up."""
+    """The counts are sacrebleu's own statistics of each row, before it sums them."""
 
     may_repeat = True
 

@@ -137,7 +137,7 @@ def _shortened(text: str, has_left: bool, has_right: bool) -> str:
 
 
 def said(row: Row) -> str:
-    """A row's answer beside its reference, in one cell."""
+    """A row's answer and its differences from the reference, in one cell."""
     if row.failure is not None:
         return _printable(f"no answer: {row.failure}")
     text = aligned(row.pieces) if row.pieces else row.answer or "(nothing)"

@@ -15,8 +15,8 @@ _IDLE_SHARE = 0.15
 
 @dataclass(frozen=True)
 class Card:
-    """One NPU chip. Memory in MiB (npu-smi writes "MB"), power in watts; None where the tool printed no figure (of a
-    card with two chips, the first one's power is that of both)."""
+    """One NPU chip. Memory in MiB (npu-smi writes "MB"), power in watts; None where the tool printed no figure. In a
+    card with two chips, the power of the first is that of both."""
 
     index: int
     name: str
@@ -43,7 +43,7 @@ _PAIR = re.compile(r"(\d+)\s*/\s*(\d+)")
 
 
 def parse_npu_smi(text: str) -> list[Card]:
-    """The chips of an `npu-smi info` table, in its order; lines of other kinds (headers, processes) are passed over."""
+    """The chips of an `npu-smi info` table, in its order. Other lines (headers, processes) are skipped."""
     cards: list[Card] = []
     card = None
     for line in text.splitlines():
@@ -91,8 +91,8 @@ def device_here(machine: Machine) -> str:
 
 
 def card_power(machine: Machine, count: int) -> list[float] | None:
-    """Watts of the `count` cards that a job on this machine takes, where npu-smi gives them; None where it gives none.
-    Of a card with two chips npu-smi gives one figure for both."""
+    """Watts of the first `count` visible cards; None if npu-smi gives none. A card with two chips has one figure for
+    both."""
     power = [watts for card in visible_cards(machine)[:count] if (watts := card.power_w) is not None]
     return power or None
 
@@ -118,7 +118,7 @@ def _visible(machine: Machine, present: list[int]) -> list[int]:
 
 
 def _is_busy(card: Card, table: str) -> bool:
-    """A process of this container is listed, or the memory is taken."""
+    """Whether a process of this container is listed, or the memory is taken."""
     # | 0       0                 | 1712733       | python                   | 50662                   |
     # Cards of two chips are numbered otherwise here ("Phy-ID"): their memory alone tells.
     if "Phy-ID" not in table and re.search(

@@ -103,7 +103,7 @@ def _speed(plan: Plan) -> Table:
 
 
 def _captured(plan: Plan) -> Table:
-    """Beside what it is without; - where launches are not captured."""
+    """Speeds without and with captured launches; "-" where launches cannot be captured."""
     rows = []
     for row in plan.rows:
         for size, speed in ((1, row.speed), *((batch.size, batch.speed) for batch in row.batches)):
@@ -168,7 +168,7 @@ def _talker(step: StepTime | None) -> tuple[str, str]:
 
 
 def _real_time(step: StepTime) -> str:
-    """How much faster than it is heard each conversation's speech is made."""
+    """How much faster than real time each conversation's speech is made."""
     return f"{step.per_second / step.batch / REAL_TIME_FRAMES:.1f}x"
 
 
@@ -207,7 +207,7 @@ def _choices(plan: Plan) -> Iterator[str]:
 
 
 def _counted(plan: Plan) -> Iterator[str]:
-    """What of the projected speed rests on counts."""
+    """Which parts of the projected speed were counted, not assumed."""
     counts = launch_counts()
     yield f"launches, synchronisations and collectives of the fused engine: {counts.source}, two ranks where they share"
     for mode in dict.fromkeys("none" if row.memory.cards == 1 else row.memory.mode for row in plan.rows):
