@@ -33,7 +33,7 @@ def absent_flags_are_unset(parser: argparse.ArgumentParser) -> None:
     parser.argument_default = argparse.SUPPRESS
 
 
-def add_task_flags(group: Any) -> None:
+def add_task(group: Any) -> None:
     """`--task` and what goes with it."""
     add = group.add_argument
     add(
@@ -47,22 +47,22 @@ def add_task_flags(group: Any) -> None:
     add("--tools", metavar="FILE.json", help="functions that the answer may call: a JSON list, as in OpenAI's API")
 
 
-def add_media_flags(group: Any) -> None:
+def add_media(group: Any) -> None:
     """How pictures and videos are prepared."""
     group.add_argument("--use-audio-in-video", action=ON_OR_OFF, help="also listen to the sound of videos")
-    add_pixel_flags(group)
+    add_pixels(group)
     fps = "frames a second that the model takes a video for (1); fps in a conversation says how many are read"
     group.add_argument("--fps", type=decimal_number(0), metavar="F", help=fps)
 
 
-def add_pixel_flags(group: Any) -> None:
+def add_pixels(group: Any) -> None:
     """Limits of all pictures."""
     count = whole_number(1)
     group.add_argument("--min-pixels", type=count, metavar="N", help="smallest picture, in pixels, after resizing")
     group.add_argument("--max-pixels", type=count, metavar="N", help="largest picture, in pixels, after resizing")
 
 
-def add_media_access_flags(group: Any) -> None:
+def add_media_access(group: Any) -> None:
     """Where media may come from. Any of these flags restricts the run."""
     add = group.add_argument
     local = "read local media only below DIR; without it, the next two flags allow none"
@@ -73,12 +73,12 @@ def add_media_access_flags(group: Any) -> None:
     add("--allowed-media-network", metavar="CIDR", action="append", help=network)
 
 
-def add_speaker_flag(group: Any) -> None:
+def add_speaker(group: Any) -> None:
     """Who speaks."""
     group.add_argument("--speaker", metavar="NAME", help="a speaker of the checkpoint (default Ethan)")
 
 
-def add_sampling_flags(parser: argparse.ArgumentParser) -> None:
+def add_sampling(parser: argparse.ArgumentParser) -> None:
     """The fields of SamplingParams."""
     group = parser.add_argument_group("decoding (unset: generation_config.json, then transformers)")
 
@@ -101,7 +101,7 @@ def add_sampling_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--ignore-eos", action=ON_OR_OFF, help="always generate the maximum (measurements)")
 
 
-def add_engine_flags(group: Any) -> None:
+def add_engine(group: Any) -> None:
     """The model, the device, and how the one runs on the other."""
     add = group.add_argument
     model = "checkpoint directory, or a hub name in the local hub cache; default: built-in, a tiny one"
@@ -130,13 +130,13 @@ def add_engine_flags(group: Any) -> None:
     add("--media-reader", **choice(*MEDIA_READERS), help=reader)
 
 
-def add_decoding_flags(parser: argparse.ArgumentParser) -> None:
+def add_decoding(parser: argparse.ArgumentParser) -> None:
     """The fields of SamplingParams and EngineConfig, in two groups of their own."""
-    add_sampling_flags(parser)
-    add_engine_flags(parser.add_argument_group("model and device"))
+    add_sampling(parser)
+    add_engine(parser.add_argument_group("model and device"))
 
 
-def add_size_flags(group: Any) -> None:
+def add_sizes(group: Any) -> None:
     """How many conversations, and how long ones, are taken."""
     count = whole_number(1)
     seqs = "conversations that are answered at a time (default: what fits)"
@@ -145,12 +145,12 @@ def add_size_flags(group: Any) -> None:
     group.add_argument("--max-model-len", metavar="N", type=count, help=length)
 
 
-def add_served_model_name_flag(group: Any) -> None:
+def add_served_model_name(group: Any) -> None:
     """Names of the model in requests of OpenAI's API."""
     names = "what requests call the model; may repeat (default: --model)"
     group.add_argument("--served-model-name", metavar="NAME", action="append", help=names)
 
 
-def add_config_flag(group: Any) -> None:
+def add_config(group: Any) -> None:
     """A YAML file of settings."""
     group.add_argument("--config", metavar="FILE.yaml", help="any of these settings; the command line wins")

@@ -10,16 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ms_omni.checkpoint import built_in
-from ms_omni.cli.flags import (
-    ON_OR_OFF,
-    absent_flags_are_unset,
-    add_config_flag,
-    add_engine_flags,
-    add_media_access_flags,
-    add_pixel_flags,
-    add_served_model_name_flag,
-    add_size_flags,
-)
+from ms_omni.cli import flags
 from ms_omni.cli.parser import decimal_number, print_note, whole_number
 from ms_omni.cli.progress import load_engine
 from ms_omni.cli.settings import merge_settings
@@ -52,18 +43,18 @@ class ServeJob:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The server, whose media it reads, and the engine."""
-    absent_flags_are_unset(parser)
+    flags.absent_flags_are_unset(parser)
     _add_server_flags(parser.add_argument_group("server"))
-    add_media_access_flags(parser.add_argument_group("media that clients name"))
+    flags.add_media_access(parser.add_argument_group("media that clients name"))
     group = parser.add_argument_group("model and device")
-    add_engine_flags(group)
-    add_size_flags(group)
-    add_pixel_flags(group)
+    flags.add_engine(group)
+    flags.add_sizes(group)
+    flags.add_pixels(group)
     talker = "load the Talker, if the checkpoint has one (default); --no-talker saves its memory"
-    group.add_argument("--talker", action=ON_OR_OFF, help=talker)
+    group.add_argument("--talker", action=flags.ON_OR_OFF, help=talker)
     warm_up = "compile all graphs before the first question (default); --no-warm-up compiles them as they are needed"
-    group.add_argument("--warm-up", action=ON_OR_OFF, help=warm_up)
-    add_config_flag(parser.add_argument_group("settings"))
+    group.add_argument("--warm-up", action=flags.ON_OR_OFF, help=warm_up)
+    flags.add_config(parser.add_argument_group("settings"))
 
 
 def _add_server_flags(group: Any) -> None:
@@ -71,7 +62,7 @@ def _add_server_flags(group: Any) -> None:
     add("--host", metavar="ADDRESS", help="to listen at (default 127.0.0.1: this machine only)")
     add("--port", metavar="N", type=whole_number(0), help=f"default {PORT}; 0 takes a free one")
     add("--uds", metavar="PATH", help="listen at this Unix socket instead, as behind a proxy of this machine")
-    add_served_model_name_flag(group)
+    flags.add_served_model_name(group)
     key = f"that clients must send; may repeat; also from {KEY_VARIABLE}, with commas between several (default: none)"
     add("--api-key", metavar="KEY", action="append", help=key)
     queue = "questions that may wait beyond those that are answered (default 64)"

@@ -6,18 +6,7 @@ import argparse
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from ms_omni.cli.flags import (
-    ON_OR_OFF,
-    absent_flags_are_unset,
-    add_config_flag,
-    add_decoding_flags,
-    add_media_access_flags,
-    add_media_flags,
-    add_served_model_name_flag,
-    add_size_flags,
-    add_speaker_flag,
-    add_task_flags,
-)
+from ms_omni.cli import flags
 from ms_omni.cli.parser import choice, print_note, whole_number
 from ms_omni.cli.progress import load_engine
 from ms_omni.cli.resuming import goes_on
@@ -37,7 +26,7 @@ EXIT_SOME_FAILED = 1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The manifest, what its lines leave open, and the engine."""
-    absent_flags_are_unset(parser)
+    flags.absent_flags_are_unset(parser)
     manifest = parser.add_argument_group("what to answer")
     add = manifest.add_argument
     lines = "a conversation, or a request of OpenAI's API, a line (required)"
@@ -45,22 +34,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", metavar="DIR", help="for results.jsonl and the waves (required)")
     restart = "answer everything again, not only what an earlier run has left"
     add("--restart", action="store_true", default=False, help=restart)
-    add_task_flags(parser.add_argument_group("tasks, for lines that say nothing else"))
-    add_media_flags(manifest)
-    add_media_access_flags(manifest)
+    flags.add_task(parser.add_argument_group("tasks, for lines that say nothing else"))
+    flags.add_media(manifest)
+    flags.add_media_access(manifest)
     speech = parser.add_argument_group("speech")
-    speech.add_argument("--speak", action=ON_OR_OFF, help="write a wave for lines without speak")
-    add_speaker_flag(speech)
+    speech.add_argument("--speak", action=flags.ON_OR_OFF, help="write a wave for lines without speak")
+    flags.add_speaker(speech)
     requests = parser.add_argument_group("requests of OpenAI's API")
     wave = "speech in results.jsonl: the path of its file (default), or base64"
     requests.add_argument("--audio-as", **choice("file", "inline"), help=wave)
-    add_served_model_name_flag(requests)
-    add_decoding_flags(parser)
+    flags.add_served_model_name(requests)
+    flags.add_decoding(parser)
     other = parser.add_argument_group("several cards and settings")
-    add_size_flags(other)
+    flags.add_sizes(other)
     time_out = "with several groups of cards: seconds without a new answer before the job is given up (default 3600)"
     other.add_argument("--time-out", metavar="S", type=whole_number(1), help=time_out)
-    add_config_flag(other)
+    flags.add_config(other)
 
 
 def run(args: argparse.Namespace) -> int:

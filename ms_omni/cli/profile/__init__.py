@@ -6,15 +6,7 @@ import argparse
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ms_omni.cli.flags import (
-    ON_OR_OFF,
-    absent_flags_are_unset,
-    add_config_flag,
-    add_decoding_flags,
-    add_media_flags,
-    add_size_flags,
-    add_speaker_flag,
-)
+from ms_omni.cli import flags
 from ms_omni.cli.parser import print_note, whole_number, whole_numbers
 from ms_omni.cli.settings import merge_settings
 from ms_omni.errors import did_you_mean
@@ -34,16 +26,16 @@ EXIT_SOME_SKIPPED = 1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is measured, of which engines, and what is reported."""
-    absent_flags_are_unset(parser)
+    flags.absent_flags_are_unset(parser)
     measured = parser.add_argument_group("what to measure")
     _add_workload_flags(measured)
-    add_speaker_flag(measured)
-    add_media_flags(measured)
-    add_decoding_flags(parser)
+    flags.add_speaker(measured)
+    flags.add_media(measured)
+    flags.add_decoding(parser)
     other = parser.add_argument_group("reports and settings")
-    add_size_flags(other)
+    flags.add_sizes(other)
     _add_report_flags(other)
-    add_config_flag(other)
+    flags.add_config(other)
 
 
 def _add_workload_flags(group: Any) -> None:
@@ -58,7 +50,7 @@ def _add_workload_flags(group: Any) -> None:
     add("--batch", metavar="N,N", type=whole_numbers, help=batch)
     add("--repeats", metavar="N", type=whole_number(1), help="measured answers of each engine (default 3)")
     add("--warm-up", metavar="N", type=whole_number(0), help="answers before them, not counted (default 1)")
-    add("--speak", action=ON_OR_OFF, help="speak all answers, or none, whatever the workloads say")
+    add("--speak", action=flags.ON_OR_OFF, help="speak all answers, or none, whatever the workloads say")
 
 
 def _add_report_flags(group: Any) -> None:

@@ -8,17 +8,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ms_omni.checkpoint import built_in
-from ms_omni.cli.flags import (
-    MEDIA_KEYS,
-    ON_OR_OFF,
-    absent_flags_are_unset,
-    add_config_flag,
-    add_decoding_flags,
-    add_media_access_flags,
-    add_media_flags,
-    add_speaker_flag,
-    add_task_flags,
-)
+from ms_omni.cli import flags
 from ms_omni.cli.parser import is_terminal, print_note
 from ms_omni.cli.progress import AfterTextProgress, BarProgress, LogProgress, is_shown_live, make_progress
 from ms_omni.cli.settings import merge_settings
@@ -37,13 +27,13 @@ EXIT_NOT_DRAWN = 1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Every flag of `understand`."""
-    absent_flags_are_unset(parser)
+    flags.absent_flags_are_unset(parser)
     _add_prompt_flags(parser.add_argument_group("what to answer"))
     speech = parser.add_argument_group("speech")
     wave = "speak: 24 kHz mono WAV, 24 bit; without it the Talker is neither run nor loaded"
     speech.add_argument("--audio-out", metavar="FILE.wav", help=wave)
-    add_speaker_flag(speech)
-    add_decoding_flags(parser)
+    flags.add_speaker(speech)
+    flags.add_decoding(parser)
     _add_output_flags(parser.add_argument_group("output and settings"))
 
 
@@ -52,25 +42,25 @@ def _add_prompt_flags(group: Any) -> None:
     add("--conversation", metavar="FILE", help="JSON list of messages; - reads stdin")
     add("--system", metavar="TEXT", help="system prompt of a single turn")
     add("--text", metavar="TEXT", help="text of a single turn")
-    for media in MEDIA_KEYS:
+    for media in flags.MEDIA_KEYS:
         words = f"{media} file or URL of a single turn; may repeat"
         add(f"--{media}", metavar="FILE", action="append", help=words)
-    add_task_flags(group)
-    add_media_flags(group)
-    add_media_access_flags(group)
+    flags.add_task(group)
+    flags.add_media(group)
+    flags.add_media_access(group)
 
 
 def _add_output_flags(group: Any) -> None:
     add = group.add_argument
-    add("--stream", action=ON_OR_OFF, help="print text as it comes")
-    add("--json", action=ON_OR_OFF, help="one JSON document on stdout")
+    add("--stream", action=flags.ON_OR_OFF, help="print text as it comes")
+    add("--json", action=flags.ON_OR_OFF, help="one JSON document on stdout")
     add("--render", metavar="FILE.png", help="--task object-grounding: the picture with the answer's boxes")
     transcript = (
         "--task speech-recognition, speech-translation: the text to FILE.txt, .srt, .vtt or .json, too; the same "
         "command goes on where it was interrupted"
     )
     add("--transcript", metavar="FILE", help=transcript)
-    add_config_flag(group)
+    flags.add_config(group)
 
 
 def run(args: argparse.Namespace) -> int:
