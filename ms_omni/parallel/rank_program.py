@@ -29,8 +29,7 @@ def stdout_file(log_dir: Path) -> Path:
 
 
 def main(argv: list[str]) -> None:
-    """argv: LOG_DIR and the words of a command, or a script with its own. The command's exit code is that of the
-    process."""
+    """argv: the directory of the job's logs, then the words of the command."""
     log_dir, words = Path(argv[0]), argv[1:]
     die_with_parent()
     rank = rank_before_start()
@@ -43,7 +42,7 @@ def main(argv: list[str]) -> None:
 
 
 def _run(words: list[str]) -> None:
-    """Runs a script, or a command of `ms-omni` in the way that `python -m ms_omni` does."""
+    """As `python SCRIPT.py ...`, or as `python -m ms_omni ...`."""
     if words[0].endswith(".py"):
         sys.argv = words
         sys.path[0] = str(Path(words[0]).resolve().parent)

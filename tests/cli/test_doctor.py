@@ -108,7 +108,7 @@ def test_other_versions_warn(machine):
     files = {**SUPPORTED_FILES, "/opt/Ascend/driver/version.info": "Version=25.2.0\n"}
     checks = by_name(machine(files, smi=TWO_910B3, version_of=lambda name: {"mindspore": "2.6.0"}.get(name, "99")))
     assert (checks["driver"].found, checks["driver"].verdict) == ("25.2.0", "warn")
-    assert checks["mindspore"].verdict == "warn" and checks["mindspore"].advice == 'pip install "mindspore==2.7.1"'
+    assert checks["mindspore"].verdict == "warn" and "pip install" in checks["mindspore"].advice
 
 
 @pytest.mark.parametrize(
