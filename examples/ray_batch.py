@@ -27,8 +27,9 @@ from ms_omni.cli.batch.item import Answer, Item
 from ms_omni.cli.batch.job import BatchJob, check_batch
 from ms_omni.cli.batch.progress import BatchProgress
 from ms_omni.cli.interrupt import interrupts_raise
-from ms_omni.cli.parser import LineParser, print_note, whole_number
+from ms_omni.cli.parser import LineParser, whole_number
 from ms_omni.cli.settings import merge_settings
+from ms_omni.cli.terminal import print_note
 from ms_omni.errors import OmniError, OmniErrors
 
 if TYPE_CHECKING:

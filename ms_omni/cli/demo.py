@@ -8,10 +8,11 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from ms_omni.cli.parser import choice, print_note, whole_number
+from ms_omni.cli.parser import choice, whole_number
 from ms_omni.cli.quiet import results_only_on_stdout
 from ms_omni.cli.serve import KEY_VARIABLE, MIB
 from ms_omni.cli.serve import PORT as SERVER_PORT
+from ms_omni.cli.terminal import print_note
 from ms_omni.errors import OmniError
 
 USAGE = "ms-omni demo [--server URL] [--api-key KEY] [--host ADDRESS] [--port N]"

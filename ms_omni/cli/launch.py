@@ -13,9 +13,10 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from ms_omni.cli.commands import COMMANDS, command_parser
-from ms_omni.cli.parser import is_terminal, one_of, print_note, whole_number
+from ms_omni.cli.parser import one_of, whole_number
 from ms_omni.cli.progress import INTERVAL_VARIABLE
 from ms_omni.cli.resuming import goes_on
+from ms_omni.cli.terminal import is_terminal, print_note
 from ms_omni.errors import OmniError, did_you_mean
 from ms_omni.files import make_directory, write_text
 

@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ms_omni.cli.parser import print_note
+from ms_omni.cli.terminal import print_note
 from ms_omni.errors import OmniError
 from ms_omni.files import write_bytes
 from ms_omni.inputs.access import MediaAccess

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import math
 import re
-import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -103,13 +102,3 @@ def one_of(*allowed: str) -> Callable[[str], str]:
 def choice(*allowed: str) -> dict[str, Any]:
     """Keywords of `add_argument` for a flag that takes one of these words."""
     return {"type": one_of(*allowed), "metavar": "|".join(allowed)}
-
-
-def is_terminal(stream: Any) -> bool:
-    """False too for a stream that a test or another program has put in the place of a file."""
-    return bool(getattr(stream, "isatty", lambda: False)())
-
-
-def print_note(message: str) -> None:
-    """One line to the user beside the result."""
-    print(f"ms-omni: {message}", file=sys.stderr)

@@ -9,11 +9,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ms_omni.cli.interrupt import raise_interrupt_again
-from ms_omni.cli.parser import is_terminal
+from ms_omni.cli.terminal import is_terminal, stderr_console
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from ms_omni.config import EngineConfig
     from ms_omni.engine import OmniEngine
 
@@ -89,17 +87,6 @@ class BarProgress:
         self._bars.stop()
 
 
-def stderr_console() -> Console:
-    """For bars on stderr: with a descriptor of its own, which stays when an interrupt silences descriptor 2."""
-    from rich.console import Console
-
-    try:
-        descriptor = os.dup(sys.stderr.fileno())
-    except (AttributeError, OSError, ValueError):
-        return Console(stderr=True)
-    return Console(file=open(descriptor, "w", encoding=sys.stderr.encoding, errors=sys.stderr.errors))
-
-
 class AfterTextProgress:
     """Silent while the Thinker's text is being streamed to the same terminal, then `progress` below the text."""
 
@@ -147,10 +134,3 @@ def load_engine(config: EngineConfig) -> OmniEngine:
 def is_shown_live() -> bool:
     """Whether somebody watches this rank of a job on a terminal."""
     return INTERVAL_VARIABLE in os.environ
-
-
-def clock_text(seconds: float) -> str:
-    """0:05, 12:34, 1:02:03."""
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"

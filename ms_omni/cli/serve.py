@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from ms_omni.checkpoint import built_in
 from ms_omni.cli import flags
-from ms_omni.cli.parser import decimal_number, print_note, whole_number
+from ms_omni.cli.parser import decimal_number, whole_number
 from ms_omni.cli.progress import load_engine
 from ms_omni.cli.settings import merge_settings
+from ms_omni.cli.terminal import print_note
 from ms_omni.errors import OmniError
 
 if TYPE_CHECKING:  # these import numpy, which --help need not wait for

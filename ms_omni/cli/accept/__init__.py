@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ms_omni.acceptance.steps import NAMES, STEPS
-from ms_omni.cli.parser import one_of, print_note
+from ms_omni.cli.parser import one_of
+from ms_omni.cli.terminal import print_note
 from ms_omni.errors import OmniError
 from ms_omni.files import make_directory, write_text
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ms_omni.acceptance.findings import DIFFERS, ERROR, SKIPPED, worst
 from ms_omni.acceptance.journal import BEGIN, STEP, checks_of
 from ms_omni.acceptance.steps import STEPS
-from ms_omni.cli.parser import is_terminal
+from ms_omni.cli.terminal import is_terminal
 
 if TYPE_CHECKING:
     from typing import TextIO

@@ -7,10 +7,11 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from ms_omni.cli import flags
-from ms_omni.cli.parser import choice, print_note, whole_number
+from ms_omni.cli.parser import choice, whole_number
 from ms_omni.cli.progress import load_engine
 from ms_omni.cli.resuming import goes_on
 from ms_omni.cli.settings import merge_settings
+from ms_omni.cli.terminal import print_note
 
 if TYPE_CHECKING:  # these import numpy, which --help need not wait for
     from ms_omni.cli.batch.item import Answer, Item

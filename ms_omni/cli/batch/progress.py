@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ms_omni.cli.parser import is_terminal, print_note
-from ms_omni.cli.progress import clock_text, is_shown_live, stderr_console
+from ms_omni.cli.progress import is_shown_live
+from ms_omni.cli.terminal import clock_text, is_terminal, print_note, stderr_console
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ms_omni.cli import flags
-from ms_omni.cli.parser import print_note, whole_number, whole_numbers
+from ms_omni.cli.parser import whole_number, whole_numbers
 from ms_omni.cli.settings import merge_settings
+from ms_omni.cli.terminal import print_note
 from ms_omni.errors import did_you_mean
 from ms_omni.profiling.report import FORMATS, SUFFIXES
 

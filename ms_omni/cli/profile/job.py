@@ -13,7 +13,7 @@ from ms_omni.checkpoint.compressed import resolve_quantize
 from ms_omni.checkpoint.config import read_generation_config
 from ms_omni.cli.engine_settings import check_pixels, engine_config, sampling_params
 from ms_omni.cli.media_checks import check_local_media
-from ms_omni.cli.parser import print_note
+from ms_omni.cli.terminal import print_note
 from ms_omni.cli.voices import Voices
 from ms_omni.config import ENGINES, PARALLEL_MODES, EngineConfig, SamplingParams
 from ms_omni.errors import OmniError, did_you_mean

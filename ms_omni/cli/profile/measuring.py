@@ -13,10 +13,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from ms_omni.cli.parser import print_note
 from ms_omni.cli.profile.job import ProfileJob
 from ms_omni.cli.profile.record import Record
 from ms_omni.cli.progress import make_progress
+from ms_omni.cli.terminal import print_note
 from ms_omni.errors import OmniError
 from ms_omni.files import write_text
 from ms_omni.hardware.cards import card_power

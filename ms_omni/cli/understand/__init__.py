@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from ms_omni.checkpoint import built_in
 from ms_omni.cli import flags
-from ms_omni.cli.parser import is_terminal, print_note
 from ms_omni.cli.progress import AfterTextProgress, BarProgress, LogProgress, is_shown_live, make_progress
 from ms_omni.cli.settings import merge_settings
+from ms_omni.cli.terminal import is_terminal, print_note
 
 if TYPE_CHECKING:  # these import numpy, which --help need not wait for
     from ms_omni.cli.understand.recording import RecordingJob

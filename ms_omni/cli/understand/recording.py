@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ms_omni.cli.media_checks import audio_of
-from ms_omni.cli.parser import print_note
-from ms_omni.cli.progress import clock_text
 from ms_omni.cli.resuming import common_settings
+from ms_omni.cli.terminal import clock_text, print_note
 from ms_omni.cli.understand.journal import Journal
 from ms_omni.config import EngineConfig
 from ms_omni.files import json_line, write_text
