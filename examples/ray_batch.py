@@ -23,12 +23,13 @@ from typing import TYPE_CHECKING, Any
 import ray
 
 from ms_omni.cli.batch import EXIT_SOME_FAILED, add_arguments, finish, what_will_fail
-from ms_omni.cli.batch_job import BatchJob, check_batch
-from ms_omni.cli.batch_progress import BatchProgress
+from ms_omni.cli.batch.item import Answer, Item
+from ms_omni.cli.batch.job import BatchJob, check_batch
+from ms_omni.cli.batch.progress import BatchProgress
 from ms_omni.cli.interrupt import interrupts_raise
-from ms_omni.cli.item import Answer, Item
-from ms_omni.cli.parser import LineParser, print_note, whole_number
-from ms_omni.cli.settings import CommandFlags, merge_settings
+from ms_omni.cli.parser import LineParser, whole_number
+from ms_omni.cli.settings import merge_settings
+from ms_omni.cli.terminal import print_note
 from ms_omni.errors import OmniError, OmniErrors
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 ACTOR_ENVIRONMENT = {"PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"}
 # The flags that `batch` has not
 RAY_FLAGS = ("actors", "rows", "cpus_per_actor", "npus_per_actor", "ray_address")
-FLAGS = CommandFlags("batch", add_arguments)
 
 
 class Answerer:
@@ -54,17 +54,17 @@ class Answerer:
     def __call__(self, rows: dict[str, np.ndarray]) -> Iterator[dict[str, list[bytes]]]:
         """rows: "item", pickled items of the manifest. Yields "pair", the pickled id and answer of each, when both it
         and its wave are written."""
-        from ms_omni.cli.batch_answers import Answers
+        from ms_omni.cli.batch.in_flight import InFlight
         from ms_omni.scheduling.request import EngineStopped
 
         items: list[Item] = [pickle.loads(data) for data in rows["item"]]
         store = self._job.store
-        kept = store.kept(items)  # by an actor that died with the rest of these rows
-        answers = Answers(self._job, self._engine, debug=False)
+        answered = store.answered(items)  # by an actor that died with the rest of these rows
+        in_flight = InFlight(self._job, self._engine, debug=False)
         try:
-            for item in (item for item in items if item.id in kept):
-                yield _row(item.id, kept[item.id])
-            for item, answer in answers.of([item for item in items if item.id not in kept]):
+            for item in (item for item in items if item.id in answered):
+                yield _row(item.id, answered[item.id])
+            for item, answer in in_flight.answer([item for item in items if item.id not in answered]):
                 store.write(item, answer)
                 yield _row(item.id, answer)
         except EngineStopped as error:
@@ -90,7 +90,7 @@ def answers_of(job: BatchJob, settings: dict[str, Any]) -> Iterator[tuple[str, A
     answered = rows.map_batches(
         Answerer,
         fn_constructor_kwargs={
-            "job": replace(job, items=(), kept={}, refused={}, todo=[], will_fail=[]),
+            "job": replace(job, items=(), answered={}, refused={}, todo=[], will_fail=[]),
             "directory": os.getcwd(),
         },
         compute=ray.data.ActorPoolStrategy(size=settings["actors"], max_tasks_in_flight_per_actor=1),
@@ -107,14 +107,14 @@ def answers_of(job: BatchJob, settings: dict[str, Any]) -> Iterator[tuple[str, A
 def run(words: list[str]) -> int:
     """Exit code 1 when a conversation failed."""
     args = _parser().parse_args(words)
-    settings = merge_settings(args, FLAGS)
+    settings = merge_settings(args, "batch")
     of_ray = {key: settings.pop(key) for key in RAY_FLAGS}
     job = check_batch(settings, args.restart)
     job.store.discard_results()
     job.store.discard(job.todo)
     if job.will_fail:
         print_note(what_will_fail(job))
-    progress = BatchProgress(len(job.kept) + len(job.todo), len(job.kept))
+    progress = BatchProgress(len(job.answered) + len(job.todo), len(job.answered))
     progress.start(shows=True)
     new: dict[str, Answer] = {}
     try:
@@ -135,7 +135,9 @@ def _parser() -> LineParser:
     cluster.add_argument("--rows", type=number, default=32, metavar="N", help="lines an actor is given at a time (32)")
     cluster.add_argument("--cpus-per-actor", type=number, default=1, metavar="N", help="cores of each (1)")
     cluster.add_argument("--npus-per-actor", type=whole_number(0), default=0, metavar="N", help="cards of each (0)")
-    cluster.add_argument("--ray-address", metavar="ADDRESS", help="a cluster, or auto; default: one on this machine")
+    cluster.add_argument(
+        "--ray-address", metavar="ADDRESS", default=None, help="a cluster, or auto; default: one on this machine"
+    )
     return parser
 
 

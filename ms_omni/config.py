@@ -9,8 +9,8 @@ from typing import Any
 
 from ms_omni.checkpoint import built_in
 from ms_omni.errors import OmniError, did_you_mean
+from ms_omni.files import read_yaml
 from ms_omni.inputs.access import UNRESTRICTED, MediaAccess
-from ms_omni.yaml_file import read_yaml
 
 # auto is fused, and mindone for decoder layers that the compiled runtime does not know.
 ENGINES = ("auto", "fused", "mindone")

@@ -23,7 +23,7 @@ import uvicorn
 from decode import machine, spread
 
 from ms_omni import OmniEngine, SamplingParams
-from ms_omni.cli.batch_answers import NUM_AHEAD
+from ms_omni.cli.batch.in_flight import NUM_AHEAD
 from ms_omni.server.app import make_app
 from ms_omni.server.listening import listening_socket
 from ms_omni.server.service import ServerSettings, Service

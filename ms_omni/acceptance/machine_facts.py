@@ -10,6 +10,7 @@ import numpy as np
 from ms_omni.acceptance.bench import Bench
 from ms_omni.acceptance.findings import Finding
 from ms_omni.acceptance.privacy import variables
+from ms_omni.hardware.memory import meminfo_bytes
 from ms_omni.runtime.card import card_properties
 
 
@@ -41,7 +42,7 @@ def _process() -> dict[str, Any]:
         "versions": versions(),
         "host_cores": os.cpu_count(),
         "host_cores_allowed": len(os.sched_getaffinity(0)),
-        "host_memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "host_memory_bytes": meminfo_bytes("MemTotal"),
         "variables": variables(),
     }
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ms_omni.errors import OmniError
+from ms_omni.files import parse_json, read_text
 
 if TYPE_CHECKING:
     from transformers import Qwen3OmniMoeConfig
@@ -20,12 +20,11 @@ QUANTIZE_MARKER = "ms_omni_quantize.json"
 
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file. OmniError when it cannot be read or is something else."""
+    text = read_text(path, str(path))
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise OmniError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise OmniError(f"{path}: not valid JSON ({error}); download the file again") from error
+        data = parse_json(text, str(path))
+    except OmniError as error:
+        raise OmniError(f"{error}; download the file again") from error
     if not isinstance(data, dict):
         raise OmniError(f"{path}: expected a JSON object, got {type(data).__name__}")
     return data

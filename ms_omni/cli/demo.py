@@ -8,10 +8,11 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from ms_omni.cli.parser import one_of, print_note, whole_number
+from ms_omni.cli.parser import choice, whole_number
 from ms_omni.cli.quiet import results_only_on_stdout
 from ms_omni.cli.serve import KEY_VARIABLE, MIB
 from ms_omni.cli.serve import PORT as SERVER_PORT
+from ms_omni.cli.terminal import print_note
 from ms_omni.errors import OmniError
 
 USAGE = "ms-omni demo [--server URL] [--api-key KEY] [--host ADDRESS] [--port N]"
@@ -22,15 +23,16 @@ PAGES = ("auto", "chat", "captioner")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    def add(flag: str, default: object, metavar: str, help: str, kind: object = str) -> None:
-        parser.add_argument(flag, default=default, metavar=metavar, help=help, type=kind)  # type: ignore[arg-type]
-
-    add("--server", SERVER, "URL", f"of OpenAI's protocol, as ms-omni serve (default {SERVER})")
-    add("--api-key", None, "KEY", f"that the server wants; also from {KEY_VARIABLE}")
-    add("--host", "127.0.0.1", "ADDRESS", "to listen at (default 127.0.0.1: this machine only)")
-    add("--port", PORT, "N", f"default {PORT}; 0 takes a free one", whole_number(0))
-    add("--page", "auto", "|".join(PAGES), "auto: captioner where the model's name says so", one_of(*PAGES))
-    add("--max-body-mib", 64, "N", "largest request that the server takes (default 64)", whole_number(1))
+    """The server to talk to, and the page."""
+    add = parser.add_argument
+    add("--server", default=SERVER, metavar="URL", help=f"of OpenAI's protocol, as ms-omni serve (default {SERVER})")
+    add("--api-key", metavar="KEY", help=f"that the server wants; also from {KEY_VARIABLE}")
+    address = "to listen at (default 127.0.0.1: this machine only)"
+    add("--host", default="127.0.0.1", metavar="ADDRESS", help=address)
+    add("--port", type=whole_number(0), default=PORT, metavar="N", help=f"default {PORT}; 0 takes a free one")
+    add("--page", **choice(*PAGES), default="auto", help="auto: captioner where the model's name says so")
+    largest = "largest request that the server takes (default 64)"
+    add("--max-body-mib", type=whole_number(1), default=64, metavar="N", help=largest)
 
 
 def run(args: argparse.Namespace) -> int:

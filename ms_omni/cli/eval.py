@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ms_omni.cli.parser import one_of, whole_number
+from ms_omni.cli.parser import choice, whole_number
 from ms_omni.errors import OmniError
+from ms_omni.files import write_text
 
 if TYPE_CHECKING:
     from ms_omni.evaluation import Comparison, Evaluation
@@ -22,28 +24,23 @@ REPORTS = (".html", ".htm", ".md")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("results", nargs="*", metavar="RESULTS.jsonl", help="as ms-omni batch writes it")
-    parser.add_argument(
-        "--compare", nargs=2, metavar=("A.jsonl", "B.jsonl"), help="instead: two runs of the same questions"
-    )
-    parser.add_argument("--reference", metavar="REF.jsonl", required=True, help="id and the right answer, a line each")
-    parser.add_argument("--metric", type=one_of(*METRICS), required=True, metavar="|".join(METRICS), help="required")
-    parser.add_argument(
-        "--normalize",
-        type=one_of(*NORMALIZERS),
-        metavar="|".join(NORMALIZERS),
-        help="normalise texts before comparing (wer, cer, accuracy); default: by language",
-    )
-    parser.add_argument("--tokenize", metavar="NAME", help="sacrebleu's tokenizer (bleu); default: by language")
-    parser.add_argument("--language", metavar="CODE", help="of references that name none")
-    parser.add_argument("--allow-missing", action="store_true", help="leave out ids that are not in all files")
-    parser.add_argument("--worst", type=whole_number(0), default=10, metavar="N", help="rows shown (10)")
-    parser.add_argument("--seed", type=whole_number(0), default=0, metavar="N", help="of the intervals (0)")
-    parser.add_argument(
-        "--resamples", type=whole_number(1), default=2000, metavar="N", help="draws for the intervals (2000)"
-    )
-    parser.add_argument("--json", metavar="FILE|-", help="everything as a JSON document; - prints it alone")
-    parser.add_argument("--report", metavar="FILE.html|.md", help="a page with the worst rows and their recordings")
+    """The runs, their references, the metric and the reports."""
+    add = parser.add_argument
+    add("results", nargs="*", metavar="RESULTS.jsonl", help="as ms-omni batch writes it")
+    runs = "instead: two runs of the same questions"
+    add("--compare", nargs=2, metavar=("A.jsonl", "B.jsonl"), help=runs)
+    add("--reference", metavar="REF.jsonl", required=True, help="id and the right answer, a line each")
+    add("--metric", **choice(*METRICS), required=True, help="required")
+    normalize = "normalise texts before comparing (wer, cer, accuracy); default: by language"
+    add("--normalize", **choice(*NORMALIZERS), help=normalize)
+    add("--tokenize", metavar="NAME", help="sacrebleu's tokenizer (bleu); default: by language")
+    add("--language", metavar="CODE", help="of references that name none")
+    add("--allow-missing", action="store_true", help="leave out ids that are not in all files")
+    add("--worst", type=whole_number(0), default=10, metavar="N", help="rows shown (10)")
+    add("--seed", type=whole_number(0), default=0, metavar="N", help="of the intervals (0)")
+    add("--resamples", type=whole_number(1), default=2000, metavar="N", help="draws for the intervals (2000)")
+    add("--json", metavar="FILE|-", help="everything as a JSON document; - prints it alone")
+    add("--report", metavar="FILE.html|.md", help="a page with the worst rows and their recordings")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -63,11 +60,14 @@ def run(args: argparse.Namespace) -> int:
     else:
         found = evaluate(args.results[0], args.reference, args.metric, **options)
     if args.report:
-        _write(Path(args.report), report(found, Path(args.report), args.worst), "--report")
+        write_text(Path(args.report), report(found, Path(args.report), args.worst), "--report")
+    text = json.dumps(found.to_dict(), ensure_ascii=False, allow_nan=False) + "\n"
+    if args.json == "-":
+        sys.stdout.write(text)
+        return 0
     if args.json:
-        _write_json(found.to_dict(), args.json)
-    if args.json != "-":
-        sys.stdout.write(terminal(found, args.worst))
+        write_text(Path(args.json), text, "--json")
+    sys.stdout.write(terminal(found, args.worst))
     return 0
 
 
@@ -81,19 +81,3 @@ def _check(args: argparse.Namespace) -> None:
             raise OmniError(f"{flag} {name}: the directory {Path(name).parent} does not exist")
     if args.report and Path(args.report).suffix.lower() not in REPORTS:
         raise OmniError(f"--report {args.report}: its end names no format; expected one of {', '.join(REPORTS)}")
-
-
-def _write_json(document: dict[str, Any], name: str) -> None:
-    import json
-
-    text = json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n"
-    if name == "-":
-        sys.stdout.write(text)
-    else:
-        _write(Path(name), text, "--json")
-
-
-def _write(path: Path, text: str, flag: str) -> None:
-    from ms_omni.cli.whole_file import write_text
-
-    write_text(path, text, flag)

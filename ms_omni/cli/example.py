@@ -18,6 +18,7 @@ _QUESTION = "What do you see and hear?"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The directory."""
     parser.add_argument(
         "dir", metavar="DIR", nargs="?", default="example", help="directory to write; made when it does not exist"
     )

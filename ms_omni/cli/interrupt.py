@@ -8,8 +8,9 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, NoReturn
+from typing import NoReturn
 
+from ms_omni.cli.quiet import redirected, writes_to
 from ms_omni.parallel.world import is_under_msrun
 
 _has_come = threading.Event()
@@ -35,7 +36,7 @@ def interrupts_raise(debug: bool) -> Iterator[None]:
 
         def interrupt(number: int, frame: object) -> NoReturn:
             is_first = not _has_come.is_set()
-            if is_first and not debug and "mindspore" in sys.modules and _is_descriptor_2(sys.stderr):
+            if is_first and not debug and "mindspore" in sys.modules and writes_to(sys.stderr, 2):
                 stack.enter_context(_python_alone_on_stderr())
             _has_come.set()
             raise KeyboardInterrupt
@@ -46,25 +47,13 @@ def interrupts_raise(debug: bool) -> Iterator[None]:
         yield
 
 
-def _is_descriptor_2(stream: Any) -> bool:
-    try:
-        return bool(stream.fileno() == 2)
-    except (AttributeError, OSError, ValueError):
-        return False
-
-
 @contextmanager
 def _python_alone_on_stderr() -> Iterator[None]:
-    """sys.stderr goes where it went; what C++ writes to descriptor 2 goes nowhere."""
-    stderr, original = sys.stderr, os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
-    sys.stderr = open(original, "w", buffering=1, encoding=stderr.encoding, errors=stderr.errors, closefd=False)
-    try:
-        yield
-    finally:
-        sys.stderr.flush()
-        sys.stderr = stderr
-        os.dup2(original, 2)
-        os.close(original)
+    """sys.stderr goes where it went; what C++ writes to its descriptor goes nowhere."""
+    stderr = sys.stderr
+    with open(os.devnull, "w") as nowhere, redirected(stderr, nowhere.fileno()) as python_stderr:
+        sys.stderr = python_stderr
+        try:
+            yield
+        finally:
+            sys.stderr = stderr

@@ -7,14 +7,18 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from ms_omni.cli.parser import LineParser, is_terminal, one_of, print_note, whole_number
+from ms_omni.cli.commands import COMMANDS, command_parser
+from ms_omni.cli.parser import one_of, whole_number
 from ms_omni.cli.progress import INTERVAL_VARIABLE
+from ms_omni.cli.resuming import goes_on
+from ms_omni.cli.terminal import is_terminal, print_note
 from ms_omni.errors import OmniError, did_you_mean
+from ms_omni.files import make_directory, write_text
 
 if TYPE_CHECKING:
     from ms_omni.cli.serve import ServeJob
@@ -27,6 +31,7 @@ _LOG_ROOT = Path("msrun_log")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The cards and machines, then the command that every rank runs."""
     at_least_1 = whole_number(low=1)
     add = parser.add_argument
     add("--cards", metavar="N", type=at_least_1, required=True, help="cards (processes) of this machine")
@@ -44,9 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check everything on this machine, then run the job. Exit code 0; 1 when a rank failed; 2 for wrong input."""
-    from ms_omni.cli.cards import check_cards, device_here, device_of
-    from ms_omni.cli.machine import Machine
     from ms_omni.cli.quiet import results_only_on_stdout
+    from ms_omni.hardware.cards import check_cards, device_here
+    from ms_omni.hardware.machine import Machine
     from ms_omni.parallel.job import Job
     from ms_omni.parallel.msrun import find_msrun, job_environment, job_settings, msrun_line, shell_text
 
@@ -54,18 +59,19 @@ def run(args: argparse.Namespace) -> int:
     user = dict(os.environ)  # before libraries are kept quiet here
     if args.dry_run:  # perhaps of another machine: its model and cards need not be here
         _check_command(words)
-        device = device_of(words) or device_here(Machine())
+        device = _device_of(words) or device_here(Machine())
     else:
         with results_only_on_stdout(args.debug):
             server = _check_words(words, args)
-        device = check_cards(Machine(), args.cards, words)
+        device = "CPU" if _device_of(words) == "CPU" else check_cards(Machine(), args.cards)
     spec = _spec(args, words, binds_cores=args.bind_core == "on" or (args.bind_core == "auto" and device == "Ascend"))
     num_cores = len(os.sched_getaffinity(0))
     settings = job_settings(spec, user, device, num_cores, debug=args.debug)
     if args.dry_run:
         print(shell_text(msrun_line(spec, find_msrun()), settings))
         return 0
-    _make_directory(spec.log_dir)
+    make_directory(spec.log_dir, "--log-dir")
+    write_text(spec.log_dir / "msrun.log", "", "--log-dir")
     print_note(f"starting {args.cards} {'ranks' if args.cards > 1 else 'rank'}; logs: {spec.log_dir}")
     if is_terminal(sys.stderr):
         settings.setdefault(INTERVAL_VARIABLE, "1")
@@ -81,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _serve(spec: JobSpec, environment: Mapping[str, str], job: ServeJob) -> int:
-    """Clients talk to this process, which outlives any rank: what the ranks cannot answer any more it ends with 503."""
+    """Clients talk to this process, which outlives any rank and answers 503 when the ranks cannot answer any more."""
     from ms_omni.cli.serve import END_S, serving_extra
     from ms_omni.parallel.job import Job
     from ms_omni.parallel.msrun import find_msrun, msrun_line
@@ -105,13 +111,11 @@ def _serve(spec: JobSpec, environment: Mapping[str, str], job: ServeJob) -> int:
 
 
 def _goes_on(words: list[str]) -> str:
-    """What to do after an interrupt. Of a batch with --restart nobody knows here whether it had begun anew."""
+    """What to do after an interrupt; "" for a batch with --restart, which may or may not have begun anew."""
     goes_on_by_itself = words[0] == "batch" and "--restart" not in words
     if not goes_on_by_itself and not any(word.split("=")[0] == "--transcript" for word in words):
         return ""
-    from ms_omni.cli.batch import goes_on
-
-    return goes_on(restarted=False)
+    return goes_on()
 
 
 def _spec(args: argparse.Namespace, words: list[str], binds_cores: bool) -> JobSpec:
@@ -140,10 +144,19 @@ def _spec(args: argparse.Namespace, words: list[str], binds_cores: bool) -> JobS
     )
 
 
-def _check_command(words: list[str]) -> argparse.Namespace | None:
-    """What the command's own parser makes of its flags; None for a script."""
-    from ms_omni.cli.main import COMMANDS
+def _device_of(words: list[str]) -> str | None:
+    """What a command says of `--device`: CPU or Ascend; None for nothing or auto."""
+    given = None
+    for word, following in zip(words, [*words[1:], None], strict=True):
+        if word == "--device":
+            given = following
+        elif word.startswith("--device="):
+            given = word.removeprefix("--device=")
+    return None if given == "auto" else given
 
+
+def _check_command(words: list[str]) -> argparse.Namespace | None:
+    """The flags of the command as its own parser reads them; None for a script."""
     allowed = [command for command in COMMANDS if command != "launch"]
     if not words:
         raise OmniError("nothing to launch: expected -- and a command, such as -- understand --text Hello")
@@ -154,17 +167,13 @@ def _check_command(words: list[str]) -> argparse.Namespace | None:
     if words[0] not in allowed:
         guess = did_you_mean(words[0], allowed)
         raise OmniError(f"launch cannot run {words[0]!r}{guess}; expected one of {', '.join(allowed)}, or a script.py")
-    if "--conversation=-" in words or ("--conversation", "-") in zip(words, words[1:], strict=False):
+    if "--conversation=-" in words or ("--conversation", "-") in pairwise(words):
         raise OmniError("--conversation -: the ranks have no common stdin; write it to a file and name that")
-    module = import_module(f"ms_omni.cli.{words[0]}")
-    parser = LineParser(prog=f"ms-omni {words[0]}", usage=module.USAGE)
-    module.add_arguments(parser)
-    parser.add_argument("--debug", action="store_true")
-    return parser.parse_args(words[1:])
+    return command_parser(words[0]).parse_args(words[1:])
 
 
 def _check_words(words: list[str], job: argparse.Namespace) -> ServeJob | None:
-    """Finds what is wrong with the command here, once, and not in every rank. What a server was asked to do, None for
+    """Finds what is wrong with the command here, once, and not in every rank. Returns the job of a server, None for
     other commands. job: the flags of `launch`."""
     args = _check_command(words)
     if args is None or words[0] not in ("understand", "batch", "serve"):
@@ -172,31 +181,31 @@ def _check_words(words: list[str], job: argparse.Namespace) -> ServeJob | None:
     from ms_omni.cli.settings import merge_settings
 
     group_size, server = job.group_size or job.cards * job.nodes, None
+    settings = merge_settings(args, words[0])
     if words[0] == "understand":
-        from ms_omni.cli.request import check_request
+        from ms_omni.cli.understand.request import check_request
 
-        engine = check_request(merge_settings(args)).engine
+        engine = check_request(settings).engine
     elif words[0] == "batch":
-        from ms_omni.cli import batch
-        from ms_omni.cli.batch_job import check_batch
+        from ms_omni.cli.batch.job import check_batch
 
-        engine = check_batch(merge_settings(args, batch.FLAGS), args.restart).engine
+        engine = check_batch(settings, args.restart).engine
     else:
-        from ms_omni.cli import serve
+        from ms_omni.cli.serve import check_serve
 
         if group_size != job.cards * job.nodes:  # clients reach several through a proxy
             raise OmniError(
                 f"--group-size {group_size}: a server has one model, shared by all {job.cards * job.nodes} cards; "
                 "start a server for each group (docs/scale-out.md)"
             )
-        server = serve.check_serve(merge_settings(args, serve.FLAGS))
+        server = check_serve(settings)
         engine = server.engine
     _check_sharing(engine, group_size)
     return server
 
 
 def _check_sharing(engine: EngineConfig, group_size: int) -> None:
-    """Raises OmniError for a model that so many cards cannot share: before they all have loaded MindSpore."""
+    """Raises OmniError for a model that so many cards cannot share, before all of them load MindSpore."""
     if engine.parallel in ("none", "auto"):
         return
     from ms_omni.checkpoint.config import read_config
@@ -204,11 +213,3 @@ def _check_sharing(engine: EngineConfig, group_size: int) -> None:
     from ms_omni.parallel.table import check_world
 
     check_world(engine.parallel, group_size, ModelSizes.from_config(read_config(engine.model)))
-
-
-def _make_directory(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        (path / "msrun.log").write_text("")
-    except OSError as error:
-        raise OmniError(f"--log-dir {path}: cannot be written ({error.strerror})") from None

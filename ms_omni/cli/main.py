@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from importlib import import_module
+from contextlib import suppress
 
+from ms_omni.cli.commands import COMMANDS, command_module, command_parser
 from ms_omni.cli.interrupt import interrupts_raise
 from ms_omni.cli.parser import LineParser
 from ms_omni.errors import OmniError, OmniErrors, did_you_mean
@@ -16,26 +17,6 @@ EXIT_INTERNAL = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
-
-# Each command is a module of this package with USAGE, HELP, add_arguments(parser) and
-# run(args) -> exit code.
-COMMANDS = (
-    "understand",
-    "batch",
-    "serve",
-    "demo",
-    "example",
-    "tiny",
-    "doctor",
-    "tasks",
-    "launch",
-    "plan",
-    "quantize",
-    "profile",
-    "report",
-    "eval",
-    "accept",
-)
 
 _EPILOG = """\
 first steps:
@@ -88,20 +69,16 @@ def _dispatch(argv: list[str], debug: bool) -> int:
     if command not in COMMANDS:
         what = f"unknown command {command!r}" if command else "no command given"
         raise OmniError(f"{what}{did_you_mean(command, COMMANDS)}; expected one of {', '.join(COMMANDS)}")
-    module = import_module(f"ms_omni.cli.{command}")
-    parser = LineParser(prog=f"ms-omni {command}", usage=module.USAGE, description=module.HELP)
-    module.add_arguments(parser)
-    parser.add_argument("--debug", action="store_true", help="show tracebacks and the libraries' own messages")
-    args = parser.parse_args(argv[argv.index(command) + 1 :])
+    args = command_parser(command).parse_args(argv[argv.index(command) + 1 :])
     args.debug = debug  # also when --debug stands before the command
     with interrupts_raise(debug):
-        return module.run(args)
+        return command_module(command).run(args)
 
 
 def _top_parser() -> LineParser:
     from ms_omni import __version__
 
-    commands = "\n".join(f"  {name:<12}{import_module(f'ms_omni.cli.{name}').HELP}" for name in COMMANDS)
+    commands = "\n".join(f"  {name:<12}{command_module(name).HELP}" for name in COMMANDS)
     parser = LineParser(
         prog="ms-omni",
         usage="ms-omni COMMAND [flags]      (ms-omni COMMAND --help lists the flags of one command)",
@@ -125,7 +102,5 @@ def _fail(line: str, code: int, debug: bool) -> int:
 
 def _abandon_stdout() -> None:
     """Nobody reads stdout any more: without this, Python's flush at exit would complain about the pipe again."""
-    try:
+    with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError):
-        pass

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import math
 import re
-import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -13,13 +12,14 @@ from ms_omni.errors import OmniError, did_you_mean
 
 
 class LineParser(argparse.ArgumentParser):
-    """No abbreviated flags, one-line errors with a suggestion, exit code 2."""
+    """Takes no abbreviated flags; a mistake raises OmniError, one line with a suggestion."""
 
     def __init__(self, **kwargs: Any) -> None:
         kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(allow_abbrev=False, **kwargs)
 
     def error(self, message: str) -> NoReturn:
+        """argparse's own messages, as OmniError."""
         # argparse writes "argument --flag: what" or "argument -s/--seed: what"; ours starts with the flag itself.
         message = re.sub(r"^argument (\S+): ", r"\1: ", message)
         message = message.replace("the following arguments are required:", "missing:")
@@ -28,6 +28,7 @@ class LineParser(argparse.ArgumentParser):
         raise OmniError(f"{message}; see {self.prog} --help")
 
     def parse_args(self, args=None, namespace=None):  # type: ignore[override]
+        """As argparse's; a word that no flag takes raises OmniError."""
         parsed, extra = self.parse_known_args(args, namespace)
         if extra:
             raise OmniError(self._explain(extra[0]))
@@ -98,10 +99,6 @@ def one_of(*allowed: str) -> Callable[[str], str]:
     return parse
 
 
-def is_terminal(stream: Any) -> bool:
-    return bool(getattr(stream, "isatty", lambda: False)())
-
-
-def print_note(message: str) -> None:
-    """One line to the user beside the result."""
-    print(f"ms-omni: {message}", file=sys.stderr)
+def choice(*allowed: str) -> dict[str, Any]:
+    """Keywords of `add_argument` for a flag that takes one of these words."""
+    return {"type": one_of(*allowed), "metavar": "|".join(allowed)}

@@ -5,71 +5,43 @@ from __future__ import annotations
 import argparse
 import re
 
-from ms_omni.cli.parser import decimal_number, one_of, whole_number, whole_numbers
-from ms_omni.config import QUANTIZATIONS
+from ms_omni.cli.parser import choice, decimal_number, whole_number, whole_numbers
+from ms_omni.config import DTYPES, QUANTIZATIONS
 
 USAGE = "ms-omni plan [--model instruct|thinking|captioner|DIR] [--cards 1,2,4,8] [--hardware NAME] [flags]"
 HELP = "memory and projected speed on so many cards, without loading the model"
 FORMATS = ("table", "markdown", "json")
 PARALLEL = ("all", "auto", "none", "zero3", "ep", "tp")
-DTYPES = ("auto", "float32", "float16", "bfloat16")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--model",
-        metavar="DIR",
-        default="instruct",
-        help="a released model by name (default instruct), a checkpoint directory, config.json, or built-in",
-    )
-    parser.add_argument(
-        "--cards", type=whole_numbers, default=(1, 2, 4, 8), metavar="N,N", help="cards of a job (default 1,2,4,8)"
-    )
-    parser.add_argument(
-        "--group-size",
-        type=whole_numbers,
-        default=(),
-        metavar="G,G",
-        help="cards that share one model (default: all of them)",
-    )
-    parser.add_argument("--hardware", default="910b2", metavar="NAME", help="910b1 to 910b4, 910b4-1, a3, cpu (910b2)")
-    parser.add_argument(
-        "--parallel", type=one_of(*PARALLEL), default="all", metavar="|".join(PARALLEL), help="modes to show (all)"
-    )
-    parser.add_argument(
-        "--dtype", type=one_of(*DTYPES), default="auto", metavar="|".join(DTYPES), help="of weights and caches"
-    )
-    parser.add_argument(
-        "--quantize",
-        type=one_of(*QUANTIZATIONS),
-        default=QUANTIZATIONS[0],
-        metavar="|".join(QUANTIZATIONS),
-        help="8-bit weights of the decoder layers; auto (default): as the checkpoint stores them",
-    )
-    parser.add_argument(
-        "--batch", type=_batches, default=(), metavar="N,N", help="also plan so many conversations at once (at most 32)"
-    )
-    parser.add_argument("--text-only", action="store_true", help="without the Talker, as without --audio-out")
-    _add_workload(parser)
-    parser.add_argument(
-        "--format", type=one_of(*FORMATS), default="table", metavar="|".join(FORMATS), help="of the plan (table)"
-    )
-
-
-def _add_workload(parser: argparse.ArgumentParser) -> None:
+    """The model, the cards, the workload and the format."""
+    add = parser.add_argument
+    model = "a released model by name (default instruct), a checkpoint directory, config.json, or built-in"
+    add("--model", metavar="DIR", default="instruct", help=model)
+    add("--cards", type=whole_numbers, default=(1, 2, 4, 8), metavar="N,N", help="cards of a job (default 1,2,4,8)")
+    group = "cards that share one model (default: all of them)"
+    add("--group-size", type=whole_numbers, default=(), metavar="G,G", help=group)
+    add("--hardware", default="910b2", metavar="NAME", help="910b1 to 910b4, 910b4-1, a3, cpu (910b2)")
+    add("--parallel", **choice(*PARALLEL), default="all", help="modes to show (all)")
+    add("--dtype", **choice(*DTYPES), default="auto", help="of weights and caches")
+    quantize = "8-bit weights of the decoder layers; auto (default): as the checkpoint stores them"
+    add("--quantize", **choice(*QUANTIZATIONS), default="auto", help=quantize)
+    batch = "also plan so many conversations at once (at most 32)"
+    add("--batch", type=_batches, default=(), metavar="N,N", help=batch)
+    add("--text-only", action="store_true", help="without the Talker, as without --audio-out")
     count, number = whole_number(1), decimal_number()
-    parser.add_argument("--prompt-tokens", type=count, default=64, metavar="N", help="tokens of text (default 64)")
-    parser.add_argument(
-        "--image-pixels", type=_size, action="append", default=[], metavar="WxH", help="a picture; may repeat"
-    )
-    parser.add_argument("--audio-seconds", type=number, default=0.0, metavar="S", help="of sound")
-    parser.add_argument("--video-seconds", type=number, default=0.0, metavar="S", help="of video")
-    parser.add_argument("--video-pixels", type=_size, default=(1280, 720), metavar="WxH", help="default 1280x720")
-    parser.add_argument("--fps", type=number, default=2.0, metavar="F", help="frames a second that are used (2)")
-    parser.add_argument("--use-audio-in-video", action="store_true", help="the video's sound as well")
+    add("--prompt-tokens", type=count, default=64, metavar="N", help="tokens of text (default 64)")
+    add("--image-pixels", type=_size, action="append", default=[], metavar="WxH", help="a picture; may repeat")
+    add("--audio-seconds", type=number, default=0.0, metavar="S", help="of sound")
+    add("--video-seconds", type=number, default=0.0, metavar="S", help="of video")
+    add("--video-pixels", type=_size, default=(1280, 720), metavar="WxH", help="default 1280x720")
+    add("--fps", type=number, default=2.0, metavar="F", help="frames a second that are used (2)")
+    add("--use-audio-in-video", action="store_true", help="the video's sound as well")
     answer = ("--max-new-tokens", "--thinker-max-new-tokens")
-    parser.add_argument(*answer, type=count, default=1024, metavar="N", help="of the answer (1024)")
-    parser.add_argument("--talker-max-new-tokens", type=count, default=4096, metavar="N", help="of its speech (4096)")
+    add(*answer, type=count, default=1024, metavar="N", help="of the answer (1024)")
+    add("--talker-max-new-tokens", type=count, default=4096, metavar="N", help="of its speech (4096)")
+    add("--format", **choice(*FORMATS), default="table", help="of the plan (table)")
 
 
 def run(args: argparse.Namespace) -> int:

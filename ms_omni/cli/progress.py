@@ -9,11 +9,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ms_omni.cli.interrupt import raise_interrupt_again
-from ms_omni.cli.parser import is_terminal
+from ms_omni.cli.terminal import is_terminal, stderr_console
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from ms_omni.config import EngineConfig
     from ms_omni.engine import OmniEngine
 
@@ -47,6 +45,7 @@ class LogProgress:
         self._next_line_s: dict[str, float] = {}
 
     def __call__(self, stage: str, done: int, total: int) -> None:
+        """A total of 0 means that it is not known yet."""
         raise_interrupt_again()
         now = self._clock()
         due = self._next_line_s.setdefault(stage, now if self._at_once else now + self._interval_s)
@@ -61,8 +60,7 @@ class LogProgress:
 
 
 class BarProgress:
-    """`progress(stage, done, total)` as rich progress bars, one a stage, that vanish on close. A total of 0 means that
-    it is not known yet."""
+    """`progress(stage, done, total)` as rich progress bars, one a stage, that vanish on close."""
 
     def __init__(self) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -77,6 +75,7 @@ class BarProgress:
         self._tasks: dict[str, Any] = {}
 
     def __call__(self, stage: str, done: int, total: int) -> None:
+        """A total of 0 means that it is not known yet."""
         raise_interrupt_again()
         if stage not in self._tasks:
             self._bars.start()
@@ -84,18 +83,8 @@ class BarProgress:
         self._bars.update(self._tasks[stage], completed=done, total=total or None, count=_count(stage, done, total))
 
     def close(self) -> None:
+        """The bars vanish."""
         self._bars.stop()
-
-
-def stderr_console() -> Console:
-    """For bars on stderr: with a descriptor of its own, which stays when an interrupt silences descriptor 2."""
-    from rich.console import Console
-
-    try:
-        descriptor = os.dup(sys.stderr.fileno())
-    except (AttributeError, OSError, ValueError):
-        return Console(stderr=True)
-    return Console(file=open(descriptor, "w", encoding=sys.stderr.encoding, errors=sys.stderr.errors))
 
 
 class AfterTextProgress:
@@ -105,11 +94,13 @@ class AfterTextProgress:
         self._progress, self._end_text = progress, end_text
 
     def __call__(self, stage: str, done: int, total: int) -> None:
+        """The first stage after the Thinker ends the text's line."""
         if stage != "thinker":
             self._end_text()
             self._progress(stage, done, total)
 
     def close(self) -> None:
+        """Closes the progress below the text."""
         self._progress.close()
 
 

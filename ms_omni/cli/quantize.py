@@ -10,6 +10,7 @@ HELP = "write a checkpoint with 8-bit weights, which loads in less memory and ti
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Both checkpoints, and the format."""
     parser.add_argument(
         "--model", metavar="DIR", required=True, help="checkpoint with float weights, or a hub name in the local cache"
     )
@@ -24,14 +25,14 @@ def run(args: argparse.Namespace) -> int:
 
     from ms_omni.checkpoint.quantize import quantize_checkpoint
     from ms_omni.checkpoint.resolve import resolve_checkpoint
-    from ms_omni.cli.batch import goes_on
     from ms_omni.cli.progress import make_progress
+    from ms_omni.cli.resuming import goes_on
 
     progress = make_progress()
     try:
         written = quantize_checkpoint(resolve_checkpoint(args.model), Path(args.out), progress)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(goes_on(restarted=False)) from None
+        raise KeyboardInterrupt(goes_on()) from None
     finally:
         progress.close()
     if args.json:

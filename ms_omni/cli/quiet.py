@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import sys
@@ -40,8 +39,8 @@ def results_only_on_stdout(debug: bool) -> Iterator[TextIO]:
             stack.enter_context(_no_log_below_error())
             for name, value in _QUIET_ENVIRONMENT.items():
                 os.environ.setdefault(name, value)
-        if _is_real_stdout(results):
-            results = stack.enter_context(_moved_descriptor(results, noise.fileno()))
+        if writes_to(results, 1):
+            results = stack.enter_context(redirected(results, noise.fileno()))
         stack.enter_context(redirect_stdout(noise))
         yield results
 
@@ -58,20 +57,23 @@ def _no_log_below_error() -> Iterator[None]:
 
 
 @contextmanager
-def _moved_descriptor(stdout: TextIO, noise: int) -> Iterator[TextIO]:
-    """Descriptor 1 becomes `noise`; yields a stream on what it was before."""
-    original = os.dup(1)
-    os.dup2(noise, 1)
+def redirected(stream: TextIO, target: int) -> Iterator[TextIO]:
+    """What is written to the descriptor of `stream`, in Python or in C, goes to the descriptor `target`; yields a
+    stream to where it went before."""
+    number = stream.fileno()
+    original = os.dup(number)
+    os.dup2(target, number)
     try:
-        with open(os.dup(original), "w", encoding=stdout.encoding, errors=stdout.errors) as stream:
-            yield stream
+        with open(os.dup(original), "w", buffering=1, encoding=stream.encoding, errors=stream.errors) as before:
+            yield before
     finally:
-        os.dup2(original, 1)
+        os.dup2(original, number)
         os.close(original)
 
 
-def _is_real_stdout(stream: TextIO) -> bool:
+def writes_to(stream: TextIO, number: int) -> bool:
+    """Whether `stream` writes to this descriptor; not if a test or another program has replaced it."""
     try:
-        return stream.fileno() == 1
-    except (AttributeError, io.UnsupportedOperation, ValueError):
-        return False  # replaced by a test or by an embedding program
+        return stream.fileno() == number
+    except (AttributeError, OSError, ValueError):
+        return False

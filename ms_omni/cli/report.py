@@ -6,7 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from ms_omni.cli.parser import one_of
+from ms_omni.cli.parser import choice
+from ms_omni.errors import OmniError
+from ms_omni.files import write_text
 
 USAGE = "ms-omni report PROFILE.json [LATER.json] [--format NAME] [--out FILE] [--fail-on-regression]"
 HELP = "show a profile in another format, or compare two and mark regressions beyond the noise"
@@ -17,21 +19,18 @@ _BY_SUFFIX = {".txt": "table", ".md": "markdown", ".csv": "csv", ".json": "json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "profiles", nargs="*", metavar="PROFILE.json", help="as ms-omni profile writes it; a second is compared with it"
-    )
-    parser.add_argument(
-        "--format", type=one_of(*FORMATS), metavar="|".join(FORMATS), help="default: by the end of --out, else table"
-    )
-    parser.add_argument("--out", metavar="FILE", help="write there; default: to stdout")
-    parser.add_argument(
-        "--fail-on-regression", action="store_true", help="with two profiles: exit code 1 when the second is worse"
-    )
+    """One profile document or two, the format and the file."""
+    add = parser.add_argument
+    profiles = "as ms-omni profile writes it; a second is compared with it"
+    add("profiles", nargs="*", metavar="PROFILE.json", help=profiles)
+    add("--format", **choice(*FORMATS), help="default: by the end of --out, else table")
+    add("--out", metavar="FILE", help="write there; default: to stdout")
+    regression = "with two profiles: exit code 1 when the second is worse"
+    add("--fail-on-regression", action="store_true", help=regression)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print or write the report. Raises OmniError for a document that cannot be read or compared."""
-    from ms_omni.errors import OmniError
     from ms_omni.profiling import report
 
     if not 1 <= len(args.profiles) <= 2:
@@ -49,8 +48,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _format_of(out: str | None) -> str:
-    from ms_omni.errors import OmniError
-
     if out is None:
         return "table"
     suffix = Path(out).suffix.lower()
@@ -60,12 +57,7 @@ def _format_of(out: str | None) -> str:
 
 
 def _write(text: str, out: str | None) -> None:
-    from ms_omni.errors import OmniError
-
     if out is None:
         sys.stdout.write(text)
         return
-    try:
-        Path(out).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OmniError(f"--out {out}: cannot be written ({error.strerror})") from error
+    write_text(Path(out), text)

@@ -10,18 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ms_omni.checkpoint import built_in
-from ms_omni.cli.parser import decimal_number, print_note, whole_number
+from ms_omni.cli import flags
+from ms_omni.cli.parser import decimal_number, whole_number
 from ms_omni.cli.progress import load_engine
-from ms_omni.cli.settings import (
-    CommandFlags,
-    add_config_flag,
-    add_engine_flags,
-    add_media_access_flags,
-    add_pixel_flags,
-    add_served_model_name_flag,
-    add_size_flags,
-    merge_settings,
-)
+from ms_omni.cli.settings import merge_settings
+from ms_omni.cli.terminal import print_note
 from ms_omni.errors import OmniError
 
 if TYPE_CHECKING:  # these import numpy, which --help need not wait for
@@ -33,7 +26,7 @@ HELP = "answer OpenAI's protocol over HTTP with one loaded model"
 EXIT_ENGINE_STOPPED = 1
 KEY_VARIABLE = "MS_OMNI_API_KEY"
 PORT = 8901
-# Behind the time of grace: what a server needs to close its engine, at most
+# After the time of grace: how long a server may take to close its engine
 END_S = 20.0
 MIB = 1 << 20
 
@@ -50,55 +43,42 @@ class ServeJob:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The server, whose media it reads, and the engine."""
+    flags.absent_flags_are_unset(parser)
     _add_server_flags(parser.add_argument_group("server"))
-    add_media_access_flags(parser.add_argument_group("media that clients name"))
+    flags.add_media_access(parser.add_argument_group("media that clients name"))
     group = parser.add_argument_group("model and device")
-    add_engine_flags(group)
-    add_size_flags(group)
-    add_pixel_flags(group)
-    group.add_argument(
-        "--talker",
-        action=argparse.BooleanOptionalAction,
-        default=argparse.SUPPRESS,
-        help="load the Talker, if the checkpoint has one (default); --no-talker saves its memory",
-    )
-    group.add_argument(
-        "--warm-up",
-        action=argparse.BooleanOptionalAction,
-        default=argparse.SUPPRESS,
-        help="compile all graphs before the first question (default); --no-warm-up compiles them as they are needed",
-    )
-    add_config_flag(parser.add_argument_group("settings"))
+    flags.add_engine(group)
+    flags.add_sizes(group)
+    flags.add_pixels(group)
+    talker = "load the Talker, if the checkpoint has one (default); --no-talker saves its memory"
+    group.add_argument("--talker", action=flags.ON_OR_OFF, help=talker)
+    warm_up = "compile all graphs before the first question (default); --no-warm-up compiles them as they are needed"
+    group.add_argument("--warm-up", action=flags.ON_OR_OFF, help=warm_up)
+    flags.add_config(parser.add_argument_group("settings"))
 
 
 def _add_server_flags(group: Any) -> None:
-    def add(flag: str, metavar: str, help: str, **kwargs: Any) -> None:
-        group.add_argument(flag, metavar=metavar, help=help, default=argparse.SUPPRESS, **kwargs)
-
-    add("--host", "ADDRESS", "to listen at (default 127.0.0.1: this machine only)")
-    add("--port", "N", f"default {PORT}; 0 takes a free one", type=whole_number(0))
-    add("--uds", "PATH", "listen at this Unix socket instead, as behind a proxy of this machine")
-    add_served_model_name_flag(group)
-    add(
-        "--api-key",
-        "KEY",
-        f"that clients must send; may repeat; also from {KEY_VARIABLE}, with commas between several (default: none)",
-        action="append",
-    )
-    add("--max-queue", "N", "questions that may wait beyond those that are answered (default 64)", type=whole_number(0))
-    add("--timeout-s", "S", "for a whole answer (default 3600)", type=decimal_number(0))
-    add("--grace-s", "S", "for answers under way when the server is told to end (default 30)", type=decimal_number())
-    add("--max-body-mib", "N", "largest request (default 64)", type=whole_number(1))
-
-
-FLAGS = CommandFlags("serve", add_arguments)
+    add = group.add_argument
+    add("--host", metavar="ADDRESS", help="to listen at (default 127.0.0.1: this machine only)")
+    add("--port", metavar="N", type=whole_number(0), help=f"default {PORT}; 0 takes a free one")
+    add("--uds", metavar="PATH", help="listen at this Unix socket instead, as behind a proxy of this machine")
+    flags.add_served_model_name(group)
+    key = f"that clients must send; may repeat; also from {KEY_VARIABLE}, with commas between several (default: none)"
+    add("--api-key", metavar="KEY", action="append", help=key)
+    queue = "questions that may wait beyond those that are answered (default 64)"
+    add("--max-queue", metavar="N", type=whole_number(0), help=queue)
+    add("--timeout-s", metavar="S", type=decimal_number(0), help="for a whole answer (default 3600)")
+    grace = "for answers under way when the server is told to end (default 30)"
+    add("--grace-s", metavar="S", type=decimal_number(), help=grace)
+    add("--max-body-mib", metavar="N", type=whole_number(1), help="largest request (default 64)")
 
 
 def check_serve(settings: dict[str, Any]) -> ServeJob:
-    """`settings` (flag names with underscores, unset ones absent) as a job. Raises OmniError for every mistake that
-    can be seen without loading."""
+    """settings: flag names with underscores; unset ones are absent. Raises OmniError for every mistake that shows
+    without loading."""
     from ms_omni.checkpoint.resolve import resolve_checkpoint
-    from ms_omni.cli.request import check_pixels, engine_config
+    from ms_omni.cli.engine_settings import check_pixels, engine_config
     from ms_omni.cli.voices import Voices
     from ms_omni.server.service import ServerSettings
 
@@ -130,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
     from ms_omni.cli.quiet import results_only_on_stdout
 
     with results_only_on_stdout(args.debug):
-        settings = merge_settings(args, FLAGS)
+        settings = merge_settings(args, "serve")
         job = check_serve(settings)
         if settings.get("model", built_in.NAME) == built_in.NAME and _listens():
             print_note(built_in.WHAT_IT_IS)
@@ -138,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _listens() -> bool:
-    """Whether this process is the one of its job that clients talk to."""
+    """Whether clients talk to this process of the job."""
     from ms_omni.parallel.world import rank_before_start
 
     return rank_before_start() in (0, None)
@@ -146,7 +126,7 @@ def _listens() -> bool:
 
 @contextmanager
 def serving_extra() -> Iterator[None]:
-    """Around the import of what the extra [serve] brings."""
+    """Around imports from the extra [serve]: says how to install what is missing."""
     try:
         yield
     except ImportError as error:

@@ -1,28 +1,15 @@
-"""`--task` and the flags that go with it, as `understand` and `batch` have them."""
+"""What `--task` and the flags that go with it ask for, in `understand` and `batch`."""
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ms_omni.cli.flags import TASK_KEYS
 from ms_omni.errors import OmniError
 
 if TYPE_CHECKING:
     from ms_omni.tasks.task import Task
-
-# In a line of `batch` and a YAML file
-TASK_KEYS = ("task", "language", "target_language")
-
-
-def add_task_flags(group: Any) -> None:
-    def add(flag: str, metavar: str, help: str) -> None:
-        group.add_argument(flag, metavar=metavar, default=argparse.SUPPRESS, help=help)
-
-    add("--task", "NAME", "ask with the prompt of the model's documents for this task; ms-omni tasks lists them")
-    add("--language", "NAME", "language of the speech, or of a picture's text: a name or code; default: unknown")
-    add("--target-language", "NAME", "language that the task translates into (default English)")
-    add("--tools", "FILE.json", "functions that the answer may call: a JSON list, as in OpenAI's API")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ _WIDTH = 100
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """One task, and the format."""
     parser.add_argument("name", metavar="NAME", nargs="?", help="a task, to see all about it")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 

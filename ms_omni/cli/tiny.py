@@ -5,23 +5,19 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ms_omni.cli.parser import one_of, whole_number
+from ms_omni.cli.parser import choice, whole_number
 
 USAGE = "ms-omni tiny DIR [--seed N] [--preset tiny|bench]"
 HELP = "write a small checkpoint with random weights, to try everything without a download"
-PRESETS = ("tiny", "bench")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dir", metavar="DIR", help="directory to write; made when it does not exist")
-    parser.add_argument("--seed", type=whole_number(0), default=0, metavar="N", help="of the weights (default 0)")
-    parser.add_argument(
-        "--preset",
-        type=one_of(*PRESETS),
-        default="tiny",
-        metavar="|".join(PRESETS),
-        help="tiny: answers in seconds on a CPU (default); bench: larger layers, for measuring",
-    )
+    """The directory, and what the weights are like."""
+    add = parser.add_argument
+    add("dir", metavar="DIR", help="directory to write; made when it does not exist")
+    add("--seed", type=whole_number(0), default=0, metavar="N", help="of the weights (default 0)")
+    preset = "tiny: answers in seconds on a CPU (default); bench: larger layers, for measuring"
+    add("--preset", **choice("tiny", "bench"), default="tiny", help=preset)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Who can speak: the speakers of a checkpoint, known before it is loaded."""
+"""The speakers of a checkpoint, known before it is loaded."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ class Voices:
 
     @property
     def can_speak(self) -> bool:
+        """Whether the checkpoint has a Talker."""
         return self.speakers is not None
 
     def check_speech(self, what: str) -> None:

@@ -1,4 +1,4 @@
-"""How good answers are beside references: error rates, BLEU, chrF, accuracy, boxes, with intervals. No MindSpore."""
+"""Scores answers against references: error rates, BLEU, chrF, accuracy, boxes, with intervals. No MindSpore."""
 
 from ms_omni.evaluation.comparison import Comparison, Difference, compare
 from ms_omni.evaluation.evaluation import Evaluation, evaluate

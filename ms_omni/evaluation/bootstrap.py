@@ -1,7 +1,7 @@
-"""What chance does to figures: rows drawn again with replacement, and the answers of two runs exchanged.
+"""Intervals and significance of figures: rows are drawn with replacement, and the answers of two runs are exchanged.
 
-Sums of counts are drawn, so that a figure of a draw is one of a whole corpus, not a mean of rows (Bisani and Ney 2004
-for error rates; Koehn 2004 for BLEU)."""
+Counts are summed over a draw before its figure is computed, so that this is the figure of a whole corpus and not a mean
+of rows (Bisani and Ney 2004 for error rates; Koehn 2004 for BLEU)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from ms_omni.evaluation.metric import Floats
 
 LEVEL = 95
-# rows of all draws that are held at a time
+# How many rows, of all draws together, are in memory at a time
 _MOST_AT_ONCE = 2_000_000
 
 
@@ -37,7 +37,8 @@ def exchanged_sums(rng: np.random.Generator, a: Floats, b: Floats, num: int) -> 
 
 
 def interval(values: Floats) -> tuple[float, float]:
-    """values: (num,) of draws. Where the middle 95 % of them lie (percentile bootstrap)."""
+    """values: (num,) of draws. The limits of the middle 95 % of them (percentile bootstrap); not a number if there are
+    no finite values."""
     known = values[np.isfinite(values)]
     if not len(known):
         return float("nan"), float("nan")
@@ -46,15 +47,16 @@ def interval(values: Floats) -> tuple[float, float]:
 
 
 def p_value(observed: float, by_chance: Floats) -> float:
-    """How often chance alone makes a difference at least as large, on either side. by_chance: (num,). The observed one
-    counts as one of them, so that it is never 0 (approximate randomisation: Riezler and Maxwell 2005)."""
+    """How often chance alone makes a difference at least as large, in either direction. by_chance: (num,) differences.
+    The observed one is counted among them, so that p is never 0 (approximate randomisation: Riezler and Maxwell
+    2005)."""
     # the same sums in another order differ in their last digits
     as_large = np.abs(by_chance) >= abs(observed) - 1e-9
     return float((1 + np.count_nonzero(as_large)) / (1 + len(by_chance)))
 
 
 def _parts(rows: int, num: int) -> Iterator[int]:
-    """Of `num` draws, so many at a time."""
+    """Sizes of the parts in which `num` draws are made."""
     size = max(1, _MOST_AT_ONCE // rows)
     for start in range(0, num, size):
         yield min(size, num - start)

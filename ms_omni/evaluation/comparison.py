@@ -1,31 +1,42 @@
-"""Two runs beside the same references: do they differ beyond chance."""
+"""Compares two runs with the same references: whether they differ beyond chance."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ms_omni.errors import OmniError
 from ms_omni.evaluation.bootstrap import drawn_sums, exchanged_sums, interval, p_value
-from ms_omni.evaluation.evaluation import SCHEMA_VERSION, Asked, Evaluation, ask, evaluation_of
+from ms_omni.evaluation.evaluation import (
+    SCHEMA_VERSION,
+    Evaluation,
+    Options,
+    Pairs,
+    Setup,
+    evaluation_of,
+    paired,
+    set_up,
+)
 from ms_omni.evaluation.lines import Lines, shown
 from ms_omni.evaluation.metric import Floats, Metric
-from ms_omni.evaluation.pairing import Pairs, paired
 from ms_omni.evaluation.results import read_results
-from ms_omni.evaluation.scores import Measures, Row, measured
+from ms_omni.evaluation.scores import MeasuredRun, Row, measure_run
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 SCHEMA = "ms-omni-comparison"
-# Differences that chance alone makes less often than this are called beyond chance
+# A difference is called beyond chance if chance alone makes one as large less often than this
 ALPHA = 0.05
 
 
 @dataclass(frozen=True)
 class Difference:
-    """b - a of one figure. low, high: where 95 % of draws of the same rows of both lie; None of a single row. p_value:
-    how often exchanging the runs' answers at random makes as large a difference."""
+    """b - a of one figure. low, high: the 95 % interval of draws of the same rows of both; None for a single row.
+    p_value: how often exchanging the runs' answers at random makes as large a difference."""
 
     name: str
     figure: str
@@ -39,6 +50,7 @@ class Difference:
 
     @property
     def is_beyond_chance(self) -> bool:
+        """Whether chance alone makes such a difference less often than ALPHA."""
         return self.p_value < ALPHA
 
 
@@ -55,7 +67,7 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """Of the main figure, in words."""
+        """Whether the main figure differs, in words."""
         main = self.differences[0]
         if not main.is_beyond_chance:
             return f"no difference beyond chance (p = {main.p_value:.4f})"
@@ -77,38 +89,26 @@ class Comparison:
         }
 
 
-def compare(
-    a: Lines,
-    b: Lines,
-    reference: Lines,
-    metric: str,
-    *,
-    normalize: str | None = None,
-    tokenize: str | None = None,
-    language: str | None = None,
-    allow_missing: bool = False,
-    seed: int = 0,
-    num_resamples: int = 2000,
-) -> Comparison:
+def compare(a: Lines, b: Lines, reference: Lines, metric: str, **options: Unpack[Options]) -> Comparison:
     """Whether two runs differ beyond chance; the arguments are those of `evaluate`, for the results of both. With
-    allow_missing, what both runs and the reference have is compared. Raises OmniError."""
-    asked = ask(reference, metric, normalize, tokenize, language, allow_missing, seed, num_resamples)
-    of_a = paired(asked.references, read_results(a, "results A"), allow_missing, "results A")
-    of_b = paired(asked.references, read_results(b, "results B"), allow_missing, "results B")
+    allow_missing, the ids that both runs and the reference have are compared. Raises OmniError."""
+    setup = set_up(reference, metric, **options)
+    of_a = paired(setup, read_results(a, "results A"), "results A")
+    of_b = paired(setup, read_results(b, "results B"), "results B")
     of_a, of_b = _common(of_a, of_b, "results A"), _common(of_b, of_a, "results B")
-    measures = measured(asked.metric, of_a.pairs), measured(asked.metric, of_b.pairs)
+    measures = measure_run(setup.metric, of_a.pairs), measure_run(setup.metric, of_b.pairs)
     return Comparison(
         metric=metric,
-        lower_is_better=asked.metric.lower_is_better,
-        a=evaluation_of(asked, of_a, measures[0], shown(a), shown(reference)),
-        b=evaluation_of(asked, of_b, measures[1], shown(b), shown(reference)),
-        differences=_differences(asked, *measures),
-        changed=_worse_first(asked.metric, measures[0].rows, measures[1].rows),
+        lower_is_better=setup.metric.lower_is_better,
+        a=evaluation_of(setup, of_a, measures[0], shown(a), shown(reference)),
+        b=evaluation_of(setup, of_b, measures[1], shown(b), shown(reference)),
+        differences=_differences(setup, *measures),
+        changed=_worse_first(setup.metric, measures[0].rows, measures[1].rows),
     )
 
 
 def _common(pairs: Pairs, others: Pairs, name: str) -> Pairs:
-    """What both runs have. Raises OmniError where that is nothing."""
+    """The pairs of ids that both runs have. Raises OmniError where there are none."""
     known = {pair.reference.id for pair in others.pairs}
     kept = tuple(pair for pair in pairs.pairs if pair.reference.id in known)
     if not kept:
@@ -117,8 +117,8 @@ def _common(pairs: Pairs, others: Pairs, name: str) -> Pairs:
     return Pairs(kept, pairs.unanswered, (*pairs.unexpected, *alone))
 
 
-def _differences(asked: Asked, a: Measures, b: Measures) -> tuple[Difference, ...]:
-    metric, rng, num = asked.metric, np.random.default_rng(asked.seed), asked.num_resamples
+def _differences(setup: Setup, a: MeasuredRun, b: MeasuredRun) -> tuple[Difference, ...]:
+    metric, rng, num = setup.metric, np.random.default_rng(setup.seed), setup.num_resamples
     values: dict[str, Floats] = {}
     draws: dict[str, Floats] = {}
     chances: dict[str, Floats] = {}

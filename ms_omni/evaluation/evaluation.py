@@ -1,32 +1,32 @@
-"""One run beside its references."""
+"""Evaluates one run with its references."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
 from ms_omni import __version__
 from ms_omni.errors import OmniError, did_you_mean
 from ms_omni.evaluation.bootstrap import drawn_sums, interval
-from ms_omni.evaluation.languages import is_without_spaces, looks_without_spaces
+from ms_omni.evaluation.languages import NORMALIZERS, is_without_spaces, looks_without_spaces
 from ms_omni.evaluation.lines import Lines, shown, some_of
-from ms_omni.evaluation.metric import Floats, Metric, Settings, make_metric
-from ms_omni.evaluation.normalising import NORMALIZERS
-from ms_omni.evaluation.pairing import Pairs, paired
+from ms_omni.evaluation.metric import Floats, Metric, Pair, Settings, make_metric
 from ms_omni.evaluation.reference import Reference, read_reference
-from ms_omni.evaluation.results import read_results
-from ms_omni.evaluation.scores import Figure, Measures, Row, Score, measured, worst_first
+from ms_omni.evaluation.results import Result, read_results
+from ms_omni.evaluation.scores import Figure, MeasuredRun, Row, Score, measure_run, worst_first
+from ms_omni.hardware.machine import installed_version
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 SCHEMA, SCHEMA_VERSION = "ms-omni-evaluation", 1
 _LIBRARIES = ("jiwer", "whisper-normalizer", "sacrebleu")
-# which option means something for which metric
+# The metrics for which an option has a meaning
 _OF_METRICS = {"normalize": ("wer", "cer", "accuracy"), "tokenize": ("bleu",)}
 
 
@@ -65,8 +65,25 @@ class Evaluation:
         return {"schema_name": SCHEMA, "schema_version": SCHEMA_VERSION, **asdict(self)}
 
 
+class Options(TypedDict, total=False):
+    """What `evaluate` and `compare` may be told.
+
+    normalize: "english", "basic" or "none" (default: each language's own).
+    tokenize: sacrebleu's tokenizer (default: each language's own).
+    language: of references that name none.
+    allow_missing: leave out ids that only one side has.
+    seed, num_resamples: of the intervals (default 0 and 2000)."""
+
+    normalize: str | None
+    tokenize: str | None
+    language: str | None
+    allow_missing: bool
+    seed: int
+    num_resamples: int
+
+
 @dataclass(frozen=True)
-class Asked:
+class Setup:
     """The checked options of an evaluation, and its references."""
 
     metric: Metric
@@ -76,8 +93,28 @@ class Asked:
     num_resamples: int
 
 
-def evaluate(
-    results: Lines,
+@dataclass(frozen=True)
+class Pairs:
+    """pairs: in the reference's order. unanswered: ids of references without a result. unexpected: ids of results
+    without a reference."""
+
+    pairs: tuple[Pair, ...]
+    unanswered: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+
+
+def evaluate(results: Lines, reference: Lines, metric: str, **options: Unpack[Options]) -> Evaluation:
+    """How good a run is.
+
+    results: what `ms-omni batch` wrote, in either format: a path, or its lines as objects. reference: likewise, lines
+    with `id` and `text`, `label` (and `choices`) or `boxes` (docs/evaluation.md). metric: of METRICS.
+    Raises OmniError, one line, for whatever cannot be used."""
+    setup = set_up(reference, metric, **options)
+    pairs = paired(setup, read_results(results), "results")
+    return evaluation_of(setup, pairs, measure_run(setup.metric, pairs.pairs), shown(results), shown(reference))
+
+
+def set_up(
     reference: Lines,
     metric: str,
     *,
@@ -87,31 +124,9 @@ def evaluate(
     allow_missing: bool = False,
     seed: int = 0,
     num_resamples: int = 2000,
-) -> Evaluation:
-    """How good a run is.
-
-    results: what `ms-omni batch` wrote, in either form: a path, or its lines as objects. reference: likewise, lines
-    with `id` and `text`, `label` (and `choices`) or `boxes` (docs/evaluation.md). metric: of METRICS. normalize:
-    "english", "basic" or "none", by default each language's own. tokenize: sacrebleu's tokenizer, likewise. language:
-    of references that name none. allow_missing: leave out ids that only one side has. seed, num_resamples: of the
-    intervals.
-    Raises OmniError, one line, for whatever cannot be used."""
-    asked = ask(reference, metric, normalize, tokenize, language, allow_missing, seed, num_resamples)
-    pairs = paired(asked.references, read_results(results), allow_missing, "results")
-    return evaluation_of(asked, pairs, measured(asked.metric, pairs.pairs), shown(results), shown(reference))
-
-
-def ask(
-    reference: Lines,
-    metric: str,
-    normalize: str | None,
-    tokenize: str | None,
-    language: str | None,
-    allow_missing: bool,
-    seed: int,
-    num_resamples: int,
-) -> Asked:
-    """Raises OmniError for a wrong option, a missing package and a wrong reference."""
+) -> Setup:
+    """The options are those of `Options`. Raises OmniError for a wrong option, a missing package and a wrong
+    reference."""
     for flag, number, least in (("--seed", seed, 0), ("--resamples", num_resamples, 1)):
         if number < least:
             raise OmniError(f"{flag} {number}: expected a whole number of at least {least}")
@@ -124,40 +139,51 @@ def ask(
             raise OmniError(f"--{name} {value}: means nothing for --metric {metric}, only for "
                             f"{', '.join(_OF_METRICS[name])}")  # fmt: skip
     references = read_reference(reference, made.key, made.may_repeat, f"--metric {metric}", language)
-    return Asked(made, references, allow_missing, seed, num_resamples)
+    return Setup(made, references, allow_missing, seed, num_resamples)
 
 
-def evaluation_of(asked: Asked, pairs: Pairs, measures: Measures, results: str, reference: str) -> Evaluation:
+def paired(setup: Setup, results: dict[str, Result], name: str) -> Pairs:
+    """Answers with their references, by id. name: what errors call the results. Raises OmniError where one side has ids
+    that the other lacks, unless they may be missing, and where no id is in common."""
+    by_id = {reference.id: reference for reference in setup.references}
+    unanswered = tuple(key for key in by_id if key not in results)
+    unexpected = tuple(key for key in results if key not in by_id)
+    pairs = tuple(Pair(reference, results[key]) for key, reference in by_id.items() if key in results)
+    faults = []
+    if unanswered:
+        faults.append(f"{len(unanswered)} of {len(by_id)} ids of --reference have no result ({some_of(unanswered)})")
+    if unexpected:
+        faults.append(f"{len(unexpected)} of {len(results)} results have no reference ({some_of(unexpected)})")
+    if not pairs:
+        raise OmniError(f"{name}: no id in common with --reference: {'; '.join(faults)}")
+    if faults and not setup.allow_missing:
+        raise OmniError(f"{name}: {'; '.join(faults)}; --allow-missing if only what both have is meant")
+    return Pairs(pairs, unanswered, unexpected)
+
+
+def evaluation_of(setup: Setup, pairs: Pairs, measures: MeasuredRun, results: str, reference: str) -> Evaluation:
     """measures: of `pairs`. results, reference: where these came from."""
     failed = tuple(row.id for row in measures.rows if row.failure is not None)
+    versions = {name: version for name in _LIBRARIES if (version := installed_version(name))}
     return Evaluation(
-        metric=asked.metric.name,
-        lower_is_better=asked.metric.lower_is_better,
+        metric=setup.metric.name,
+        lower_is_better=setup.metric.lower_is_better,
         results=results,
         reference=reference,
-        scores=_scores(measures, np.random.default_rng(asked.seed), asked.num_resamples),
-        rows=worst_first(asked.metric, measures.rows),
+        scores=_scores(measures, np.random.default_rng(setup.seed), setup.num_resamples),
+        rows=worst_first(setup.metric, measures.rows),
         methods=measures.methods,
         failed=failed,
         unanswered=pairs.unanswered,
         unexpected=pairs.unexpected,
         notes=tuple(_notes(measures, pairs, failed)),
-        seed=asked.seed,
-        num_resamples=asked.num_resamples,
-        versions={"ms-omni": __version__, **_versions()},
+        seed=setup.seed,
+        num_resamples=setup.num_resamples,
+        versions={"ms-omni": __version__, **versions},
     )
 
 
-def _versions() -> dict[str, str]:
-    """Of those that are installed."""
-    found = {}
-    for name in _LIBRARIES:
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
-
-
-def _scores(measures: Measures, rng: np.random.Generator, num_resamples: int) -> tuple[Score, ...]:
+def _scores(measures: MeasuredRun, rng: np.random.Generator, num_resamples: int) -> tuple[Score, ...]:
     metric, counts = measures.metric, measures.counts
     sums = {name: counts[places].sum(axis=0) for name, places in measures.members.items()}
     values = {name: metric.of_sums(total[None])[0] for name, total in sums.items()}
@@ -187,7 +213,7 @@ def _figures(metric: Metric, values: Floats, draws: Floats | None) -> tuple[Figu
                  for name, value, span in zip(metric.figures, values, spans, strict=True))  # fmt: skip
 
 
-def _notes(measures: Measures, pairs: Pairs, failed: tuple[str, ...]) -> Iterable[str]:
+def _notes(measures: MeasuredRun, pairs: Pairs, failed: tuple[str, ...]) -> Iterable[str]:
     if failed:
         yield f"without an answer, counted as empty: {len(failed)} of {len(measures.rows)} rows ({some_of(failed)})"
     if pairs.unanswered:

@@ -1,13 +1,14 @@
-"""How well boxes of an answer cover those that it should find: intersection over union."""
+"""How well the boxes of an answer match the right ones: intersection over union."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+from typing_extensions import override
 
 from ms_omni.errors import OmniError
-from ms_omni.evaluation.metric import Floats, Measured, Metric, Pair, percent
+from ms_omni.evaluation.metric import Floats, Metric, Pair, RowMeasure, percent
 from ms_omni.evaluation.reference import Box, boxes_of
 
 # A box counts as found from here on, as in the evaluation of referring expressions (RefCOCO) and PASCAL VOC
@@ -25,20 +26,24 @@ class Iou(Metric):
     counts = ("iou", "rows", "found", "boxes")
     key = "boxes"
 
+    @override
     def unit(self, language: str | None) -> str:
         return "boxes"
 
+    @override
     def method(self, language: str | None) -> str:
         return "boxes matched one to one within their label for the largest sum of IoU; one without a match counts 0"
 
-    def measure(self, pairs: Sequence[Pair], language: str | None) -> list[Measured]:
+    @override
+    def measure(self, pairs: Sequence[Pair], language: str | None) -> list[RowMeasure]:
         return [_measured(pair) for pair in pairs]
 
+    @override
     def of_sums(self, sums: Floats) -> Floats:
         return np.stack([percent(sums[:, 0], sums[:, 1]), percent(sums[:, 2], sums[:, 3])], axis=1)
 
 
-def _measured(pair: Pair) -> Measured:
+def _measured(pair: Pair) -> RowMeasure:
     expected, result = pair.reference.boxes, pair.result
     boxes: tuple[Box, ...] = ()
     note = ""
@@ -52,7 +57,7 @@ def _measured(pair: Pair) -> Measured:
     iou = float(sum(overlaps)) / max(len(expected), len(boxes))
     found = sum(overlap >= FOUND_FROM for overlap in overlaps)
     counts = iou, 1.0, float(found), float(len(expected))
-    return Measured(counts, 100 * iou, _shown(expected), _shown(boxes), note=note)
+    return RowMeasure(counts, 100 * iou, _shown(expected), _shown(boxes), note=note)
 
 
 def matched_overlaps(expected: Sequence[Box], found: Sequence[Box]) -> list[float]:

@@ -1,11 +1,14 @@
-"""What a language means for counting: its normaliser, words or characters, sacrebleu's tokenizer."""
+"""How texts of a language are prepared and counted: Whisper's normalisers (of the package whisper-normalizer), words or
+characters, sacrebleu's tokenizer."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from ms_omni.tasks.languages import LANGUAGES
 
+NORMALIZERS = ("english", "basic", "none")
 # Written without spaces between words. Whisper's evaluation counts characters in Chinese, Japanese, Thai, Lao and
 # Burmese (Radford et al. 2022, appendix C); Cantonese and Khmer are written alike.
 WITHOUT_SPACES = frozenset({"zh", "yue", "ja", "th", "lo", "my", "km"})
@@ -21,7 +24,8 @@ _SCRIPT_WITHOUT_SPACES = re.compile(r"[぀-ヿ㐀-鿿฀-๿຀-໿က-႟ក-�
 
 
 def code_of(language: str | None) -> str | None:
-    """'en' of 'en', 'English', 'en-US', 'en_us' and 'eng'; what is not known, in lower case up to '-' or '_'."""
+    """'en' for 'en', 'English', 'en-US', 'en_us' and 'eng'. A name that is not known is put in lower case and cut at
+    '-' or '_'."""
     if language is None:
         return None
     name = language.strip().lower()
@@ -29,11 +33,8 @@ def code_of(language: str | None) -> str | None:
     return _NAMES.get(name) or _SHORT.get(code, code)
 
 
-def is_english(language: str | None) -> bool:
-    return code_of(language) == "en"
-
-
 def is_without_spaces(language: str | None) -> bool:
+    """Whether it is written without spaces between words; False for a language that is not known."""
     return code_of(language) in WITHOUT_SPACES
 
 
@@ -46,3 +47,39 @@ def tokenizer_of(language: str | None) -> str:
 def looks_without_spaces(text: str) -> bool:
     """Whether most of its characters are of a script without spaces between words."""
     return 2 * len(_SCRIPT_WITHOUT_SPACES.findall(text)) > len(text)
+
+
+def normalizer_name(chosen: str | None, language: str | None) -> str:
+    """Of NORMALIZERS: the chosen one, else that of the language."""
+    return chosen or ("english" if code_of(language) == "en" else "basic")
+
+
+def normalizer(name: str) -> Callable[[str], str]:
+    """name: of NORMALIZERS. All collapse white space.
+
+    english: Whisper's for English (numbers, contractions, spelling, punctuation, case).
+    basic: Whisper's for other languages (punctuation, case), with marks kept: it would put a space in the place of
+    every vowel sign of Hindi or Thai, and so split words
+    (https://kavyamanohar.com/post/indic-normalizer/). Radford et al. 2022, appendix C."""
+    if name == "none":
+        return _collapsed
+    if name == "english":
+        from whisper_normalizer.english import EnglishTextNormalizer
+
+        normalize: Callable[[str], str] = EnglishTextNormalizer()
+    else:
+        from whisper_normalizer.basic import BasicTextNormalizer
+
+        normalize = BasicTextNormalizer(preserve_marks=True)
+    return lambda text: _collapsed(normalize(text))
+
+
+def graphemes(text: str) -> list[str]:
+    """What a reader calls characters, without white space: letters with their marks (Unicode's \\X)."""
+    import regex
+
+    return [part for part in regex.findall(r"\X", text) if not part.isspace()]
+
+
+def _collapsed(text: str) -> str:
+    return " ".join(text.split())

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from ms_omni.errors import OmniError
-from ms_omni.json_lines import numbered_lines, parse_object
+from ms_omni.files import numbered_lines, parse_object
 
 # A path, or what its lines would hold
 Lines = str | Path | Iterable[Mapping[str, Any]]
 
 
 def objects_of(lines: Lines, name: str, example: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(where, object) of each line. name: what errors call it, before its path. Raises OmniError."""
+    """(where, object) of each line. name: stands before the path in errors. Raises OmniError."""
     if isinstance(lines, (str, Path)):
-        for number, line in numbered_lines(Path(lines), name):
+        for number, line in numbered_lines(Path(lines), named(name, lines)):
             where = f"{named(name, lines)} line {number}"
             yield where, parse_object(line, where, example)
         return
@@ -27,12 +27,12 @@ def objects_of(lines: Lines, name: str, example: str) -> Iterator[tuple[str, dic
 
 
 def shown(lines: Lines) -> str:
-    """What reports call it."""
+    """How reports name the source."""
     return str(lines) if isinstance(lines, (str, Path)) else "given in Python"
 
 
 def named(name: str, lines: Lines) -> str:
-    """What errors call it."""
+    """How errors name the source."""
     return f"{name} {lines}" if isinstance(lines, (str, Path)) else name
 
 

@@ -1,4 +1,4 @@
-"""What a metric is: counts of each row that add up, and figures of sums of them."""
+"""The interface of a metric: counts of each row that can be added, and figures of their sums."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Measured:
+class RowMeasure:
     """One row. counts: (C,) numbers named by the metric's `counts`. value: the row's own main figure, of 100.
     reference, answer: as they were compared. note: what a reader should know."""
 
@@ -81,19 +81,19 @@ class Metric(ABC):
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
-    def check(self, language: str | None) -> None:
+    def check(self, language: str | None) -> None:  # noqa: B027 - most metrics need nothing, and none must say so
         """Raises OmniError where something that this language needs is not installed."""
 
     @abstractmethod
     def unit(self, language: str | None) -> str:
-        """What is counted. Rows of different units have no common figure."""
+        """What is counted, such as "words". Rows of different units have no common figure."""
 
     @abstractmethod
     def method(self, language: str | None) -> str:
         """How, in one line, of a language that was measured."""
 
     @abstractmethod
-    def measure(self, pairs: Sequence[Pair], language: str | None) -> list[Measured]:
+    def measure(self, pairs: Sequence[Pair], language: str | None) -> list[RowMeasure]:
         """Of rows of one language."""
 
     @abstractmethod
@@ -113,7 +113,7 @@ def make_metric(name: str, settings: Settings) -> Metric:
 
 @contextmanager
 def evaluation_extra(what: str) -> Iterator[None]:
-    """Around the import of what the extra [eval] brings."""
+    """Around imports from the extra [eval]: says how to install what is missing."""
     try:
         yield
     except ImportError as error:

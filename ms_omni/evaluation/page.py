@@ -8,7 +8,6 @@ from typing import Any
 from ms_omni.evaluation import views
 from ms_omni.evaluation.comparison import Comparison
 from ms_omni.evaluation.evaluation import Evaluation
-from ms_omni.evaluation.media import linked
 from ms_omni.evaluation.scores import NO_LANGUAGE, Row
 
 # how a report's file ends -> its format
@@ -16,6 +15,7 @@ FORMATS = {".html": "html", ".htm": "html", ".md": "markdown"}
 
 
 def terminal(one: Evaluation | Comparison, worst: int) -> str:
+    """Tables as wide as the terminal. worst: how many rows are shown."""
     from ms_omni.profiling.report.terminal import draw
 
     below = [f"{name}: {value}" for name, value in views.facts(one)]
@@ -68,7 +68,7 @@ def _row(evaluation: Evaluation, sides: dict[str, Row], path: Path) -> dict[str,
         "id": first.id,
         "language": "" if first.language == NO_LANGUAGE else first.language,
         "reference": first.reference,
-        "media": [linked(kind, name, evaluation.reference, path) for kind, name in first.media],
+        "media": [views.linked(kind, name, evaluation.reference, path) for kind, name in first.media],
         "sides": [
             {"name": name, "figure": f"{views.name_of(evaluation)} {row.value:.2f}", "row": row}
             for name, row in sides.items()

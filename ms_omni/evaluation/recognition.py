@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import jiwer
+from typing_extensions import override
 
-from ms_omni.evaluation.languages import is_without_spaces
-from ms_omni.evaluation.metric import Floats, Measured, Metric, Pair, Piece, Settings, percent
-from ms_omni.evaluation.normalising import graphemes, normalizer, normalizer_name
+from ms_omni.evaluation.languages import graphemes, is_without_spaces, normalizer, normalizer_name
+from ms_omni.evaluation.metric import Floats, Metric, Pair, Piece, RowMeasure, Settings, percent
 
 WORDS, CHARACTERS = "words", "characters"
 
@@ -25,12 +25,14 @@ class _ErrorRate(Metric):
         super().__init__(settings)
         normalizer(normalizer_name(settings.normalize, None))  # raises ImportError where it is not installed
 
+    @override
     def method(self, language: str | None) -> str:
         name = normalizer_name(self.settings.normalize, language)
         spaces = " without spaces" if is_without_spaces(language) else ""
         return f"{self.unit(language)}{spaces}, normaliser {name}"
 
-    def measure(self, pairs: Sequence[Pair], language: str | None) -> list[Measured]:
+    @override
+    def measure(self, pairs: Sequence[Pair], language: str | None) -> list[RowMeasure]:
         normalize = normalizer(normalizer_name(self.settings.normalize, language))
         references = [normalize(pair.reference.texts[0]) for pair in pairs]
         answers = [normalize(pair.result.text) for pair in pairs]
@@ -40,6 +42,7 @@ class _ErrorRate(Metric):
         return [_row(_counts(chunks), reference, answer, pieces_of(left, right, chunks, joint))
                 for left, right, chunks, reference, answer in rows]  # fmt: skip
 
+    @override
     def of_sums(self, sums: Floats) -> Floats:
         substitutions, deletions, insertions, hits = sums.T
         errors = substitutions + deletions + insertions
@@ -50,11 +53,12 @@ class _ErrorRate(Metric):
 
 
 class Wer(_ErrorRate):
-    """Of languages without spaces between words, of graphemes, as Whisper's evaluation counts these."""
+    """For languages without spaces between words it counts graphemes, as Whisper's evaluation does."""
 
     name = "wer"
     figures = ("WER",)
 
+    @override
     def unit(self, language: str | None) -> str:
         return CHARACTERS if is_without_spaces(language) else WORDS
 
@@ -63,11 +67,12 @@ class Wer(_ErrorRate):
 
 
 class Cer(_ErrorRate):
-    """A space counts as a character, as in jiwer, but for languages without spaces between words."""
+    """A space counts as a character, as in jiwer, except in languages without spaces between words."""
 
     name = "cer"
     figures = ("CER",)
 
+    @override
     def unit(self, language: str | None) -> str:
         return CHARACTERS
 
@@ -78,7 +83,7 @@ class Cer(_ErrorRate):
 
 
 def align(references: list[str], answers: list[str], language: str | None) -> jiwer.WordOutput:
-    """Words of both, or graphemes in a language without spaces, beside each other with the fewest errors."""
+    """Aligns the words of both with the fewest errors; graphemes in a language without spaces."""
     if is_without_spaces(language):
         references, answers = ([" ".join(graphemes(text)) for text in texts] for texts in (references, answers))
     # jiwer parts words at blanks alone
@@ -89,7 +94,7 @@ def align(references: list[str], answers: list[str], language: str | None) -> ji
 def pieces_of(
     left: list[str], right: list[str], chunks: Sequence[jiwer.AlignmentChunk], joint: str
 ) -> tuple[Piece, ...]:
-    """Of one row's alignment. joint: what stands between two units."""
+    """The pieces of one row's alignment. joint: what stands between two units."""
     return tuple(
         Piece(
             chunk.type,  # type: ignore[arg-type]
@@ -109,9 +114,9 @@ def _counts(chunks: Sequence[jiwer.AlignmentChunk]) -> tuple[float, ...]:
     return tuple(map(float, found.values()))
 
 
-def _row(counts: tuple[float, ...], reference: str, answer: str, pieces: tuple[Piece, ...]) -> Measured:
+def _row(counts: tuple[float, ...], reference: str, answer: str, pieces: tuple[Piece, ...]) -> RowMeasure:
     substitutions, deletions, insertions, hits = counts
     length = hits + substitutions + deletions
     note = "" if length else "nothing is left of the reference after normalisation"
     value = 100 * (substitutions + deletions + insertions) / max(length, 1)
-    return Measured(counts, value, reference, answer, pieces, note)
+    return RowMeasure(counts, value, reference, answer, pieces, note)

@@ -1,4 +1,4 @@
-"""What should have been answered: checked lines of a reference file."""
+"""Reads a reference file: the right answers, checked line by line."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Box:
 
 @dataclass(frozen=True)
 class Reference:
-    """One line. texts: any of which is right. labels: likewise. choices: letter -> text, where the question was one of
-    multiple choice; then `labels` is one of its letters. media: (key, path or URL) to look at."""
+    """One line. texts, labels: each of them is right. choices: letter -> text, for a question of multiple choice; then
+    `labels` is one of its letters. media: (key, path or URL) to look at."""
 
     id: str
     where: str
@@ -44,8 +44,8 @@ class Reference:
 
 
 def read_reference(lines: Lines, key: str, may_repeat: bool, metric: str, language: str | None) -> list[Reference]:
-    """In the order of the lines. key: of "text", "label", "boxes", what the metric needs on every line. may_repeat:
-    whether it may be a list of several, any of which is right. language: of lines that name none.
+    """The references in the order of the lines. key: "text", "label" or "boxes", what the metric needs on every line.
+    may_repeat: whether a line may have several texts. language: of lines that name none.
     Raises OmniError naming the line."""
     references: dict[str, Reference] = {}
     for where, data in objects_of(lines, "--reference", _EXAMPLES[key]):
@@ -103,7 +103,7 @@ def _texts(data: dict[str, Any], key: str, where: str) -> tuple[str, ...]:
 
 
 def _choices(value: Any, where: str) -> dict[str, str]:
-    """letter -> text, of a list of texts in order or of an object; a letter before its own text is no part of it."""
+    """letter -> text, from a list of texts or from an object. A letter that stands before its own text is removed."""
     if isinstance(value, list):
         if len(value) > len(LETTERS):
             raise OmniError(f"{where}: 'choices' has {len(value)}; expected at most {len(LETTERS)}")
@@ -125,7 +125,7 @@ def _without_letter(letter: str, text: str) -> str:
 
 
 def _letter(labels: tuple[str, ...], choices: dict[str, str], where: str) -> str:
-    """The right choice's letter, of a label that is the letter or the text."""
+    """The letter of the right choice. The label is the letter or the text."""
     if len(labels) == 1:
         label = labels[0].strip()
         if label in choices:
@@ -150,8 +150,8 @@ def _boxes(value: Any, where: str) -> tuple[Box, ...]:
 
 
 def boxes_of(value: Any, where: str, skips_points: bool = False) -> tuple[Box, ...]:
-    """A list of {"label", "box": [left, top, right, bottom]} in pixels. skips_points: places that are {"point": ...}
-    instead cover nothing. Raises OmniError that begins with `where`."""
+    """Reads a list of {"label", "box": [left, top, right, bottom]} in pixels. skips_points: leave out places that are
+    {"point": ...} instead, which cover nothing. Raises OmniError that begins with `where`."""
     if not isinstance(value, list):
         raise OmniError(f'{where} is {_cut(value)}; expected a list of {{"label", "box": [x1, y1, x2, y2]}}')
     boxes = []

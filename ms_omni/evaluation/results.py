@@ -1,4 +1,4 @@
-"""What `ms-omni batch` has written, in its own form or in that of OpenAI's batch output, told apart by each line."""
+"""Reads what `ms-omni batch` has written. Each line shows whether it has our own format or OpenAI's."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _END_OF_REASONING = "</think>"
 
 @dataclass(frozen=True)
 class Result:
-    """An answer. text: without reasoning; empty where there was none. failure: why there is none. boxes: as the line
-    has them, unless has_boxes is False; boxes_error: what of them could not be read, in the line's own words."""
+    """An answer. text: without reasoning; empty for a failure. failure: why there is no answer. boxes: as the line has
+    them, unless has_boxes is False. boxes_error: why some boxes could not be read, in the line's own words."""
 
     id: str
     where: str

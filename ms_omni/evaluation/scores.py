@@ -1,4 +1,4 @@
-"""What an evaluation says: figures with intervals, of all rows and of each language, and the rows themselves."""
+"""The results of an evaluation: figures with intervals, for all rows and for each language, and the rows."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Group:
-    """Rows with a figure of their own. members: of which its figure is the mean; one but for a mean of languages."""
+    """Rows that get figures. members: the figure is their mean; there is one member except for a mean of languages."""
 
     name: str
     unit: str
@@ -62,7 +62,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Measures:
+class MeasuredRun:
     """The rows of a run in the reference's order. members: name -> places of rows."""
 
     metric: Metric
@@ -77,6 +77,7 @@ class Measures:
         return np.array([row.counts for row in self.rows])
 
     def num_rows(self, group: Group) -> int:
+        """Of all its members."""
         return sum(len(self.members[name]) for name in group.members)
 
     def varies(self, group: Group) -> bool:
@@ -84,8 +85,9 @@ class Measures:
         return any(len(self.members[name]) > 1 for name in group.members)
 
 
-def measured(metric: Metric, pairs: Sequence[Pair]) -> Measures:
-    """Raises OmniError for what a language needs and is not installed, before anything is measured."""
+def measure_run(metric: Metric, pairs: Sequence[Pair]) -> MeasuredRun:
+    """The rows, language by language. Raises OmniError, before anything is measured, for a package that a language
+    needs and that is not installed."""
     places: dict[str | None, list[int]] = {}
     for place, pair in enumerate(pairs):
         places.setdefault(pair.reference.language, []).append(place)
@@ -110,7 +112,7 @@ def measured(metric: Metric, pairs: Sequence[Pair]) -> Measures:
     members = {language or NO_LANGUAGE: np.array(found) for language, found in places.items()}
     units = {language or NO_LANGUAGE: metric.unit(language) for language in places}
     methods = {language or NO_LANGUAGE: metric.method(language) for language in places}
-    return Measures(metric, tuple(rows[place] for place in range(len(pairs))), *_grouped(members, units), methods)
+    return MeasuredRun(metric, tuple(rows[place] for place in range(len(pairs))), *_grouped(members, units), methods)
 
 
 def _grouped(

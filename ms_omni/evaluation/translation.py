@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 from sacrebleu.metrics import BLEU, CHRF
+from typing_extensions import override
 
 from ms_omni.errors import OmniError
 from ms_omni.evaluation.languages import is_without_spaces, tokenizer_of
-from ms_omni.evaluation.metric import Floats, Measured, Metric, Pair, Settings
+from ms_omni.evaluation.metric import Floats, Metric, Pair, RowMeasure, Settings
 from ms_omni.evaluation.recognition import align, pieces_of
 
 # How to get what a tokenizer needs beyond sacrebleu
@@ -19,7 +20,7 @@ _EXTRAS = {"ja-mecab": "sacrebleu[ja]", "ko-mecab": "sacrebleu[ko]"}
 
 
 class _OfSacrebleu(Metric):
-    """The counts are what sacrebleu takes down of each row, before it adds them up."""
+    """The counts are sacrebleu's own statistics of each row, before it sums them."""
 
     may_repeat = True
 
@@ -29,15 +30,18 @@ class _OfSacrebleu(Metric):
         # of single rows: scoring one changes what an object's signature says
         self._of_rows: dict[str | None, Any] = {}
 
+    @override
     def check(self, language: str | None) -> None:
         if language not in self._made:
             self._made[language] = self._make(language)
             self._of_rows[language] = self._make(language, of_rows=True)
 
+    @override
     def method(self, language: str | None) -> str:
         return str(self._made[language].get_signature())
 
-    def measure(self, pairs: Sequence[Pair], language: str | None) -> list[Measured]:
+    @override
+    def measure(self, pairs: Sequence[Pair], language: str | None) -> list[RowMeasure]:
         self.check(language)
         scorer = self._made[language]
         answers = [pair.result.text for pair in pairs]
@@ -49,7 +53,7 @@ class _OfSacrebleu(Metric):
         joint = "" if is_without_spaces(language) else " "
         rows = zip(counts, pairs, found.references, found.hypotheses, found.alignments, strict=True)
         return [
-            Measured(
+            RowMeasure(
                 tuple(map(float, count)),
                 self._of_row(pair, language),
                 pair.reference.texts[0],
@@ -59,6 +63,7 @@ class _OfSacrebleu(Metric):
             for count, pair, left, right, chunks in rows
         ]
 
+    @override
     def of_sums(self, sums: Floats) -> Floats:
         scorer = next(iter(self._made.values()))  # they differ in their tokenizers alone
         return np.array([[scorer._compute_score_from_stats(row).score] for row in sums.tolist()])
@@ -79,6 +84,7 @@ class Bleu(_OfSacrebleu):
     counts = ("answer_tokens", "reference_tokens", *(f"correct_{n}" for n in range(1, 5)),
               *(f"total_{n}" for n in range(1, 5)))  # fmt: skip
 
+    @override
     def unit(self, language: str | None) -> str:
         return f"tokens of {self._tokenizer(language)}"
 
@@ -105,6 +111,7 @@ class Chrf(_OfSacrebleu):
     figures = ("chrF",)
     counts = tuple(f"{what}_{n}" for n in range(1, CHRF.CHAR_ORDER + 1) for what in ("answer", "reference", "common"))
 
+    @override
     def unit(self, language: str | None) -> str:
         return "character n-grams"
 

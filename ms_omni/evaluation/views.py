@@ -1,13 +1,15 @@
-"""What a terminal and a Markdown page show of an evaluation or a comparison: title, tables, lines below."""
+"""The title, tables, lines and links to media that reports of an evaluation or a comparison show."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from ms_omni.evaluation.comparison import ALPHA, Comparison
 from ms_omni.evaluation.evaluation import Evaluation
-from ms_omni.evaluation.media import Link, linked
 from ms_omni.evaluation.metric import Piece
 from ms_omni.evaluation.scores import Row
 from ms_omni.profiling.report.tables import Table
@@ -21,7 +23,32 @@ NOTES = {
 DASH = "-"
 
 
+@dataclass(frozen=True)
+class Link:
+    """A recording or picture of a reference. kind: "audio", "image" or "video". target: a URL, relative to the report
+    for a file; None where there is no such file."""
+
+    kind: str
+    name: str
+    target: str | None
+
+
+def linked(kind: str, name: str, reference: str, report: Path) -> Link:
+    """name: an http(s) URL, or a path that counts from the current directory or, where nothing is there, from the
+    directory of the reference, as in a manifest. reference: its path. report: the file that links."""
+    if name.startswith(("http://", "https://")):
+        return Link(kind, name, name)
+    for start in (Path(), Path(reference).parent):
+        path = start / name
+        if path.is_file():
+            relative = os.path.relpath(path.resolve(), report.resolve().parent)
+            # `./`: a name such as `a:b.wav` must not be read as a scheme
+            return Link(kind, name, "./" + quote(Path(relative).as_posix()))
+    return Link(kind, name, None)
+
+
 def title(one: Evaluation | Comparison) -> str:
+    """The main figure with its value, or the verdict of a comparison."""
     if isinstance(one, Comparison):
         return f"{name_of(one)}: {one.verdict}"
     main = one.scores[0]
@@ -29,7 +56,7 @@ def title(one: Evaluation | Comparison) -> str:
 
 
 def name_of(one: Evaluation | Comparison) -> str:
-    """The main figure's."""
+    """The name of the main figure."""
     return (one.a if isinstance(one, Comparison) else one).scores[0].figures[0].name
 
 
@@ -41,13 +68,14 @@ def tables(one: Evaluation | Comparison, worst: int, report: Path | None = None)
 
 
 def scores(evaluation: Evaluation, heading: str = "Figures") -> Table:
+    """A row for each score: all rows together, then each language."""
     figures = [figure.name for figure in evaluation.scores[0].figures]
     errors = ("substitutions", "deletions", "insertions") if "insertions" in _counts(evaluation) else ()
     rows = []
     for score in evaluation.scores:
         cells = [score.name, score.unit or DASH, str(score.num_rows)]
         for figure in score.figures:
-            cells += [f"{figure.value:.2f}", span(figure.low, figure.high)]
+            cells += [f"{figure.value:.2f}", _span(figure.low, figure.high)]
         rows.append((*cells, *(f"{score.counts[name]:.0f}" if score.counts else DASH for name in errors)))
     columns = ["rows of", "counted in", "rows"]
     for name in figures:
@@ -56,9 +84,10 @@ def scores(evaluation: Evaluation, heading: str = "Figures") -> Table:
 
 
 def differences(comparison: Comparison) -> Table:
+    """A row for each figure of each score, with its interval and p."""
     rows = tuple(
         (one.name, one.figure, str(one.num_rows), f"{one.a:.2f}", f"{one.b:.2f}", f"{one.difference:+.2f}",
-         span(one.low, one.high), f"{one.p_value:.4f}", "yes" if one.is_beyond_chance else "no")
+         _span(one.low, one.high), f"{one.p_value:.4f}", "yes" if one.is_beyond_chance else "no")
         for one in comparison.differences
     )  # fmt: skip
     notes = [f"p: how often exchanging the two answers of rows at random makes as large a difference. Beyond chance: "
@@ -70,18 +99,18 @@ def differences(comparison: Comparison) -> Table:
 
 
 def facts(one: Evaluation | Comparison) -> list[tuple[str, str]]:
-    """Where figures come from."""
+    """Names and values that say where the figures come from."""
     if isinstance(one, Comparison):
         return [("run A", one.a.results), ("run B", one.b.results), *_common_facts(one.a)]
     return [("results", one.results), *_common_facts(one)]
 
 
-def span(low: float | None, high: float | None) -> str:
+def _span(low: float | None, high: float | None) -> str:
     return DASH if low is None or high is None else f"{low:.2f} to {high:.2f}"
 
 
 def aligned(pieces: Sequence[Piece], is_short: bool = True) -> str:
-    """As wdiff writes it: [-of the reference-] {+of the answer+}. is_short: of what is alike, only the edges."""
+    """As wdiff writes it: [-of the reference-] {+of the answer+}. is_short: equal stretches are cut in their middle."""
     return " ".join(filter(None, _marked(pieces, is_short)))
 
 
@@ -108,7 +137,7 @@ def _shortened(text: str, has_left: bool, has_right: bool) -> str:
 
 
 def said(row: Row) -> str:
-    """A row's answer beside its reference, in one cell."""
+    """A row's answer and its differences from the reference, in one cell."""
     if row.failure is not None:
         return _printable(f"no answer: {row.failure}")
     text = aligned(row.pieces) if row.pieces else row.answer or "(nothing)"
@@ -116,7 +145,7 @@ def said(row: Row) -> str:
 
 
 def _printable(text: str) -> str:
-    """Without what would move a terminal's cursor."""
+    """Without characters that would move a terminal's cursor."""
     return "".join(char if char.isprintable() else " " for char in text)
 
 

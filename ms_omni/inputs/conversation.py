@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ms_omni.errors import OmniError, did_you_mean
+from ms_omni.files import read_json
 from ms_omni.inputs import openai_parts
 from ms_omni.inputs.schema import CONTENT_TYPES, OPTION_KEYS, ROLES, SOURCE_KEYS, part_type
 from ms_omni.inputs.schema import media_parts as media_parts
@@ -36,19 +36,7 @@ def load_conversation(path: str | Path) -> list[dict[str, Any]]:
     """
     path = Path(path)
     where = f"--conversation {path}"
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise OmniError(f"{where}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise OmniError(f"{where}: not UTF-8 text (byte {error.start})") from error
-    try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise OmniError(f"{where}: not valid JSON (line {error.lineno} column {error.colno}: {error.msg})") from error
-    except RecursionError as error:
-        raise OmniError(f"{where}: not a conversation (nested too deeply)") from error
-    conversation = validate_conversation(data, where)
+    conversation = validate_conversation(read_json(path, where), where)
     return [with_local_paths(message, path.parent) for message in conversation]
 
 

@@ -1,4 +1,4 @@
-"""Picks the way to share a model: the fastest by projection among those that fit, with the reason in words."""
+"""Chooses how to share a model: the mode with the fastest projection among those that fit, and the reason in words."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def choose_parallel(
 
 
 def choose(planned: Planned, workload: Workload, cards: int, flag: str = "--cards") -> tuple[str, str]:
-    """As `choose_parallel`. flag: that an error names, with which a group has so many cards."""
+    """As `choose_parallel`. flag: the one that sets `cards`, for errors."""
     memory = possible_modes(planned, workload, cards)
     speeds = {
         mode: plan_speed(planned, plan.prompt_tokens, mode, cards).thinker for mode, plan in memory.items() if plan.fits
@@ -57,7 +57,7 @@ def choose(planned: Planned, workload: Workload, cards: int, flag: str = "--card
 
 
 def possible_modes(planned: Planned, workload: Workload, cards: int) -> dict[str, MemoryPlan]:
-    """Memory of each mode that can share this model between so many cards; `none` is always there."""
+    """The memory plan of each mode that can share this model among so many cards; `none` is always there."""
     plans = {}
     for mode in MODES if cards > 1 else ("none",):
         try:
@@ -78,7 +78,7 @@ def _nothing_fits(planned: Planned, workload: Workload, cards: int, memory: dict
 
 
 def what_would_work(planned: Planned, workload: Workload, cards: int, flag: str = "--cards") -> str:
-    """Words that name what makes a model fit that does not fit on `cards` cards."""
+    """Which flags would make a model fit that does not fit on `cards` cards, in words."""
     options = []
     for count in (n for n in USUAL_CARDS if n > cards):
         fitting = [mode for mode, plan in possible_modes(planned, workload, count).items() if plan.fits]

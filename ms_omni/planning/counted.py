@@ -1,5 +1,6 @@
-"""What decoding takes on a card beside bytes: launches, synchronisations, copies and collectives, as counted on the
-emulator of Ascend cards (assets/launch_counts.json, written by tests/ascend/count_launches.py)."""
+"""Launches, synchronisations, copies and collectives of decoding. Those of the fused engine were counted on the
+emulator of Ascend cards (assets/launch_counts.json, written by tests/ascend/count_launches.py), those of mindone's own
+generate in the source of its 0.5.0 release."""
 
 from __future__ import annotations
 
@@ -13,56 +14,16 @@ from typing import Any
 from ms_omni.limits import TOKENS_PER_CALL
 
 COUNTS_FILE = Path(__file__).parents[1] / "assets" / "launch_counts.json"
-# Of the released model; "predictor" is each of the code predictor's steps in a frame.
-RELEASED_LAYERS = {"thinker": 48, "talker": 20, "predictor": 5, "code2wav": 8, "vision": 27, "audio": 32}
-# What is counted, and on whose number of layers it depends.
-UNITS = {
-    "thinker_call_greedy": ("thinker",),
-    "thinker_call_sampled": ("thinker",),
-    "thinker_rows_greedy": ("thinker",),
-    "thinker_rows_sampled": ("thinker",),
-    "thinker_chunk_first": ("thinker",),
-    "thinker_chunk_later": ("thinker",),
-    "talker_frame_greedy": ("talker", "predictor"),
-    "talker_frame_sampled": ("talker", "predictor"),
-    "talker_chunk_first": ("talker",),
-    "talker_chunk_later": ("talker",),
-    "code2wav_piece_first": ("code2wav",),
-    "code2wav_piece_later": ("code2wav",),
-    "audio_encoder_1s": ("audio",),
-    "audio_encoder_10s": ("audio",),
-    "vision_encoder_picture": ("vision",),
-}
 LAUNCHES = ("aclnn", "internal", "aclop")
 GAUGES = (
     *LAUNCHES, "synchronisations", "copies_to_card", "copies_from_card", "copies_on_card", "collectives",
 )  # fmt: skip
-# Precisions (--quantize) that were counted.
-COUNTED_QUANTIZE = ("none", "int8", "int8-dynamic")
 # Of a captured frame: casts and a concatenation
 PACKING = 3
-_GAUGE_OF_BEGINNING = {
-    "aclnn": "aclnn",
-    "internal": "internal",
-    "aclop": "aclop",
-    "synchronize": "synchronisations",
-    "copy host to device": "copies_to_card",
-    "copy device to host": "copies_from_card",
-    "copy device to device": "copies_on_card",
-    "hccl": "collectives",
-}
-
-
-def gauge_of(name: str) -> str | None:
-    """The gauge that a name of the emulator's counts belongs to, such as "aclnn aclnnAdd"; None for other counts."""
-    for beginning, gauge in _GAUGE_OF_BEGINNING.items():
-        if name == beginning or name.startswith(beginning + " "):
-            return gauge
-    return None
 
 
 @dataclass(frozen=True)
-class Work:
+class StepCounts:
     """Of one token or frame. legacy: those of the launches that go through operators compiled for their shapes
     (aclop). replays: of captured launches, `replayed` operators together."""
 
@@ -74,7 +35,7 @@ class Work:
     replays: float = 0.0
     replayed: float = 0.0
 
-    def captured(self, layers: int, packing: int = 0) -> Work:
+    def captured(self, layers: int, packing: int = 0) -> StepCounts:
         """The same with captured launches: the attentions of `layers` stay outside, and collectives; between them,
         before and after are replays. packing: launches that bring what a graph returns into one tensor, and as many
         outside that take it apart. (tests/ascend/test_ascend_launches.py counts them.)"""
@@ -94,18 +55,20 @@ class LaunchCounts:
     document: Mapping[str, Any]
 
     def ways(self, quantize: str = "none") -> Mapping[str, Any]:
-        """What was counted in a precision, one of COUNTED_QUANTIZE, by way to share the model."""
+        """What was counted in a precision (none, int8 or int8-dynamic), by way to share the model."""
         return self.document["ways"] if quantize == "none" else self.document["quantized"][quantize]
 
     def gauge(self, mode: str, unit: str, gauge: str, layers: Mapping[str, int], quantize: str = "none") -> int:
-        """layers: by the parts that UNITS names for `unit`."""
+        """layers: how many there are of each part that `unit` depends on."""
         row = self.ways(quantize)[mode]["units"][unit].get(gauge, {"fixed": 0})
         return sum(each * (1 if part == "fixed" else layers[part]) for part, each in row.items())
 
-    def work(self, mode: str, unit: str, layers: Mapping[str, int], pieces: int = 1, quantize: str = "none") -> Work:
-        """A unit's, divided by the `pieces` that it makes."""
+    def work(
+        self, mode: str, unit: str, layers: Mapping[str, int], pieces: int = 1, quantize: str = "none"
+    ) -> StepCounts:
+        """The counts of a unit, divided by the `pieces` that it makes."""
         found = {gauge: self.gauge(mode, unit, gauge, layers, quantize) / pieces for gauge in GAUGES}
-        return Work(
+        return StepCounts(
             launches=sum(found[kind] for kind in LAUNCHES),
             legacy=found["aclop"],
             synchronisations=found["synchronisations"],
@@ -125,10 +88,12 @@ def launch_counts() -> LaunchCounts:
     return LaunchCounts(json.loads(COUNTS_FILE.read_text(encoding="utf-8")))
 
 
-def thinker_token(text: Any, mode: str, batch: int = 1, is_captured: bool = False, quantize: str = "none") -> Work:
-    """A greedy one of each of `batch` conversations. The host waits once for TOKENS_PER_CALL tokens of a conversation
-    that is alone, and for each token of several, however many. text: the Thinker's text_config. is_captured: with
-    captured launches, whose graph samples. quantize: one of COUNTED_QUANTIZE."""
+def thinker_token(
+    text: Any, mode: str, batch: int = 1, is_captured: bool = False, quantize: str = "none"
+) -> StepCounts:
+    """A greedy token of each of `batch` conversations. The host waits once for TOKENS_PER_CALL tokens of a single
+    conversation, and for each token of several, however many. text: the Thinker's text_config. is_captured: with
+    captured launches, whose graph samples. quantize: none, int8 or int8-dynamic."""
     layers, way = {"thinker": text.num_hidden_layers}, "sampled" if is_captured else "greedy"
     if batch == 1:
         work = launch_counts().work(mode, f"thinker_call_{way}", layers, TOKENS_PER_CALL, quantize)
@@ -137,12 +102,58 @@ def thinker_token(text: Any, mode: str, batch: int = 1, is_captured: bool = Fals
     return work.captured(text.num_hidden_layers) if is_captured else work
 
 
-def talker_frame(talker: Any, mode: str, is_captured: bool = False, quantize: str = "none") -> Work:
-    """A sampled one of each conversation, as released: a step of the Talker and 16 of the code predictor. talker:
-    talker_config. is_captured: with captured launches. quantize: one of COUNTED_QUANTIZE."""
+def talker_frame(talker: Any, mode: str, is_captured: bool = False, quantize: str = "none") -> StepCounts:
+    """A sampled frame of each conversation, as released: a step of the Talker and 16 of the code predictor. talker:
+    talker_config. is_captured: with captured launches. quantize: none, int8 or int8-dynamic."""
     layers = {
         "talker": talker.text_config.num_hidden_layers,
         "predictor": talker.code_predictor_config.num_hidden_layers,
     }
     work = launch_counts().work(mode, "talker_frame_sampled", layers, quantize=quantize)
     return work.captured(layers["talker"], PACKING) if is_captured else work
+
+
+@dataclass(frozen=True)
+class EagerCounts:
+    """What mindone launches from Python for one token or frame. gathers: one for each Linear that is used, with
+    prepare_network's ZeRO-3. syncs: places where the host waits for a value."""
+
+    launches: int
+    gathers: int
+    syncs: int
+
+
+# Of mindone 0.5.0. RMSNorm: two casts, pow, mean, add, rsqrt, two products. Views are not counted.
+_NORM = 8
+# Two layer norms, q and k norm, four projections, rotary (q and k: two products, negation, concatenation, sum), two
+# cache updates, flash attention with its transposed copies, two residual sums.
+_ATTENTION = 4 * _NORM + 4 + 10 + 2 + 5 + 2
+_MLP = 5
+# Router, softmax with a cast, topk, sum, division, cast, zeros, one_hot, sum, greater, nonzero.
+_ROUTING = 12
+# An expert: item, mask row, where, rows in, three projections, silu and product, its weights, a product, index_add.
+_EXPERT = 12
+_SYNCS_PER_EXPERT = 1
+
+
+def eager_thinker(text: Any) -> EagerCounts:
+    """One token. text: the Thinker's text_config. 1,393 gathers on the released model."""
+    layers, top_k = text.num_hidden_layers, text.num_experts_per_tok
+    return EagerCounts(
+        launches=layers * (_ATTENTION + _ROUTING + top_k * _EXPERT) + _NORM + 50,
+        gathers=layers * (4 + 1 + 3 * top_k) + 1,
+        syncs=layers * top_k * _SYNCS_PER_EXPERT,
+    )
+
+
+def eager_talker(talker: Any) -> EagerCounts:
+    """One frame: a step of the Talker and 15 of the code predictor, whose generate() is called anew for each frame."""
+    text, predictor = talker.text_config, talker.code_predictor_config
+    layers, top_k, steps = text.num_hidden_layers, text.num_experts_per_tok, talker.num_code_groups - 1
+    shared = _MLP + 4
+    step = predictor.num_hidden_layers * (_ATTENTION + _MLP) + _NORM + 50
+    return EagerCounts(
+        launches=layers * (_ATTENTION + _ROUTING + top_k * _EXPERT + shared) + _NORM + 50 + steps * step,
+        gathers=layers * (4 + 1 + 3 * top_k + 4) + 1 + steps * (7 * predictor.num_hidden_layers + 1),
+        syncs=layers * top_k * _SYNCS_PER_EXPERT + steps,
+    )

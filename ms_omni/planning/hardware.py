@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from ms_omni.errors import OmniError
+from ms_omni.hardware.memory import meminfo_bytes
 
 GB = 1e9
 MIB = 1 << 20
@@ -48,6 +48,7 @@ class Hardware:
 
     @property
     def default_dtype(self) -> str:
+        """What `auto` means."""
         return "float32" if self.device == CPU else "bfloat16"
 
     def memory_per_card(self, cards: int) -> float:
@@ -61,6 +62,7 @@ class Hardware:
         return replace(self, memory_bytes=self.memory_bytes / replicas, bandwidth=self.bandwidth / replicas)
 
     def gather_rate(self, cards: int) -> float:
+        """AllGather's bytes a second on so many cards."""
         return self.gather[max(n for n in self.gather if n <= max(cards, min(self.gather)))]
 
 
@@ -110,7 +112,7 @@ def _cpu() -> Hardware:
         name="cpu",
         title="this machine's CPU",
         device=CPU,
-        memory_bytes=_machine_memory(),
+        memory_bytes=meminfo_bytes("MemTotal") or 8 * GB,
         bandwidth=20 * GB,
         gather={2: 0.045 * GB},
         efficiency=1.0,
@@ -140,7 +142,7 @@ _ASCEND = {
 NAMES = (*_ASCEND, "cpu")
 # Names that CANN gives cards for what the table calls otherwise: variants with other cores or links, dies of an A3.
 _SAME_AS = ((re.compile(r"910_93[0-9a-z]*|910c"), "a3"), (re.compile(r"910b2c"), "910b2"))
-# What a card that nobody knows is taken for, but for its memory: the slowest.
+# What an unknown card is taken for, except for its memory: the slowest.
 _UNKNOWN = "910b4"
 # 64 GB are 64e9 bytes in the table and 64 GiB on a card, less what the system keeps.
 _SAME_MEMORY = 0.15
@@ -160,8 +162,8 @@ def find_hardware(name: str) -> Hardware:
 
 
 def measured_hardware(name: str, memory_bytes: int) -> tuple[Hardware, str]:
-    """The card that CANN calls `name`, with as much memory as it says (0: it does not), and what was taken instead of
-    what is known; "" where all is."""
+    """The card that CANN calls `name`, with the memory that it reports (0: it reports none), and a note of what had to
+    be assumed; "" where everything is known."""
     try:
         known, note = find_hardware(name), ""
     except OmniError:
@@ -178,12 +180,3 @@ def measured_hardware(name: str, memory_bytes: int) -> tuple[Hardware, str]:
 def _key(name: str) -> str:
     key = name.lower().replace(" ", "").removeprefix("ascend")
     return next((same for pattern, same in _SAME_AS if pattern.fullmatch(key)), key)
-
-
-def _machine_memory() -> float:
-    """Bytes of RAM; 8 GB where /proc does not say."""
-    try:
-        line = next(x for x in Path("/proc/meminfo").read_text().splitlines() if x.startswith("MemTotal:"))
-        return int(line.split()[1]) * 1024.0
-    except (OSError, StopIteration, ValueError):
-        return 8 * GB

@@ -10,7 +10,7 @@ from typing import Any
 from ms_omni.limits import BLOCK_SIZE, BUCKETS, TOKENS_PER_CALL
 from ms_omni.parallel.sizes import ModelSizes
 from ms_omni.parallel.table import check_world, num_owners, shares_talker
-from ms_omni.planning.activations import Shape, stage_bytes
+from ms_omni.planning.activations import Execution, stage_bytes
 from ms_omni.planning.hardware import CPU, DTYPE_BYTES, Hardware
 from ms_omni.planning.precision import NONE, Precision
 from ms_omni.planning.weights import Counts, weight_bytes, weight_counts
@@ -25,7 +25,7 @@ MOST_AT_ONCE = BUCKETS[-1]
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Bytes on the card that needs most. stages: what each stage holds at once, of which the largest counts."""
+    """Bytes on the card that needs most. stages: what each stage holds at once; the largest one counts."""
 
     mode: str
     cards: int
@@ -39,18 +39,22 @@ class MemoryPlan:
 
     @property
     def weight_bytes(self) -> int:
+        """Of all parts."""
         return sum(self.weights.values())
 
     @property
     def activations(self) -> float:
+        """What the largest stage holds."""
         return max(self.stages.values(), default=0.0)
 
     @property
     def total(self) -> float:
+        """Everything that the card must hold at once."""
         return self.weight_bytes + self.kv_cache + self.activations + self.buffers + self.reserved
 
     @property
     def fits(self) -> bool:
+        """Whether the usable memory is enough."""
         return self.total <= self.available
 
 
@@ -67,25 +71,31 @@ class Planned:
 
     @cached_property
     def sizes(self) -> ModelSizes:
+        """What the shard table needs to know of the model."""
         return ModelSizes.from_config(self.config)
 
     @cached_property
     def counts(self) -> Counts:
+        """How often each kind of weight occurs."""
         return weight_counts(self.config)
 
     @property
     def itemsize(self) -> int:
+        """Bytes of a value of `dtype`."""
         return DTYPE_BYTES[self.dtype]
 
     @property
     def precision(self) -> Precision:
+        """dtype and quantize on this hardware."""
         return Precision(self.dtype, self.quantize, self.hardware.device)
 
     @property
     def text_config(self) -> Any:
+        """The Thinker's."""
         return self.config.thinker_config.text_config
 
     def weights(self, mode: str, cards: int) -> dict[str, int]:
+        """Bytes by part on the card that stores most."""
         return weight_bytes(self.counts, self.sizes, mode, cards, self.precision, self.speak)
 
 
@@ -100,7 +110,7 @@ def _plan(
     planned: Planned, workload: Workload, media: MediaSizes, mode: str, cards: int, weights: dict[str, int]
 ) -> MemoryPlan:
     prompt, hardware = workload.prompt_tokens + media.prompt_tokens, planned.hardware
-    shape = Shape(planned.precision, cards if mode == "tp" else 1, planned.speak)
+    execution = Execution(planned.precision, cards if mode == "tp" else 1, planned.speak)
     buffers = hardware.collective_bytes if cards > 1 and mode != "none" else 0.0
     if mode == "zero3":
         buffers += GATHERED_LAYERS * layer_bytes(planned)
@@ -110,7 +120,7 @@ def _plan(
         prompt_tokens=prompt,
         weights=weights,
         kv_cache=kv_cache_bytes(planned, workload, prompt, mode, cards),
-        stages=stage_bytes(planned.config, workload, media, shape),
+        stages=stage_bytes(planned.config, workload, media, execution),
         buffers=buffers,
         reserved=hardware.reserved_bytes + (hardware.speech_bytes if planned.speak else 0),
         available=hardware.memory_per_card(cards),
@@ -118,15 +128,15 @@ def _plan(
 
 
 def layer_bytes(planned: Planned) -> float:
-    """Of one whole layer of the Thinker, as its weights are kept."""
+    """Bytes of the weights of one whole Thinker layer."""
     whole = planned.weights("none", 1)
     return (whole["thinker experts"] + whole["thinker layers"]) / planned.text_config.num_hidden_layers
 
 
 def kv_cache_bytes(planned: Planned, workload: Workload, prompt: int, mode: str, cards: int) -> int:
-    """Blocks for answers of the longest length, and one that belongs to nobody: for `workload.batch` of them, or for
-    those of one owner, if conversations have owners. The Talker reads about as many tokens as the Thinker. The code
-    predictor keeps a frame of each conversation, on a CPU in a cache."""
+    """Blocks for `workload.batch` answers of the longest length, and the padding block. Where each conversation belongs
+    to one rank, only a rank's share of them counts. The Talker reads about as many tokens as the Thinker. The code
+    predictor keeps a frame of each conversation; on a CPU it has a cache for it."""
     ranks, batch = cards if mode == "tp" else 1, -(-workload.batch // num_owners(mode, cards))
     rows = cache_rows(prompt, workload.max_new_tokens, batch, TOKENS_PER_CALL)
     total = rows * config_row_bytes(planned.text_config, planned.itemsize, ranks)
@@ -142,7 +152,8 @@ def kv_cache_bytes(planned: Planned, workload: Workload, prompt: int, mode: str,
 
 
 def cache_rows(prompt: int, max_new_tokens: int, batch: int, tokens_per_call: int) -> int:
-    """Of a paged cache, for so many answers at once: the last token is not read, but a call writes all of its rows."""
+    """Rows of a paged cache for so many answers at once. The last token is not read again, but a call writes the rows
+    of all its tokens."""
     blocks = num_blocks_of(prompt + max_new_tokens - 1 + tokens_per_call - 1)
     return (batch * blocks + 1) * BLOCK_SIZE
 
@@ -169,7 +180,7 @@ def most_prompt_tokens(planned: Planned, workload: Workload, mode: str, cards: i
 
 
 def _largest(fits: Callable[[int], bool], high: int) -> int:
-    """The largest number up to `high` that fits, 0 if none does, where all below one that fits do too."""
+    """The largest number up to `high` that fits, 0 if none does. If a number fits, all smaller ones must."""
     low = 0
     while low < high:
         middle = (low + high + 1) // 2

@@ -1,4 +1,4 @@
-"""The configuration that a plan is made for: of a checkpoint, of a config.json, or of a released model by name."""
+"""Reads the configuration that a plan is made for: a checkpoint's, a config.json, or a released model's by name."""
 
 from __future__ import annotations
 

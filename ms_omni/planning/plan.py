@@ -15,7 +15,6 @@ from ms_omni.planning.speed import SpeedPlan, StepTime, mindone_zero3, plan_spee
 from ms_omni.planning.workload import Workload
 
 ALL, AUTO = "all", "auto"
-PLAN_MODES = (ALL, AUTO, *MODES)
 JSON_VERSION = 1
 
 
@@ -30,7 +29,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Row:
-    """One way to share the model, in so many groups. memory and speed: of one group with one conversation. batches:
+    """One mode of sharing the model, in `replicas` groups. memory, speed: of one group with one conversation. batches:
     with several at once. most_prompt_tokens: 0 where the prompt's media do not fit. most_at_once: conversations that
     fit together."""
 
@@ -43,12 +42,13 @@ class Row:
 
     @property
     def cards(self) -> int:
+        """Of all groups together."""
         return self.replicas * self.memory.cards
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What `auto` takes for a group, with its reason, or what is wrong."""
+    """The mode that `auto` takes for a group, with its reason, or why nothing fits."""
 
     cards: int
     group_size: int
@@ -57,8 +57,8 @@ class Choice:
 
 @dataclass(frozen=True)
 class Plan:
-    """choices: for each size of a group. best: for each card count that groups could share out, those with the most
-    tokens a second together, and those with the fastest answer. refused: ways that cannot be, and why. mindone: its own
+    """choices: for each group size. best: for each number of cards that can be divided into groups, the groups with the
+    most tokens a second together and those with the fastest answer. refused: why a mode is impossible. mindone: its own
     engine with ZeRO-3 on two cards, Thinker and Talker."""
 
     model: str
@@ -80,9 +80,9 @@ def make_plan(
     group_sizes: Sequence[int] = (),
     batches: Sequence[int] = (),
 ) -> Plan:
-    """cards: counts of all cards. parallel: one of PLAN_MODES. group_sizes: cards that share one model, all of them if
-    none is given. batches: numbers of conversations at once, planned beside one. Raises OmniError for what cannot be
-    planned; that a way does not fit is part of the plan, unless it was left to `auto`."""
+    """cards: counts of all cards. parallel: ALL, AUTO or a mode of the shard table. group_sizes: cards that share one
+    model, all of them if none is given. batches: numbers of conversations at once, planned beside one. Raises OmniError
+    for what cannot be planned; that a way does not fit is part of the plan, unless it was left to `auto`."""
     rows, choices, refused = [], [], []
     for count in cards:
         for size in group_sizes or (count,):
@@ -114,7 +114,7 @@ def _rows(
     flag: str,
     batches: Sequence[int],
 ) -> tuple[list[Row], list[str]]:
-    """The ways to share a model in groups of this size, and those of all that are impossible."""
+    """A row for each mode in groups of this size, and why others are impossible."""
     rows, refused = [], []
     for mode in _modes(of_replicas(planned, cards // group_size), workload, group_size, parallel, flag):
         try:

@@ -27,6 +27,7 @@ class Precision:
 
     @property
     def is_int8(self) -> bool:
+        """Whether the decoder layers' matrices are 8 bits wide."""
         return self.quantize != NONE
 
     @property
@@ -41,8 +42,8 @@ class Precision:
 
     @property
     def scale(self) -> int:
-        """Bytes of what is kept beside each row (output channel) of a decoder layer's matrix: one scale, of the type
-        that `scale_dtype` of the kernels says."""
+        """Bytes of the scale of each row (output channel) of a decoder layer's matrix, of the kernels' `scale_dtype`; 0
+        without 8-bit weights."""
         if not self.is_int8:
             return 0
         return DTYPE_BYTES["float32"] if self.quantize == DYNAMIC and self.dtype == "float16" else self.itemsize

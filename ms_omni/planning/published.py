@@ -1,4 +1,4 @@
-"""Published figures that a plan shows beside its own: the memory table of Qwen3-Omni's README, mindone's speed."""
+"""Published figures for comparison with a plan: the memory table of Qwen3-Omni's README, and mindone's speed."""
 
 from __future__ import annotations
 

@@ -23,25 +23,29 @@ class Groups:
 
     @property
     def replicas(self) -> int:
+        """How many groups there are."""
         return self.cards // self.group_size
 
     @property
     def together(self) -> float:
+        """Projected Thinker tokens a second of all groups."""
         return self.replicas * self.per_second
 
     @property
     def flags(self) -> str:
+        """As a command line asks for them."""
         return f"--group-size {self.group_size} --parallel {self.mode}"
 
 
 def of_replicas(planned: Planned, replicas: int) -> Planned:
-    """As one of so many replicas has it: on a CPU they share memory and bandwidth, cards belong to one each."""
+    """The model on the hardware of one replica: replicas on a CPU share its memory and bandwidth; a card belongs to one
+    replica."""
     hardware = planned.hardware.shared_by(replicas)
     return planned if hardware is planned.hardware else replace(planned, hardware=hardware)
 
 
 def check_groups(group_size: int, cards: int, mode: str) -> None:
-    """Raises OmniError for groups that the cards do not make, or with whole models on every card."""
+    """Raises OmniError for a size that does not divide the cards, and for groups of whole models."""
     if group_size > 1 and mode == "none":
         raise OmniError(
             f"--group-size {group_size} with --parallel none: every card has a whole model; allowed: --group-size 1"
@@ -53,8 +57,8 @@ def check_groups(group_size: int, cards: int, mode: str) -> None:
 
 
 def best_groups(planned: Planned, workload: Workload, cards: int) -> tuple[Groups, Groups] | None:
-    """The groups that make most tokens together, and those that answer one conversation fastest, by projection, among
-    all that fit; None if none does. Of equals the smaller."""
+    """Among all groups that fit: those with the most projected tokens a second together, and those that answer one
+    conversation fastest; None if none fits. Among equals the smaller groups."""
     found = [
         groups
         for size in range(1, cards + 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TextIO
 
 from ms_omni.config import CAPTURED_WAYS
@@ -19,13 +18,9 @@ from ms_omni.planning.published import (
 )
 from ms_omni.planning.speed import REAL_TIME_FRAMES, StepTime
 from ms_omni.planning.weights import PARTS, SPEECH_PARTS
-
-
-@dataclass(frozen=True)
-class Table:
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+from ms_omni.profiling.report.markdown import of_tables
+from ms_omni.profiling.report.tables import Table
+from ms_omni.profiling.report.terminal import draw
 
 
 def write_report(plan: Plan, markdown: bool, out: TextIO) -> None:
@@ -43,27 +38,9 @@ def write_report(plan: Plan, markdown: bool, out: TextIO) -> None:
     notes = [*_choices(plan), "", "Counted:", *(f"- {line}" for line in _counted(plan))]
     notes += ["", "Assumed:", *(f"- {line}" for line in _assumptions(plan))]
     if markdown:
-        out.write(f"# Projected: {_heading(plan)}\n\n")
-        for table in tables:
-            out.write(_markdown(table) + "\n")
-        out.write("\n".join(notes) + "\n")
-        return
-    from rich.console import Console
-    from rich.table import Table as RichTable
-
-    console = Console(file=out, width=None if out.isatty() else 140)
-    console.print(f"projected: {_heading(plan)}", markup=False, soft_wrap=True)
-    for table in tables:
-        console.print()
-        console.print(table.title, markup=False, soft_wrap=True)
-        drawn = RichTable(show_edge=False, pad_edge=False)
-        for number, column in enumerate(table.columns):
-            drawn.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
-        for row in table.rows:
-            drawn.add_row(*row)
-        console.print(drawn)
-    for line in ("", *notes):
-        console.print(line, markup=False, soft_wrap=True, highlight=False)
+        out.write("\n".join([f"# Projected: {_heading(plan)}", "", *of_tables(tables), *notes, ""]))
+    else:
+        out.write(draw(f"projected: {_heading(plan)}", tables, notes))
 
 
 def _heading(plan: Plan) -> str:
@@ -126,7 +103,7 @@ def _speed(plan: Plan) -> Table:
 
 
 def _captured(plan: Plan) -> Table:
-    """Beside what it is without; - where launches are not captured."""
+    """Speeds without and with captured launches; "-" where launches cannot be captured."""
     rows = []
     for row in plan.rows:
         for size, speed in ((1, row.speed), *((batch.size, batch.speed) for batch in row.batches)):
@@ -191,7 +168,7 @@ def _talker(step: StepTime | None) -> tuple[str, str]:
 
 
 def _real_time(step: StepTime) -> str:
-    """How much faster than it is heard each conversation's speech is made."""
+    """How much faster than real time each conversation's speech is made."""
     return f"{step.per_second / step.batch / REAL_TIME_FRAMES:.1f}x"
 
 
@@ -230,7 +207,7 @@ def _choices(plan: Plan) -> Iterator[str]:
 
 
 def _counted(plan: Plan) -> Iterator[str]:
-    """What of the projected speed rests on counts."""
+    """Which parts of the projected speed were counted, not assumed."""
     counts = launch_counts()
     yield f"launches, synchronisations and collectives of the fused engine: {counts.source}, two ranks where they share"
     for mode in dict.fromkeys("none" if row.memory.cards == 1 else row.memory.mode for row in plan.rows):
@@ -271,15 +248,6 @@ def _assumptions(plan: Plan) -> Iterator[str]:
         yield "groups on a CPU share its memory and bandwidth"
     else:
         yield "groups do not slow each other down"
-
-
-def _markdown(table: Table) -> str:
-    lines = [f"**{table.title}**", "", _line(table.columns), _line(("---",) * len(table.columns))]
-    return "\n".join([*lines, *(_line(row) for row in table.rows)]) + "\n"
-
-
-def _line(cells: tuple[str, ...]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _gb(value: float) -> str:

@@ -1,5 +1,5 @@
-"""Projected decoding speed: bytes read at a share of the bandwidth, launches, collectives. Arithmetic for conversations
-with a context of the prompt's length each; no figure of it was measured on a card."""
+"""Projected decoding speed: bytes read at a share of the bandwidth, launches, collectives. The context of every
+conversation has the prompt's length. No figure of this was measured on a card."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import Any
 
 from ms_omni.config import CAPTURED_WAYS
 from ms_omni.parallel.table import check_world, num_owners, shares_talker
-from ms_omni.planning.counted import Work, talker_frame, thinker_token
+from ms_omni.planning.counted import EagerCounts, StepCounts, eager_talker, eager_thinker, talker_frame, thinker_token
 from ms_omni.planning.hardware import CPU, Hardware
-from ms_omni.planning.launches import EagerCounts, eager_talker, eager_thinker
 from ms_omni.planning.memory import Planned
 from ms_omni.planning.precision import NONE, Precision
 
@@ -21,10 +20,10 @@ REAL_TIME_FRAMES = 12.5
 
 @dataclass(frozen=True)
 class StepTime:
-    """Seconds of one step, a Thinker token or a Talker frame of each of `batch` conversations, and what they are spent
-    on. Weights and launches overlap in no way here, which is pessimistic; collectives wait for neither, which is not.
-    launch_s: of launches, replays of captured ones, and synchronisations. What a call does for several tokens is shared
-    out among them."""
+    """Seconds of one step, a Thinker token or a Talker frame of each of `batch` conversations, by what they are spent
+    on. Reading weights and launching do not overlap here, which is pessimistic; collectives wait for neither, which is
+    optimistic. launch_s: of launches, replays of captured ones, and synchronisations. What a call does for several
+    tokens is divided among them."""
 
     read_s: float
     launch_s: float
@@ -38,6 +37,7 @@ class StepTime:
 
     @property
     def total_s(self) -> float:
+        """Seconds of the step."""
         return self.read_s + self.launch_s + self.collective_s
 
     @property
@@ -49,8 +49,8 @@ class StepTime:
 @dataclass(frozen=True)
 class SpeedPlan:
     """talker: None without a Talker. limit: Thinker tokens a second if weights were read at the full bandwidth and
-    nothing else took time. captured_thinker, captured_talker: the same steps with captured launches, one decoder's of a
-    process; None where there are none."""
+    nothing else took time. captured_thinker, captured_talker: the same steps with captured launches (of one decoder in
+    a process); None where launches cannot be captured."""
 
     thinker: StepTime
     talker: StepTime | None
@@ -78,7 +78,7 @@ def plan_speed(planned: Planned, context: int, mode: str, cards: int, batch: int
 
 def thinker_read_bytes(planned: Planned, context: int, mode: str, cards: int, batch: int = 1) -> float:
     """Bytes that the busiest card reads for one token of each conversation: attention, router, chosen experts and head
-    once for all of them, a cache for each. tp: scales as if all were split with their matrices, most are."""
+    once for all conversations, the cache of each. tp: as if all scales were split with their matrices; most are."""
     text, (split, held), rows = planned.text_config, _shares(mode, cards), own_rows(mode, cards, batch)
     matrices = _attention_bytes(text, planned.precision) / split
     matrices += _experts_read(text, mode, cards, rows) * _expert_bytes(text, planned.precision)
@@ -90,17 +90,19 @@ def thinker_read_bytes(planned: Planned, context: int, mode: str, cards: int, ba
 
 
 def own_rows(mode: str, cards: int, batch: int) -> int:
-    """Of how many of `batch` conversations the busiest card computes the layers."""
+    """For how many of `batch` conversations the busiest card computes the layers."""
     return -(-batch // num_owners(mode, cards))
 
 
 def distinct_experts(num_chosen: float, num_experts: float, batch: int) -> float:
-    """How many of `num_experts` at least one of `batch` tokens chooses, each of them `num_chosen`, all alike."""
+    """How many of `num_experts` are chosen by at least one of `batch` tokens, on average, if each token chooses
+    `num_chosen` of them and all experts are equally likely."""
     return num_experts * (1 - (1 - num_chosen / num_experts) ** batch)
 
 
 def busiest_share(num_chosen: int, cards: int) -> float:
-    """How many of `num_chosen` experts fall on the card that most fall on, on average, each on any card alike."""
+    """How many of `num_chosen` experts are on the card that has most of them, on average, if each is on any card with
+    the same probability."""
     if cards == 1:
         return float(num_chosen)
 
@@ -144,15 +146,15 @@ def _thinker(planned: Planned, read: float, mode: str, cards: int, batch: int, i
     text = planned.text_config
     mode, moved = mode if cards > 1 else "none", 0.0
     row = batch * text.hidden_size * planned.itemsize
-    if mode == "ep":  # what the experts of a layer add
+    if mode == "ep":  # the sums of a layer's experts
         moved = text.num_hidden_layers * row
-    elif mode == "tp":  # what attention and experts add, the embedding, the logits
+    elif mode == "tp":  # the sums of attention and experts, the embedding, the logits
         moved = (2 * text.num_hidden_layers + 1) * row + batch * text.vocab_size * planned.itemsize
     elif mode == "zero3":
         expert = 3 * text.hidden_size * text.moe_intermediate_size
         layer = _attention(text) + own_rows(mode, cards, batch) * text.num_experts_per_tok * expert
         moved = text.num_hidden_layers * layer * planned.precision.weight * (cards - 1) / cards  # scales are everywhere
-        read += 2 * moved  # what is gathered is written to memory, and read when it is laid in place
+        read += 2 * moved  # gathered weights are written to memory, and read again when they are put in order
     work = thinker_token(text, mode, batch, is_captured, planned.quantize)
     return _step(planned.hardware, read, work, moved, cards, batch)
 
@@ -176,8 +178,8 @@ def _talker(planned: Planned, context: int, mode: str, cards: int, batch: int, i
 
 
 def _talker_weights(talker: Any, rows: int) -> float:
-    """Values of the layers of a frame: the Talker's with the chosen experts of each row, the code predictor's once,
-    though it takes 16 steps (equal gathers of a graph are joined)."""
+    """Values of the layers that a frame gathers: the Talker's with the chosen experts of each row, and the code
+    predictor's once although it takes 16 steps, since a graph joins equal gathers."""
     text, predictor = talker.text_config, talker.code_predictor_config
     expert = 3 * text.hidden_size * text.moe_intermediate_size
     shared = 3 * text.hidden_size * text.shared_expert_intermediate_size
@@ -195,8 +197,8 @@ def _dense_layer_bytes(predictor: Any, precision: Precision) -> float:
 
 
 def _talker_read(planned: Planned, context: int, ep: int, tp: int, rows: int = 1) -> float:
-    """Bytes of a frame of each of `rows` conversations: the Talker's step, and 16 of the code predictor with a head for
-    each code but the first."""
+    """Bytes read for a frame of each of `rows` conversations: one step of the Talker and 16 of the code predictor,
+    which has a head for each code except the first."""
     talker, precision = planned.config.talker_config, planned.precision
     text, predictor, hidden = talker.text_config, talker.code_predictor_config, talker.text_config.hidden_size
     chosen = distinct_experts(busiest_share(text.num_experts_per_tok, ep), text.num_experts / ep, rows)
@@ -210,7 +212,7 @@ def _talker_read(planned: Planned, context: int, ep: int, tp: int, rows: int = 1
     return text.num_hidden_layers * matrices / tp + dense + values * planned.itemsize
 
 
-def _step(hardware: Hardware, read: float, work: Work, moved: float, cards: int, batch: int) -> StepTime:
+def _step(hardware: Hardware, read: float, work: StepCounts, moved: float, cards: int, batch: int) -> StepTime:
     launch_s = work.launches * hardware.launch_s
     launch_s += work.replays * hardware.replay_s + work.replayed * hardware.replayed_s
     collective_s = work.collectives * hardware.collective_s
@@ -228,12 +230,12 @@ def _step(hardware: Hardware, read: float, work: Work, moved: float, cards: int,
 
 
 def _shares(mode: str, cards: int) -> tuple[int, int]:
-    """By how much attention and the head are split."""
+    """Into how many parts attention and the head are split."""
     return (cards, cards) if mode == "tp" else (1, cards if mode == "zero3" else 1)
 
 
 def _experts_read(text: Any, mode: str, cards: int, batch: int) -> float:
-    """In whole experts. ep: as if the card that has most of one token's had most of every token's."""
+    """In whole experts. ep: as if one card had most of the experts of every token."""
     if mode == "ep":
         return distinct_experts(busiest_share(text.num_experts_per_tok, cards), text.num_experts / cards, batch)
     return distinct_experts(text.num_experts_per_tok, text.num_experts, batch) / (cards if mode == "tp" else 1)
@@ -260,5 +262,5 @@ def _expert_bytes(text: Any, precision: Precision) -> float:
 
 
 def _gated_bytes(hidden: int, inner: int, precision: Precision) -> float:
-    """Of a gated network."""
+    """Of a gated feed-forward network."""
     return precision.matrix(2 * inner, hidden) + precision.matrix(hidden, inner)

@@ -41,8 +41,8 @@ def part_of(name: str) -> str:
 
 
 def weight_counts(config: Any) -> Counts:
-    """How often each (name, shape) occurs, all layers, experts and code groups under the number 0: a released model
-    has 28,010 weights of some hundred kinds."""
+    """How often each (name, shape) occurs, where the numbers of layers, experts and code groups are replaced by 0. A
+    released model has 28,010 weights of some hundred kinds."""
     return Counter((_NUMBER.sub(".0.", spec.name), spec.shape) for spec in weight_specs(config))
 
 

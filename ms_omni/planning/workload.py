@@ -1,4 +1,4 @@
-"""What a plan is asked to hold: a prompt of text and media, and an answer; and how many tokens that is."""
+"""The workload of a plan, a prompt of text and media with an answer, and the tokens that its media make."""
 
 from __future__ import annotations
 
@@ -61,18 +61,22 @@ class MediaSizes:
 
     @property
     def patches(self) -> int:
+        """Of pictures and video together."""
         return sum(self.image_patches) + self.frame_patches * self.video_steps
 
     @property
     def image_tokens(self) -> int:
+        """Of all pictures, without the tokens around them."""
         return int(sum(self.image_patches) * self.tokens_per_patch)
 
     @property
     def video_tokens(self) -> int:
+        """Without the tokens around them."""
         return int(self.frame_patches * self.video_steps * self.tokens_per_patch)
 
     @property
     def audio_tokens(self) -> int:
+        """Of all sounds, without the tokens around them."""
         return sum(audio_tokens(frames) for frames in self.mel_frames)
 
     @property

@@ -6,7 +6,6 @@ import math
 import os
 import platform
 import subprocess
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,8 @@ from ms_omni.checkpoint import built_in
 from ms_omni.checkpoint.config import read_json
 from ms_omni.checkpoint.int8 import weight_of
 from ms_omni.checkpoint.stored_reader import open_checkpoint
+from ms_omni.hardware.machine import installed_version
+from ms_omni.hardware.memory import meminfo_bytes
 from ms_omni.profiling.document import Machine, Model
 
 PACKAGES = ("mindspore", "mindone", "transformers", "numpy")
@@ -33,12 +34,7 @@ def versions() -> dict[str, str]:
     from ms_omni import __version__
 
     found = {"ms_omni": __version__, "python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    return found | {name: version for name in PACKAGES if (version := installed_version(name))}
 
 
 def commit(directory: Path = Path(__file__).parents[2]) -> str | None:
@@ -80,30 +76,21 @@ def machine(device: str, cards: int, root: Path = Path("/")) -> Machine:
         cards=cards,
         cpu=_processor(root),
         cores=len(os.sched_getaffinity(0)),
-        memory_bytes=_memory_bytes(root),
+        memory_bytes=meminfo_bytes("MemTotal", root) or 0,
         load_average=[round(value, 2) for value in os.getloadavg()],
         system=platform.platform(terse=True),
     )
 
 
 def _processor(root: Path) -> str:
-    values = _table(root / "proc/cpuinfo", ":")
+    try:
+        lines = (root / "proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    values = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
     name = values.get("model name") or values.get("CPU part") or platform.machine()
     numbers = [f"{key} {values[key]}" for key in ("cpu family", "model") if key in values]
     return " ".join([name, *numbers])
-
-
-def _memory_bytes(root: Path) -> int:
-    kib = _table(root / "proc/meminfo", ":").get("MemTotal", "0 kB").split()[0]
-    return int(kib) * 1024
-
-
-def _table(path: Path, separator: str) -> dict[str, str]:
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return {}
-    return {key.strip(): value.strip() for key, _, value in (line.partition(separator) for line in lines)}
 
 
 def model(directory: Path) -> Model:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+from ms_omni.hardware.memory import proc_bytes
+
 INTERVAL_S = 0.02
 _RESET_PEAK = "5"  # of /proc/PID/clear_refs: the peak begins anew (Linux, proc(5))
 
@@ -34,7 +36,7 @@ class PeakMemory:
             host: int | None = self._sampler.stop()
             self._sampler = None
         else:
-            host = _status_bytes(self._proc, "VmHWM")
+            host = proc_bytes(self._proc / "status", "VmHWM")
         return host, self._device_bytes()
 
     def _reset_host(self) -> bool:
@@ -72,13 +74,4 @@ class _Sampler(threading.Thread):
         return self._peak or None
 
     def _look(self) -> None:
-        self._peak = max(self._peak, _status_bytes(self._proc, "VmRSS") or 0)
-
-
-def _status_bytes(proc: Path, key: str) -> int | None:
-    """Of /proc/PID/status, in which memory is in units of 1024 bytes."""
-    try:
-        lines = (proc / "status").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:"))
-    except (OSError, StopIteration, ValueError):
-        return None
+        self._peak = max(self._peak, proc_bytes(self._proc / "status", "VmRSS") or 0)

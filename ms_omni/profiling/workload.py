@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ms_omni.errors import OmniError, did_you_mean
-from ms_omni.yaml_file import read_yaml
+from ms_omni.files import read_yaml
 
 DIRECTORY = Path(__file__).parents[1] / "assets" / "workloads"  # a link to configs/workloads
 DEFAULT = "text"

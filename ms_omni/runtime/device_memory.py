@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from ms_omni.hardware.memory import meminfo_bytes
 
 GIB = 1 << 30
 
@@ -11,12 +11,7 @@ def free_device_bytes(device: str) -> int | None:
     """What can still be allocated on "CPU" or "Ascend", at most; None where the system does not say."""
     if device == "Ascend":
         return _free_on_card()
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    kib = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
-    return kib[0] * 1024 if kib else None
+    return meminfo_bytes("MemAvailable")
 
 
 def _free_on_card() -> int | None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from ms_omni.answer_parts import Part
 from ms_omni.errors import OmniError, did_you_mean
+from ms_omni.files import read_json
 from ms_omni.inputs.tools import check_tools
 
 _LEFT = re.compile(r"<tool_call>(.*?)(?:</tool_call>|$)", re.DOTALL)
@@ -18,13 +18,7 @@ _LEFT = re.compile(r"<tool_call>(.*?)(?:</tool_call>|$)", re.DOTALL)
 def load_functions(path: str) -> list[dict[str, Any]]:
     """Of the JSON file of `--tools`. Raises OmniError naming the flag and the file."""
     where = f"--tools {path}"
-    try:
-        data = json.loads(Path(path).read_bytes().decode("utf-8-sig"))
-    except OSError as error:
-        raise OmniError(f"{where}: cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise OmniError(f"{where}: not valid JSON ({error})") from error
-    return check_schemas(data, where)
+    return check_schemas(read_json(path, where), where)
 
 
 def check_schemas(tools: Any, where: str = "tools") -> list[dict[str, Any]]:

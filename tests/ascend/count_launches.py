@@ -21,18 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from count_page import as_markdown
+from counted_units import COUNTED_QUANTIZE, RELEASED_LAYERS, UNITS, gauge_of
 from counting import SEVERAL
 
 from ms_omni.parallel.msrun import free_port
-from ms_omni.planning.counted import (
-    COUNTED_QUANTIZE,
-    COUNTS_FILE,
-    GAUGES,
-    RELEASED_LAYERS,
-    UNITS,
-    LaunchCounts,
-    gauge_of,
-)
+from ms_omni.planning.counted import COUNTS_FILE, GAUGES, LaunchCounts
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/benchmarks/launch-counts.md"

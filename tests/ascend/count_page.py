@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from counted_units import COUNTED_QUANTIZE, RELEASED_LAYERS, UNITS
 from counting import SEVERAL
 
 from ms_omni.limits import TOKENS_PER_CALL
-from ms_omni.planning.counted import COUNTED_QUANTIZE, GAUGES, LAUNCHES, RELEASED_LAYERS, UNITS, LaunchCounts
+from ms_omni.planning.counted import GAUGES, LAUNCHES, LaunchCounts
 
 HEAD = """\
 # What a token, a frame and a piece take on a card: counts

@@ -17,17 +17,14 @@ from count_launches import (
     count,
     differences,
     fitted,
-    gauge_of,
 )
 from count_page import as_markdown
+from counted_units import COUNTED_QUANTIZE, RELEASED_LAYERS, UNITS, gauge_of
 
 from ms_omni.config import QUANTIZATIONS
 from ms_omni.limits import TOKENS_PER_CALL
 from ms_omni.planning.counted import (
-    COUNTED_QUANTIZE,
     LAUNCHES,
-    RELEASED_LAYERS,
-    UNITS,
     LaunchCounts,
     launch_counts,
     talker_frame,

@@ -6,10 +6,11 @@ from collections import Counter
 
 import pytest
 from count_launches import FEW
+from counted_units import UNITS
 from counting import write_checkpoint
 from launch_record import recorded
 
-from ms_omni.planning.counted import LAUNCHES, UNITS, launch_counts
+from ms_omni.planning.counted import LAUNCHES, launch_counts
 
 # ---- operators whose operands are int8, by precision: the dtypes of each argument ------------------------------------
 WEIGHT_ONLY = {

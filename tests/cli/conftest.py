@@ -54,6 +54,12 @@ def silent_dir(tmp_path_factory):
     return write_tiny(tmp_path_factory.mktemp("checkpoints") / "thinking", variant="thinking")
 
 
+@pytest.fixture(scope="session")
+def captioner_dir(tmp_path_factory):
+    """A checkpoint whose name says that it is a Captioner."""
+    return write_tiny(tmp_path_factory.mktemp("checkpoints") / "Tiny-Captioner", variant="thinking")
+
+
 class FakeEngine:
     """Stands for OmniEngine; `loaded` and `asked` hold what the command line passed on."""
 

@@ -13,7 +13,7 @@ from ms_omni.acceptance.messages import LONGEST, message_of
 from ms_omni.acceptance.privacy import redact, variables
 from ms_omni.acceptance.steps import NAMES
 from ms_omni.cli.accept import _deliver, _header, _write
-from ms_omni.cli.accept_view import print_results
+from ms_omni.cli.accept.view import print_results
 
 HEADER = {"made_at": "2026-01-02T03:04:05+00:00", "versions": {"mindspore": "2.7.1"}}
 CARD = Check("machine", "the card", OK, 0.5, figures={"soc": "Ascend910B4"})

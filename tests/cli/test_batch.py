@@ -1,6 +1,5 @@
 """`batch`: what a manifest may hold, what is answered by whom, what is kept, and what ends up where."""
 
-import io
 import json
 import os
 import subprocess
@@ -10,14 +9,16 @@ from queue import SimpleQueue
 import numpy as np
 import pytest
 import soundfile
+from batch_results import results
+from fake_terminal import Terminal
 from PIL import Image
 
-from ms_omni.cli.answers import AnswerStore, Waiter
-from ms_omni.cli.batch import FLAGS, share
-from ms_omni.cli.batch_file import read_items
-from ms_omni.cli.batch_progress import BatchProgress
-from ms_omni.cli.item import Answer
-from ms_omni.cli.manifest import Manifest
+from ms_omni.cli.batch import own_items
+from ms_omni.cli.batch.conversations import ConversationLines
+from ms_omni.cli.batch.file import read_items
+from ms_omni.cli.batch.item import Answer
+from ms_omni.cli.batch.progress import BatchProgress
+from ms_omni.cli.batch.store import AnswerCollector, AnswerStore
 from ms_omni.cli.progress import INTERVAL_VARIABLE
 from ms_omni.cli.settings import yaml_keys
 from ms_omni.cli.voices import Voices
@@ -31,12 +32,7 @@ from ms_omni.scheduling.request import EngineStopped, RequestHandle
 
 def read(path):
     """Of a manifest of conversations."""
-    return read_items(path, Manifest({"return_audio": False}, Voices(path, [])), None)
-
-
-def results(tmp_path):
-    with open(tmp_path / "out" / "results.jsonl", encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
+    return read_items(path, ConversationLines({"return_audio": False}, Voices(path, [])), None)
 
 
 def lines(*texts):
@@ -86,8 +82,8 @@ def test_every_setting_has_a_flag():
         "warm_up",
         "media_access",
     }
-    assert fields | {"manifest", "out", "speak", "time_out", "fps"} <= yaml_keys(FLAGS)
-    assert not {"restart", "text", "audio_out", "stream"} & yaml_keys(FLAGS)
+    assert fields | {"manifest", "out", "speak", "time_out", "fps"} <= yaml_keys("batch")
+    assert not {"restart", "text", "audio_out", "stream"} & yaml_keys("batch")
 
 
 def test_settings_from_a_file(batch, fake_engine, asked, manifest, tmp_path):
@@ -165,7 +161,7 @@ def test_so_many_are_under_way_and_all_are_ended(batch, fake_engine, manifest, m
             return answer_the_last(self, timeout)
 
     plain = SimpleQueue.get
-    monkeypatch.setattr("ms_omni.cli.batch_answers.SimpleQueue", Queue)
+    monkeypatch.setattr("ms_omni.cli.batch.in_flight.SimpleQueue", Queue)
     fake_engine.submit = submit
     assert batch(manifest(*lines(*"abcdefghijkl"))).code == 130
     assert most == [1, 2, 3, 4, 5, 6, 6, 6, 6] and all(handle.done for handle in under_way)
@@ -269,7 +265,7 @@ def test_an_interrupted_restart_keeps_no_old_answer(batch, asked, manifest, tmp_
     assert done.code == 130 and "the same command without --restart goes on where this one stopped" in done.err
     assert not (tmp_path / "out" / "results.jsonl").exists()
     batch(manifest(*lines("a", "b", "c")))
-    assert asked == ["KeyboardInterrupt", "b", "c"] + ["a", "b", "c"]  # asked together, and none was written down
+    assert asked == ["KeyboardInterrupt", "b", "c", "a", "b", "c"]  # asked together, and none was written down
 
 
 def test_a_full_disk_is_a_line_and_leaves_no_half_file(batch, asked, manifest, tmp_path, monkeypatch):
@@ -288,7 +284,7 @@ def test_a_full_disk_is_a_line_and_leaves_no_half_file(batch, asked, manifest, t
 
 def test_every_group_takes_its_share(manifest):
     items = list(read(manifest(*lines(*"abcdefg"))))
-    shares = [[item.id for item in share(items, World(rank, 4, 2))] for rank in (0, 2)]
+    shares = [[item.id for item in own_items(items, World(rank, 4, 2))] for rank in (0, 2)]
     assert shares == [["a", "c", "e", "g"], ["b", "d", "f"]]
 
 
@@ -299,7 +295,7 @@ def test_the_leader_of_a_group_asks_and_the_others_follow(
     followed = []
     monkeypatch.setattr(fake_engine, "world", World(rank, 4, 2))
     monkeypatch.setattr(fake_engine, "follow", lambda self: followed.append(list(asked)))
-    monkeypatch.setattr(Waiter, "wait", lambda self, time_out_s: None)
+    monkeypatch.setattr(AnswerCollector, "wait", lambda self, time_out_s: None)
     assert batch(manifest(*lines("a", "b", "c"), {"id": "OmniError", "text": "OmniError"})).code == 0  # no failure here
     assert asked == answered and followed == [answered]
     assert sorted(os.listdir(tmp_path / "out" / "answers")) == sorted(f"{name}.json" for name in answered)
@@ -322,15 +318,15 @@ def test_waiting_takes_new_answers_and_no_old_ones(store, manifest):
     store.write(two, Answer({}, failure="of an earlier run"))
     put_back(store, two, 1000)
     heard = []
-    waiter = Waiter(store, [one, two], lambda *new: heard.append(new))
+    collector = AnswerCollector(store, [one, two], lambda *new: heard.append(new))
     coming = iter([(one, Answer({"text": "x"})), None, (two, Answer({"text": "y"}, 3, None, "b.wav"))])
-    waiter.wait(3, clock=lambda: 0.0, sleep=lambda s: (answer := next(coming)) and store.write(*answer))
+    collector.wait(3, clock=lambda: 0.0, sleep=lambda s: (answer := next(coming)) and store.write(*answer))
     assert heard == [("a", Answer({"text": "x"})), ("b", Answer({"text": "y"}, 3, None, "b.wav"))]
 
 
 def test_waiting_ends_when_nothing_comes_any_more(store, manifest):
     items = read(manifest(*lines(*"abcde")))
-    waiter = Waiter(store, items, lambda *new: None)
+    collector = AnswerCollector(store, items, lambda *new: None)
     now = [0.0]
 
     def sleep(seconds):
@@ -339,13 +335,13 @@ def test_waiting_ends_when_nothing_comes_any_more(store, manifest):
             store.write(items[1 if now[0] == 8 else 2], Answer({}))
 
     with pytest.raises(OmniError, match=r"--time-out 10: .* 3 missing \(a, d, e\)"):
-        waiter.wait(10, clock=lambda: now[0], sleep=sleep)
+        collector.wait(10, clock=lambda: now[0], sleep=sleep)
     assert now[0] == 26  # eleven after the last answer
 
 
 def test_progress_counts_all_and_prints_now_and_then(capsys):
     now = [100.0]
-    progress = BatchProgress(total=9, kept=2, clock=lambda: now[0])
+    progress = BatchProgress(total=9, answered=2, clock=lambda: now[0])
     progress.start(shows=True)
     for second in (110, 120, 131, 140, 165):
         now[0] = float(second)
@@ -360,17 +356,12 @@ def test_progress_counts_all_and_prints_now_and_then(capsys):
     assert progress.summary() == "8 of 9 done, 1 failed, 2.4 tokens/s, 155 tokens in 65.0 s"
 
 
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
 def test_a_bar_with_the_time_left_on_a_terminal(monkeypatch):
     now, screen = [100.0], Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "90")
-    progress = BatchProgress(total=90, kept=10, clock=lambda: now[0])
+    progress = BatchProgress(total=90, answered=10, clock=lambda: now[0])
     progress.start(shows=True)
     assert progress.left_s() is None
     now[0] = 180.0
@@ -389,7 +380,7 @@ def test_a_bar_with_the_time_left_on_a_terminal(monkeypatch):
 def test_a_watched_rank_says_how_far_it_is_in_words_that_launch_keeps_in_one_line(monkeypatch, capsys):
     monkeypatch.setenv(INTERVAL_VARIABLE, "2")
     now = [100.0]
-    progress = BatchProgress(total=9, kept=2, clock=lambda: now[0])
+    progress = BatchProgress(total=9, answered=2, clock=lambda: now[0])
     progress.start(shows=True)
     now[0] = 110.0
     progress.add("x", Answer({}, 31))
@@ -401,7 +392,7 @@ def test_a_watched_rank_says_how_far_it_is_in_words_that_launch_keeps_in_one_lin
 
 def test_no_bar_in_a_process_that_does_not_print(monkeypatch):
     monkeypatch.setattr(sys, "stderr", screen := Terminal())
-    progress = BatchProgress(total=9, kept=2)
+    progress = BatchProgress(total=9, answered=2)
     progress.start(shows=False)
     progress.add("y", Answer({}, failure="is broken"))
     progress.close()
@@ -452,7 +443,8 @@ def test_all_wrong_lines_are_said_at_once(cli, no_engine, manifest, silent_dir, 
     done = cli("batch", "--model", tiny_dir, "--manifest", path, "--out", tmp_path / "out")
     said = done.err.splitlines()
     assert (done.code, done.out, len(said)) == (2, "", 5) and not (tmp_path / "out").exists()
-    for line, (number, part) in zip(said, [(1, "not valid JSON"), (3, "'txt'"), (5, "'a'"), (6, "'speak' is 1")]):
+    faults = [(1, "not valid JSON"), (3, "'txt'"), (5, "'a'"), (6, "'speak' is 1")]
+    for line, (number, part) in zip(said[:4], faults, strict=True):
         assert line.startswith(f"ms-omni: --manifest {path} line {number}: ") and part in line
     assert said[4] == f"ms-omni: --manifest {path}: 4 of 5 lines are wrong; nothing was answered"
     path = manifest({"text": "a", "speak": True}, {"text": "a", "id": 3}, {"text": "a", "speak": True})

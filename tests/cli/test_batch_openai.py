@@ -13,6 +13,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 import soundfile
+from batch_results import results
 from openai.types.chat import ChatCompletion
 
 from ms_omni.checkpoint.built_in import DIRECTORY
@@ -36,8 +37,7 @@ def answers(batch, manifest, tmp_path):
     def run(*lines, flags=(), code=0):
         done = batch(manifest(*lines), *flags)
         assert (done.code, done.out) == (code, ""), done
-        with open(tmp_path / "out" / "results.jsonl", encoding="utf-8") as file:
-            documents = [json.loads(line) for line in file]
+        documents = results(tmp_path)
         assert [document["custom_id"] for document in documents] == [line["custom_id"] for line in lines]
         for key in ("id", "request_id"):
             assert len({{**document, **document["response"]}[key] for document in documents}) == len(lines)
@@ -177,6 +177,7 @@ def test_speech_is_a_file_or_inline_and_may_change_without_asking_again(answers,
         assert audio.data == "" and audio.transcript == "to a" and audio.path == str(tmp_path / "out" / files[name])
     assert set(os.listdir(tmp_path / "out")) == {*files.values(), "answers", "results.jsonl"}
     samples, rate = soundfile.read(tmp_path / "out" / "b.flac", dtype="float32")
+    assert rate == 24000
     np.testing.assert_allclose(samples, np.linspace(-1, 1, 3285), atol=1e-4)
     asked.clear()
     again, said = answers(*lines, flags=["--audio-as", "inline"])
@@ -313,7 +314,7 @@ def test_media_beside_the_file(answers, asked, fake_engine, tmp_path):
 
 def test_what_the_server_alone_needs_is_not_imported():
     """A batch runs without the extra [serve]."""
-    program = "import sys, ms_omni.cli.batch_job; print([x for x in ('starlette', 'uvicorn', 'prometheus_client', "
+    program = "import sys, ms_omni.cli.batch.job; print([x for x in ('starlette', 'uvicorn', 'prometheus_client', "
     program += "'mindspore', 'transformers') if x in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", program], text=True) == "[]\n"
 
@@ -351,7 +352,7 @@ def test_answers_are_those_of_the_server_and_of_the_engine(batch, manifest, fuse
     ]  # fmt: skip
     done = batch(manifest(*lines), "--audio-as", "inline")
     assert done.code == 1, done.err
-    found = [json.loads(line)["response"] for line in open(tmp_path / "out" / "results.jsonl")]
+    found = [document["response"] for document in results(tmp_path)]
 
     service = Service(ServerSettings((str(tiny_dir),)))
     service.open(fused)
@@ -401,7 +402,7 @@ def test_a_killed_batch_goes_on(batch, manifest, tiny_dir, tmp_path):
     assert 2 <= len(kept) < 12 and not (out / "results.jsonl").exists()
     done = batch(path, *flags)
     assert done.code == 1 and f"{len(kept)} of 12 are answered already" in done.err
-    found = {document["custom_id"]: document for document in map(json.loads, open(out / "results.jsonl"))}
+    found = {document["custom_id"]: document for document in results(tmp_path)}
     assert list(found) == [*map(str, range(12)), "bad"]
     assert all(found[name.removesuffix(".json")] == record["answer"]["line"] for name, record in kept.items())
     assert all(document["response"]["status_code"] == 200 for name, document in found.items() if name != "bad")

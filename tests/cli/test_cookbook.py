@@ -67,13 +67,6 @@ def built_in_engine(cpu):
 
 
 @pytest.fixture(scope="module")
-def captioner_dir(tmp_path_factory):
-    from ms_omni.checkpoint.tiny import write_tiny
-
-    return write_tiny(tmp_path_factory.mktemp("checkpoints") / "Tiny-Captioner", variant="thinking")
-
-
-@pytest.fixture(scope="module")
 def captioner_engine(captioner_dir, cpu):
     from ms_omni import OmniEngine
 

@@ -6,54 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from ms_omni.cli import (
-    accept,
-    batch,
-    demo,
-    doctor,
-    example,
-    launch,
-    plan,
-    profile,
-    quantize,
-    report,
-    serve,
-    settings,
-    tasks,
-    tiny,
-    understand,
-)
-from ms_omni.cli import eval as evaluation
-from ms_omni.cli.parser import LineParser
+from ms_omni.cli.commands import COMMANDS, command_parser
+from ms_omni.cli.example import MEDIA
+from ms_omni.cli.settings import yaml_keys
 from ms_omni.config import ATTN_IMPLEMENTATIONS, DEVICES, DTYPES, ENGINES, MEDIA_READERS, PARALLEL_MODES
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES += sorted((ROOT / "docs" / "cookbook").glob("*.md"))
-COMMANDS = {
-    "accept": accept,
-    "understand": understand,
-    "batch": batch,
-    "demo": demo,
-    "example": example,
-    "tasks": tasks,
-    "tiny": tiny,
-    "doctor": doctor,
-    "launch": launch,
-    "plan": plan,
-    "profile": profile,
-    "quantize": quantize,
-    "report": report,
-    "eval": evaluation,
-    "serve": serve,
-}
-
-
-def parser_of(command):
-    parser = LineParser(prog=command)
-    COMMANDS[command].add_arguments(parser)
-    parser.add_argument("--debug", action="store_true")
-    return parser
 
 
 def shell_lines():
@@ -67,9 +27,9 @@ def shell_lines():
 def test_commands_parse_and_name_files_that_exist(line):
     words = shlex.split(line.split("| ")[-1].removeprefix("bash launch/emulated.sh "))
     assert words[0] == "ms-omni"
-    args = vars(parser_of(words[1]).parse_args(words[2:]))
+    args = vars(command_parser(words[1]).parse_args(words[2:]))
     files = [args[key] for key in ("conversation", "config") if key in args] + args.get("image", [])
-    examples = ("example/conversation.json", *(f"example/{name}" for name in example.MEDIA.values()))
+    examples = ("example/conversation.json", *(f"example/{name}" for name in MEDIA.values()))
     assert all(name == "-" or name in examples or (ROOT / name).is_file() for name in files)
 
 
@@ -86,7 +46,7 @@ def test_links_lead_somewhere():
 
 def test_every_flag_is_documented_and_every_documented_flag_exists():
     documented = set(re.findall(r"--[a-z][a-z-]*", (ROOT / "docs/cli.md").read_text()))
-    flags = {option for command in COMMANDS for option in parser_of(command)._option_string_actions}
+    flags = {option for command in COMMANDS for option in command_parser(command)._option_string_actions}
     long_flags = {flag for flag in flags if flag.startswith("--") and flag != "--help"}
     assert documented <= long_flags
     assert {flag for flag in long_flags if not flag.startswith("--no-")} <= documented
@@ -103,7 +63,7 @@ def test_documented_choices_are_the_allowed_ones():
         ("media-reader", MEDIA_READERS),
     ):
         assert f"`--{flag} {'|'.join(allowed)}`" in text
-    assert {"conversation", "model"} <= settings.yaml_keys()
+    assert {"conversation", "model"} <= yaml_keys("understand")
 
 
 def test_demo_conversation_is_valid():

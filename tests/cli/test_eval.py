@@ -11,11 +11,11 @@ import pytest
 
 from ms_omni.cli import eval as command
 from ms_omni.evaluation import METRICS
-from ms_omni.evaluation.normalising import NORMALIZERS
+from ms_omni.evaluation.languages import NORMALIZERS
 from ms_omni.evaluation.page import FORMATS
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "evaluation"))
-from lines import rows, sentences, spoiled, write  # noqa: E402
+from lines import rows, sentences, spoiled, write
 
 BOX = {"label": "dog", "box": [0, 0, 10, 10]}
 
@@ -137,7 +137,7 @@ def test_media_beside_the_reference_are_found_from_elsewhere(files, cli, tmp_pat
 
 
 def test_a_subset_is_scored_when_it_is_meant(files, cli):
-    words = files(rows(["a b", "c d"])[1:] + [{"id": "x", "text": "y"}], rows(["a b", "c d"]))
+    words = files([*rows(["a b", "c d"])[1:], {"id": "x", "text": "y"}], rows(["a b", "c d"]))
     done = cli(*words, "--metric", "wer", "--allow-missing")
     assert done.code == 0 and done.out.startswith("WER 0.00 (all, 1 rows)")
     assert "left out: 1 ('r0')" in done.out and "left out: 1 ('x')" in done.out

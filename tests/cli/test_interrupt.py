@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 
@@ -39,10 +40,8 @@ def test_the_signals_handler_is_given_back_and_ranks_keep_theirs(monkeypatch):
 def test_an_interrupt_that_was_swallowed_is_raised_again(number):
     raise_interrupt_again()
     with interrupts_raise(debug=False):
-        try:
+        with suppress(KeyboardInterrupt):  # as MindSpore's parser does
             signal.raise_signal(number)
-        except KeyboardInterrupt:  # as MindSpore's parser does
-            pass
         with pytest.raises(KeyboardInterrupt):
             raise_interrupt_again()
     raise_interrupt_again()

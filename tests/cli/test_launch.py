@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from npu_smi_samples import TWO_910B3
 
-from ms_omni.cli import cards
-from ms_omni.cli.machine import Machine
+from ms_omni.cli import launch
 from ms_omni.errors import OmniError
+from ms_omni.hardware import cards
+from ms_omni.hardware.machine import Machine
 
 ROOT = Path(__file__).parents[2]
 IDLE_910B3 = TWO_910B3.replace("53984", " 3200").replace("| 0       0                 | 1712733 ", "| x ")
@@ -135,9 +136,10 @@ def test_a_check_leaves_the_jobs_environment_alone(tmp_path):
     assert done.stderr.startswith("ms-omni: starting 2 ranks; logs: msrun_log/")
 
 
-def test_without_a_card_everything_runs_on_the_cpu():
-    machine = Machine(root=None, environ={}, run=lambda words: None)
-    assert cards.check_cards(machine, 8, ["doctor", "--device", "CPU"]) == "CPU"
+def test_the_device_that_a_command_names():
+    assert launch._device_of(["doctor", "--device", "CPU"]) == "CPU"
+    assert launch._device_of(["understand", "--device=Ascend", "--device", "auto"]) is None
+    assert launch._device_of(["understand", "--device", "CPU", "--device=Ascend"]) == "Ascend", "the last one counts"
 
 
 def machine_with(table, tmp_path, **environ):
@@ -145,23 +147,23 @@ def machine_with(table, tmp_path, **environ):
 
 
 def test_free_cards(tmp_path):
-    assert cards.check_cards(machine_with(IDLE_910B3, tmp_path), 2, ["doctor"]) == "Ascend"
-    assert cards.check_cards(machine_with(None, tmp_path), 2, ["doctor"]) == "CPU"
+    assert cards.check_cards(machine_with(IDLE_910B3, tmp_path), 2) == "Ascend"
+    assert cards.check_cards(machine_with(None, tmp_path), 2) == "CPU"
 
 
 def test_more_cards_than_there_are(tmp_path):
     with pytest.raises(OmniError, match="--cards 4: this machine has 2; allowed: 1 to 2"):
-        cards.check_cards(machine_with(IDLE_910B3, tmp_path), 4, ["doctor"])
+        cards.check_cards(machine_with(IDLE_910B3, tmp_path), 4)
     machine = machine_with(IDLE_910B3, tmp_path, ASCEND_RT_VISIBLE_DEVICES="1")
     with pytest.raises(OmniError, match="--cards 2: ASCEND_RT_VISIBLE_DEVICES names 1; allowed: 1 to 1"):
-        cards.check_cards(machine, 2, ["doctor"])
+        cards.check_cards(machine, 2)
 
 
 def test_cards_in_use(tmp_path):
     with pytest.raises(OmniError, match="--cards 2: in use: card 0 .*ASCEND_RT_VISIBLE_DEVICES"):
-        cards.check_cards(machine_with(TWO_910B3, tmp_path), 2, ["doctor"])
+        cards.check_cards(machine_with(TWO_910B3, tmp_path), 2)
     chosen = machine_with(TWO_910B3, tmp_path, ASCEND_RT_VISIBLE_DEVICES="1")
-    assert cards.check_cards(chosen, 1, ["doctor"]) == "Ascend"
+    assert cards.check_cards(chosen, 1) == "Ascend"
     process_alone = TWO_910B3.replace("53984", " 3200")
     with pytest.raises(OmniError, match="in use: card 0"):
-        cards.check_cards(machine_with(process_alone, tmp_path), 1, ["doctor"])
+        cards.check_cards(machine_with(process_alone, tmp_path), 1)

@@ -8,7 +8,7 @@ import pytest
 
 import ms_omni
 from ms_omni import MediaAccess, OmniEngine, OmniError, process_mm_info
-from ms_omni.cli.settings import media_access
+from ms_omni.cli.engine_settings import media_access
 
 PICTURE = Path(ms_omni.__file__).parent / "assets" / "shapes.png"
 INSIDE = "http://127.0.0.1:9/a.png"

@@ -3,7 +3,7 @@
 import pytest
 from npu_smi_samples import ONE_310P, ONE_910B_WITH_DDR_AND_HBM, ONE_910C_WITH_TWO_CHIPS, TWO_910B3
 
-from ms_omni.cli.npu_smi import Card, parse_npu_smi
+from ms_omni.hardware.cards import Card, parse_npu_smi
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from ms_omni.cli import profile_run
 from ms_omni.cli.main import main
-from ms_omni.cli.profile import FLAGS
+from ms_omni.cli.profile import measuring
 from ms_omni.cli.settings import yaml_keys
 from ms_omni.errors import OmniError
 from ms_omni.profiling.document import Profile
@@ -47,7 +46,7 @@ class FakeSide(EngineSide):
 @pytest.fixture
 def sides(monkeypatch):
     """FakeSide in the place of EngineSide."""
-    monkeypatch.setattr(profile_run, "EngineSide", FakeSide)
+    monkeypatch.setattr(measuring, "EngineSide", FakeSide)
     monkeypatch.setattr(FakeSide, "asked", [])
     monkeypatch.setattr(FakeSide, "failures", {})
     return FakeSide
@@ -203,7 +202,7 @@ def test_what_mindone_does_not_have_is_the_fused_engines_setting(profile, sides,
             made.append((config.max_num_seqs, config.launch_capture))
             super().__init__(name, config, progress)
 
-    monkeypatch.setattr(profile_run, "EngineSide", Side)
+    monkeypatch.setattr(measuring, "EngineSide", Side)
     flags = ("--max-num-seqs", "4", "--launch-capture", "thinker")
     profile("--workload", "text-only", "--compare", "mindone,fused", *flags, "--repeats", "1")
     assert made == [(None, "none"), (4, "thinker")]
@@ -266,7 +265,7 @@ def test_a_silent_checkpoint_cannot_be_made_to_speak(user_error, silent_dir, no_
 
 
 def test_settings_file(profile, sides, tmp_path):
-    assert {"workload", "compare", "repeats", "out", "format", "model"} <= yaml_keys(FLAGS)
+    assert {"workload", "compare", "repeats", "out", "format", "model"} <= yaml_keys("profile")
     file = tmp_path / "settings.yaml"
     file.write_text("workload: [text-only, text]\nrepeats: 1\nwarm_up: 0\ncompare: mindone,fused\nspeak: false\n")
     profile("--config", file)
@@ -277,7 +276,7 @@ def test_settings_file(profile, sides, tmp_path):
 
 
 def test_an_engine_is_measured_from_end_to_end(cli, fused, tiny_dir, monkeypatch, tmp_path):
-    monkeypatch.setattr(profile_run, "EngineSide", _Loaded)
+    monkeypatch.setattr(measuring, "EngineSide", _Loaded)
     monkeypatch.setattr(_Loaded, "loaded", fused, raising=False)
     words = ("profile", "--model", tiny_dir, "--workload", "smoke", "--repeats", "4", "--out", tmp_path / "out")
     assert cli(*words).code == 0

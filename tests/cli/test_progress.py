@@ -1,7 +1,8 @@
 """Progress: sparse lines in a log, bars on a terminal, nothing on stdout."""
 
-import io
 import sys
+
+from fake_terminal import Terminal
 
 from ms_omni.cli.progress import BarProgress, LogProgress, make_progress
 
@@ -16,11 +17,6 @@ def test_a_log_hears_only_of_what_takes_long(capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == "ms-omni: thinking: 30 of 100 tokens\nms-omni: thinking: 60 of 100 tokens\n"
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
 
 
 def test_bars_on_a_terminal(monkeypatch, capsys):

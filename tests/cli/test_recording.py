@@ -11,6 +11,7 @@ import types
 import numpy as np
 import pytest
 import soundfile
+from batch_results import results
 
 from ms_omni.cli.progress import STAGES
 from ms_omni.inputs.audio import read_audio
@@ -227,7 +228,7 @@ def test_lines_of_a_batch(cli, engine, manifest, long_file, tmp_path):
     )
     command = ("batch", "--manifest", path, "--out", tmp_path / "out")
     assert cli(*command).code == 1
-    long, short, failed, spoken, again = map(json.loads, (tmp_path / "out" / "results.jsonl").read_text().splitlines())
+    long, short, failed, spoken, again = results(tmp_path)
     assert long["text"] == again["text"] == TEXT and len(long["segments"]) == 12
     assert short["text"] == SAYS["word_41_1.wav"] and "segments" not in short
     assert "corrupt audio" in failed["error"] and "at most 30 s is translated into speech" in spoken["error"]

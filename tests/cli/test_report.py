@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "profiling"))
-from sample_profiles import case_of, profile_of, run_of  # noqa: E402
+from sample_profiles import case_of, profile_of, run_of
 
-from ms_omni.cli import report as command  # noqa: E402
-from ms_omni.cli.main import main  # noqa: E402
-from ms_omni.profiling.report import FORMATS  # noqa: E402
+from ms_omni.cli import report as command
+from ms_omni.cli.main import main
+from ms_omni.profiling.report import FORMATS
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_two_profiles_are_compared_and_the_exit_code_can_tell(earlier, slower, c
         (["{earlier}", "--format", "markdwon"], "'markdwon' is not allowed, did you mean markdown?"),
         (["{earlier}", "--fail-on-regression"], "--fail-on-regression: needs two profile documents"),
         (["{earlier}", "--out", "report.pdf"], "--out report.pdf: its end names no format"),
-        (["{earlier}", "--out", "{earlier}/r.md"], "cannot be written (Not a directory)"),
+        (["{earlier}", "--out", "{earlier}/r.md"], "could not be written (Not a directory)"),
     ],
 )
 def test_mistakes_are_one_line(earlier, words, message, capsys):

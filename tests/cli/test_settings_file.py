@@ -21,14 +21,14 @@ def yaml_file(tmp_path):
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_presets_parse(path):
-    assert read_settings(str(path))
+    assert read_settings(str(path), "understand")
 
 
 def test_values_arrive_typed(yaml_file):
     path = yaml_file(
         "seed: 3\nthinker_temperature: 1e-3\nignore_eos: true\nstream: false\nimage: [a.png, b.png]\nfps:\n"
     )
-    assert read_settings(str(path)) == {
+    assert read_settings(str(path), "understand") == {
         "seed": 3, "thinker_temperature": 0.001, "ignore_eos": True, "stream": False, "image": ["a.png", "b.png"],
     }  # fmt: skip
 

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import soundfile
+from batch_results import results
 from PIL import Image
 
 from ms_omni import SamplingParams
@@ -176,7 +177,7 @@ def test_a_full_disk_leaves_no_half_picture(cli, says, tiny_dir, media, tmp_path
     def refuse(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ms_omni.cli.whole_file.os.replace", refuse)
+    monkeypatch.setattr("ms_omni.files.os.replace", refuse)
     words = flags_of("object-grounding", media)
     done = cli("understand", "--model", tiny_dir, *words, "--render", tmp_path / "boxes.png")
     assert done.code == 2 and "--render" in done.err and "No space left" in done.err
@@ -197,7 +198,7 @@ def test_a_full_disk_leaves_no_half_picture(cli, says, tiny_dir, media, tmp_path
         (["--task", "image-question", "--image", "image"], ["--text is missing"]),
         (["--task", "audio-function-call", "--audio", "audio"], ["--tools is missing"]),
         (["--task", "ocr", "--image", "image", "--tools", "tools"], ["--tools: --task ocr calls no functions"]),
-        (["--text", "Hi", "--tools", "audio"], ["--tools", "not valid JSON"]),
+        (["--text", "Hi", "--tools", "audio"], ["--tools", "not UTF-8 text"]),
         (["--text", "Hi", "--tools", "gone.json"], ["--tools gone.json: cannot be read"]),
         (["--text", "Hi", "--render", "a.png"], ["--render a.png", "--task object-grounding"]),
         (["--task", "ocr", "--image", "image", "--render", "a.png"], ["--render a.png", "--task object-grounding"]),
@@ -243,13 +244,6 @@ def test_a_bad_schema_is_one_line(user_error, no_engine, tiny_dir, tmp_path):
     assert "t.json: tool 0: 'parameters' of 'f' is no JSON schema" in line
 
 
-@pytest.fixture(scope="module")
-def captioner_dir(tmp_path_factory):
-    from ms_omni.checkpoint.tiny import write_tiny
-
-    return write_tiny(tmp_path_factory.mktemp("checkpoints") / "Tiny-Captioner", variant="thinking")
-
-
 def test_a_captioner_takes_one_audio_and_no_text(cli, user_error, fake_engine, captioner_dir, media):
     words = ["understand", "--model", captioner_dir]
     assert cli(*words, "--audio", media["audio"]).code == 0
@@ -266,10 +260,6 @@ def test_a_captioner_takes_one_audio_and_no_text(cli, user_error, fake_engine, c
 
 
 # batch
-
-
-def results(tmp_path):
-    return [json.loads(line) for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines()]
 
 
 @pytest.fixture
@@ -420,11 +410,11 @@ def test_a_captioner_answers_no_other_line(user_error, no_engine, manifest, capt
 
 
 def test_only_media_that_may_be_read_are_read_for_their_size(batch, says, manifest, media, tmp_path, monkeypatch):
-    from ms_omni.cli import answer_document
+    from ms_omni.cli import output
 
-    seen, read = [], answer_document._picture
+    seen, read = [], output._picture
     monkeypatch.setattr(
-        answer_document, "_picture", lambda conversation, access: seen.append(access) or read(conversation, access)
+        output, "_picture", lambda conversation, access: seen.append(access) or read(conversation, access)
     )
     says(BOXES)
     path = manifest({"task": "object-grounding", "image": str(media["image"]), "text": "bird"})
@@ -456,7 +446,7 @@ def test_one_task(cli):
 def test_every_tasks_command_line_is_one(tmp_path, monkeypatch):
     import shlex
 
-    from ms_omni.cli.settings import UNDERSTAND
+    from ms_omni.cli.commands import command_parser
     from ms_omni.cli.task_flags import TaskFlags
     from ms_omni.tasks.describe import command_of
     from ms_omni.tasks.request import task_conversation
@@ -466,7 +456,7 @@ def test_every_tasks_command_line_is_one(tmp_path, monkeypatch):
     for task in TASKS.values():
         program, command, *words = shlex.split(command_of(task))
         assert (program, command) == ("ms-omni", "understand")
-        settings = vars(UNDERSTAND.parser().parse_args(words))
+        settings = vars(command_parser("understand").parse_args(words))
         flags = TaskFlags.of(settings)
         assert flags.task is task
         task_conversation(task, settings, settings.get("text"), flags.language, flags.target_language)

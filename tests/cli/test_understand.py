@@ -8,10 +8,12 @@ import sys
 import numpy as np
 import pytest
 import soundfile
+from fake_terminal import Terminal
 from PIL import Image
 
 from ms_omni.checkpoint import built_in
-from ms_omni.cli.settings import add_flags, yaml_keys
+from ms_omni.cli.commands import command_parser
+from ms_omni.cli.settings import yaml_keys
 from ms_omni.config import EngineConfig, SamplingParams
 from ms_omni.errors import OmniError
 from ms_omni.inputs.access import MediaAccess
@@ -75,7 +77,7 @@ def test_every_setting_has_a_flag():
         "warm_up",
         "media_access",
     }
-    assert fields - {"max_num_seqs", "max_model_len"} <= yaml_keys()  # of those who answer many
+    assert fields - {"max_num_seqs", "max_model_len"} <= yaml_keys("understand")  # of those who answer many
 
 
 def test_json_document(cli, fake_engine, tiny_dir, tmp_path):
@@ -108,11 +110,6 @@ def test_stream_prints_each_delta_at_once(cli, fake_engine, tiny_dir, monkeypatc
     monkeypatch.setattr(sys, "stdout", stdout)
     assert cli("understand", "--model", tiny_dir, "--text", "Hi", "--stream").code == 0
     assert "".join(writes).strip("|") == "Hello |wörld|\n"
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
 
 
 def test_stream_on_a_terminal_keeps_bars_out_of_the_text(cli, fake_engine, tiny_dir, monkeypatch):
@@ -196,12 +193,9 @@ def test_conversation_from_stdin(cli, fake_engine, tiny_dir, monkeypatch):
     assert fake_engine.asked["conversation"] == [{"role": "user", "content": "Hi"}]
 
 
-def test_add_flags_has_no_defaults():
-    from ms_omni.cli.parser import LineParser
-
-    parser = LineParser()
-    add_flags(parser)
-    assert vars(parser.parse_args([])) == {}
+def test_flags_that_are_not_given_are_unset():
+    for command, always in (("understand", {}), ("batch", {"restart": False}), ("profile", {}), ("serve", {})):
+        assert vars(command_parser(command).parse_args([])) == always
 
 
 @pytest.mark.parametrize("flags", [(), ("--json",), ("--stream",)])

@@ -118,11 +118,9 @@ def test_answers_may_finish_before_a_server_is_killed(name, words, ends_s, waits
 
 
 def test_launch_and_its_flags_exist():
-    from ms_omni.cli import launch
-    from ms_omni.cli.parser import LineParser
+    from ms_omni.cli.commands import command_parser
 
-    parser = LineParser(prog="ms-omni launch")
-    launch.add_arguments(parser)
+    parser = command_parser("launch")
     for _, words, *_ in served():
         if "launch" in words:
             # numbers that the operator sets

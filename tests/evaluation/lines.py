@@ -3,7 +3,8 @@
 import json
 import random
 
-WORDS = "the cat sat on a mat while it rained in May and nobody saw old ships sail by at noon".split()
+TEXT = "the cat sat on a mat while it rained in May and nobody saw old ships sail by at noon"
+WORDS = TEXT.split()
 
 
 def write(path, *lines):

@@ -191,7 +191,7 @@ def test_words_of_several_lines_are_aligned_one_by_one():
 
 
 def test_what_is_alike_is_short_beside_differences():
-    words = "one two three four five six seven eight nine ten".split()
+    words = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
     (row,) = evaluate(rows([" ".join([*words, "x"])]), rows([" ".join(words)]), "wer", normalize="none").rows
     assert aligned(row.pieces) == "... seven eight nine ten {+x+}"
     assert aligned(row.pieces, is_short=False) == " ".join([*words, "{+x+}"])

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from lines import write
 
-from ms_omni.cli.batch_file import read_items
+from ms_omni.cli.batch.conversations import ConversationLines
+from ms_omni.cli.batch.file import read_items
 from ms_omni.cli.main import main
-from ms_omni.cli.manifest import Manifest
 from ms_omni.cli.voices import Voices
 
 PAGE = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text()
@@ -82,7 +82,7 @@ def test_a_recipe_from_the_data_to_the_figure(recipe, tmp_path, monkeypatch, cap
     out = batch[batch.index("--out") + 1]
     manifest, reference = (Path(f"{out}{end}.jsonl") for end in ("", "-ref"))
     assert batch[batch.index("--manifest") + 1] == str(manifest) and str(reference) in evaluate
-    items = read_items(manifest, Manifest({"return_audio": False}, Voices(tmp_path, [])), None)
+    items = read_items(manifest, ConversationLines({"return_audio": False}, Voices(tmp_path, [])), None)
     kinds = [[part["type"] for part in item.conversation[-1]["content"]] for item in items]
     assert len(items) == count and all(kind in (["audio", "text"], ["video", "text"]) for kind in kinds)
     right = [json.loads(line) for line in reference.read_text().splitlines()]

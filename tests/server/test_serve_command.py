@@ -12,15 +12,16 @@ from process import served
 from serving import HELLO, until
 
 from ms_omni import MediaAccess
+from ms_omni.cli.commands import command_parser
 from ms_omni.cli.main import main
-from ms_omni.cli.serve import FLAGS, check_serve
+from ms_omni.cli.serve import check_serve
 from ms_omni.cli.settings import merge_settings
 
 CHAT = "/v1/chat/completions"
 
 
 def checked(*words):
-    return check_serve(merge_settings(FLAGS.parser().parse_args(list(words)), FLAGS))
+    return check_serve(merge_settings(command_parser("serve").parse_args(list(words)), "serve"))
 
 
 def test_what_is_served_by_default(monkeypatch):

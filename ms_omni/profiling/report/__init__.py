@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ms_omni.errors import OmniError
+from ms_omni.files import read_json
 
 if TYPE_CHECKING:
     from ms_omni.profiling.document import Profile
@@ -41,18 +42,11 @@ def compare(a: Profile, b: Profile) -> Comparison:
 
 def read_profile(path: str | Path) -> Profile:
     """Raises OmniError naming the file for whatever is not a profile document of this version."""
-    import json
-
     from pydantic import ValidationError
 
     from ms_omni.profiling.document import SCHEMA, SCHEMA_VERSION, Profile
 
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise OmniError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise OmniError(f"{path}: not valid JSON ({error})") from error
+    content = read_json(path, str(path))
     if not isinstance(content, dict) or content.get("schema_name") != SCHEMA:
         raise OmniError(f"{path}: not a profile document; expected the JSON file that ms-omni profile writes")
     if content.get("schema_version") != SCHEMA_VERSION:
