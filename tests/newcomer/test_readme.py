@@ -42,9 +42,10 @@ class Walk:
                 self._run("python program.py")
 
     def of(self, pattern):
-        """The one command that has it."""
-        (found,) = (done for done in self.done if re.search(pattern, done.command))
-        return found
+        """The first command that has it."""
+        found = [done for done in self.done if re.search(pattern, done.command)]
+        assert found, f"README has no command {pattern}"
+        return found[0]
 
     def _run(self, command):
         if command.startswith("ms-omni serve"):
