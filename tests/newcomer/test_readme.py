@@ -85,7 +85,7 @@ class Walk:
 def walk(newcomer):
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", 8901)) == 0:
-            pytest.skip("something listens at the port of README's server already")
+            pytest.fail("something listens at 8901, the port of README's server")
     return Walk(newcomer)
 
 
