@@ -21,7 +21,7 @@ except ModuleNotFoundError:  # Python 3.10
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-FORMS = sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("[!c]*.yml")) + [ROOT / ".github/ISSUE_TEMPLATE/card.yml"]
+FORMS = [path for path in sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml")) if path.stem != "config"]
 
 
 def form(name):
@@ -49,7 +49,8 @@ def test_the_version_of_a_checkout_that_is_not_installed(monkeypatch):
 
 def test_type_checkers_see_the_public_names_where_they_come_from():
     (block,) = (node for node in ast.parse(Path(ms_omni.__file__).read_text()).body if isinstance(node, ast.If))
-    seen = {name.name: node.module for node in block.body if isinstance(node, ast.ImportFrom) for name in node.names}
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    seen = {name.asname or name.name: node.module for node in imports for name in node.names}
     assert seen == ms_omni._EXPORTS
     assert set(ms_omni.__all__) == {*seen, "__version__"}
     for name, module in seen.items():
