@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -13,10 +12,7 @@ from pathlib import Path
 import httpx
 from serving import web
 
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+from ms_omni.parallel.msrun import free_port
 
 
 class Process:
