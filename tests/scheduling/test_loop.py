@@ -272,7 +272,8 @@ def test_cancelled_before_and_while_it_is_prepared(start):
 def test_closing_an_iterator_in_the_middle_ends_the_work(start):
     gate = Gate("thinker")
     loop, executor = start(gate)
-    stream = iter(loop.submit(request(**LONG)))
+    handle = loop.submit(request(**LONG))  # kept: who drops it cancels, too
+    stream = iter(handle)
     next(stream)  # the first token, which the prompt's last step made
     assert gate.reached.wait(60)
     stream.close()
