@@ -1,5 +1,6 @@
 """The loop with threads: who fails with whom, cancelling, dropping, closing."""
 
+import itertools
 import threading
 import time
 from dataclasses import replace
@@ -24,9 +25,9 @@ def start():
     """Loops that the test need not close."""
     loops = []
 
-    def start(on_step=lambda *step: None, **settings):
+    def start(on_step=lambda *step: None, clock=time.perf_counter, **settings):
         executor = FakeExecutor(limits(**settings), on_step)
-        loops.append(EngineLoop(executor, decode))
+        loops.append(EngineLoop(executor, decode, clock))
         return loops[-1], executor
 
     yield start
@@ -70,7 +71,7 @@ def answer(output):
 
 
 def test_a_spoken_answer_in_pieces(start):
-    loop, _ = start()
+    loop, _ = start(clock=itertools.count().__next__)  # what was made has long been heard
     chunks = list(loop.submit(request(new=9, frames=7, talker_stop=False, stats={"load_s": 3.0})))
     output = chunks[-1].output
     assert isinstance(chunks[-1], StreamEnd)
