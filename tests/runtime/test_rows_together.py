@@ -89,10 +89,7 @@ def test_so_has_each_of_those_that_come_one_after_the_other(fused, alone, rows, 
             num_steps += 1
             if left and num_steps % 2 == 0:
                 handles.append(submit(fused, *left.pop(0)))
-                deadline = time.monotonic() + 60
-                while not fused._loop._prepared:
-                    assert time.monotonic() < deadline
-                    time.sleep(0.001)
+                until(lambda: fused._loop._prepared)
 
         return decoded
 
@@ -100,8 +97,16 @@ def test_so_has_each_of_those_that_come_one_after_the_other(fused, alone, rows, 
         monkeypatch.setattr(fused.executor, name, then_another(getattr(fused.executor, name)))
     handles.append(submit(fused, *left.pop(0)))
     for number, expected in enumerate(alone[::-1]):
+        until(lambda: len(handles) > number)
         assert_equal(handles[number].result(300), expected)
     assert max(rows) > 2
+
+
+def until(is_so):
+    deadline = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
 
 
 def test_more_conversations_than_rows_of_the_smaller_buckets(fused):
