@@ -35,7 +35,8 @@ def process_mm_info(
     `return_video_metadata`. With `return_video_kwargs` a fourth item, {"do_sample_frames": False, "fps": [...]}.
 
     video_dtype: np.uint8 holds the same values in a quarter of the memory.
-    reader: "qwen_omni_utils" calls that package, which needs torch; "auto" and "ms_omni" read without torch.
+    reader: "qwen_omni_utils" calls that package (the extra of this name; it needs torch); "auto" and "ms_omni" read
+    without torch.
     access: where media may come from and how large they may be; by default anything.
     Raises OmniError naming the message or the medium that is wrong."""
     if reader not in MEDIA_READERS:
@@ -102,8 +103,12 @@ def _delegate(batch: list[list[dict[str, Any]]], *options: Any) -> tuple[Any, ..
     """The package itself; its torch videos become numpy arrays."""
     try:
         from qwen_omni_utils import process_mm_info as original
-    except ImportError as error:
-        raise OmniError(f"reader 'qwen_omni_utils': cannot be imported ({error}); use reader 'auto'") from error
+    except Exception as error:  # a torchvision made for another torch raises RuntimeError
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise OmniError(
+            f"reader 'qwen_omni_utils': cannot be imported ({why}); pip install 'ms-omni[qwen-omni-utils]', or use "
+            "reader 'auto'"
+        ) from error
     try:
         audios, images, videos, *rest = original(batch, *options)
     except Exception as error:

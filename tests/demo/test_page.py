@@ -46,7 +46,7 @@ def command(*words):
     finally:
         process.terminate()
         process.stderr.close()
-        process.wait(30)
+        process.wait(60)
 
 
 @pytest.fixture(scope="module")
@@ -163,25 +163,25 @@ def test_the_microphone(page, server):
 
 
 def test_a_stopped_answer_is_kept_and_cancelled(page, server):
-    server.events = [text_event("I see "), 60.0, end_event()]
+    server.events = [text_event("I see "), 120.0, end_event()]
     with opened(page[0]) as tab:
         ask(tab, "What do you see?")
         tab.get_by_text("I see").wait_for()
         tab.click("#question .stop-button")
         tab.get_by_text("Stopped.").wait_for()
-        assert server.gone.wait(10)
+        assert server.gone.wait(60)
         server.events = [text_event("Fine."), end_event()]
         ask(tab, "Again?")
         tab.get_by_text("Fine.").wait_for()
 
 
 def test_a_cleared_conversation_stays_away(page, server):
-    server.events = [text_event("I see "), 60.0, end_event()]
+    server.events = [text_event("I see "), 120.0, end_event()]
     with opened(page[0]) as tab:
         ask(tab, "What do you see?")
         tab.get_by_text("I see").wait_for()
         tab.get_by_label("Clear").first.click()
-        assert server.gone.wait(10)
+        assert server.gone.wait(60)
         tab.wait_for_selector("#question .submit-button")
         assert tab.get_by_text("I see").count() == tab.get_by_text("Stopped.").count() == 0
         server.events = [text_event("Fine."), end_event()]
@@ -192,12 +192,12 @@ def test_a_cleared_conversation_stays_away(page, server):
 
 
 def test_a_closed_tab_cancels_its_answer(page, server):
-    server.events = [text_event("I see "), 60.0, end_event()]
+    server.events = [text_event("I see "), 120.0, end_event()]
     with opened(page[0]) as tab:
         ask(tab, "What do you see?")
         tab.get_by_text("I see").wait_for()
         tab.close()
-        assert server.gone.wait(30)
+        assert server.gone.wait(60)
 
 
 def test_errors_are_said(page, server):

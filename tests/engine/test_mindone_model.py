@@ -92,7 +92,7 @@ def test_nothing_is_left_of_a_model_that_is_dropped(inputs, engine):
     assert len(set(threading.enumerate()) - before) == (3 if engine == "fused" else 0)
     del model
     gc.collect()
-    assert set(threading.enumerate()) == before and weight() is None
+    assert set(threading.enumerate()) <= before and weight() is None
 
 
 def test_one_process_is_the_writer(fused_model, mindone_model):

@@ -9,6 +9,9 @@ import time
 import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+# For so long bytes come one by one, unless whoever asked goes away
+DRIP_S = 120
+
 
 class CountingServer:
     """`asked`: every path, as it comes. `files`: path -> body. Other paths are those of `_Handler`."""
@@ -78,7 +81,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _repeat(self, data, pause):
-        end = time.monotonic() + 20
+        end = time.monotonic() + DRIP_S
         try:
             while not self.owner.stop.is_set() and time.monotonic() < end:
                 self.wfile.write(data)

@@ -4,6 +4,7 @@ import base64
 import ipaddress
 import os
 import socket
+import threading
 import time
 import tracemalloc
 import urllib.parse
@@ -14,7 +15,7 @@ import hostile_media as hostile
 import numpy as np
 import pytest
 import soundfile
-from counting_server import CountingServer
+from counting_server import DRIP_S, CountingServer
 from made_media import ASSETS, OWN_MEDIA, pixels, tone, write_clip
 from PIL import Image
 
@@ -68,7 +69,7 @@ def server():
 @pytest.fixture
 def inside(server):
     """Lets this machine be asked, as an operator lets storage of its own."""
-    return MediaAccess(restricted=True, networks=LOOPBACK, fetch_seconds=10)
+    return MediaAccess(restricted=True, networks=LOOPBACK, fetch_seconds=60)
 
 
 @pytest.fixture
@@ -153,7 +154,7 @@ LOOPBACK_HOSTS = words(
 @pytest.mark.parametrize("kind", ["image", "audio"])
 def test_this_machine_in_every_spelling(host, kind, server):
     """The host is on the list, so that nothing but its address can be what is refused."""
-    access = MediaAccess(restricted=True, domains=(host,), fetch_seconds=5)
+    access = MediaAccess(restricted=True, domains=(host,), fetch_seconds=60)
     url = f"http://{host}:{server.port}/a.png"
     assert refusal(kind, url, access).startswith(f"{kind} {url}: cannot be fetched; allowed are http(s) from ")
     assert server.asked == []
@@ -351,7 +352,7 @@ def test_a_drip_ends(path, server):
     assert refusal("image", f"http://127.0.0.1:{server.port}/{path}", access).endswith(
         "(took too long; at most 0.4 s are allowed)"
     )
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < DRIP_S / 2
 
 
 def test_a_host_that_never_answers_and_a_resolver_that_never_does(monkeypatch):
@@ -359,10 +360,17 @@ def test_a_host_that_never_answers_and_a_resolver_that_never_does(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         refusal("image", f"http://127.0.0.1:{silent.getsockname()[1]}/", access)
         assert "took too long" in refusal("image", f"https://127.0.0.1:{silent.getsockname()[1]}/", access)
-    monkeypatch.setattr(checked_fetch.socket, "getaddrinfo", lambda *args, **options: time.sleep(5) or [])
-    start = time.monotonic()
+    may_end, ended = threading.Event(), []
+
+    def resolve(*args, **options):
+        may_end.wait(60)
+        ended.append(args)
+        return []
+
+    monkeypatch.setattr(checked_fetch.socket, "getaddrinfo", resolve)
     refusal("image", "http://slow.test/", access)
-    assert time.monotonic() - start < 3
+    assert not ended
+    may_end.set()
 
 
 @pytest.mark.parametrize("path", ["endless", "lying"])
@@ -644,13 +652,15 @@ def test_a_frame_that_is_larger_than_the_file_says(tmp_path):
 
 def test_the_time_of_a_whole_conversation(server):
     """Each medium by itself would be in time."""
-    access = MediaAccess(restricted=True, networks=LOOPBACK, fetch_seconds=0.3, all_seconds=0.2)
+    access = MediaAccess(restricted=True, networks=LOOPBACK, fetch_seconds=DRIP_S, all_seconds=0.5)
     parts = [
         {"type": "image", "image": PICTURE_URI},
         {"type": "image", "image": f"http://127.0.0.1:{server.port}/slow-body"},
     ]
-    with pytest.raises(OmniError, match="took too long"):
+    start = time.monotonic()
+    with pytest.raises(OmniError, match="took too long|took longer than 0.5 s"):  # in the fetch, or before it
         process_mm_info([{"role": "user", "content": parts}], False, access=access)
+    assert time.monotonic() - start < DRIP_S / 2
     late = MediaAccess(restricted=True, all_seconds=1e-9)
     for kind, data in (
         ("image", PICTURE_URI),

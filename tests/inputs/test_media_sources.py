@@ -7,7 +7,8 @@ import types
 import numpy as np
 import pytest
 import soundfile
-from made_media import ASSETS, pixels
+from made_media import ASSETS, ROOT, pixels
+from packaging.requirements import Requirement
 from PIL import Image
 
 from ms_omni.errors import OmniError
@@ -114,6 +115,31 @@ def test_a_reader_must_be_known_and_importable(monkeypatch):
     monkeypatch.setitem(sys.modules, "qwen_omni_utils", None)
     with pytest.raises(OmniError, match="reader 'qwen_omni_utils': cannot be imported"):
         process_mm_info(conversation, False, reader="qwen_omni_utils")
+
+
+def test_a_reader_whose_libraries_do_not_go_together_is_one_line(monkeypatch, tmp_path):
+    (tmp_path / "qwen_omni_utils.py").write_text("raise RuntimeError('operator torchvision::nms\\ndoes not exist')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "qwen_omni_utils", raising=False)
+    message = r"imported \(operator torchvision::nms does not exist\); pip install 'ms-omni\[qwen-omni-utils\]', or use"
+    with pytest.raises(OmniError, match=message):
+        process_mm_info(turn(image(str(SHAPES))), False, reader="qwen_omni_utils")
+
+
+def requirements(lines):
+    """By name, without comments."""
+    found = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    return {requirement.name: requirement for requirement in found}
+
+
+def test_the_readers_extra_takes_the_versions_that_it_is_tested_with():
+    """Those of CI's environment with torch (tests/live/test_qwen_omni_utils.py)."""
+    project = pytest.importorskip("tomllib").loads((ROOT / "pyproject.toml").read_text())["project"]
+    extra = requirements(project["optional-dependencies"]["qwen-omni-utils"])
+    tested = requirements((ROOT / "tests/live/requirements.txt").read_text().splitlines())
+    for name in ("qwen-omni-utils", "torch", "torchvision", "decord", "librosa", "audioread"):
+        for specifier in tested[name].specifier:
+            assert extra[name].specifier.contains(specifier.version), f"{extra[name]} but {tested[name]}"
 
 
 class TorchLike:

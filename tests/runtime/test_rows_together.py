@@ -62,18 +62,51 @@ def alone(fused):
     return [submit(fused, *each).result(300) for each in ASKED]
 
 
-@pytest.mark.parametrize("wait_s", [0.0, 0.05], ids=["at once", "one after the other"])
-def test_each_has_the_answer_that_it_has_alone(fused, alone, monkeypatch, wait_s):
+@pytest.fixture
+def rows(fused, monkeypatch):
+    """Numbers of conversations that were spoken together."""
     talker, rows = fused.executor.talker, set()
     decode = talker.decode
     monkeypatch.setattr(talker, "decode", lambda states: rows.add(len(states)) or decode(states))
-    handles = []
-    for each in ASKED[::-1] if wait_s else ASKED:
-        handles.append(submit(fused, *each))
-        time.sleep(wait_s)
-    for handle, expected in zip(handles, alone[::-1] if wait_s else alone, strict=True):
+    return rows
+
+
+def test_each_has_the_answer_that_it_has_alone(fused, alone, rows):
+    handles = [submit(fused, *each) for each in ASKED]
+    for handle, expected in zip(handles, alone, strict=True):
         assert_equal(handle.result(300), expected)
     assert max(rows) > 2
+
+
+def test_so_has_each_of_those_that_come_one_after_the_other(fused, alone, rows, monkeypatch):
+    """The next one when another two steps of the Thinker or the Talker are done, and its media are read."""
+    left, handles, num_steps = list(ASKED[::-1]), [], 0
+
+    def then_another(decode):
+        def decoded(states, *more):
+            nonlocal num_steps
+            decode(states, *more)
+            num_steps += 1
+            if left and num_steps % 2 == 0:
+                handles.append(submit(fused, *left.pop(0)))
+                until(lambda: fused._loop._prepared)
+
+        return decoded
+
+    for name in ("decode_thinker", "decode_talker"):
+        monkeypatch.setattr(fused.executor, name, then_another(getattr(fused.executor, name)))
+    handles.append(submit(fused, *left.pop(0)))
+    for number, expected in enumerate(alone[::-1]):
+        until(lambda: len(handles) > number)
+        assert_equal(handles[number].result(300), expected)
+    assert max(rows) > 2
+
+
+def until(is_so):
+    deadline = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
 
 
 def test_more_conversations_than_rows_of_the_smaller_buckets(fused):

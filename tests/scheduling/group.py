@@ -63,7 +63,7 @@ class Group:
             follower.close()
         threads = [*self.loop._threads, *self.loop._shared._threads, *(t for f in self.followers for t in f._threads)]
         for thread in threads:
-            thread.join(5)
+            thread.join(60)
             assert not thread.is_alive()
         if self.loop._shared._lost == CLOSED:  # an executor that is lost is not asked any more
             assert not any(executor.alive for executor in self.executors)

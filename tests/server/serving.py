@@ -7,6 +7,7 @@ import time
 from contextlib import contextmanager
 from types import SimpleNamespace
 
+import httpx
 import numpy as np
 import uvicorn
 
@@ -15,6 +16,8 @@ from ms_omni.scheduling.request import EngineStopped, RequestHandle
 from ms_omni.server.app import make_app
 from ms_omni.server.service import ServerSettings, Service
 
+# httpx waits for 5 s by default: a busy machine may take longer. A connection for each request, as servers come and go.
+web = httpx.Client(timeout=60, limits=httpx.Limits(max_keepalive_connections=0))
 HELLO = [{"role": "user", "content": "Hello"}]
 
 
@@ -86,5 +89,5 @@ def serving(engine, **settings):
         yield f"http://127.0.0.1:{listener.getsockname()[1]}", service
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(60)
         listener.close()

@@ -9,7 +9,7 @@ import time
 import httpx
 import pytest
 from process import served
-from serving import HELLO, until
+from serving import HELLO, until, web
 
 from ms_omni import MediaAccess
 from ms_omni.cli.commands import command_parser
@@ -105,8 +105,8 @@ def test_sigterm_lets_answers_end_and_takes_no_new_ones():
         threads, found = asking(server, 2, max_tokens=300)
         until(lambda: server.metric("ms_omni_requests_in_flight") == 2)
         os.kill(server.process.pid, signal.SIGTERM)
-        until(lambda: httpx.get(f"{server.url}/health").json() == {"status": "draining"})
-        assert httpx.post(f"{server.url}{CHAT}", json={"messages": HELLO}).status_code == 503
+        until(lambda: web.get(f"{server.url}/health").json() == {"status": "draining"})
+        assert web.post(f"{server.url}{CHAT}", json={"messages": HELLO}).status_code == 503
         for thread in threads:
             thread.join()
         assert [status for status, _ in found] == [200, 200] and server.wait() == 0
@@ -115,7 +115,7 @@ def test_sigterm_lets_answers_end_and_takes_no_new_ones():
 def httpx_refused(server):
     """Whether a server that loads says so."""
     until(lambda: any("listening" in line for line in server.lines), 60)
-    return httpx.get(f"{server.url}/health").json() == {"status": "loading"}
+    return web.get(f"{server.url}/health").json() == {"status": "loading"}
 
 
 @pytest.mark.slow
@@ -158,7 +158,7 @@ def test_a_launched_server_ends_in_order(tmp_path):
     launch = ["launch", "--cards", "2", "--log-dir", str(tmp_path), "--"]
     with served("--no-talker", "--api-key", "secret", "--grace-s", "60", launch=launch) as server:
         server.wait_until_ready()
-        assert httpx.get(f"{server.url}/v1/models").status_code == 401
+        assert web.get(f"{server.url}/v1/models").status_code == 401
         headers = {"Authorization": "Bearer secret", "X-Request-Id": "mine"}
         answer = httpx.post(f"{server.url}{CHAT}", json={"messages": HELLO}, headers=headers, timeout=120)
         assert answer.status_code == 200 and answer.headers["x-request-id"] == "mine"
@@ -166,7 +166,7 @@ def test_a_launched_server_ends_in_order(tmp_path):
             "POST", f"{server.url}{CHAT}", json={"messages": HELLO, "stream": True}, headers=headers, timeout=120
         ) as stream:
             assert sum(line.startswith("data: {") for line in stream.iter_lines()) > 3
-        bad = httpx.post(f"{server.url}{CHAT}", json={"messages": HELLO, "n": 2}, headers=headers)
+        bad = web.post(f"{server.url}{CHAT}", json={"messages": HELLO, "n": 2}, headers=headers)
         assert bad.status_code == 400
         assert server.end() == 0
     assert any('"client": "127.0.0.1"' in line for line in server.lines)

@@ -13,7 +13,7 @@ import numpy as np
 import openai
 import pytest
 import soundfile
-from serving import serving
+from serving import serving, web
 
 from ms_omni.inputs.audio import read_audio
 from ms_omni.server import recordings
@@ -326,7 +326,7 @@ def test_larger_than_a_request_may_be(trained):
 
 def test_nothing_is_read_before_the_model_is_there():
     with serving(None) as (url, _):
-        assert httpx.post(url + PATH, files={"file": ("x.wav", GOOD)}).status_code == 503
+        assert web.post(url + PATH, files={"file": ("x.wav", GOOD)}).status_code == 503
 
 
 def test_an_error_in_a_stream_is_an_event(http):
@@ -356,7 +356,7 @@ def test_a_client_that_goes_away_cancels(trained, http, server):
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(head.encode() + body)
         wait_until(lambda: trained.num_running > 0)
-    wait_until(lambda: trained.num_running == 0 and trained.free_blocks == free, seconds=10)
+    wait_until(lambda: trained.num_running == 0 and trained.free_blocks == free)
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(head.encode() + body[: len(body) // 2])
     wait_until(lambda: f'route="{PATH}",status="499"}} 2.0' in http.get("/metrics").text)

@@ -74,10 +74,12 @@ size_t memory_bytes() {
   return bytes;
 }
 
-bool is_late() {
-  static const bool late = setting("EMULATED_LATE", 0) != 0;
-  return late;
+int late_ms() {
+  static const int given = setting("EMULATED_LATE", 0);
+  return given == 1 ? 200 : given;
 }
+
+bool is_late() { return late_ms() != 0; }
 
 bool is_poisoning() {
   static const bool poisoning = setting("EMULATED_POISON", 1) != 0;

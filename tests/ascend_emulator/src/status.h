@@ -31,6 +31,7 @@ const char *soc_name();      // EMULATED_SOC, with the prefix Ascend
 int num_cards();             // EMULATED_CARDS
 size_t memory_bytes();       // EMULATED_MEMORY_GB of one card
 bool is_late();              // EMULATED_LATE: work runs as late as allowed
+int late_ms();               // but not for ever, since MindSpore polls events: after 200 ms (1), or as many as are given
 bool is_poisoning();         // EMULATED_POISON
 
 }  // namespace emulated

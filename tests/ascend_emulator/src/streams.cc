@@ -1,4 +1,4 @@
-// A stream has a queue and a thread of its own, which runs work when somebody waits for it, or after kDelay.
+// A stream has a queue and a thread of its own, which runs work when somebody waits for it, or after late_ms().
 #include "streams.h"
 
 #include <atomic>
@@ -19,9 +19,6 @@
 
 namespace emulated {
 namespace {
-
-// Nobody waits for ever: MindSpore polls events, and the other ranks wait in a collective.
-constexpr auto kDelay = std::chrono::milliseconds(200);
 
 std::mutex streams_mutex;
 std::atomic<long> queued{0};
@@ -82,7 +79,7 @@ uint64_t enqueue(Stream *stream, Task task) {
   if (!stream->has_worker) std::thread(run_queue, stream).detach();
   stream->has_worker = true;
   queued++;
-  stream->queue.push_back({std::move(task), std::chrono::steady_clock::now() + kDelay});
+  stream->queue.push_back({std::move(task), std::chrono::steady_clock::now() + std::chrono::milliseconds(late_ms())});
   stream->changed.notify_all();
   return ++stream->num_submitted;
 }
