@@ -16,7 +16,8 @@ ms_omni_setup() {
     fi
     [[ -x $ms_omni_python ]] || ms_omni_make_venv "$venv"
     echo "Installing into $venv (some minutes and 3.3 GB of disk the first time) ..." >&2
-    "$ms_omni_python" -m pip install --quiet --disable-pip-version-check --editable "$root$extra" >&2
+    # The MindSpore that all tests are run with; newer ones are allowed (docs/doctor.md)
+    "$ms_omni_python" -m pip install --quiet --disable-pip-version-check --editable "$root$extra" mindspore==2.7.1 >&2
     printf '%s\n' "$wanted" >"$stamp"
 }
 
@@ -34,7 +35,7 @@ ms_omni_make_venv() {
     fi
 }
 
-# ms_omni_find_python: prints the name of a Python that MindSpore 2.7.1 has wheels for.
+# ms_omni_find_python: prints the name of a Python that MindSpore has wheels for.
 ms_omni_find_python() {
     local candidate
     for candidate in ${PYTHON:+"$PYTHON"} python3.11 python3.10 python3; do
@@ -43,6 +44,6 @@ ms_omni_find_python() {
             return
         fi
     done
-    echo "No Python 3.10 or 3.11 found: MindSpore 2.7.1 needs one. Install it, or name it with PYTHON=/path/to/python." >&2
+    echo "No Python 3.10 or 3.11 found: the package needs one. Install it, or name it with PYTHON=/path/to/python." >&2
     return 1
 }

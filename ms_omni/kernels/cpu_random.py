@@ -17,11 +17,20 @@ _STEP = 12  # what MindSpore's own random operators advance the generator's offs
 def numpy_generator(generator: Any = None) -> np.random.Generator:
     """A numpy generator for one call: keyed by the seed and offset of MindSpore's, which moves on."""
     generator = generator or default_generator
-    seed, offset = int(generator._seed.asnumpy()), int(generator._offset.asnumpy())
-    # on the CPU `Generator._step` returns the offset without moving it on: every draw would be the same
-    generator._offset.set_data(Tensor(offset + _STEP, ms.int64))
+    state = _state(generator)
+    if generator is default_generator and not state.any() and not generator._generator.attrs["manual_seed"]:
+        generator.seed()  # from MindSpore 2.8 on its own begins with 0 in every process, as if that had been asked for
+        state = _state(generator)
+    seed, offset = state.tolist()
+    # on the CPU `Generator._step` of 2.7 returns the offset without moving it on: every draw would be the same
+    generator.set_state(Tensor.from_numpy(np.array([seed, offset + _STEP]).view(np.uint8)))
     # the offset goes into the second counter word, so two calls never share a stretch of the stream
     return np.random.Generator(np.random.Philox(key=seed % 2**64, counter=[0, offset % 2**64, 0, 0]))
+
+
+def _state(generator: Any) -> np.ndarray:
+    """Seed and offset, int64 (2,). The Parameters of those names are not what counts from MindSpore 2.8 on."""
+    return np.frombuffer(generator.get_state().asnumpy().tobytes(), np.int64)
 
 
 def rand(*size: Any, generator: Any = None, dtype: Any = None) -> Tensor:

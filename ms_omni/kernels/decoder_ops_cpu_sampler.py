@@ -41,7 +41,7 @@ class Sampler(nn.Cell):
         """logits: float32 (rows, vocab). uniform: float32 (rows,), from [0, 1). The others: of SamplingTensors. int32
         (rows,)."""
         if _run_in_jit():  # @jit.cond: True
-            return self.kernel((logits, uniform, temperature, top_k, top_p))[0]
+            return self.kernel(logits, uniform, temperature, top_k, top_p)[0]
         arrays = [x.asnumpy() for x in (logits, uniform, temperature, top_k, top_p)]
         return Tensor.from_numpy(self.kernel.function(*arrays)[0])
 

@@ -6,6 +6,7 @@ import os
 
 from ms_omni.config import DEVICES
 from ms_omni.errors import OmniError
+from ms_omni.mindspore_version import check_mindspore
 
 # What MindSpore reads when it launches its first operator on Ascend, or compiles its first graph.
 # - Graphs with infer_boost take its internal kernels. Of these Swiglu does not compile in 2.7.1, and for attention of
@@ -28,10 +29,12 @@ def setup_device(device: str = "auto") -> str:
     those of ASCEND_SETTINGS that the environment has not are set.
 
     Returns "Ascend" or "CPU". Calling it again with the same device changes nothing.
-    Raises OmniError for an unknown device, an Ascend that is not there, or a process already bound to the other one.
+    Raises OmniError for an unknown device, an Ascend that is not there, a process already bound to the other one, or a
+    MindSpore that is not supported.
     """
     if device not in DEVICES:
         raise OmniError(f"--device {device}: expected one of {', '.join(DEVICES)}")
+    check_mindspore()
     cards = num_ascend_cards()
     if device == "Ascend" and cards == 0:
         raise OmniError("--device Ascend: no Ascend card is visible to MindSpore; allowed here: CPU")

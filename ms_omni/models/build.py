@@ -59,7 +59,11 @@ def build_model(config: Any, *, with_talker: bool, dtype: Any, attn_implementati
     config.code2wav_config._attn_implementation = "eager"
     with corrected_classes():
         model = mindone_model.Qwen3OmniMoeForConditionalGeneration(config)
-    return model.to(dtype).set_train(False)
+    # Not `model.to(dtype)`: from MindSpore 2.10 on that is nn.Cell's, which leaves integers alone, and mindone makes
+    # Code2Wav's layer scales with ops.full, whose default is int64: a checkpoint's values would be rounded to 0.
+    for parameter in model.get_parameters():
+        parameter.set_dtype(dtype)
+    return model.set_train(False)
 
 
 def without_decoders(config: Any) -> Any:

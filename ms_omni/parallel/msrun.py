@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ms_omni.errors import OmniError
+from ms_omni.mindspore_version import TESTED
 from ms_omni.parallel.world import GROUP_SIZE_VARIABLE, RANK_VARIABLES, check_group_size
 
 SEVERAL_MACHINES_PORT = 8118  # msrun's own default; all machines must name the same one
@@ -124,7 +125,7 @@ def find_msrun() -> str:
     found = str(beside) if beside.is_file() else shutil.which("msrun")
     if found is None:
         raise OmniError(
-            f"msrun: neither beside {sys.executable} nor on PATH; it comes with pip install mindspore==2.7.1"
+            f"msrun: neither beside {sys.executable} nor on PATH; it comes with pip install mindspore=={TESTED}"
         )
     return found
 

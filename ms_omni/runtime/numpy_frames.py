@@ -89,4 +89,4 @@ class FrameKernel(nn.Cell):
         for parameter in self.split:
             gathered = gathered + (whole(parameter, self.world, self.num_codes).astype(ms.float32),)
         hidden, first, words = hidden.astype(ms.float32), first.astype(ms.float32), words.astype(ms.float32)
-        return self.kernel((hidden, first, words, tables, uniform, temperature, top_k, top_p, *gathered))
+        return self.kernel(hidden, first, words, tables, uniform, temperature, top_k, top_p, *gathered)

@@ -101,7 +101,7 @@ class TokenStep(nn.Cell):
         normed = self.decode(x, rope_positions, context_lens, block_tables)
         if self.last_norm is None:
             return normed, self.head(normed)
-        return normed, self.head.of_parts(self.score((normed.astype(ms.float32),))[0])
+        return normed, self.head.of_parts(self.score(normed.astype(ms.float32))[0])
 
     def by_operator(self, x: Tensor, rope_positions: Tensor, context_lens: Tensor, block_tables: Tensor) -> Tensor:
         """`decode` of this rank's rows by the operators of the device."""
@@ -139,11 +139,11 @@ class TokenStep(nn.Cell):
         """`in_numpy` by kernels that take several layers each."""
         added, residual = x, self.nothing
         for i in range(len(self.kernels)):
-            added, residual = self.kernels[i]((added, residual, *places))
+            added, residual = self.kernels[i](added, residual, *places)
             if self.are_addends[i]:
                 added = all_reduce(added, self.decoder.world)
         if self.are_addends[-1]:  # otherwise the last kernel has normed it
-            added, residual = self.last_norm((added, residual, *places))
+            added, residual = self.last_norm(added, residual, *places)
         return added, residual
 
     def in_pairs(self, x: Tensor, places: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -151,12 +151,12 @@ class TokenStep(nn.Cell):
         decoder = self.decoder
         added, residual = x, self.nothing
         for i in range(self.num_layers):
-            made = self.pairs[i][0]((added, residual, *places, decoder.layers[i].parts()))
+            made = self.pairs[i][0](added, residual, *places, decoder.layers[i].parts())
             added, residual = made[0], made[1]
             if decoder.layers[i].has_experts:
                 experts = decoder.layers[i].chosen_experts(made[4])
-                added = self.pairs[i][1]((added, made[2], made[3], made[4], experts))[0]
-        return self.last_norm((added, residual, *places))
+                added = self.pairs[i][1](added, made[2], made[3], made[4], experts)[0]
+        return self.last_norm(added, residual, *places)
 
     def _runs(self, inputs: tuple[Any, ...]) -> tuple[FusedBlocks, ...]:
         """As long as they can be: to where ranks sum."""

@@ -140,7 +140,8 @@ def test_no_newer_driver_is_advised_against(machine, driver, firmware, verdicts)
     [
         ("8.3.RC1", "ok", ""),
         ("8.2.RC1", "warn", "if something fails, install 8.3.RC1"),
-        ("8.5.0", "warn", "newer than the 8.3.RC1 that MindSpore 2.7.1 is paired with: ms-omni accept shows whether"),
+        ("8.5.0", "warn", 'MindSpore 2.7.1 does not take it: pip install "mindspore==2.7.2" does'),
+        ("9.9.0", "warn", "newer than what MindSpore 2.7.1 takes: ms-omni accept shows whether it serves"),
     ],
 )
 def test_no_older_cann_is_advised(machine, cann, verdict, advice):
@@ -152,8 +153,43 @@ def test_no_older_cann_is_advised(machine, cann, verdict, advice):
 
 
 @pytest.mark.parametrize(
+    ("mindspore", "cann", "verdict", "advice", "driver"),
+    [
+        ("2.7.1.post1", "8.3.RC1", "ok", "", "25.3.RC1"),
+        ("2.7.2", "8.3.RC1", "warn", '"mindspore==2.8.0" does', "25.3.RC1"),
+        ("2.7.2", "8.5.0", "ok", "", "25.5.0"),
+        ("2.8.0", "8.3.RC1", "ok", "", "25.3.RC1"),
+        ("2.8.0", "8.5.0", "ok", "", "25.5.0"),
+        ("2.8.0", "9.0.0", "warn", '"mindspore==2.9.0" does', "26.0.RC1"),
+        ("2.9.0", "9.0.1", "ok", "", "26.0.RC1"),
+        ("2.10.0", "8.5.2", "ok", "", "25.5.0"),
+        ("2.10.0", "9.1.0", "ok", "", "26.0.RC1"),
+        ("2.10.0", "9.2.0", "warn", "newer than what MindSpore 2.10.0 takes", "26.0.RC1"),
+        ("2.10.0", "8.2.RC1", "warn", "if something fails, install 9.1.0", "26.0.RC1"),
+        ("2.6.0", "8.3.RC1", "ok", "", "25.3.RC1"),
+    ],
+)
+def test_what_goes_with_which_mindspore(machine, mindspore, cann, verdict, advice, driver):
+    files = {**SUPPORTED_FILES, "/cann/version.cfg": SUPPORTED_FILES["/cann/version.cfg"].replace("8.3.RC1", cann)}
+    versions = {**VERSIONS, "mindspore": mindspore}
+    settings = {"environ": {"ASCEND_HOME_PATH": "/cann"}, "version_of": lambda name: versions.get(name, "99")}
+    checks = by_name(machine(files, smi=IDLE_910B3, **settings))
+    assert {checks[name].verdict for name in ("CANN toolkit", "CANN kernels")} == {verdict}
+    assert advice in checks["CANN toolkit"].advice and checks["driver"].supported == f"{driver} or newer"
+    # mindone's figures were made with driver 24.1.RC3.b080 and CANN 8.3.RC1
+    assert checks["driver"].verdict == ("ok" if driver == "25.3.RC1" else "warn")
+
+
+def test_every_supported_mindspore_has_its_cann():
+    from ms_omni.mindspore_version import DRIVERS, RELEASES
+
+    for release in RELEASES:
+        assert release.cann.startswith(release.takes[-1]) and set(release.takes) <= set(DRIVERS)
+
+
+@pytest.mark.parametrize(
     ("name", "found", "newer"),
-    [("mindspore", "2.8.0", True), ("mindspore", "2.6.0", False), ("numpy", "2.1.0", True), ("numpy", "1.24.0", False)],
+    [("mindspore", "2.11.0", True), ("mindspore", "2.6.0", False), ("numpy", "2.1.0", True), ("numpy", "1.24", False)],
 )
 def test_no_older_package_is_advised(machine, name, found, newer):
     check = by_name(machine(version_of=lambda other: found if other == name else VERSIONS.get(other, "99")))[name]

@@ -9,6 +9,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from ms_omni.mindspore_version import RELEASES, TESTED
+
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
 DOCKERFILES = sorted(DOCKER.glob("Dockerfile.*"))
@@ -170,4 +172,6 @@ def test_probes_wait_for_a_model_that_loads_for_minutes():
 def test_images_stand_on_the_cann_that_the_package_is_made_for():
     arguments = dict(re.findall(r"^ARG (\w+)=(.*)$", (DOCKER / "Dockerfile.ascend").read_text(), re.MULTILINE))
     assert arguments["CANN_VERSION"] == "8.3.rc1" and arguments["PYTHON_VERSION"] == "3.11"
-    assert f"| 2.7.1 | {arguments['CANN_VERSION'].replace('rc', 'RC')} |" in (ROOT / "docs/doctor.md").read_text()
+    (release,) = (each for each in RELEASES if each.mindspore == arguments["MINDSPORE_VERSION"])
+    assert release.mindspore == TESTED and release.cann == arguments["CANN_VERSION"].replace("rc", "RC")
+    assert f"| {release.mindspore} | {release.cann} |" in (ROOT / "docs/doctor.md").read_text()

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from ms_omni.mindspore_version import TESTED
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -23,7 +25,7 @@ def test_the_installed_package_is_whole(name, tmp_path):
         script = f'#!/bin/sh\nexec {pip} "$@" --quiet --no-deps --upgrade --target {target}\n'
         (programs / program).write_text(script)
         (programs / program).chmod(0o755)
-    environment = os.environ | {"PATH": f"{programs}:{os.environ['PATH']}"}
+    environment = os.environ | {"MINDSPORE_VERSION": TESTED, "PATH": f"{programs}:{os.environ['PATH']}"}
 
     text = (ROOT / "docker" / name).read_text().split("WORKDIR /src\n")[1].replace("\\\n", " ")
     steps = re.findall(r"^(COPY|RUN) (.*)$", text.split("\nFROM ")[0].split("COPY docker/")[0], re.MULTILINE)

@@ -3,11 +3,14 @@
 import json
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pytest
 from cpu_cases import CASES, verdict
+
+from ms_omni.mindspore_version import TESTED
 
 OWNERS = {
     "mindspore.mint": "mint",
@@ -45,7 +48,10 @@ def test_without_the_fill_mindspore_fails_or_is_wrong(fills):
     run = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=600, check=True)
     verdicts = json.loads(run.stdout.splitlines()[-1])
     needless = fills - {case[0] for case, said in zip(CASES, verdicts, strict=True) if said != "right"}
-    assert needless == SLOW
+    if metadata.version("mindspore").startswith(TESTED):
+        assert needless == SLOW
+    else:  # later ones have more kernels
+        assert needless >= SLOW
 
 
 def test_installing_again_changes_nothing():

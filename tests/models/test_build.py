@@ -41,3 +41,17 @@ def test_code2wav_never_runs_flash_attention(tiny_dir, cpu):
     assert {value for name, value in used.items() if name.startswith("code2wav")} == {"eager"}
     rest = {value for name, value in used.items() if name and not name.startswith("code2wav")}
     assert rest == {"flash_attention_2"}
+
+
+def test_all_weights_are_floats(tiny_dir, cpu, monkeypatch):
+    """mindone makes Code2Wav's layer scales as integers. MindSpore 2.10's `Cell.to`, which comes before mindone's own,
+    leaves those alone: a checkpoint's values would be rounded to 0."""
+    import mindspore as ms
+
+    from ms_omni.checkpoint.config import read_config
+    from ms_omni.models.build import build_model
+
+    monkeypatch.setattr(ms.nn.Cell, "to", lambda cell, dtype: cell, raising=False)
+    config = read_config(tiny_dir)
+    model = build_model(config, with_talker=True, dtype=ms.float16, attn_implementation="eager")
+    assert {parameter.dtype for parameter in model.get_parameters()} == {ms.float16}

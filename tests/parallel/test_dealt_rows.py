@@ -61,7 +61,7 @@ def eager(kernel, seen):
     """A kernel outside graphs. seen: gets the rows of its first input."""
     import mindspore as ms
 
-    def call(tensors):
+    def call(*tensors):
         arrays = [tensor.asnumpy() for tensor in tensors]
         seen.append(len(arrays[0]))
         return tuple(ms.Tensor(made) for made in kernel.function(*arrays))

@@ -117,7 +117,7 @@ def test_mindspore_keeps_no_weights_of_a_kernel_that_is_gone(cpu):
 
     spec = (ms.float32, (2,))
     kernel = host_kernel(Double(), [spec], [spec], "double")
-    np.testing.assert_array_equal(kernel((ms.Tensor([1.0, 2.0], ms.float32),))[0].asnumpy(), [2, 4])
+    np.testing.assert_array_equal(kernel(ms.Tensor([1.0, 2.0], ms.float32))[0].asnumpy(), [2, 4])
     held = weakref.ref(kernel.function)
     del kernel
     gc.collect()

@@ -192,9 +192,7 @@ def test_text_comes_before_the_answer_is_complete(server):
     engine = server[1].engine
     engine._answers = False
     threading.Thread(target=lambda: engine.wait()[0][0].put(TextDelta("Hi", (1,)))).start()
-    with web.stream(
-        "POST", f"{server[0]}/v1/chat/completions", json={"messages": HELLO, "stream": True}
-    ) as response:
+    with web.stream("POST", f"{server[0]}/v1/chat/completions", json={"messages": HELLO, "stream": True}) as response:
         lines = response.iter_lines()
         assert any('"content":"Hi"' in line for line in iter(lambda: next(lines), None))
         assert not engine.asked[0][0].done
@@ -382,9 +380,7 @@ def test_a_long_silence_is_filled(server, monkeypatch):
     monkeypatch.setattr(connection, "FIRST_EVENT_S", 0.1)
     engine = server[1].engine
     engine._answers = False
-    with web.stream(
-        "POST", f"{server[0]}/v1/chat/completions", json={"messages": HELLO, "stream": True}
-    ) as response:
+    with web.stream("POST", f"{server[0]}/v1/chat/completions", json={"messages": HELLO, "stream": True}) as response:
         lines = response.iter_lines()
         assert response.status_code == 200 and next(lines) == ": still working"
         engine.answer(engine.wait()[0][0])

@@ -9,13 +9,12 @@ from pathlib import Path
 
 from ms_omni.hardware.cards import Card, npu_smi_version, parse_npu_smi
 from ms_omni.hardware.machine import Machine
+from ms_omni.mindspore_version import DRIVERS, Release, release_of, release_that_takes
 
 OK, WARN, MISS, NOT_NEEDED = "ok", "warn", "miss", "n/a"
 
-SUPPORTED_CANN = "8.3.RC1"
-# MindFormers 1.7.0 pairs MindSpore 2.7.1 with this CANN, and with driver and firmware of this release, whose firmware
-# has a number of its own (Ascend-hdk-910b-npu-firmware_7.8.0.2.212.run; the same for A3). Newer ones serve older CANN.
-PAIRED_DRIVER = "25.3.RC1"
+# The firmware of driver release 25.3.RC1, the only one whose own number we know
+# (Ascend-hdk-910b-npu-firmware_7.8.0.2.212.run; the same for A3). Newer drivers and firmware serve older CANN.
 PAIRED_FIRMWARE = "7.8.0.2.212"
 # mindone's Qwen3-Omni example names these for its published figures.
 MINDONE_DRIVER = "24.1.RC3.b080"
@@ -152,11 +151,14 @@ def _ascend_checks(machine: Machine, has_card: bool, driver: str | None) -> list
     absent = MISS if has_card else NOT_NEEDED
     # Containers rarely see the firmware's files, and kernel packages have several names: absence proves less.
     unseen = WARN if has_card else NOT_NEEDED
+    release, toolkit = release_of(machine.version_of("mindspore")), machine.cann_version("toolkit")
+    cann = release.cann if toolkit is None or _minor(toolkit) not in DRIVERS else toolkit
+    also = (MINDONE_DRIVER, MINDONE_FIRMWARE) if _minor(cann) == "8.3" else ("", "")
     checks = [
-        _driver_check("driver", driver, PAIRED_DRIVER, MINDONE_DRIVER, absent),
-        _driver_check("firmware", machine.firmware_version(), PAIRED_FIRMWARE, MINDONE_FIRMWARE, unseen),
-        _cann_check("CANN toolkit", machine.cann_version("toolkit"), absent),
-        _cann_check("CANN kernels", machine.cann_version("kernels"), unseen),
+        _driver_check("driver", driver, DRIVERS[_minor(cann)], also[0], cann, absent),
+        _driver_check("firmware", machine.firmware_version(), PAIRED_FIRMWARE, also[1], cann, unseen),
+        _cann_check("CANN toolkit", toolkit, release, absent),
+        _cann_check("CANN kernels", machine.cann_version("kernels"), release, unseen),
     ]
     if has_card and machine.cann_home() is not None and not machine.has_cann_environment():
         source = f"source {machine.cann_home()}/set_env.sh"
@@ -164,33 +166,35 @@ def _ascend_checks(machine: Machine, has_card: bool, driver: str | None) -> list
     return checks
 
 
-def _driver_check(name: str, found: str | None, least: str, also: str, absent: str) -> Check:
-    """`least`: the version from which all are right. `also`: an older one that is known to serve. `absent`: the verdict
-    when nothing was found."""
+def _driver_check(name: str, found: str | None, least: str, also: str, cann: str, absent: str) -> Check:
+    """`least`: the version from which all are right. `also`: an older one that is known to serve, or "". `cann`: what
+    it is for. `absent`: the verdict when nothing was found."""
     supported = f"{least} or newer"
     if found is None:
         return _not_found(name, supported, absent)
     if _order(found) >= _order(least) or _normal(found) == _normal(also):
         return Check("ascend", name, found, supported, OK)
-    advice = (
-        f"older than what CANN {SUPPORTED_CANN} is paired with; if something fails, install {PAIRED_DRIVER} or newer"
-    )
+    advice = f"older than what CANN {cann} is paired with; if something fails, install {DRIVERS[_minor(cann)]} or newer"
     return Check("ascend", name, found, supported, WARN, advice)
 
 
-def _cann_check(name: str, found: str | None, absent: str) -> Check:
+def _cann_check(name: str, found: str | None, release: Release, absent: str) -> Check:
+    supported = release.supported_cann
     if found is None:
-        return _not_found(name, SUPPORTED_CANN, absent)
-    if _normal(found) == _normal(SUPPORTED_CANN):
-        return Check("ascend", name, found, SUPPORTED_CANN, OK)
-    if _order(found) < _order(SUPPORTED_CANN):
-        advice = f"older than what MindSpore 2.7.1 is paired with; if something fails, install {SUPPORTED_CANN}"
+        return _not_found(name, release.cann, absent)
+    if _minor(found) in release.takes:
+        return Check("ascend", name, found, supported, OK)
+    other = release_that_takes(_minor(found), release)
+    if other is not None:
+        advice = f'MindSpore {release.mindspore} does not take it: pip install "mindspore=={other.mindspore}" does'
+    elif _order(found) < _order(release.takes[0]):
+        advice = f"older than what MindSpore {release.mindspore} takes; if something fails, install {release.cann}"
     else:  # no reason to take a working one away
         advice = (
-            f"newer than the {SUPPORTED_CANN} that MindSpore 2.7.1 is paired with: ms-omni accept shows whether it "
-            f"serves; if not, a container with {SUPPORTED_CANN} leaves this one as it is (docs/doctor.md)"
+            f"newer than what MindSpore {release.mindspore} takes: ms-omni accept shows whether it serves; if not, a "
+            f"container with {release.cann} leaves this one as it is (docs/doctor.md)"
         )
-    return Check("ascend", name, found, SUPPORTED_CANN, WARN, advice)
+    return Check("ascend", name, found, supported, WARN, advice)
 
 
 def _not_found(name: str, supported: str, verdict: str) -> Check:
@@ -202,6 +206,11 @@ def _order(version: str) -> list[tuple[int, int]]:
     """To compare by: 24.1.RC3 < 24.1.RC3.b080 < 24.1.0 < 25.3.RC1 < 25.3.0."""
     parts = (re.fullmatch(r"([a-z]*)(\d+).*", part) for part in _normal(version).split("."))
     return [(0 if match[1] == "rc" else 1, int(match[2])) for match in parts if match]
+
+
+def _minor(version: str) -> str:
+    """Major and minor number: 8.3 of 8.3.RC1."""
+    return ".".join(version.split(".")[:2])
 
 
 def _normal(version: str) -> str:
