@@ -25,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +45,14 @@ BARS = {
         "thinker_prefill": 1.0, "talker_prefill": 1.0, "code2wav": 0.7, "wall_s": 1.5, "ttft_s": 1.0,
         "first_audio_s": 2.0,
     },
-    **dict.fromkeys(list(ASKED)[1:], {"encoders": 1.0, "thinker_prefill": 1.0}),
+    **{case: {"encoders": 1.0, "thinker_prefill": 1.0} for case in list(ASKED)[1:]},
 }  # fmt: skip
 Event = tuple[str, int, float]  # stage, how many it has made, seconds
 
 
 def intervals(events: list[Event], stage: str) -> list[tuple[int, float]]:
     """(made, seconds) between events of `stage` that no other stage's event separates."""
-    pairs = zip(events, events[1:], strict=False)
-    return [(b[1] - a[1], b[2] - a[2]) for a, b in pairs if a[0] == b[0] == stage and b[1] > a[1]]
+    return [(b[1] - a[1], b[2] - a[2]) for a, b in pairwise(events) if a[0] == b[0] == stage and b[1] > a[1]]
 
 
 def seconds_each(events: list[Event], stage: str) -> float:
@@ -64,7 +63,7 @@ def seconds_each(events: list[Event], stage: str) -> float:
 
 def longest(events: list[Event], stage: str) -> float:
     """Seconds of the longest wait for an event of `stage`, whatever came before: in a first run, the compilation."""
-    return max(b[2] - a[2] for a, b in zip(events, events[1:], strict=False) if b[0] == stage)
+    return max(b[2] - a[2] for a, b in pairwise(events) if b[0] == stage)
 
 
 def spread(values: list[float]) -> dict[str, Any]:
@@ -208,7 +207,7 @@ def measure_bars(directory: Path, python: str, rounds: int) -> dict[str, Any]:
     from ms_omni.profiling.measure import Measurement
     from ms_omni.profiling.sides import EngineSide
     from ms_omni.profiling.synthetic_media import MediaMaker
-    from ms_omni.profiling.task import TaskSettings, make_task
+    from ms_omni.profiling.task import TaskSettings, fixed_sampling, make_task
     from ms_omni.profiling.transformers_side import TransformersSide as Answering
     from ms_omni.profiling.workload import Recipe
 
@@ -216,8 +215,7 @@ def measure_bars(directory: Path, python: str, rounds: int) -> dict[str, Any]:
     found, same = dict[str, Any](), {}
     ours = EngineSide("fused", EngineConfig(str(directory), engine="fused", device="CPU", dtype="float32"))
     sides = [ours, Answering("transformers", python, directory)]
-    lengths = {"thinker_max_new_tokens": None, "talker_max_new_tokens": None}  # those that are asked
-    settings = TaskSettings(replace(greedy.resolved(ours.engine.generation_config), **lengths))
+    settings = TaskSettings(fixed_sampling(greedy, ours.engine.generation_config))
     with tempfile.TemporaryDirectory() as media:
         for case, asked in ASKED.items():
             listening = {"speech": case == "spoken answer", "thinker_max_new_tokens": 1}
@@ -231,7 +229,7 @@ def measure_bars(directory: Path, python: str, rounds: int) -> dict[str, Any]:
                     "bar": bar, "reached": ratio["median"] >= bar, "ratio": ratio, "fused_s": spread(mine),
                     "transformers_s": spread(other),
                 }  # fmt: skip
-    return {"versions": versions() | sides[1].versions, "bars": found, "same_on_all_sides": same}
+    return {"versions": versions() | sides[1].about.versions, "bars": found, "same_on_all_sides": same}
 
 
 def _seconds(repeat: Any, name: str) -> float:

@@ -22,14 +22,14 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-from decode import PROMPT, TransformersSide, checkpoint, config_summary, machine, spread, versions  # noqa: E402
+from decode import PROMPT, TransformersSide, checkpoint, config_summary, machine, spread, versions
 
-from ms_omni import SamplingParams  # noqa: E402
-from ms_omni.config import EngineConfig  # noqa: E402
-from ms_omni.profiling.figures import figures  # noqa: E402
-from ms_omni.profiling.measured import SAMPLES, Measured, one_after_the_other  # noqa: E402
-from ms_omni.profiling.sides import EngineSide  # noqa: E402
-from ms_omni.profiling.task import Task  # noqa: E402
+from ms_omni import SamplingParams
+from ms_omni.config import EngineConfig
+from ms_omni.profiling.figures import figures
+from ms_omni.profiling.measured import SAMPLES, Measured, one_after_the_other
+from ms_omni.profiling.sides import EngineSide
+from ms_omni.profiling.task import Task
 
 TOGETHER, ALONE, TRANSFORMERS = "together", "one after the other", "transformers"
 WHOLE_ANSWER = (17, 8)  # tokens and frames

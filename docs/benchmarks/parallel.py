@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-from decode import MindSporeSide, checkpoint, config_summary, machine, seconds_each, spread, versions  # noqa: E402
+from decode import MindSporeSide, checkpoint, config_summary, machine, seconds_each, spread, versions
 
 MINDONE = "mindone zero3"
 

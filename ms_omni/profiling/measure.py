@@ -17,8 +17,6 @@ from ms_omni.profiling.sides import Side
 from ms_omni.profiling.task import Task
 from ms_omni.scheduling.request import Progress
 
-# Called with the side's name and the repeat that it has just finished.
-OnRepeat = Callable[[str, Repeat], None]
 SHARED_PROCESS = "peak_host_bytes: of a process that holds the weights of all engines that are compared here"
 PEAKS = ("peak_host_bytes", "peak_device_bytes")
 
@@ -60,12 +58,13 @@ class Measurement:
         repeats: int = 3,
         warm_up: int = 1,
         *,
-        on_repeat: OnRepeat | None = None,
+        on_repeat: Callable[[], object] = lambda: None,
         progress: Progress | None = None,
         meter: Meter | None = None,
     ):
-        """warm_up: answers of each side before the repeats, the first of which compiles. progress: called with (side,
-        answers done, answers in all). skipped: sides whose engine refused the task, and why."""
+        """warm_up: answers of each side before the repeats, the first of which compiles. on_repeat: called after each
+        repeat of a side. progress: called with (side, answers done, answers in all). skipped: sides whose engine
+        refused the task, and why."""
         self.task, self.skipped = task, dict[str, str]()
         self._records = [_Record(side) for side in sides]
         self._numbers, self._on_repeat, self._progress = (repeats, warm_up), on_repeat, progress
@@ -128,8 +127,7 @@ class Measurement:
         told = self.rank_group.exchange(as_repeat(measured, number).model_dump_json())
         record.everyone.append([Repeat.model_validate_json(text) for text in told])
         record.digests.append(measured.digest)
-        if self._on_repeat:
-            self._on_repeat(record.side.name, record.repeats[-1])
+        self._on_repeat()
 
     def _measure(self, side: Side) -> Measured:
         if self._meter is not None:

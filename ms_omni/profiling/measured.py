@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
 
 from ms_omni.profiling.document import MARKS, Repeat, Span
 
@@ -110,6 +113,14 @@ def one_after_the_other(answers: Sequence[Measured]) -> Measured:
         digest=joined_digest([answer.digest for answer in answers]),
         peak_host_bytes=max((answer.peak_host_bytes or 0 for answer in answers), default=0) or None,
     )
+
+
+def answer_digest(token_ids: Sequence[int], codes: Any | None) -> str:
+    """Equal for equal answers. codes: integers (num_code_groups, frames), None without speech."""
+    found = hashlib.sha256(np.array(token_ids, np.int64).tobytes())
+    if codes is not None:
+        found.update(np.ascontiguousarray(codes, np.int32).tobytes())
+    return found.hexdigest()[:16]
 
 
 def joined_digest(digests: Sequence[str]) -> str:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Protocol
-
-import numpy as np
 
 from ms_omni.config import EngineConfig
 from ms_omni.engine import OmniEngine
@@ -16,7 +13,7 @@ from ms_omni.outputs import OmniOutput
 from ms_omni.profiling.clock import WALL, StageClock
 from ms_omni.profiling.counters import Counters, resolved
 from ms_omni.profiling.document import OTHER
-from ms_omni.profiling.measured import TOKENS, Measured, Waits, joined_digest, made
+from ms_omni.profiling.measured import TOKENS, Measured, Waits, answer_digest, joined_digest, made
 from ms_omni.profiling.memory import PeakMemory
 from ms_omni.profiling.predictor_timing import predictor_share
 from ms_omni.profiling.rank_group import RankGroup
@@ -28,7 +25,8 @@ from ms_omni.speakers import FIRST_CHUNK_FRAMES, STREAM_CHUNK_FRAMES
 
 @dataclass(frozen=True)
 class About:
-    """For the fields of a Run of the same names; notes: what a reader of the figures should know."""
+    """For the fields of a Run of the same names. notes: what a reader of the figures should know. device: "CPU" or
+    "Ascend". versions: of what computes, beside this package's."""
 
     engine: str
     parallel: str
@@ -39,6 +37,8 @@ class About:
     load_s: float
     notes: tuple[str, ...] = ()
     quantize: str = "none"
+    device: str = "CPU"
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 class Side(Protocol):
@@ -95,6 +95,7 @@ class EngineSide:
             load_s=engine.load_s,
             notes=(note, *_device_notes(engine)),
             quantize=engine.quantize,
+            device=engine.device,
         )
 
     def answer(self, task: Task) -> Measured:
@@ -119,7 +120,7 @@ class EngineSide:
             prompt_tokens=sum(output.usage.prompt_tokens for output in outputs),
             at_a_time=self.engine.max_num_seqs,
             num_code_groups=audio.codes.shape[0] if audio else 0,
-            digest=joined_digest([answer_digest(output) for output in outputs]),
+            digest=joined_digest([_digest(output) for output in outputs]),
             peak_host_bytes=host_bytes,
             peak_device_bytes=device_bytes,
             bandwidth=self._bandwidth,
@@ -184,9 +185,5 @@ def _mean_context(output: OmniOutput) -> float:
     return output.usage.prompt_tokens + output.usage.completion_tokens / 2
 
 
-def answer_digest(output: OmniOutput) -> str:
-    """Of the token ids and the codes: equal for equal answers."""
-    found = hashlib.sha256(np.array(output.token_ids, np.int64).tobytes())
-    if output.audio is not None:
-        found.update(np.ascontiguousarray(output.audio.codes, np.int32).tobytes())
-    return found.hexdigest()[:16]
+def _digest(output: OmniOutput) -> str:
+    return answer_digest(output.token_ids, None if output.audio is None else output.audio.codes)

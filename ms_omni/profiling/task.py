@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ from ms_omni.inputs.conversation import build_conversation, media_parts
 from ms_omni.profiling.synthetic_media import MediaMaker
 from ms_omni.profiling.workload import Recipe
 
+_LENGTHS = ("thinker_max_new_tokens", "talker_max_new_tokens")
 QUESTION = "Describe what you see and hear, in many words."
 # Generated text is cut from this, over and over.
-_WORDS = (
+_TEXT = (
     "The harbour wakes slowly while the first boats return and the gulls argue over what falls from the nets ; a "
     "clock counts the hours from the tower , children run along the wall , ropes creak , and a man paints a door blue ."
-).split()
+)
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def make_task(recipe: Recipe, settings: TaskSettings, media: MediaMaker, count: 
         conversation = build_conversation(
             None, text, *([path for kind, path, _ in made if kind == wanted] for wanted in ("image", "audio", "video"))
         )
-    sampling = sampling_of(recipe, settings.sampling)
+    sampling = _with_lengths(settings.sampling, recipe)
     speech = recipe.speech if settings.speech is None else settings.speech
     listens = recipe.use_audio_in_video if settings.use_audio_in_video is None else settings.use_audio_in_video
     listens = listens and any(kind == "video" for kind, _, _ in media_parts(conversation))
@@ -139,13 +141,17 @@ def _numbered(conversation: list[dict[str, Any]], number: int) -> list[dict[str,
     return [*earlier, {**last, "content": parts}]
 
 
-def sampling_of(recipe: Recipe, given: SamplingParams) -> SamplingParams:
-    """The workload's lengths below the given ones; always to the maximum, so that every run does the same work."""
-    values = asdict(given)
-    for key in ("thinker_max_new_tokens", "talker_max_new_tokens"):
-        if values[key] is None:
-            values[key] = getattr(recipe, key)
-    return SamplingParams(**{**values, "ignore_eos": True})
+def fixed_sampling(given: SamplingParams, generation_config: Mapping[str, Any]) -> SamplingParams:
+    """As it will be used, always to the maximum, so that every run does the same work. Lengths that are not given stay
+    None: each workload has its own."""
+    lengths = {name: getattr(given, name) for name in _LENGTHS}
+    return replace(given.resolved(generation_config), ignore_eos=True, **lengths)
+
+
+def _with_lengths(sampling: SamplingParams, recipe: Recipe) -> SamplingParams:
+    """With the workload's lengths for those that are None."""
+    lengths = {name: getattr(recipe, name) for name in _LENGTHS if getattr(sampling, name) is None}
+    return replace(sampling, ignore_eos=True, **lengths)
 
 
 def text_of(tokens: int, count: Callable[[str], int]) -> str:
@@ -161,8 +167,7 @@ def text_of(tokens: int, count: Callable[[str], int]) -> str:
 
 
 def _words(number: int) -> str:
-    repeats = -(-number // len(_WORDS))
-    return " ".join((_WORDS * repeats)[:number])
+    return " ".join(islice(cycle(_TEXT.split()), number))
 
 
 def _media_parts(recipe: Recipe, media: MediaMaker) -> list[tuple[str, str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
 import tempfile
@@ -17,23 +16,22 @@ from ms_omni.errors import OmniError
 from ms_omni.inputs.processor import PreparedInputs
 from ms_omni.profiling.clock import WALL, StageClock
 from ms_omni.profiling.document import Span
-from ms_omni.profiling.measured import Measured, one_after_the_other
+from ms_omni.profiling.measured import Measured, answer_digest, one_after_the_other
 from ms_omni.profiling.rank_group import RankGroup
 from ms_omni.profiling.sides import About
 from ms_omni.profiling.task import Task
 from ms_omni.stages import stage
 
-PROGRAM = Path(__file__).with_name("transformers_process.py")
-PATCHES = Path(__file__).parents[2] / "tests" / "reference" / "torch_patches.py"
+PROGRAM = Path(__file__).with_name("transformers_reference") / "process.py"
 _NOTES = (
     "media and processor: this package's own, before transformers is asked",
     "peak_host_bytes: of the process since it began, loading included",
-    "patched where transformers is wrong or random (tests/reference/torch_patches.py)",
+    "patched where transformers is wrong or random (transformers_reference/torch_patches.py)",
 )
 
 
 class TransformersSide:
-    """A sides.Side. `versions`: of what computes. Use `close()` at the end."""
+    """A sides.Side. Use `close()` at the end."""
 
     def __init__(self, name: str, python: str, directory: Path, limits: Mapping[str, Any] | None = None):
         """python: one with torch and transformers. limits: min_pixels, max_pixels of the processor. Raises OmniError
@@ -41,20 +39,18 @@ class TransformersSide:
         from ms_omni.inputs.processor import InputProcessor
         from ms_omni.kernels import setup_device
 
-        if not PATCHES.is_file():
-            raise OmniError("--compare transformers: needs the project's checkout, with its tests/reference")
         setup_device("CPU")
         self.name, self.rank_group = name, RankGroup()
         self._processor = InputProcessor.from_pretrained(directory, **(limits or {}))
-        self._errors = tempfile.TemporaryFile("w+")
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  closed by close()
         self._process = subprocess.Popen(
             [python, str(PROGRAM), str(directory)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True,
             start_new_session=True,  # Ctrl-C is this process's to answer; the other one ends with its stdin
         )  # fmt: skip
         hello = self._hear()
-        self.versions: dict[str, str] = hello["versions"]
-        self.about = About("transformers", "none", 1, 1, "sdpa", "float32", hello["load_s"], _NOTES)
+        load_s, versions = hello["load_s"], hello["versions"]
+        self.about = About("transformers", "none", 1, 1, "sdpa", "float32", load_s, _NOTES, versions=versions)
 
     def answer(self, task: Task) -> Measured:
         """As sides.Side, one conversation after the other. The media are read and the inputs are made here, as for the
@@ -75,7 +71,7 @@ class TransformersSide:
             prompt=prepared.usage_counts,
             spans=[*clock.spans, *(_later(span, prepare_s) for span in theirs)],
             num_code_groups=len(told["codes"] or ()),
-            digest=_digest(told["ids"], told["codes"]),
+            digest=answer_digest(told["ids"], told["codes"]),
             peak_host_bytes=told["peak_host_bytes"],
         )
 
@@ -143,11 +139,3 @@ def own_seconds(spans: Sequence[Span]) -> dict[str, float]:
 
 def _later(span: Span, seconds: float) -> Span:
     return span.model_copy(update={"start_s": span.start_s + seconds, "end_s": span.end_s + seconds})
-
-
-def _digest(ids: list[int], codes: list[list[int]] | None) -> str:
-    """As sides.EngineSide's, of ids int64 and codes int32 (num_code_groups, frames)."""
-    found = hashlib.sha256(np.array(ids, np.int64).tobytes())
-    if codes is not None:
-        found.update(np.array(codes, np.int32).tobytes())
-    return found.hexdigest()[:16]

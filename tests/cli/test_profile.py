@@ -2,7 +2,6 @@
 
 import json
 import time
-from types import SimpleNamespace
 
 import pytest
 
@@ -26,7 +25,6 @@ class FakeSide(EngineSide):
 
     def __init__(self, name, config, progress=None):
         self.name, self.config, self.rank_group = name, config, RankGroup(self.rank, 1)
-        self.engine = SimpleNamespace(device="CPU")
         kind = "fused" if config.engine == "auto" else config.engine
         quantize = "none" if config.quantize == "auto" else config.quantize
         self.about = About(kind, config.parallel, 1, 1, "eager", "float32", 1.5, quantize=quantize)

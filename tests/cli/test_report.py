@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "profiling"))
-from sample_profiles import case_of, profile_of, run_of  # noqa: E402
+from sample_profiles import case_of, profile_of, run_of
 
-from ms_omni.cli import report as command  # noqa: E402
-from ms_omni.cli.main import main  # noqa: E402
-from ms_omni.profiling.report import FORMATS  # noqa: E402
+from ms_omni.cli import report as command
+from ms_omni.cli.main import main
+from ms_omni.profiling.report import FORMATS
 
 
 @pytest.fixture

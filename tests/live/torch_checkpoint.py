@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "reference"))
-import torch_patches  # noqa: E402
+sys.path.insert(0, str(Path(__file__).parents[2] / "ms_omni" / "profiling" / "transformers_reference"))
+import torch_patches
 
 torch_patches.allow_torchvision_without_its_extension()
 from transformers import Qwen3OmniMoeConfig, Qwen3OmniMoeForConditionalGeneration  # noqa: E402

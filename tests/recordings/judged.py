@@ -51,7 +51,7 @@ def write(path: Path, seconds: float, gap: tuple[float, float], trims: bool, see
     return said
 
 
-def judge(engine, path: Path, said: list[str], rules: WindowRules = WindowRules()) -> Judged:
+def judge(engine, path: Path, said: list[str], rules: WindowRules) -> Judged:
     unframed = Unframed(engine)
     window = np.concatenate([samples for samples, _ in clips()])[: round(rules.longest_s * SAMPLE_RATE)]
     list(transcribe(unframed, window))

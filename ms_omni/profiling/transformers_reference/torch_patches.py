@@ -15,7 +15,7 @@ def allow_torchvision_without_its_extension() -> None:
     does not load, and the import fails because the operators it would have registered are missing. Only box operators
     are affected, which nothing here calls: declaring their signatures is enough."""
     try:
-        import torchvision  # noqa: F401
+        import torchvision
     except RuntimeError as error:
         if "does not exist" not in str(error):
             raise

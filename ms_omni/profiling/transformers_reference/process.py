@@ -1,11 +1,11 @@
 """Run by a Python with torch: answers with transformers, and says when each stage of an answer began and ended.
 
-    python transformers_process.py DIRECTORY
+    python process.py DIRECTORY
 
 First line out: versions, seconds of loading. Then a JSON line in for each question, {"arrays": FILE.npz, "options":
 {...}, "speech": bool}, and one out: wall_s, spans [stage, start_s, end_s, depth], marks, ids, codes, num_samples,
 peak_host_bytes. float32, greedy, attention as transformers chooses (sdpa); torch may use all cores. transformers is
-patched as tests/reference/torch_patches.py says, where it is wrong or random.
+patched as torch_patches.py says, where it is wrong or random.
 """
 
 from __future__ import annotations
@@ -17,14 +17,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "reference"))
-import torch  # noqa: E402
-import torch_patches  # type: ignore[import-not-found]  # noqa: E402
+import torch
+import torch_patches  # type: ignore[import-not-found]
 
 torch_patches.allow_torchvision_without_its_extension()
 import transformers  # noqa: E402
