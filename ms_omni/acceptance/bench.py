@@ -1,4 +1,4 @@
-"""Runs checks one after the other: takes their time, writes down what they found, and goes on after failures."""
+"""Runs checks one after the other, measures their time, writes down what they found, and goes on after failures."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ms_omni.acceptance.findings import ERROR, SKIPPED, Check, Finding, Skipped
+from ms_omni.acceptance.findings import ERROR, SKIPPED, Check, Finding, Skipped, message_of
 from ms_omni.acceptance.journal import Journal
-from ms_omni.acceptance.messages import message_of
 from ms_omni.parallel.world import World
 
 RESTART_CODE = 77  # the device of this process is lost; a new process may have it again
@@ -18,8 +17,8 @@ RESTART_CODE = 77  # the device of this process is lost; a new process may have 
 
 @dataclass
 class Bench:
-    """device: "Ascend" (or "CPU" in tests). done: (step, check) of those that an earlier process has done. restarts:
-    whether somebody starts this process anew where its device is lost."""
+    """device: "Ascend" (or "CPU" in tests). done: (step, check) of the checks that an earlier process has done.
+    restarts: whether this process is started anew when its device is lost."""
 
     journal: Journal
     device: str
@@ -31,7 +30,7 @@ class Bench:
     _lost_since: str = ""
 
     def check(self, name: str, work: Callable[[], Finding | None]) -> None:
-        """`work` compares or measures, and returns what it found; what it raises is found as well."""
+        """Writes down what `work` returns, or the error that it raises."""
         if (self.step, name) in self.done:
             return
         self.journal.begin(self.step, name)
@@ -43,7 +42,9 @@ class Bench:
         try:
             found = work() or Finding()
             self._settle()
-            check = Check.of(self.step, name, round(time.perf_counter() - start, 3), found)
+            seconds = round(time.perf_counter() - start, 3)
+            compared = (found.difference, found.allowed, found.unit, found.note, found.figures)
+            check = Check(self.step, name, found.verdict, seconds, *compared)
         except Skipped as reason:
             check = Check(self.step, name, SKIPPED, 0.0, message=str(reason))
         except Exception as error:
@@ -54,8 +55,8 @@ class Bench:
             self._lose(name)
 
     def _said(self, error: Exception) -> str:
-        """Its words, and those of the device: launches are asynchronous, so that what was raised may only follow from
-        an error that shows when the device is waited for."""
+        """The message of `error`, after the device's own where it has one: launches are asynchronous, so what was
+        raised may be the consequence of an error that shows only when the device is waited for."""
         said = message_of(error)
         try:
             self._settle()
@@ -65,13 +66,13 @@ class Bench:
         return said
 
     def _settle(self) -> None:
-        """What the device still does belongs to this check, and so do its errors."""
+        """Waits for the device: its remaining work and its errors belong to this check."""
         import mindspore as ms
 
         ms.runtime.synchronize()
 
     def _answers(self) -> bool:
-        """Whether the device still computes: after some errors nothing works any more in the same process."""
+        """Whether the device still computes: after some errors nothing works in this process."""
         import mindspore as ms
         import numpy as np
 
@@ -88,7 +89,7 @@ class Bench:
 
 
 def random(seed: Any, *shape: int, dtype: Any) -> Any:
-    """Normally distributed values in a numpy dtype: the same for a seed on every machine."""
+    """Normally distributed values of a numpy dtype, the same for a seed on every machine."""
     import numpy as np
 
     words = [ord(letter) for letter in str(seed)]

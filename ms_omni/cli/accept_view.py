@@ -1,8 +1,9 @@
-"""How `accept` shows itself: what it is at on stderr, its table and verdict on stdout."""
+"""What `accept` shows: its progress on stderr, its table and verdict on stdout."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ms_omni.acceptance.findings import DIFFERS, ERROR, SKIPPED, worst
@@ -20,7 +21,7 @@ _MESSAGE_LINES = 6  # of an error; the file has all of it
 
 
 class StepLines:
-    """A line for every step that is over, for a log."""
+    """A line for every step that has ended, for a log."""
 
     def __init__(self) -> None:
         self._over = 0
@@ -36,6 +37,7 @@ class StepLines:
         self._over = len(over)
 
     def show(self, line: str) -> None:
+        """Writes one line to stderr."""
         print(line, file=sys.stderr, flush=True)
 
     def close(self) -> None:
@@ -43,7 +45,7 @@ class StepLines:
 
 
 class LiveSteps(StepLines):
-    """The same on a terminal, with the check that is running below."""
+    """The same on a terminal, with the running check below."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,9 +61,11 @@ class LiveSteps(StepLines):
             self._status.update(f"{events[-1]['step']}: {events[-1]['name']}")
 
     def show(self, line: str) -> None:
+        """Writes it above the running check."""
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
+        """Clears the running check."""
         self._status.stop()
 
 
@@ -71,7 +75,7 @@ def make_step_progress() -> StepLines:
 
 
 def print_results(acceptance: Acceptance, out: TextIO) -> None:
-    """A line for each step, what failed or was skipped, what was measured, and the verdict last."""
+    """A line for each step, what failed or was skipped, what was measured, and at last the verdict."""
     from rich.console import Console
     from rich.table import Table
 
@@ -87,21 +91,12 @@ def print_results(acceptance: Acceptance, out: TextIO) -> None:
             table.add_row(step.name, step.title, str(len(checks)), marked, f"{seconds:.1f}")
     console = Console(file=out)
     console.print(table)
-    for line in _remarks(acceptance):
+    for line in (*_remarks(acceptance), *_measured(acceptance), *_unfinished(acceptance), "", acceptance.verdict()):
         console.print(line, markup=False, soft_wrap=True, highlight=False)
-    for rank, check in acceptance.checks:
-        if check.step == "speed" and check.figures and rank == 0:
-            figures = ", ".join(f"{name} {value}" for name, value in check.figures.items())
-            console.print(f"measured: {check.name}: {figures}", markup=False, soft_wrap=True, highlight=False)
-    for result in acceptance.ranks:
-        if not result.complete:
-            at = f" in {result.running}" if result.running else ""
-            console.print(f"rank {result.rank} did not come to its end{at}", markup=False, soft_wrap=True)
-    console.print(f"\n{acceptance.verdict()}", markup=False, soft_wrap=True, highlight=False)
 
 
 def _remarks(acceptance: Acceptance) -> list[str]:
-    """What failed or was skipped; where several checks of a step say the same, it is said once."""
+    """What failed or was skipped; the same message of several checks of a step is shown once."""
     alike: dict[tuple[str, str], list[str]] = {}
     for rank, check in acceptance.checks:
         if check.verdict in (DIFFERS, ERROR, SKIPPED):
@@ -112,3 +107,15 @@ def _remarks(acceptance: Acceptance) -> list[str]:
         f"{step}: {names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {said}"
         for (step, said), names in alike.items()
     ]
+
+
+def _measured(acceptance: Acceptance) -> Iterator[str]:
+    for rank, check in acceptance.checks:
+        if check.step == "speed" and check.figures and rank == 0:
+            yield f"measured: {check.name}: {', '.join(f'{name} {value}' for name, value in check.figures.items())}"
+
+
+def _unfinished(acceptance: Acceptance) -> Iterator[str]:
+    for result in acceptance.ranks:
+        if not result.complete:
+            yield f"rank {result.rank} did not end{f': it was in {result.running}' if result.running else ''}"

@@ -1,4 +1,4 @@
-"""Where and of what something was measured: versions, commit, machine, model, and what a title must say of it."""
+"""What figures depend on: versions, commit, machine and model, and the caveats that a title must name."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SIZES = (
 
 
 def versions() -> dict[str, str]:
-    """Of Python, this package and what it computes with."""
+    """Versions of Python, this package and the packages that it computes with."""
     from ms_omni import __version__
 
     found = {"ms_omni": __version__, "python": platform.python_version()}
@@ -60,12 +60,12 @@ def _git(directory: Path, *words: str) -> str:
 
 
 def is_emulated() -> bool:
-    """Whether a card here is one of launch/emulated.sh: no figure of it may pass for a card's."""
+    """Whether the card is emulated (launch/emulated.sh): its figures must not pass for a card's."""
     return bool(os.environ.get("EMULATED"))
 
 
 def device_name(device: str) -> str:
-    """device: "CPU", or "Ascend", which has been set. "CPU", or the card's name as CANN has it."""
+    """The card's name from CANN; "CPU" for a CPU. device: "CPU", or "Ascend", which must have been set up."""
     if device == "CPU":
         return device
     from ms_omni.runtime.card import card_name
@@ -74,40 +74,36 @@ def device_name(device: str) -> str:
 
 
 def machine(device: str, cards: int, root: Path = Path("/")) -> Machine:
-    """device: "CPU" or the card's name. Reads /proc below `root`."""
+    """device: "CPU" or the card's name. Reads /proc/cpuinfo below `root`."""
     return Machine(
         device=device,
         cards=cards,
         cpu=_processor(root),
         cores=len(os.sched_getaffinity(0)),
-        memory_bytes=_memory_bytes(root),
+        memory_bytes=host_memory_bytes(),
         load_average=[round(value, 2) for value in os.getloadavg()],
         system=platform.platform(terse=True),
     )
 
 
 def _processor(root: Path) -> str:
-    values = _table(root / "proc/cpuinfo", ":")
+    try:
+        lines = (root / "proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    values = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
     name = values.get("model name") or values.get("CPU part") or platform.machine()
     numbers = [f"{key} {values[key]}" for key in ("cpu family", "model") if key in values]
     return " ".join([name, *numbers])
 
 
-def _memory_bytes(root: Path) -> int:
-    kib = _table(root / "proc/meminfo", ":").get("MemTotal", "0 kB").split()[0]
-    return int(kib) * 1024
-
-
-def _table(path: Path, separator: str) -> dict[str, str]:
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return {}
-    return {key.strip(): value.strip() for key, _, value in (line.partition(separator) for line in lines)}
+def host_memory_bytes() -> int:
+    """Of the whole machine, used or not."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def model(directory: Path) -> Model:
-    """Of a checkpoint directory, from its config.json and the headers of its weights. Scales of 8-bit weights are no
+    """From a checkpoint's config.json and the headers of its weights. Scales of 8-bit weights do not count as
     parameters."""
     reader = open_checkpoint(directory)
     weights = "checkpoint"
@@ -124,7 +120,7 @@ def model(directory: Path) -> Model:
 
 
 def _sizes(config: dict[str, Any]) -> dict[str, Any]:
-    """Of each part, the numbers that decide how much there is to compute."""
+    """For each part of the model, the sizes that decide how much there is to compute."""
     thinker, talker = config.get("thinker_config", {}), config.get("talker_config") or {}
     parts = {
         "thinker": thinker.get("text_config"),
@@ -138,7 +134,7 @@ def _sizes(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def caveats(device: str, model: Model) -> list[str]:
-    """What a title must say of figures measured on this device with this model."""
+    """What a title must say about figures of this device and model."""
     said = []
     if device == "CPU":
         said.append("CPU")

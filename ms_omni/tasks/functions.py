@@ -1,4 +1,4 @@
-"""Functions that an answer may call: their JSON schemas, and the calls that are checked against them."""
+"""Functions that an answer may call: their JSON schemas, and calls checked against them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LEFT = re.compile(r"<tool_call>(.*?)(?:</tool_call>|$)", re.DOTALL)
 
 
 def load_functions(path: str) -> list[dict[str, Any]]:
-    """Of the JSON file of `--tools`. Raises OmniError naming the flag and the file."""
+    """The functions in the JSON file of `--tools`. Raises OmniError naming the flag and the file."""
     where = f"--tools {path}"
     try:
         data = json.loads(Path(path).read_bytes().decode("utf-8-sig"))
@@ -28,8 +28,8 @@ def load_functions(path: str) -> list[dict[str, Any]]:
 
 
 def check_schemas(tools: Any, where: str = "tools") -> list[dict[str, Any]]:
-    """`tools` when they are functions (`check_tools`), at least one, each with a name of its own, and parameters that
-    are a JSON schema of an object. Raises OmniError naming `where`."""
+    """`tools`, when they are at least one function (`check_tools`) with unique names, and parameters that are a JSON
+    schema of an object. Raises OmniError naming `where`."""
     from jsonschema import SchemaError
     from jsonschema.validators import Draft202012Validator, validator_for
 
@@ -53,12 +53,12 @@ def check_schemas(tools: Any, where: str = "tools") -> list[dict[str, Any]]:
 
 
 def read_calls(parts: Sequence[Part], tools: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The calls of an answer's parts, in order: {"name", "arguments"}, and "error" where the function is unknown or its
-    arguments do not fit; {"raw", "error"} for what is marked as a call and is none."""
+    """The calls in an answer's parts, in order: {"name", "arguments"}, with "error" if the function is unknown or its
+    arguments do not fit; {"raw", "error"} for text that is marked as a call and is not one."""
     calls: list[dict[str, Any]] = []
     for part in parts:
         if part.kind == "call":
-            arguments = json.loads(part.text, parse_constant=str)  # NaN, which JSON has not, as a text
+            arguments = json.loads(part.text, parse_constant=str)  # NaN, which JSON does not have, becomes text
             error = _fault(part.name, arguments, tools)
             calls.append({"name": part.name, "arguments": arguments, **({"error": error} if error else {})})
         elif part.kind == "content":
@@ -79,7 +79,7 @@ def _fault(name: str, arguments: dict[str, Any], tools: Sequence[dict[str, Any]]
         return f"unknown function {name!r}{did_you_mean(name, schemas)}; offered: {', '.join(schemas)}"
     kind = validator_for(schemas[name], default=Draft202012Validator)
     try:
-        # an empty registry: what a schema refers to is not fetched
+        # An empty registry: references of a schema are not fetched
         error = best_match(kind(schemas[name], registry=Registry()).iter_errors(arguments))
     except (Unresolvable, RecursionError) as error:
         return f"arguments could not be checked: {' '.join(str(error).split())[:200] or type(error).__name__}"

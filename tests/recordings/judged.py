@@ -16,7 +16,7 @@ from ms_omni.inputs.sound_pieces import read_pieces
 from ms_omni.inputs.source import open_source
 from ms_omni.inputs.windows import WindowRules, cut_windows
 from ms_omni.recordings.transcribe import transcribe
-from ms_omni.tasks.speech import speech_conversation
+from ms_omni.tasks.request import speech_conversation
 
 PROMPT = "Transcribe the audio."
 # For speech without a pause: of more than eight words the built-in model writes down only some
