@@ -1,4 +1,4 @@
-"""Measures the sides of a comparison in turns, A B A B, and keeps every repeat that was finished."""
+"""Measures the sides of a comparison alternately, A B A B, and keeps every finished repeat."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ PEAKS = ("peak_host_bytes", "peak_device_bytes")
 
 
 class Meter(Protocol):
-    """Of energy, such as energy.EnergyMeter."""
+    """Measures energy, as energy.EnergyMeter does."""
 
     def start(self) -> None:
-        """Before an answer."""
+        """Called before an answer."""
 
     def stop(self) -> float | None:
-        """After it: joules, None if unknown."""
+        """Called after it. Joules; None if not known."""
 
 
 @dataclass
 class _Record:
-    """What one side has done so far. everyone: for each repeat, those of all ranks."""
+    """One side's results so far. share: of the code predictor in a frame. everyone: each repeat on all ranks."""
 
     side: Side
     first: Measured | None = None
@@ -43,13 +43,13 @@ class _Record:
 
     @property
     def repeats(self) -> list[Repeat]:
-        """Of the job: each of its slowest rank, with the largest peaks of any."""
+        """The job's repeats, see `_of_job`."""
         return [_of_job(ranks) for ranks in self.everyone]
 
 
 class Measurement:
-    """One task, answered by every side in turns. `run()` may be broken off at any time: `runs` and `ratios` are of
-    what is finished. Under msrun every rank calls it with the same arguments, and all have the same results."""
+    """One task, answered by all sides alternately. `run()` may be interrupted at any time: `runs` and `ratios` have what
+    is finished. Under msrun every rank calls it with the same arguments and gets the same results."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Measurement:
         self.rank_group = next((side.rank_group for side in sides if side.rank_group.size > 1), RankGroup())
 
     def run(self) -> Measurement:
-        """Answers everything. What one side cannot answer the others still do."""
+        """Measures all rounds. A side that raises OmniError is skipped from then on; the others go on."""
         repeats, warm_up = self._numbers
         for number in range(-warm_up, repeats):
             for record in self._records:
@@ -90,12 +90,12 @@ class Measurement:
 
     @property
     def prompt(self) -> dict[str, int]:
-        """Tokens of the prompt by kind, as outputs.Usage names them; empty before the first answer."""
+        """Tokens of the prompt, by the names of outputs.Usage; empty before the first answer."""
         return next((dict(record.first.prompt) for record in self._records if record.first), {})
 
     @property
     def runs(self) -> list[Run]:
-        """Of every side with a finished repeat."""
+        """The run of every side with a finished repeat."""
         in_here = sum(record.side.about.engine in ENGINES for record in self._records)
         shared = (SHARED_PROCESS,) if in_here > 1 else ()
         return [
@@ -115,7 +115,7 @@ class Measurement:
         ]
 
     def _answer(self, record: _Record, number: int) -> None:
-        """number: of the round, negative for warming up."""
+        """number: of the round; negative for a warm-up."""
         measured = self._measure(record.side)
         if record.first is None:
             record.first = measured
@@ -141,7 +141,7 @@ class Measurement:
 
 
 def _of_job(ranks: Sequence[Repeat]) -> Repeat:
-    """Of the slowest rank. Peaks are the largest of any; energy is the first one's, which watches the cards."""
+    """The slowest rank's repeat, with the largest peaks of all ranks and the energy of rank 0, which measures it."""
     slowest = max(ranks, key=lambda repeat: repeat.wall_s)
     figures = {name: value for name, value in slowest.figures.items() if name not in (*PEAKS, "energy_j")}
     for name in PEAKS:
@@ -179,7 +179,7 @@ def _run(record: _Record, shared: tuple[str, ...]) -> Run:
 
 
 def _ranks(everyone: Sequence[Sequence[Repeat]]) -> list[Rank]:
-    """Of every process of a job; none of a single process."""
+    """Of every process of a job; empty for a single process."""
     if len(everyone[0]) == 1:
         return []
     last = [max(repeat.wall_s for repeat in ranks) for ranks in everyone]

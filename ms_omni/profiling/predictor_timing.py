@@ -1,4 +1,4 @@
-"""The code predictor's share of a fused frame: one graph holds both, so each part is timed in a graph of its own."""
+"""The code predictor's share of a fused frame. One graph computes both parts, so each is timed in its own graph."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ FRAMES = 20
 def predictor_share(
     talker: Any, synchronize: Callable[[], object], clock: Callable[[], float] = time.perf_counter
 ) -> float | None:
-    """Least seconds of the code predictor alone over those of it and of the Talker's own step alone, FRAMES times in
-    turn; None before a frame was made. Both do the same work every time: what takes longer than the least is the
-    machine's doing. talker: a FusedTalker, between two answers: what its caches hold is lost."""
+    """The least seconds of the code predictor alone, divided by the sum of these and the least seconds of the Talker's
+    step alone. Both run FRAMES times, alternately, with the inputs of the last frame; None before the first frame.
+    talker: a FusedTalker between two answers, whose caches are overwritten."""
     if talker.last is None:
         return None
     predictor, backbone = _least_seconds(_parts(*talker.last), synchronize, clock)
@@ -37,8 +37,8 @@ def _least_seconds(
 
 
 def _parts(graph: Any, arguments: Sequence[Any]) -> tuple[Callable[[], Any], Callable[[], Any]]:
-    """The code predictor of a frame, and the Talker's step; each waits for what it made, as decoding does. arguments:
-    those of the graph's `construct`."""
+    """The code predictor of a frame, and the Talker's step; each waits for its result, as decoding does. arguments: of
+    the graph's `construct`."""
     from mindspore import Tensor, ops
 
     from ms_omni.runtime.graph_cache import compiled

@@ -1,4 +1,4 @@
-"""What a comparison measures: a side answers a task and says how long each part of it took."""
+"""The sides of a comparison: each answers a task and measures the stages of its answer."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from ms_omni.speakers import FIRST_CHUNK_FRAMES, STREAM_CHUNK_FRAMES
 
 @dataclass(frozen=True)
 class About:
-    """For the fields of a Run of the same names. notes: what a reader of the figures should know. device: "CPU" or
-    "Ascend". versions: of what computes, beside this package's."""
+    """Fields of a Run, and besides: device, "CPU" or "Ascend"; versions, of the side's own packages. notes: for readers
+    of the figures."""
 
     engine: str
     parallel: str
@@ -42,24 +42,24 @@ class About:
 
 
 class Side(Protocol):
-    """One loaded model and a way to run it."""
+    """A loaded model and a way to run it."""
 
     name: str
     about: About
     rank_group: RankGroup
 
     def answer(self, task: Task) -> Measured:
-        """One answer, or those to all questions of the task, which are asked at once: from the question to the last
-        sample. Raises OmniError for a task that does not fit."""
+        """Measures the answers to all questions of the task, which are asked at once, until the last sample. Raises
+        OmniError for a task that does not fit."""
 
     def predictor_share(self) -> float | None:
-        """Of the Talker's decoding after an answer that spoke, the part that is the code predictor's; None where the
-        answers tell it themselves."""
+        """The code predictor's share of the Talker's decoding, after a spoken answer; None if answers have a stage for
+        it."""
 
 
 class EngineSide:
-    """An OmniEngine of this process. Speech is made in the pieces of OmniEngine.stream, so that time to first audio
-    means something."""
+    """An OmniEngine of this process. Speech is made in pieces as by OmniEngine.stream, so that the time to first audio
+    is meaningful."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class EngineSide:
 
     @classmethod
     def of(cls, name: str, engine: OmniEngine, clock: Callable[[], float] = time.perf_counter) -> EngineSide:
-        """Of an engine that is loaded already."""
+        """For an engine that is already loaded."""
         side = cls.__new__(cls)
         side._set_up(name, engine, clock)
         return side
@@ -131,7 +131,7 @@ class EngineSide:
         return replace(measured, reads_bytes=thinker_reads(self.engine, context, round(rows or 1.0)))
 
     def _ask(self, task: Task) -> list[OmniOutput]:
-        """All questions at once; the answers in their order."""
+        """Asks all questions at once; the answers in their order."""
         handles = [
             self.engine.submit(
                 question.conversation,
@@ -148,7 +148,7 @@ class EngineSide:
                 handle.cancel()
 
     def predictor_share(self) -> float | None:
-        """As Side: mindone's code predictor is a stage of its own, the fused one is part of a graph."""
+        """As Side: mindone's code predictor is a stage of its own, the fused one is part of the Talker's graph."""
         if self.about.engine != "fused" or not self.engine.has_talker:
             return None
         return predictor_share(self.engine.executor.talker, self._synchronize, self._clock)
@@ -161,8 +161,8 @@ def _engine_name(engine: OmniEngine) -> str:
 
 
 def _synchronizer(device: str) -> Callable[[], object]:
-    """What waits for the device. On a CPU every operator is waited for anyway (kernels.device), and graphs by reading
-    what they made."""
+    """Waits for the device. On a CPU operators are synchronous (kernels.device), and graphs end when their result is
+    read."""
     if device == "CPU":
         return lambda: None
     import mindspore as ms

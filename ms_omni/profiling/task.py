@@ -1,4 +1,4 @@
-"""One question as every side of a comparison is asked it, with its media made and its digest."""
+"""One workload as every side of a comparison is asked it, with its generated media and its digest."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ms_omni.profiling.workload import Recipe
 
 _LENGTHS = ("thinker_max_new_tokens", "talker_max_new_tokens")
 QUESTION = "Describe what you see and hear, in many words."
-# Generated text is cut from this, over and over.
+# Generated text repeats this
 _TEXT = (
     "The harbour wakes slowly while the first boats return and the gulls argue over what falls from the nets ; a "
     "clock counts the hours from the tower , children run along the wall , ropes creak , and a man paints a door blue ."
@@ -27,8 +27,8 @@ _TEXT = (
 
 @dataclass(frozen=True)
 class Task:
-    """conversation and `options`: for OmniEngine.generate and stream. digest: of everything that decides the work.
-    media: what the prompt holds, in words. batch_size: so many conversations like this one are asked at once."""
+    """conversation, options: for OmniEngine.submit. digest: of everything that decides the work. media: descriptions of
+    the prompt's media. batch_size: how many conversations like this one are asked at once."""
 
     name: str
     conversation: list[dict[str, Any]]
@@ -43,8 +43,8 @@ class Task:
 
     @property
     def questions(self) -> list[Task]:
-        """Each of the conversations that are asked at once. The second and later ones are numbered in their words, so
-        that no two of them are answered with the same tokens, and have seeds of their own."""
+        """The conversations that are asked at once. The second and later ones have their number in their text and in
+        their seed, so that no two answers are the same."""
         return [self._question(number) for number in range(self.batch_size)]
 
     def _question(self, number: int) -> Task:
@@ -56,7 +56,7 @@ class Task:
 
     @property
     def options(self) -> dict[str, Any]:
-        """Keywords of OmniEngine.generate."""
+        """Keywords of OmniEngine.submit."""
         return {
             "return_audio": self.speech,
             "speaker": self.speaker if self.speech else None,
@@ -68,8 +68,8 @@ class Task:
 
 @dataclass(frozen=True)
 class TaskSettings:
-    """What the command line says for all cases. sampling: its None lengths are each workload's own. limits: further
-    settings that decide the work (sizes of pictures), for the digest."""
+    """Settings for all cases. sampling: lengths that are None are each workload's own. limits: sizes of pictures, which
+    decide the work too, for the digest."""
 
     sampling: SamplingParams
     speaker: str | None = None
@@ -80,7 +80,7 @@ class TaskSettings:
 
 
 def make_task(recipe: Recipe, settings: TaskSettings, media: MediaMaker, count: Callable[[str], int]) -> Task:
-    """count: tokens of a text, by the checkpoint's tokenizer. Writes the synthetic media of the recipe.
+    """Writes the recipe's synthetic media. count: counts the tokens of a text with the checkpoint's tokenizer.
 
     Raises OmniError naming the recipe's origin for a medium that cannot be written."""
     made = _media_parts(recipe, media)
@@ -126,7 +126,7 @@ def make_task(recipe: Recipe, settings: TaskSettings, media: MediaMaker, count: 
 
 
 def _numbered(conversation: list[dict[str, Any]], number: int) -> list[dict[str, Any]]:
-    """With a number before the words of the last message, or behind its media where it has none."""
+    """With a number before the text of the last message, or after its media if it has no text."""
     *earlier, last = conversation
     content = last["content"]
     if isinstance(content, str):
@@ -155,7 +155,7 @@ def _with_lengths(sampling: SamplingParams, recipe: Recipe) -> SamplingParams:
 
 
 def text_of(tokens: int, count: Callable[[str], int]) -> str:
-    """English words, as many as fit into so many tokens (at least one)."""
+    """As many English words as fit into so many tokens, at least one."""
     low, high = 1, tokens
     while low < high:
         middle = (low + high + 1) // 2
@@ -171,7 +171,7 @@ def _words(number: int) -> str:
 
 
 def _media_parts(recipe: Recipe, media: MediaMaker) -> list[tuple[str, str, str]]:
-    """(kind, path, what it is) of the recipe's synthetic media."""
+    """(kind, path, description) of the recipe's synthetic media."""
     made = []
     try:
         if recipe.image_pixels is not None:
@@ -186,7 +186,7 @@ def _media_parts(recipe: Recipe, media: MediaMaker) -> list[tuple[str, str, str]
 
 
 def _identified(conversation: list[dict[str, Any]], known: Mapping[str, str]) -> Any:
-    """The conversation with what is in its media in the place of where they are."""
+    """The conversation, with descriptions or digests of its media instead of their paths."""
     copy = json.loads(json.dumps(conversation))
     for kind, medium, part in media_parts(copy):
         items = medium if isinstance(medium, list) else [medium]
@@ -196,13 +196,13 @@ def _identified(conversation: list[dict[str, Any]], known: Mapping[str, str]) ->
 
 
 def _content(medium: str) -> str:
-    """Of a local file a hash of its bytes; of anything else its name."""
+    """A digest of a local file; the name of anything else."""
     found = hashlib.sha256()
     try:
         with Path(medium.removeprefix("file://")).open("rb") as file:
             while block := file.read(1 << 20):
                 found.update(block)
-    except (OSError, ValueError):  # a URL, data: or no file at all, which the reader names
+    except (OSError, ValueError):  # a URL, data:, or a missing file, which the reader will name
         return medium
     return found.hexdigest()
 

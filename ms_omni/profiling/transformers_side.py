@@ -1,4 +1,4 @@
-"""transformers on torch as a side of a comparison: a second process answers what this one's processor has prepared."""
+"""transformers on torch as a side of a comparison: a second process answers prompts that this one has prepared."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class TransformersSide:
     """A sides.Side. Use `close()` at the end."""
 
     def __init__(self, name: str, python: str, directory: Path, limits: Mapping[str, Any] | None = None):
-        """python: one with torch and transformers. limits: min_pixels, max_pixels of the processor. Raises OmniError
-        when the process does not begin."""
+        """python: a Python with torch and transformers. limits: min_pixels, max_pixels of the processor. Raises
+        OmniError if the process does not start."""
         from ms_omni.inputs.processor import InputProcessor
         from ms_omni.kernels import setup_device
 
@@ -53,8 +53,8 @@ class TransformersSide:
         self.about = About("transformers", "none", 1, 1, "sdpa", "float32", load_s, _NOTES, versions=versions)
 
     def answer(self, task: Task) -> Measured:
-        """As sides.Side, one conversation after the other. The media are read and the inputs are made here, as for the
-        other sides, and count."""
+        """As sides.Side, one conversation after the other. Reading media and preparing inputs, which this process does,
+        count as they do for the other sides."""
         return one_after_the_other([self._answer(question) for question in task.questions])
 
     def _answer(self, task: Task) -> Measured:
@@ -76,7 +76,7 @@ class TransformersSide:
         )
 
     def predictor_share(self) -> float | None:
-        """As sides.Side: the code predictor is a stage of its own here."""
+        """As sides.Side: None, since the code predictor is a stage here."""
         return None
 
     def close(self) -> None:
@@ -86,7 +86,7 @@ class TransformersSide:
         self._errors.close()
 
     def _prepare(self, task: Task) -> PreparedInputs:
-        """In the stages that an engine tells."""
+        """In the stages of an engine."""
         with stage("processor"):
             return self._processor.prepare(task.conversation, use_audio_in_video=task.use_audio_in_video, fps=task.fps)
 
@@ -110,7 +110,7 @@ class TransformersSide:
                 self._process.stdin.write(json.dumps(question) + "\n")
                 self._process.stdin.flush()
             except BrokenPipeError:
-                pass  # its end is told of below
+                pass  # _hear names the reason
             return self._hear()
 
     def _hear(self) -> dict[str, Any]:
@@ -125,7 +125,7 @@ class TransformersSide:
 
 
 def own_seconds(spans: Sequence[Span]) -> dict[str, float]:
-    """Of each stage, its seconds without those of the spans directly within."""
+    """The seconds of each stage without its directly nested spans."""
     own: dict[str, float] = {}
     for span in spans:
         inner = sum(

@@ -63,8 +63,9 @@ def check_task(task: Task, variant: Variant, where: str) -> None:
 
 
 def check_captioner(conversation: list[dict[str, Any]], variant: Variant, where: str) -> None:
-    """Raises OmniError for a Captioner that is asked about anything but one recording: "a single-turn model that accepts only one audio input per inference. It does not accept any text
-    prompts" (cookbooks/omni_captioner.ipynb, cell 2)."""
+    """Raises OmniError for a Captioner that is asked about anything but one recording: "a single-turn model that
+    accepts only one audio input per inference. It does not accept any text prompts" (cookbooks/omni_captioner.ipynb,
+    cell 2). where: the checkpoint, named in the error."""
     if variant is not Variant.CAPTIONER:
         return
     kinds = [
