@@ -1,4 +1,4 @@
-"""`ms-omni accept`: checks what a card computes before a model is loaded, and writes one file to send."""
+"""`ms-omni accept`: does this card compute what it should, before a model is loaded; one file to send."""
 
 from __future__ import annotations
 
@@ -28,13 +28,12 @@ NO_CARD = (
     "no Ascend card is visible to MindSpore (ms-omni doctor says what is missing); without a card, "
     "bash launch/emulated.sh ms-omni accept runs MindSpore's Ascend backend over emulated operators"
 )
-# Rank 0 gives up waiting when no rank has written anything for so long
+# Rank 0 waits so long for a rank that says nothing.
 _SILENCE_S = 120.0
 _POLL_S = 0.5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own flags."""
     parser.add_argument(
         "--out", metavar="DIR", default=".", help="where accept-SOC-TIME.json is written (default: here)"
     )
@@ -45,18 +44,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the steps, print a table and a verdict, write the file. Exit code 0 if all is right, else 1. Raises OmniError
-    where there is no card."""
+    """Run the steps, print a table and a verdict, write the file. Exit code 0 when all is right, else 1. Raises
+    OmniError where there is no card."""
     from ms_omni.cli.quiet import results_only_on_stdout
-    from ms_omni.cli.whole_file import output_directory
     from ms_omni.parallel.world import is_under_msrun
 
     names = tuple(step.name for step in STEPS if not args.only or step.name in args.only)
-    out = output_directory(args.out)
+    out = _directory(args.out)
     with results_only_on_stdout(args.debug) as results:
         if is_under_msrun():
             return _one_rank(names, args.quick, out, results)
         return _one_card(names, args, out, results)
+
+
+def _directory(name: str) -> Path:
+    path = Path(name)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OmniError(f"--out {name}: cannot be made ({error.strerror})") from error
+    if not os.access(path, os.W_OK):
+        raise OmniError(f"--out {name}: cannot be written to")
+    return path
 
 
 def _one_card(names: tuple[str, ...], args: argparse.Namespace, out: Path, results: TextIO) -> int:
@@ -87,8 +96,8 @@ def _one_card(names: tuple[str, ...], args: argparse.Namespace, out: Path, resul
 
 
 def _one_rank(names: tuple[str, ...], quick: bool, out: Path, results: TextIO) -> int:
-    """One rank of a job. Rank 0 writes the file after every step, so that a job which dies leaves what was found until
-    then. The others return 0 whatever they found: a rank that fails ends the job."""
+    """Of a job. Rank 0 keeps the file as the job goes: whatever ends the job leaves what was found until then. The
+    others end well whatever they found: a rank that fails ends the job."""
     from ms_omni.acceptance.journal import Journal
     from ms_omni.acceptance.work import work
     from ms_omni.parallel.world import rank_before_start
@@ -118,7 +127,7 @@ def _one_rank(names: tuple[str, ...], quick: bool, out: Path, results: TextIO) -
 
 
 def _together(job: Path, world_size: int, header: dict[str, Any], names: tuple[str, ...], quick: bool) -> Acceptance:
-    """What the ranks have found so far, from their journals."""
+    """What all ranks of this machine have found so far."""
     from ms_omni.acceptance.document import Acceptance, rank_result
     from ms_omni.acceptance.journal import read_journal
 
@@ -127,7 +136,7 @@ def _together(job: Path, world_size: int, header: dict[str, Any], names: tuple[s
 
 
 def _wait_for_ranks(job: Path, world_size: int) -> None:
-    """Until all have ended, or none has written anything for _SILENCE_S."""
+    """Until all have come to their end, or nobody says anything any more."""
     from ms_omni.acceptance.journal import END, read_journal
 
     said, since = -1, time.monotonic()

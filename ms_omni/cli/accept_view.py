@@ -1,4 +1,4 @@
-"""What `accept` shows: its progress on stderr, its table and verdict on stdout."""
+"""How `accept` shows itself: what it is at on stderr, its table and verdict on stdout."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MESSAGE_LINES = 6  # of an error; the file has all of it
 
 
 class StepLines:
-    """A line for every step that has ended, for a log."""
+    """A line for every step that is over, for a log."""
 
     def __init__(self) -> None:
         self._over = 0
@@ -37,7 +37,6 @@ class StepLines:
         self._over = len(over)
 
     def show(self, line: str) -> None:
-        """Writes one line to stderr."""
         print(line, file=sys.stderr, flush=True)
 
     def close(self) -> None:
@@ -45,7 +44,7 @@ class StepLines:
 
 
 class LiveSteps(StepLines):
-    """The same on a terminal, with the running check below."""
+    """The same on a terminal, with the check that is running below."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,11 +60,9 @@ class LiveSteps(StepLines):
             self._status.update(f"{events[-1]['step']}: {events[-1]['name']}")
 
     def show(self, line: str) -> None:
-        """Writes it above the running check."""
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
-        """Clears the running check."""
         self._status.stop()
 
 
@@ -75,7 +72,7 @@ def make_step_progress() -> StepLines:
 
 
 def print_results(acceptance: Acceptance, out: TextIO) -> None:
-    """A line for each step, what failed or was skipped, what was measured, and at last the verdict."""
+    """A line for each step, what failed or was skipped, what was measured, and the verdict last."""
     from rich.console import Console
     from rich.table import Table
 
@@ -96,7 +93,7 @@ def print_results(acceptance: Acceptance, out: TextIO) -> None:
 
 
 def _remarks(acceptance: Acceptance) -> list[str]:
-    """What failed or was skipped; the same message of several checks of a step is shown once."""
+    """What failed or was skipped; where several checks of a step say the same, it is said once."""
     alike: dict[tuple[str, str], list[str]] = {}
     for rank, check in acceptance.checks:
         if check.verdict in (DIFFERS, ERROR, SKIPPED):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ from ms_omni.cli.media_check import check_local_media
 from ms_omni.cli.parser import print_note
 from ms_omni.cli.request import check_pixels, engine_config, sampling_params
 from ms_omni.cli.voices import Voices
-from ms_omni.cli.whole_file import output_directory
 from ms_omni.config import ENGINES, PARALLEL_MODES, EngineConfig, SamplingParams
 from ms_omni.errors import OmniError, did_you_mean
 from ms_omni.inputs.conversation import load_conversation
@@ -178,4 +178,14 @@ def _formats(settings: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _directory(settings: dict[str, Any], key: str) -> Path | None:
-    return output_directory(settings[key], f"--{key}") if key in settings else None
+    if key not in settings:
+        return None
+    path = Path(settings[key])
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        # Only a trial tells: root passes every permission check even on a read-only file system.
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise OmniError(f"--{key} {path}: cannot be written ({error.strerror})") from error
+    return path

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 from ms_omni.cli.cards import card_power
 from ms_omni.cli.machine import Machine
@@ -29,14 +30,19 @@ def measure_all(job: ProfileJob) -> tuple[Profile, KeyboardInterrupt | None] | N
     Raises OmniError when nothing could be measured, KeyboardInterrupt when nothing was finished."""
     sides = _load(job)
     is_writer = sides[0].rank_group.rank == 0
-    progress = make_progress()
+    shown = make_progress()
+
+    def progress(*event: Any) -> None:
+        shown(*event)
 
     def keep(profile: Profile) -> None:
         if job.out is not None:
             write_text(job.out / "profile.json", profile.model_dump_json(indent=1) + "\n")
 
     def case_done(task: Task, skipped: dict[str, str]) -> None:
-        progress.close()
+        nonlocal shown
+        shown.close()
+        shown = make_progress()
         if job.trace is not None:
             for side in sides:
                 if isinstance(side, EngineSide) and side.name not in skipped:
@@ -58,7 +64,7 @@ def measure_all(job: ProfileJob) -> tuple[Profile, KeyboardInterrupt | None] | N
             on_case=case_done,
         ).measure()
     finally:
-        progress.close()
+        shown.close()
         for side in sides:
             if isinstance(side, TransformersSide):
                 side.close()

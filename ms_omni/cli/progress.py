@@ -84,11 +84,7 @@ class BarProgress:
         self._bars.update(self._tasks[stage], completed=done, total=total or None, count=_count(stage, done, total))
 
     def close(self) -> None:
-        """The next call begins with new bars."""
         self._bars.stop()
-        for bar in self._tasks.values():
-            self._bars.remove_task(bar)
-        self._tasks.clear()
 
 
 def stderr_console() -> Console:

@@ -3,24 +3,10 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from ms_omni.errors import OmniError
-
-
-def output_directory(name: str | Path, flag: str = "--out") -> Path:
-    """The directory, made if it is missing. Raises OmniError naming `flag` when nothing can be written there."""
-    path = Path(name)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        # Only a trial tells: root passes every permission check even on a read-only file system.
-        with tempfile.TemporaryFile(dir=path):
-            pass
-    except OSError as error:
-        raise OmniError(f"{flag} {path}: cannot be written ({error.strerror})") from error
-    return path
 
 
 def write_text(path: Path, text: str, flag: str = "--out") -> None:

@@ -25,7 +25,7 @@ class StageClock:
     WALL. The stages add up to the time from `start` to `stop`: HOST_STAGES count only while no device stage runs.
     Seconds of spans and marks are from `start`."""
 
-    def __init__(self, clock: Callable[[], float], synchronize: Callable[[], object], gauges: Gauges = dict):
+    def __init__(self, clock: Callable[[], float], synchronize: Callable[[], object], gauges: Gauges = lambda: {}):
         self._clock, self._synchronize, self._gauges = clock, synchronize, gauges
         self.own_s: dict[str, float] = {}
         self.counts: dict[str, dict[Any, int]] = {}

@@ -74,32 +74,36 @@ def device_name(device: str) -> str:
 
 
 def machine(device: str, cards: int, root: Path = Path("/")) -> Machine:
-    """device: "CPU" or the card's name. Reads /proc/cpuinfo below `root`."""
+    """device: "CPU" or the card's name. Reads /proc below `root`."""
     return Machine(
         device=device,
         cards=cards,
         cpu=_processor(root),
         cores=len(os.sched_getaffinity(0)),
-        memory_bytes=host_memory_bytes(),
+        memory_bytes=_memory_bytes(root),
         load_average=[round(value, 2) for value in os.getloadavg()],
         system=platform.platform(terse=True),
     )
 
 
 def _processor(root: Path) -> str:
-    try:
-        lines = (root / "proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    values = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    values = _table(root / "proc/cpuinfo", ":")
     name = values.get("model name") or values.get("CPU part") or platform.machine()
     numbers = [f"{key} {values[key]}" for key in ("cpu family", "model") if key in values]
     return " ".join([name, *numbers])
 
 
-def host_memory_bytes() -> int:
-    """Of the whole machine, used or not."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+def _memory_bytes(root: Path) -> int:
+    kib = _table(root / "proc/meminfo", ":").get("MemTotal", "0 kB").split()[0]
+    return int(kib) * 1024
+
+
+def _table(path: Path, separator: str) -> dict[str, str]:
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return {}
+    return {key.strip(): value.strip() for key, _, value in (line.partition(separator) for line in lines)}
 
 
 def model(directory: Path) -> Model:

@@ -48,8 +48,8 @@ class _Record:
 
 
 class Measurement:
-    """One task, answered by all sides alternately. `run()` may be interrupted at any time: `runs` and `ratios` have what
-    is finished. Under msrun every rank calls it with the same arguments and gets the same results."""
+    """One task, answered by all sides alternately. `run()` may be interrupted at any time; `runs` and `ratios` have the
+    finished repeats. Under msrun every rank calls it with the same arguments and gets the same results."""
 
     def __init__(
         self,

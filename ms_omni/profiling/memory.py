@@ -76,7 +76,7 @@ class _Sampler(threading.Thread):
 
 
 def _status_bytes(proc: Path, key: str) -> int | None:
-    """A value of /proc/PID/status, where memory is in units of 1024 bytes."""
+    """Of /proc/PID/status, in which memory is in units of 1024 bytes."""
     try:
         lines = (proc / "status").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:"))

@@ -16,7 +16,7 @@ _LEFT = re.compile(r"<tool_call>(.*?)(?:</tool_call>|$)", re.DOTALL)
 
 
 def load_functions(path: str) -> list[dict[str, Any]]:
-    """The functions in the JSON file of `--tools`. Raises OmniError naming the flag and the file."""
+    """Of the JSON file of `--tools`. Raises OmniError naming the flag and the file."""
     where = f"--tools {path}"
     try:
         data = json.loads(Path(path).read_bytes().decode("utf-8-sig"))

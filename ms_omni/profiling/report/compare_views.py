@@ -31,22 +31,22 @@ def render(comparison: Comparison, format: str) -> str:
 
         return render_tables(heading(comparison), summary(comparison), tables(comparison))
     if format == "markdown":
-        from ms_omni.profiling.report.markdown import of_tables
+        from ms_omni.profiling.report.markdown import page
 
-        lines = [f"# {heading(comparison)}", "", *(f"- {line}" for line in summary(comparison)), ""]
-        return "\n".join([*lines, *of_tables(tables(comparison))]) + "\n"
+        return page(heading(comparison), tables(comparison), summary(comparison))
     from ms_omni.profiling.report.terminal import draw
 
     return draw(heading(comparison), tables(comparison), summary(comparison))
 
 
 def heading(comparison: Comparison) -> str:
+    """The titles of both profiles; one if they are equal."""
     before, after = title(comparison.before), title(comparison.after)
     return f"Comparison: {before}" if before == after else f"Comparison: {before} -> {after}"
 
 
 def summary(comparison: Comparison) -> list[str]:
-    """Lines that say what a reader wants to know first."""
+    """Lines with the most important findings first."""
     found = comparison.regressions
     marked = ", ".join(f"{change.figure} of {change.run} in {change.case}" for change in found[:5])
     more = f" and {len(found) - 5} more" if len(found) > 5 else ""
@@ -61,7 +61,7 @@ def summary(comparison: Comparison) -> list[str]:
 
 
 def tables(comparison: Comparison) -> list[Table]:
-    """One for each case and run, then what differs beside the figures."""
+    """A table for each case and run, then one of other differences."""
     drawn = []
     for (case, run), changes in groupby(comparison.changes, key=lambda change: (change.case, change.run)):
         rows = tuple(_row(change) for change in changes)
