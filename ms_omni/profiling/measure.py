@@ -119,7 +119,7 @@ class Measurement:
         measured = self._measure(record.side)
         if record.first is None:
             record.first = measured
-            record.share = record.side.predictor_share() if self.task.speech else None
+            record.share = record.side.predictor_share(self.task, measured) if self.task.speech else None
         if number < 0:
             return
         if record.share is not None:

@@ -10,14 +10,28 @@ FRAMES = 20
 
 
 def predictor_share(
-    talker: Any, synchronize: Callable[[], object], clock: Callable[[], float] = time.perf_counter
-) -> float | None:
+    talker: Any,
+    sampling: Any,
+    num_rows: int,
+    num_tokens: int,
+    synchronize: Callable[[], object],
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
     """The least seconds of the code predictor alone, divided by the sum of these and the least seconds of the Talker's
-    step alone. Both run FRAMES times, alternately, with the inputs of the last frame; None before the first frame.
-    talker: a FusedTalker between two answers, whose caches are overwritten."""
-    if talker.last is None:
-        return None
-    predictor, backbone = _least_seconds(_parts(*talker.last), synchronize, clock)
+    step alone. Both run FRAMES times, alternately.
+
+    talker: a FusedTalker. sampling: a TalkerSampling. num_rows: conversations in a step, each with num_tokens tokens in
+    the Talker's cache."""
+    from mindspore import Tensor
+
+    from ms_omni.limits import BLOCK_SIZE
+    from ms_omni.runtime.decode_rows import bucket_of
+
+    graph, arguments = talker.idle_call(bucket_of(-(-num_rows // talker.decoder.num_owners)), sampling)
+    *first, lengths, rope_positions = arguments[:6]
+    position = min(num_tokens, talker.max_blocks * BLOCK_SIZE) - 1
+    places = (Tensor(values.asnumpy() + values.asnumpy().dtype.type(position)) for values in (lengths, rope_positions))
+    predictor, backbone = _least_seconds(_parts(graph, (*first, *places, *arguments[6:])), synchronize, clock)
     return predictor / (predictor + backbone)
 
 

@@ -13,7 +13,7 @@ from ms_omni.outputs import OmniOutput
 from ms_omni.profiling.clock import WALL, StageClock
 from ms_omni.profiling.counters import Counters, resolved
 from ms_omni.profiling.document import OTHER
-from ms_omni.profiling.measured import TOKENS, Measured, Waits, answer_digest, joined_digest, made
+from ms_omni.profiling.measured import FRAMES, TOKENS, Measured, Waits, answer_digest, joined_digest, made
 from ms_omni.profiling.memory import PeakMemory
 from ms_omni.profiling.predictor_timing import predictor_share
 from ms_omni.profiling.rank_group import RankGroup
@@ -52,8 +52,8 @@ class Side(Protocol):
         """Measures the answers to all questions of the task, which are asked at once, until the last sample. Raises
         OmniError for a task that does not fit."""
 
-    def predictor_share(self) -> float | None:
-        """The code predictor's share of the Talker's decoding, after a spoken answer; None if answers have a stage for
+    def predictor_share(self, task: Task, measured: Measured) -> float | None:
+        """The code predictor's share of the Talker's decoding in a spoken answer; None if answers have a stage for
         it."""
 
 
@@ -147,11 +147,18 @@ class EngineSide:
             for handle in handles:
                 handle.cancel()
 
-    def predictor_share(self) -> float | None:
+    def predictor_share(self, task: Task, measured: Measured) -> float | None:
         """As Side: mindone's code predictor is a stage of its own, the fused one is part of the Talker's graph."""
         if self.about.engine != "fused" or not self.engine.has_talker:
             return None
-        return predictor_share(self.engine.executor.talker, self._synchronize, self._clock)
+        from ms_omni.runtime.talker_sampling import TalkerSampling
+
+        sampling = TalkerSampling.of(task.sampling.resolved(self.engine.generation_config))
+        num_rows = min(measured.answers, measured.at_a_time)
+        # About as many as in the middle of the answer: the Talker's prompt is nearly as long as the Thinker's
+        num_tokens = measured.prompt["prompt_tokens"] + made(measured, FRAMES) // measured.answers // 2
+        talker = self.engine.executor.talker
+        return predictor_share(talker, sampling, num_rows, num_tokens, self._synchronize, self._clock)
 
 
 def _engine_name(engine: OmniEngine) -> str:

@@ -75,7 +75,7 @@ class TransformersSide:
             peak_host_bytes=told["peak_host_bytes"],
         )
 
-    def predictor_share(self) -> float | None:
+    def predictor_share(self, task: Task, measured: Measured) -> float | None:
         """As sides.Side: None, since the code predictor is a stage here."""
         return None
 

@@ -38,7 +38,7 @@ class FakeSide(EngineSide):
         marks = {"thinker_tokens": [(0.5, 1), (1.5, 3)]}
         return Measured(2.0, {"thinker_prefill": 0.5, "thinker_decode": 1.0}, marks, prompt, digest="d")
 
-    def predictor_share(self):
+    def predictor_share(self, task, measured):
         return None
 
 

@@ -123,10 +123,11 @@ def test_compiling_is_told_apart(fused, monkeypatch):
 def test_the_code_predictors_share_of_a_frame(fused):
     side = EngineSide.of("fused", fused)
     before = side.answer(SPOKEN)
-    share = side.predictor_share()
+    share = side.predictor_share(SPOKEN, before)
     assert 0.2 < share < 1  # 16 steps of its layers beside one of the Talker's
     assert side.answer(SPOKEN).digest == before.digest
 
 
 def test_mindones_code_predictor_needs_no_probe(baseline):
-    assert EngineSide.of("mindone", baseline).predictor_share() is None
+    side = EngineSide.of("mindone", baseline)
+    assert side.predictor_share(SPOKEN, side.answer(SPOKEN)) is None

@@ -74,7 +74,7 @@ class Side:
             digest=self._digests.pop(0),
         )
 
-    def predictor_share(self):
+    def predictor_share(self, task, measured):
         self._log.append(f"{self.name} probes")
         return self._share
 

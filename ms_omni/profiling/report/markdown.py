@@ -28,14 +28,14 @@ def page(
     lines = [f"# {one_line(heading)}", ""]
     if summary:
         lines += [*(f"- {one_line(line)}" for line in summary), ""]
-    lines += _of_tables(tables)
+    lines += of_tables(tables)
     if facts:
         lines += ["## Where these figures come from", ""]
         lines += [f"- {one_line(name)}: {_code(value) if name in _CODE else one_line(value)}" for name, value in facts]
     return "\n".join(lines) + "\n"
 
 
-def _of_tables(tables: Iterable[Table]) -> list[str]:
+def of_tables(tables: Iterable[Table]) -> list[str]:
     """The lines of the tables, each with its heading."""
     lines: list[str] = []
     for table in tables:
