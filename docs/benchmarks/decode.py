@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -28,6 +27,9 @@ import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+from ms_omni.profiling import environment
+from ms_omni.profiling.environment import versions
 
 PROMPT = "Please tell me, slowly and in many words, what there is to see and to hear on a walk through an old harbour."
 ANSWER_TOKENS = 100
@@ -238,8 +240,8 @@ def _seconds(repeat: Any, name: str) -> float:
 
 def report_bars(result: dict[str, Any]) -> None:
     """For people."""
-    print(f"{result['machine']['cpu']}, {result['machine']['cores']} cores, load {result['load_average']}")
-    print(f"{result['versions']}\n{result['run']}\nsame on all sides: {result['same_on_all_sides']}")
+    print_about(result)
+    print(f"same on all sides: {result['same_on_all_sides']}")
     print("| | fused, s | transformers, s | times as fast | bar |\n|---|---|---|---|---|")
     for name, each in result["bars"].items():
         ours, theirs, ratio = each["fused_s"], each["transformers_s"], each["ratio"]
@@ -251,46 +253,25 @@ def report_bars(result: dict[str, Any]) -> None:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, load."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    parts = [names.get("model name", platform.processor()), "family", names.get("cpu family", "?"), "model"]
-    return {
-        "cpu": " ".join([*parts, names.get("model", "?")]),
-        "cores": len(os.sched_getaffinity(0)),
-        "system": platform.platform(terse=True),
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
-    }
+    """Processor, cores, memory, load average, threads."""
+    return environment.machine("CPU", 1).model_dump() | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS")}
 
 
-def versions() -> dict[str, str]:
-    """Of what decodes in this process."""
-    from importlib.metadata import version
-
-    return {"python": platform.python_version()} | {n: version(n) for n in ("mindspore", "mindone", "numpy")}
+def about(directory: Path) -> dict[str, Any]:
+    """What the figures of a checkpoint depend on."""
+    return {"versions": versions(), "machine": machine(), "config": environment.model(directory).config}
 
 
-def config_summary(directory: Path) -> dict[str, Any]:
-    """Sizes that decide the speed."""
-    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    talker = config["talker_config"]
-    names = (
-        "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim", "num_experts",
-        "num_experts_per_tok", "moe_intermediate_size", "shared_expert_intermediate_size", "intermediate_size",
-        "vocab_size", "num_code_groups",
-    )  # fmt: skip
-    parts = {
-        "thinker": config["thinker_config"]["text_config"],
-        "talker": talker["text_config"],
-        "code_predictor": talker["code_predictor_config"],
-    }
-    return {part: {name: values[name] for name in names if name in values} for part, values in parts.items()}
+def print_about(result: dict[str, Any]) -> None:
+    """For people."""
+    print(f"{result['machine']['cpu']}, {result['machine']['cores']} cores, load {result['load_average']}")
+    print(f"{result['versions']}\n{result['run']}")
 
 
 def report(result: dict[str, Any]) -> None:
     """For people."""
-    print(f"{result['machine']['cpu']}, {result['machine']['cores']} cores, load {result['load_average']}")
-    print(f"{result['versions']}\n{result['run']}\nsame on all sides: {result['same_on_all_sides']}")
+    print_about(result)
+    print(f"same on all sides: {result['same_on_all_sides']}")
     for name, values in result["engines"].items():
         for key, value in values.items():
             print(f"{name:13} {key:22} {value['median']:9.2f}  ({value['min']:.2f} to {value['max']:.2f})")
@@ -334,7 +315,7 @@ def bars(arguments: argparse.Namespace, directory: Path, load_before: tuple[floa
     python = os.environ.get("MS_OMNI_REFERENCE_PYTHON")
     if not python:
         raise SystemExit("--bars: MS_OMNI_REFERENCE_PYTHON names no Python with torch and transformers")
-    result = {"machine": machine(), "config": config_summary(directory), "run": {"rounds": arguments.rounds}}
+    result = {**about(directory), "run": {"rounds": arguments.rounds}}
     result |= measure_bars(directory, python, arguments.rounds)
     result["load_average"] = [round(x, 2) for x in (*load_before, *os.getloadavg())]
     report_bars(result)
@@ -349,7 +330,7 @@ def main(argv: list[str] | None = None) -> None:
         bars(arguments, directory, load_before)
         return
     sides: dict[str, Any] = {name: MindSporeSide(directory, name) for name in ("mindone", "fused")}
-    result: dict[str, Any] = {"versions": versions(), "machine": machine(), "config": config_summary(directory)}
+    result = about(directory)
     python = os.environ.get("MS_OMNI_REFERENCE_PYTHON")
     if python:
         sides["transformers"] = TransformersSide(python, directory, sides["fused"].prompt_ids())

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-from decode import PROMPT, TransformersSide, checkpoint, config_summary, machine, spread, versions
+from decode import PROMPT, TransformersSide, about, checkpoint, print_about, spread
 
 from ms_omni import SamplingParams
 from ms_omni.config import EngineConfig
@@ -169,8 +169,8 @@ def medians(found: dict[str, dict[str, list[dict[str, float]]]]) -> dict[str, di
 
 def report(result: dict[str, Any]) -> None:
     """For people."""
-    print(f"{result['machine']['cpu']}, {result['machine']['cores']} cores, load {result['load_average']}")
-    print(f"{result['versions']}\n{result['run']}\nthe same answers both ways: {result['same_answers']}")
+    print_about(result)
+    print(f"the same answers both ways: {result['same_answers']}")
     for name, ways in result["medians"].items():
         for way, each in ways.items():
             shown = (
@@ -215,7 +215,7 @@ def main(argv: list[str] | None = None) -> None:
         "speech": task_of("speech", count, 8, arguments.frames),
         "whole": task_of("whole", count, *WHOLE_ANSWER),
     }
-    result: dict[str, Any] = {"versions": versions(), "machine": machine(), "config": config_summary(directory)}
+    result = about(directory)
     python, batch = os.environ.get("MS_OMNI_REFERENCE_PYTHON"), None
     if python:
         batch = TransformersBatch(python, directory, side, tasks["text"])
