@@ -7,7 +7,7 @@ from functools import cached_property, partial
 import numpy as np
 
 from ms_omni.acceptance.bench import Bench
-from ms_omni.acceptance.compare import array_of, close, equal, together
+from ms_omni.acceptance.compare import array_of, close, equal, worst_of
 from ms_omni.acceptance.findings import Finding
 from ms_omni.acceptance.one_layer import ALLOWED, BLOCKS, OneLayer, one_layer
 from ms_omni.runtime.kv_cache import PagedKVCache
@@ -57,4 +57,4 @@ class _Chunks:
             tokens, expected = (np.concatenate(array_of(cache)[list(BLOCKS)]) for cache in (made, right))
             pairs.append((tokens, expected))
             empty.append((tokens[layer.tokens :], np.zeros_like(tokens[layer.tokens :])))
-        return together([close(pairs, layer.dtype, ALLOWED_ROW), equal(empty, "slots after the prompt")])
+        return worst_of([close(pairs, layer.dtype, ALLOWED_ROW), equal(empty, "slots after the prompt")])

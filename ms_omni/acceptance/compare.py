@@ -47,7 +47,7 @@ def close(pairs: list[tuple[Any, Any]], dtype: str, allowed: float) -> Finding:
     return Finding(round(worst, 3), allowed, f"{UNIT} of {dtype}")
 
 
-def alike(pairs: list[tuple[Any, Any]], dtype: str, allowed: float) -> Finding:
+def close_rms(pairs: list[tuple[Any, Any]], dtype: str, allowed: float) -> Finding:
     """As `close`, by the root mean square of the differences: for many layers in a row, whose single values vary."""
     worst = 0.0
     for made, right in ((array_of(made), array_of(right)) for made, right in pairs):
@@ -67,7 +67,7 @@ def equal(pairs: list[tuple[Any, Any]], what: str = "values") -> Finding:
     return Finding(float(wrong), 0.0, what)
 
 
-def together(findings: list[Finding]) -> Finding:
+def worst_of(findings: list[Finding]) -> Finding:
     """The finding that is furthest beyond what is allowed."""
 
     def excess(found: Finding) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 from mindspore import Tensor
 
 from ms_omni.acceptance.bench import Bench
-from ms_omni.acceptance.compare import alike, array_of
+from ms_omni.acceptance.compare import array_of, close_rms
 from ms_omni.acceptance.findings import Finding
 from ms_omni.checkpoint.built_in import DIRECTORY
 from ms_omni.inputs.cast import cast_inputs
@@ -40,15 +40,15 @@ def _picture(parts: TinyParts, inputs: dict[str, np.ndarray], recorded: dict[str
     features, *levels = parts.picture(inputs)
     pairs = [(features, recorded["picture"])]
     pairs += [(level, recorded[f"picture_{i}"]) for i, level in enumerate(levels)]
-    return alike(pairs, parts.dtype, ALLOWED_FEATURES)
+    return close_rms(pairs, parts.dtype, ALLOWED_FEATURES)
 
 
 def _sound(parts: TinyParts, inputs: dict[str, np.ndarray], recorded: dict[str, np.ndarray]) -> Finding:
-    return alike([(parts.sound(inputs), recorded["sound"])], parts.dtype, ALLOWED_FEATURES)
+    return close_rms([(parts.sound(inputs), recorded["sound"])], parts.dtype, ALLOWED_FEATURES)
 
 
 def _wave(parts: TinyParts, recorded: dict[str, np.ndarray], chunk_frames: int | None = None) -> Finding:
-    return alike([(parts.wave(recorded["codes"], chunk_frames), recorded["wave"])], parts.dtype, ALLOWED_WAVE)
+    return close_rms([(parts.wave(recorded["codes"], chunk_frames), recorded["wave"])], parts.dtype, ALLOWED_WAVE)
 
 
 def media_inputs() -> dict[str, np.ndarray]:

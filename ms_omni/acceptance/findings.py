@@ -54,7 +54,7 @@ class Check:
     message: str = ""
     figures: dict[str, Any] = field(default_factory=dict)
 
-    def said(self) -> str:
+    def summary(self) -> str:
         """The finding in a few words."""
         if self.verdict == DIFFERS:
             return f"differs by {self.difference:.3g} {self.unit} (allowed {self.allowed:g}) {self.message}".rstrip()

@@ -78,15 +78,15 @@ def rounded_rows(x: Array) -> Array:
 
 
 def experts(
-    x: Array, weights: Array, chosen: Array, gate_up: Any, down: Any, taken: Callable[[Array], Array] = np.asarray
+    x: Array, weights: Array, chosen: Array, gate_up: Any, down: Any, prepare: Callable[[Array], Array] = np.asarray
 ) -> Array:
     """x: (tokens, n). gate_up[i]: (2 m, n) and down[i]: (n, m) of expert i, of any float dtype; one expert at a time is
-    converted to float64. taken: applied to rows before they are multiplied."""
+    converted to float64. prepare: applied to rows before they are multiplied."""
     out = np.zeros(x.shape)
     for expert in np.unique(chosen):
         rows, places = np.nonzero(chosen == expert)
-        hidden = swiglu(taken(x[rows]) @ gate_up[expert].astype(np.float64).T)
-        out[rows] += weights[rows, places, None] * (taken(hidden) @ down[expert].astype(np.float64).T)
+        hidden = swiglu(prepare(x[rows]) @ gate_up[expert].astype(np.float64).T)
+        out[rows] += weights[rows, places, None] * (prepare(hidden) @ down[expert].astype(np.float64).T)
     return out
 
 

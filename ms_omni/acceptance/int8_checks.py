@@ -76,7 +76,7 @@ def _linear(case: Case, mode: str) -> Finding:
         x = _uneven(case.make("x", case.tokens, width))
         weight = _Matrix.of(_uneven(case.make("weight", out, width).astype(np.float32) / np.float32(width**0.5)))
         made = case.call(f"{mode}_linear", [x, weight.values, _scales(case, mode, weight)])
-        pairs.append((made, _taken(mode)(array_of(x)) @ weight[:].T))
+        pairs.append((made, _preparation(mode)(array_of(x)) @ weight[:].T))
     return _finding(case, f"{mode}_linear", pairs)
 
 
@@ -91,7 +91,7 @@ def _experts(case: Case, mode: str) -> Finding:
     packed = [tensor.contiguous() for tensor in case.call("pack_experts", [gate_up.values, down.values])]
     scales = [_scales(case, mode, matrix) for matrix in (gate_up, down)]
     made = case.call(f"{mode}_experts", [x, shares, chosen, packed[0], scales[0], packed[1], scales[1]])
-    right = formulas.experts(array_of(x), array_of(shares), chosen, gate_up, down, _taken(mode))
+    right = formulas.experts(array_of(x), array_of(shares), chosen, gate_up, down, _preparation(mode))
     return _finding(case, f"{mode}_experts", [(made, right)])
 
 
@@ -105,7 +105,7 @@ def _scales(case: Case, mode: str, matrix: _Matrix) -> Tensor:
     return Tensor(matrix.scales.astype(numpy_dtype(dtype)))
 
 
-def _taken(mode: str) -> Any:
+def _preparation(mode: str) -> Any:
     return formulas.rounded_rows if mode == "dynamic" else np.asarray
 
 

@@ -46,7 +46,7 @@ class Supervisor:
             if code in (0, 2):
                 return code
             self._note_end(code, names)
-            names = self._left()
+            names = self._remaining()
             if not names:
                 return 0
         step = names[0]
@@ -86,28 +86,28 @@ class Supervisor:
             return
         events = read_journal(self.journal.path)
         at = unfinished(events)
-        message = self._how(code)
+        message = self._reason(code)
         if at is not None:
             self.journal.check(Check(*at, ERROR, 0.0, message=message))
             return
-        step = self._left()[:1] or names[-1:]
+        step = self._remaining()[:1] or names[-1:]
         self.journal.check(Check(step[0], "preparation", ERROR, 0.0, message=message))
         self.journal.note(STEP, step=step[0])
 
-    def _how(self, code: int) -> str:
+    def _reason(self, code: int) -> str:
         if code == -signal.SIGALRM:
             return f"no answer within {self.longest_check_s:g} s; the process was ended"
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        return "\n".join([f"the process {how}", *self._last_words()])
+        return "\n".join([f"the process {how}", *self._last_lines()])
 
-    def _last_words(self) -> list[str]:
+    def _last_lines(self) -> list[str]:
         """The end of what the process printed: CANN writes there what its errors do not say."""
         if self.log is None:
             return []
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         return [redact(line.strip())[:300] for line in lines if line.strip()][-LAST_LINES:]
 
-    def _left(self) -> tuple[str, ...]:
+    def _remaining(self) -> tuple[str, ...]:
         """Steps that have not ended."""
         over = {event["step"] for event in read_journal(self.journal.path) if event["event"] == STEP}
         return tuple(name for name in self.names if name not in over)

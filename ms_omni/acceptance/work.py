@@ -47,7 +47,7 @@ def work(
     journal.note(CARD, soc=card_name())
     done = frozenset((check.step, check.name) for check in checks_of(read_journal(journal.path)))
     bench = Bench(journal, device, quick, done=done, restarts=restarts)
-    bench = replace(bench, world=_meet(bench))
+    bench = replace(bench, world=_connect(bench))
     start_card()
     run_steps(bench, names, after_step)
     journal.note(END)
@@ -68,7 +68,7 @@ def run_steps(bench: Bench, names: tuple[str, ...], after_step: Callable[[World]
         after_step(bench.world)
 
 
-def _meet(bench: Bench) -> World:
+def _connect(bench: Bench) -> World:
     """Connects the ranks of the job; this card alone if that fails."""
     if not is_under_msrun():
         return World(device=bench.device)

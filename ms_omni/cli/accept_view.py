@@ -97,7 +97,7 @@ def _remarks(acceptance: Acceptance) -> list[str]:
     alike: dict[tuple[str, str], list[str]] = {}
     for rank, check in acceptance.checks:
         if check.verdict in (DIFFERS, ERROR, SKIPPED):
-            said = "\n    ".join(check.said().splitlines()[:_MESSAGE_LINES])
+            said = "\n    ".join(check.summary().splitlines()[:_MESSAGE_LINES])
             where = f"{check.name} (rank {rank})" if len(acceptance.ranks) > 1 else check.name
             alike.setdefault((check.step, said), []).append(where)
     return [

@@ -34,12 +34,12 @@ class StageClock:
         self._stacks: dict[int, list[str]] = {}  # by thread, in the order of their first stages
         self._lock = threading.Lock()
         self._zero = self._since = 0.0
-        self._shown: Mapping[Any, int] = {}
+        self._counted: Mapping[Any, int] = {}
 
     def start(self) -> None:
         """The request begins now."""
         self._synchronize()
-        self._since, self._shown = self._clock(), self._gauges()
+        self._since, self._counted = self._clock(), self._gauges()
         self._zero = self._since
 
     def watch(self, work: Callable[[], Made]) -> Made:
@@ -92,8 +92,8 @@ class StageClock:
         self.own_s[at_work] = self.own_s.get(at_work, 0.0) + now - self._since
         self._since = now
         if is_of_device:
-            shown = self._gauges()
+            counted = self._gauges()
             counts = self.counts.setdefault(of_device or WALL, {})
-            for name, value in shown.items():
-                counts[name] = counts.get(name, 0) + value - self._shown.get(name, 0)
-            self._shown = shown
+            for name, value in counted.items():
+                counts[name] = counts.get(name, 0) + value - self._counted.get(name, 0)
+            self._counted = counted

@@ -33,18 +33,18 @@ class Meter(Protocol):
 
 @dataclass
 class _Record:
-    """One side's results so far. share: of the code predictor in a frame. everyone: each repeat on all ranks."""
+    """One side's results so far. share: of the code predictor in a frame. by_rank: each repeat on all ranks."""
 
     side: Side
     first: Measured | None = None
     share: float | None = None
-    everyone: list[list[Repeat]] = field(default_factory=list)
+    by_rank: list[list[Repeat]] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
 
     @property
     def repeats(self) -> list[Repeat]:
         """The job's repeats, see `_of_job`."""
-        return [_of_job(ranks) for ranks in self.everyone]
+        return [_of_job(ranks) for ranks in self.by_rank]
 
 
 class Measurement:
@@ -101,7 +101,7 @@ class Measurement:
         return [
             _run(record, shared if record.side.about.engine in ENGINES else ())
             for record in self._records
-            if record.everyone
+            if record.by_rank
         ]
 
     @property
@@ -124,8 +124,8 @@ class Measurement:
             return
         if record.share is not None:
             measured = split_predictor(measured, record.share)
-        told = self.rank_group.exchange(as_repeat(measured, number).model_dump_json())
-        record.everyone.append([Repeat.model_validate_json(text) for text in told])
+        texts = self.rank_group.exchange(as_repeat(measured, number).model_dump_json())
+        record.by_rank.append([Repeat.model_validate_json(text) for text in texts])
         record.digests.append(measured.digest)
         self._on_repeat()
 
@@ -170,7 +170,7 @@ def _run(record: _Record, shared: tuple[str, ...]) -> Run:
         repeats=repeats,
         figures=spreads([repeat.figures for repeat in repeats]),
         stages_s=spreads([repeat.stages_s | {OTHER: repeat.other_s} for repeat in repeats]),
-        ranks=_ranks(record.everyone),
+        ranks=_ranks(record.by_rank),
         per_token=_medians([per_token(repeat) for repeat in repeats]),
         per_frame=_medians([per_frame(repeat) for repeat in repeats]),
         answer_digest=record.digests[0],
@@ -178,19 +178,19 @@ def _run(record: _Record, shared: tuple[str, ...]) -> Run:
     )
 
 
-def _ranks(everyone: Sequence[Sequence[Repeat]]) -> list[Rank]:
+def _ranks(by_rank: Sequence[Sequence[Repeat]]) -> list[Rank]:
     """Of every process of a job; empty for a single process."""
-    if len(everyone[0]) == 1:
+    if len(by_rank[0]) == 1:
         return []
-    last = [max(repeat.wall_s for repeat in ranks) for ranks in everyone]
+    last = [max(repeat.wall_s for repeat in ranks) for ranks in by_rank]
     return [
         Rank(
             rank=rank,
-            wall_s=statistics.median(ranks[rank].wall_s for ranks in everyone),
-            skew_s=statistics.median(end - ranks[rank].wall_s for end, ranks in zip(last, everyone, strict=True)),
-            **{name: _largest([ranks[rank].figures.get(name) for ranks in everyone]) for name in PEAKS},
+            wall_s=statistics.median(ranks[rank].wall_s for ranks in by_rank),
+            skew_s=statistics.median(end - ranks[rank].wall_s for end, ranks in zip(last, by_rank, strict=True)),
+            **{name: _largest([ranks[rank].figures.get(name) for ranks in by_rank]) for name in PEAKS},
         )
-        for rank in range(len(everyone[0]))
+        for rank in range(len(by_rank[0]))
     ]
 
 

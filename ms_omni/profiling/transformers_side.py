@@ -48,8 +48,8 @@ class TransformersSide:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True,
             start_new_session=True,  # Ctrl-C is this process's to answer; the other one ends with its stdin
         )  # fmt: skip
-        hello = self._hear()
-        load_s, versions = hello["load_s"], hello["versions"]
+        first = self._receive()
+        load_s, versions = first["load_s"], first["versions"]
         self.about = About("transformers", "none", 1, 1, "sdpa", "float32", load_s, _NOTES, versions=versions)
 
     def answer(self, task: Task) -> Measured:
@@ -61,18 +61,18 @@ class TransformersSide:
         clock = StageClock(time.perf_counter, lambda: None)
         prepared = clock.watch(lambda: self._prepare(task))
         prepare_s = clock.stop()
-        told = self._ask(task, prepared.arrays)
-        theirs = [Span(stage=name, start_s=a, end_s=b, depth=depth) for name, a, b, depth in told["spans"]]
-        stages_s = {stage: seconds for stage, seconds in clock.own_s.items() if stage != WALL} | own_seconds(theirs)
+        reply = self._ask(task, prepared.arrays)
+        spans = [Span(stage=name, start_s=a, end_s=b, depth=depth) for name, a, b, depth in reply["spans"]]
+        stages_s = {stage: seconds for stage, seconds in clock.own_s.items() if stage != WALL} | own_seconds(spans)
         return Measured(
-            wall_s=prepare_s + told["wall_s"],
+            wall_s=prepare_s + reply["wall_s"],
             stages_s=stages_s,
-            marks={name: [(at + prepare_s, count) for at, count in marks] for name, marks in told["marks"].items()},
+            marks={name: [(at + prepare_s, count) for at, count in marks] for name, marks in reply["marks"].items()},
             prompt=prepared.usage_counts,
-            spans=[*clock.spans, *(_later(span, prepare_s) for span in theirs)],
-            num_code_groups=len(told["codes"] or ()),
-            digest=answer_digest(told["ids"], told["codes"]),
-            peak_host_bytes=told["peak_host_bytes"],
+            spans=[*clock.spans, *(_later(span, prepare_s) for span in spans)],
+            num_code_groups=len(reply["codes"] or ()),
+            digest=answer_digest(reply["ids"], reply["codes"]),
+            peak_host_bytes=reply["peak_host_bytes"],
         )
 
     def predictor_share(self, task: Task, measured: Measured) -> float | None:
@@ -110,10 +110,10 @@ class TransformersSide:
                 self._process.stdin.write(json.dumps(question) + "\n")
                 self._process.stdin.flush()
             except BrokenPipeError:
-                pass  # _hear names the reason
-            return self._hear()
+                pass  # _receive names the reason
+            return self._receive()
 
-    def _hear(self) -> dict[str, Any]:
+    def _receive(self) -> dict[str, Any]:
         assert self._process.stdout
         line = self._process.stdout.readline()
         if line:

@@ -44,12 +44,12 @@ class _Window:
     def __init__(self, span: Span, segment: Segment, reasons: bool):
         self.span, self.segment, self.text = span, segment, ""
         self._parts = AnswerParts(reasons, has_tools=False)
-        self._heard = ""
+        self._content = ""
 
-    def hear(self, text: str, is_last: bool = False) -> None:
+    def add(self, text: str, is_last: bool = False) -> None:
         said = "".join(part.text for part in self._parts.put(text, is_last) if part.kind == "content")
         self.text += said
-        self._heard += said
+        self._content += said
 
     @property
     def is_whole(self) -> bool:
@@ -57,7 +57,7 @@ class _Window:
 
     @property
     def words_per_s(self) -> float:
-        return len(words_of(self._heard)) / (self.span.end - self.span.start)
+        return len(words_of(self._content)) / (self.span.end - self.span.start)
 
     def settled(self) -> str:
         """The start of the text, which the next window cannot change."""
@@ -96,9 +96,9 @@ class Transcript:
             self._window = _Window(span, self.segments[-1], self._reasons)
         window = self._window
         if isinstance(chunk, TextDelta):
-            window.hear(chunk.text)
+            window.add(chunk.text)
         elif isinstance(chunk, StreamEnd):
-            window.hear("", is_last=True)
+            window.add("", is_last=True)
             window.segment.output = chunk.output
         grown += self._settle(window)
         if window.is_whole:
@@ -115,7 +115,7 @@ class Transcript:
             if not window.is_whole and len(words_of(window.text)) <= reach(window.span.overlap):
                 return ""
             grown = self._join(self._held, window)
-        return grown + self._say(window, window.settled())
+        return grown + self._add_text(window, window.settled())
 
     def _join(self, before: _Window, behind: _Window) -> str:
         # An answer that was cut off lacks the words of the overlap
@@ -130,9 +130,9 @@ class Transcript:
 
     def _release(self) -> str:
         held, self._held = self._held, None
-        return self._say(held, held.text) if held is not None else ""
+        return self._add_text(held, held.text) if held is not None else ""
 
-    def _say(self, window: _Window, text: str) -> str:
+    def _add_text(self, window: _Window, text: str) -> str:
         """Moves the start of a window's text to its segment, except space at its end, which may end the window."""
         text = text.rstrip()
         window.text = window.text[len(text) :]

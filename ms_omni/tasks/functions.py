@@ -45,7 +45,7 @@ def check_schemas(tools: Any, where: str = "tools") -> list[dict[str, Any]]:
             validator_for(schema, default=Draft202012Validator).check_schema(schema)
         except SchemaError as error:
             raise OmniError(
-                f"{where}: tool {index}: 'parameters' of {name!r} is no JSON schema: {_said(error)}"
+                f"{where}: tool {index}: 'parameters' of {name!r} is no JSON schema: {_message(error)}"
             ) from error
         if schema.get("type", "object") != "object":
             raise OmniError(f"{where}: tool {index}: 'parameters' of {name!r} must be the schema of an object")
@@ -59,7 +59,7 @@ def read_calls(parts: Sequence[Part], tools: Sequence[dict[str, Any]]) -> list[d
     for part in parts:
         if part.kind == "call":
             arguments = json.loads(part.text, parse_constant=str)  # NaN, which JSON does not have, becomes text
-            error = _fault(part.name, arguments, tools)
+            error = _error(part.name, arguments, tools)
             calls.append({"name": part.name, "arguments": arguments, **({"error": error} if error else {})})
         elif part.kind == "content":
             error = "no JSON object with name and arguments"
@@ -67,7 +67,7 @@ def read_calls(parts: Sequence[Part], tools: Sequence[dict[str, Any]]) -> list[d
     return calls
 
 
-def _fault(name: str, arguments: dict[str, Any], tools: Sequence[dict[str, Any]]) -> str | None:
+def _error(name: str, arguments: dict[str, Any], tools: Sequence[dict[str, Any]]) -> str | None:
     """What is wrong with a call, in one line."""
     from jsonschema.exceptions import best_match
     from jsonschema.validators import Draft202012Validator, validator_for
@@ -83,10 +83,10 @@ def _fault(name: str, arguments: dict[str, Any], tools: Sequence[dict[str, Any]]
         error = best_match(kind(schemas[name], registry=Registry()).iter_errors(arguments))
     except (Unresolvable, RecursionError) as error:
         return f"arguments could not be checked: {' '.join(str(error).split())[:200] or type(error).__name__}"
-    return None if error is None else f"arguments: {_said(error)}"
+    return None if error is None else f"arguments: {_message(error)}"
 
 
-def _said(error: Any) -> str:
+def _message(error: Any) -> str:
     """A ValidationError or SchemaError in one line, with where it is."""
     place = "".join(f"[{json.dumps(key)}]" for key in error.absolute_path)
     message = " ".join(str(error.message).split())
