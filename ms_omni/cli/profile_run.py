@@ -115,10 +115,10 @@ def _write_stages(directory: Path, profile: Profile) -> None:
 
 def _energy_meter(sides: list[Side]) -> EnergyMeter | None:
     """Of the cards of this machine, read by rank 0; None on a CPU."""
-    about = sides[0].about
-    if about.device == "CPU" or sides[0].rank_group.rank:
+    on_cards = [side for side in sides if side.about.device != "CPU"]
+    if not on_cards or sides[0].rank_group.rank:
         return None
-    return EnergyMeter(lambda: card_power(Machine(), about.cards))
+    return EnergyMeter(lambda: card_power(Machine(), on_cards[0].about.cards))
 
 
 def _card_versions(sides: list[Side]) -> dict[str, str]:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 from ms_omni.errors import OmniError
 from ms_omni.profiling import environment
@@ -89,8 +88,10 @@ class ProfileRun:
         return self._header.model_copy(update={**found, "complete": complete, "caveats": caveats})
 
     def _make_header(self) -> Profile:
-        """All that does not depend on what is measured."""
-        device = environment.device_name(next((side.about.device for side in self.sides), "CPU"))
+        """All that does not depend on the measurements. Lengths of answers are each workload's own."""
+        sampling = asdict(self.settings.sampling)
+        devices = {side.about.device for side in self.sides}
+        device = environment.device_name(next(iter(devices - {"CPU"}), "CPU"))
         model = environment.model(self.directory)
         versions = environment.versions()
         for side in self.sides:
@@ -102,7 +103,7 @@ class ProfileRun:
             versions=versions | self.versions,
             machine=environment.machine(device, max(side.about.cards for side in self.sides)),
             model=model,
-            sampling=_without_lengths(asdict(self.settings.sampling)),
+            sampling={name: value for name, value in sampling.items() if "max_new_tokens" not in name},
             repeats=self.repeats,
             warm_up=self.warm_up,
             complete=False,
@@ -128,11 +129,6 @@ def _case(task: Task, measurement: Measurement) -> Case:
         media=list(task.media),
     )
     return Case(workload=workload, runs=measurement.runs, ratios=measurement.ratios)
-
-
-def _without_lengths(sampling: dict[str, Any]) -> dict[str, Any]:
-    """They are each workload's own."""
-    return {key: value for key, value in sampling.items() if "max_new_tokens" not in key}
 
 
 def _token_counter(directory: Path) -> Callable[[str], int]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from itertools import groupby
 
@@ -11,7 +9,7 @@ from ms_omni.profiling.document import FIGURES
 from ms_omni.profiling.report.changes import LEAST_CHANGE, UNKNOWN_NOISE, WITHIN_NOISE, Change, Comparison
 from ms_omni.profiling.report.heading import BUSY, is_busy, title
 from ms_omni.profiling.report.tables import Table
-from ms_omni.profiling.report.values import DASH, figure_row, number
+from ms_omni.profiling.report.values import DASH, as_csv, figure_row, number
 
 SCHEMA = "ms_omni.comparison"
 RULE = (
@@ -111,13 +109,17 @@ def _change_json(change: Change) -> dict[str, object]:
 
 
 def _csv(comparison: Comparison) -> str:
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
     sides = [f"{side}_{part}" for side in ("before", "after") for part in ("median", "min", "max", "repeats")]
-    rows.writerow(("case", "run", "figure", "unit", *sides, "change", "allowed", "verdict"))
-    for change in comparison.changes:
-        numbers = [(value.median, value.min, value.max, value.count) for value in (change.before, change.after)]
-        unit = FIGURES[change.figure][1]
-        moved = ("" if value is None else value for value in (change.change, change.allowed))
-        rows.writerow((change.case, change.run, change.figure, unit, *numbers[0], *numbers[1], *moved, change.verdict))
-    return text.getvalue()
+    columns = ("case", "run", "figure", "unit", *sides, "change", "allowed", "verdict")
+    return as_csv(columns, map(_csv_row, comparison.changes))
+
+
+def _csv_row(change: Change) -> tuple[object, ...]:
+    numbers = [
+        number
+        for value in (change.before, change.after)
+        for number in (value.median, value.min, value.max, value.count)
+    ]
+    unit = FIGURES[change.figure][1]
+    moved = ("" if value is None else value for value in (change.change, change.allowed))
+    return change.case, change.run, change.figure, unit, *numbers, *moved, change.verdict

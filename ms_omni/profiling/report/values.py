@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from collections.abc import Iterable
 
@@ -55,6 +57,13 @@ def figure_row(name: str, of_runs: Iterable[Spread | None]) -> tuple[str, list[s
     found = list(of_runs)
     factor, shown = scale_of(unit, (values.max for values in found if values is not None))
     return f"{what}, {shown}", [spread(values, factor) for values in found]
+
+
+def as_csv(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """A heading line and the rows, comma-separated."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    return text.getvalue()
 
 
 def title_of(name: str) -> str:
