@@ -32,7 +32,6 @@ EXIT_SOME_SKIPPED = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own flags, and those of the engine and of decoding."""
     asked = parser.add_argument_group("what to measure")
     _add_workload_flags(asked)
     add_speaker_flag(asked)
