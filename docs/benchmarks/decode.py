@@ -19,15 +19,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+from ms_omni.profiling import environment
+from ms_omni.profiling.environment import versions
 
 PROMPT = "Please tell me, slowly and in many words, what there is to see and to hear on a walk through an old harbour."
 ANSWER_TOKENS = 100
@@ -45,15 +47,14 @@ BARS = {
         "thinker_prefill": 1.0, "talker_prefill": 1.0, "code2wav": 0.7, "wall_s": 1.5, "ttft_s": 1.0,
         "first_audio_s": 2.0,
     },
-    **dict.fromkeys(list(ASKED)[1:], {"encoders": 1.0, "thinker_prefill": 1.0}),
+    **{case: {"encoders": 1.0, "thinker_prefill": 1.0} for case in list(ASKED)[1:]},
 }  # fmt: skip
 Event = tuple[str, int, float]  # stage, how many it has made, seconds
 
 
 def intervals(events: list[Event], stage: str) -> list[tuple[int, float]]:
     """(made, seconds) between events of `stage` that no other stage's event separates."""
-    pairs = zip(events, events[1:], strict=False)
-    return [(b[1] - a[1], b[2] - a[2]) for a, b in pairs if a[0] == b[0] == stage and b[1] > a[1]]
+    return [(b[1] - a[1], b[2] - a[2]) for a, b in pairwise(events) if a[0] == b[0] == stage and b[1] > a[1]]
 
 
 def seconds_each(events: list[Event], stage: str) -> float:
@@ -64,7 +65,7 @@ def seconds_each(events: list[Event], stage: str) -> float:
 
 def longest(events: list[Event], stage: str) -> float:
     """Seconds of the longest wait for an event of `stage`, whatever came before: in a first run, the compilation."""
-    return max(b[2] - a[2] for a, b in zip(events, events[1:], strict=False) if b[0] == stage)
+    return max(b[2] - a[2] for a, b in pairwise(events) if b[0] == stage)
 
 
 def spread(values: list[float]) -> dict[str, Any]:
@@ -208,7 +209,7 @@ def measure_bars(directory: Path, python: str, rounds: int) -> dict[str, Any]:
     from ms_omni.profiling.measure import Measurement
     from ms_omni.profiling.sides import EngineSide
     from ms_omni.profiling.synthetic_media import MediaMaker
-    from ms_omni.profiling.task import TaskSettings, make_task
+    from ms_omni.profiling.task import TaskSettings, fixed_sampling, make_task
     from ms_omni.profiling.transformers_side import TransformersSide as Answering
     from ms_omni.profiling.workload import Recipe
 
@@ -216,8 +217,7 @@ def measure_bars(directory: Path, python: str, rounds: int) -> dict[str, Any]:
     found, same = dict[str, Any](), {}
     ours = EngineSide("fused", EngineConfig(str(directory), engine="fused", device="CPU", dtype="float32"))
     sides = [ours, Answering("transformers", python, directory)]
-    lengths = {"thinker_max_new_tokens": None, "talker_max_new_tokens": None}  # those that are asked
-    settings = TaskSettings(replace(greedy.resolved(ours.engine.generation_config), **lengths))
+    settings = TaskSettings(fixed_sampling(greedy, ours.engine.generation_config))
     with tempfile.TemporaryDirectory() as media:
         for case, asked in ASKED.items():
             listening = {"speech": case == "spoken answer", "thinker_max_new_tokens": 1}
@@ -231,7 +231,7 @@ def measure_bars(directory: Path, python: str, rounds: int) -> dict[str, Any]:
                     "bar": bar, "reached": ratio["median"] >= bar, "ratio": ratio, "fused_s": spread(mine),
                     "transformers_s": spread(other),
                 }  # fmt: skip
-    return {"versions": versions() | sides[1].versions, "bars": found, "same_on_all_sides": same}
+    return {"versions": versions() | sides[1].about.versions, "bars": found, "same_on_all_sides": same}
 
 
 def _seconds(repeat: Any, name: str) -> float:
@@ -240,8 +240,8 @@ def _seconds(repeat: Any, name: str) -> float:
 
 def report_bars(result: dict[str, Any]) -> None:
     """For people."""
-    print(f"{result['machine']['cpu']}, {result['machine']['cores']} cores, load {result['load_average']}")
-    print(f"{result['versions']}\n{result['run']}\nsame on all sides: {result['same_on_all_sides']}")
+    print_about(result)
+    print(f"same on all sides: {result['same_on_all_sides']}")
     print("| | fused, s | transformers, s | times as fast | bar |\n|---|---|---|---|---|")
     for name, each in result["bars"].items():
         ours, theirs, ratio = each["fused_s"], each["transformers_s"], each["ratio"]
@@ -253,46 +253,25 @@ def report_bars(result: dict[str, Any]) -> None:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, load."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    parts = [names.get("model name", platform.processor()), "family", names.get("cpu family", "?"), "model"]
-    return {
-        "cpu": " ".join([*parts, names.get("model", "?")]),
-        "cores": len(os.sched_getaffinity(0)),
-        "system": platform.platform(terse=True),
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
-    }
+    """Processor, cores, memory, load average, threads."""
+    return environment.machine("CPU", 1).model_dump() | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS")}
 
 
-def versions() -> dict[str, str]:
-    """Of what decodes in this process."""
-    from importlib.metadata import version
-
-    return {"python": platform.python_version()} | {n: version(n) for n in ("mindspore", "mindone", "numpy")}
+def about(directory: Path) -> dict[str, Any]:
+    """What the figures of a checkpoint depend on."""
+    return {"versions": versions(), "machine": machine(), "config": environment.model(directory).config}
 
 
-def config_summary(directory: Path) -> dict[str, Any]:
-    """Sizes that decide the speed."""
-    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    talker = config["talker_config"]
-    names = (
-        "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim", "num_experts",
-        "num_experts_per_tok", "moe_intermediate_size", "shared_expert_intermediate_size", "intermediate_size",
-        "vocab_size", "num_code_groups",
-    )  # fmt: skip
-    parts = {
-        "thinker": config["thinker_config"]["text_config"],
-        "talker": talker["text_config"],
-        "code_predictor": talker["code_predictor_config"],
-    }
-    return {part: {name: values[name] for name in names if name in values} for part, values in parts.items()}
+def print_about(result: dict[str, Any]) -> None:
+    """For people."""
+    print(f"{result['machine']['cpu']}, {result['machine']['cores']} cores, load {result['load_average']}")
+    print(f"{result['versions']}\n{result['run']}")
 
 
 def report(result: dict[str, Any]) -> None:
     """For people."""
-    print(f"{result['machine']['cpu']}, {result['machine']['cores']} cores, load {result['load_average']}")
-    print(f"{result['versions']}\n{result['run']}\nsame on all sides: {result['same_on_all_sides']}")
+    print_about(result)
+    print(f"same on all sides: {result['same_on_all_sides']}")
     for name, values in result["engines"].items():
         for key, value in values.items():
             print(f"{name:13} {key:22} {value['median']:9.2f}  ({value['min']:.2f} to {value['max']:.2f})")
@@ -336,7 +315,7 @@ def bars(arguments: argparse.Namespace, directory: Path, load_before: tuple[floa
     python = os.environ.get("MS_OMNI_REFERENCE_PYTHON")
     if not python:
         raise SystemExit("--bars: MS_OMNI_REFERENCE_PYTHON names no Python with torch and transformers")
-    result = {"machine": machine(), "config": config_summary(directory), "run": {"rounds": arguments.rounds}}
+    result = {**about(directory), "run": {"rounds": arguments.rounds}}
     result |= measure_bars(directory, python, arguments.rounds)
     result["load_average"] = [round(x, 2) for x in (*load_before, *os.getloadavg())]
     report_bars(result)
@@ -351,7 +330,7 @@ def main(argv: list[str] | None = None) -> None:
         bars(arguments, directory, load_before)
         return
     sides: dict[str, Any] = {name: MindSporeSide(directory, name) for name in ("mindone", "fused")}
-    result: dict[str, Any] = {"versions": versions(), "machine": machine(), "config": config_summary(directory)}
+    result = about(directory)
     python = os.environ.get("MS_OMNI_REFERENCE_PYTHON")
     if python:
         sides["transformers"] = TransformersSide(python, directory, sides["fused"].prompt_ids())

@@ -124,7 +124,11 @@ def compare(directory: Path, name: str, prompts: int, tokens: int, seed: int) ->
     prefix, words, head_name = DECODERS[name]
     config, reader, rng = read_config(directory), CheckpointReader(directory), np.random.default_rng([seed, prompts])
     talker = config.talker_config
-    text = dict(zip(DECODERS, (config.thinker_config.text_config, talker.text_config, talker.code_predictor_config)))
+    text = dict(
+        zip(
+            DECODERS, (config.thinker_config.text_config, talker.text_config, talker.code_predictor_config), strict=True
+        )
+    )
     spec, vectors = DecoderSpec.from_config(text[name]), reader.read(words).astype(np.float32)
     head = reader.read(head_name).astype(np.float64)
     x = [vectors[rng.integers(0, len(vectors), tokens)] for _ in range(prompts)]

@@ -70,7 +70,7 @@ def main() -> None:
     print(f"{options.preset}, {options.dtype}: median (smallest to largest) of {options.rounds} rounds")
     for number, kind in enumerate(("wall", "core")):
         rounding, reading = ([pair[way][number] for pair in rounds] for way in (0, 1))
-        ratios = [one / other for one, other in zip(reading, rounding)]
+        ratios = [one / other for one, other in zip(reading, rounding, strict=True)]
         print(f"{kind} s: rounded {spread(rounding)}, stored {spread(reading)}, ratio {spread(ratios)}")
 
 

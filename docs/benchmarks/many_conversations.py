@@ -22,14 +22,14 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-from decode import PROMPT, TransformersSide, checkpoint, config_summary, machine, spread, versions  # noqa: E402
+from decode import PROMPT, TransformersSide, about, checkpoint, print_about, spread
 
-from ms_omni import SamplingParams  # noqa: E402
-from ms_omni.config import EngineConfig  # noqa: E402
-from ms_omni.profiling.figures import figures  # noqa: E402
-from ms_omni.profiling.measured import SAMPLES, Measured, one_after_the_other  # noqa: E402
-from ms_omni.profiling.sides import EngineSide  # noqa: E402
-from ms_omni.profiling.task import Task  # noqa: E402
+from ms_omni import SamplingParams
+from ms_omni.config import EngineConfig
+from ms_omni.profiling.figures import figures
+from ms_omni.profiling.measured import SAMPLES, Measured, one_after_the_other
+from ms_omni.profiling.sides import EngineSide
+from ms_omni.profiling.task import Task
 
 TOGETHER, ALONE, TRANSFORMERS = "together", "one after the other", "transformers"
 WHOLE_ANSWER = (17, 8)  # tokens and frames
@@ -169,8 +169,8 @@ def medians(found: dict[str, dict[str, list[dict[str, float]]]]) -> dict[str, di
 
 def report(result: dict[str, Any]) -> None:
     """For people."""
-    print(f"{result['machine']['cpu']}, {result['machine']['cores']} cores, load {result['load_average']}")
-    print(f"{result['versions']}\n{result['run']}\nthe same answers both ways: {result['same_answers']}")
+    print_about(result)
+    print(f"the same answers both ways: {result['same_answers']}")
     for name, ways in result["medians"].items():
         for way, each in ways.items():
             shown = (
@@ -215,7 +215,7 @@ def main(argv: list[str] | None = None) -> None:
         "speech": task_of("speech", count, 8, arguments.frames),
         "whole": task_of("whole", count, *WHOLE_ANSWER),
     }
-    result: dict[str, Any] = {"versions": versions(), "machine": machine(), "config": config_summary(directory)}
+    result = about(directory)
     python, batch = os.environ.get("MS_OMNI_REFERENCE_PYTHON"), None
     if python:
         batch = TransformersBatch(python, directory, side, tasks["text"])

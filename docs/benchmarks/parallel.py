@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-from decode import MindSporeSide, checkpoint, config_summary, machine, seconds_each, spread, versions  # noqa: E402
+from decode import MindSporeSide, about, checkpoint, seconds_each, spread
 
 MINDONE = "mindone zero3"
 
@@ -63,8 +63,8 @@ def measure(sides: dict[str, Any], count: int, rounds: int) -> tuple[dict[str, l
 
 
 def report(result: dict[str, Any]) -> None:
-    about = result["machine"]
-    print(f"{about['cpu']}, {about['cores']} cores, {result['processes']} processes, load {result['load_average']}")
+    machine = result["machine"]
+    print(f"{machine['cpu']}, {machine['cores']} cores, {result['processes']} processes, load {result['load_average']}")
     for name, each in result["thinker_ms_per_token"].items():
         print(f"{name:14} {each['median']:9.2f} ms/token ({each['min']:.2f} to {each['max']:.2f})")
     for name, ratio in result["ratios_to_mindone"].items():
@@ -87,9 +87,7 @@ def main(argv: list[str] | None = None) -> None:
     if not world.is_writer:
         return
     result = {
-        "versions": versions(),
-        "machine": machine(),
-        "config": config_summary(directory),
+        **about(directory),
         "processes": world.world_size,
         "tokens": arguments.tokens,
         "rounds": arguments.rounds,

@@ -22,10 +22,10 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
-from decode import machine  # noqa: E402
+from decode import machine
 
-from ms_omni.inputs.audio import SAMPLE_RATE, read_audio  # noqa: E402
-from ms_omni.inputs.windows import cut_windows  # noqa: E402
+from ms_omni.inputs.audio import SAMPLE_RATE, read_audio
+from ms_omni.inputs.windows import cut_windows
 
 SENTENCES = "/usr/share/pocketsphinx/test/data/librivox"
 SECONDS, FIRST, LAST, PAUSE_S = 31, 20.0, 28.5, 0.3

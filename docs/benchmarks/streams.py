@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-from decode import machine, spread, versions  # noqa: E402
+from decode import machine, spread, versions
 
-from ms_omni import AudioChunk, OmniEngine, SamplingParams  # noqa: E402
-from ms_omni.checkpoint import built_in  # noqa: E402
+from ms_omni import AudioChunk, OmniEngine, SamplingParams
+from ms_omni.checkpoint import built_in
 
 MOST_FIRST_AUDIO = 2.0
 
@@ -59,11 +59,14 @@ def listen(engine: OmniEngine, questions: list[str], frames: int) -> list[Heard]
         sampling = SamplingParams(
             thinker_max_new_tokens=12, talker_max_new_tokens=frames + 1, seed=number, ignore_eos=True
         )
-        start, pieces = time.perf_counter(), []
-        for chunk in engine.stream(question, return_audio=True, sampling=sampling):
-            if isinstance(chunk, AudioChunk):
-                pieces.append((time.perf_counter() - start, len(chunk.samples) / chunk.sample_rate))
-        heard[number] = Heard(pieces)
+        start = time.perf_counter()
+        heard[number] = Heard(
+            [
+                (time.perf_counter() - start, len(chunk.samples) / chunk.sample_rate)
+                for chunk in engine.stream(question, return_audio=True, sampling=sampling)
+                if isinstance(chunk, AudioChunk)
+            ]
+        )
 
     threads = [threading.Thread(target=read, args=each) for each in enumerate(questions)]
     for thread in threads:

@@ -18,9 +18,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "reference"))
-import torch  # noqa: E402
-import torch_patches  # noqa: E402
+sys.path.insert(0, str(Path(__file__).parents[2] / "ms_omni" / "profiling" / "transformers_reference"))
+import torch
+import torch_patches
 
 torch_patches.allow_torchvision_without_its_extension()
 import transformers  # noqa: E402

@@ -20,8 +20,8 @@ Ask = Callable[[list[dict[str, Any]], bool, str | None], Answer]
 
 
 def through_transformers(model_dir: Path) -> Ask:
-    """transformers 4.57.1 on torch, float32, greedy, with the patches of tests/reference (what is wrong there)."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "reference"))
+    """transformers 4.57.1 on torch, float32, greedy, with the patches of transformers_reference/torch_patches.py."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "ms_omni" / "profiling" / "transformers_reference"))
     import torch_patches
 
     torch_patches.allow_torchvision_without_its_extension()

@@ -12,7 +12,6 @@ import numpy as np
 
 from ms_omni.acceptance.bench import Bench
 from ms_omni.acceptance.findings import Finding
-from ms_omni.acceptance.tiny_parts import ASSETS
 from ms_omni.checkpoint.built_in import DIRECTORY
 from ms_omni.config import SamplingParams
 from ms_omni.outputs import SAMPLE_RATE, OmniOutput
@@ -29,7 +28,7 @@ _FILES = {"image": "tiny_shapes.png", "audio": "tiny_words.wav", "video": "tiny_
 
 @dataclass(frozen=True)
 class CheckPrompt:
-    """media: of _FILES, in order. answer: what the tiny model says on a CPU in float32, and what is right."""
+    """media: of _FILES, in order. answer: the right one, which the tiny model gives on a CPU in float32."""
 
     media: tuple[str, ...]
     text: str
@@ -69,14 +68,14 @@ def load_engine(device: str, dtype: str, parallel: str = "none") -> Any:
 
 
 def ask(engine: Any, question: CheckPrompt, speak: bool = False, sampling: SamplingParams = GREEDY) -> OmniOutput:
-    """The answer."""
-    parts = [{"type": kind, kind: str(ASSETS / _FILES[kind])} for kind in question.media]
+    """The engine's answer to a prompt and its built-in media, whose videos are heard too."""
+    parts = [{"type": kind, kind: str(DIRECTORY.parent / _FILES[kind])} for kind in question.media]
     conversation = [{"role": "user", "content": [*parts, {"type": "text", "text": question.text}]}]
     return engine.generate(conversation, return_audio=speak, use_audio_in_video=True, sampling=sampling)
 
 
 def _mode(bench: Bench) -> str:
-    """Experts are spread over all ranks if they can be divided so."""
+    """ep where the experts can be divided among all ranks."""
     if bench.world.world_size == 1:
         return "none"
     from ms_omni.checkpoint.config import read_config

@@ -1,4 +1,4 @@
-"""Between the cards: every rank gives other values, and knows what it must get. A wrong root, order or group shows."""
+"""Collectives: every rank sends other values and knows what it must receive, so a wrong root, order or group shows."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from ms_omni.parallel import collectives
 from ms_omni.parallel.world import World
 
 DTYPES = ("bfloat16", "float16", "float32", "int32", "int8")
-# Rows that a rank has for each rank, and of a decoder's hidden state
+# Rows that each rank sends to each rank, and the size of a hidden state
 ROWS, WIDTH = 3, 2048
-# The values of each member of the group, this rank's place among them -> what it must get
+# (what each member of the group sends, this rank's place among them) -> what it must receive
 Right = Callable[[list[np.ndarray], int], np.ndarray]
 
 
@@ -66,7 +66,7 @@ def _run_in(bench: Bench, where: str, group_size: int) -> None:
 def _compare(
     world: World, options: dict[str, Any], dtype: str, function: Callable[[Tensor], Tensor], right: Right
 ) -> Finding:
-    """Outside of graphs and in one. The values are whole numbers that every dtype holds, and so are their sums."""
+    """Outside of graphs and in one. The values and their sums are whole numbers that every dtype represents exactly."""
     x = Tensor(_given(world.rank, world.group_size).astype(np.float32)).astype(getattr(ms, dtype))
     members = [_given(rank, world.group_size) for rank in world.group_ranks]
     expected = right(members, world.group_rank)
@@ -79,7 +79,7 @@ def _compare(
 
 
 def _given(rank: int, group_size: int) -> np.ndarray:
-    """What a rank of the world has: ROWS rows for each of its group, all different from other ranks'."""
+    """What a rank sends: ROWS rows for each rank of its group, different from all other ranks'."""
     rows, columns = np.indices((ROWS * group_size, WIDTH))
     return (5 * rank + 3 * rows + columns) % 13 + 1
 

@@ -20,18 +20,18 @@ UNIT = "roundings"
 
 
 def rounding(dtype: str) -> float:
-    """By how much of a value one rounding moves it at most."""
+    """The largest relative error of one rounding to this dtype."""
     return 2.0 ** -MANTISSA_BITS[dtype]
 
 
 def array_of(value: Any) -> np.ndarray:
-    """A tensor or an array in float64. MindSpore hands bfloat16 out as a numpy type of its own."""
+    """A tensor or an array in float64. MindSpore's bfloat16 becomes a numpy type that is not one of numpy's own."""
     array = value.asnumpy() if hasattr(value, "asnumpy") else np.asarray(value)
     return array.astype(np.float32).astype(np.float64) if array.dtype.kind not in "fiub" else array.astype(np.float64)
 
 
 def in_roundings(actual: Any, expected: Any, dtype: str) -> float:
-    """The largest difference of one value; infinite for a shape or a value that is none."""
+    """The largest difference; infinite for another shape and for values that are not finite."""
     made, right = array_of(actual), array_of(expected)
     if made.shape != right.shape or not np.isfinite(made).all():
         return float("inf")
@@ -42,14 +42,13 @@ def in_roundings(actual: Any, expected: Any, dtype: str) -> float:
 
 
 def close(pairs: list[tuple[Any, Any]], dtype: str, allowed: float) -> Finding:
-    """pairs: what was made, and what is right. The largest of their differences."""
+    """The largest difference. pairs: what was computed, and what is right."""
     worst = max(in_roundings(made, right, dtype) for made, right in pairs)
     return Finding(round(worst, 3), allowed, f"{UNIT} of {dtype}")
 
 
-def alike(pairs: list[tuple[Any, Any]], dtype: str, allowed: float) -> Finding:
-    """As `close`, of the root mean square of what differs: for many layers after each other, where single values say
-    little."""
+def close_rms(pairs: list[tuple[Any, Any]], dtype: str, allowed: float) -> Finding:
+    """As `close`, by the root mean square of the differences: for many layers in a row, whose single values vary."""
     worst = 0.0
     for made, right in ((array_of(made), array_of(right)) for made, right in pairs):
         if made.shape != right.shape or not np.isfinite(made).all():
@@ -60,7 +59,7 @@ def alike(pairs: list[tuple[Any, Any]], dtype: str, allowed: float) -> Finding:
 
 
 def equal(pairs: list[tuple[Any, Any]], what: str = "values") -> Finding:
-    """How many values differ at all; none may."""
+    """The number of values that differ; none may."""
     wrong = 0
     for made, right in pairs:
         one, other = array_of(made), array_of(right)
@@ -68,11 +67,11 @@ def equal(pairs: list[tuple[Any, Any]], what: str = "values") -> Finding:
     return Finding(float(wrong), 0.0, what)
 
 
-def together(findings: list[Finding]) -> Finding:
-    """The one that is furthest beyond what is allowed."""
-    return max(findings, key=lambda found: _excess(found))
+def worst_of(findings: list[Finding]) -> Finding:
+    """The finding that is furthest beyond what is allowed."""
 
+    def excess(found: Finding) -> float:
+        difference, allowed = found.difference or 0.0, found.allowed or 0.0
+        return difference / allowed if allowed else difference * 1e9
 
-def _excess(found: Finding) -> float:
-    difference, allowed = found.difference or 0.0, found.allowed or 0.0
-    return difference / allowed if allowed else difference * 1e9
+    return max(findings, key=excess)

@@ -1,10 +1,9 @@
-"""The one file: what every rank found, readable, and without names of users, hosts and directories."""
+"""The file that `accept` writes: what every rank found, without names of users, hosts and directories."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ms_omni.acceptance.findings import DIFFERS, ERROR, OK, SKIPPED, Check, worst
@@ -17,8 +16,8 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class RankResult:
-    """checks: that have ended. running: the check that had begun. complete: whether the rank came to its end. soc: the
-    card's name, if the rank could say so."""
+    """checks: those that have ended. running: the check that had begun and has not ended. complete: whether the rank
+    did all its steps. soc: the card's name, "" where it is not known."""
 
     rank: int
     checks: tuple[Check, ...] = ()
@@ -27,18 +26,19 @@ class RankResult:
     soc: str = ""
 
     def of_step(self, step: str) -> list[Check]:
+        """The checks of one step, in order."""
         return [check for check in self.checks if check.step == step]
 
 
 @dataclass(frozen=True)
 class Acceptance:
-    """header: when, by which versions, on what machine."""
+    """What all ranks found. header: when, with which versions. names: of the steps that were asked for."""
 
     header: dict[str, Any]
     ranks: tuple[RankResult, ...]
     names: tuple[str, ...]
     quick: bool = False
-    interrupted: bool = field(default=False)
+    interrupted: bool = False
 
     @property
     def checks(self) -> list[tuple[int, Check]]:
@@ -47,24 +47,26 @@ class Acceptance:
 
     @property
     def failed(self) -> list[tuple[int, Check]]:
+        """Checks that differ or ended with an error, with their ranks."""
         return [(rank, check) for rank, check in self.checks if check.verdict in (DIFFERS, ERROR)]
 
     @property
     def complete(self) -> bool:
+        """Whether every rank did all its steps."""
         return not self.interrupted and bool(self.ranks) and all(result.complete for result in self.ranks)
 
     @property
     def accepted(self) -> bool:
-        """Everything that was asked for has been checked, and is right."""
+        """Whether all that was asked for was checked and is right."""
         return self.complete and not self.failed
 
     @property
     def soc(self) -> str:
-        """The card's name, as the first rank that could say so has it."""
+        """The card's name, from the first rank that knows it."""
         return next((result.soc for result in self.ranks if result.soc), "unknown")
 
     def verdict(self) -> str:
-        """One line, which says so where the card is emulated."""
+        """One line; an emulated card is named as such."""
         return self._verdict() + (f" ({EMULATED})" if self.header.get("emulated") else "")
 
     def _verdict(self) -> str:
@@ -80,6 +82,7 @@ class Acceptance:
         return f"not accepted: {where}: {len(self.failed)} of {right + len(self.failed)} checks failed, in: {steps}"
 
     def to_json(self) -> dict[str, Any]:
+        """The file's content, of SCHEMA_VERSION."""
         return {
             "schema_version": SCHEMA_VERSION,
             "what": "ms-omni accept",
@@ -93,13 +96,12 @@ class Acceptance:
         }
 
     def _rank(self, result: RankResult) -> dict[str, Any]:
-        """`running`, where there is one, is what the process was at when it ended."""
         steps = [
             {
                 "step": step.name,
                 "title": step.title,
                 "verdict": worst(check.verdict for check in result.of_step(step.name)),
-                "seconds": round(seconds_of(result.of_step(step.name)), 2),
+                "seconds": round(sum(check.seconds for check in result.of_step(step.name)), 2),
                 "checks": [_without_step(check) for check in result.of_step(step.name)],
             }
             for step in STEPS
@@ -110,15 +112,11 @@ class Acceptance:
 
 
 def rank_result(rank: int, events: list[dict[str, Any]]) -> RankResult:
-    """Of a journal's events."""
+    """events: of the rank's journal."""
     at = unfinished(events)
     ended = any(event["event"] == END for event in events)
     soc = next((event["soc"] for event in events if event["event"] == CARD), "")
     return RankResult(rank, tuple(checks_of(events)), ": ".join(at) if at else "", ended, soc)
-
-
-def seconds_of(checks: Sequence[Check]) -> float:
-    return sum(check.seconds for check in checks)
 
 
 def _without_step(check: Check) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Flash attention as the encoders use it: every patch sees every other of its segment, and none of another."""
+"""Flash attention as the encoders use it: every patch attends to its own segment only."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ms_omni.acceptance.findings import Finding
 from ms_omni.checkpoint.load import numpy_dtype
 from ms_omni.models.segments import attend_in_segments, attention_function
 
-SEGMENTS = [104, 104, 52]  # two of a length go through together
+SEGMENTS = [104, 104, 52]  # equal ones are computed together
 
 
 def encoder_attention(heads: int, dim: int, dtype: str, allowed: float) -> Finding:
-    """heads and dim: 16 of 72 for pictures, 20 of 64 for sound."""
+    """Compares it with numpy. heads, dim: 16 and 72 for pictures, 20 and 64 for sound. allowed: roundings."""
     shape = (1, heads, sum(SEGMENTS), dim)
     q, k, v = (random(name, *shape, dtype=numpy_dtype(getattr(ms, dtype))) for name in "qkv")
     config = SimpleNamespace(_attn_implementation="flash_attention_2")

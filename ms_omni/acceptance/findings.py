@@ -1,14 +1,20 @@
-"""What one check found, and what several together say."""
+"""What one check found, the words of an error, and the verdict of several checks."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ms_omni.acceptance.privacy import redact
+
 OK, DIFFERS, ERROR, SKIPPED = "ok", "differs", "error", "skipped"
-# The first of these that one of several checks has is the verdict of them all.
 _WORST_FIRST = (ERROR, DIFFERS, OK, SKIPPED)
+LONGEST_MESSAGE = 2000
+# MindSpore 2.7.1 appends sections between lines of dashes; these list places of its own source
+_FOR_DEVELOPERS = re.compile(r"\n-+\n- (?:C\+\+ Call Stack|The Traceback of Net Construct Code).*", re.DOTALL)
+_RULER = re.compile(r"^-{8,}$\n?", re.MULTILINE)
 
 
 class Skipped(Exception):
@@ -17,7 +23,7 @@ class Skipped(Exception):
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check returns. difference, allowed: in `unit`, None where nothing is compared; figures: what was measured
+    """What a check returns. difference, allowed: in `unit`, None where nothing is compared. figures: what was measured
     or read."""
 
     difference: float | None = None
@@ -28,7 +34,7 @@ class Finding:
 
     @property
     def verdict(self) -> str:
-        """A difference that is no number differs."""
+        """DIFFERS also for a difference that is no number."""
         if self.difference is None or self.allowed is None or self.difference <= self.allowed:
             return OK
         return DIFFERS
@@ -48,14 +54,8 @@ class Check:
     message: str = ""
     figures: dict[str, Any] = field(default_factory=dict)
 
-    @classmethod
-    def of(cls, step: str, name: str, seconds: float, found: Finding) -> Check:
-        return cls(
-            step, name, found.verdict, seconds, found.difference, found.allowed, found.unit, found.note, found.figures
-        )
-
-    def said(self) -> str:
-        """Its finding in a few words."""
+    def summary(self) -> str:
+        """The finding in a few words."""
         if self.verdict == DIFFERS:
             return f"differs by {self.difference:.3g} {self.unit} (allowed {self.allowed:g}) {self.message}".rstrip()
         return f"{self.verdict}: {self.message}" if self.message else self.verdict
@@ -67,5 +67,13 @@ class Check:
 
 def worst(verdicts: Iterable[str]) -> str:
     """The verdict of several checks together; SKIPPED for none."""
-    found = set(verdicts)
-    return next((verdict for verdict in _WORST_FIRST if verdict in found), SKIPPED)
+    return min(verdicts, key=_WORST_FIRST.index, default=SKIPPED)
+
+
+def message_of(error: BaseException) -> str:
+    """What CANN and MindSpore say, without the parts for their developers; at most LONGEST_MESSAGE characters."""
+    text = _RULER.sub("", _FOR_DEVELOPERS.sub("", str(error)))
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    kind = type(error).__name__
+    said = redact(f"{kind}: " + "\n".join(lines) if lines else kind)
+    return said if len(said) <= LONGEST_MESSAGE else said[:LONGEST_MESSAGE] + " …"

@@ -1,4 +1,4 @@
-"""What the decoder's operators compute, in float64: the yardstick, written for itself from the model's definition.
+"""What the decoder's operators compute, in float64, written from the model's definition and not from other code.
 
 Rows are tokens. Source: transformers 4.57.1 `modeling_qwen3_omni_moe`.
 """
@@ -19,7 +19,7 @@ def rms_norm(x: Array, weight: Array, eps: float) -> Array:
 
 
 def rotate(x: Array, angles: Array) -> Array:
-    """x: (tokens, heads, dim), angles: (tokens, dim), the second half as the first. Pairs (i, i + dim / 2) turn."""
+    """Rotates the pairs (i, i + dim / 2). x: (tokens, heads, dim). angles: (tokens, dim), whose halves are equal."""
     half = x.shape[-1] // 2
     cos, sin = np.cos(angles[:, None, :half]), np.sin(angles[:, None, :half])
     first, second = x[..., :half], x[..., half:]
@@ -27,8 +27,8 @@ def rotate(x: Array, angles: Array) -> Array:
 
 
 def rotary_angles(positions: Array, dim: int, theta: float, section: tuple[int, ...] | None) -> Array:
-    """positions: (tokens,), or (3, tokens) of time, height and width: (tokens, dim). Frequency i takes height where i %
-    3 is 1 and width where it is 2, as long as i is below three times the axis' section, else time."""
+    """positions: (tokens,), or (3, tokens) for time, height and width. Returns (tokens, dim). Frequency i takes height
+    where i % 3 is 1 and width where it is 2, if i is below three times that axis' section, else time."""
     angles = np.empty((positions.shape[-1], dim // 2))
     for i in range(dim // 2):
         axis = i % 3 if section and positions.ndim == 2 and (i % 3 == 0 or i < 3 * section[i % 3]) else 0
@@ -37,7 +37,7 @@ def rotary_angles(positions: Array, dim: int, theta: float, section: tuple[int, 
 
 
 def swiglu(gate_up: Array) -> Array:
-    """gate_up: (..., 2 n): silu(gate) * up."""
+    """silu(gate) * up. gate_up: (..., 2 n), gate first. Returns (..., n)."""
     gate, up = np.split(gate_up, 2, axis=-1)
     return gate / (1 + np.exp(-gate)) * up
 
@@ -49,8 +49,8 @@ def softmax(scores: Array) -> Array:
 
 
 def attention(q: Array, k: Array, v: Array, scale: float, causal: bool = True, queries: Array | None = None) -> Array:
-    """q: (S, heads, dim), k, v: (N, kv_heads, dim): (S, heads, dim). causal: the queries are the last S of N positions,
-    and see none after them. queries: which of the S rows to compute, all by default."""
+    """q: (S, heads, dim); k, v: (N, kv_heads, dim). Returns (S, heads, dim). causal: the queries are the last S of N
+    positions, and each sees no later one. queries: which of the S rows to compute; None for all."""
     rows = np.arange(len(q)) if queries is None else queries
     share = q.shape[1] // k.shape[1]
     out = np.empty((len(rows), *q.shape[1:]))
@@ -64,38 +64,34 @@ def attention(q: Array, k: Array, v: Array, scale: float, causal: bool = True, q
 
 
 def route(logits: Array, top_k: int, normalize: bool) -> tuple[Array, Array]:
-    """logits: (tokens, experts). The likeliest experts, falling, and their weights, (tokens, top_k) each."""
+    """logits: (tokens, experts). Returns the top_k experts, likeliest first, and their weights, (tokens, top_k)."""
     chances = softmax(logits)
     chosen = np.argsort(-chances, axis=-1, kind="stable")[:, :top_k]
     weights = np.take_along_axis(chances, chosen, axis=-1)
     return chosen, weights / weights.sum(axis=-1, keepdims=True) if normalize else weights
 
 
-def as_it_is(x: Array) -> Array:
-    return x
-
-
 def rounded_rows(x: Array) -> Array:
-    """x: (..., n). To int8 and back: each row's largest value is 127, and the others the nearest whole number."""
+    """Each row rounded to int8 and back: its largest absolute value becomes 127. x: (..., n)."""
     scales = np.abs(x).max(axis=-1, keepdims=True) / 127
     return np.rint(x / np.where(scales == 0, 1, scales)) * scales
 
 
 def experts(
-    x: Array, weights: Array, chosen: Array, gate_up: Any, down: Any, taken: Callable[[Array], Array] = as_it_is
+    x: Array, weights: Array, chosen: Array, gate_up: Any, down: Any, prepare: Callable[[Array], Array] = np.asarray
 ) -> Array:
-    """x: (tokens, n). gate_up[i]: (2 m, n), down[i]: (n, m) of expert i, of any float dtype: one expert at a time is
-    taken to float64. taken: what becomes of rows before they are multiplied."""
+    """x: (tokens, n). gate_up[i]: (2 m, n) and down[i]: (n, m) of expert i, of any float dtype; one expert at a time is
+    converted to float64. prepare: applied to rows before they are multiplied."""
     out = np.zeros(x.shape)
     for expert in np.unique(chosen):
         rows, places = np.nonzero(chosen == expert)
-        hidden = swiglu(taken(x[rows]) @ gate_up[expert].astype(np.float64).T)
-        out[rows] += weights[rows, places, None] * (taken(hidden) @ down[expert].astype(np.float64).T)
+        hidden = swiglu(prepare(x[rows]) @ gate_up[expert].astype(np.float64).T)
+        out[rows] += weights[rows, places, None] * (prepare(hidden) @ down[expert].astype(np.float64).T)
     return out
 
 
 def sample(logits: Array, uniform: float, temperature: float, top_k: int, top_p: float) -> int:
-    """logits: (vocabulary,). Greedy, or drawn from the likeliest ones by inverting their cumulative distribution."""
+    """A token id. logits: (vocabulary,). Greedy, or drawn from `kept` by inverting the cumulative distribution."""
     if temperature == 0:
         return int(np.argmax(logits))
     ids, chances = kept(logits, temperature, top_k, top_p)
@@ -104,8 +100,7 @@ def sample(logits: Array, uniform: float, temperature: float, top_k: int, top_p:
 
 
 def kept(logits: Array, temperature: float, top_k: int, top_p: float) -> tuple[Array, Array]:
-    """Ids, the likeliest first, and their chances, which sum to at most 1: the top_k likeliest, and of those the fewest
-    that reach top_p."""
+    """The ids that top_k and then top_p leave, likeliest first, and their probabilities, which sum to at most 1."""
     scores = logits.astype(np.float64) / temperature
     count = min(top_k, len(scores)) if top_k else len(scores)
     ids = np.argsort(-scores, kind="stable")[:count]

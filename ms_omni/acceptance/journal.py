@@ -1,4 +1,4 @@
-"""One line of JSON for everything that happens, on disk at once: a process that CANN ends leaves what it found."""
+"""A line of JSON for each event, written to the disk at once, so that a process that crashes leaves what it found."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ CARD, BEGIN, CHECK, STEP, NO_CARD, END = "card", "begin", "check", "step", "no c
 
 
 class Journal:
-    """Appends to a file that one process at a time writes, and others read meanwhile."""
+    """Appends to a file that other processes may read meanwhile; only one writes at a time."""
 
     def __init__(self, path: Path):
         self.path = path
 
     def note(self, event: str, **values: Any) -> None:
-        """One line, written through to the disk."""
+        """Writes one line and waits until it is on the disk."""
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps({"event": event, **values}, ensure_ascii=False, default=str) + "\n")
             file.flush()
@@ -35,7 +35,7 @@ class Journal:
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
-    """All lines that are whole; none if there is no such file yet."""
+    """The events of all complete lines; none if there is no such file yet."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError:
@@ -44,11 +44,11 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
 
 
 def checks_of(events: list[dict[str, Any]]) -> list[Check]:
-    """Those that have ended, in order."""
+    """The checks that have ended, in order."""
     return [Check(**{k: v for k, v in event.items() if k != "event"}) for event in events if event["event"] == CHECK]
 
 
 def unfinished(events: list[dict[str, Any]]) -> tuple[str, str] | None:
-    """Step and name of the check that had begun and did not end."""
+    """Step and name of the check that has begun and not ended, or None."""
     last = next((event for event in reversed(events) if event["event"] in (BEGIN, CHECK)), None)
     return (last["step"], last["name"]) if last is not None and last["event"] == BEGIN else None

@@ -1,4 +1,4 @@
-"""One layer of each decoder with random weights: a prompt outside of graphs, a token in its graph, and both alike."""
+"""One layer of each decoder with random weights: a prompt outside of graphs, and a token in its graph."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ms_omni.acceptance.released import DECODERS
 
 
 def run(bench: Bench) -> None:
-    """The Thinker last: the next step goes on with its layer."""
+    """The Thinker comes last: the next step uses its layer again."""
     for dtype in ("bfloat16",) if bench.quick else ("float16", "bfloat16"):
         for name in reversed(DECODERS):
             layer = partial(one_layer, bench.device, name, dtype, bench.quick)

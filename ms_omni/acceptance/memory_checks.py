@@ -1,4 +1,4 @@
-"""Caches written in place and read again, and views of tensors with an offset: what is wrong here corrupts silently."""
+"""Caches written in place and read again, and views of tensors with an offset: errors here corrupt silently."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NUM_BLOCKS, TOKENS = 2, 9
 
 
 def run(bench: Bench) -> None:
-    """Each in both dtypes; every check has caches of its own."""
+    """All checks in both dtypes; every check has its own caches."""
     for dtype in ("bfloat16", "float16"):
         work = _Work(bench, dtype)
         bench.check(f"{dtype}: rows written outside of graphs", partial(work.written, in_graph=False))

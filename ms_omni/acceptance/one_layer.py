@@ -23,21 +23,19 @@ from ms_omni.runtime.kv_cache import PagedKVCache
 from ms_omni.runtime.prompt_piece import PromptPiece
 from ms_omni.runtime.token_step import TokenStep
 
-# Roundings of the dtype that a layer may be off by: some ten operators after each other, and the norm that scales all.
+# Roundings of the dtype that a layer may be off by: some ten operators in a row, and the norm that scales all.
 ALLOWED = 32
-# A token whose last expert is less far above the next one is not compared: roundings may exchange the two.
+# A token whose last chosen expert has less margin over the next one is not compared: roundings may exchange the two.
 CLEAR_MARGIN = {"bfloat16": 8 * 2.0**-8, "float16": 8 * 2.0**-11}
-
-
-# Of the cache, which has NUM_BLOCKS, those of the one sequence
+# Of the NUM_BLOCKS blocks of the cache, the sequence's own
 BLOCKS, NUM_BLOCKS = (3, 1), 4
-# Of the prompt: enough that some have a clear choice of experts, and several chunks
+# Enough that some have a clear choice of experts, and for several chunks
 TOKENS = 96
 
 
 class OneLayer:
-    """`decoder`: of one layer. `x`: a prompt of `tokens` rows, and their positions, apart on three axes as a picture's
-    are. What takes long is made when it is first asked for."""
+    """A decoder of one layer, and a prompt `x` of `tokens` rows whose positions differ on three axes as a picture's
+    do. Expensive attributes are computed when first used."""
 
     def __init__(self, device: str, name: str, dtype: str, quick: bool, tokens: int = TOKENS):
         """name: of DECODERS."""
@@ -50,6 +48,7 @@ class OneLayer:
 
     @cached_property
     def decoder(self) -> Decoder:
+        """With random weights, on the device."""
         operators = decoder_ops(self._device)
         return Decoder(self.checkpoint, DECODERS[self.name], self.spec, operators, getattr(ms, self.dtype))
 
@@ -59,34 +58,35 @@ class OneLayer:
         time = np.arange(self.tokens, dtype=np.float32)
         if self.spec.mrope_section is None:
             return time
-        # As of a picture, but for the last quarter, which is text: its three are equal
+        # Like a picture's, except for the last quarter, which is text: its three positions are equal
         text = np.arange(self.tokens) >= self.tokens - self.tokens // 4
         return np.stack([time, np.where(text, time, time % 7), np.where(text, time, time % 5)]).astype(np.float32)
 
     @cached_property
     def right(self) -> LayerOutput:
-        """In float64, from numpy."""
+        """What numpy computes in float64."""
         return whole_layer(self.checkpoint, DECODERS[self.name], self.spec, self.x, self.positions)
 
     @cached_property
     def last_clear(self) -> int:
-        """The last token of text with a clear choice of experts."""
+        """The index of the last text token with a clear choice of experts."""
         clear = np.flatnonzero(self.clear)
         assert len(clear) and clear[-1] >= self.tokens - self.tokens // 4, "no token has a clear choice of experts"
         return int(clear[-1])
 
     @property
     def clear(self) -> np.ndarray:
-        """bool, (tokens,): which are compared."""
+        """bool, (tokens,): tokens with a clear choice of experts. Only they are compared."""
         return self.right.margin > CLEAR_MARGIN[self.dtype]
 
     def cache(self) -> PagedKVCache:
-        """A new one."""
+        """A new cache."""
         self._num_caches += 1
         return self.decoder.new_cache(NUM_BLOCKS, f"accept.{self.name}.{self.dtype}.{self._num_caches}")
 
     def prefill(self, cache: PagedKVCache, end: int | None = None, chunk: int = PREFILL_CHUNK) -> np.ndarray:
-        """The prompt, or its first `end` tokens, so many at a time: normed, float64, (end, hidden)."""
+        """Normed hidden states of the prompt's first `end` tokens (None: all), float64, (end, hidden). chunk: tokens at
+        a time."""
         parts, end = [], end or self.tokens
         for start in range(0, end, chunk):
             piece = slice(start, min(start + chunk, end))
@@ -97,19 +97,20 @@ class OneLayer:
 
     @cached_property
     def whole(self) -> tuple[np.ndarray, PagedKVCache]:
-        """The prompt at once: normed, float64, (tokens, hidden), and what it leaves in its cache."""
+        """Normed hidden states of the whole prompt, float64, (tokens, hidden), and its cache afterwards."""
         cache = self.cache()
         return self.prefill(cache), cache
 
     @cached_property
     def decoded(self) -> np.ndarray:
-        """The last clear token in its graph, after a prompt of those before it: normed, (1, hidden)."""
+        """The normed hidden state of the last clear token, decoded in its graph after a prompt of the tokens before it,
+        (1, hidden)."""
         place, cache = self.last_clear, self.cache()
         self.prefill(cache, place)
         return array_of(self.decoding(cache)(*self.row(place)))
 
     def decoding(self, cache: PagedKVCache) -> Any:
-        """A graph of one token: what `row` gives -> normed, (1, hidden)."""
+        """A graph that decodes one token: takes what `row` returns, returns its normed hidden state, (1, hidden)."""
         step = TokenStep(self.decoder, cache, cache.name, 1, len(BLOCKS))
 
         def decode(x: Tensor, rope_positions: Tensor, batch_valid_length: Tensor, block_tables: Tensor) -> Tensor:
@@ -118,9 +119,8 @@ class OneLayer:
         return compiled(decode, self.decoder.ops.JIT_OPTIONS, None, cache.name)
 
     def row(self, place: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What a decoding graph is given for the token at `place`, which must be of text: its hidden state, (1,
-        hidden), rotary position, float32 (1,), number of tokens with it, int32 (1,), and blocks, int32 (1,
-        max_blocks)."""
+        """A decoding graph's inputs for the token at `place`, which must be text: hidden state, (1, hidden), rotary
+        position, float32 (1,), number of tokens up to it, int32 (1,), and blocks, int32 (1, max_blocks)."""
         rope = self.positions[..., place].reshape(-1)[:1].astype(np.float32)
         table = Tensor(np.array([BLOCKS], np.int32))
         return Tensor(self.x[place : place + 1]), Tensor(rope), Tensor([place + 1], ms.int32), table
@@ -128,5 +128,5 @@ class OneLayer:
 
 @lru_cache(maxsize=1)
 def one_layer(device: str, name: str, dtype: str, quick: bool) -> OneLayer:
-    """The steps that need the same layer one after the other share it; the memory of one is held at a time."""
+    """Consecutive steps share the same layer; only one is kept in memory."""
     return OneLayer(device, name, dtype, quick)

@@ -22,21 +22,22 @@ from ms_omni.kernels.decoder_ops import decoder_ops
 from ms_omni.limits import BLOCK_SIZE, PREFILL_CHUNK
 from ms_omni.runtime.decoder_spec import DecoderSpec
 
-# Roundings that an operator may be off by (docs/accept.md): one where it computes in float32 and rounds once, and one
-# more for each intermediate result that a kernel may round, times two for what adds up.
+# Allowed differences in roundings (docs/accept.md): one for an operator that computes in float32 and rounds once, one
+# more for each intermediate result that a kernel may round, twice as many where they add up.
 ALLOWED = {
     "rms_norm": 4, "add_rms_norm": 6, "linear": 4, "rotary": 12, "swiglu": 4, "decode_attention": 8,
     "frame_attention": 16, "prefill_attention": 8, "route": 8, "experts": 16,
 }  # fmt: skip
+DTYPES = ("bfloat16", "float16")
 FEW, SOME = 5, 192
-CONTEXTS = (300, 1, 128)  # tokens of rows: of three blocks, of one, of one that is full
+CONTEXTS = (300, 1, 128)  # tokens of each row: in three blocks, in one, in one that is full
 FRAME = 16
 LONG = PREFILL_CHUNK + 256  # beyond the 2048 of flash attention's compressed mask
 
 
 @dataclass(frozen=True)
 class Case:
-    """One decoder's sizes, a dtype, so many tokens."""
+    """One decoder's sizes, a dtype, and a number of tokens."""
 
     ops: Any
     decoder: str
@@ -48,10 +49,11 @@ class Case:
         return f"{self.decoder}, {self.dtype}, {self.tokens} token{'s' * (self.tokens > 1)}"
 
     def make(self, seed: str, *shape: int) -> np.ndarray:
+        """Random values of the case's dtype, others for each decoder and seed."""
         return random(f"{self.decoder} {seed}", *shape, dtype=numpy_dtype(getattr(ms, self.dtype)))
 
     def call(self, operator: str, tensors: list[Any], *constants: Any) -> Any:
-        """One token in a graph, where `tensors` are its inputs; several outside of one."""
+        """The operator's result: of one token in a graph with `tensors` as inputs, of several outside of graphs."""
         function = getattr(self.ops, operator)
 
         def graph(*inputs: Any) -> Any:
@@ -61,6 +63,7 @@ class Case:
         return made(*(Tensor(array) if isinstance(array, np.ndarray) else array for array in tensors))
 
     def finding(self, operator: str, *pairs: tuple[Any, Any]) -> Finding:
+        """Of pairs of what was computed and what is right."""
         return close(list(pairs), self.dtype, ALLOWED[operator])
 
 
@@ -72,25 +75,22 @@ def run(bench: Bench) -> None:
                 bench.check(f"{name}, {case}", partial(work, case))
     thinker = decoder_specs(bench.quick)["Thinker"]
     ops = decoder_ops(bench.device)
-    for dtype in _dtypes(bench):
+    for dtype in DTYPES:
         for before in (64,) if bench.quick else (64, LONG - 256):
             case = Case(ops, "Thinker", thinker, dtype, 256 if before > 64 else 96)
-            bench.check(f"prefill_attention, {case} after {before}", partial(later_chunk, case, before))
+            bench.check(f"prefill_attention, {case} after {before}", partial(_later_chunk, case, before))
         for part, heads, dim in (("picture", 16, 72), ("sound", 20, 64)):
             name = f"attention of the {part} encoder, {heads} heads of {dim}, {dtype}"
             bench.check(name, partial(encoder_attention, heads, dim, dtype, ALLOWED["prefill_attention"]))
     if not bench.quick:
         case = Case(ops, "Thinker", thinker, "bfloat16", LONG)
-        bench.check(f"prefill_attention, {case}", partial(prefill_attention, case))
-
-
-def _dtypes(bench: Bench) -> tuple[str, ...]:
-    return ("bfloat16", "float16")
+        bench.check(f"prefill_attention, {case}", partial(_prefill_attention, case))
 
 
 def cases_of(bench: Bench) -> list[Case]:
+    """The combinations to check; few of them with --quick."""
     ops, specs = decoder_ops(bench.device), decoder_specs(bench.quick)
-    chosen = [("Thinker", dtype, tokens) for dtype in _dtypes(bench) for tokens in (1, FEW, SOME)]
+    chosen = [("Thinker", dtype, tokens) for dtype in DTYPES for tokens in (1, FEW, SOME)]
     chosen += [(name, "bfloat16", tokens) for name in ("Talker", "code predictor") for tokens in (1, FEW)]
     if bench.quick:
         chosen = [
@@ -100,7 +100,7 @@ def cases_of(bench: Bench) -> list[Case]:
     return [Case(ops, name, specs[name], dtype, tokens) for name, dtype, tokens in chosen]
 
 
-def rms_norm(case: Case) -> Finding:
+def _rms_norm(case: Case) -> Finding:
     x, weight = case.make("x", case.tokens, case.spec.hidden_size), case.make("norm", case.spec.hidden_size)
     made = case.call("rms_norm", [x, weight], case.spec.rms_norm_eps)
     heads, head = case.make("heads", case.tokens, case.spec.num_heads, case.spec.head_dim), case.spec.head_dim
@@ -113,7 +113,7 @@ def rms_norm(case: Case) -> Finding:
     return case.finding("rms_norm", (made, by_hidden), (made_heads, by_head))
 
 
-def add_rms_norm(case: Case) -> Finding:
+def _add_rms_norm(case: Case) -> Finding:
     shape = (case.tokens, case.spec.hidden_size)
     x, residual, weight = case.make("x", *shape), case.make("residual", *shape), case.make("norm", shape[1])
     normed, total = case.call("add_rms_norm", [x, residual, weight], case.spec.rms_norm_eps)
@@ -123,7 +123,7 @@ def add_rms_norm(case: Case) -> Finding:
     )
 
 
-def linear(case: Case) -> Finding:
+def _linear(case: Case) -> Finding:
     hidden, inner = case.spec.hidden_size, case.spec.num_heads * case.spec.head_dim
     pairs = []
     for width, out in ((hidden, inner + 2 * case.spec.num_kv_heads * case.spec.head_dim), (inner, hidden)):
@@ -133,7 +133,7 @@ def linear(case: Case) -> Finding:
     return case.finding("linear", *pairs)
 
 
-def split_qkv(case: Case) -> Finding:
+def _split_qkv(case: Case) -> Finding:
     heads, kv_heads, dim = case.spec.num_heads, case.spec.num_kv_heads, case.spec.head_dim
     qkv = case.make("qkv", case.tokens, (heads + 2 * kv_heads) * dim)
     made = case.call("split_qkv", [qkv], heads, kv_heads)
@@ -142,7 +142,7 @@ def split_qkv(case: Case) -> Finding:
     return equal(list(zip(made, right, strict=True)))
 
 
-def rotary(case: Case) -> Finding:
+def _rotary(case: Case) -> Finding:
     dim = case.spec.head_dim
     q, k = (case.make(n, case.tokens, h, dim) for n, h in (("q", case.spec.num_heads), ("k", case.spec.num_kv_heads)))
     half = random("angles", case.tokens, dim // 2, dtype=np.float32) * 3
@@ -152,14 +152,14 @@ def rotary(case: Case) -> Finding:
     return case.finding("rotary", *zip(made, right, strict=True))
 
 
-def swiglu(case: Case) -> Finding:
+def _swiglu(case: Case) -> Finding:
     x = case.make("gate and up", case.tokens, 2 * inner_size(case.decoder))
     return case.finding("swiglu", (case.call("swiglu", [x]), formulas.swiglu(array_of(x))))
 
 
-def route(case: Case) -> Finding:
-    """A rounded logit may exchange experts that are nearly as likely: what was chosen must be likely enough, and the
-    weights must be theirs."""
+def _route(case: Case) -> Finding:
+    """A rounding may exchange experts that are nearly equally likely: those chosen must be likely enough, and the
+    weights must belong to them."""
     hidden, count = case.spec.hidden_size, case.spec.num_experts
     x, router = case.make("x", case.tokens, hidden), case.make("router", count, hidden)
     router = (router.astype(np.float32) / np.float32(hidden**0.5)).astype(router.dtype)
@@ -176,9 +176,9 @@ def route(case: Case) -> Finding:
     return Finding(round(max(shortfall, float(apart.max())), 3), ALLOWED["route"], f"roundings of {case.dtype}")
 
 
-def experts(case: Case) -> Finding:
+def _experts(case: Case) -> Finding:
     """Half of the experts have no token in a short prompt; the first and the last one always have."""
-    gate_up, down = expert_weights(case)
+    gate_up, down = _expert_weights(case)
     chosen, shares = choices_of(case)
     x = case.make("x", case.tokens, case.spec.hidden_size)
     packed = [tensor.contiguous() for tensor in case.call("pack_experts", [gate_up, down])]  # as loading does
@@ -195,10 +195,10 @@ def choices_of(case: Case) -> tuple[np.ndarray, np.ndarray]:
     return chosen, formulas.softmax(random("shares", case.tokens, top_k, dtype=np.float64)).astype(np.float32)
 
 
-def expert_weights(case: Case) -> tuple[np.ndarray, np.ndarray]:
+def _expert_weights(case: Case) -> tuple[np.ndarray, np.ndarray]:
     """(experts, 2 * inner, hidden) and (experts, hidden, inner)."""
     gate_up, down = (first.astype(numpy_dtype(getattr(ms, case.dtype))) for first in first_expert(case))
-    return turned(gate_up, case.spec.num_experts), turned(down, case.spec.num_experts)
+    return rolled(gate_up, case.spec.num_experts), rolled(down, case.spec.num_experts)
 
 
 def first_expert(case: Case) -> tuple[np.ndarray, np.ndarray]:
@@ -208,14 +208,13 @@ def first_expert(case: Case) -> tuple[np.ndarray, np.ndarray]:
     return gate_up.astype(np.float32) / np.float32(hidden**0.5), down.astype(np.float32) / np.float32(inner**0.5)
 
 
-def turned(first: np.ndarray, count: int) -> np.ndarray:
-    """(rows, ...). (count, rows, ...): different experts, quickly made, by turning the first one's rows."""
+def rolled(first: np.ndarray, count: int) -> np.ndarray:
+    """(count, rows, ...): different experts, quickly made by rolling the first one's rows. first: (rows, ...)."""
     return np.stack([np.roll(first, 37 * i, axis=0) for i in range(count)])
 
 
-def decode_attention(case: Case) -> Finding:
-    """A row for each of CONTEXTS, with as many tokens in blocks that lie anywhere; what stands in the others must not
-    be seen."""
+def _decode_attention(case: Case) -> Finding:
+    """A row for each of CONTEXTS, in blocks in any order; other blocks must not be read."""
     heads, kv_heads, dim = case.spec.num_heads, case.spec.num_kv_heads, case.spec.head_dim
     scale = dim**-0.5
     rows, most = len(CONTEXTS), -(-max(CONTEXTS) // BLOCK_SIZE)
@@ -235,8 +234,8 @@ def decode_attention(case: Case) -> Finding:
     return case.finding("decode_attention", *pairs)
 
 
-def frame_attention(case: Case) -> Finding:
-    """The last of FRAME tokens of each row, whose keys and values are joined to those before."""
+def _frame_attention(case: Case) -> Finding:
+    """The last of FRAME tokens of each row, after extend_frame has added its keys and values."""
     heads, kv_heads, dim = case.spec.num_heads, case.spec.num_kv_heads, case.spec.head_dim
     scale = dim**-0.5
     q = case.make("q", case.tokens, heads, dim)
@@ -250,13 +249,13 @@ def frame_attention(case: Case) -> Finding:
     return case.finding("frame_attention", *pairs)
 
 
-def prefill_attention(case: Case) -> Finding:
-    """A whole prompt; of a long one only some queries are computed again."""
-    return later_chunk(case, 0)
+def _prefill_attention(case: Case) -> Finding:
+    """A whole prompt."""
+    return _later_chunk(case, 0)
 
 
-def later_chunk(case: Case, before: int) -> Finding:
-    """The queries are the last positions, after `before` others."""
+def _later_chunk(case: Case, before: int) -> Finding:
+    """The queries are the last positions, after `before` others. Of long ones only some queries are compared."""
     heads, kv_heads, dim = case.spec.num_heads, case.spec.num_kv_heads, case.spec.head_dim
     total = before + case.tokens
     q = case.make("q", case.tokens, heads, dim)
@@ -269,7 +268,7 @@ def later_chunk(case: Case, before: int) -> Finding:
 
 
 CHECKS: dict[str, Callable[[Case], Finding]] = {
-    "rms_norm": rms_norm, "add_rms_norm": add_rms_norm, "linear": linear, "split_qkv": split_qkv, "rotary": rotary,
-    "swiglu": swiglu, "route": route, "experts": experts, "decode_attention": decode_attention,
-    "frame_attention": frame_attention, "prefill_attention": prefill_attention,
+    "rms_norm": _rms_norm, "add_rms_norm": _add_rms_norm, "linear": _linear, "split_qkv": _split_qkv, "rotary": _rotary,
+    "swiglu": _swiglu, "route": _route, "experts": _experts, "decode_attention": _decode_attention,
+    "frame_attention": _frame_attention, "prefill_attention": _prefill_attention,
 }  # fmt: skip

@@ -1,16 +1,17 @@
-"""What the document may say: no directories, no names of users and hosts, and only variables of a list."""
+"""What the document must not tell: directories, names of users and hosts, and variables that are not listed here."""
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import re
 import socket
 from collections.abc import Mapping
 
-# Absolute paths of two parts and more: what stands before the last one may name a user
+# All but the last part of an absolute path, which may name a user
 _DIRECTORIES = re.compile(r"(?<![\w.\-/])(?:~|/[\w.+\-@]+)(?:/[\w.+\-@]+)*/")
-# What decides which way MindSpore, CANN and HCCL take; none of them holds a secret
+# Settings of MindSpore, CANN and HCCL; none of them holds a secret
 VARIABLES = (
     "ASCEND_RT_VISIBLE_DEVICES", "ASCEND_LAUNCH_BLOCKING", "ASCEND_GLOBAL_LOG_LEVEL", "ASCEND_WORK_MODE",
     "CANN_VERSION", "HCCL_ALGO", "HCCL_BUFFSIZE", "HCCL_CONNECT_TIMEOUT", "HCCL_DETERMINISTIC", "HCCL_EXEC_TIMEOUT",
@@ -32,15 +33,13 @@ def redact(text: str) -> str:
 
 
 def variables(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Of VARIABLES those that are set."""
+    """Those of VARIABLES that are set."""
     return {name: redact(environ[name]) for name in VARIABLES if name in environ}
 
 
 def _own_names() -> list[str]:
     """Longest first. root and localhost are nobody's."""
     names = {socket.gethostname(), socket.gethostname().split(".")[0], os.path.basename(os.path.expanduser("~"))}
-    try:
+    with contextlib.suppress(KeyError, OSError):  # a user id without a name
         names.add(getpass.getuser())
-    except (KeyError, OSError):  # a user id without a name
-        pass
     return sorted((name for name in names - {"root", "localhost"} if len(name) > 2), key=len, reverse=True)

@@ -1,4 +1,4 @@
-"""Records what `accept` compares the tiny model's encoders and Code2Wav with: their values on a CPU in float32.
+"""Records the values that `accept` compares the tiny model's encoders and Code2Wav with: a CPU's in float32.
 
 python -m ms_omni.acceptance.record
 """
@@ -8,11 +8,13 @@ from __future__ import annotations
 import numpy as np
 
 from ms_omni.acceptance.answer_checks import PICTURE, ask, load_engine
-from ms_omni.acceptance.tiny_parts import FRAMES, RECORDED, TinyParts, media_inputs
+from ms_omni.acceptance.encoder_checks import RECORDED, TinyParts, media_inputs
 from ms_omni.kernels import setup_device
 
+FRAMES = 12
 
-def main() -> None:
+
+def _main() -> None:
     setup_device("CPU")
     inputs, parts = media_inputs(), TinyParts("float32", "eager")
     features, *levels = parts.picture(inputs)
@@ -29,4 +31,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    _main()

@@ -1,4 +1,4 @@
-"""The released model's sizes with random weights: one layer of a decoder, in the host's memory, as a checkpoint."""
+"""The released model's sizes with random weights: one layer of each decoder, as a checkpoint in the host's memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ms_omni.checkpoint.weight_specs import WeightSpec, weight_specs
 from ms_omni.planning.model import plan_config
 from ms_omni.runtime.decoder_spec import DecoderSpec
 
-# of weight names, and where the configuration has it
+# decoder -> prefix of its weights' names
 DECODERS = {
     "Thinker": "thinker.model.",
     "Talker": "talker.model.",
@@ -23,11 +23,11 @@ DECODERS = {
 # With --quick. Each token still chooses as many as in the released model.
 FEW_EXPERTS = 12
 _EXPERT = re.compile(r"experts\.(\d+)\.")
-_TURN = 37  # rows by which an expert's matrices are turned against those of the one before
+_ROLL = 37  # rows by which an expert's matrices are rolled against the one before
 
 
 def released_config(quick: bool) -> Any:
-    """Of the released Instruct model, with one layer a decoder; fewer experts if it has to be quick."""
+    """The released Instruct model's configuration with one layer a decoder; with few experts if quick."""
     config = copy.deepcopy(plan_config("instruct"))
     for text in decoder_configs(config).values():
         text.num_hidden_layers = 1
@@ -55,8 +55,8 @@ def inner_size(decoder: str) -> int:
 
 
 class RandomCheckpoint:
-    """Reads like a CheckpointReader. The experts of a layer are one expert's matrices, turned by some rows for each:
-    different, and quickly made."""
+    """Reads like a CheckpointReader. Each expert has the first one's matrices with rolled rows: different, and quickly
+    made."""
 
     def __init__(self, config: Any, dtype: Any):
         """dtype: a MindSpore float type."""
@@ -65,25 +65,28 @@ class RandomCheckpoint:
         self._first_experts: dict[str, np.ndarray] = {}
 
     def read(self, name: str) -> np.ndarray:
-        """A weight by its name."""
+        """The weight of this name."""
         expert = _EXPERT.search(name)
         if expert is None:
             return self._make(name, self._specs[name])
         first = _EXPERT.sub("experts.0.", name)
         if first not in self._first_experts:
             self._first_experts[first] = self._make(first, self._specs[first])
-        return np.roll(self._first_experts[first], _TURN * int(expert[1]), axis=0)
+        return np.roll(self._first_experts[first], _ROLL * int(expert[1]), axis=0)
 
     def release(self, name: str) -> None:
-        """Nothing is kept but one expert."""
+        """Nothing to do: only the first experts are kept."""
 
     def names(self) -> list[str]:
+        """Of all weights."""
         return list(self._specs)
 
     def dtype(self, name: str) -> np.dtype:
+        """The same for all weights."""
         return self._dtype
 
     def shape(self, name: str) -> tuple[int, ...]:
+        """Without making the weight."""
         return self._specs[name].shape
 
     def _make(self, name: str, spec: WeightSpec) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The next token, picked on the card: outside of graphs, as after a prompt, and in one, as while decoding."""
+"""The next token, sampled on the card: outside of graphs, as after a prompt, and in one, as while decoding."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ms_omni.kernels.decoder_ops import decoder_ops
 from ms_omni.runtime.sampling import Sampling, SamplingTensors, penalize_repeated
 
 VOCABULARIES = {"Thinker": 152_064, "Talker": 3072, "code predictor": 2048}
-# Of Thinker, Talker and code predictor by default, and of the whole vocabulary
+# The defaults of Thinker, Talker and code predictor, and sampling from the whole vocabulary
 SETTINGS = {
     "greedy": Sampling(),
     "top-k": Sampling(0.9, 50, 1.0),
@@ -25,24 +25,24 @@ SETTINGS = {
     "top-p": Sampling(0.7, 0, 0.8),
     "temperature alone": Sampling(1.3, 0, 1.0),
 }
-CLEAR_CHANCE = 0.02  # of a token that is drawn: rounding moves the bounds between tokens by far less
+CLEAR_PROBABILITY = 0.02  # of a drawn token: rounding moves the bounds between tokens by far less
 
 
 def run(bench: Bench) -> None:
-    """Every way of picking that the defaults have, and those that users ask for."""
+    """The defaults' ways of sampling, and further ones that users ask for."""
     operators = decoder_ops(bench.device)
     for part, size in VOCABULARIES.items():
         for name, sampling in SETTINGS.items():
             if bench.quick and part != "Thinker" and name != "top-k and top-p":
                 continue
-            bench.check(f"{part}, {size} tokens: {name}", partial(_pick, operators, size, sampling))
+            bench.check(f"{part}, {size} tokens: {name}", partial(_sample, operators, size, sampling))
     bench.check("penalty of repeated tokens", partial(_penalty, operators.JIT_OPTIONS))
 
 
-def _pick(operators: Any, size: int, sampling: Sampling) -> Finding:
-    """Random numbers in the middle of what makes them one token: the right token is known beforehand."""
+def _sample(operators: Any, size: int, sampling: Sampling) -> Finding:
+    """With random numbers from the middle of a token's interval, so that the right token is known beforehand."""
     logits = random("logits", size, dtype=np.float32) * 2
-    # Some tokens stand out, as in an answer, and none equals another: they are drawn often, and clearly
+    # Some tokens stand out, as in an answer, and no two are equal: they are drawn often and without doubt
     places = np.random.default_rng(5).permutation(size)[:12]
     logits[places] = logits.max() + np.linspace(4, 1, 12, dtype=np.float32)
     expected, uniforms = _known(logits, sampling)
@@ -65,14 +65,14 @@ def _pick(operators: Any, size: int, sampling: Sampling) -> Finding:
 def _known(logits: np.ndarray, sampling: Sampling) -> tuple[list[int], list[float]]:
     if sampling.temperature == 0:
         return [formulas.sample(logits, 0.5, 0, 0, 1)], [0.5]
-    warping = sampling.temperature, sampling.top_k, sampling.top_p
-    ids, chances = formulas.kept(logits, *warping)
+    settings = sampling.temperature, sampling.top_k, sampling.top_p
+    ids, chances = formulas.kept(logits, *settings)
     bounds = np.cumsum(chances) / chances.sum()
     middles = bounds - chances / chances.sum() / 2
-    clear = np.flatnonzero(chances / chances.sum() > CLEAR_CHANCE)
+    clear = np.flatnonzero(chances / chances.sum() > CLEAR_PROBABILITY)
     chosen = clear[[0, len(clear) // 2, -1]]
     for place in chosen:
-        assert formulas.sample(logits, middles[place], *warping) == ids[place]
+        assert formulas.sample(logits, middles[place], *settings) == ids[place]
     return [int(ids[place]) for place in chosen], [float(middles[place]) for place in chosen]
 
 

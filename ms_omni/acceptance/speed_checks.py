@@ -1,4 +1,4 @@
-"""What this card takes for a launch, a layer, a token and a frame: measured here, and nothing compared."""
+"""Seconds of a launch, a layer, a token and a frame on this card: measured, and compared with nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LARGE = 64 << 20  # values of a copy, two bytes each
 
 
 def run(bench: Bench) -> None:
-    """With --quick each is measured a few times only: good enough to see that it can be."""
+    """With --quick each is measured only a few times: enough to see that it works."""
     repeats = 2 if bench.quick else 20
     bench.check("a launch", partial(_launch, bench, repeats))
     bench.check("memory", partial(_copy, repeats, LARGE >> 4 if bench.quick else LARGE))
@@ -34,7 +34,7 @@ def run(bench: Bench) -> None:
 
 
 def _least_seconds(work: Callable[[], Any], repeats: int) -> float:
-    """Of several times; the first, which compiles, is not counted."""
+    """The least of several times; the first, which compiles, does not count."""
     taken = []
     for _ in range(repeats + 1):
         ms.runtime.synchronize()
@@ -46,7 +46,7 @@ def _least_seconds(work: Callable[[], Any], repeats: int) -> float:
 
 
 def _launch(bench: Bench, repeats: int) -> Finding:
-    """From chains of two lengths of additions: what more of them take."""
+    """From two chains of additions: the time that the longer one takes more."""
     options, x = decoder_ops(bench.device).JIT_OPTIONS, Tensor(np.ones((1, 2048), np.float32))
 
     def chain(length: int) -> Callable[[Tensor], Tensor]:
@@ -67,14 +67,14 @@ def _launch(bench: Bench, repeats: int) -> Finding:
 
 
 def _copy(repeats: int, values: int) -> Finding:
-    """Reading and writing at once."""
+    """Bandwidth of reading and writing together."""
     x = ms.mint.zeros(values, dtype=ms.float16)
     seconds = _least_seconds(lambda: x + 1, repeats)
     return Finding(figures={"values": values, "gb_per_s": round(2 * 2 * values / seconds / 1e9, 2)})
 
 
 def _layer(make: Callable[[], OneLayer], repeats: int) -> Finding:
-    """A decoding graph of one layer and the norm behind it, called and waited for."""
+    """A decoding graph of one layer and the final norm, until its result is there."""
     layer = make()
     cache = layer.cache()
     layer.prefill(cache)
@@ -86,7 +86,7 @@ def _layer(make: Callable[[], OneLayer], repeats: int) -> Finding:
 
 
 def _tiny(bench: Bench) -> Finding:
-    """The second answer, whose graphs are compiled."""
+    """The second answer, whose graphs are compiled already."""
     engine = load_engine(bench.device, "bfloat16")
     for _ in range(2):
         out = ask(engine, PICTURE, speak=True)

@@ -1,4 +1,4 @@
-"""The table of steps: their order, and where each is done."""
+"""The table of steps: their order, and the module of each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Step:
     module: str
 
     def load(self) -> Callable[[Bench], None]:
-        """What does it; imports MindSpore."""
+        """The module's `run`; imports MindSpore."""
         return import_module(f"ms_omni.acceptance.{self.module}").run
 
 

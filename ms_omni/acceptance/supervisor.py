@@ -1,4 +1,4 @@
-"""Watches the process that does the steps: notes what it was at when CANN ended it, and lets a new one go on."""
+"""Watches the process that runs the steps: notes which check was running when it died, and starts a new one."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from ms_omni.acceptance.journal import STEP, Journal, read_journal, unfinished
 from ms_omni.acceptance.privacy import redact
 
 POLL_S = 0.2
-# One check that takes longer hangs. Loading 1.2 GB and compiling take seconds on a card, minutes on a busy machine
-# without one.
+# A check that takes longer is taken to hang. Loading 1.2 GB and compiling take seconds on a card, minutes on a busy
+# machine without one.
 LONGEST_CHECK_S = 600.0
 MOST_RESTARTS = 30
 LAST_LINES = 6
@@ -27,8 +27,8 @@ LAST_LINES = 6
 
 @dataclass
 class Supervisor:
-    """journal: what the processes write. listener: told all its events whenever there are new ones. log: where the
-    processes' own output goes; None: to stderr."""
+    """journal: what the processes write. listener: called with all its events whenever there are new ones. log: the
+    file for the processes' own output; None: stderr."""
 
     journal: Journal
     names: tuple[str, ...]
@@ -39,14 +39,14 @@ class Supervisor:
     program: tuple[str, ...] = (sys.executable, "-m", "ms_omni.acceptance.work")
 
     def run(self) -> int:
-        """The exit code of the last process: 0, or that of a machine without a card."""
+        """The exit code of the last process: 0, or work.EXIT_NO_CARD."""
         names = self.names
         for _ in range(MOST_RESTARTS):
             code = self._one_process(names)
             if code in (0, 2):
                 return code
             self._note_end(code, names)
-            names = self._left()
+            names = self._remaining()
             if not names:
                 return 0
         step = names[0]
@@ -76,38 +76,38 @@ class Supervisor:
             elif time.monotonic() - since > self.longest_check_s:
                 process.kill()
                 process.wait()
-                return -signal.SIGALRM  # told from a kill by the kernel
+                return -signal.SIGALRM  # unlike SIGKILL, which the kernel may send
         self.listener(read_journal(self.journal.path))
         return process.returncode
 
     def _note_end(self, code: int, names: tuple[str, ...]) -> None:
-        """What was begun has failed. Between checks, the step's preparation has, and the step is over."""
+        """Notes the running check as failed; between checks, the step's preparation, which ends the step."""
         if code == RESTART_CODE:
             return
         events = read_journal(self.journal.path)
         at = unfinished(events)
-        message = self._how(code)
+        message = self._reason(code)
         if at is not None:
             self.journal.check(Check(*at, ERROR, 0.0, message=message))
             return
-        step = self._left()[:1] or names[-1:]
+        step = self._remaining()[:1] or names[-1:]
         self.journal.check(Check(step[0], "preparation", ERROR, 0.0, message=message))
         self.journal.note(STEP, step=step[0])
 
-    def _how(self, code: int) -> str:
+    def _reason(self, code: int) -> str:
         if code == -signal.SIGALRM:
             return f"no answer within {self.longest_check_s:g} s; the process was ended"
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        return "\n".join([f"the process {how}", *self._last_words()])
+        return "\n".join([f"the process {how}", *self._last_lines()])
 
-    def _last_words(self) -> list[str]:
-        """The end of what the process printed: CANN says there what it does not say in an error."""
+    def _last_lines(self) -> list[str]:
+        """The end of what the process printed: CANN writes there what its errors do not say."""
         if self.log is None:
             return []
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         return [redact(line.strip())[:300] for line in lines if line.strip()][-LAST_LINES:]
 
-    def _left(self) -> tuple[str, ...]:
-        """Steps that are not over."""
+    def _remaining(self) -> tuple[str, ...]:
+        """Steps that have not ended."""
         over = {event["step"] for event in read_journal(self.journal.path) if event["event"] == STEP}
         return tuple(name for name in self.names if name not in over)

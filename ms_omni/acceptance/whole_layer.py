@@ -14,17 +14,17 @@ from ms_omni.runtime.decoder_spec import DecoderSpec
 
 @dataclass(frozen=True)
 class LayerOutput:
-    """normed: (tokens, hidden). margin: of each token, by how much the logit of its last expert is above the next
-    one's, relative to the largest logit: a token with little may go to another expert for a rounding; infinite without
-    experts."""
+    """normed: (tokens, hidden). margin: of each token, how far the logit of its last chosen expert is above the next
+    expert's, relative to the largest logit; infinite without experts. Where it is small, a rounding may choose the
+    other expert."""
 
     normed: np.ndarray
     margin: np.ndarray
 
 
 def whole_layer(checkpoint: Any, prefix: str, spec: DecoderSpec, x: np.ndarray, positions: np.ndarray) -> LayerOutput:
-    """checkpoint: reads weights by name; prefix: of the decoder's. x: (tokens, hidden). positions: (tokens,), or (3,
-    tokens)."""
+    """checkpoint: reads weights by name. prefix: of the decoder's names. x: (tokens, hidden). positions: (tokens,), or
+    (3, tokens)."""
 
     def weight(name: str) -> np.ndarray:
         return array_of(checkpoint.read(f"{prefix}layers.0.{name}.weight"))
@@ -55,8 +55,11 @@ def _feed_forward(
         return _dense(weight, "mlp.", x), np.full(len(x), np.inf)
     logits = x @ weight("mlp.gate").T
     chosen, shares = formulas.route(logits, spec.experts_per_token, spec.normalize_experts)
-    experts = _Experts(checkpoint, f"{prefix}layers.0.mlp.experts.")
-    added = formulas.experts(x, shares, chosen, experts.gate_up, experts.down)
+    gate_up, down = (
+        _Experts(checkpoint, f"{prefix}layers.0.mlp.experts.", names)
+        for names in (("gate_proj", "up_proj"), ("down_proj",))
+    )
+    added = formulas.experts(x, shares, chosen, gate_up, down)
     if spec.shared_expert:
         share = 1 / (1 + np.exp(-(x @ weight("mlp.shared_expert_gate").T)))
         added = added + share * _dense(weight, "mlp.shared_expert.", x)
@@ -71,14 +74,8 @@ def _dense(weight: Any, prefix: str, x: np.ndarray) -> np.ndarray:
 
 
 class _Experts:
-    """Those of a layer, read one by one: `gate_up[i]` and `down[i]`."""
+    """Matrices of a layer's experts, read one by one: `experts[i]`."""
 
-    def __init__(self, checkpoint: Any, prefix: str):
-        self.gate_up = _ByNumber(checkpoint, prefix, ("gate_proj", "up_proj"))
-        self.down = _ByNumber(checkpoint, prefix, ("down_proj",))
-
-
-class _ByNumber:
     def __init__(self, checkpoint: Any, prefix: str, names: tuple[str, ...]):
         self._checkpoint, self._prefix, self._names = checkpoint, prefix, names
 

@@ -1,4 +1,4 @@
-"""Does the steps in this process: the one of a single card, or every rank of a job.
+"""Runs the steps in this process: that of a single card, or each rank of a job.
 
 python -m ms_omni.acceptance.work JOURNAL QUICK STEPS
 """
@@ -11,9 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ms_omni.acceptance.bench import Bench
-from ms_omni.acceptance.findings import ERROR, Check
+from ms_omni.acceptance.findings import ERROR, Check, message_of
 from ms_omni.acceptance.journal import CARD, END, NO_CARD, STEP, Journal, checks_of, read_journal
-from ms_omni.acceptance.messages import message_of
 from ms_omni.acceptance.steps import STEPS
 from ms_omni.kernels.device import num_ascend_cards, setup_device
 from ms_omni.parallel.start import start_world
@@ -24,7 +23,7 @@ EXIT_NO_CARD = 2
 
 
 def main(argv: list[str]) -> int:
-    """The process of a single card, which another one watches and starts anew."""
+    """Entry of the process that a Supervisor watches and restarts. Returns its exit code."""
     from ms_omni.parallel.rank_program import die_with_parent
 
     die_with_parent()
@@ -40,8 +39,8 @@ def work(
     restarts: bool = False,
     after_step: Callable[[World], None] = lambda world: None,
 ) -> World | None:
-    """All steps of these names. after_step: called after each. This process among the job's, whatever was found; None
-    where there is no card."""
+    """Runs the steps of these names and calls after_step after each. Returns this process's World; None where there is
+    no card."""
     if num_ascend_cards() == 0:
         journal.note(NO_CARD)
         return None
@@ -49,7 +48,7 @@ def work(
     journal.note(CARD, soc=card_name())
     done = frozenset((check.step, check.name) for check in checks_of(read_journal(journal.path)))
     bench = Bench(journal, device, quick, done=done, restarts=restarts)
-    bench = replace(bench, world=_meet(bench))
+    bench = replace(bench, world=_connect(bench))
     start_card()
     run_steps(bench, names, after_step)
     journal.note(END)
@@ -57,7 +56,7 @@ def work(
 
 
 def run_steps(bench: Bench, names: tuple[str, ...], after_step: Callable[[World], None] = lambda world: None) -> None:
-    """Each writes its checks down; one that cannot begin is an error of its own."""
+    """A step that cannot begin is noted as an error."""
     for step in STEPS:
         if step.name not in names:
             continue
@@ -70,8 +69,8 @@ def run_steps(bench: Bench, names: tuple[str, ...], after_step: Callable[[World]
         after_step(bench.world)
 
 
-def _meet(bench: Bench) -> World:
-    """The ranks of the job; this card alone if they cannot meet."""
+def _connect(bench: Bench) -> World:
+    """Connects the ranks of the job; this card alone if that fails."""
     if not is_under_msrun():
         return World(device=bench.device)
     if is_scheduler():

@@ -28,12 +28,9 @@ def report(one: Evaluation | Comparison, path: Path, worst: int) -> str:
 
 
 def _markdown(one: Evaluation | Comparison, path: Path, worst: int) -> str:
-    from ms_omni.profiling.report.markdown import of_tables, one_line
+    from ms_omni.profiling.report.markdown import page
 
-    facts = [f"- {one_line(name)}: {one_line(value)}" for name, value in views.facts(one)]
-    tables = of_tables(views.tables(one, worst, path))
-    heading = f"# {one_line(views.title(one))}"
-    return "\n".join([heading, "", *tables, "## Where these figures come from", "", *facts, ""])
+    return page(views.title(one), views.tables(one, worst, path), facts=views.facts(one))
 
 
 def _html(one: Evaluation | Comparison, path: Path, worst: int) -> str:

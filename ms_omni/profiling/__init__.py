@@ -1,4 +1,4 @@
-"""Measures answers: stages, tokens per second, memory, collectives; and reports what it measured."""
+"""Measures answers: stages, tokens per second, memory, collectives; and reports the figures."""
 
 from importlib import import_module
 from typing import Any
@@ -15,7 +15,7 @@ __all__ = [*_EXPORTS]
 
 
 def __getattr__(name: str) -> Any:
-    """What is asked for is imported then: MindSpore and pydantic take seconds."""
+    """Imports a name when it is first used: MindSpore and pydantic take seconds."""
     if name in _EXPORTS:
         return getattr(import_module(_EXPORTS[name]), name)
     raise AttributeError(f"module 'ms_omni.profiling' has no attribute {name!r}")

@@ -1,26 +1,20 @@
-"""`profile` for Python: engines that are loaded answer workloads in turns; returns the document that reports show."""
+"""`profile` for Python: measures engines that are loaded; returns the document that reports show."""
 
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
-from datetime import datetime, timezone
 
 from ms_omni.config import SamplingParams
 from ms_omni.engine import OmniEngine
-from ms_omni.errors import OmniError
-from ms_omni.profiling import environment
-from ms_omni.profiling.document import Case, Profile, Skipped, Workload
-from ms_omni.profiling.measure import Measurement
+from ms_omni.profiling.document import Profile
+from ms_omni.profiling.run import ProfileRun
 from ms_omni.profiling.sides import EngineSide
-from ms_omni.profiling.synthetic_media import MediaMaker
-from ms_omni.profiling.task import Task, TaskSettings, make_task
+from ms_omni.profiling.task import TaskSettings, fixed_sampling
 from ms_omni.profiling.workload import in_batches, read_workload
 from ms_omni.scheduling.request import Progress
 
-GREEDY = SamplingParams(thinker_temperature=0.0, talker_temperature=0.0)
+_GREEDY = SamplingParams(thinker_temperature=0.0, talker_temperature=0.0)
 
 
 def profile(
@@ -28,7 +22,7 @@ def profile(
     workloads: Sequence[str] = ("text",),
     *,
     batches: Sequence[int] | None = None,
-    sampling: SamplingParams = GREEDY,
+    sampling: SamplingParams = _GREEDY,
     speech: bool | None = None,
     repeats: int = 3,
     warm_up: int = 1,
@@ -37,97 +31,23 @@ def profile(
     """Measures one engine, or several of one checkpoint against each other, in this process.
 
     workloads: names of configs/workloads, or YAML files. batches: how many conversations are asked at once, a case for
-    each; None: what the workloads say, one. sampling: lengths that it leaves open are each workload's;
-    always to the maximum. speech: whether answers are spoken, whatever the workloads say. progress: called with (case
-    and engine, answers done, answers in all). An interrupt (KeyboardInterrupt) gives what was finished, with complete
-    False, and raises where that is nothing. Under msrun every rank calls this, and all have the same result.
-    Raises OmniError for a workload that is not known, and when nothing could be measured."""
+    each number; None: as the workloads say, one by default. sampling: lengths that it leaves open are each workload's;
+    answers always have the maximum length. speech: whether answers are spoken, whatever the workloads say. progress:
+    called with (case and engine, answers done, answers in all). An interrupt (KeyboardInterrupt) returns what is
+    finished, with complete False, and is raised where nothing is. Under msrun every rank calls this, and all get the
+    same result. Raises OmniError for an unknown workload, and when nothing could be measured."""
     named = engines if isinstance(engines, Mapping) else {"engine": engines}
     recipes = [recipe for name in workloads for recipe in read_workload(name)]
-    recipes = recipes if batches is None else in_batches(recipes, batches)
     sides = [EngineSide.of(name, engine) for name, engine in named.items()]
     engine = sides[0].engine
-    settings = _settings(sampling, speech if engine.has_talker else False, engine)
-    cases: list[Case] = []
-    skipped: list[Skipped] = []
-    complete = True
-    with tempfile.TemporaryDirectory(prefix="ms-omni-") as directory:
-        media, tokenizer = MediaMaker(directory), engine.processor.tokenizer
-        for recipe in recipes:
-            task = make_task(recipe, settings, media, lambda text: len(tokenizer.encode(text)))
-            measurement = Measurement(sides, task, repeats, warm_up, progress=_of_case(task, progress))
-            try:
-                measurement.run()
-            except KeyboardInterrupt:
-                complete = False
-            cases += [case_of(task, measurement)] if measurement.runs else []
-            for side, reason in measurement.skipped.items():
-                skipped.append(Skipped(workload=task.name, side=side if len(sides) > 1 else None, reason=reason))
-            if not complete:
-                break
-    if not cases:
-        raise OmniError(skipped[0].reason) if complete else KeyboardInterrupt
-    return _document(engine, settings, (repeats, warm_up), cases, skipped, complete)
-
-
-def case_of(task: Task, measurement: Measurement) -> Case:
-    """What is measured so far, at least one repeat."""
-    prompt, sampling = measurement.prompt, task.sampling
-    media = {name: prompt.get(f"{name}_tokens", 0) for name in ("image", "audio", "video")}
-    workload = Workload(
-        name=task.name,
-        digest=task.digest,
-        prompt_tokens=prompt["prompt_tokens"],
-        text_tokens=prompt["prompt_tokens"] - sum(media.values()),
-        image_tokens=media["image"],
-        audio_tokens=media["audio"],
-        video_tokens=media["video"],
-        thinker_max_new_tokens=sampling.thinker_max_new_tokens or 0,
-        talker_max_new_tokens=(sampling.talker_max_new_tokens or 0) if task.speech else 0,
-        speech=task.speech,
-        batch_size=task.batch_size,
-        media=list(task.media),
-    )
-    return Case(workload=workload, runs=measurement.runs, ratios=measurement.ratios)
-
-
-def _settings(sampling: SamplingParams, speech: bool | None, engine: OmniEngine) -> TaskSettings:
-    """The sampling as it will be used, except for lengths that are left to the workloads."""
-    lengths = {name: getattr(sampling, name) for name in ("thinker_max_new_tokens", "talker_max_new_tokens")}
-    whole = replace(sampling.resolved(engine.generation_config), ignore_eos=True, **lengths)
     limits = {name: getattr(engine.settings, name) for name in ("min_pixels", "max_pixels")}
-    return TaskSettings(whole, speech=speech, limits={name: value for name, value in limits.items() if value})
-
-
-def _of_case(task: Task, progress: Progress | None) -> Progress | None:
-    if progress is None:
-        return None
-    return lambda side, done, total: progress(f"{task.name}: {side}", done, total)
-
-
-def _document(
-    engine: OmniEngine,
-    settings: TaskSettings,
-    numbers: tuple[int, int],
-    cases: list[Case],
-    skipped: list[Skipped],
-    complete: bool,
-) -> Profile:
-    model = environment.model(engine.directory)
-    device = environment.device_name(engine.device)
-    sampling = {name: value for name, value in asdict(settings.sampling).items() if "max_new_tokens" not in name}
-    return Profile(
-        made_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        command=list(sys.argv),
-        commit=environment.commit(),
-        versions=environment.versions(),
-        machine=environment.machine(device, engine.world.world_size),
-        model=model,
-        sampling=sampling,
-        repeats=numbers[0],
-        warm_up=numbers[1],
-        complete=complete,
-        caveats=environment.caveats(device, model) + ([] if complete else ["interrupted"]),
-        cases=cases,
-        skipped=skipped,
+    settings = TaskSettings(
+        fixed_sampling(sampling, engine.generation_config),
+        speech=speech if engine.has_talker else False,
+        limits={name: value for name, value in limits.items() if value},
     )
+    recipes = recipes if batches is None else in_batches(recipes, batches)
+    run = ProfileRun(
+        sides, engine.directory, recipes, settings, repeats, warm_up, list(sys.argv), versions={}, progress=progress
+    )
+    return run.measure()[0]

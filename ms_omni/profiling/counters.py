@@ -1,4 +1,4 @@
-"""Counts what an answer makes host and device do: readings of values, collectives, operators of compiled graphs."""
+"""Counts host synchronisations, collectives, and operators of compiled graphs during an answer."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from functools import cache
 from typing import Any
 
 HOST_SYNCS, OPERATORS = "host_syncs", "operators"
-# Of all kinds; each kind counts under its own name too (parallel.collectives.KINDS)
+# All kinds together; each kind is counted under its own name too (parallel.collectives.KINDS)
 COLLECTIVES, COLLECTIVE_BYTES = "collectives", "collective_bytes"
-# What every way of reading a tensor's values ends in: numpy(), item(), tolist(), bool(), int(), float(), index.
+# Every way of reading a tensor's values ends in one of these: numpy(), item(), tolist(), bool(), int(), float(), index
 _READERS = ("asnumpy", "_item", "_tolist")
 
 
 class Counters:
-    """Gauges for a StageClock, while `counting`. A reading names host_syncs, collectives called eagerly with their
-    bytes, and for every compiled graph its calls; `resolved` turns those into what the graphs did."""
+    """What a StageClock reads, while `counting`: host_syncs, collectives called eagerly and their bytes, and the calls
+    of every compiled graph, which `resolved` replaces by what the graphs did."""
 
     def __init__(self) -> None:
         self._host_syncs = 0
 
     @contextmanager
     def counting(self) -> Iterator[None]:
-        """While active, every reading of a tensor's values counts."""
+        """While active, each reading of a tensor's values counts as a host synchronisation."""
         from mindspore import Tensor
 
         own = {name: vars(Tensor).get(name) for name in _READERS}
@@ -39,7 +39,7 @@ class Counters:
                     setattr(Tensor, name, plain)
 
     def read(self) -> dict[Any, int]:
-        """The gauges now. Graphs are their own keys."""
+        """The counters now. A graph's calls have the graph as their key."""
         from ms_omni.parallel.collectives import counts
         from ms_omni.runtime.graph_cache import CompiledGraph
 
@@ -58,8 +58,7 @@ class Counters:
 
 
 def resolved(counts: Mapping[str, Mapping[Any, int]]) -> dict[str, dict[str, int]]:
-    """Of each stage, what was counted, with calls of graphs replaced by the operators and collectives in them; only
-    what occurred."""
+    """The counts of each stage, with calls of graphs replaced by their operators and collectives; without zeros."""
     found: dict[str, dict[str, int]] = {}
     for stage, shown in counts.items():
         total = found.setdefault(stage, {})
@@ -72,7 +71,7 @@ def resolved(counts: Mapping[str, Mapping[Any, int]]) -> dict[str, dict[str, int
 
 @cache
 def _of_graph(names: frozenset[str]) -> dict[str, int]:
-    """What one call of a graph does."""
+    """Operators and collectives of one call of a graph."""
     from ms_omni.parallel.graph_counts import graph_counts, graph_operators
 
     done = {OPERATORS: graph_operators(names)}
@@ -81,7 +80,7 @@ def _of_graph(names: frozenset[str]) -> dict[str, int]:
 
 
 def _add(shown: dict[Any, int], counts: Iterable[Any]) -> None:
-    """counts: of parallel.collectives.Count."""
+    """counts: parallel.collectives.Count."""
     shown[COLLECTIVES] = shown[COLLECTIVE_BYTES] = 0
     for count in counts:
         shown[count.kind], shown[f"{count.kind}_bytes"] = count.calls, count.bytes

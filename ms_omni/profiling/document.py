@@ -1,4 +1,4 @@
-"""The profile document: what one `ms-omni profile` measured. Every report is a view of it. JSON of schema 1."""
+"""The profile document, JSON of schema 1: what one `ms-omni profile` measured. Every report is a view of it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict
 SCHEMA = "ms_omni.profile"
 SCHEMA_VERSION = 1
 
-# In the order in which an answer passes them. A stage's seconds are its own: what runs within it under another name
-# (compile, code_predictor) is that one's. "load" is apart from the answers, "compile" is every graph's first call.
+# In the order of an answer. A stage's seconds are its own, without stages nested in it (compile, code_predictor).
+# "compile" is the first call of each graph.
 STAGES = (
     "media",
     "processor",
@@ -26,13 +26,13 @@ STAGES = (
 OTHER = "other"
 MARKS = ("thinker_tokens", "talker_frames", "audio_samples")
 
-# Of conversations that are asked at once, and of one that is asked alone
+# Figures of several conversations asked at once only, and of a single one only
 OF_SEVERAL = ("queue_s", "queue_worst_s", "ttft_worst_s", "thinker_rows", "talker_rows", "first_audio_worst_s")
 OF_ONE = ("tpot_median_ms", "tpot_p90_ms")
 
-# name -> (what it is, unit, whether more is better; None: neither). Of one repeat; a run has their medians. Where
-# several conversations are asked at once, what is made is counted for all of them together, and a time is the median
-# over them but for wall_s, from the question to the end of the last answer.
+# name -> (description, unit, whether more is better; None: neither). Of one repeat; a run has the medians. With several
+# conversations at once, tokens, frames and answers are those of all together, and times are medians over them, except
+# wall_s, which ends with the last answer.
 FIGURES: dict[str, tuple[str, str, bool | None]] = {
     "wall_s": ("whole answer", "s", False),
     "answers_per_s": ("answers of all conversations", "1/s", True),
@@ -74,7 +74,7 @@ class _Part(BaseModel):
 
 
 class Span(_Part):
-    """One stretch of a stage, seconds from the question; `depth` counts the spans of its thread around it."""
+    """One interval of a stage, in seconds from the question. depth: how many spans of its thread enclose it."""
 
     stage: str
     start_s: float
@@ -84,10 +84,10 @@ class Span(_Part):
 
 
 class Repeat(_Part):
-    """One measured answer, or the `answers` to conversations that were asked at once. stages_s: own seconds of each
-    stage that occurred; media and processor count only while nothing else is done. other_s: wall_s less all of them.
-    marks: for each of MARKS that occurred, (seconds from the question, how many more). figures: of FIGURES. counts: by
-    stage, what profiling.counters counted in it: host_syncs, operators, collectives by kind and their bytes."""
+    """One measured answer, or `answers` to conversations asked at once. stages_s: own seconds of each stage that
+    occurred; media and processor count only while nothing else runs. other_s: wall_s less all of them. marks: for each
+    of MARKS that occurred, (seconds from the question, how many more). figures: of FIGURES. counts: by stage, from
+    profiling.counters: host_syncs, operators, collectives by kind and their bytes."""
 
     round: int
     answers: int = 1
@@ -101,8 +101,7 @@ class Repeat(_Part):
 
 
 class Spread(_Part):
-    """Of the repeats of one run, or of the ratios within rounds. noise: the width from least to largest, as a share
-    of the median (0 for a median of 0). Not half of it: processes differ by more than a process's repeats do."""
+    """The spread of a run's repeats, or of the ratios within rounds."""
 
     median: float
     min: float
@@ -111,12 +110,14 @@ class Spread(_Part):
 
     @property
     def noise(self) -> float:
+        """(max - min) / median; 0 for a median of 0. Not half the width: other processes differ by more than repeats of
+        one process do."""
         return (self.max - self.min) / abs(self.median) if self.median else 0.0
 
 
 class Rank(_Part):
-    """One process of a job. wall_s: median over the repeats. skew_s: by how much it ended before the slowest one,
-    median."""
+    """One process of a job. wall_s, skew_s: medians over the repeats; skew_s: how long before the slowest rank it
+    ended."""
 
     rank: int
     wall_s: float
@@ -126,12 +127,12 @@ class Rank(_Part):
 
 
 class Run(_Part):
-    """One side of a comparison: an engine and how it was spread. load_s: loading, once. first_s: the first answer,
-    compilation included; compile_s: the compilation in it. figures, stages_s: over the repeats. energy and others that
-    could not be measured are absent, never 0. repeats: of the slowest rank, if there are several. answer_digest: of ids
-    and codes, the same for the same answer. quantize: what the flag came to; dtype: of hidden states and of weights
-    that are not quantized. per_token, per_frame: medians of what was counted for each Thinker token
-    and each Talker frame while decoding, named as in Repeat.counts."""
+    """One side of a comparison: an engine and how it was shared. load_s: loading, once. first_s: the first answer,
+    compilation included; compile_s: the compilation in it. figures, stages_s: over the repeats; what could not be
+    measured is absent, never 0. repeats: of the slowest rank, if there are several. answer_digest: of ids and codes,
+    equal for equal answers. quantize: as resolved. dtype: of hidden states and of weights that are not quantized.
+    per_token, per_frame: medians of the counts for each Thinker token and Talker frame while decoding, named as in
+    Repeat.counts."""
 
     side: str
     engine: str
@@ -155,8 +156,8 @@ class Run(_Part):
 
     @property
     def precision(self) -> str:
-        """dtype; or bits of the decoder layers' weights and of the hidden states that they are multiplied by: w8a16
-        (w8a32 with float32), w8a8."""
+        """dtype; with quantized weights the bits of the decoder layers' weights and hidden states: w8a16 (w8a32 with
+        float32), w8a8."""
         if self.quantize == "none":
             return self.dtype
         if self.quantize == "int8":
@@ -165,7 +166,7 @@ class Run(_Part):
 
 
 class Ratio(_Part):
-    """`side` against `baseline`, within each round: above 1 means that `side` is better."""
+    """`side` compared with `baseline` within each round; above 1, `side` is better."""
 
     figure: str
     side: str
@@ -174,8 +175,8 @@ class Ratio(_Part):
 
 
 class Workload(_Part):
-    """What was asked. digest: of everything that decides the work; two profiles compare only if it is equal. Counts
-    are of the prompt that the processor made, of one conversation. batch_size: conversations that are asked at once."""
+    """What was asked. digest: of everything that decides the work; only cases with equal digests are compared. Tokens:
+    of one conversation's prompt. batch_size: how many conversations are asked at once."""
 
     name: str
     digest: str
@@ -192,7 +193,7 @@ class Workload(_Part):
 
 
 class Case(_Part):
-    """shown: the figures that a view was asked for; all of them where none is named."""
+    """shown: the figures that reports shall have; empty for all."""
 
     workload: Workload
     runs: list[Run]
@@ -201,7 +202,7 @@ class Case(_Part):
 
 
 class Skipped(_Part):
-    """A case that could not be measured, or only by other sides than `side` (None: by none), and why, in one line."""
+    """A case that `side` could not measure (None: no side could). reason: one line."""
 
     workload: str
     side: str | None
@@ -221,7 +222,7 @@ class Machine(_Part):
 
 
 class Model(_Part):
-    """weights: "checkpoint", "random" or "built in". config: the sizes that matter."""
+    """config: the sizes that decide how much there is to compute."""
 
     name: str
     weights: Literal["checkpoint", "random", "built in"]
@@ -230,7 +231,7 @@ class Model(_Part):
 
 
 class Profile(_Part):
-    """complete: False for a run that was interrupted, whose finished repeats are here. caveats: what a title must say
+    """complete: False for an interrupted run, of which the finished repeats are here. caveats: what titles must name
     ("CPU", "random weights", "interrupted")."""
 
     schema_name: Literal["ms_omni.profile"] = "ms_omni.profile"
@@ -248,3 +249,8 @@ class Profile(_Part):
     caveats: list[str]
     cases: list[Case]
     skipped: list[Skipped] = []
+
+    @property
+    def runs(self) -> list[tuple[Case, Run]]:
+        """All runs, each with its case."""
+        return [(case, run) for case in self.cases for run in case.runs]

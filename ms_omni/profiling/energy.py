@@ -1,20 +1,21 @@
-"""Energy of the cards while something runs: their power, read now and then, times the seconds."""
+"""Energy of the cards during some work: their power, read at intervals, integrated over time."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
+from itertools import pairwise
 
-# Watts of each card; None where they cannot be read.
+# Watts of each card; None if they cannot be read
 ReadPower = Callable[[], list[float] | None]
 INTERVAL_S = 0.5
 
 
 class EnergyMeter:
-    """`start()`, the work, `stop()`. Power between two readings counts as their mean; all cards together.
+    """`start()`, the work, `stop()`. All cards together; power between two readings counts as their mean.
 
-    A reading takes a process of npu-smi: `interval_s` between them keeps its cost small."""
+    interval_s: between readings, each of which runs npu-smi."""
 
     def __init__(self, read: ReadPower, interval_s: float = INTERVAL_S, clock: Callable[[], float] = time.monotonic):
         self._read, self._interval_s, self._clock = read, interval_s, clock
@@ -23,7 +24,7 @@ class EnergyMeter:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """The first reading, before this returns; the others by a thread of its own."""
+        """Takes the first reading; a thread takes the others."""
         self._readings, self._ended = [], threading.Event()
         if not self._take():
             return  # nothing to be read here
@@ -31,7 +32,7 @@ class EnergyMeter:
         self._thread.start()
 
     def stop(self) -> float | None:
-        """Joules since `start`; None where no power could be read."""
+        """Joules since `start`; None if no power could be read."""
         if self._thread is None:
             return None
         self._ended.set()
@@ -52,8 +53,7 @@ class EnergyMeter:
 
 
 def joules(readings: list[tuple[float, float]]) -> float | None:
-    """(seconds, watts) in order -> the area below them; None for fewer than two."""
+    """The area below the power. readings: (seconds, watts) in order; None for fewer than two."""
     if len(readings) < 2:
         return None
-    pairs = zip(readings, readings[1:], strict=False)
-    return sum((after - before) * (high + low) / 2 for (before, low), (after, high) in pairs)
+    return sum((after - before) * (high + low) / 2 for (before, low), (after, high) in pairwise(readings))

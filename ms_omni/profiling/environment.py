@@ -1,4 +1,4 @@
-"""Where and of what something was measured: versions, commit, machine, model, and what a title must say of it."""
+"""What figures depend on: versions, commit, machine and model, and the caveats that a title must name."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SIZES = (
 
 
 def versions() -> dict[str, str]:
-    """Of Python, this package and what it computes with."""
+    """Versions of Python, this package and the packages that it computes with."""
     from ms_omni import __version__
 
     found = {"ms_omni": __version__, "python": platform.python_version()}
@@ -56,12 +56,12 @@ def _git(directory: Path, *words: str) -> str:
 
 
 def is_emulated() -> bool:
-    """Whether a card here is one of launch/emulated.sh: no figure of it may pass for a card's."""
+    """Whether the card is emulated (launch/emulated.sh): its figures must not pass for a card's."""
     return bool(os.environ.get("EMULATED"))
 
 
 def device_name(device: str) -> str:
-    """device: "CPU", or "Ascend", which has been set. "CPU", or the card's name as CANN has it."""
+    """The card's name from CANN; "CPU" for a CPU. device: "CPU", or "Ascend", which must have been set up."""
     if device == "CPU":
         return device
     from ms_omni.runtime.card import card_name
@@ -94,7 +94,7 @@ def _processor(root: Path) -> str:
 
 
 def model(directory: Path) -> Model:
-    """Of a checkpoint directory, from its config.json and the headers of its weights. Scales of 8-bit weights are no
+    """From a checkpoint's config.json and the headers of its weights. Scales of 8-bit weights do not count as
     parameters."""
     reader = open_checkpoint(directory)
     weights = "checkpoint"
@@ -111,7 +111,7 @@ def model(directory: Path) -> Model:
 
 
 def _sizes(config: dict[str, Any]) -> dict[str, Any]:
-    """Of each part, the numbers that decide how much there is to compute."""
+    """For each part of the model, the sizes that decide how much there is to compute."""
     thinker, talker = config.get("thinker_config", {}), config.get("talker_config") or {}
     parts = {
         "thinker": thinker.get("text_config"),
@@ -125,7 +125,7 @@ def _sizes(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def caveats(device: str, model: Model) -> list[str]:
-    """What a title must say of figures measured on this device with this model."""
+    """What a title must say about figures of this device and model."""
     said = []
     if device == "CPU":
         said.append("CPU")

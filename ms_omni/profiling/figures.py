@@ -1,9 +1,10 @@
-"""From what was measured of an answer to its figures, and from several answers to spreads and ratios: arithmetic."""
+"""Arithmetic: an answer's figures from its measurements, spreads and ratios from the figures of several answers."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
 
 from ms_omni.outputs import SAMPLE_RATE
 from ms_omni.profiling.counters import COLLECTIVE_BYTES, COLLECTIVES, HOST_SYNCS, OPERATORS
@@ -16,7 +17,7 @@ _SPEECH = ("talker_prefill", *_SPEAKING, "code2wav")
 
 
 def as_repeat(measured: Measured, number: int) -> Repeat:
-    """For the document. number: of the round."""
+    """The document's form of a measurement. number: of the round."""
     return Repeat(
         round=number,
         answers=measured.answers,
@@ -31,7 +32,7 @@ def as_repeat(measured: Measured, number: int) -> Repeat:
 
 
 def figures(measured: Measured) -> dict[str, float]:
-    """Those of FIGURES that can be told. What is divided by nothing, or was not measured, is absent."""
+    """The values of FIGURES. What was not measured, or would be divided by zero, is absent."""
     tokens, frames = made(measured, TOKENS), made(measured, FRAMES)
     audio_s, answers = made(measured, SAMPLES) / SAMPLE_RATE, measured.answers
     each = seconds_a_token(measured) if answers == 1 else []
@@ -66,12 +67,12 @@ def figures(measured: Measured) -> dict[str, float]:
 
 
 def per_token(answer: Measured | Repeat) -> dict[str, float]:
-    """What was counted while the Thinker decoded, for each new token but the first. Operators only of graphs."""
+    """Counts while the Thinker decoded, per new token after the first. Operators are counted in graphs only."""
     return _counted(answer, ("thinker_decode",), made(answer, TOKENS) - answer.answers)
 
 
 def per_frame(answer: Measured | Repeat) -> dict[str, float]:
-    """What was counted while the Talker decoded, code predictor included, for each frame."""
+    """Counts while Talker and code predictor decoded, per frame."""
     return _counted(answer, _SPEAKING, made(answer, FRAMES))
 
 
@@ -86,11 +87,11 @@ def _counted(answer: Measured | Repeat, stages: Iterable[str], number: int) -> d
 
 
 def seconds_a_token(measured: Measured) -> list[float]:
-    """Of every new token but the first: the time since the one before, without the speech made in between. Tokens that
-    come together share their time."""
+    """For each new token after the first, the time since the previous one, without the speech made in between. Tokens
+    that come together share their time."""
     each: list[float] = []
     events = measured.marks.get(TOKENS, ())
-    for (before, _), (now, count) in zip(events, events[1:], strict=False):
+    for (before, _), (now, count) in pairwise(events):
         speech = sum(
             max(0.0, min(now, span.end_s) - max(before, span.start_s))
             for span in measured.spans
@@ -101,7 +102,7 @@ def seconds_a_token(measured: Measured) -> list[float]:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """Between the two nearest values in order, in proportion."""
+    """Interpolated linearly between the two nearest values."""
     ordered, place = sorted(values), (len(values) - 1) * percent / 100
     low = int(place)
     high = min(low + 1, len(ordered) - 1)
@@ -114,14 +115,14 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def spreads(tables: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
-    """Of each name that every table has."""
+    """The spread of each name that all tables have."""
     common = [name for name in tables[0] if all(name in table for table in tables)] if tables else []
     return {name: spread([table[name] for table in tables]) for name in common}
 
 
 def ratios(side: str, ours: Sequence[Repeat], baseline: str, theirs: Sequence[Repeat]) -> list[Ratio]:
-    """Of every figure that both have and of which one end is better, within each round that both have finished. Not of
-    the process's memory: sides may share the process."""
+    """Ratios within each round that both sides have finished, of the figures that both have and that can be better or
+    worse. Without the process's memory: sides may share the process."""
     other = {repeat.round: repeat.figures for repeat in theirs}
     pairs = [(repeat.figures, other[repeat.round]) for repeat in ours if repeat.round in other]
     found = []
@@ -148,7 +149,8 @@ def _less(mine: float, base: float) -> float:
 
 
 def _waiting(measured: Measured) -> dict[str, float | None]:
-    """Seconds until something comes; of several conversations the median and the longest, and how many share a step."""
+    """Seconds until the first token and audio; for several conversations their median and longest, and the mean number
+    of conversations in a step."""
     if not measured.waits:
         firsts = {name: measured.marks.get(mark) for name, mark in (("ttft_s", TOKENS), ("first_audio_s", SAMPLES))}
         return {name: events[0][0] if events else None for name, events in firsts.items()}
@@ -167,7 +169,7 @@ def _waiting(measured: Measured) -> dict[str, float | None]:
 
 
 def _prompt_tokens(measured: Measured) -> int:
-    """Of all prompts."""
+    """Of all prompts together."""
     return measured.prompt["prompt_tokens"] if measured.prompt_tokens is None else measured.prompt_tokens
 
 

@@ -1,4 +1,4 @@
-"""Measures the sides of a comparison in turns, A B A B, and keeps every repeat that was finished."""
+"""Measures the sides of a comparison alternately, A B A B, and keeps every finished repeat."""
 
 from __future__ import annotations
 
@@ -17,41 +17,39 @@ from ms_omni.profiling.sides import Side
 from ms_omni.profiling.task import Task
 from ms_omni.scheduling.request import Progress
 
-# Called with the side's name and the repeat that it has just finished.
-OnRepeat = Callable[[str, Repeat], None]
 SHARED_PROCESS = "peak_host_bytes: of a process that holds the weights of all engines that are compared here"
 PEAKS = ("peak_host_bytes", "peak_device_bytes")
 
 
 class Meter(Protocol):
-    """Of energy, such as energy.EnergyMeter."""
+    """Measures energy, as energy.EnergyMeter does."""
 
     def start(self) -> None:
-        """Before an answer."""
+        """Called before an answer."""
 
     def stop(self) -> float | None:
-        """After it: joules, None if unknown."""
+        """Called after it. Joules; None if not known."""
 
 
 @dataclass
 class _Record:
-    """What one side has done so far. everyone: for each repeat, those of all ranks."""
+    """One side's results so far. share: of the code predictor in a frame. by_rank: each repeat on all ranks."""
 
     side: Side
     first: Measured | None = None
     share: float | None = None
-    everyone: list[list[Repeat]] = field(default_factory=list)
+    by_rank: list[list[Repeat]] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
 
     @property
     def repeats(self) -> list[Repeat]:
-        """Of the job: each of its slowest rank, with the largest peaks of any."""
-        return [_of_job(ranks) for ranks in self.everyone]
+        """The job's repeats, see `_of_job`."""
+        return [_of_job(ranks) for ranks in self.by_rank]
 
 
 class Measurement:
-    """One task, answered by every side in turns. `run()` may be broken off at any time: `runs` and `ratios` are of
-    what is finished. Under msrun every rank calls it with the same arguments, and all have the same results."""
+    """One task, answered by all sides alternately. `run()` may be interrupted at any time; `runs` and `ratios` have the
+    finished repeats. Under msrun every rank calls it with the same arguments and gets the same results."""
 
     def __init__(
         self,
@@ -60,12 +58,13 @@ class Measurement:
         repeats: int = 3,
         warm_up: int = 1,
         *,
-        on_repeat: OnRepeat | None = None,
+        on_repeat: Callable[[], object] = lambda: None,
         progress: Progress | None = None,
         meter: Meter | None = None,
     ):
-        """warm_up: answers of each side before the repeats, the first of which compiles. progress: called with (side,
-        answers done, answers in all). skipped: sides whose engine refused the task, and why."""
+        """warm_up: answers of each side before the repeats, the first of which compiles. on_repeat: called after each
+        repeat of a side. progress: called with (side, answers done, answers in all). skipped: sides whose engine
+        refused the task, and why."""
         self.task, self.skipped = task, dict[str, str]()
         self._records = [_Record(side) for side in sides]
         self._numbers, self._on_repeat, self._progress = (repeats, warm_up), on_repeat, progress
@@ -73,7 +72,7 @@ class Measurement:
         self.rank_group = next((side.rank_group for side in sides if side.rank_group.size > 1), RankGroup())
 
     def run(self) -> Measurement:
-        """Answers everything. What one side cannot answer the others still do."""
+        """Measures all rounds. A side that raises OmniError is skipped from then on; the others go on."""
         repeats, warm_up = self._numbers
         for number in range(-warm_up, repeats):
             for record in self._records:
@@ -91,18 +90,18 @@ class Measurement:
 
     @property
     def prompt(self) -> dict[str, int]:
-        """Tokens of the prompt by kind, as outputs.Usage names them; empty before the first answer."""
+        """Tokens of the prompt, by the names of outputs.Usage; empty before the first answer."""
         return next((dict(record.first.prompt) for record in self._records if record.first), {})
 
     @property
     def runs(self) -> list[Run]:
-        """Of every side with a finished repeat."""
+        """The run of every side with a finished repeat."""
         in_here = sum(record.side.about.engine in ENGINES for record in self._records)
         shared = (SHARED_PROCESS,) if in_here > 1 else ()
         return [
             _run(record, shared if record.side.about.engine in ENGINES else ())
             for record in self._records
-            if record.everyone
+            if record.by_rank
         ]
 
     @property
@@ -116,20 +115,19 @@ class Measurement:
         ]
 
     def _answer(self, record: _Record, number: int) -> None:
-        """number: of the round, negative for warming up."""
+        """number: of the round; negative for a warm-up."""
         measured = self._measure(record.side)
         if record.first is None:
             record.first = measured
-            record.share = record.side.predictor_share() if self.task.speech else None
+            record.share = record.side.predictor_share(self.task, measured) if self.task.speech else None
         if number < 0:
             return
         if record.share is not None:
             measured = split_predictor(measured, record.share)
-        told = self.rank_group.exchange(as_repeat(measured, number).model_dump_json())
-        record.everyone.append([Repeat.model_validate_json(text) for text in told])
+        texts = self.rank_group.exchange(as_repeat(measured, number).model_dump_json())
+        record.by_rank.append([Repeat.model_validate_json(text) for text in texts])
         record.digests.append(measured.digest)
-        if self._on_repeat:
-            self._on_repeat(record.side.name, record.repeats[-1])
+        self._on_repeat()
 
     def _measure(self, side: Side) -> Measured:
         if self._meter is not None:
@@ -143,7 +141,7 @@ class Measurement:
 
 
 def _of_job(ranks: Sequence[Repeat]) -> Repeat:
-    """Of the slowest rank. Peaks are the largest of any; energy is the first one's, which watches the cards."""
+    """The slowest rank's repeat, with the largest peaks of all ranks and the energy of rank 0, which measures it."""
     slowest = max(ranks, key=lambda repeat: repeat.wall_s)
     figures = {name: value for name, value in slowest.figures.items() if name not in (*PEAKS, "energy_j")}
     for name in PEAKS:
@@ -172,7 +170,7 @@ def _run(record: _Record, shared: tuple[str, ...]) -> Run:
         repeats=repeats,
         figures=spreads([repeat.figures for repeat in repeats]),
         stages_s=spreads([repeat.stages_s | {OTHER: repeat.other_s} for repeat in repeats]),
-        ranks=_ranks(record.everyone),
+        ranks=_ranks(record.by_rank),
         per_token=_medians([per_token(repeat) for repeat in repeats]),
         per_frame=_medians([per_frame(repeat) for repeat in repeats]),
         answer_digest=record.digests[0],
@@ -180,19 +178,19 @@ def _run(record: _Record, shared: tuple[str, ...]) -> Run:
     )
 
 
-def _ranks(everyone: Sequence[Sequence[Repeat]]) -> list[Rank]:
-    """Of every process of a job; none of a single process."""
-    if len(everyone[0]) == 1:
+def _ranks(by_rank: Sequence[Sequence[Repeat]]) -> list[Rank]:
+    """Of every process of a job; empty for a single process."""
+    if len(by_rank[0]) == 1:
         return []
-    last = [max(repeat.wall_s for repeat in ranks) for ranks in everyone]
+    last = [max(repeat.wall_s for repeat in ranks) for ranks in by_rank]
     return [
         Rank(
             rank=rank,
-            wall_s=statistics.median(ranks[rank].wall_s for ranks in everyone),
-            skew_s=statistics.median(end - ranks[rank].wall_s for end, ranks in zip(last, everyone, strict=True)),
-            **{name: _largest([ranks[rank].figures.get(name) for ranks in everyone]) for name in PEAKS},
+            wall_s=statistics.median(ranks[rank].wall_s for ranks in by_rank),
+            skew_s=statistics.median(end - ranks[rank].wall_s for end, ranks in zip(last, by_rank, strict=True)),
+            **{name: _largest([ranks[rank].figures.get(name) for ranks in by_rank]) for name in PEAKS},
         )
-        for rank in range(len(everyone[0]))
+        for rank in range(len(by_rank[0]))
     ]
 
 

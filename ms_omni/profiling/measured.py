@@ -1,10 +1,13 @@
-"""What was measured of one answer, or of several to conversations that were asked at once."""
+"""The raw measurements of one answer, or of the answers to several conversations asked at once."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
 
 from ms_omni.profiling.document import MARKS, Repeat, Span
 
@@ -13,8 +16,8 @@ TOKENS, FRAMES, SAMPLES = MARKS
 
 @dataclass(frozen=True)
 class Waits:
-    """Of one of several conversations, seconds from when all were asked: until its work began, until its first token
-    and, if it is spoken, its first audio."""
+    """One of several conversations: seconds from when all were asked until its work began, its first token came and,
+    if it is spoken, its first audio."""
 
     queue_s: float
     first_token_s: float
@@ -23,11 +26,11 @@ class Waits:
 
 @dataclass(frozen=True)
 class Measured:
-    """One answer of one side, or several that were asked at once. stages_s, counts: of each stage that occurred, its
-    own (see Repeat). prompt: tokens of one prompt, by the names of outputs.Usage; prompt_tokens: of all of them, None
-    for one. waits: of each conversation, if there are several. at_a_time: how many conversations the side answers at a
-    time. num_code_groups: codes of a frame. digest: of token ids and codes. reads_bytes: what a decoding step of the
-    Thinker reads, `bandwidth` bytes a second at most; None where nobody knows."""
+    """One answer of one side, or several that were asked at once. stages_s, counts: as in Repeat. prompt: tokens of one
+    prompt, by the names of outputs.Usage. prompt_tokens: of all prompts; None for one. waits: of each conversation, if
+    there are several. at_a_time: how many conversations the side answers together. num_code_groups: codes of a frame.
+    digest: of token ids and codes. reads_bytes: read in one decoding step of the Thinker; bandwidth: bytes a second
+    that can be read; None: not known."""
 
     wall_s: float
     stages_s: Mapping[str, float]
@@ -52,12 +55,12 @@ class Measured:
         return max(1, len(self.waits))
 
     def seconds(self, *stages: str) -> float:
-        """Own seconds of these stages together."""
+        """Own seconds of these stages, summed."""
         return sum(self.stages_s.get(stage, 0.0) for stage in stages)
 
     def rows(self, mark: str, stage: str) -> float | None:
-        """Conversations of a step, on average over the steps of `stage`, a decoder's, that make `mark`; None without a
-        step. The first token of an answer comes with its prompt, and a step reports to each conversation once."""
+        """Mean number of conversations in a step of `stage`, a decoder's, which makes `mark`; None without a step. An
+        answer's first token comes with its prompt, and a step marks each conversation once."""
         if self.at_a_time == 1:
             return 1.0
         steps = sum(span.stage == stage for span in self.spans)
@@ -66,12 +69,12 @@ class Measured:
 
 
 def made(answer: Measured | Repeat, mark: str) -> int:
-    """How many of `mark` the answer has."""
+    """The number of `mark`s, summed over the events."""
     return sum(count for _, count in answer.marks.get(mark, ()))
 
 
 def split_predictor(measured: Measured, share: float) -> Measured:
-    """The same, with `share` of the Talker's decoding counted as the code predictor's: for a graph that holds both."""
+    """Moves `share` of the Talker's decoding to the code predictor: one graph computes both."""
     stages, whole = dict(measured.stages_s), measured.seconds("talker_decode")
     if whole:
         stages |= {"talker_decode": whole * (1 - share), "code_predictor": whole * share}
@@ -79,7 +82,7 @@ def split_predictor(measured: Measured, share: float) -> Measured:
 
 
 def one_after_the_other(answers: Sequence[Measured]) -> Measured:
-    """Of conversations that were asked at once, by a side that answers one at a time and counts nothing else."""
+    """Joins the answers to conversations that were asked at once, of a side that answers one at a time."""
     if len(answers) == 1:
         return answers[0]
     stages: dict[str, float] = {}
@@ -112,6 +115,14 @@ def one_after_the_other(answers: Sequence[Measured]) -> Measured:
     )
 
 
+def answer_digest(token_ids: Sequence[int], codes: Any | None) -> str:
+    """Equal for equal answers. codes: integers (num_code_groups, frames), None without speech."""
+    found = hashlib.sha256(np.array(token_ids, np.int64).tobytes())
+    if codes is not None:
+        found.update(np.ascontiguousarray(codes, np.int32).tobytes())
+    return found.hexdigest()[:16]
+
+
 def joined_digest(digests: Sequence[str]) -> str:
-    """Of the answers to several conversations; that of one answer alone."""
+    """One digest for the answers to several conversations; of one, its own."""
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Peak memory of a stretch of work: resident memory of the process, and what the device allocated."""
+"""Peak memory during some work: resident memory of the process, and what the device allocated."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from pathlib import Path
 from ms_omni.hardware.memory import proc_bytes
 
 INTERVAL_S = 0.02
-_RESET_PEAK = "5"  # of /proc/PID/clear_refs: the peak begins anew (Linux, proc(5))
+_RESET_PEAK = "5"  # for /proc/PID/clear_refs: resets VmHWM (Linux, proc(5))
 
 
 class PeakMemory:
-    """`start()`, the work, `stop()`. Where Linux does not let a process begin its peak anew, a thread looks now and
-    then, and misses what is shorter."""
+    """`start()`, the work, `stop()`. Where Linux does not let a process reset its peak, a thread samples the memory and
+    misses shorter peaks."""
 
     def __init__(self, device: str, proc: Path = Path("/proc/self")):
-        """device: "CPU" has no memory of its own."""
+        """device: "CPU" or "Ascend"."""
         self._on_card, self._proc = device != "CPU", proc
         self._sampler: _Sampler | None = None
 
     def start(self) -> None:
-        """What came before does not count, except what is still held."""
+        """Earlier peaks do not count; memory that is still held does."""
         if not self._reset_host():
             self._sampler = _Sampler(self._proc)
             self._sampler.start()
@@ -31,7 +31,7 @@ class PeakMemory:
             ms.runtime.reset_peak_memory_stats()
 
     def stop(self) -> tuple[int | None, int | None]:
-        """Bytes of the process and of the device; None for what cannot be told."""
+        """Peak bytes of the process and of the device; None for what is not known."""
         if self._sampler is not None:
             host: int | None = self._sampler.stop()
             self._sampler = None
@@ -55,7 +55,7 @@ class PeakMemory:
 
 
 class _Sampler(threading.Thread):
-    """Looks at the resident memory every INTERVAL_S."""
+    """Reads the resident memory every INTERVAL_S."""
 
     def __init__(self, proc: Path):
         super().__init__(name="ms-omni-memory", daemon=True)
@@ -67,7 +67,7 @@ class _Sampler(threading.Thread):
             self._look()
 
     def stop(self) -> int | None:
-        """The largest that was seen; None if it cannot be read."""
+        """The largest value; None if it cannot be read."""
         self._ended.set()
         self.join()
         self._look()

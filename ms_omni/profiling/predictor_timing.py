@@ -1,4 +1,4 @@
-"""The code predictor's share of a fused frame: one graph holds both, so each part is timed in a graph of its own."""
+"""The code predictor's share of a fused frame. One graph computes both parts, so each is timed in its own graph."""
 
 from __future__ import annotations
 
@@ -10,14 +10,28 @@ FRAMES = 20
 
 
 def predictor_share(
-    talker: Any, synchronize: Callable[[], object], clock: Callable[[], float] = time.perf_counter
-) -> float | None:
-    """Least seconds of the code predictor alone over those of it and of the Talker's own step alone, FRAMES times in
-    turn; None before a frame was made. Both do the same work every time: what takes longer than the least is the
-    machine's doing. talker: a FusedTalker, between two answers: what its caches hold is lost."""
-    if talker.last is None:
-        return None
-    predictor, backbone = _least_seconds(_parts(*talker.last), synchronize, clock)
+    talker: Any,
+    sampling: Any,
+    num_rows: int,
+    num_tokens: int,
+    synchronize: Callable[[], object],
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """The least seconds of the code predictor alone, divided by the sum of these and the least seconds of the Talker's
+    step alone. Both run FRAMES times, alternately.
+
+    talker: a FusedTalker. sampling: a TalkerSampling. num_rows: conversations in a step, each with num_tokens tokens in
+    the Talker's cache."""
+    from mindspore import Tensor
+
+    from ms_omni.limits import BLOCK_SIZE
+    from ms_omni.runtime.decode_rows import bucket_of
+
+    graph, arguments = talker.idle_call(bucket_of(-(-num_rows // talker.decoder.num_owners)), sampling)
+    *first, lengths, rope_positions = arguments[:6]
+    position = min(num_tokens, talker.max_blocks * BLOCK_SIZE) - 1
+    places = (Tensor(values.asnumpy() + values.asnumpy().dtype.type(position)) for values in (lengths, rope_positions))
+    predictor, backbone = _least_seconds(_parts(graph, (*first, *places, *arguments[6:])), synchronize, clock)
     return predictor / (predictor + backbone)
 
 
@@ -37,8 +51,8 @@ def _least_seconds(
 
 
 def _parts(graph: Any, arguments: Sequence[Any]) -> tuple[Callable[[], Any], Callable[[], Any]]:
-    """The code predictor of a frame, and the Talker's step; each waits for what it made, as decoding does. arguments:
-    those of the graph's `construct`."""
+    """The code predictor of a frame, and the Talker's step; each waits for its result, as decoding does. arguments: of
+    the graph's `construct`."""
     from mindspore import Tensor, ops
 
     from ms_omni.runtime.graph_cache import compiled

@@ -1,4 +1,4 @@
-"""The processes of a job that measure together: they begin together, and each hears what all have measured."""
+"""The processes of a job that measure together: they start together, and each gets the figures of all."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import numpy as np
 
 
 class RankGroup:
-    """All ranks of a job, whatever groups they form. One process alone is a group of one."""
+    """All ranks of a job, whatever groups the model is shared in. A single process is a group of one."""
 
     def __init__(self, rank: int = 0, size: int = 1):
         self.rank, self.size = rank, size
 
     @classmethod
     def of(cls, world: Any) -> RankGroup:
-        """world: of an engine (parallel.world.World)."""
+        """world: an engine's parallel.world.World."""
         return cls(world.rank, world.world_size)
 
     def wait(self) -> None:
-        """Until every rank has come here."""
+        """Returns when every rank has called it."""
         if self.size > 1:
             self._gather(np.zeros(1, np.int32))
 
     def exchange(self, text: str) -> list[str]:
-        """The texts of all ranks, in their order."""
+        """The texts of all ranks, by rank."""
         if self.size == 1:
             return [text]
         mine = np.frombuffer(text.encode(), np.uint8)
@@ -35,7 +35,7 @@ class RankGroup:
         return [row[:length].tobytes().decode() for row, length in zip(rows, lengths, strict=True)]
 
     def _gather(self, values: np.ndarray) -> np.ndarray:
-        """int32 (n,) of every rank -> (size * n,). Not counted: no part of an answer."""
+        """int32 (n,) of every rank -> (size * n,). Not counted, since it is not part of an answer."""
         from mindspore import Tensor, ops
 
         return ops.AllGather()(Tensor(values)).asnumpy()

@@ -1,4 +1,4 @@
-"""How much decoding a token must read, and how much this device can read a second."""
+"""Bytes that decoding a token must read, and bytes a second that this device can read."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _TRIES = 5
 
 
 def thinker_reads(engine: Any, context: float, batch: int = 1) -> float:
-    """Bytes that the busiest card reads for a Thinker token of each of `batch` conversations with `context` tokens in
-    the cache: what `plan` takes. engine: an OmniEngine."""
+    """Bytes that the busiest card reads for one decoding step of `batch` conversations, each with `context` tokens in
+    the cache, as `plan` computes them. engine: an OmniEngine."""
     from ms_omni.planning.hardware import find_hardware
     from ms_omni.planning.memory import Planned
     from ms_omni.planning.speed import thinker_read_bytes
@@ -27,7 +27,7 @@ def thinker_reads(engine: Any, context: float, batch: int = 1) -> float:
 
 
 def device_bandwidth(engine: Any) -> tuple[float | None, str]:
-    """Bytes a second, and where the figure comes from; None for a card that nobody knows."""
+    """Bytes a second, None for an unknown card; and where the figure comes from."""
     if engine.device == "CPU":
         rate = host_bandwidth()
         return rate, f"memory bandwidth: {rate / 1e9:.1f} GB/s, measured with a matrix-vector product of numpy"
@@ -44,7 +44,7 @@ def device_bandwidth(engine: Any) -> tuple[float | None, str]:
 
 @cache
 def host_bandwidth() -> float:
-    """Bytes a second that a matrix-vector product reads here, the best of some tries."""
+    """Bytes a second that numpy reads in a matrix-vector product, the best of _TRIES."""
     matrix = np.ones((_MATRIX_BYTES // 4096 // 4, 4096), np.float32)
     vector = np.ones(matrix.shape[1], np.float32)
     seconds = []

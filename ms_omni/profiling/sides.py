@@ -1,14 +1,11 @@
-"""What a comparison measures: a side answers a task and says how long each part of it took."""
+"""The sides of a comparison: each answers a task and measures the stages of its answer."""
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Protocol
-
-import numpy as np
 
 from ms_omni.config import EngineConfig
 from ms_omni.engine import OmniEngine
@@ -16,7 +13,7 @@ from ms_omni.outputs import OmniOutput
 from ms_omni.profiling.clock import WALL, StageClock
 from ms_omni.profiling.counters import Counters, resolved
 from ms_omni.profiling.document import OTHER
-from ms_omni.profiling.measured import TOKENS, Measured, Waits, joined_digest, made
+from ms_omni.profiling.measured import FRAMES, TOKENS, Measured, Waits, answer_digest, joined_digest, made
 from ms_omni.profiling.memory import PeakMemory
 from ms_omni.profiling.predictor_timing import predictor_share
 from ms_omni.profiling.rank_group import RankGroup
@@ -28,7 +25,8 @@ from ms_omni.speakers import FIRST_CHUNK_FRAMES, STREAM_CHUNK_FRAMES
 
 @dataclass(frozen=True)
 class About:
-    """For the fields of a Run of the same names; notes: what a reader of the figures should know."""
+    """Fields of a Run, and besides: device, "CPU" or "Ascend"; versions, of the side's own packages. notes: for readers
+    of the figures."""
 
     engine: str
     parallel: str
@@ -39,27 +37,29 @@ class About:
     load_s: float
     notes: tuple[str, ...] = ()
     quantize: str = "none"
+    device: str = "CPU"
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 class Side(Protocol):
-    """One loaded model and a way to run it."""
+    """A loaded model and a way to run it."""
 
     name: str
     about: About
     rank_group: RankGroup
 
     def answer(self, task: Task) -> Measured:
-        """One answer, or those to all questions of the task, which are asked at once: from the question to the last
-        sample. Raises OmniError for a task that does not fit."""
+        """Measures the answers to all questions of the task, which are asked at once, until the last sample. Raises
+        OmniError for a task that does not fit."""
 
-    def predictor_share(self) -> float | None:
-        """Of the Talker's decoding after an answer that spoke, the part that is the code predictor's; None where the
-        answers tell it themselves."""
+    def predictor_share(self, task: Task, measured: Measured) -> float | None:
+        """The code predictor's share of the Talker's decoding in a spoken answer; None if answers have a stage for
+        it."""
 
 
 class EngineSide:
-    """An OmniEngine of this process. Speech is made in the pieces of OmniEngine.stream, so that time to first audio
-    means something."""
+    """An OmniEngine of this process. Speech is made in pieces as by OmniEngine.stream, so that the time to first audio
+    is meaningful."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class EngineSide:
 
     @classmethod
     def of(cls, name: str, engine: OmniEngine, clock: Callable[[], float] = time.perf_counter) -> EngineSide:
-        """Of an engine that is loaded already."""
+        """For an engine that is already loaded."""
         side = cls.__new__(cls)
         side._set_up(name, engine, clock)
         return side
@@ -95,6 +95,7 @@ class EngineSide:
             load_s=engine.load_s,
             notes=(note, *_device_notes(engine)),
             quantize=engine.quantize,
+            device=engine.device,
         )
 
     def answer(self, task: Task) -> Measured:
@@ -119,7 +120,7 @@ class EngineSide:
             prompt_tokens=sum(output.usage.prompt_tokens for output in outputs),
             at_a_time=self.engine.max_num_seqs,
             num_code_groups=audio.codes.shape[0] if audio else 0,
-            digest=joined_digest([answer_digest(output) for output in outputs]),
+            digest=joined_digest([_digest(output) for output in outputs]),
             peak_host_bytes=host_bytes,
             peak_device_bytes=device_bytes,
             bandwidth=self._bandwidth,
@@ -130,7 +131,7 @@ class EngineSide:
         return replace(measured, reads_bytes=thinker_reads(self.engine, context, round(rows or 1.0)))
 
     def _ask(self, task: Task) -> list[OmniOutput]:
-        """All questions at once; the answers in their order."""
+        """Asks all questions at once; the answers in their order."""
         handles = [
             self.engine.submit(
                 question.conversation,
@@ -146,11 +147,18 @@ class EngineSide:
             for handle in handles:
                 handle.cancel()
 
-    def predictor_share(self) -> float | None:
-        """As Side: mindone's code predictor is a stage of its own, the fused one is part of a graph."""
+    def predictor_share(self, task: Task, measured: Measured) -> float | None:
+        """As Side: mindone's code predictor is a stage of its own, the fused one is part of the Talker's graph."""
         if self.about.engine != "fused" or not self.engine.has_talker:
             return None
-        return predictor_share(self.engine.executor.talker, self._synchronize, self._clock)
+        from ms_omni.runtime.talker_sampling import TalkerSampling
+
+        sampling = TalkerSampling.of(task.sampling.resolved(self.engine.generation_config))
+        num_rows = min(measured.answers, measured.at_a_time)
+        # About as many as in the middle of the answer: the Talker's prompt is nearly as long as the Thinker's
+        num_tokens = measured.prompt["prompt_tokens"] + made(measured, FRAMES) // measured.answers // 2
+        talker = self.engine.executor.talker
+        return predictor_share(talker, sampling, num_rows, num_tokens, self._synchronize, self._clock)
 
 
 def _engine_name(engine: OmniEngine) -> str:
@@ -160,8 +168,8 @@ def _engine_name(engine: OmniEngine) -> str:
 
 
 def _synchronizer(device: str) -> Callable[[], object]:
-    """What waits for the device. On a CPU every operator is waited for anyway (kernels.device), and graphs by reading
-    what they made."""
+    """Waits for the device. On a CPU operators are synchronous (kernels.device), and graphs end when their result is
+    read."""
     if device == "CPU":
         return lambda: None
     import mindspore as ms
@@ -184,9 +192,5 @@ def _mean_context(output: OmniOutput) -> float:
     return output.usage.prompt_tokens + output.usage.completion_tokens / 2
 
 
-def answer_digest(output: OmniOutput) -> str:
-    """Of the token ids and the codes: equal for equal answers."""
-    found = hashlib.sha256(np.array(output.token_ids, np.int64).tobytes())
-    if output.audio is not None:
-        found.update(np.ascontiguousarray(output.audio.codes, np.int32).tobytes())
-    return found.hexdigest()[:16]
+def _digest(output: OmniOutput) -> str:
+    return answer_digest(output.token_ids, None if output.audio is None else output.audio.codes)

@@ -1,4 +1,4 @@
-"""Pictures, sounds and videos for workloads: made on the fly, the same on every machine."""
+"""Pictures, sounds and videos for workloads: generated, the same on every machine."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 SAMPLE_RATE = 16_000
-# Sound and frames are made a second at a time: half an hour does not have to fit into memory.
+# Sound is generated a second at a time: half an hour need not fit into memory
 _BLOCK_S = 1
 
 
 class MediaMaker:
-    """Writes media into `directory`, each once. Every method returns the path and what it is, in words that name all
-    that decides the content."""
+    """Writes media into `directory`, each once. Every method returns the path, and a description with all that decides
+    the content."""
 
     def __init__(self, directory: str | Path) -> None:
         self._directory = Path(directory)
@@ -41,7 +41,7 @@ class MediaMaker:
         return str(path), f"synthetic sound {seconds:g} s"
 
     def video(self, seconds: float, size: tuple[int, int], fps: int) -> tuple[str, str]:
-        """MPEG-4 with AAC sound as long: the picture's colours move sideways."""
+        """MPEG-4 with AAC sound of the same length: the picture moves sideways."""
         width, height = size
         path = self._directory / f"video-{seconds:g}s-{width}x{height}-{fps}.mp4"
         if not path.exists():

@@ -1,4 +1,4 @@
-"""One question as every side of a comparison is asked it, with its media made and its digest."""
+"""One workload as every side of a comparison is asked it, with its generated media and its digest."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,19 @@ from ms_omni.inputs.conversation import build_conversation, media_parts
 from ms_omni.profiling.synthetic_media import MediaMaker
 from ms_omni.profiling.workload import Recipe
 
+_LENGTHS = ("thinker_max_new_tokens", "talker_max_new_tokens")
 QUESTION = "Describe what you see and hear, in many words."
-# Generated text is cut from this, over and over.
-_WORDS = (
+# Generated text repeats this
+_TEXT = (
     "The harbour wakes slowly while the first boats return and the gulls argue over what falls from the nets ; a "
     "clock counts the hours from the tower , children run along the wall , ropes creak , and a man paints a door blue ."
-).split()
+)
 
 
 @dataclass(frozen=True)
 class Task:
-    """conversation and `options`: for OmniEngine.generate and stream. digest: of everything that decides the work.
-    media: what the prompt holds, in words. batch_size: so many conversations like this one are asked at once."""
+    """conversation, options: for OmniEngine.submit. digest: of everything that decides the work. media: descriptions of
+    the prompt's media. batch_size: how many conversations like this one are asked at once."""
 
     name: str
     conversation: list[dict[str, Any]]
@@ -41,8 +43,8 @@ class Task:
 
     @property
     def questions(self) -> list[Task]:
-        """Each of the conversations that are asked at once. The second and later ones are numbered in their words, so
-        that no two of them are answered with the same tokens, and have seeds of their own."""
+        """The conversations that are asked at once. The second and later ones have their number in their text and in
+        their seed, so that no two answers are the same."""
         return [self._question(number) for number in range(self.batch_size)]
 
     def _question(self, number: int) -> Task:
@@ -54,7 +56,7 @@ class Task:
 
     @property
     def options(self) -> dict[str, Any]:
-        """Keywords of OmniEngine.generate."""
+        """Keywords of OmniEngine.submit."""
         return {
             "return_audio": self.speech,
             "speaker": self.speaker if self.speech else None,
@@ -66,8 +68,8 @@ class Task:
 
 @dataclass(frozen=True)
 class TaskSettings:
-    """What the command line says for all cases. sampling: its None lengths are each workload's own. limits: further
-    settings that decide the work (sizes of pictures), for the digest."""
+    """Settings for all cases. sampling: lengths that are None are each workload's own. limits: sizes of pictures, which
+    decide the work too, for the digest."""
 
     sampling: SamplingParams
     speaker: str | None = None
@@ -78,7 +80,7 @@ class TaskSettings:
 
 
 def make_task(recipe: Recipe, settings: TaskSettings, media: MediaMaker, count: Callable[[str], int]) -> Task:
-    """count: tokens of a text, by the checkpoint's tokenizer. Writes the synthetic media of the recipe.
+    """Writes the recipe's synthetic media. count: counts the tokens of a text with the checkpoint's tokenizer.
 
     Raises OmniError naming the recipe's origin for a medium that cannot be written."""
     made = _media_parts(recipe, media)
@@ -91,7 +93,7 @@ def make_task(recipe: Recipe, settings: TaskSettings, media: MediaMaker, count: 
         conversation = build_conversation(
             None, text, *([path for kind, path, _ in made if kind == wanted] for wanted in ("image", "audio", "video"))
         )
-    sampling = sampling_of(recipe, settings.sampling)
+    sampling = _with_lengths(settings.sampling, recipe)
     speech = recipe.speech if settings.speech is None else settings.speech
     listens = recipe.use_audio_in_video if settings.use_audio_in_video is None else settings.use_audio_in_video
     listens = listens and any(kind == "video" for kind, _, _ in media_parts(conversation))
@@ -124,7 +126,7 @@ def make_task(recipe: Recipe, settings: TaskSettings, media: MediaMaker, count: 
 
 
 def _numbered(conversation: list[dict[str, Any]], number: int) -> list[dict[str, Any]]:
-    """With a number before the words of the last message, or behind its media where it has none."""
+    """With a number before the text of the last message, or after its media if it has no text."""
     *earlier, last = conversation
     content = last["content"]
     if isinstance(content, str):
@@ -139,17 +141,21 @@ def _numbered(conversation: list[dict[str, Any]], number: int) -> list[dict[str,
     return [*earlier, {**last, "content": parts}]
 
 
-def sampling_of(recipe: Recipe, given: SamplingParams) -> SamplingParams:
-    """The workload's lengths below the given ones; always to the maximum, so that every run does the same work."""
-    values = asdict(given)
-    for key in ("thinker_max_new_tokens", "talker_max_new_tokens"):
-        if values[key] is None:
-            values[key] = getattr(recipe, key)
-    return SamplingParams(**{**values, "ignore_eos": True})
+def fixed_sampling(given: SamplingParams, generation_config: Mapping[str, Any]) -> SamplingParams:
+    """As it will be used, always to the maximum, so that every run does the same work. Lengths that are not given stay
+    None: each workload has its own."""
+    lengths = {name: getattr(given, name) for name in _LENGTHS}
+    return replace(given.resolved(generation_config), ignore_eos=True, **lengths)
+
+
+def _with_lengths(sampling: SamplingParams, recipe: Recipe) -> SamplingParams:
+    """With the workload's lengths for those that are None."""
+    lengths = {name: getattr(recipe, name) for name in _LENGTHS if getattr(sampling, name) is None}
+    return replace(sampling, ignore_eos=True, **lengths)
 
 
 def text_of(tokens: int, count: Callable[[str], int]) -> str:
-    """English words, as many as fit into so many tokens (at least one)."""
+    """As many English words as fit into so many tokens, at least one."""
     low, high = 1, tokens
     while low < high:
         middle = (low + high + 1) // 2
@@ -161,12 +167,11 @@ def text_of(tokens: int, count: Callable[[str], int]) -> str:
 
 
 def _words(number: int) -> str:
-    repeats = -(-number // len(_WORDS))
-    return " ".join((_WORDS * repeats)[:number])
+    return " ".join(islice(cycle(_TEXT.split()), number))
 
 
 def _media_parts(recipe: Recipe, media: MediaMaker) -> list[tuple[str, str, str]]:
-    """(kind, path, what it is) of the recipe's synthetic media."""
+    """(kind, path, description) of the recipe's synthetic media."""
     made = []
     try:
         if recipe.image_pixels is not None:
@@ -181,7 +186,7 @@ def _media_parts(recipe: Recipe, media: MediaMaker) -> list[tuple[str, str, str]
 
 
 def _identified(conversation: list[dict[str, Any]], known: Mapping[str, str]) -> Any:
-    """The conversation with what is in its media in the place of where they are."""
+    """The conversation, with descriptions or digests of its media instead of their paths."""
     copy = json.loads(json.dumps(conversation))
     for kind, medium, part in media_parts(copy):
         items = medium if isinstance(medium, list) else [medium]
@@ -191,13 +196,13 @@ def _identified(conversation: list[dict[str, Any]], known: Mapping[str, str]) ->
 
 
 def _content(medium: str) -> str:
-    """Of a local file a hash of its bytes; of anything else its name."""
+    """A digest of a local file; the name of anything else."""
     found = hashlib.sha256()
     try:
         with Path(medium.removeprefix("file://")).open("rb") as file:
             while block := file.read(1 << 20):
                 found.update(block)
-    except (OSError, ValueError):  # a URL, data: or no file at all, which the reader names
+    except (OSError, ValueError):  # a URL, data:, or a missing file, which the reader will name
         return medium
     return found.hexdigest()
 

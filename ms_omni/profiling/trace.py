@@ -14,9 +14,9 @@ from ms_omni.profiling.document import Case, Profile, Repeat, Run
 from ms_omni.profiling.report.heading import run_label, title
 from ms_omni.profiling.report.values import title_of
 
-# Tracks of a process: whole answers, then the stages by thread and depth, since a track's slices may only nest.
+# Tracks of a process: whole answers, then the stages by thread and depth, since slices of a track may only nest
 _ANSWERS, _FIRST_STAGE = 0, 1
-# Perfetto takes thread 0 for the process's first one and a thread's number for unique over processes: process 200 has
+# For Perfetto, thread 0 is a process's first thread, and thread numbers are unique over all processes: process 200 has
 # the tracks 200, 201, ...
 _NUMBERS = 100
 _BETWEEN_REPEATS = 0.02  # of an answer
@@ -24,9 +24,9 @@ _TRACE_FILE = "trace_view.json"  # of mindspore.profiler 2.7.1, a Chrome trace a
 
 
 def chrome_trace(profile: Profile) -> dict[str, Any]:
-    """The document of Chrome's trace event format ("JSON object"), which Perfetto opens: a process for each case and
-    run, its repeats one after the other, stages as slices, tokens and frames so far as counters. A run of several
-    ranks has a process for each other rank, with its whole answer alone: a repeat is that of its slowest rank."""
+    """A document in Chrome's trace event format ("JSON object"), which Perfetto opens: a process for each case and run,
+    with its repeats one after the other, stages as slices, tokens and frames as counters. Other ranks of a run have a
+    process each, with their whole answer only: a repeat's stages are those of its slowest rank."""
     events: list[dict[str, Any]] = []
     process = 0
     for case in profile.cases:
@@ -66,7 +66,7 @@ def _track_name(thread: int, depth: int) -> str:
 
 
 def _counters(process: int, repeat: Repeat, start_s: float) -> Iterator[dict[str, Any]]:
-    """How many so far in this answer."""
+    """The marks of one answer, summed up to each moment."""
     for name, points in repeat.marks.items():
         total = 0
         for second, count in [(0.0, 0), *points]:
@@ -108,15 +108,14 @@ def _slice(
 
 
 def _us(seconds: float) -> int:
-    """Whole microseconds: rounded both ends of two slices that touch still touch, where fractions might overlap and
-    the viewer would nest them."""
+    """Whole microseconds: with fractions, slices that touch might overlap, and the viewer would nest them."""
     return round(seconds * 1e6)
 
 
 @dataclass
 class DeviceTrace:
-    """What MindSpore's profiler wrote. traces: Chrome traces, for Perfetto or MindStudio Insight. num_operators: slices
-    in them. note: one line for the user; says so where nothing was recorded."""
+    """What MindSpore's profiler wrote. traces: Chrome traces, for Perfetto or MindStudio Insight. num_operators: their
+    slices. note: one line for the user, also if nothing was recorded."""
 
     directory: Path
     traces: list[Path] = field(default_factory=list)
@@ -126,9 +125,9 @@ class DeviceTrace:
 
 @contextmanager
 def device_trace(directory: str | Path) -> Iterator[DeviceTrace]:
-    """Records everything inside with mindspore.profiler into `directory`: operators of the host, on Ascend those of the
-    device with CANN's calls, and communication. Recording slows the answer down: never measure inside. A profiler that
-    cannot start or cannot read its own files is a note, not an error; what goes wrong inside is raised."""
+    """Records the block with mindspore.profiler into `directory`: operators of the host and, on Ascend, of the device,
+    with CANN's calls and communication. Recording slows the answer down, so do not measure inside. A profiler that
+    cannot start or read its own files gives a note, not an error; errors of the block are raised."""
     trace = DeviceTrace(Path(directory))
     trace.directory.mkdir(parents=True, exist_ok=True)
     before = set(trace.directory.rglob(_TRACE_FILE))
@@ -144,7 +143,7 @@ def device_trace(directory: str | Path) -> Iterator[DeviceTrace]:
 
 
 def _started(directory: Path) -> tuple[Any, str]:
-    """(the running profiler or None, what went wrong)"""
+    """The running profiler, or None and what went wrong."""
     try:
         import mindspore
         from mindspore import profiler
@@ -152,7 +151,7 @@ def _started(directory: Path) -> tuple[Any, str]:
         activities = [profiler.ProfilerActivity.CPU]
         if mindspore.get_context("device_target") == "Ascend":
             activities.append(profiler.ProfilerActivity.NPU)
-        # Level1: also CANN's calls, and communication by transfer; with the metrics that this level takes anyway.
+        # Level1: with CANN's calls and each transfer of communication; PipeUtilization is this level's default
         settings = profiler._ExperimentalConfig(
             profiler_level=profiler.ProfilerLevel.Level1,
             aic_metrics=profiler.AicoreMetrics.PipeUtilization,
@@ -168,7 +167,7 @@ def _started(directory: Path) -> tuple[Any, str]:
 
 
 def _stopped(profiler: Any) -> str:
-    """Ends the recording and has its files written; what went wrong."""
+    """Stops the profiler, which writes its files. Returns what went wrong, or ""."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -1,8 +1,7 @@
-"""transformers on torch as a side of a comparison: a second process answers what this one's processor has prepared."""
+"""transformers on torch as a side of a comparison: a second process answers prompts that this one has prepared."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
 import tempfile
@@ -17,70 +16,67 @@ from ms_omni.errors import OmniError
 from ms_omni.inputs.processor import PreparedInputs
 from ms_omni.profiling.clock import WALL, StageClock
 from ms_omni.profiling.document import Span
-from ms_omni.profiling.measured import Measured, one_after_the_other
+from ms_omni.profiling.measured import Measured, answer_digest, one_after_the_other
 from ms_omni.profiling.rank_group import RankGroup
 from ms_omni.profiling.sides import About
 from ms_omni.profiling.task import Task
 from ms_omni.stages import stage
 
-PROGRAM = Path(__file__).with_name("transformers_process.py")
-PATCHES = Path(__file__).parents[2] / "tests" / "reference" / "torch_patches.py"
+PROGRAM = Path(__file__).with_name("transformers_reference") / "process.py"
 _NOTES = (
     "media and processor: this package's own, before transformers is asked",
     "peak_host_bytes: of the process since it began, loading included",
-    "patched where transformers is wrong or random (tests/reference/torch_patches.py)",
+    "patched where transformers is wrong or random (transformers_reference/torch_patches.py)",
 )
 
 
 class TransformersSide:
-    """A sides.Side. `versions`: of what computes. Use `close()` at the end."""
+    """A sides.Side. Use `close()` at the end."""
 
     def __init__(self, name: str, python: str, directory: Path, limits: Mapping[str, Any] | None = None):
-        """python: one with torch and transformers. limits: min_pixels, max_pixels of the processor. Raises OmniError
-        when the process does not begin."""
+        """python: a Python with torch and transformers. limits: min_pixels, max_pixels of the processor. Raises
+        OmniError if the process does not start."""
         from ms_omni.inputs.processor import InputProcessor
         from ms_omni.kernels import setup_device
 
-        if not PATCHES.is_file():
-            raise OmniError("--compare transformers: needs the project's checkout, with its tests/reference")
         setup_device("CPU")
         self.name, self.rank_group = name, RankGroup()
         self._processor = InputProcessor.from_pretrained(directory, **(limits or {}))
-        self._errors = tempfile.TemporaryFile("w+")
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  closed by close()
         self._process = subprocess.Popen(
             [python, str(PROGRAM), str(directory)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True,
             start_new_session=True,  # Ctrl-C is this process's to answer; the other one ends with its stdin
         )  # fmt: skip
-        hello = self._hear()
-        self.versions: dict[str, str] = hello["versions"]
-        self.about = About("transformers", "none", 1, 1, "sdpa", "float32", hello["load_s"], _NOTES)
+        first = self._receive()
+        load_s, versions = first["load_s"], first["versions"]
+        self.about = About("transformers", "none", 1, 1, "sdpa", "float32", load_s, _NOTES, versions=versions)
 
     def answer(self, task: Task) -> Measured:
-        """As sides.Side, one conversation after the other. The media are read and the inputs are made here, as for the
-        other sides, and count."""
+        """As sides.Side, one conversation after the other. Reading media and preparing inputs, which this process does,
+        count as they do for the other sides."""
         return one_after_the_other([self._answer(question) for question in task.questions])
 
     def _answer(self, task: Task) -> Measured:
         clock = StageClock(time.perf_counter, lambda: None)
         prepared = clock.watch(lambda: self._prepare(task))
         prepare_s = clock.stop()
-        told = self._ask(task, prepared.arrays)
-        theirs = [Span(stage=name, start_s=a, end_s=b, depth=depth) for name, a, b, depth in told["spans"]]
-        stages_s = {stage: seconds for stage, seconds in clock.own_s.items() if stage != WALL} | own_seconds(theirs)
+        reply = self._ask(task, prepared.arrays)
+        spans = [Span(stage=name, start_s=a, end_s=b, depth=depth) for name, a, b, depth in reply["spans"]]
+        stages_s = {stage: seconds for stage, seconds in clock.own_s.items() if stage != WALL} | own_seconds(spans)
         return Measured(
-            wall_s=prepare_s + told["wall_s"],
+            wall_s=prepare_s + reply["wall_s"],
             stages_s=stages_s,
-            marks={name: [(at + prepare_s, count) for at, count in marks] for name, marks in told["marks"].items()},
+            marks={name: [(at + prepare_s, count) for at, count in marks] for name, marks in reply["marks"].items()},
             prompt=prepared.usage_counts,
-            spans=[*clock.spans, *(_later(span, prepare_s) for span in theirs)],
-            num_code_groups=len(told["codes"] or ()),
-            digest=_digest(told["ids"], told["codes"]),
-            peak_host_bytes=told["peak_host_bytes"],
+            spans=[*clock.spans, *(_later(span, prepare_s) for span in spans)],
+            num_code_groups=len(reply["codes"] or ()),
+            digest=answer_digest(reply["ids"], reply["codes"]),
+            peak_host_bytes=reply["peak_host_bytes"],
         )
 
-    def predictor_share(self) -> float | None:
-        """As sides.Side: the code predictor is a stage of its own here."""
+    def predictor_share(self, task: Task, measured: Measured) -> float | None:
+        """As sides.Side: None, since the code predictor is a stage here."""
         return None
 
     def close(self) -> None:
@@ -90,7 +86,7 @@ class TransformersSide:
         self._errors.close()
 
     def _prepare(self, task: Task) -> PreparedInputs:
-        """In the stages that an engine tells."""
+        """In the stages of an engine."""
         with stage("processor"):
             return self._processor.prepare(task.conversation, use_audio_in_video=task.use_audio_in_video, fps=task.fps)
 
@@ -114,10 +110,10 @@ class TransformersSide:
                 self._process.stdin.write(json.dumps(question) + "\n")
                 self._process.stdin.flush()
             except BrokenPipeError:
-                pass  # its end is told of below
-            return self._hear()
+                pass  # _receive names the reason
+            return self._receive()
 
-    def _hear(self) -> dict[str, Any]:
+    def _receive(self) -> dict[str, Any]:
         assert self._process.stdout
         line = self._process.stdout.readline()
         if line:
@@ -129,7 +125,7 @@ class TransformersSide:
 
 
 def own_seconds(spans: Sequence[Span]) -> dict[str, float]:
-    """Of each stage, its seconds without those of the spans directly within."""
+    """The seconds of each stage without its directly nested spans."""
     own: dict[str, float] = {}
     for span in spans:
         inner = sum(
@@ -143,11 +139,3 @@ def own_seconds(spans: Sequence[Span]) -> dict[str, float]:
 
 def _later(span: Span, seconds: float) -> Span:
     return span.model_copy(update={"start_s": span.start_s + seconds, "end_s": span.end_s + seconds})
-
-
-def _digest(ids: list[int], codes: list[list[int]] | None) -> str:
-    """As sides.EngineSide's, of ids int64 and codes int32 (num_code_groups, frames)."""
-    found = hashlib.sha256(np.array(ids, np.int64).tobytes())
-    if codes is not None:
-        found.update(np.array(codes, np.int32).tobytes())
-    return found.hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Workloads: what to ask, read from YAML; a list in it means one case for each of its values."""
+"""Workloads, read from YAML: what to ask. A list of values means a case for each."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ DEFAULT = "text"
 
 @dataclass(frozen=True)
 class Recipe:
-    """One case before its text and its media are made.
+    """One case before its text and its media are generated.
 
-    text: the question. prompt_tokens: instead, generated text of at most so many tokens. image_pixels: (width, height)
+    text: the question. prompt_tokens: generated text of at most so many tokens instead. image_pixels: (width, height)
     of a picture. video_pixels, video_fps: of the video file, of which the processor uses two frames a second. speech:
-    the answer is spoken. batch_size: conversations like this one that are asked at once. conversation: the user's own,
-    instead of all these. origin: what an error names."""
+    whether the answer is spoken. batch_size: how many conversations like this one are asked at once. conversation: the
+    user's own, instead of all these. origin: for errors."""
 
     name: str
     origin: str
@@ -44,12 +44,12 @@ class Recipe:
 
 
 def names() -> list[str]:
-    """Of the workloads that come with the project."""
+    """The names of the workloads that come with the package."""
     return sorted(path.stem for path in DIRECTORY.glob("*.yaml"))
 
 
 def read_workload(name: str) -> list[Recipe]:
-    """The cases of a YAML file, or of one of `names()`. Raises OmniError naming the file, the key and what is
+    """The cases of one of `names()` or of a YAML file. Raises OmniError naming the file, the key and what is
     allowed."""
     path = Path(name)
     if path.suffix not in (".yaml", ".yml") and not path.is_file():
@@ -70,8 +70,8 @@ def read_workload(name: str) -> list[Recipe]:
 
 
 def in_batches(recipes: Sequence[Recipe], sizes: Sequence[int]) -> list[Recipe]:
-    """Every case with so many conversations at once, one case for each size. Raises OmniError for a workload that says
-    its sizes itself."""
+    """Each case once for every number of conversations at once. Raises OmniError for a workload with a batch_size of
+    its own."""
     for recipe in recipes:
         if recipe.batch_size > 1:
             raise OmniError(f"{recipe.origin}: its batch_size and --batch exclude each other; leave one of them away")
@@ -102,7 +102,7 @@ def _read(path: Path, origin: str) -> dict[str, Any]:
 
 
 def _values(key: str, value: Any, origin: str) -> list[Any]:
-    """The values of one key, each checked; several only where they are several cases."""
+    """The checked values of one key; several only for keys that may have several cases."""
     what, check, may_repeat = _KEYS[key]
     given = value if isinstance(value, list) else [value]
     if not given or (len(given) > 1 and not may_repeat):
@@ -156,7 +156,7 @@ def _switch(value: Any) -> bool | None:
     return value if isinstance(value, bool) else None
 
 
-# key -> (what is allowed, its value or None for another, whether a list is several cases)
+# key -> (what is allowed, its check, which returns the value or None, whether it may have several cases)
 _KEYS: dict[str, tuple[str, Callable[[Any], Any], bool]] = {
     "text": ("a text", _text, False),
     "prompt_tokens": ("a whole number of at least 1", _whole(1), True),

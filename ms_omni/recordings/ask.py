@@ -1,4 +1,4 @@
-"""The windows of a recording as questions to an engine: several at a time, their answers in order."""
+"""Asks an engine about the windows of a recording: several at a time, with the answers in order."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from ms_omni.inputs.windows import Span, Window
 from ms_omni.outputs import StreamChunk
 from ms_omni.scheduling.request import RequestHandle
 
-# Windows of one recording whose answers may wait for an earlier one, with those that are being answered
+# Windows of one recording that may be asked or answered while an earlier answer is not complete
 _MOST_ASKED = 64
 
 
 def ask_windows(
     windows: Iterator[Window], submit: Callable[[Window], RequestHandle], turns: Semaphore
 ) -> Generator[tuple[Span, StreamChunk], None, None]:
-    """(span of a window, a piece of its answer), all of one window before those of the next.
+    """Yields (span of a window, a piece of its answer), in the order of the windows.
 
-    windows: the next one is read when there is a turn for it. turns: how many windows are asked at a time, of all
-    recordings together. Closing the iterator cancels what is under way. Raises what a handle raises; what `windows` and
-    `submit` raise comes behind the answers to the windows before."""
+    windows: the next one is read when it can be asked. turns: limits how many windows are asked at a time, by all
+    recordings together. Closing the iterator cancels the requests. Raises what a handle raises; what `windows` and
+    `submit` raise comes after the answers to the windows before."""
     asked: deque[tuple[Span, RequestHandle]] = deque()
     wrong: Exception | None = None
     is_last = False

@@ -1,4 +1,4 @@
-"""Joins the texts of two windows that overlap, by the words that both have heard."""
+"""Joins the texts of two overlapping windows by the words that they have in common."""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ import math
 import unicodedata
 from dataclasses import dataclass
 
-# Nobody says more characters of Chinese or Japanese, or more words of other languages, in a second; some more are cut
+# Nobody says more characters of Chinese or Japanese, or more words of other languages, in a second. Beside them, words
+# that are cut in half at the edges.
 _MOST_WIDE_S, _MOST_WORDS_S, _CUT = 9.0, 5.0, 2
-# Of an alignment, in matched words. A word that is there in one text alone, or that is another in the other
+# Scores of an alignment count 1 for each matched word. Subtracted for a word that is in one text only, and for a word
+# that the other text has another word for
 _GAP, _OTHER = 0.7, 0.6
-# Unmatched words at the edge of a window, where a word may be cut in half: the first, and each further one
+# Subtracted for unmatched words at the edge of a window, where a word may be cut in half: the first, each further one
 _EDGE_FIRST, _EDGE_MORE = 0.1, 0.4
 # So many unmatched words in a row end an alignment
 _LONGEST_GAP = 5
-# Words of a phrase that is repeated, at most
+# Words of a repeated phrase, at most
 _LONGEST_PHRASE = 4
-# What an alignment must be worth. One character of Chinese is found by chance, a word hardly.
+# The least score of an alignment. One Chinese character is often found by chance, a word rarely.
 _LEAST, _LEAST_WIDE = 0.5, 1.5
 
 
 @dataclass(frozen=True)
 class Word:
-    """key: what is compared. start, end: its place in the text; behind it, up to the next word, are punctuation and
-    space."""
+    """key: what is compared. start, end: its place in the text; punctuation and space follow up to the next word."""
 
     key: str
     start: int
@@ -31,7 +32,7 @@ class Word:
 
 
 def words_of(text: str) -> list[Word]:
-    """Letters, digits and what belongs to them; each character of Chinese and Japanese is a word of its own."""
+    """The words of a text, without punctuation; each Chinese or Japanese character is a word."""
     words: list[Word] = []
     start = -1
     for place, char in enumerate(text + " "):
@@ -47,19 +48,19 @@ def words_of(text: str) -> list[Word]:
 
 
 def reach(overlap: float) -> int:
-    """How many words at the end of the one text and at the start of the other a join may change. overlap: seconds."""
+    """How many words at the end of one text and at the start of the next a join may change. overlap: seconds."""
     return math.ceil(overlap * _MOST_WIDE_S) + _CUT
 
 
 def _reach_of(last: list[Word], overlap: float) -> int:
-    """As `reach`, of a text that ends so."""
+    """As `reach`, for a text with this last word."""
     is_of_words = last and not is_wide(last[0].key[0])
     return math.ceil(overlap * _MOST_WORDS_S) + _CUT if is_of_words else reach(overlap)
 
 
 @dataclass(frozen=True)
 class Joint:
-    """Two texts without what both have: `before`, a space or nothing, `behind`."""
+    """Two texts without their repetition: `before`, a space or nothing, `behind`."""
 
     before: str
     between: str
@@ -67,51 +68,51 @@ class Joint:
 
 
 def join(before: str, behind: str, overlap: float, words_per_s: float) -> Joint | None:
-    """The texts of a window and of the next. None where no common words are found: both are to be kept whole, so that
+    """Joins the texts of two windows. None if they have no words in common: then both must be kept whole, so that
     nothing is lost.
 
-    Only the last `reach(overlap)` words of `before` and the first of `behind` are looked at. overlap: seconds that both
-    windows have heard. words_per_s: how fast is spoken, about."""
+    Only the last `reach(overlap)` words of `before` and the first of `behind` are compared. overlap: seconds that are
+    in both windows. words_per_s: approximate speed of the speech."""
     most = _reach_of(words_of(before)[-1:], overlap)
     left, right = words_of(before)[-most:], words_of(behind)[: most + 1]
     pairs = _aligned([word.key for word in left], [word.key for word in right[:most]])
     if not pairs:
         return None
-    # In the middle, since each window hears least well what is at its edge
+    # Joined in the middle, since the model hears worst at the edges of a window
     one, other = pairs[len(pairs) // 2]
     said = [left[place].key for place, _ in pairs]
     if phrase := _phrase(said):
         too_many = max(0, round((len(pairs) - overlap * words_per_s) / phrase)) * phrase
         one, other = pairs[-1][0], pairs[-1 - min(too_many, len(pairs) - phrase)][1]
     start = right[other + 1].start if other + 1 < len(right) else len(behind)
-    # The first window may have put a full stop where it ended, so that the second one's punctuation stands
+    # The second one's punctuation counts: the first window may have put a full stop at its end
     punctuation, space, opening = _parted(behind[right[other].end : start])
     return Joint(before[: left[one].end] + punctuation, space, opening + behind[start:])
 
 
 def _parted(between: str) -> tuple[str, str, str]:
-    """What is between two words: what closes the first, whether a space follows, and what opens the second."""
+    """What is between two words, in three parts: after the first word, a space or nothing, before the second word."""
     place = next((i for i, char in enumerate(between) if char.isspace()), None)
     return (between, "", "") if place is None else (between[:place], " ", between[place:].lstrip())
 
 
 def _aligned(left: list[str], right: list[str]) -> list[tuple[int, int]]:
-    """The places of the words that both have heard, in order: the best way to lay the start of `right` over the end of
-    `left`."""
-    worth: dict[tuple[int, int], float] = {}  # of what ends there
+    """Places (in left, in right) of the common words, in order: the best alignment of the start of `right` with the end
+    of `left`."""
+    score: dict[tuple[int, int], float] = {}  # of the best alignment that ends with this pair
     earlier: dict[tuple[int, int], tuple[int, int]] = {}
-    best, best_worth = None, 0.0
+    best, best_score = None, 0.0
     for i, word in enumerate(left):
         least = _LEAST_WIDE if is_wide(word[0]) else _LEAST
         for j in (j for j, other in enumerate(right) if other == word):
-            worth[i, j] = 1 - _edge(j)
+            score[i, j] = 1 - _edge(j)
             for place in _before(i, j):
-                longer = worth.get(place, -math.inf) + 1 - _gap(i - place[0] - 1, j - place[1] - 1)
-                if longer > worth[i, j]:
-                    worth[i, j], earlier[i, j] = longer, place
-            total = worth[i, j] - _edge(len(left) - 1 - i)
-            if total > max(best_worth, least):
-                best, best_worth = (i, j), total
+                longer = score.get(place, -math.inf) + 1 - _gap(i - place[0] - 1, j - place[1] - 1)
+                if longer > score[i, j]:
+                    score[i, j], earlier[i, j] = longer, place
+            total = score[i, j] - _edge(len(left) - 1 - i)
+            if total > max(best_score, least):
+                best, best_score = (i, j), total
     pairs = []
     while best is not None:
         pairs.append(best)
@@ -120,8 +121,8 @@ def _aligned(left: list[str], right: list[str]) -> list[tuple[int, int]]:
 
 
 def _phrase(words: list[str]) -> int:
-    """The length of the phrase of which the words are nothing but repetitions, 0 where there is none. How often it was
-    said is not to be seen from what both have heard: as often as the overlap has time for."""
+    """The length of the phrase that the words only repeat; 0 if there is none. The common words do not tell how often
+    it was said: as often as the overlap has time for."""
     lengths = range(1, min(_LONGEST_PHRASE, len(words) // 2) + 1)
     return next((n for n in lengths if words[n:] == words[:-n]), 0)
 
@@ -155,5 +156,5 @@ def _is_apostrophe(char: str) -> bool:
 
 
 def is_wide(char: str) -> bool:
-    """Chinese and Japanese, their punctuation too; Korean has spaces."""
+    """Whether it is Chinese or Japanese, punctuation included. Korean is not: it has spaces."""
     return unicodedata.east_asian_width(char) in "WF" and not unicodedata.name(char, "").startswith("HANGUL")

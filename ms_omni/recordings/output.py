@@ -1,4 +1,4 @@
-"""What a recording's windows have given, as one result."""
+"""The answers to all windows of a recording as one result."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from ms_omni.recordings.transcript import Segment, Transcript
 
 @dataclass(frozen=True)
 class RecordingOutput(OmniOutput):
-    """text: without reasoning. token_ids: of all windows. finish_reason: "length" where the answer to any of them was
-    cut. duration: seconds of the recording."""
+    """text: without reasoning. token_ids: of all windows. finish_reason: "length" if the answer to any window was cut
+    off. duration: seconds of the recording."""
 
     segments: tuple[Segment, ...] = ()
     duration: float = 0.0
 
     def to_dict(self, audio_path: str | None = None) -> dict[str, Any]:
+        """As OmniOutput's, with the recording's duration and segments."""
         segments = [segment.as_json() for segment in self.segments]
         return {**super().to_dict(audio_path), "duration": round(self.duration, 3), "segments": segments}
 
 
 def recording_output(transcript: Transcript) -> RecordingOutput:
-    """Of a transcript that is whole."""
+    """transcript: complete."""
     outputs = [segment.output for segment in transcript.segments if segment.output is not None]
     names = ("prompt_tokens", "completion_tokens", "audio_tokens")
     counts = {name: sum(getattr(output.usage, name) for output in outputs) for name in names}

@@ -1,4 +1,4 @@
-"""A recording of any length: how long it lasts, and its sound piece by piece."""
+"""A recording of any length: its duration, and its sound piece by piece."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _PIECE = 10 * SAMPLE_RATE
 
 
 class Recording:
-    """seconds: its length, None where the file does not state it. read_s: seconds that were read."""
+    """seconds: its duration; None if the file does not state it. read_s: seconds read so far."""
 
-    def __init__(self, audio: str | np.ndarray, access: MediaAccess = MediaAccess()):
-        """audio: a path, URL or data: URL, or float32 (num_samples,) at 16 kHz. access: whose media may be read, of any
-        length. Raises OmniError naming the medium."""
+    def __init__(self, audio: str | np.ndarray, access: MediaAccess | None = None):
+        """audio: a path, URL or data: URL, or float32 (num_samples,) at 16 kHz. access: which media may be read, of any
+        length; None: any. Raises OmniError naming the medium."""
         self.read_s = 0.0
         if isinstance(audio, str):
-            unlimited = replace(access, max_seconds=math.inf, max_samples=1 << 40)
+            unlimited = replace(access or MediaAccess(), max_seconds=math.inf, max_samples=1 << 40)
             self._source = open_source(audio, "audio", unlimited)
             self.seconds = stated_seconds(self._source)
             self._samples = None
@@ -36,7 +36,7 @@ class Recording:
 
     @property
     def is_long(self) -> bool:
-        """Whether it is, or may be, longer than one window."""
+        """Whether it is or may be longer than one window."""
         return self.seconds is None or self.seconds > LONGEST_WINDOW_S
 
     def pieces(self) -> Iterator[np.ndarray]:

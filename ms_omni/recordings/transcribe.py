@@ -1,4 +1,4 @@
-"""A recording of any length written down or translated by an engine."""
+"""Transcribes or translates a recording of any length with an engine."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from ms_omni.tasks.variant import variant_of
 if TYPE_CHECKING:
     from ms_omni.engine import OmniEngine
 
-# By name: the tasks of which the parts of a recording can be asked one by one
+# Tasks that can be asked about one window after the other
 TASKS = ("speech-recognition", "speech-translation")
 
 
 @dataclass(frozen=True)
 class Heard:
-    """A window and its whole answer."""
+    """A window and its complete answer."""
 
     span: Span
     output: OmniOutput
@@ -43,17 +43,18 @@ class Heard:
 
 @dataclass
 class Transcription:
-    """A recording that is being written down.
+    """The transcription of one recording.
 
-    conversation: a question about one sound, in whose place each window is put. options: for `OmniEngine.submit`.
-    heard: the windows that an earlier run has asked, the first ones. on_heard: called with each further window when its
-    answer is whole, in order. turns: see `ask_windows`; by default as many as the engine answers at a time."""
+    conversation: about one sound, which each window replaces. options: for `OmniEngine.submit`. rules: how windows are
+    cut; None: the defaults. heard: the first windows, answered in an earlier run. on_heard: called in order with each
+    further window when its answer is complete. turns: see `ask_windows`; None: as many as the engine answers at a
+    time."""
 
     engine: OmniEngine
     recording: Recording
     conversation: list[dict[str, Any]]
     options: Options
-    rules: WindowRules = WindowRules()
+    rules: WindowRules | None = None
     heard: Sequence[Heard] = ()
     on_heard: Callable[[Heard], object] = lambda heard: None
     turns: Semaphore | None = None
@@ -63,9 +64,8 @@ class Transcription:
         self.transcript = Transcript(opens_reasoning(self.engine.processor))
 
     def deltas(self) -> Generator[str, None, None]:
-        """What the transcript grows by, as it grows; "" where a segment is settled without. Closing the iterator
-        cancels what is under way. Raises OmniError for a recording that cannot be read; what was heard before is given
-        first."""
+        """Yields what is added to the transcript; "" where a segment is settled without. Closing the iterator cancels
+        the requests. Raises OmniError for a recording that cannot be read, after the text of what could be read."""
         transcript = self.transcript
         try:
             for one in self.heard:
@@ -94,15 +94,15 @@ class Transcription:
         return ask_windows(windows, self._submit, self.turns or Semaphore(self.engine.max_num_seqs))
 
     def output(self) -> RecordingOutput:
-        """When all is heard."""
+        """The result, when `deltas` has ended."""
         return recording_output(self.transcript)
 
     def _submit(self, window: Window) -> RequestHandle:
-        return self.engine.submit(with_sound(self.conversation, window.samples), **self.options)
+        return self.engine.submit(_with_sound(self.conversation, window.samples), **self.options)
 
 
-def with_sound(conversation: list[dict[str, Any]], samples: np.ndarray) -> list[dict[str, Any]]:
-    """The same question about another sound. samples: float32 (num_samples,) at 16 kHz."""
+def _with_sound(conversation: list[dict[str, Any]], samples: np.ndarray) -> list[dict[str, Any]]:
+    """The same conversation about another sound. samples: float32 (num_samples,) at 16 kHz."""
 
     def part(one: Any) -> Any:
         return {"type": "audio", "audio": samples} if isinstance(one, dict) and one.get("type") == "audio" else one
@@ -122,8 +122,8 @@ def submit_recording(
     options: Options,
     turns: Semaphore | None = None,
 ) -> RequestHandle:
-    """As `OmniEngine.submit`, for a question about one sound of any length: a thread asks about its windows, and the
-    handle gets a RecordingOutput. conversation, options, turns: as in `Transcription`."""
+    """As `OmniEngine.submit`, for one sound of any length: a thread asks about its windows, and the result is a
+    RecordingOutput. conversation, options, turns: as in `Transcription`."""
     handle = RequestHandle(options.get("progress"))
     handle.owner = engine
 
@@ -153,18 +153,18 @@ def transcribe(
     target_language: str | None = None,
     system: str | None = None,
     sampling: SamplingParams | None = None,
-    rules: WindowRules = WindowRules(),
+    rules: WindowRules | None = None,
     on_progress: Callable[[float, float | None], object] = lambda done, total: None,
 ) -> Generator[Segment, None, None]:
-    """The segments of a recording in order, each when its text will not change any more; memory does not grow with the
-    recording. As many windows are asked at a time as the engine answers.
+    """Yields the segments of a recording in order, each when its text will not change any more; memory does not grow
+    with the recording. As many windows are asked at a time as the engine answers.
 
     audio: a path, URL or data: URL, or float32 (num_samples,) at 16 kHz. task: of TASKS. language, target_language,
-    system: as in `ms_omni.tasks.conversation`. sampling: over what the task recommends. rules: how windows are cut.
-    on_progress: called with the seconds of the recording that are written down, and all, None where the file does not
-    say. Closing the iterator cancels what is under way. Raises OmniError."""
+    system: as in `ms_omni.tasks.conversation`. sampling: overrides what the task recommends. rules: how windows are
+    cut; None: the defaults. on_progress: called with the transcribed seconds and the recording's, None if the file
+    does not state them. Closing the iterator cancels the requests. Raises OmniError."""
     check_task(task)
-    # A sound to be replaced
+    # Each window replaces this sound
     media = {"audio": [np.zeros(1, np.float32)]}
     conversation = task_conversation(get_task(task), media, None, language, target_language, system)
     given: Options = {"return_audio": False, "sampling": sampling}
@@ -182,6 +182,6 @@ def transcribe(
 
 
 def check_task(name: str) -> None:
-    """Raises OmniError for a task that needs the whole of its medium."""
+    """Raises OmniError for a task that is not one of TASKS."""
     if name not in TASKS:
         raise OmniError(f"task {name}: recordings of any length are taken by {' and '.join(TASKS)}")

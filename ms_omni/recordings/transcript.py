@@ -1,4 +1,4 @@
-"""A transcript that grows window by window, and the forms in which OpenAI's API gives it."""
+"""A transcript that grows window by window, and the formats in which OpenAI's API returns it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ MEDIA_TYPES: dict[Format, str] = {"text": "text/plain", "srt": "application/x-su
 
 @dataclass
 class Segment:
-    """What was said in one window. start, end: seconds; where windows overlap, the middle of what both have heard.
-    text: without what the segments beside it have. output: None until the answer is whole."""
+    """What was said in one window. start, end: seconds; where windows overlap, the middle of the overlap. text: without
+    the text of neighbouring segments. output: None until the answer is complete."""
 
     start: float
     end: float
@@ -28,27 +28,28 @@ class Segment:
 
     @property
     def is_cut(self) -> bool:
-        """Whether the answer has reached its maximum of tokens before its end."""
+        """Whether the answer stopped at its maximum of tokens."""
         return self.output is not None and self.output.finish_reason == "length"
 
     def as_json(self) -> dict[str, Any]:
+        """For the documents of the command line."""
         reason = None if self.output is None else self.output.finish_reason
         times = {"start": round(self.start, 3), "end": round(self.end, 3)}
         return {**times, "text": self.text, "finish_reason": reason}
 
 
 class _Window:
-    """What is heard in one. text: of the answer, without what its segment has got already."""
+    """The answer to one window. text: without what its segment has already."""
 
     def __init__(self, span: Span, segment: Segment, reasons: bool):
         self.span, self.segment, self.text = span, segment, ""
         self._parts = AnswerParts(reasons, has_tools=False)
-        self._heard = ""
+        self._content = ""
 
-    def hear(self, text: str, is_last: bool = False) -> None:
+    def add(self, text: str, is_last: bool = False) -> None:
         said = "".join(part.text for part in self._parts.put(text, is_last) if part.kind == "content")
         self.text += said
-        self._heard += said
+        self._content += said
 
     @property
     def is_whole(self) -> bool:
@@ -56,10 +57,10 @@ class _Window:
 
     @property
     def words_per_s(self) -> float:
-        return len(words_of(self._heard)) / (self.span.end - self.span.start)
+        return len(words_of(self._content)) / (self.span.end - self.span.start)
 
     def settled(self) -> str:
-        """The front of the text, which the next window cannot change."""
+        """The start of the text, which the next window cannot change."""
         if not self.span.overlap_behind:
             return self.text
         open_words = words_of(self.text)[-reach(self.span.overlap_behind) :]
@@ -67,24 +68,25 @@ class _Window:
 
 
 class Transcript:
-    """The last words of a window whose end the next one hears again are held back until that has said them, too.
+    """Where two windows overlap, the first one's last words are held back until the second one has said them too.
 
     reasons: the prompt has opened the model's reasoning, which is left out. duration: seconds of the recording."""
 
     def __init__(self, reasons: bool = False):
         self.text, self.segments, self.duration = "", list[Segment](), 0.0
         self._reasons = reasons
-        self._window: _Window | None = None  # whose answer is not whole
+        self._window: _Window | None = None  # whose answer is not complete
         self._held: _Window | None = None  # the one before, whose last words are held back
-        self._between: str | None = None  # of the texts of two windows, where they were joined
+        self._between: str | None = None  # what stands between two windows' texts that were joined
 
     @property
     def num_settled(self) -> int:
-        """How many segments, from the first, will not change any more."""
+        """How many of the first segments will not change any more."""
         return len(self.segments) - sum(window is not None for window in (self._window, self._held))
 
     def put(self, span: Span, chunk: StreamChunk) -> str:
-        """A piece of the answer to a window, all of one window before the next. What the text grows by."""
+        """Adds a piece of the answer to a window; the windows come one after the other. Returns what is added to the
+        text."""
         grown = ""
         if self._window is None:
             if not span.overlap:
@@ -94,9 +96,9 @@ class Transcript:
             self._window = _Window(span, self.segments[-1], self._reasons)
         window = self._window
         if isinstance(chunk, TextDelta):
-            window.hear(chunk.text)
+            window.add(chunk.text)
         elif isinstance(chunk, StreamEnd):
-            window.hear("", is_last=True)
+            window.add("", is_last=True)
             window.segment.output = chunk.output
         grown += self._settle(window)
         if window.is_whole:
@@ -104,7 +106,7 @@ class Transcript:
         return grown
 
     def end(self) -> str:
-        """There are no more windows. What the text grows by."""
+        """To be called after the last window. Returns what is added to the text."""
         return self._release()
 
     def _settle(self, window: _Window) -> str:
@@ -113,10 +115,10 @@ class Transcript:
             if not window.is_whole and len(words_of(window.text)) <= reach(window.span.overlap):
                 return ""
             grown = self._join(self._held, window)
-        return grown + self._say(window, window.settled())
+        return grown + self._add_text(window, window.settled())
 
     def _join(self, before: _Window, behind: _Window) -> str:
-        # An answer that was cut does not have the words that both have heard
+        # An answer that was cut off lacks the words of the overlap
         joint = None
         if not before.segment.is_cut:
             joint = join(before.text, behind.text, behind.span.overlap, before.words_per_s)
@@ -128,10 +130,10 @@ class Transcript:
 
     def _release(self) -> str:
         held, self._held = self._held, None
-        return self._say(held, held.text) if held is not None else ""
+        return self._add_text(held, held.text) if held is not None else ""
 
-    def _say(self, window: _Window, text: str) -> str:
-        """Gives the front of a window's text to its segment. Space at the end may turn out to be the window's end."""
+    def _add_text(self, window: _Window, text: str) -> str:
+        """Moves the start of a window's text to its segment, except space at its end, which may end the window."""
         text = text.rstrip()
         window.text = window.text[len(text) :]
         segment = window.segment
@@ -163,15 +165,17 @@ class Transcript:
 
     @property
     def incomplete(self) -> dict[str, Any]:
-        """Where text is missing, which OpenAI's API has no word for: nothing where none is."""
+        """Spans with missing text, which OpenAI's API has no field for; empty if there are none."""
         spans = [{"start": segment.start, "end": segment.end} for segment in self.segments if segment.is_cut]
         return {"incomplete": spans} if spans else {}
 
     def as_json(self) -> dict[str, Any]:
+        """OpenAI's response format json."""
         return {"text": self.text, "usage": self.usage, **self.incomplete}
 
     def as_verbose_json(self, task: str, language: str | None, temperature: float | None) -> dict[str, Any]:
-        """language: as the caller has named it. What the model does not tell is null."""
+        """OpenAI's response format verbose_json, with null for what the model does not tell. language: as named by the
+        caller."""
         return {
             "task": task,
             "language": language,
@@ -197,6 +201,7 @@ class Transcript:
         }
 
     def as_text(self, kind: Literal["text", "srt", "vtt"]) -> str:
+        """OpenAI's response format text, srt or vtt."""
         if kind == "text":
             return self.text
         return as_subtitles(self.segments, kind)
@@ -211,14 +216,14 @@ def as_subtitles(segments: Iterable[Segment], kind: Literal["srt", "vtt"]) -> st
 
 
 def _joint(before: str, behind: str) -> str:
-    """Between the texts of two windows: a space, unless both are of a script that writes none between its words."""
+    """What stands between the texts of two windows: a space, unless both are in a script without spaces."""
     if not before or not behind:
         return ""
     return "" if is_wide(before[-1]) and is_wide(behind[0]) else " "
 
 
 def _compression(text: str) -> float:
-    """As Whisper has it: a text that repeats itself has a high one."""
+    """The compression ratio as Whisper defines it: high for text that repeats itself."""
     data = text.encode()
     return len(data) / len(zlib.compress(data)) if data else 0.0
 

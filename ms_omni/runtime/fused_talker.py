@@ -40,8 +40,7 @@ from ms_omni.stages import stage
 
 
 class FusedTalker:
-    """The Talker's part of an executor. Its graphs are compiled when they are first needed, and kept. last: the call
-    that was made last, its graph and arguments."""
+    """The Talker's part of an executor. Its graphs are compiled when they are first needed, and kept."""
 
     def __init__(
         self,
@@ -71,7 +70,6 @@ class FusedTalker:
         if decoder.in_numpy:
             num_rows = bucket_of(max_num_seqs)
             self.frames = NumpyFrames(predictor, self.code_heads, self.code_embeds, num_codes, num_rows, world)
-        self.last: tuple[TalkerGraph, tuple[Tensor, ...]] | None = None
         self.captured_kept = (0, 0)
         if is_captured:
             self.captured_kept = (decoder.ops.num_kept(2, num_first), decoder.ops.num_kept(2, num_codes))
@@ -119,7 +117,10 @@ class FusedTalker:
                 (rows, *(state.device_state.number for state in states)), lambda: self._tensors(states, rows)
             )
             hidden, seen = carried_over([state.device_state.frame for state in states], rows)
-            codes, *left = self._decoded(sequences, rows, hidden, seen, self._text(states, rows), tables, settings)
+            text = self._text(states, rows)
+            graph, arguments = self._call(sequences, rows, hidden, seen, text, tables, settings)
+            made, *left = graph.run(*arguments)
+            codes = made.asnumpy().reshape(num_groups + 1, len(rows))
         carried = tuple(left)
         for row, state in zip(rows.numbers, states, strict=True):
             state.device_state.frame = CarriedRow(carried, row)
@@ -128,13 +129,19 @@ class FusedTalker:
 
     def warm_up(self, bucket: int, sampling: TalkerSampling) -> None:
         """As `FusedThinker.warm_up`."""
+        graph, arguments = self.idle_call(bucket, sampling)
+        graph.run(*arguments)[0].asnumpy()
+
+    def idle_call(self, bucket: int, sampling: TalkerSampling) -> tuple[TalkerGraph, tuple[Tensor, ...]]:
+        """A graph, and arguments for it of rows without a sequence, which use only the cache's block of padding."""
         rows = DealtRows((), bucket, self.decoder.num_owners)
         hidden = mint.zeros((len(rows), self.decoder.spec.hidden_size), dtype=self.decoder.dtype)
         seen = mint.zeros((len(rows), self.config.text_config.vocab_size), dtype=ms.float32)
         tables = block_tables([], rows, self.max_blocks)
-        self._decoded([], rows, hidden, seen, self._text([], rows), tables, self.tensors([sampling] * len(rows)))
+        settings = self.tensors([sampling] * len(rows))
+        return self._call([], rows, hidden, seen, self._text([], rows), tables, settings)
 
-    def _decoded(
+    def _call(
         self,
         sequences: Sequence[TokenSequence],
         rows: DealtRows,
@@ -143,19 +150,15 @@ class FusedTalker:
         text: Tensor,
         tables: Tensor,
         settings: TalkerTensors,
-    ) -> tuple[Any, ...]:
-        """The codes of the next frames and the tokens after them, int32 (num_code_groups + 1, rows), and what
-        `TalkerGraph` leaves for the next call."""
+    ) -> tuple[TalkerGraph, tuple[Tensor, ...]]:
+        """The graph of the next frames, and its arguments. sequences: draws their random numbers."""
         num_groups = self.config.num_code_groups
         graph = self._graph(rows.bucket, settings.num_kept)
-        arguments = (
+        return graph, (
             hidden, last_tokens(sequences, rows), seen, text,
             *Places.of(sequences, rows, self.decoder.owner).tensors(), tables,
             Tensor(drawn(sequences, num_groups, rows)), *settings.first_code, *settings.predictor.tensors,
         )  # fmt: skip
-        self.last = graph, arguments
-        made, *left = graph.run(*arguments)
-        return made.asnumpy().reshape(num_groups + 1, len(rows)), *left
 
     def tensors(self, rows: Sequence[TalkerSampling]) -> TalkerTensors:
         """Settings of a call."""

@@ -39,7 +39,7 @@ from ms_omni.server.recording_form import (
     refused,
 )
 from ms_omni.server.service import Service
-from ms_omni.tasks.speech import speech_conversation
+from ms_omni.tasks.request import speech_conversation
 
 MAX_RECORDING_S = 4 * 3600.0
 # Limits of recordings: longer than other sounds, since they are never whole in memory

@@ -11,8 +11,8 @@ from ms_omni.tasks.variant import Variant, variant_of
 __all__ = [
     "TASKS",
     "Prompt",
-    "TaskRequest",
     "Task",
+    "TaskRequest",
     "Variant",
     "check_schemas",
     "conversation",

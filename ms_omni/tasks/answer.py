@@ -1,4 +1,4 @@
-"""What is in an answer's text: reasoning, calls of functions, boxes."""
+"""Reads an answer's text: reasoning, calls of functions, boxes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def read_answer(
     tools: Sequence[dict[str, Any]] | None = None,
     size: tuple[int, int] | None = None,
 ) -> dict[str, Any]:
-    """The fields of a result's document that the text gives.
+    """Fields for a result's JSON document.
 
-    `text`: what is left for the user, without reasoning and without calls; the whole text where there is neither.
-    `reasoning`: where there is some. `tool_calls`: where functions were offered, see `read_calls`. `boxes`, and
-    `boxes_error` for what could not be read: where a picture's size is given, see `read_boxes`; `image_size` is that.
+    `text`: the answer without reasoning and calls. `reasoning`: if there is some. `tool_calls`: if functions were
+    offered, see `read_calls`. `boxes`, `image_size`, and `boxes_error` for what could not be read: if a picture's size
+    is given, see `read_boxes`.
 
-    reasons: the prompt has opened the reasoning already (`opens_reasoning`). tools: the functions that were offered.
-    size: (width, height) of the picture that the answer has places of."""
+    reasons: the prompt has already opened the reasoning (`opens_reasoning`). tools: the functions that were offered.
+    size: (width, height) of the picture."""
     parts = AnswerParts(reasons, bool(tools)).put(text, is_last=True)
     reasoning = "".join(part.text for part in parts if part.kind == "reasoning")
     content = "".join(part.text for part in parts if part.kind == "content")

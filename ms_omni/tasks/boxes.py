@@ -15,9 +15,9 @@ _FENCE = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL)
 def read_boxes(text: str, size: tuple[int, int]) -> tuple[list[dict[str, Any]], str | None]:
     """(places, what could not be read and why, or None).
 
-    text: an answer such as '[{"bbox_2d": [x1, y1, x2, y2], "label": "bird"}]', in a fence of Markdown or not; so are
-    points, "point_2d": [x, y]. size: (width, height) of the picture. A place has pixels, with one decimal: {"label",
-    "box": [left, top, right, bottom]} or {"label", "point": [x, y]}; label is None where the answer has none."""
+    text: an answer such as '[{"bbox_2d": [x1, y1, x2, y2], "label": "bird"}]', or with points, "point_2d": [x, y]; in
+    a Markdown fence or not. size: (width, height) of the picture. A place is {"label", "box": [left, top, right,
+    bottom]} or {"label", "point": [x, y]}, in pixels with one decimal; label is None where the answer has none."""
     try:
         found = json.loads(_json_part(text))
     except (ValueError, RecursionError) as error:
@@ -35,7 +35,7 @@ def read_boxes(text: str, size: tuple[int, int]) -> tuple[list[dict[str, Any]], 
 
 
 def _json_part(text: str) -> str:
-    """The first fence of Markdown, else what stands from the first bracket to the last."""
+    """The first Markdown fence, else the text from the first bracket to the last."""
     if fenced := _FENCE.search(text):
         return fenced[1]
     starts = [place for place in (text.find("["), text.find("{")) if place >= 0]
@@ -43,7 +43,7 @@ def _json_part(text: str) -> str:
 
 
 def _place(entry: Any, size: tuple[int, int]) -> dict[str, Any]:
-    """Raises ValueError for what is none."""
+    """Raises ValueError for an entry that is not a place."""
     keys = [key for key in _KINDS if isinstance(entry, dict) and key in entry]
     if len(keys) != 1:
         raise ValueError(f"expected an object with one of {', '.join(_KINDS)}, got {_short(entry)}")

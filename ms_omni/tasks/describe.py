@@ -19,7 +19,7 @@ _ANSWERS = {
 
 
 def command_of(task: Task) -> str:
-    """To run, with the user's files and words in the place of these."""
+    """A command line with example files and words, for users to replace."""
     kind = task.media[0]
     words = ["ms-omni", "understand", "--task", task.name, f"--{kind}", _FILES[kind]]
     words += ["--tools", "functions.json"] if task.takes_tools else []
@@ -32,7 +32,7 @@ def command_of(task: Task) -> str:
 
 
 def document_of(task: Task) -> dict[str, Any]:
-    """Everything that the table says, for programs."""
+    """All that the table has, for programs."""
     return {
         **asdict(task),
         "options": dict(task.options),
@@ -43,7 +43,7 @@ def document_of(task: Task) -> dict[str, Any]:
 
 
 def lines_of(task: Task) -> Iterator[tuple[str, str]]:
-    """(what, words), in the order in which a reader wants them."""
+    """(what, words), in the order for reading."""
     yield "task", f"{task.name}: {task.summary}"
     yield "medium", "one " + " or ".join(f"--{kind}" for kind in task.media)
     for index, prompt in enumerate(task.prompts):

@@ -8,12 +8,12 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-# Told apart on most pictures; places with the same label have the same colour
+# Distinct on most pictures; places with the same label have the same colour
 _COLOURS = ("#00e000", "#ff3030", "#40a0ff", "#ffc000", "#e040ff", "#00e0e0")
 
 
 def draw_places(image: Image.Image, places: Sequence[dict[str, Any]]) -> Image.Image:
-    """A copy of an RGB picture; places as `read_boxes` has them. Lines grow with the picture."""
+    """A copy of an RGB picture with the places of `read_boxes` drawn. Lines grow with the picture."""
     drawn = image.copy()
     pen = ImageDraw.Draw(drawn)
     width = max(2, round(min(image.size) / 200))
@@ -34,7 +34,7 @@ def draw_places(image: Image.Image, places: Sequence[dict[str, Any]]) -> Image.I
 
 
 def _font_file() -> str:
-    """DejaVu Sans, which matplotlib brings: Pillow's own font has the letters of English alone."""
+    """DejaVu Sans from matplotlib: Pillow's own font has only English letters."""
     import matplotlib
 
     return str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
@@ -43,7 +43,7 @@ def _font_file() -> str:
 def _write(
     pen: ImageDraw.ImageDraw, corner: tuple[float, float], text: str, font: Any, colour: str, size: tuple[int, int]
 ) -> None:
-    """Above the corner, or as near as the picture lets it."""
+    """Above the corner, or as near to it as the picture allows."""
     left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
     x = min(max(-left, corner[0]), max(-left, size[0] - right))
     y = min(max(-top, corner[1] - bottom), max(-top, size[1] - bottom))

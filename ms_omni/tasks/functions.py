@@ -1,4 +1,4 @@
-"""Functions that an answer may call: their JSON schemas, and the calls that are checked against them."""
+"""Functions that an answer may call: their JSON schemas, and calls checked against them."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def load_functions(path: str) -> list[dict[str, Any]]:
 
 
 def check_schemas(tools: Any, where: str = "tools") -> list[dict[str, Any]]:
-    """`tools` when they are functions (`check_tools`), at least one, each with a name of its own, and parameters that
-    are a JSON schema of an object. Raises OmniError naming `where`."""
+    """`tools`, when they are at least one function (`check_tools`) with unique names, and parameters that are a JSON
+    schema of an object. Raises OmniError naming `where`."""
     from jsonschema import SchemaError
     from jsonschema.validators import Draft202012Validator, validator_for
 
@@ -39,7 +39,7 @@ def check_schemas(tools: Any, where: str = "tools") -> list[dict[str, Any]]:
             validator_for(schema, default=Draft202012Validator).check_schema(schema)
         except SchemaError as error:
             raise OmniError(
-                f"{where}: tool {index}: 'parameters' of {name!r} is no JSON schema: {_said(error)}"
+                f"{where}: tool {index}: 'parameters' of {name!r} is no JSON schema: {_message(error)}"
             ) from error
         if schema.get("type", "object") != "object":
             raise OmniError(f"{where}: tool {index}: 'parameters' of {name!r} must be the schema of an object")
@@ -47,13 +47,13 @@ def check_schemas(tools: Any, where: str = "tools") -> list[dict[str, Any]]:
 
 
 def read_calls(parts: Sequence[Part], tools: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The calls of an answer's parts, in order: {"name", "arguments"}, and "error" where the function is unknown or its
-    arguments do not fit; {"raw", "error"} for what is marked as a call and is none."""
+    """The calls in an answer's parts, in order: {"name", "arguments"}, with "error" if the function is unknown or its
+    arguments do not fit; {"raw", "error"} for text that is marked as a call and is not one."""
     calls: list[dict[str, Any]] = []
     for part in parts:
         if part.kind == "call":
-            arguments = json.loads(part.text, parse_constant=str)  # NaN, which JSON has not, as a text
-            error = _fault(part.name, arguments, tools)
+            arguments = json.loads(part.text, parse_constant=str)  # NaN, which JSON does not have, becomes text
+            error = _error(part.name, arguments, tools)
             calls.append({"name": part.name, "arguments": arguments, **({"error": error} if error else {})})
         elif part.kind == "content":
             error = "no JSON object with name and arguments"
@@ -61,7 +61,7 @@ def read_calls(parts: Sequence[Part], tools: Sequence[dict[str, Any]]) -> list[d
     return calls
 
 
-def _fault(name: str, arguments: dict[str, Any], tools: Sequence[dict[str, Any]]) -> str | None:
+def _error(name: str, arguments: dict[str, Any], tools: Sequence[dict[str, Any]]) -> str | None:
     """What is wrong with a call, in one line."""
     from jsonschema.exceptions import best_match
     from jsonschema.validators import Draft202012Validator, validator_for
@@ -73,14 +73,14 @@ def _fault(name: str, arguments: dict[str, Any], tools: Sequence[dict[str, Any]]
         return f"unknown function {name!r}{did_you_mean(name, schemas)}; offered: {', '.join(schemas)}"
     kind = validator_for(schemas[name], default=Draft202012Validator)
     try:
-        # an empty registry: what a schema refers to is not fetched
+        # An empty registry: references of a schema are not fetched
         error = best_match(kind(schemas[name], registry=Registry()).iter_errors(arguments))
     except (Unresolvable, RecursionError) as error:
         return f"arguments could not be checked: {' '.join(str(error).split())[:200] or type(error).__name__}"
-    return None if error is None else f"arguments: {_said(error)}"
+    return None if error is None else f"arguments: {_message(error)}"
 
 
-def _said(error: Any) -> str:
+def _message(error: Any) -> str:
     """A ValidationError or SchemaError in one line, with where it is."""
     place = "".join(f"[{json.dumps(key)}]" for key in error.absolute_path)
     message = " ".join(str(error.message).split())

@@ -41,7 +41,7 @@ SPOKEN = (
 
 
 def language_name(text: str) -> str:
-    """The card's name of a language that the model hears, of its code or name in any case. Raises OmniError."""
+    """The card's name of a language that the model hears. text: its code or name, in any case. Raises OmniError."""
     for code, name in LANGUAGES.items():
         if text.lower() in (code, name.lower()):
             return name
@@ -51,6 +51,6 @@ def language_name(text: str) -> str:
 
 
 def check_spoken(language: str, where: str) -> None:
-    """Raises OmniError, after `where`, for a language of LANGUAGES that the Talker does not speak."""
+    """Raises OmniError for a language of LANGUAGES that the Talker does not speak. where: begins the error."""
     if language not in SPOKEN:
         raise OmniError(f"{where} {language}: the model speaks {', '.join(SPOKEN)}; ask for text alone")

@@ -1,9 +1,9 @@
-"""A task and its medium as a question to the engine."""
+"""A task and its medium as a request to the engine."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ms_omni.config import SamplingParams
 from ms_omni.errors import OmniError
@@ -13,6 +13,9 @@ from ms_omni.options import Options
 from ms_omni.tasks.table import get_task
 from ms_omni.tasks.task import VIDEO_FPS, Task
 from ms_omni.tasks.variant import Variant, with_decoding_rule
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MEDIA = ("image", "audio", "video")
 
@@ -37,7 +40,7 @@ def conversation(
     tools: list[dict[str, Any]] | None = None,
     variant: Variant = Variant.INSTRUCT,
 ) -> TaskRequest:
-    """The question of the task `name` about one medium, with the options that the model's documents recommend.
+    """The request of the task `name` about one medium, with the options that the model's documents recommend.
 
     image, audio, video: as in a conversation's part; one of those that the task is about. text: the user's own
     question. language, target_language: names or codes. system: instead of the task's system prompt. tools: functions
@@ -58,15 +61,21 @@ def task_conversation(
     target_language: str | None = None,
     system: str | None = None,
 ) -> list[dict[str, Any]]:
-    """media: by kind, all that were given. The medium comes before the text (the card's "Input Sequence"), and there is
-    no system prompt unless the task or the caller has one. Raises OmniError."""
+    """The messages: the medium before the text (the card's "Input Sequence"), and a system prompt only from the task or
+    the caller. media: all that were given, by kind. Raises OmniError."""
     kind, medium = _only_medium(task, media)
     prompt = task.prompt(language, target_language, text)
     messages = build_conversation(task.system if system is None else system, prompt or None, **{f"{kind}s": [medium]})
     if kind == "video":
-        part = messages[-1]["content"][0]
-        part["fps"] = VIDEO_FPS
+        messages[-1]["content"][0]["fps"] = VIDEO_FPS
     return messages
+
+
+def speech_conversation(samples: np.ndarray, prompt: str, system: str | None = None) -> list[dict[str, Any]]:
+    """As the card's evaluation asks: the text after the sound, and no system prompt by default.
+
+    samples: float32 (num_samples,) at 16 kHz."""
+    return build_conversation(system or None, prompt, audios=[samples])
 
 
 def _only_medium(task: Task, media: Mapping[str, Sequence[Any]]) -> tuple[str, Any]:
@@ -84,7 +93,7 @@ def _only_medium(task: Task, media: Mapping[str, Sequence[Any]]) -> tuple[str, A
 
 
 def check_functions(task: Task, tools: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:
-    """`tools` where they are functions that a task takes. Raises OmniError."""
+    """`tools`, checked. Raises OmniError for wrong ones, and where the task needs some or takes none."""
     if task.takes_tools and not tools:
         raise OmniError(f"--task {task.name}: --tools is missing; expected the functions that may be called")
     if tools and not task.takes_tools:
@@ -93,7 +102,7 @@ def check_functions(task: Task, tools: list[dict[str, Any]] | None) -> list[dict
 
 
 def task_options(task: Task, given: Options, variant: Variant) -> Options:
-    """What the task recommends, under what is given."""
+    """What the task recommends, overridden by what is given."""
     sampling = with_decoding_rule(given.get("sampling") or SamplingParams(), variant)
     set_here: Any = {key: value for key, value in given.items() if value is not None}
     return {**task.options, **set_here, "sampling": sampling}

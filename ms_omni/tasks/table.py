@@ -1,21 +1,20 @@
 """The tasks of the model's documents, one row each: prompts word for word, and the rules that go with them.
 
 Sources. CARD: the model's README (https://github.com/QwenLM/Qwen3-Omni, and the card of the released checkpoints).
-cookbooks/*.ipynb: the notebooks of that repository; cells count from 0. Prompts are quoted exactly; "ours" marks those
-that no document has."""
+cookbooks/*.ipynb: the notebooks of that repository; cells count from 0. Prompts are quoted exactly; "ours" marks a
+prompt that is in no document."""
 
 from __future__ import annotations
 
 from ms_omni.errors import OmniError, did_you_mean
-from ms_omni.tasks.task import Prompt
-from ms_omni.tasks.task import Task as Task
+from ms_omni.tasks.task import Prompt, Task
 
 OURS = "ours"
 CARD = "README.md"
 EVALUATION = f'{CARD}, "Setting for Evaluation", "Default Prompts"'
 INTERACTION = f'{CARD}, "Prompt for Audio-Visual Interaction"'
 
-# The card lets users put another character in the place of the first sentence.
+# The card lets users replace this first sentence by another character.
 CHARACTER = "You are Qwen-Omni, a smart voice assistant created by Alibaba Qwen."
 _MANNERS = (
     "You are a virtual voice assistant with no gender or age.\n"
@@ -259,12 +258,12 @@ TASKS: dict[str, Task] = {task.name: task for task in _ROWS}
 
 
 def get_task(name: str) -> Task:
-    """Raises OmniError, with the closest and all names, for a task that is none. Underscores count as hyphens."""
+    """Underscores count as hyphens. Raises OmniError, with the closest name and all names, for an unknown task."""
     return find_task(name, "--task")
 
 
 def find_task(name: str, where: str) -> Task:
-    """As `get_task`; `where`, the flag or command that the name belongs to, begins what is raised."""
+    """As `get_task`; where: the flag or command, with which the error begins."""
     task = TASKS.get(name.replace("_", "-"))
     if task is None:
         guess = did_you_mean(name, TASKS)

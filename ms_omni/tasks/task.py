@@ -1,4 +1,4 @@
-"""What a task is: its medium, its prompts with where they are from, and how an answer is asked for."""
+"""What a task is: its medium, its prompts with their sources, and how the model is asked."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ VIDEO_FPS = 2.0
 class Prompt:
     """One prompt of a document.
 
-    text: with {language}, {target_language} and {text} where the caller's words stand. source: the document, and the
-    heading or the cell; "ours" where no document has one. language: of LANGUAGES, of the medium for which this one is
-    meant; None for any."""
+    text: with {language}, {target_language} and {text} in the place of the caller's words. source: the document, with
+    its heading or cell; "ours" where no document has one. language: of LANGUAGES, the medium's language for which this
+    prompt is meant; None for any."""
 
     text: str
     source: str
     language: str | None = None
 
     def takes(self, name: str) -> bool:
+        """Whether the text has a place for this: language, target_language or text."""
         return "{" + name + "}" in self.text
 
 
@@ -33,12 +34,12 @@ class Prompt:
 class Task:
     """One task of the model's documents. It is about exactly one medium.
 
-    media: the kinds that the medium may be. prompts: the first that fits is asked, see `prompt`; none where the model
-    is asked with the medium alone. question: whether the user's own text is "refused", may stand in the place of the
-    prompt ("optional"), or must ("required"); a prompt with {text} takes it in. example: a question of the document.
-    system: the system prompt, None as in evaluation. use_audio_in_video: hear a video's sound. takes_tools: functions
-    that the answer may call must be given. answer: what `read_answer` finds in the answer's text beside reasoning.
-    captions: for a Captioner checkpoint alone. source: the document of the task's rules."""
+    media: the kinds that the medium may be. prompts: the first one that fits is used, see `prompt`; none where the
+    medium is all that the model gets. question: the user's own text is "refused", "optional" (it replaces the prompt)
+    or "required"; a prompt with {text} includes it. example: a question from the document. system: the system prompt;
+    None, as in the card's evaluation. use_audio_in_video: whether a video's sound is heard. takes_tools: whether the
+    functions that the answer may call must be given. answer: what `read_answer` finds in the text beside reasoning.
+    captions: only for a Captioner checkpoint. source: the document of the task's rules."""
 
     name: str
     summary: str
@@ -56,25 +57,27 @@ class Task:
 
     @property
     def takes_language(self) -> bool:
+        """Whether a prompt names the medium's language or is for one."""
         return any(prompt.language or prompt.takes("language") for prompt in self.prompts)
 
     @property
     def takes_target_language(self) -> bool:
+        """Whether the task translates."""
         return any(prompt.takes("target_language") for prompt in self.prompts)
 
     @property
     def options(self) -> Options:
-        """For `OmniEngine.submit`, whatever the checkpoint; `with_decoding_rule` has the sampling."""
+        """For `OmniEngine.submit`, without the sampling, which depends on the checkpoint (`with_decoding_rule`)."""
         if "video" not in self.media:
             return {}
         return {"fps": VIDEO_FPS, "use_audio_in_video": self.use_audio_in_video}
 
     def prompt(self, language: str | None = None, target_language: str | None = None, text: str | None = None) -> str:
-        """What is asked beside the medium; "" where nothing is.
+        """The text that goes with the medium; "" where there is none.
 
-        language, target_language: names or codes of LANGUAGES; of the speech (or of a picture's text), None where it
-        is not known; and of the translation, None for English. text: the user's own question. Raises OmniError, naming
-        the flag, for what the task does not take or lacks."""
+        language: of the speech or of a picture's text, by name or code of LANGUAGES; None: not known. target_language:
+        of the translation; None: English. text: the user's own question. Raises OmniError, naming the flag, for what
+        the task does not take, and for what it lacks."""
         language, target_language = self.check_languages(language, target_language)
         self._check_question(text)
         fitting = self._fitting(language)
@@ -88,7 +91,7 @@ class Task:
     def check_languages(
         self, language: str | None = None, target_language: str | None = None
     ) -> tuple[str | None, str | None]:
-        """Their names, as the card has them. Raises OmniError, naming the flag, for one that is none or not taken."""
+        """Their names in the card. Raises OmniError, naming the flag, for unknown ones and for those not taken."""
         where = f"--task {self.name}"
         if language is not None:
             language = _named(language, "--language")
@@ -130,5 +133,5 @@ def _named(language: str, flag: str) -> str:
 
 
 def _phrase(text: str | None) -> str:
-    """A user's words inside a sentence that ends by itself."""
+    """The user's words for the middle of a sentence."""
     return (text or "").strip().removesuffix(".")

@@ -1,8 +1,7 @@
-"""Which of the released variants a checkpoint is, and what that means for a question.
+"""Which released variant a checkpoint is, and what it can be asked.
 
-The README ("Model Description and Download") has three: Instruct writes and speaks, Thinking writes, with its reasoning
-first, and Captioner describes one recording. In config.json the latter two look alike: only their names tell them
-apart."""
+The README ("Model Description and Download") names three: Instruct writes and speaks, Thinking reasons first and
+writes, Captioner describes one recording. The last two have equal config.json: only their names tell them apart."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ _CHOICE = ("thinker_temperature", "thinker_top_p", "thinker_top_k")
 
 
 class Variant(Enum):
-    """TEXT: no Talker, and a name that tells no more."""
+    """TEXT: no Talker, and a name that says nothing else."""
 
     INSTRUCT = "Instruct"
     THINKING = "Thinking"
@@ -30,8 +29,8 @@ class Variant(Enum):
 
 
 def variant_of(checkpoint: str | Path) -> Variant:
-    """Of a checkpoint's directory. The name counts: of the directory, of the repository in a hub's cache, and
-    `_name_or_path` in config.json. Raises OmniError for a directory without a readable config.json."""
+    """The variant of a checkpoint's directory, by its name, its repository's name in a hub's cache, and `_name_or_path`
+    in config.json. Raises OmniError for a directory without a readable config.json."""
     path = Path(checkpoint)
     config = read_json(path / "config.json")
     if has_talker(config):
@@ -45,15 +44,15 @@ def variant_of(checkpoint: str | Path) -> Variant:
 
 
 def with_decoding_rule(sampling: SamplingParams, variant: Variant) -> SamplingParams:
-    """As the card's evaluation decodes ("Decoding Strategy"): Instruct takes the likeliest token each time; the others
-    follow their generation_config.json, which is what unset values mean. What is set stays."""
+    """As the card's evaluation decodes ("Decoding Strategy"): Instruct is greedy; the others follow their
+    generation_config.json, as unset values always do. Values that are set stay."""
     if variant is not Variant.INSTRUCT or any(getattr(sampling, name) is not None for name in _CHOICE):
         return sampling
     return replace(sampling, thinker_temperature=0.0)
 
 
 def check_task(task: Task, variant: Variant, where: str) -> None:
-    """Raises OmniError, after `where`, the checkpoint, for a task that is certainly not one of it."""
+    """Raises OmniError for a task that the variant certainly cannot do. where: the checkpoint, named in the error."""
     if variant is Variant.CAPTIONER and not task.captions:
         raise OmniError(f"{where}: is a Captioner, which cannot do --task {task.name}; expected --task captioner")
     if variant in (Variant.INSTRUCT, Variant.THINKING) and task.captions:
@@ -64,9 +63,9 @@ def check_task(task: Task, variant: Variant, where: str) -> None:
 
 
 def check_captioner(conversation: list[dict[str, Any]], variant: Variant, where: str) -> None:
-    """Raises OmniError, after `where`, the checkpoint, where it is a Captioner and asked anything but about one
-    recording: "a single-turn model that accepts only one audio input per inference. It does not accept any text
-    prompts" (cookbooks/omni_captioner.ipynb, cell 2)."""
+    """Raises OmniError for a Captioner that is asked about anything but one recording: "a single-turn model that
+    accepts only one audio input per inference. It does not accept any text prompts" (cookbooks/omni_captioner.ipynb,
+    cell 2). where: the checkpoint, named in the error."""
     if variant is not Variant.CAPTIONER:
         return
     kinds = [

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ms_omni.acceptance import formulas
-from ms_omni.acceptance.compare import alike, close, equal, in_roundings, rounding, together
+from ms_omni.acceptance.compare import close, close_rms, equal, in_roundings, rounding, worst_of
 from ms_omni.acceptance.findings import DIFFERS, OK, Finding
 
 
@@ -33,7 +33,7 @@ def test_a_difference_is_measured_at_the_size_of_the_whole():
 def test_other_shapes_and_no_numbers_differ_by_everything(wrong):
     right = np.ones(2)
     assert close([(wrong, right)], "float16", 1e9).verdict == DIFFERS
-    assert alike([(wrong, right)], "float16", 1e9).verdict == DIFFERS
+    assert close_rms([(wrong, right)], "float16", 1e9).verdict == DIFFERS
 
 
 def test_equal_counts():
@@ -44,8 +44,8 @@ def test_equal_counts():
 
 def test_together_takes_the_furthest_beyond():
     findings = [Finding(3.0, 8.0, "a"), Finding(1.0, 0.0, "b"), Finding(9.0, 8.0, "c")]
-    assert together(findings).unit == "b"
-    assert together(findings[:1]).verdict == OK
+    assert worst_of(findings).unit == "b"
+    assert worst_of(findings[:1]).verdict == OK
 
 
 def test_formulas_are_the_cpus_kernels():

@@ -130,7 +130,7 @@ def test_a_check_goes_on_after_what_fails(bench):
     failed, skipped, differs, right = found_by(bench)
     assert (failed.verdict, failed.message) == (ERROR, "RuntimeError: Call aclnnThing failed")
     assert (skipped.verdict, skipped.message) == (SKIPPED, "one card")
-    assert differs.said() == "differs by 3 roundings (allowed 2)"
+    assert differs.summary() == "differs by 3 roundings (allowed 2)"
     assert (right.verdict, right.figures) == (OK, {"seconds": 1})
 
 
@@ -141,7 +141,7 @@ def test_what_was_done_before_is_not_done_again(bench):
 
 
 def test_without_an_answer_of_the_device_the_rest_is_skipped(bench, monkeypatch):
-    monkeypatch.setattr(Bench, "_answers", lambda self: False)
+    monkeypatch.setattr(Bench, "_is_alive", lambda self: False)
     bench.check("fails", lambda: 1 / 0)
     bench.check("next", lambda: pytest.fail("the device is lost"))
     assert [check.verdict for check in found_by(bench)] == [ERROR, SKIPPED]

@@ -8,8 +8,7 @@ import socket
 import pytest
 
 from ms_omni.acceptance.document import Acceptance, RankResult, rank_result
-from ms_omni.acceptance.findings import DIFFERS, ERROR, OK, SKIPPED, Check, worst
-from ms_omni.acceptance.messages import LONGEST, message_of
+from ms_omni.acceptance.findings import DIFFERS, ERROR, LONGEST_MESSAGE, OK, SKIPPED, Check, message_of, worst
 from ms_omni.acceptance.privacy import redact, variables
 from ms_omni.acceptance.steps import NAMES
 from ms_omni.cli.accept import _deliver, _header, _write
@@ -87,7 +86,7 @@ def test_several_ranks():
     found = acceptance(ranks=ranks)
     assert not found.accepted and "2 ranks" in found.verdict()
     assert "experts, Thinker (rank 1)" in printed(found)
-    assert "rank 1 did not come to its end in layer: a prompt" in printed(found)
+    assert "rank 1 did not end: it was in layer: a prompt" in printed(found)
 
 
 def test_what_is_interrupted_is_not_accepted():
@@ -172,7 +171,7 @@ def test_the_header_names_no_place(tmp_path, monkeypatch):
 
 def test_long_messages_are_cut():
     said = message_of(RuntimeError("x" * 10_000))
-    assert len(said) <= LONGEST + 2 and said.startswith("RuntimeError: x")
+    assert len(said) <= LONGEST_MESSAGE + 2 and said.startswith("RuntimeError: x")
     assert message_of(ValueError()) == "ValueError"
 
 

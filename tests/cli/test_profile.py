@@ -2,7 +2,6 @@
 
 import json
 import time
-from types import SimpleNamespace
 
 import pytest
 
@@ -25,7 +24,6 @@ class FakeSide(EngineSide):
 
     def __init__(self, name, config, progress=None):
         self.name, self.config, self.rank_group = name, config, RankGroup(self.rank, 1)
-        self.engine = SimpleNamespace(device="CPU")
         kind = "fused" if config.engine == "auto" else config.engine
         quantize = "none" if config.quantize == "auto" else config.quantize
         self.about = About(kind, config.parallel, 1, 1, "eager", "float32", 1.5, quantize=quantize)
@@ -39,7 +37,7 @@ class FakeSide(EngineSide):
         marks = {"thinker_tokens": [(0.5, 1), (1.5, 3)]}
         return Measured(2.0, {"thinker_prefill": 0.5, "thinker_decode": 1.0}, marks, prompt, digest="d")
 
-    def predictor_share(self):
+    def predictor_share(self, task, measured):
         return None
 
 

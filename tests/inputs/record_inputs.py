@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "reference"))
+sys.path.insert(0, str(HERE.parents[1] / "ms_omni" / "profiling" / "transformers_reference"))
 os.environ["FORCE_QWENVL_VIDEO_READER"] = "decord"
 import torch_patches  # noqa: E402
 

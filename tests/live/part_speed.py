@@ -38,7 +38,7 @@ def made_input(part: str, size: Any) -> np.ndarray:
 
 
 def torch_side(checkpoint: str, threads: int) -> Callable[[str, Any], Any]:
-    sys.path.insert(0, str(Path(__file__).parents[1] / "reference"))
+    sys.path.insert(0, str(Path(__file__).parents[2] / "ms_omni" / "profiling" / "transformers_reference"))
     import torch
     import torch_patches
 

@@ -37,7 +37,7 @@ def folder(package: str, *parts: str) -> Path:
 
 
 def record(checkpoint: str, questions: list[dict[str, Any]], out: Path) -> None:
-    sys.path.insert(0, str(Path(__file__).parents[1] / "reference"))
+    sys.path.insert(0, str(Path(__file__).parents[2] / "ms_omni" / "profiling" / "transformers_reference"))
     os.environ["FORCE_QWENVL_VIDEO_READER"] = "decord"
     import torch_patches
 

@@ -100,35 +100,35 @@ def run_of(side="fused", walls=(1.0, 1.1, 0.98), speech=True, **fields):
     prompt_tokens = fields.pop("prompt_tokens", 53)
     device_bytes = fields.pop("device_bytes", None)
     names = repeats[0].stages_s if repeats else {}
-    defaults = dict(
-        engine=side,
-        parallel="none",
-        cards=1,
-        group_size=1,
-        attn_implementation="eager",
-        dtype="float32",
-        load_s=3.2,
-        first_s=4.5,
-        compile_s=2.1,
-        figures=figures_of(walls, speech, prompt_tokens, device_bytes) if walls else {},
-        stages_s={name: spread_of(*(repeat.stages_s[name] for repeat in repeats)) for name in names},
-    )
+    defaults = {
+        "engine": side,
+        "parallel": "none",
+        "cards": 1,
+        "group_size": 1,
+        "attn_implementation": "eager",
+        "dtype": "float32",
+        "load_s": 3.2,
+        "first_s": 4.5,
+        "compile_s": 2.1,
+        "figures": figures_of(walls, speech, prompt_tokens, device_bytes) if walls else {},
+        "stages_s": {name: spread_of(*(repeat.stages_s[name] for repeat in repeats)) for name in names},
+    }
     return Run(side=side, repeats=repeats, **(defaults | fields))
 
 
 def case_of(name="text", runs=None, speech=True, prompt_tokens=53, **fields):
-    defaults = dict(
-        name=name,
-        digest=f"digest of {name}",
-        prompt_tokens=prompt_tokens,
-        text_tokens=prompt_tokens,
-        image_tokens=0,
-        audio_tokens=0,
-        video_tokens=0,
-        thinker_max_new_tokens=16,
-        talker_max_new_tokens=12,
-        speech=speech,
-    )
+    defaults = {
+        "name": name,
+        "digest": f"digest of {name}",
+        "prompt_tokens": prompt_tokens,
+        "text_tokens": prompt_tokens,
+        "image_tokens": 0,
+        "audio_tokens": 0,
+        "video_tokens": 0,
+        "thinker_max_new_tokens": 16,
+        "talker_max_new_tokens": 12,
+        "speech": speech,
+    }
     runs = [run_of(speech=speech, prompt_tokens=prompt_tokens)] if runs is None else runs
     return Case(workload=Workload(**(defaults | fields)), runs=runs, ratios=ratios_of(runs))
 
@@ -146,12 +146,12 @@ def ratios_of(runs):
 
 
 def profile_of(cases=None, **fields):
-    defaults = dict(
-        made_at="2026-11-21T14:00:00+00:00",
-        command=["ms-omni", "profile", "--model", "./tiny", "--workload", "text"],
-        commit="0123abc",
-        versions={"python": "3.11.7", "mindspore": "2.7.1", "mindone": "0.5.0"},
-        machine=Machine(
+    defaults = {
+        "made_at": "2026-11-21T14:00:00+00:00",
+        "command": ["ms-omni", "profile", "--model", "./tiny", "--workload", "text"],
+        "commit": "0123abc",
+        "versions": {"python": "3.11.7", "mindspore": "2.7.1", "mindone": "0.5.0"},
+        "machine": Machine(
             device="CPU",
             cards=1,
             cpu="x86-64",
@@ -160,14 +160,14 @@ def profile_of(cases=None, **fields):
             load_average=[0.1, 0.2, 0.3],
             system="Linux",
         ),
-        model=Model(name="tiny", weights="random", parameters=3_000_000, config={"hidden_size": 64}),
-        sampling={"thinker_temperature": 0.0},
-        repeats=3,
-        warm_up=1,
-        complete=True,
-        caveats=["CPU", "random weights"],
-        cases=[case_of()] if cases is None else cases,
-    )
+        "model": Model(name="tiny", weights="random", parameters=3_000_000, config={"hidden_size": 64}),
+        "sampling": {"thinker_temperature": 0.0},
+        "repeats": 3,
+        "warm_up": 1,
+        "complete": True,
+        "caveats": ["CPU", "random weights"],
+        "cases": [case_of()] if cases is None else cases,
+    }
     return Profile(**(defaults | fields))
 
 

@@ -7,8 +7,8 @@ import pytest
 from ms_omni import SamplingParams
 from ms_omni.profiling.document import MARKS, STAGES
 from ms_omni.profiling.figures import as_repeat
-from ms_omni.profiling.measured import joined_digest, made
-from ms_omni.profiling.sides import EngineSide, answer_digest
+from ms_omni.profiling.measured import answer_digest, joined_digest, made
+from ms_omni.profiling.sides import EngineSide
 from ms_omni.profiling.task import Task
 
 TOKENS, FRAMES = 6, 2
@@ -76,7 +76,7 @@ def test_what_was_made_is_marked(side, measured, plain):
 
 
 def test_the_answer_is_the_same_watched_or_not(measured, plain):
-    assert measured.digest == answer_digest(plain)
+    assert measured.digest == answer_digest(plain.token_ids, plain.audio.codes)
     assert set(plain.stats) == STATS
 
 
@@ -114,7 +114,7 @@ def test_several_conversations_at_once(side):
     else:
         assert 1 < figures["thinker_rows"] <= 3 and 1 < figures["talker_rows"] <= 3
     alone = [side.engine.generate(question.conversation, **question.options) for question in several.questions]
-    assert measured.digest == joined_digest([answer_digest(output) for output in alone])
+    assert measured.digest == joined_digest([answer_digest(output.token_ids, output.audio.codes) for output in alone])
 
 
 def test_compiling_is_told_apart(fused, monkeypatch):
@@ -130,10 +130,11 @@ def test_compiling_is_told_apart(fused, monkeypatch):
 def test_the_code_predictors_share_of_a_frame(fused):
     side = EngineSide.of("fused", fused)
     before = side.answer(SPOKEN)
-    share = side.predictor_share()
+    share = side.predictor_share(SPOKEN, before)
     assert 0.2 < share < 1  # 16 steps of its layers beside one of the Talker's
     assert side.answer(SPOKEN).digest == before.digest
 
 
 def test_mindones_code_predictor_needs_no_probe(baseline):
-    assert EngineSide.of("mindone", baseline).predictor_share() is None
+    side = EngineSide.of("mindone", baseline)
+    assert side.predictor_share(SPOKEN, side.answer(SPOKEN)) is None

@@ -1,6 +1,7 @@
 """Traces: the events of a profile as Chrome's format wants them, and MindSpore's own profiler on a CPU."""
 
 import json
+from itertools import pairwise
 
 import pytest
 from sample_profiles import case_of, npu_profile, profile_of, repeat_of, run_of
@@ -52,7 +53,7 @@ def test_slices_of_a_track_do_not_overlap():
             tracks.setdefault((event["pid"], event["tid"]), []).append((event["ts"], event["ts"] + event["dur"]))
         for found in tracks.values():
             found.sort()
-            assert all(end <= start for (_, end), (start, _) in zip(found, found[1:], strict=False))
+            assert all(end <= start for (_, end), (start, _) in pairwise(found))
 
 
 def test_times_are_microseconds_from_the_first_question_and_repeats_follow_each_other():
@@ -116,9 +117,8 @@ def test_what_goes_wrong_inside_is_raised_after_the_profiler_has_stopped(cpu, tm
     monkeypatch.setattr(
         profiler, "profile", lambda **settings: type("P", (), {"stop": lambda self: stopped.append(1)})()
     )
-    with pytest.raises(ValueError, match="inside"):
-        with device_trace(tmp_path) as trace:
-            raise ValueError("inside")
+    with pytest.raises(ValueError, match="inside"), device_trace(tmp_path) as trace:
+        raise ValueError("inside")
     assert stopped == [1] and "the backend gave it nothing" in trace.note
 
 

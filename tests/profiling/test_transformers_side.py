@@ -84,8 +84,8 @@ def test_several_conversations_one_after_the_other(side):
 
 def test_about_and_versions(side):
     one = side(STAND_IN)
-    assert (one.about.engine, one.about.load_s, one.versions) == ("transformers", 1.5, {"torch": "0"})
-    assert one.predictor_share() is None
+    assert (one.about.engine, one.about.load_s, one.about.versions) == ("transformers", 1.5, {"torch": "0"})
+    assert one.predictor_share(TASK, one.answer(TASK)) is None
 
 
 def test_a_process_that_cannot_begin_says_why(side):

@@ -3,7 +3,9 @@
 import random
 from dataclasses import dataclass
 
-SYLLABLES = "ba ce di fo gu ha ki lo mu ne pa re si to vu wa zy chi".split()
+SYLLABLES = [
+    "ba", "ce", "di", "fo", "gu", "ha", "ki", "lo", "mu", "ne", "pa", "re", "si", "to", "vu", "wa", "zy", "chi",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from ms_omni.inputs.sound_pieces import read_pieces
 from ms_omni.inputs.source import open_source
 from ms_omni.inputs.windows import WindowRules, cut_windows
 from ms_omni.recordings.transcribe import transcribe
-from ms_omni.tasks.speech import speech_conversation
+from ms_omni.tasks.request import speech_conversation
 
 PROMPT = "Transcribe the audio."
 # For speech without a pause: of more than eight words the built-in model writes down only some
@@ -51,7 +51,7 @@ def write(path: Path, seconds: float, gap: tuple[float, float], trims: bool, see
     return said
 
 
-def judge(engine, path: Path, said: list[str], rules: WindowRules = WindowRules()) -> Judged:
+def judge(engine, path: Path, said: list[str], rules: WindowRules) -> Judged:
     unframed = Unframed(engine)
     window = np.concatenate([samples for samples, _ in clips()])[: round(rules.longest_s * SAMPLE_RATE)]
     list(transcribe(unframed, window))

@@ -85,7 +85,7 @@ def test_recordings_share_the_turns():
 def test_an_error_comes_in_its_place_and_ends_the_others():
     engine, turns, heard = Engine(fails=(2.0,)), Semaphore(3), []
     with pytest.raises(ValueError, match="window 2"):
-        for span, chunk in ask_windows(windows(500), engine.submit, turns):
+        for span, _ in ask_windows(windows(500), engine.submit, turns):
             heard.append(span.start)
     assert heard == [0, 0, 0, 1, 1, 1] and len(engine.handles) < 80
     assert engine.running == 0 and free(turns, 3)
@@ -107,7 +107,7 @@ def test_an_error_before_a_window_is_asked_comes_behind_what_was_heard(of):
         return engine.submit(window)
 
     with pytest.raises(ValueError, match="corrupt"):
-        for span, chunk in ask_windows(broken(), submit, turns):
+        for span, _ in ask_windows(broken(), submit, turns):
             heard.append(span.start)
     assert heard == [0, 0, 0, 1, 1, 1] and free(turns, 3)
 

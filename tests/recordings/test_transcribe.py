@@ -3,6 +3,7 @@
 import time
 from contextlib import closing
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ def test_segments_come_in_order_with_progress(trained, tmp_path):
     assert all(segment.text.startswith("The voice says") for segment in segments)
     assert [done for done, _ in progress] == [segment.end for segment in segments]
     assert {total for _, total in progress} == {len(samples) / SAMPLE_RATE}
-    for one, other in zip(segments, segments[1:], strict=False):
+    for one, other in pairwise(segments):
         assert one.start < one.end <= other.start
     assert all(segment.output.finish_reason == "stop" for segment in segments)
 
@@ -93,7 +94,7 @@ def test_closing_cancels(trained):
 
 
 def test_what_was_heard_is_not_asked_again(trained):
-    samples, said = recording(30, (0.0, 0.0), seed=5, trims=True)
+    samples, _ = recording(30, (0.0, 0.0), seed=5, trims=True)
     heard, unframed = [], Unframed(trained)
     whole = Transcription(unframed, Recording(samples), QUESTION, OPTIONS, SHORT, on_heard=heard.append)
     text = "".join(whole.deltas())

@@ -136,7 +136,7 @@ def test_text_that_may_change_is_held_back():
 
 def test_an_end_that_nobody_hears_again_is_given_at_last():
     """The next window was silent, or the recording turned out to be corrupt."""
-    first, second = overlapping(30, 30)
+    first, _ = overlapping(30, 30)
     assert transcript_in([first], ["One two."]).text == "One two."
     assert transcript_in([first, Span(40, 50)], ["One two.", "Two."]).text == "One two. Two."
 

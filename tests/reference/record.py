@@ -19,12 +19,15 @@ import argparse
 import fnmatch
 import json
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "ms_omni" / "profiling" / "transformers_reference"))
 import torch_patches
 from margins import Margins
 from reference_cases import ANSWERS, CASES, CODE2WAV_FRAMES, Case, code2wav_codes, ids_hash, kept_samples, located

@@ -17,7 +17,7 @@ from serving import serving, web
 
 from ms_omni.inputs.audio import read_audio
 from ms_omni.server import recordings
-from ms_omni.tasks.speech import speech_conversation
+from ms_omni.tasks.request import speech_conversation
 
 MEDIA = Path("tests/tiny/media")
 RATE = 16_000

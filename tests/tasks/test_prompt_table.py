@@ -172,10 +172,12 @@ def test_the_recommended_system_prompt():
 
 def test_every_notebook_of_the_documents_has_its_task():
     # README.md, "Cookbooks for Usage Cases"
-    notebooks = """speech_recognition speech_translation music_analysis sound_analysis audio_caption
-        mixed_audio_analysis ocr object_grounding image_question image_math video_description video_navigation
-        video_scene_transition audio_visual_question audio_visual_interaction audio_visual_dialogue audio_function_call
-        omni_captioner""".split()
+    notebooks = [
+        "speech_recognition", "speech_translation", "music_analysis", "sound_analysis", "audio_caption",
+        "mixed_audio_analysis", "ocr", "object_grounding", "image_question", "image_math", "video_description",
+        "video_navigation", "video_scene_transition", "audio_visual_question", "audio_visual_interaction",
+        "audio_visual_dialogue", "audio_function_call", "omni_captioner",
+    ]  # fmt: skip
     sources = {task.source for task in TASKS.values()} - {'README.md, "Setting for Evaluation"'}
     assert sources == {f"cookbooks/{name}.ipynb" for name in notebooks} and len(notebooks) == 18
 

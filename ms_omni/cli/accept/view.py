@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ms_omni.acceptance.findings import DIFFERS, ERROR, SKIPPED, worst
@@ -91,17 +92,8 @@ def print_results(acceptance: Acceptance, out: TextIO) -> None:
             table.add_row(step.name, step.title, str(len(checks)), marked, f"{seconds:.1f}")
     console = Console(file=out)
     console.print(table)
-    for line in _remarks(acceptance):
+    for line in (*_remarks(acceptance), *_measured(acceptance), *_unfinished(acceptance), "", acceptance.verdict()):
         console.print(line, markup=False, soft_wrap=True, highlight=False)
-    for rank, check in acceptance.checks:
-        if check.step == "speed" and check.figures and rank == 0:
-            figures = ", ".join(f"{name} {value}" for name, value in check.figures.items())
-            console.print(f"measured: {check.name}: {figures}", markup=False, soft_wrap=True, highlight=False)
-    for result in acceptance.ranks:
-        if not result.complete:
-            at = f" in {result.running}" if result.running else ""
-            console.print(f"rank {result.rank} did not come to its end{at}", markup=False, soft_wrap=True)
-    console.print(f"\n{acceptance.verdict()}", markup=False, soft_wrap=True, highlight=False)
 
 
 def _remarks(acceptance: Acceptance) -> list[str]:
@@ -109,10 +101,22 @@ def _remarks(acceptance: Acceptance) -> list[str]:
     alike: dict[tuple[str, str], list[str]] = {}
     for rank, check in acceptance.checks:
         if check.verdict in (DIFFERS, ERROR, SKIPPED):
-            said = "\n    ".join(check.said().splitlines()[:_MESSAGE_LINES])
+            said = "\n    ".join(check.summary().splitlines()[:_MESSAGE_LINES])
             where = f"{check.name} (rank {rank})" if len(acceptance.ranks) > 1 else check.name
             alike.setdefault((check.step, said), []).append(where)
     return [
         f"{step}: {names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {said}"
         for (step, said), names in alike.items()
     ]
+
+
+def _measured(acceptance: Acceptance) -> Iterator[str]:
+    for rank, check in acceptance.checks:
+        if check.step == "speed" and check.figures and rank == 0:
+            yield f"measured: {check.name}: {', '.join(f'{name} {value}' for name, value in check.figures.items())}"
+
+
+def _unfinished(acceptance: Acceptance) -> Iterator[str]:
+    for result in acceptance.ranks:
+        if not result.complete:
+            yield f"rank {result.rank} did not end{f': it was in {result.running}' if result.running else ''}"

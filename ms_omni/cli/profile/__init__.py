@@ -84,23 +84,37 @@ def run(args: argparse.Namespace) -> int:
 
 def _report(job: ProfileJob, profile: Profile, results: TextIO) -> None:
     """With --out the formats as files and the table on stdout; without it one format on stdout."""
-    from ms_omni.cli.profile.record import NAME, shown
     from ms_omni.files import write_text
     from ms_omni.profiling.report import render
 
     if not profile.cases:
         return
-    chosen = shown(profile, job.figures)
+    chosen = _with_figures(profile, job.figures)
     on_stdout = job.formats[0] if job.out is None else "table"
     results.write(render(profile if on_stdout == "json" else chosen, on_stdout))
     results.flush()
     if job.out is not None:
-        files = [job.out / f"{NAME}.json"]  # written all along
+        files = [job.out / "profile.json"]  # written all along
         for name in job.formats:
             if name not in ("table", "json"):
-                files.append(job.out / f"{NAME}{SUFFIXES[name]}")
+                files.append(job.out / f"profile{SUFFIXES[name]}")
                 write_text(files[-1], render(chosen, name))
         print_note(f"wrote {', '.join(map(str, files))}")
+
+
+def _with_figures(profile: Profile, figures: tuple[str, ...]) -> Profile:
+    """With these figures alone; all of them where none is named."""
+    if not figures:
+        return profile
+    cases = []
+    for case in profile.cases:
+        runs = [
+            run.model_copy(update={"figures": {name: run.figures[name] for name in figures if name in run.figures}})
+            for run in case.runs
+        ]
+        ratios = [ratio for ratio in case.ratios if ratio.figure in figures]
+        cases.append(case.model_copy(update={"runs": runs, "ratios": ratios, "shown": list(figures)}))
+    return profile.model_copy(update={"cases": cases})
 
 
 def _code(profile: Profile) -> int:

@@ -19,7 +19,7 @@ from ms_omni.config import ENGINES, PARALLEL_MODES, EngineConfig, SamplingParams
 from ms_omni.errors import OmniError, did_you_mean
 from ms_omni.files import make_directory
 from ms_omni.inputs.conversation import load_conversation
-from ms_omni.profiling.task import TaskSettings
+from ms_omni.profiling.task import TaskSettings, fixed_sampling
 from ms_omni.profiling.workload import DEFAULT, Recipe, in_batches, read_workload
 
 REPEATS, WARM_UP = 3, 1
@@ -60,7 +60,7 @@ def check_profile(settings: dict[str, Any]) -> ProfileJob:
     engine = engine_config(settings, with_talker=True)
     speech = _speech(settings, recipes, Path(engine.model))
     asked = TaskSettings(
-        sampling=_resolved(sampling, Path(engine.model)),
+        sampling=fixed_sampling(sampling, read_generation_config(Path(engine.model))),
         speaker=settings.get("speaker"),
         fps=settings.get("fps"),
         speech=speech,
@@ -105,13 +105,6 @@ def _recipes(settings: dict[str, Any]) -> list[Recipe]:
             raise OmniError(f"{recipe.origin}: there is a case {recipe.name!r} already; each needs a name of its own")
         seen.add(recipe.name)
     return recipes
-
-
-def _resolved(sampling: SamplingParams, checkpoint: Path) -> SamplingParams:
-    """As it will be used, except for the lengths: those that are not given are each workload's own."""
-    whole = sampling.resolved(read_generation_config(checkpoint))
-    lengths = {key: getattr(sampling, key) for key in ("thinker_max_new_tokens", "talker_max_new_tokens")}
-    return replace(whole, ignore_eos=True, **lengths)
 
 
 def _speech(settings: dict[str, Any], recipes: list[Recipe], checkpoint: Path) -> bool | None:

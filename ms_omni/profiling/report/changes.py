@@ -1,4 +1,4 @@
-"""What changed between two profiles, and what of it is beyond the noise of both."""
+"""What changed between two profiles, and which changes are beyond the noise of both."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ from ms_omni.errors import OmniError
 from ms_omni.profiling.document import FIGURES, Case, Profile, Run, Spread
 from ms_omni.profiling.report.heading import caveats, precision_of, run_label, where
 
-# Smaller changes are never marked: two quiet machines differ by as much.
+# Smaller changes are never marked: two idle machines differ by as much
 LEAST_CHANGE = 0.02
 
 WORSE, BETTER, WITHIN_NOISE, UNKNOWN_NOISE = "worse", "better", "within noise", "noise unknown"
-# These count; the same work gives the same number, so one repeat is enough to know their noise.
+# Counts are the same for the same work: they have no noise, even with one repeat
 _COUNTED = ("host_syncs_", "collectives_", "collective_bytes_", "operators_")
 
 
 @dataclass(frozen=True)
 class Change:
-    """One figure of one run. change: (after - before) / before; None where before is 0. allowed: how far it may change
-    before it is marked, as a share; None where a run has one repeat. verdict: worse, better, within noise, or noise
-    unknown."""
+    """One figure of one run. change: (after - before) / before; None if before is 0. allowed: the largest change that
+    is not marked, as a share; None if a run has one repeat. verdict: WORSE, BETTER, WITHIN_NOISE or UNKNOWN_NOISE."""
 
     case: str
     run: str
@@ -35,8 +34,8 @@ class Change:
 
 @dataclass(frozen=True)
 class Comparison:
-    """changes: of every figure that both have and that can be better or worse. differences: what else differs between
-    the profiles (name, before, after). missing: what only one of them has, in words."""
+    """changes: of every figure that both have and that can be better or worse. differences: what else differs, (name,
+    before, after). missing: sentences about what only one profile has."""
 
     before: Profile
     after: Profile
@@ -46,12 +45,13 @@ class Comparison:
 
     @property
     def regressions(self) -> tuple[Change, ...]:
+        """Changes that are WORSE."""
         return tuple(change for change in self.changes if change.verdict == WORSE)
 
 
 def compare(a: Profile, b: Profile) -> Comparison:
-    """From `a` to `b`, over the cases whose workload digest is the same. Raises OmniError where there is none, or where
-    no run of one is found in the other."""
+    """Compares the cases with the same workload digest. Raises OmniError if there is none, or if they have no run in
+    common."""
     pairs = _same_cases(a, b)
     changes: list[Change] = []
     missing = [*_only_one(a, b, "the second"), *_only_one(b, a, "the first")]
@@ -71,7 +71,7 @@ def compare(a: Profile, b: Profile) -> Comparison:
 
 
 def change_of(name: str, before: Spread, after: Spread) -> tuple[float | None, float | None, str]:
-    """(change, allowed, verdict) of one figure; the rule is in docs/profile.md."""
+    """(change, allowed, verdict) of one figure. docs/profile.md has the rule."""
     more_is_better = bool(FIGURES[name][2])
     counted = name.startswith(_COUNTED)
     known = counted or (before.count > 1 and after.count > 1)
@@ -109,7 +109,7 @@ def _same_cases(a: Profile, b: Profile) -> list[tuple[Case, Case]]:
 
 
 def _same_runs(before: Case, after: Case) -> list[tuple[Run, Run]]:
-    """Runs of the same side on as many cards shared in the same way; the only run of each, whatever it is."""
+    """Runs of the same side on the same number of cards, shared in the same way. If both cases have one run, these."""
     if len(before.runs) == len(after.runs) == 1:
         return [(before.runs[0], after.runs[0])]
     found = {_identity(run): run for run in after.runs}
@@ -137,14 +137,17 @@ def _runs_alone(before: Case, after: Case, pairs: list[tuple[Run, Run]]) -> Iter
 
 
 def _differences(a: Profile, b: Profile, pairs: list[tuple[Case, Case]]) -> Iterator[tuple[str, str, str]]:
-    """What a reader must weigh before he blames the program."""
-    facts = [("commit", a.commit or "unknown", b.commit or "unknown"), ("device", where(a), where(b))]
-    facts.append(("processor", _processor(a), _processor(b)))
-    facts.append(("model", f"{a.model.name}, {a.model.weights}", f"{b.model.name}, {b.model.weights}"))
-    facts.append(("caveats", ", ".join(caveats(a)) or "none", ", ".join(caveats(b)) or "none"))
-    facts.append(("model configuration", _digest(a.model.config), _digest(b.model.config)))
-    for name in dict.fromkeys((*a.versions, *b.versions)):
-        facts.append((name, a.versions.get(name, "absent"), b.versions.get(name, "absent")))
+    """What else may explain a change."""
+    versions = dict.fromkeys((*a.versions, *b.versions))
+    facts = [
+        ("commit", a.commit or "unknown", b.commit or "unknown"),
+        ("device", where(a), where(b)),
+        ("processor", _processor(a), _processor(b)),
+        ("model", f"{a.model.name}, {a.model.weights}", f"{b.model.name}, {b.model.weights}"),
+        ("caveats", ", ".join(caveats(a)) or "none", ", ".join(caveats(b)) or "none"),
+        ("model configuration", _digest(a.model.config), _digest(b.model.config)),
+        *((name, a.versions.get(name, "absent"), b.versions.get(name, "absent")) for name in versions),
+    ]
     for before, after in pairs:
         for old, new in _same_runs(before, after):
             facts += _run_differences(before.workload.name, old, new)
@@ -175,4 +178,4 @@ def _names(profile: Profile) -> str:
 
 
 def _sides(profile: Profile) -> str:
-    return ", ".join(dict.fromkeys(run_label(run) for case in profile.cases for run in case.runs)) or "no side"
+    return ", ".join(dict.fromkeys(run_label(run) for _, run in profile.runs)) or "no side"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from itertools import groupby
 
@@ -11,7 +9,7 @@ from ms_omni.profiling.document import FIGURES
 from ms_omni.profiling.report.changes import LEAST_CHANGE, UNKNOWN_NOISE, WITHIN_NOISE, Change, Comparison
 from ms_omni.profiling.report.heading import BUSY, is_busy, title
 from ms_omni.profiling.report.tables import Table
-from ms_omni.profiling.report.values import DASH, figure_row, number
+from ms_omni.profiling.report.values import DASH, as_csv, figure_row, number
 
 SCHEMA = "ms_omni.comparison"
 RULE = (
@@ -31,22 +29,22 @@ def render(comparison: Comparison, format: str) -> str:
 
         return render_tables(heading(comparison), summary(comparison), tables(comparison))
     if format == "markdown":
-        from ms_omni.profiling.report.markdown import of_tables
+        from ms_omni.profiling.report.markdown import page
 
-        lines = [f"# {heading(comparison)}", "", *(f"- {line}" for line in summary(comparison)), ""]
-        return "\n".join([*lines, *of_tables(tables(comparison))]) + "\n"
+        return page(heading(comparison), tables(comparison), summary(comparison))
     from ms_omni.profiling.report.terminal import draw
 
     return draw(heading(comparison), tables(comparison), summary(comparison))
 
 
 def heading(comparison: Comparison) -> str:
+    """The titles of both profiles; one if they are equal."""
     before, after = title(comparison.before), title(comparison.after)
     return f"Comparison: {before}" if before == after else f"Comparison: {before} -> {after}"
 
 
 def summary(comparison: Comparison) -> list[str]:
-    """Lines that say what a reader wants to know first."""
+    """Lines with the most important findings first."""
     found = comparison.regressions
     marked = ", ".join(f"{change.figure} of {change.run} in {change.case}" for change in found[:5])
     more = f" and {len(found) - 5} more" if len(found) > 5 else ""
@@ -61,7 +59,7 @@ def summary(comparison: Comparison) -> list[str]:
 
 
 def tables(comparison: Comparison) -> list[Table]:
-    """One for each case and run, then what differs beside the figures."""
+    """A table for each case and run, then one of other differences."""
     drawn = []
     for (case, run), changes in groupby(comparison.changes, key=lambda change: (change.case, change.run)):
         rows = tuple(_row(change) for change in changes)
@@ -111,13 +109,17 @@ def _change_json(change: Change) -> dict[str, object]:
 
 
 def _csv(comparison: Comparison) -> str:
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
     sides = [f"{side}_{part}" for side in ("before", "after") for part in ("median", "min", "max", "repeats")]
-    rows.writerow(("case", "run", "figure", "unit", *sides, "change", "allowed", "verdict"))
-    for change in comparison.changes:
-        numbers = [(value.median, value.min, value.max, value.count) for value in (change.before, change.after)]
-        unit = FIGURES[change.figure][1]
-        moved = ("" if value is None else value for value in (change.change, change.allowed))
-        rows.writerow((change.case, change.run, change.figure, unit, *numbers[0], *numbers[1], *moved, change.verdict))
-    return text.getvalue()
+    columns = ("case", "run", "figure", "unit", *sides, "change", "allowed", "verdict")
+    return as_csv(columns, map(_csv_row, comparison.changes))
+
+
+def _csv_row(change: Change) -> tuple[object, ...]:
+    numbers = [
+        number
+        for value in (change.before, change.after)
+        for number in (value.median, value.min, value.max, value.count)
+    ]
+    unit = FIGURES[change.figure][1]
+    moved = ("" if value is None else value for value in (change.change, change.allowed))
+    return change.case, change.run, change.figure, unit, *numbers, *moved, change.verdict

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 
-from ms_omni.profiling.document import FIGURES, OTHER, STAGES, Profile, Run, Spread
+from ms_omni.profiling.document import FIGURES, OTHER, STAGES, Profile, Run, Spread, Workload
 from ms_omni.profiling.report.heading import caveats
 from ms_omni.profiling.report.tables import stage_spread
+from ms_omni.profiling.report.values import as_csv
 
 COLUMNS = (
     "case", "workload_digest", "prompt_tokens", "thinker_max_new_tokens", "talker_max_new_tokens", "batch_size",
@@ -19,10 +18,7 @@ COLUMNS = (
 
 
 def render(profile: Profile) -> str:
-    """Numbers as they were measured, unrounded. What was not measured has no row."""
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(COLUMNS)
+    """Unrounded. What was not measured has no row."""
     made = (
         profile.model.name,
         profile.model.weights,
@@ -32,17 +28,18 @@ def render(profile: Profile) -> str:
         profile.made_at,
         ", ".join(caveats(profile)),
     )
-    for case in profile.cases:
-        work = case.workload
-        asked = (
-            work.name, work.digest, work.prompt_tokens, work.thinker_max_new_tokens,
-            work.talker_max_new_tokens if work.speech else "", work.batch_size,
-        )  # fmt: skip
-        for run in case.runs:
-            for name, unit, values in _figures(run):
-                numbers = (values.median, values.min, values.max, values.count)
-                rows.writerow((*asked, *_side(run), name, unit, *numbers, *made))
-    return text.getvalue()
+    rows = (
+        (*_workload(case.workload), *_side(run), name, unit, values.median, values.min, values.max, values.count, *made)
+        for case, run in profile.runs
+        for name, unit, values in _figures(run)
+    )
+    return as_csv(COLUMNS, rows)
+
+
+def _workload(work: Workload) -> tuple[object, ...]:
+    talker_max_new_tokens = work.talker_max_new_tokens if work.speech else ""
+    lengths = (work.prompt_tokens, work.thinker_max_new_tokens, talker_max_new_tokens)
+    return work.name, work.digest, *lengths, work.batch_size
 
 
 def _side(run: Run) -> tuple[object, ...]:
@@ -51,7 +48,7 @@ def _side(run: Run) -> tuple[object, ...]:
 
 
 def _figures(run: Run) -> Iterator[tuple[str, str, Spread]]:
-    """The figures, then stage_*_s, then what happened once."""
+    """(name, unit, values) of the figures, the stages, and what happens once."""
     for name, (_, unit, _) in FIGURES.items():
         if name in run.figures:
             yield name, unit, run.figures[name]

@@ -1,5 +1,4 @@
-"""What every report says of a profile beside its figures: the title with its caveats, and where the figures come
-from."""
+"""What every report has beside the figures: the title with its caveats, and where the figures come from."""
 
 from __future__ import annotations
 
@@ -14,13 +13,13 @@ BUSY = "others kept the machine's cores busy, so times may be too long"
 
 
 def is_busy(profile: Profile) -> bool:
-    """Whether in the minute before the measurement as much waited to run as there are cores."""
+    """Whether the load average of the minute before was at least the number of cores."""
     load = profile.machine.load_average
     return bool(load) and load[0] >= profile.machine.cores
 
 
 def caveats(profile: Profile) -> list[str]:
-    """What the title must say: the document's own caveats, and those that its content implies."""
+    """What the title must name: the document's caveats, and those that its content implies."""
     implied = (
         ("CPU", profile.machine.device == "CPU"),
         ("random weights", profile.model.weights == "random"),
@@ -32,13 +31,13 @@ def caveats(profile: Profile) -> list[str]:
 
 
 def title(profile: Profile) -> str:
-    """One line: what was measured, on what, and what a reader must not overlook."""
+    """One line: the model, the device and the caveats."""
     warnings = caveats(profile)
     return f"{profile.model.name} on {where(profile)}" + (f" [{', '.join(warnings)}]" if warnings else "")
 
 
 def where(profile: Profile) -> str:
-    """The device and how many: 2 x Ascend 910B2; on a CPU, how many processes."""
+    """The device and its number: 2 x Ascend 910B2; for a CPU, the number of processes."""
     machine = profile.machine
     if machine.device == "CPU":
         return "a CPU" if machine.cards <= 1 else f"a CPU, {machine.cards} processes"
@@ -46,7 +45,7 @@ def where(profile: Profile) -> str:
 
 
 def run_label(run: Run) -> str:
-    """fused; with several ranks, how they share: fused, ep x 2; with 8-bit weights, that: fused, w8a16."""
+    """fused; with several ranks: fused, ep x 2; with 8-bit weights: fused, w8a16."""
     precision = "" if run.quantize == "none" else f", {run.precision}"
     if run.cards <= 1:
         return f"{run.side}{precision}"
@@ -70,7 +69,7 @@ def prompt_of(case: Case) -> str:
 
 
 def answer_of(case: Case) -> str:
-    """What the answer may hold."""
+    """64 tokens, 50 frames of speech"""
     work = case.workload
     # A frame is complete when the token after it is asked for
     speech = f", {work.talker_max_new_tokens - 1} frames of speech" if work.speech else ", no speech"
@@ -79,7 +78,7 @@ def answer_of(case: Case) -> str:
 
 
 def provenance(profile: Profile) -> list[tuple[str, str]]:
-    """(name, value) of everything that a figure depends on, beside the prompts."""
+    """(name, value) of all that a figure depends on, except the prompts."""
     machine, model = profile.machine, profile.model
     load = ", ".join(number(value) for value in machine.load_average) or "unknown"
     return [
@@ -98,4 +97,5 @@ def provenance(profile: Profile) -> list[tuple[str, str]]:
 
 
 def repeats_of(profile: Profile) -> str:
+    """3 repeats"""
     return f"{profile.repeats} repeat{'' if profile.repeats == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""A profile as one HTML page that needs nothing else: no script, no request."""
+"""A profile as one self-contained HTML page: no script, no request."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ _TILES = (
 
 
 def render(profile: Profile) -> str:
+    """The page as text."""
     page = {
         "title": title(profile),
         "model": profile.model.name,
@@ -50,19 +51,18 @@ def render(profile: Profile) -> str:
         "limits": _limits(profile),
         "throughput": tables.throughput(profile),
         "asked": [tables.workloads(profile), *tables.skipped(profile)],
-        "skipped": profile.skipped,
         "facts": provenance(profile),
     }
     return template("profile.html.j2").render(page)
 
 
 def render_tables(heading: str, summary: list[str], found: list[tables.Table]) -> str:
-    """A page of tables alone."""
+    """A page of tables without plots."""
     return template("comparison.html.j2").render(title=heading, summary=summary, tables=found)
 
 
 def template(name: str) -> Any:
-    """A page of the package's assets, which escapes what it is given."""
+    """A template of the package's assets, with values escaped."""
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     assets = files("ms_omni") / "assets"
@@ -111,7 +111,7 @@ def _count(run: Run) -> str:
 
 
 def _tile(case: Case, run: Run, label: str, name: str, unit: str) -> tuple[str, str, str, str]:
-    """(what, figure, unit, least to most or, for speech, against real time)."""
+    """(what, figure, unit, line below): least to most; for speech, how many times real time."""
     values = run.figures.get(name)
     if values is None:
         spoken = name in ("talker_frames_per_s", "first_audio_s")
@@ -130,7 +130,7 @@ def _ratios(case: Case, run: Run) -> list[str]:
 
 
 def _stacks(case: Case) -> dict[str, Any]:
-    """The typical answer of each side as parts of a bar, on one scale. In one answer they add up to the whole."""
+    """The stages of each side's typical answer as parts of a bar, all on one scale."""
     chosen = [(run, repeat) for run in case.runs if (repeat := plots.typical(run)) is not None]
     longest = max((repeat.wall_s for _, repeat in chosen), default=0.0)
     bars: list[dict[str, Any]] = []
@@ -141,7 +141,7 @@ def _stacks(case: Case) -> dict[str, Any]:
         bars.append({"label": run_label(run), "seconds": number(repeat.wall_s), "width": width, "parts": parts})
     used = {part["name"] for bar in bars for part in bar["parts"]}
     legend = [(name.replace("_", "-"), title_of(name)) for name in (*STAGES, OTHER) if title_of(name) in used]
-    # One side may take a hundred times as long as another: then a second set of bars shows each as 100 %.
+    # If one side takes much longer than another, a second set of bars shows each as 100 %
     return {"bars": bars, "legend": legend, "uneven": any(bar["width"] < 50 for bar in bars)}
 
 
@@ -159,43 +159,33 @@ def _curves(profile: Profile) -> list[str]:
 
 
 def _memory(profile: Profile) -> list[dict[str, Any]]:
-    """Bars of the peaks of each case and side, the process and the device on one scale."""
-    rows = []
-    for case in profile.cases:
-        for run in case.runs:
-            for name, what in (("peak_device_bytes", "device"), ("peak_host_bytes", "process")):
-                values = run.figures.get(name)
-                if values is not None:
-                    rows.append(_bar(profile, case, run, what, values.median, tables.in_bytes(values.median)))
-    return _scaled(rows)
+    """Bars of the peaks of each case and side, of process and device, all on one scale."""
+    peaks = [
+        (case, run, what, run.figures[name].median)
+        for case, run in profile.runs
+        for name, what in (("peak_device_bytes", "device"), ("peak_host_bytes", "process"))
+        if name in run.figures
+    ]
+    largest = max((peak for *_, peak in peaks), default=0.0)
+    return [
+        {**_bar(profile, case, run, peak / largest if largest else 0.0, tables.in_bytes(peak)), "what": what}
+        for case, run, what, peak in peaks
+    ]
 
 
 def _limits(profile: Profile) -> list[dict[str, Any]]:
     """Thinker decode as a share of what the memory's bandwidth allows."""
     rows = []
-    for case in profile.cases:
-        for run in case.runs:
-            limit = plots.bandwidth_limit(run)
-            if limit is not None:
-                speed, share = run.figures["thinker_decode_tokens_per_s"].median, run.figures["bandwidth_share"].median
-                text = f"{number(speed)} of {number(limit)} tokens/s, {number(100 * share)} %"
-                rows.append({**_bar(profile, case, run, "", share, text), "width": min(100.0, 100 * share)})
+    for case, run in profile.runs:
+        limit = plots.bandwidth_limit(run)
+        if limit is not None:
+            speed, share = run.figures["thinker_decode_tokens_per_s"].median, run.figures["bandwidth_share"].median
+            text = f"{number(speed)} of {number(limit)} tokens/s, {number(100 * share)} %"
+            rows.append(_bar(profile, case, run, min(1.0, share), text))
     return rows
 
 
-def _bar(profile: Profile, case: Case, run: Run, what: str, value: float, text: str) -> dict[str, Any]:
+def _bar(profile: Profile, case: Case, run: Run, share: float, text: str) -> dict[str, Any]:
     label = run_label(run)
-    number_of_side = plots.side_number(profile, label)
-    return {
-        "case": case.workload.name,
-        "side": label,
-        "what": what,
-        "value": value,
-        "text": text,
-        "number": number_of_side,
-    }
-
-
-def _scaled(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    largest = max((row["value"] for row in rows), default=0.0)
-    return [{**row, "width": 100 * row["value"] / largest if largest else 0.0} for row in rows]
+    side = {"case": case.workload.name, "side": label, "number": plots.side_number(profile, label)}
+    return {**side, "width": 100 * share, "text": text}

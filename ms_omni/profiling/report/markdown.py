@@ -1,9 +1,9 @@
-"""A profile as Markdown: the seed's throughput table first, then everything else."""
+"""Markdown: a profile, and pages of tables in general."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ms_omni.profiling.document import Profile
 from ms_omni.profiling.report.heading import provenance, title
@@ -13,18 +13,30 @@ _CODE = ("command", "sampling", "configuration")
 
 
 def render(profile: Profile) -> str:
+    """The throughput table first, then all others."""
     tables = of_profile(profile)
     if profile.cases:
         tables.insert(0, throughput(profile))
-    lines = [f"# {one_line(title(profile))}", ""]
-    if not profile.cases:
-        lines += ["No answer was measured.", ""]
-    facts = [f"- {name}: {_code(value) if name in _CODE else one_line(value)}" for name, value in provenance(profile)]
-    return "\n".join([*lines, *of_tables(tables), "## Where these figures come from", "", *facts]) + "\n"
+    summary = [] if profile.cases else ["No answer was measured."]
+    return page(title(profile), tables, summary, provenance(profile))
+
+
+def page(
+    heading: str, tables: Iterable[Table], summary: Sequence[str] = (), facts: Sequence[tuple[str, str]] = ()
+) -> str:
+    """A document of tables. summary: lines below the heading. facts: (name, value), where the figures come from."""
+    lines = [f"# {one_line(heading)}", ""]
+    if summary:
+        lines += [*(f"- {one_line(line)}" for line in summary), ""]
+    lines += of_tables(tables)
+    if facts:
+        lines += ["## Where these figures come from", ""]
+        lines += [f"- {one_line(name)}: {_code(value) if name in _CODE else one_line(value)}" for name, value in facts]
+    return "\n".join(lines) + "\n"
 
 
 def of_tables(tables: Iterable[Table]) -> list[str]:
-    """Lines of the tables, each under its own heading."""
+    """The lines of the tables, each with its heading."""
     lines: list[str] = []
     for table in tables:
         ruler = tuple(":---" if place < table.text_columns else "---:" for place in range(len(table.columns)))
@@ -39,11 +51,11 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def one_line(text: str) -> str:
-    """One line, whose signs Markdown and HTML leave alone."""
+    """One line, escaped for Markdown and HTML."""
     text = " ".join(text.split()).replace("<", "&lt;").replace("*", "\\*")
     return re.sub(r"(?<!\w)_|_(?!\w)", r"\_", text)  # within a word an underscore is only that
 
 
 def _code(text: str) -> str:
-    """Inline code, in whose text a backtick may stand."""
+    """Inline code; the text may have a backtick."""
     return f"`` {' '.join(text.split())} ``" if "`" in text else f"`{' '.join(text.split())}`"

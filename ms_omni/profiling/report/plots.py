@@ -1,4 +1,4 @@
-"""Plots of the HTML page as SVG (matplotlib) whose colours are the page's own, so that they follow light and dark."""
+"""Plots for the HTML page: SVG from matplotlib, with the page's colours, so that they follow light and dark mode."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ms_omni.profiling.document import STAGES, Case, Profile, Repeat, Run
 from ms_omni.profiling.report.heading import run_label
 from ms_omni.profiling.report.values import title_of
 
-# matplotlib writes these; _svg() puts a variable of the page's style sheet in their place.
+# matplotlib writes these; _svg() replaces them by variables of the page's style sheet
 _INK, _MUTED, _GRID = "#0c0001", "#0c0002", "#0c0003"
 _VARIABLES = {_INK: "--ink", _MUTED: "--muted", _GRID: "--line"}
 NUM_SIDE_COLOURS = 6
@@ -46,7 +46,7 @@ def typical(run: Run) -> Repeat | None:
 
 
 def timeline(case: Case, run: Run) -> str:
-    """When each stage worked in the typical answer, and below how tokens and frames came; "" without spans."""
+    """When each stage worked in the typical answer, and below the tokens and frames over time; "" without spans."""
     repeat = typical(run)
     if repeat is None or not repeat.spans:
         return ""
@@ -57,7 +57,7 @@ def timeline(case: Case, run: Run) -> str:
     figure, axes = _figure(sum(heights) + 0.7, heights)
     for row, name in enumerate(reversed(present)):
         bars = [(start, end - start) for start, end in _stretches(repeat, name)]
-        axes[0].broken_barh(bars, (row - 0.36, 0.72), facecolors=stage_colour(name), linewidth=0)
+        axes[0].broken_barh(bars, (row - 0.36, 0.72), facecolors=_stage_colour(name), linewidth=0)
     axes[0].set_yticks(range(len(present)), [title_of(name) for name in reversed(present)])
     axes[0].set_ylim(-0.6, len(present) - 0.4)
     axes[0].grid(axis="y", visible=False)
@@ -82,11 +82,13 @@ def _counted(axes: Any, name: str, points: list[tuple[float, int]], wall_s: floa
         total += count
         seconds.append(second)
         counts.append(total)
-    axes.step([*seconds, wall_s], [*counts, total], where="post", color=stage_colour(stage), label=label, linewidth=1.8)
+    axes.step(
+        [*seconds, wall_s], [*counts, total], where="post", color=_stage_colour(stage), label=label, linewidth=1.8
+    )
 
 
 def _stretches(repeat: Repeat, stage: str) -> list[tuple[float, float]]:
-    """Where the stage worked, close stretches joined: thousands of steps are a bar."""
+    """When the stage worked, with close intervals joined: thousands of steps become one bar."""
     found: list[tuple[float, float]] = []
     for span in sorted((span for span in repeat.spans if span.stage == stage), key=lambda span: span.start_s):
         if found and span.start_s - found[-1][1] <= _GAP * repeat.wall_s:
@@ -97,15 +99,15 @@ def _stretches(repeat: Repeat, stage: str) -> list[tuple[float, float]]:
 
 
 def speed_curves(profile: Profile, x_of: Callable[[Case], int], x_label: str) -> str:
-    """Thinker decode, and the limit by the memory bandwidth, over something that differs between cases; "" where it
-    has one value. Beside it the time to the first token."""
+    """Thinker decode with its limit by the memory bandwidth, and the time to the first token, over a value that differs
+    between cases; "" if it has only one value."""
     shown = {"thinker_decode_tokens_per_s": "Thinker decode, tokens/s", "ttft_s": "time to first token, s"}
     what = f"Thinker decode and time to first token against {x_label}"
     return _curves(profile, x_of, x_label, shown, what, _limits)
 
 
 def batch_curves(profile: Profile) -> str:
-    """What all conversations together get over how many of them were asked at once; "" where that is one number."""
+    """Speed of all conversations together over their number; "" if all cases have the same number."""
     shown = {
         "thinker_tokens_per_s": "Thinker, tokens/s",
         "talker_frames_per_s": "Talker, frames/s",
@@ -123,7 +125,7 @@ def _curves(
     what: str,
     limits: Callable[[Any, Profile, Callable[[Case], int]], None] | None = None,
 ) -> str:
-    """Figures side by side, each with its title. limits: what is drawn into the first one as well."""
+    """Figures side by side, each with its title. limits: draws more into the first one."""
     if len({x_of(case) for case in profile.cases}) < 2:
         return ""
     figure, axes = _figure(3.4 + 0.12 * len(labels(profile)), [1.0], columns=len(shown))
@@ -142,26 +144,22 @@ def _curves(
 
 
 def _curve(axes: Any, profile: Profile, label: str, name: str, x_of: Callable[[Case], int]) -> None:
-    """Medians as a line, least to most as a bar through each."""
-    points = []
-    for case in profile.cases:
-        points += [
-            (x_of(case), run.figures[name]) for run in case.runs if run_label(run) == label and name in run.figures
-        ]
-    points.sort(key=lambda point: point[0])
+    """Medians as a line, with a bar from least to most at each."""
+    found = [(x_of(case), run.figures.get(name)) for case, run in profile.runs if run_label(run) == label]
+    points = sorted(((x, values) for x, values in found if values is not None), key=lambda point: point[0])
     if not points:
         return
     xs, medians = [x for x, _ in points], [values.median for _, values in points]
     below = [values.median - values.min for _, values in points]
     above = [values.max - values.median for _, values in points]
-    colour = side_colour(profile, label)
+    colour = _side_colour(profile, label)
     axes.errorbar(
         xs, medians, yerr=[below, above], color=colour, marker="o", markersize=5, capsize=3, label=_short(label)
     )
 
 
 def _scale(axes: Any) -> None:
-    """From 0; logarithmic where one side is so much faster that the other would lie on the ground."""
+    """From 0; logarithmic if one side is so much faster that the other would look like 0."""
     heights = [height for line in axes.lines for height in line.get_ydata() if height > 0]
     if not heights or max(heights) < 20 * min(heights):
         axes.set_ylim(bottom=0)
@@ -178,26 +176,25 @@ def _scale(axes: Any) -> None:
 
 
 def _limits(axes: Any, profile: Profile, x_of: Callable[[Case], int]) -> None:
-    """What the memory's bandwidth would allow."""
+    """The speed that the memory's bandwidth allows."""
     for label in labels(profile):
-        runs = ((case, run) for case in profile.cases for run in case.runs if run_label(run) == label)
-        found = [(x_of(case), bandwidth_limit(run)) for case, run in runs]
+        found = [(x_of(case), bandwidth_limit(run)) for case, run in profile.runs if run_label(run) == label]
         points = sorted((x, limit) for x, limit in found if limit is not None)
         if points:
             xs, ys = zip(*points, strict=True)
-            axes.plot(xs, ys, color=side_colour(profile, label), linestyle="--", linewidth=1.2,
+            axes.plot(xs, ys, color=_side_colour(profile, label), linestyle="--", linewidth=1.2,
                       label=f"{_short(label)}: limit of the bandwidth")  # fmt: skip
 
 
 def bandwidth_limit(run: Run) -> float | None:
-    """Tokens/s of Thinker decode at the full bandwidth of the memory; None where its share was not measured."""
+    """Tokens/s of Thinker decode at the full bandwidth of the memory; None if its share was not measured."""
     share, speed = run.figures.get("bandwidth_share"), run.figures.get("thinker_decode_tokens_per_s")
     return speed.median / share.median if share and speed and share.median > 0 else None
 
 
 def labels(profile: Profile) -> list[str]:
-    """Of the sides, each once."""
-    return list(dict.fromkeys(run_label(run) for case in profile.cases for run in case.runs))
+    """The labels of all sides, each once."""
+    return list(dict.fromkeys(run_label(run) for _, run in profile.runs))
 
 
 def side_number(profile: Profile, label: str) -> int:
@@ -205,11 +202,11 @@ def side_number(profile: Profile, label: str) -> int:
     return labels(profile).index(label) % NUM_SIDE_COLOURS
 
 
-def side_colour(profile: Profile, label: str) -> str:
+def _side_colour(profile: Profile, label: str) -> str:
     return f"#0d00{side_number(profile, label):02d}"
 
 
-def stage_colour(stage: str) -> str:
+def _stage_colour(stage: str) -> str:
     return f"#0e00{STAGES.index(stage):02d}"
 
 
@@ -218,7 +215,7 @@ def _short(text: str, length: int = 40) -> str:
 
 
 def _figure(height: float, heights: list[float], columns: int = 1) -> tuple[Any, list[Any]]:
-    """Of the object interface alone: no global state, no display."""
+    """With matplotlib's object interface: no global state, no display."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -230,7 +227,7 @@ def _figure(height: float, heights: list[float], columns: int = 1) -> tuple[Any,
 
 
 def _svg(figure: Any, title: str) -> str:
-    """The <svg> element alone: scalable, transparent, its ids its own among several on a page."""
+    """The <svg> element: scalable, transparent, with ids that are unique on a page."""
     from html import escape
 
     from matplotlib import rc_context

@@ -13,7 +13,7 @@ from ms_omni.profiling.report.values import DASH, figure_row, number, scale_of, 
 
 @dataclass(frozen=True)
 class Table:
-    """text_columns: how many of the first columns are words and stand to the left. notes: lines below it."""
+    """text_columns: how many of the first columns are left-aligned text. notes: lines below the table."""
 
     title: str
     columns: tuple[str, ...]
@@ -22,8 +22,8 @@ class Table:
     notes: tuple[str, ...] = ()
 
 
-# The parts of the seed's throughput table -> the figure behind "tokens/s". A token of the Talker is a frame, as
-# mindone counts; its 16 codes are the last row.
+# Parts of the throughput table -> the figure in its column "tokens/s". As in mindone, a token of the Talker is a frame;
+# the last row counts its 16 codes.
 PARTS = {
     "Thinker": "thinker_tokens_per_s",
     "Thinker, decode": "thinker_decode_tokens_per_s",
@@ -69,7 +69,7 @@ BATCHES_NOTES = (
 
 
 def of_profile(profile: Profile) -> list[Table]:
-    """Overview, what several conversations at once do, then each case's figures, stages, collectives and ranks."""
+    """Overview and conversations at once, then each case's figures, stages, collectives and ranks."""
     found = [overview(profile), *batches(profile)] if profile.cases else []
     for case in profile.cases:
         found += [figures(case), stages(case), *collectives(case), *ranks(case)]
@@ -79,27 +79,35 @@ def of_profile(profile: Profile) -> list[Table]:
 def overview(profile: Profile) -> Table:
     """A row for each case and side: medians."""
     columns = ("case", "side", "prompt tokens", *OVERVIEW, "peak memory")
-    rows = []
-    for case in profile.cases:
-        for run in case.runs:
-            cells = [number(_median(run, name)) for name in OVERVIEW.values()]
-            prompt = str(case.workload.prompt_tokens)
-            rows.append((case.workload.name, run_label(run), prompt, *cells, peak_memory(run)))
-    return Table("Overview: medians", columns, tuple(rows), text_columns=2)
+    rows = tuple(
+        (
+            case.workload.name,
+            run_label(run),
+            str(case.workload.prompt_tokens),
+            *(number(_median(run, name)) for name in OVERVIEW.values()),
+            peak_memory(run),
+        )
+        for case, run in profile.runs
+    )
+    return Table("Overview: medians", columns, rows, text_columns=2)
 
 
 def batches(profile: Profile) -> Iterable[Table]:
-    """A row for each case and side, where several conversations were asked at once: medians over the repeats."""
+    """If several conversations were asked at once: medians, a row for each case and side."""
     if all(case.workload.batch_size == 1 for case in profile.cases):
         return
-    rows = []
-    for case in profile.cases:
-        for run in case.runs:
-            cells = [number(_median(run, name)) for name in BATCHES.values()]
-            waits = [_waits(run, *names) for names in BATCH_WAITS.values()]
-            rows.append((case.workload.name, run_label(run), str(case.workload.batch_size), *cells, *waits))
+    rows = tuple(
+        (
+            case.workload.name,
+            run_label(run),
+            str(case.workload.batch_size),
+            *(number(_median(run, name)) for name in BATCHES.values()),
+            *(_waits(run, *names) for names in BATCH_WAITS.values()),
+        )
+        for case, run in profile.runs
+    )
     columns = ("case", "side", "at once", *BATCHES, *BATCH_WAITS)
-    yield Table("Conversations at once", columns, tuple(rows), text_columns=2, notes=BATCHES_NOTES)
+    yield Table("Conversations at once", columns, rows, text_columns=2, notes=BATCHES_NOTES)
 
 
 def _waits(run: Run, median_of_all: str, longest: str) -> str:
@@ -108,16 +116,15 @@ def _waits(run: Run, median_of_all: str, longest: str) -> str:
 
 
 def throughput(profile: Profile) -> Table:
-    """The seed's columns, then what else a figure depends on."""
+    """The columns of the seed's table, then what else a figure depends on."""
     columns = (
         "model name", "mindspore version", "precision", "cards", "Model part", "attention type", "tokens/s",
         "least to most", "repeats", "engine", "parallel", "case", "prompt tokens",
     )  # fmt: skip
-    rows = []
-    for case in profile.cases:
-        for run in case.runs:
-            rows += [_throughput_row(profile, case, run, part, name) for part, name in PARTS.items()]
-    return Table("Throughput", columns, tuple(rows), text_columns=0, notes=PARTS_NOTES)
+    rows = tuple(
+        _throughput_row(profile, case, run, part, name) for case, run in profile.runs for part, name in PARTS.items()
+    )
+    return Table("Throughput", columns, rows, text_columns=0, notes=PARTS_NOTES)
 
 
 def _throughput_row(profile: Profile, case: Case, run: Run, part: str, name: str) -> tuple[str, ...]:
@@ -142,7 +149,7 @@ def _throughput_row(profile: Profile, case: Case, run: Run, part: str, name: str
 
 
 def figures(case: Case) -> Table:
-    """A row for each figure that a run has, a column for each run, and the ratios within rounds."""
+    """A row for each figure, a column for each run and each ratio within rounds."""
     shown = [name for name in FIGURES if any(name in run.figures for run in case.runs)]
     pairs = list(dict.fromkeys((ratio.side, ratio.baseline) for ratio in case.ratios))
     rows = []
@@ -177,7 +184,7 @@ def _ratio(case: Case, name: str, pair: tuple[str, str]) -> Spread | None:
 
 
 def stages(case: Case) -> Table:
-    """Own seconds of each stage and its share of the answer; then what is apart from the answers."""
+    """Own seconds and share of each stage; then loading, the first answer and its compilation."""
     rows = []
     for name in (*STAGES, OTHER):
         cells = [_stage_cell(run, name) for run in case.runs]
@@ -204,7 +211,7 @@ def _stage_cell(run: Run, name: str) -> str:
 
 
 def stage_spread(run: Run, name: str) -> Spread | None:
-    """Over the repeats; None where the stage did not occur. `other` stands in the repeats alone."""
+    """Over the repeats; None if the stage did not occur."""
     if name in run.stages_s:
         return run.stages_s[name]
     return _of([repeat.other_s for repeat in run.repeats]) if name == OTHER else None
@@ -221,7 +228,7 @@ def _of(values: list[float]) -> Spread | None:
 
 
 def collectives(case: Case) -> Iterable[Table]:
-    """By kind, where there are any: calls and bytes of results for each Thinker token and each Talker frame."""
+    """If there are any: calls and bytes by kind, for each Thinker token and each Talker frame."""
     counted = {
         f"{run_label(run)}, {unit}": table
         for run in case.runs
@@ -265,6 +272,7 @@ def ranks(case: Case) -> Iterable[Table]:
 
 
 def workloads(profile: Profile) -> Table:
+    """A row for each case: prompt, answer, media, digest."""
     columns = ("case", "prompt", "answer", "media", "batch", "digest")
     rows = []
     for case in profile.cases:
@@ -275,18 +283,20 @@ def workloads(profile: Profile) -> Table:
 
 
 def skipped(profile: Profile) -> Iterable[Table]:
+    """What could not be measured, if anything."""
     if profile.skipped:
         rows = tuple((item.workload, item.side or "every side", item.reason) for item in profile.skipped)
         yield Table("Not measured", ("case", "side", "reason"), rows, text_columns=3)
 
 
 def peak_memory(run: Run) -> str:
-    """Of the device where it is known, else of the process."""
+    """The device's if it is known, else the process's."""
     device, host = _median(run, "peak_device_bytes"), _median(run, "peak_host_bytes")
     return in_bytes(device) if device is not None else in_bytes(host)
 
 
 def in_bytes(value: float | None) -> str:
+    """With kB, MB or GB; a dash for None."""
     if value is None:
         return DASH
     factor, unit = scale_of("bytes", [value])

@@ -17,14 +17,14 @@ _STYLES = {"worse": "red", "better": "green"}
 
 
 def render(profile: Profile, width: int | None = None) -> str:
-    """width: in characters; without it, the terminal's, and 140 where stdout is none."""
+    """width: in characters; None: the terminal's, or WIDTH_OF_A_FILE if stdout is not one."""
     below = [f"{name}: {value}" for name, value in provenance(profile)]
     notes = [] if profile.cases else ["No answer was measured."]
     return draw(title(profile), of_profile(profile), [*notes, *below], width)
 
 
 def draw(heading: str, tables: Iterable[Table], below: Iterable[str], width: int | None = None) -> str:
-    """The heading, the tables with their notes, and lines below. Coloured where stdout is a terminal."""
+    """The heading, the tables with their notes, and lines below. Coloured if stdout is a terminal."""
     from rich.console import Console
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -54,7 +54,7 @@ def draw(heading: str, tables: Iterable[Table], below: Iterable[str], width: int
 
 
 def _that_fit(table: Table, width: int) -> Iterator[list[int]]:
-    """The columns side by side as far as they fit, the rest below with the words repeated: rich would cut them off."""
+    """Columns side by side as far as they fit, the rest below with the text columns repeated: rich would cut them."""
     words = list(range(min(2, table.text_columns)))
     needed = [_least_width(table, place) + _RULE for place in range(len(table.columns))]
     room = width + _RULE - sum(needed[place] for place in words)
@@ -69,7 +69,7 @@ def _that_fit(table: Table, width: int) -> Iterator[list[int]]:
 
 
 def _widths(table: Table, places: list[int], width: int) -> list[int]:
-    """Of each column, from the least up to what its longest cell needs, as the width allows."""
+    """The width of each column, from `_least_width` up to its longest cell as far as the terminal allows."""
     widths = [_least_width(table, place) for place in places]
     longest = [max(len(cell) for cell in (table.columns[place], *_cells(table, place))) for place in places]
     spare = width - sum(widths) - _RULE * (len(places) - 1)
@@ -82,7 +82,7 @@ def _widths(table: Table, places: list[int], width: int) -> list[int]:
 
 
 def _least_width(table: Table, place: int) -> int:
-    """No heading is broken within a word, no number at all, and a name has room to be read."""
+    """Words of headings and numbers are not broken, and names have 20 characters."""
     heading = max(len(word) for word in table.columns[place].split())
     return max(heading, min(max(map(len, _cells(table, place)), default=0), 20))
 

@@ -1,7 +1,9 @@
-"""Numbers as a reader sees them: units, digits, and a dash for whatever was not measured."""
+"""Numbers for readers: units, digits, and a dash for what was not measured."""
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from collections.abc import Iterable
 
@@ -12,7 +14,7 @@ _SCALES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
 def number(value: float | None) -> str:
-    """Three digits; a dash for None and for what is not a number. Exactly 0 is 0."""
+    """Three digits; a dash for None and for values that are not finite; 0 for exactly 0."""
     if value is None or not math.isfinite(value):
         return DASH
     if value == 0:
@@ -22,7 +24,7 @@ def number(value: float | None) -> str:
 
 
 def spread(values: Spread | None, factor: float = 1.0) -> str:
-    """Median (least to most); the median alone where all are equal or there is one."""
+    """Median (least to most); only the median if all are equal."""
     if values is None:
         return DASH
     median, least, most = (number(value * factor) for value in (values.median, values.min, values.max))
@@ -36,8 +38,8 @@ def times(values: Spread | None) -> str:
 
 
 def scale_of(unit: str, values: Iterable[float]) -> tuple[float, str]:
-    """(factor, unit) in which the largest of `values` is easy to read: bytes as kB, MB or GB of powers of ten, shares
-    as %. Everything else stays."""
+    """(factor, unit) for the largest of `values`: bytes become kB, MB or GB (powers of ten), shares become %, all
+    others stay."""
     if unit == "1":
         return 100.0, "%"
     if not unit.startswith("bytes"):
@@ -57,8 +59,15 @@ def figure_row(name: str, of_runs: Iterable[Spread | None]) -> tuple[str, list[s
     return f"{what}, {shown}", [spread(values, factor) for values in found]
 
 
+def as_csv(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """A heading line and the rows, comma-separated."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    return text.getvalue()
+
+
 def title_of(name: str) -> str:
-    """A stage as a person writes it: thinker_prefill -> Thinker prefill."""
+    """A stage's name for readers: thinker_prefill -> Thinker prefill."""
     return {"code2wav": "Code2Wav", "compile": "compilation", "other": "other"}.get(name) or (
         name.replace("_", " ").replace("thinker", "Thinker").replace("talker", "Talker")
     )

@@ -1,11 +1,11 @@
-"""Run by a Python with torch: answers with transformers, and says when each stage of an answer began and ended.
+"""Run by a Python with torch: answers with transformers, and tells when each stage of an answer began and ended.
 
-    python transformers_process.py DIRECTORY
+    python process.py DIRECTORY
 
 First line out: versions, seconds of loading. Then a JSON line in for each question, {"arrays": FILE.npz, "options":
 {...}, "speech": bool}, and one out: wall_s, spans [stage, start_s, end_s, depth], marks, ids, codes, num_samples,
 peak_host_bytes. float32, greedy, attention as transformers chooses (sdpa); torch may use all cores. transformers is
-patched as tests/reference/torch_patches.py says, where it is wrong or random.
+patched as torch_patches.py says, where it is wrong or random.
 """
 
 from __future__ import annotations
@@ -17,14 +17,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "reference"))
-import torch  # noqa: E402
-import torch_patches  # type: ignore[import-not-found]  # noqa: E402
+import torch
+import torch_patches  # type: ignore[import-not-found]
 
 torch_patches.allow_torchvision_without_its_extension()
 import transformers  # noqa: E402
@@ -35,7 +32,7 @@ NO_EOS = 2**31 - 1
 
 
 class Watch:
-    """Spans and marks of one answer, in seconds from `start`."""
+    """Spans and marks of one answer, in seconds since this was made."""
 
     def __init__(self) -> None:
         self.spans: list[tuple[str, float, float, int]] = []
@@ -43,13 +40,16 @@ class Watch:
         self._depth, self._zero = 0, time.perf_counter()
 
     def now(self) -> float:
+        """Seconds so far."""
         return time.perf_counter() - self._zero
 
     def mark(self, name: str, count: int) -> None:
+        """`count` more of `name` are made."""
         self.marks.setdefault(name, []).append((self.now(), count))
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
+        """A span around the block."""
         start, depth = self.now(), self._depth
         self._depth += 1
         try:
@@ -60,7 +60,7 @@ class Watch:
 
     @contextmanager
     def two_stages(self, first: str, then: str) -> Iterator[Callable[[], None]]:
-        """`first` until what is given is called for the first time, `then` after that."""
+        """Two spans: `first` until the given function is first called, and `then`."""
         start, depth = self.now(), self._depth
         turns: list[float] = []
         self._depth += 1
@@ -73,12 +73,13 @@ class Watch:
 
 
 class TokenStreamer(BaseStreamer):
-    """What `generate` hands every new token to; the first call brings the prompt."""
+    """`generate` calls `put` with the prompt, then with every new token."""
 
     def __init__(self, heard: Callable[[], None]) -> None:
         self._heard, self._is_prompt = heard, True
 
     def put(self, value: Any) -> None:
+        """Calls `heard` for each new token."""
         if not self._is_prompt:
             self._heard()
         self._is_prompt = False
@@ -88,7 +89,7 @@ class TokenStreamer(BaseStreamer):
 
 
 class Model:
-    """The loaded model, with its parts watched."""
+    """The loaded model, with its parts instrumented."""
 
     def __init__(self, directory: str) -> None:
         start = time.perf_counter()
@@ -148,6 +149,7 @@ class Model:
 
     @torch.inference_mode()
     def answer(self, arrays: str, options: dict[str, Any], speech: bool) -> dict[str, Any]:
+        """One line of output, see above. arrays: the .npz file with the model's inputs."""
         inputs = {name: torch.from_numpy(value) for name, value in np.load(arrays).items()}
         if speech:
             self._model.config.talker_config.codec_eos_token_id = NO_EOS
@@ -169,7 +171,7 @@ class Model:
         }
 
 
-def main(directory: str) -> None:
+def _main(directory: str) -> None:
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     answers = sys.stdout
     sys.stdout = sys.stderr  # whatever a library prints is no answer
@@ -181,4 +183,4 @@ def main(directory: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    _main(sys.argv[1])
