@@ -8,6 +8,7 @@ from ms_omni.parallel.start import start_world
 from ms_omni.parallel.world import (
     RANK_VARIABLES,
     World,
+    cpu_transport,
     is_scheduler,
     is_under_msrun,
     rank_before_start,
@@ -63,6 +64,13 @@ def test_what_msrun_says(monkeypatch):
     assert is_under_msrun() and not is_scheduler() and rank_before_start() == 5
     monkeypatch.setenv("MS_ROLE", "MS_SCHED")
     assert is_under_msrun() and is_scheduler() and rank_before_start() is None
+
+
+def test_transport_must_be_known(monkeypatch):
+    assert cpu_transport() == "mccl"
+    monkeypatch.setenv("MS_OMNI_CPU_TRANSPORT", "pigeons")
+    with pytest.raises(OmniError, match="MS_OMNI_CPU_TRANSPORT=pigeons: expected one of mccl, sockets"):
+        cpu_transport()
 
 
 class Recorded:
