@@ -91,6 +91,7 @@ def main(argv: list[str] | None = None) -> None:
         "processes": world.world_size,
         "tokens": arguments.tokens,
         "rounds": arguments.rounds,
+        "transport": os.environ.get("MS_OMNI_CPU_TRANSPORT", "mccl"),
         "same_ids": all(ids == made[MINDONE] for ids in made.values()),
         "thinker_ms_per_token": {name: spread([1e3 * s for s in each]) for name, each in seconds.items()},
         "ratios_to_mindone": {

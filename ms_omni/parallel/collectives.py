@@ -1,4 +1,8 @@
-"""all_reduce, all_gather, broadcast and all_to_all within a group, in compiled graphs and outside, counted."""
+"""all_reduce, all_gather, broadcast and all_to_all within a group, in compiled graphs and outside, counted.
+
+On a CPU there are two transports. MindSpore's own, mccl, serves a whole world only. It stays the default there, because
+MindSpore joins its equal gathers in a graph as it does on cards, which the tests count, and because it takes a third to
+a half of the time of sockets. Sockets (sockets.py) serve smaller groups, and all_to_all, which mccl lacks."""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from mindspore.common.api import _run_in_jit
 
 from ms_omni.kernels.host_kernel import give_number
 from ms_omni.parallel.sockets import Listener, SocketGroup
-from ms_omni.parallel.world import World, own_address
+from ms_omni.parallel.world import World, cpu_transport, own_address
 
 KINDS = ("all_reduce", "all_gather", "broadcast", "all_to_all")
 
@@ -29,15 +33,16 @@ class Count:
 class GroupOps:
     """The collectives of one group as MindSpore operators, for eager calls and in graphs.
 
-    `widens`: bfloat16 travels as float32, and integers under 32 bits are summed as int32; bool always travels as
-    int32. `sums_integers`: `reduce` takes integers. `broadcasts`, one for each root, is empty where a graph of unknown
-    shapes cannot have them. `exchange` is all_to_all."""
+    `widens`: bfloat16 travels as float32, and integers under 32 bits are summed as int32. `widens_integers`: these
+    travel as int32 too, as bool always does. `sums_integers`: `reduce` takes integers. `broadcasts`, one for each root,
+    is empty where a graph of unknown shapes cannot have them. `exchange` is all_to_all."""
 
     reduce: Any
     gather: Any
     broadcasts: tuple[Any, ...]
     widens: bool
     sums_integers: bool
+    widens_integers: bool = False
     exchange: Any = None
 
 
@@ -119,7 +124,7 @@ def _wire(x: Any, world: World) -> Any:
     look-up in a table would not be.)"""
     if world.ops.widens and x.dtype == ms.bfloat16:
         return x.astype(ms.float32)
-    if x.dtype == ms.bool_:
+    if x.dtype == ms.bool_ or (world.ops.widens_integers and _is_small_integer(x)):
         return x.astype(ms.int32)
     return x
 
@@ -135,6 +140,8 @@ def connect(world: World) -> World:
         return world
     if world.device != "CPU":
         return replace(world, ops=_hccl_ops(world))
+    if world.group is None and cpu_transport() == "mccl":
+        return replace(world, ops=_mccl_ops(world))
     return replace(world, ops=_socket_ops(world))
 
 
@@ -148,6 +155,25 @@ def _hccl_ops(world: World) -> GroupOps:
     # On Ascend MindSpore's AllReduce refuses int64 and some smaller integers. So does its Broadcast, which also writes
     # to its argument and cannot infer its shape in a graph with unknown shapes.
     return GroupOps(ops.AllReduce("sum", name), ops.AllGather(name), (), False, sums_integers=False, exchange=exchange)
+
+
+def _mccl_ops(world: World) -> GroupOps:
+    broadcasts = tuple(_SingleBroadcast(ops.Broadcast(root)) for root in world.group_ranks)
+    reduce, gather = ops.AllReduce("sum"), ops.AllGather()
+    exchange = _host_operator("all_to_all", _links(world).all_to_all, 1)
+    return GroupOps(
+        reduce, gather, broadcasts, widens=True, sums_integers=False, widens_integers=True, exchange=exchange
+    )
+
+
+class _SingleBroadcast:
+    """ops.Broadcast for one tensor: the operator itself takes and returns tuples."""
+
+    def __init__(self, operator: Any) -> None:
+        self.operator = operator
+
+    def __call__(self, x: Any) -> Any:
+        return self.operator((x,))[0]
 
 
 def _links(world: World) -> SocketGroup:

@@ -16,7 +16,7 @@ from ms_omni.parallel.world import (
     is_under_msrun,
 )
 
-# MindSpore's last CPU collective waits for an acknowledgement that a process which ends at once no longer sends.
+# mccl's last collective waits for an acknowledgement that a process which ends at once no longer sends.
 CPU_LINGER_S = 0.5
 
 

@@ -10,6 +10,8 @@ from typing import Any
 from ms_omni.errors import OmniError
 
 GROUP_SIZE_VARIABLE = "MS_OMNI_GROUP_SIZE"
+TRANSPORT_VARIABLE = "MS_OMNI_CPU_TRANSPORT"
+TRANSPORTS = ("mccl", "sockets")
 # Variables that msrun sets for its processes; a nested job must not inherit them
 RANK_VARIABLES = (
     "MS_ROLE",
@@ -27,7 +29,8 @@ RANK_VARIABLES = (
     "RANK_TABLE_FILE",
     "DEVICE_ID",
 )
-# A collective between CPU processes may wait this long: another rank may be compiling a graph.
+# A collective between CPU processes may wait this long: another rank may be compiling a graph. (mccl's default, the
+# variable MS_NODE_TIMEOUT, is 30 s.)
 CPU_WAIT_S = 600
 
 
@@ -115,6 +118,14 @@ def group_size_from_environment(world_size: int) -> int:
     if not text.isdigit():
         raise OmniError(f"{GROUP_SIZE_VARIABLE}={text}: expected a whole number")
     return int(text)
+
+
+def cpu_transport() -> str:
+    """What carries the collectives of a whole world on CPU: MindSpore (`mccl`), or `sockets` as in smaller groups."""
+    name = os.environ.get(TRANSPORT_VARIABLE, TRANSPORTS[0])
+    if name not in TRANSPORTS:
+        raise OmniError(f"{TRANSPORT_VARIABLE}={name}: expected one of {', '.join(TRANSPORTS)}")
+    return name
 
 
 def own_address() -> str:

@@ -11,7 +11,7 @@ import json
 import sys
 from pathlib import Path
 
-from ms_omni import OmniEngine, SamplingParams, sharing
+from ms_omni import OmniEngine, SamplingParams, distributed
 from ms_omni.kernels import setup_device
 from ms_omni.parallel import collectives
 from ms_omni.parallel.start import start_world
@@ -37,7 +37,7 @@ def main():
         worlds[size] = collectives.connect(World(job.rank, job.world_size, size, device))
     answers = {}
     for mode, size, quantize in ways:
-        sharing.start_world = lambda device, group_size, world=worlds[size]: world  # the job has been joined
+        distributed.start_world = lambda device, group_size, world=worlds[size]: world  # the job has been joined
         settings = {"device": "Ascend", "dtype": DTYPE, "parallel": mode, "quantize": quantize}
         with OmniEngine.from_pretrained(model, **settings) as engine:
             answers[f"{mode} {size} {quantize}"] = answers_to(engine, questions)

@@ -60,10 +60,17 @@ def expected(kind, dtype, ranks):
 STEP_COUNTS = [["all_reduce", 3, 3 * 8 * 4], ["all_gather", 1, 2 * 8 * 4], ["broadcast", 1, 8], ["all_to_all", 0, 0]]
 
 
-@pytest.mark.parametrize(("cards", "group_size"), [(2, 2), pytest.param(4, 2, marks=pytest.mark.slow)])
-def test_collectives(tmp_path, cards, group_size):
+@pytest.mark.parametrize(
+    ("cards", "group_size", "transport"),
+    [
+        (2, 2, "mccl"),
+        pytest.param(4, 2, "mccl", marks=pytest.mark.slow),
+        pytest.param(2, 2, "sockets", marks=pytest.mark.slow),
+    ],
+)
+def test_collectives(tmp_path, cards, group_size, transport):
     words = ["--cards", cards, "--group-size", group_size, "--", HERE / "rank_battery.py", tmp_path]
-    done = launch(*words, cwd=tmp_path)
+    done = launch(*words, cwd=tmp_path, MS_OMNI_CPU_TRANSPORT=transport)
     assert (done.returncode, done.stdout) == (0, "battery done\n")
     assert re.fullmatch(rf"ms-omni: starting {cards} ranks; logs: msrun_log/\d+\n", done.stderr)
     for rank in range(cards):

@@ -186,8 +186,10 @@ def test_all_modalities_of_mindones_engine(baseline, tiny_dir, tmp_path):
 
 
 @pytest.mark.long
-def test_graphs_from_an_earlier_job(fused, tiny_dir, tmp_path):
+@pytest.mark.parametrize("transport", ["mccl", "sockets"])
+def test_graphs_from_an_earlier_job(fused, tiny_dir, tmp_path, monkeypatch, transport):
     """Every rank finds its own graphs again, with the collectives in them: nothing is compiled, nothing differs."""
+    monkeypatch.setenv("MS_OMNI_CPU_TRANSPORT", transport)
     cache, jobs = tmp_path / "graphs", []
     for name in ("first", "second"):
         (tmp_path / name).mkdir()

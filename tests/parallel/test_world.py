@@ -8,6 +8,7 @@ from ms_omni.parallel.start import start_world
 from ms_omni.parallel.world import (
     RANK_VARIABLES,
     World,
+    cpu_transport,
     is_scheduler,
     is_under_msrun,
     rank_before_start,
@@ -41,14 +42,12 @@ def test_groups_of_one_are_replicas():
     assert all(World(rank, 3, 1).is_leader for rank in range(3))
 
 
-@pytest.mark.parametrize("group_size", [0, 3, 4, 12])
+@pytest.mark.parametrize("group_size", [0, 4, 12])
 def test_group_size_must_divide_the_world(group_size):
+    assert World(0, 6, 3).num_replicas == 2
     message = rf"--group-size {group_size}: does not divide the 6 processes of the job; allowed: 1, 2, 3, 6"
-    if group_size in (1, 2, 3, 6):
+    with pytest.raises(OmniError, match=message):
         World(0, 6, group_size)
-    else:
-        with pytest.raises(OmniError, match=message):
-            World(0, 6, group_size)
 
 
 def test_alone_without_msrun():
@@ -65,6 +64,13 @@ def test_what_msrun_says(monkeypatch):
     assert is_under_msrun() and not is_scheduler() and rank_before_start() == 5
     monkeypatch.setenv("MS_ROLE", "MS_SCHED")
     assert is_under_msrun() and is_scheduler() and rank_before_start() is None
+
+
+def test_transport_must_be_known(monkeypatch):
+    assert cpu_transport() == "mccl"
+    monkeypatch.setenv("MS_OMNI_CPU_TRANSPORT", "pigeons")
+    with pytest.raises(OmniError, match="MS_OMNI_CPU_TRANSPORT=pigeons: expected one of mccl, sockets"):
+        cpu_transport()
 
 
 class Recorded:
