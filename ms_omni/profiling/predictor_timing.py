@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 FRAMES = 20
 
 
@@ -21,18 +23,31 @@ def predictor_share(
     step alone. Both run FRAMES times, alternately.
 
     talker: a FusedTalker. sampling: a TalkerSampling. num_rows: conversations in a step, each with num_tokens tokens in
-    the Talker's cache."""
+    the Talker's cache, which must be idle: its blocks are overwritten."""
     from mindspore import Tensor
 
     from ms_omni.limits import BLOCK_SIZE
     from ms_omni.runtime.decode_rows import bucket_of
 
     graph, arguments = talker.idle_call(bucket_of(-(-num_rows // talker.decoder.num_owners)), sampling)
-    *first, lengths, rope_positions = arguments[:6]
+    hidden, *first, lengths, rope_positions, tables = arguments[:7]
     position = min(num_tokens, talker.max_blocks * BLOCK_SIZE) - 1
     places = (Tensor(values.asnumpy() + values.asnumpy().dtype.type(position)) for values in (lengths, rope_positions))
-    predictor, backbone = _least_seconds(_parts(graph, (*first, *places, *arguments[6:])), synchronize, clock)
+    # Rows of padding, whose block is 0, may be skipped, and zeros may be multiplied sooner
+    values = np.random.default_rng(0).standard_normal(hidden.shape, np.float32)
+    own = (Tensor(values).astype(hidden.dtype), *first, *places, Tensor(_tables(talker, tables.shape, position)))
+    predictor, backbone = _least_seconds(_parts(graph, (*own, *arguments[7:])), synchronize, clock)
     return predictor / (predictor + backbone)
+
+
+def _tables(talker: Any, shape: tuple[int, int], position: int) -> np.ndarray:
+    """Blocks of the cache for rows up to a position, int32 (rows, max_blocks)."""
+    from ms_omni.limits import BLOCK_SIZE
+
+    tables, count = np.zeros(shape, np.int32), position // BLOCK_SIZE + 1
+    blocks = np.arange(shape[0] * count) % (talker.cache.num_blocks - 1) + 1
+    tables[:, :count] = blocks.reshape(shape[0], count)
+    return tables
 
 
 def _least_seconds(

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from ms_omni import SamplingParams
+from ms_omni.profiling import predictor_timing
 from ms_omni.profiling.document import MARKS, STAGES
 from ms_omni.profiling.figures import as_repeat
 from ms_omni.profiling.measured import answer_digest, joined_digest, made
@@ -133,6 +134,18 @@ def test_the_code_predictors_share_of_a_frame(fused):
     share = side.predictor_share(SPOKEN, before)
     assert 0.2 < share < 1  # 16 steps of its layers beside one of the Talker's
     assert side.answer(SPOKEN).digest == before.digest
+
+
+def test_the_timed_parts_do_the_work_of_a_frame(fused, monkeypatch):
+    """A row of padding would be skipped, and be faster."""
+    timed = []
+    monkeypatch.setattr(predictor_timing, "_least_seconds", lambda calls, *_: timed.append(calls) or [1.0, 3.0])
+    side = EngineSide.of("fused", fused)
+    assert side.predictor_share(SPOKEN, side.answer(SPOKEN)) == 0.25
+    predictor, backbone = timed[0]
+    codes = predictor()
+    assert codes.shape == (16,) and len(set(codes[1:].tolist())) > 3
+    assert backbone().shape == (1,)
 
 
 def test_mindones_code_predictor_needs_no_probe(baseline):
