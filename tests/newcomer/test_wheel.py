@@ -61,6 +61,9 @@ def test_metadata_are_valid_and_whole(wheel):
 
 
 def test_the_wheel_answers_far_from_the_checkout(newcomer, wheel):
+    # Once more: what README's commands have installed since may stand in its place
+    again = newcomer.run(f"pip install --quiet --force-reinstall --no-deps '{wheel.filename}'")
+    assert again.returncode == 0, again
     version = wheel.filename.split("/")[-1].split("-")[1]
     found = newcomer.run("ms-omni --version; python -c 'import ms_omni; print(ms_omni.__version__, ms_omni.__file__)'")
     first, second = found.stdout.splitlines()
