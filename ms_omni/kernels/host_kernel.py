@@ -23,10 +23,11 @@ def host_kernel(
     *,
     has_effects: bool = True,
 ) -> Any:
-    """The operator, to be called with a tuple of tensors; returns a tuple. `function`, an object of some class, gets
-    copies of the tensors and Python numbers for those of shape (). MindSpore keeps every function that it was ever
-    given; of this one only the operator keeps hold, and with it the weights that it reads. For graphs alone: outside
-    them MindSpore 2.7.1 has called the function of an operator that was gone, in a process with several engines.
+    """The operator, to be called with the tensors one by one (MindSpore 2.7.2 and later take no tuple, whatever their
+    documents say); returns a tuple. `function`, an object of some class, gets copies of the tensors and Python
+    numbers for those of shape (). MindSpore keeps every function that it was ever given; of this one only the operator
+    keeps hold, and with it the weights that it reads. For graphs alone: outside them MindSpore 2.7.1 has called the
+    function of an operator that was gone, in a process with several engines.
 
     has_effects: whether the function does more than return something; calls then stay in their order. name: what a
     graph out of MindSpore's compile cache finds the function by; the same one again counts on."""
