@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
+import ml_dtypes as ml_dtypes  # so that numpy knows "bfloat16"
 import numpy as np
+
+
+@cache
+def numpy_dtype(dtype: Any) -> np.dtype:
+    """numpy's dtype for a MindSpore type or the name of one; bfloat16 is ml_dtypes'."""
+    return np.dtype(str(dtype).lower())
 
 
 def device_tensor(array: np.ndarray) -> Any:

@@ -41,10 +41,12 @@ class Entry:
 
     @property
     def count(self) -> int:
+        """Number of values."""
         return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:
+        """Bytes of the values."""
         return self.count * self.dtype.itemsize
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import mindspore as ms
-from mindspore import Tensor
+from mindspore import Tensor, mint, ops
 
 from ms_omni.kernels import decoder_ops_ascend_primitives as primitives
 
@@ -13,15 +13,15 @@ from ms_omni.kernels import decoder_ops_ascend_primitives as primitives
 def pack_experts(gate_up: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
     """gate_up: (E, 2I, H), down: (E, H, I). GroupedMatmulV4 cannot transpose: (E, H, 2I) and (E, I, H), outside graphs
     as views."""
-    return primitives.transpose(gate_up, (0, 2, 1)), primitives.transpose(down, (0, 2, 1))
+    return ops.transpose(gate_up, (0, 2, 1)), ops.transpose(down, (0, 2, 1))
 
 
 def route(x: Tensor, router_weight: Tensor, top_k: int, normalize: bool) -> tuple[Tensor, Tensor]:
     """x: (tokens, H), router_weight: (E, H). float32 weights and int32 experts, (tokens, top_k)."""
-    logits = primitives.cast(primitives.matmul(x, router_weight), ms.float32)
+    logits = primitives.cast(primitives.linear(x, router_weight), ms.float32)
     weights, experts = primitives.moe_gating_top_k_softmax(logits, top_k)
     if normalize:
-        weights = primitives.div(weights, primitives.reduce_sum(weights))
+        weights = ops.div(weights, mint.sum(weights, -1, True))
     return weights, experts
 
 

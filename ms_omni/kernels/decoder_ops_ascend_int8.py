@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import mindspore as ms
-from mindspore import Tensor
+from mindspore import Tensor, ops
 
 from ms_omni.kernels import decoder_ops_ascend_int8_primitives as int8
 from ms_omni.kernels import decoder_ops_ascend_primitives as primitives
@@ -85,7 +85,7 @@ def dynamic_experts(
 def _rounded(x: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
     """MindSpore 2.7.1 makes one operator (DequantSwigluQuant) of SwiGLU and of rounding what it gives, and fails at
     compiling that. A dependence, here on any tensor that is `given`, keeps the two apart and launches nothing."""
-    return int8.dynamic_quant(primitives.after(x, given))
+    return int8.dynamic_quant(ops.depend(x, given))
 
 
 def _check_linear(name: str, x: Tensor, weight: Tensor, scale: Tensor) -> None:

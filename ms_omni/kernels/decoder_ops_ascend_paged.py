@@ -3,7 +3,7 @@
 A cache is (num_blocks, BLOCK_SIZE, kv_heads, dim); slot s of it is offset s % BLOCK_SIZE of block s // BLOCK_SIZE.
 
 `decode_attention` is MindSpore's internal PagedAttention. Its kernel is told the lengths on the host, and MindSpore
-2.7.1 takes them from the input of the running graph that is named LENGTHS_NAME, whatever tensor the operator is given;
+2.7.1 takes them from the input of the running graph that is named batch_valid_length, whatever tensor the operator is given;
 of another name it finds none, or those of the last graph that had one. It hands them to CANN's operators of attention
 (PromptFlashAttention, IncreFlashAttention, FusedInferAttentionScore) in every later graph of the process too, instead
 of their own. So:
@@ -21,12 +21,13 @@ and without the name wait for the lengths in every layer.
 
 from __future__ import annotations
 
-from mindspore import Tensor
+from mindspore import Tensor, mint, ops
 from mindspore.common.api import _run_in_jit
 
 from ms_omni.kernels import decoder_ops_ascend_primitives as primitives
 
-LENGTHS_NAME = "batch_valid_length"
+_bmm = ops.BatchMatMul()
+_bmm_t = ops.BatchMatMul(transpose_b=True)
 
 
 def write_cache(key_cache: Tensor, value_cache: Tensor, k: Tensor, v: Tensor, slots: Tensor) -> tuple[Tensor, Tensor]:
@@ -38,10 +39,10 @@ def write_cache(key_cache: Tensor, value_cache: Tensor, k: Tensor, v: Tensor, sl
     if _run_in_jit():  # @jit.cond: True
         rows = k.reshape(-1, width), v.reshape(-1, width)
         written = primitives.reshape_and_cache(rows[0], rows[1], key_cache, value_cache, slots)
-        return primitives.after(key_cache, written), primitives.after(value_cache, written)
+        return ops.depend(key_cache, written), ops.depend(value_cache, written)
     # The internal kernel is for graphs; outside MindSpore asks CANN for an operator that it does not document
     for cache, rows in ((key_cache, k), (value_cache, v)):
-        primitives.put(cache.view(-1, *cache.shape[2:]), slots, rows)
+        cache.view(-1, *cache.shape[2:]).index_put_((slots,), rows)
     return key_cache, value_cache
 
 
@@ -49,7 +50,7 @@ def decode_attention(
     q: Tensor, key_cache: Tensor, value_cache: Tensor, block_tables: Tensor, context_lens: Tensor, scale: float
 ) -> Tensor:
     """q: (B, heads, dim), caches: of write_cache, block_tables: int32 (B, max_blocks), context_lens: int32 (B,), the
-    graph's input LENGTHS_NAME. (B, heads * dim). In graphs alone."""
+    graph's input batch_valid_length. (B, heads * dim). In graphs alone."""
     heads, dim = q.shape[1:]
     kv_heads = key_cache.shape[2]
     if key_cache.shape[3] != dim or value_cache.shape != key_cache.shape or heads % kv_heads:
@@ -67,9 +68,10 @@ def frame_attention(q: Tensor, keys: Tensor, values: Tensor, scale: float) -> Te
     kv_heads = keys.shape[1]
     if keys.shape[3] != dim or values.shape[1:] != keys.shape[1:] or heads % kv_heads:
         raise ValueError("frame_attention: expected q (B, heads, dim), keys and values (B, kv_heads, n, dim)")
-    grouped = primitives.mul(q, scale).reshape(-1, kv_heads, heads // kv_heads, dim)
-    shares = primitives.softmax(primitives.batch_matmul_t(grouped, keys))
-    return primitives.batch_matmul(shares, values).reshape(-1, heads * dim)
+    grouped = mint.mul(q, scale).reshape(-1, kv_heads, heads // kv_heads, dim)
+    # softmax computes in float32 and rounds once
+    probabilities = mint.nn.functional.softmax(_bmm_t(grouped, keys), -1)
+    return _bmm(probabilities, values).reshape(-1, heads * dim)
 
 
 def extend_frame(cache: Tensor, new: Tensor) -> Tensor:
@@ -78,12 +80,12 @@ def extend_frame(cache: Tensor, new: Tensor) -> Tensor:
     kv_heads, dim = cache.shape[1], cache.shape[3]
     if new.shape[1:] != (kv_heads, dim):
         raise ValueError("extend_frame: expected a cache (B, kv_heads, n, dim) and new rows (B, kv_heads, dim)")
-    return primitives.concat((cache, new.reshape(-1, kv_heads, 1, dim)), 2)
+    return mint.cat((cache, new.reshape(-1, kv_heads, 1, dim)), 2)
 
 
 def read_cache(cache: Tensor, block_table: Tensor, length: int) -> Tensor:
     """cache: of write_cache, block_table: int32 (max_blocks,), one row's, which has at least `length` tokens. (length,
     kv_heads, dim), a copy. Outside graphs."""
     size = cache.shape[1]
-    blocks = primitives.take(cache, block_table[: -(-length // size)])
+    blocks = mint.index_select(cache, 0, block_table[: -(-length // size)])
     return blocks.reshape(-1, *cache.shape[2:])[:length]

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from mindspore import Tensor, mint, ops
+from mindspore import Tensor, ops
 from mindspore.ops import constexpr
 from mindspore.ops.auto_generate import (
     GroupedMatmulV4,
@@ -28,8 +28,6 @@ CAUSAL_MASK_SIZE = 2048  # the compressed mask of flash attention has this size 
 NO_BAND = 2**31 - 1  # keys before and after a query's own place that it sees: as many as there are
 
 _matmul_t = ops.MatMul(transpose_b=True)
-_bmm = ops.BatchMatMul()
-_bmm_t = ops.BatchMatMul(transpose_b=True)
 _split = SplitWithSize()
 _rotary = RotaryPositionEmbedding()
 _gating = MoeGatingTopKSoftmax()
@@ -40,24 +38,24 @@ _reshape_and_cache = ReshapeAndCache()
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """x: (..., H), weight: (H,) of x's dtype. The operator takes the variance in float32."""
     return ops.rms_norm(x, weight, eps)[0]
 
 
 def add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """x, residual: (..., H), weight: (H,). (normed sum, sum)."""
     normed, _, total = _add_rms_norm(x, residual, weight, eps)
     return normed, total
 
 
-def matmul(x: Tensor, weight: Tensor) -> Tensor:
+def linear(x: Tensor, weight: Tensor) -> Tensor:
+    """x: (tokens, in), weight: (out, in). (tokens, out)."""
     return _matmul_t(x, weight)
 
 
 def split(x: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor, ...]:
+    """x: (..., sum of sizes). (..., size) each, by one operator: slices are legacy operators."""
     return _split(x, sizes, -1)
-
-
-def transpose(x: Tensor, axes: tuple[int, ...]) -> Tensor:
-    return ops.transpose(x, axes)
 
 
 def cast(x: Tensor, dtype: Any) -> Tensor:
@@ -65,64 +63,20 @@ def cast(x: Tensor, dtype: Any) -> Tensor:
     return x if x.dtype == dtype else ops.cast(x, dtype)
 
 
-def reduce_sum(x: Tensor) -> Tensor:
-    return mint.sum(x, -1, True)
-
-
-def div(x: Tensor, by: Tensor) -> Tensor:
-    return ops.div(x, by)
-
-
-def mul(x: Tensor, by: float) -> Tensor:
-    return mint.mul(x, by)
-
-
-def softmax(x: Tensor) -> Tensor:
-    """Over the last axis; in float32, rounded once."""
-    return mint.nn.functional.softmax(x, -1)
-
-
-def batch_matmul(x: Tensor, y: Tensor) -> Tensor:
-    return _bmm(x, y)
-
-
-def batch_matmul_t(x: Tensor, y: Tensor) -> Tensor:
-    """x: (..., m, k), y: (..., n, k). (..., m, n)."""
-    return _bmm_t(x, y)
-
-
-def concat(parts: tuple[Tensor, ...], axis: int) -> Tensor:
-    return mint.cat(parts, axis)
-
-
 def rotary_position_embedding(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """x: (1, tokens, heads, dim), cos, sin: (1, tokens, 1, dim) of its dtype. Mode 0: the halves change places."""
     return _rotary(x, cos, sin, 0)
 
 
-def swiglu(x: Tensor) -> Tensor:
-    return ops.swiglu(x, -1)
+def swiglu(gate_up: Tensor) -> Tensor:
+    """gate_up: (..., 2I). silu(first half) * second half, (..., I)."""
+    return ops.swiglu(gate_up, -1)
 
 
 def reshape_and_cache(k: Tensor, v: Tensor, key_cache: Tensor, value_cache: Tensor, slots: Tensor) -> Tensor:
     """k, v: (tokens, kv_heads * dim), caches: Parameters (blocks, size, kv_heads, dim), written in place, slots: int32
     (tokens,). In graphs with infer_boost, MindSpore's internal kernel."""
     return _reshape_and_cache(k, v, key_cache, value_cache, slots)
-
-
-def after(x: Tensor, done: Any) -> Tensor:
-    """`x`, for a graph to read when `done` has been computed."""
-    return ops.depend(x, done)
-
-
-def put(x: Tensor, places: Tensor, rows: Tensor) -> None:
-    """x: (n, ...), places: int32 (m,), rows: (m, ...): they go to those places, in place. Outside graphs."""
-    x.index_put_((places,), rows)
-
-
-def take(x: Tensor, places: Tensor) -> Tensor:
-    """x: (n, ...), places: int32 (m,). (m, ...)."""
-    return mint.index_select(x, 0, places)
 
 
 def paged_attention(
@@ -155,6 +109,7 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor, heads: int, kv_heads: int,
 
 
 def moe_gating_top_k_softmax(logits: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
+    """logits: (tokens, experts). The largest softmax values and their experts, int32: (tokens, top_k) each."""
     weights, experts, _ = _gating(logits, None, top_k)
     return weights, experts
 

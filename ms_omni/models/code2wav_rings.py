@@ -11,7 +11,6 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, mint
 
-from ms_omni.kernels.decoder_ops_ascend_primitives import put, take
 from ms_omni.limits import CHUNK_FRAMES
 from ms_omni.models.code2wav_sizes import convolution_context_frames, missing_tail_samples, samples_per_frame
 
@@ -45,11 +44,11 @@ class Rings:
 
     def read(self, numbers: Tensor) -> Tensor:
         """numbers: int32 (batch,). (batch, size, ...), in the order of the places."""
-        return take(self._rows, numbers)
+        return mint.index_select(self._rows, 0, numbers)
 
     def write(self, places: Tensor, rows: Tensor) -> None:
         """places: int32 (n,), of `places`; rows: (n, ...)."""
-        put(self._rows.view(-1, *self._width), places, rows)
+        self._rows.view(-1, *self._width).index_put_((places,), rows)
 
     def places(self, voices: Sequence[Voice], lengths: Sequence[int], padded: int) -> Tensor:
         """Where the next rows of each stream go, int32 (batch * padded,)."""
@@ -145,7 +144,8 @@ class WaveDecoder:
             places[row, :count] = np.arange(seen - count, seen) % self.context
             places[row, count : count + length] = self.context + np.arange(length)
         places += np.arange(batch, dtype=np.int32)[:, None] * (self.context + frames)
-        return take(known.reshape(-1, width), Tensor(places.reshape(-1))).reshape(*places.shape, width)
+        rows = mint.index_select(known.reshape(-1, width), 0, Tensor(places.reshape(-1)))
+        return rows.reshape(*places.shape, width)
 
 
 def _mask(before: np.ndarray, frames: int, window: int) -> np.ndarray:

@@ -39,6 +39,6 @@ def _zeros(shape: tuple[int, ...], dtype: Any) -> Any:
     """On a CPU pages that take no memory before they are written; elsewhere made on the device, not sent there."""
     if ms.get_context("device_target") != "CPU":
         return mint.zeros(shape, dtype=dtype)
-    kind = np.dtype(numpy_dtype(dtype))
+    kind = numpy_dtype(dtype)
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
     return np.frombuffer(mmap.mmap(-1, math.prod(shape) * kind.itemsize, flags=flags), kind).reshape(shape)

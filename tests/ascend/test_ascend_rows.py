@@ -172,7 +172,6 @@ def test_lengths_of_another_name_are_not_found(rows_module):
     def unnamed(q, keys, values, table, lengths):
         return paged.decode_attention(q, keys, values, table, lengths, 0.25)
 
-    assert "batch_valid_length" == paged.LENGTHS_NAME
     options = rows_module.layer_ops.JIT_OPTIONS
     ms.jit(named, **options)(q, cache, cache, table, Tensor([9], ms.int32)).asnumpy()
     with pytest.raises(RuntimeError, match="kv_seq_len"):
