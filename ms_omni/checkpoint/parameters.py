@@ -5,14 +5,16 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-import ml_dtypes as ml_dtypes  # so that numpy knows "bfloat16"
+import ml_dtypes
 import numpy as np
 
 
 @cache
 def numpy_dtype(dtype: Any) -> np.dtype:
-    """numpy's dtype for a MindSpore type or the name of one; bfloat16 is ml_dtypes'."""
-    return np.dtype(str(dtype).lower())
+    """numpy's dtype for a MindSpore type or the name of one. bfloat16 is ml_dtypes': what numpy knows by that name may be
+    MindSpore's own, which nothing casts to."""
+    name = str(dtype).lower()
+    return np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name)
 
 
 def device_tensor(array: np.ndarray) -> Any:
