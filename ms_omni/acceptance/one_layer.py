@@ -18,7 +18,7 @@ from ms_omni.kernels.decoder_ops import decoder_ops
 from ms_omni.limits import PREFILL_CHUNK
 from ms_omni.runtime.decoder import Decoder
 from ms_omni.runtime.decoder_spec import DecoderSpec
-from ms_omni.runtime.graph_cache import compiled
+from ms_omni.runtime.graph_cache import CompiledGraph
 from ms_omni.runtime.kv_cache import PagedKVCache
 from ms_omni.runtime.prompt_piece import PromptPiece
 from ms_omni.runtime.token_step import TokenStep
@@ -115,7 +115,7 @@ class OneLayer:
         def decode(x: Tensor, rope_positions: Tensor, batch_valid_length: Tensor, block_tables: Tensor) -> Tensor:
             return step.decode(x, rope_positions, batch_valid_length, block_tables)
 
-        return compiled(decode, self.decoder.ops.JIT_OPTIONS, None, cache.name)
+        return CompiledGraph(decode, self.decoder.ops.JIT_OPTIONS, None, cache.name)
 
     def row(self, place: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What a decoding graph is given for the token at `place`, which must be of text: its hidden state, (1,

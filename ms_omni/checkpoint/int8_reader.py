@@ -29,8 +29,8 @@ class Int8Reader(WeightReader):
         return (weight_of(name) or name) in self.reader
 
     def read(self, name: str, index: tuple[slice, ...] | None = None) -> np.ndarray:
-        """As `WeightReader.read`: int8 values, or float32 scales (out, 1), of a quantized weight. A slice is rounded with
-        the scales of the whole weight."""
+        """As `WeightReader.read`: int8 values, or float32 scales (out, 1), of a quantized weight. A slice is rounded
+        with the scales of the whole weight."""
         weight = weight_of(name) or name
         if not self._rounds(weight):
             return self.reader.read(name, index)

@@ -11,8 +11,8 @@ import numpy as np
 
 @cache
 def numpy_dtype(dtype: Any) -> np.dtype:
-    """numpy's dtype for a MindSpore type or the name of one. bfloat16 is ml_dtypes': what numpy knows by that name may be
-    MindSpore's own, which nothing casts to."""
+    """numpy's dtype for a MindSpore type or the name of one. bfloat16 is ml_dtypes': numpy may know MindSpore's own by
+    that name, to which nothing can be cast."""
     name = str(dtype).lower()
     return np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name)
 

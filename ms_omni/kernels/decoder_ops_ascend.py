@@ -49,8 +49,8 @@ def split_qkv(qkv: Tensor, num_heads: int, num_kv_heads: int) -> tuple[Tensor, T
 
 
 def rotary(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
-    """q: (tokens, heads, dim), k: (tokens, kv_heads, dim). cos, sin: (tokens, dim) as in transformers, or (dim,) for all
-    tokens, of the dtype of q; another dtype costs two casts in every layer. Returns q and k, rotated."""
+    """q: (tokens, heads, dim), k: (tokens, kv_heads, dim). cos, sin: (tokens, dim) as in transformers, or (dim,) for
+    all tokens, of the dtype of q; another dtype costs two casts in every layer. Returns q and k, rotated."""
     heads, dim = q.shape[1:]
     if cos.shape[-1] != dim or sin.shape[-1] != dim or k.shape[2] != dim:
         raise ValueError("rotary: expected q (tokens, heads, dim), k (tokens, kv_heads, dim), cos, sin (tokens, dim)")

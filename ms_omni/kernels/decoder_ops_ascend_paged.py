@@ -2,21 +2,21 @@
 
 A cache is (num_blocks, BLOCK_SIZE, kv_heads, dim); slot s of it is offset s % BLOCK_SIZE of block s // BLOCK_SIZE.
 
-`decode_attention` is MindSpore's internal PagedAttention. Its kernel is told the lengths on the host, and MindSpore
-2.7.1 takes them from the input of the running graph that is named batch_valid_length, whatever tensor the operator is given;
-of another name it finds none, or those of the last graph that had one. It hands them to CANN's operators of attention
-(PromptFlashAttention, IncreFlashAttention, FusedInferAttentionScore) in every later graph of the process too, instead
-of their own. So:
+`decode_attention` is MindSpore's internal PagedAttention, whose kernel reads the lengths on the host. MindSpore 2.7.1
+takes them from the input named batch_valid_length of the running graph, whatever tensor the operator is given. Without
+such an input it finds no lengths, or those of the last graph that had one. In every later graph of the process it also
+hands them to CANN's attention operators (PromptFlashAttention, IncreFlashAttention, FusedInferAttentionScore) in place
+of their own. Therefore:
 
-- what is compiled has a parameter of that name, int32 (B,), the lengths of this call, and gives it to every layer;
-- it takes one token a row: a second one would need other lengths;
-- no graph of the process uses CANN's operators of attention: the code predictor has `frame_attention`, and prompts go
-  operator by operator, where these take their own lengths;
-- the number of rows may be unknown to the compiler: shapes are told with -1, and only the others are checked;
-- the host has 12 cores or more: on fewer, MindSpore does not look for the name, and PagedAttention fails.
+- a compiled graph has a parameter of that name, int32 (B,), the lengths of this call, and gives it to every layer;
+- it makes one token for each row: a second one would need other lengths;
+- no graph of the process uses CANN's attention operators: the code predictor has `frame_attention`, and prompts run
+  operator by operator, where each operator takes its own lengths;
+- the compiler may not know the number of rows: reshapes use -1 there, and only the other sizes are checked;
+- the host has at least 12 cores: on fewer, MindSpore does not look for the name, and PagedAttention fails.
 
-FusedInferAttentionScore, which reads the same caches, would copy them whole in every layer, as it takes them as lists,
-and without the name wait for the lengths in every layer.
+FusedInferAttentionScore reads the same caches, but takes them as lists, which copies them whole in every layer; without
+the name it would also wait for the lengths in every layer.
 """
 
 from __future__ import annotations

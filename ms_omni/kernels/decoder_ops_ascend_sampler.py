@@ -22,7 +22,7 @@ def rows_of(x: Tensor, count: int) -> tuple[Tensor, ...]:
     """x: (count, n). Its rows, (n,) each."""
     rows: tuple[Tensor, ...] = ()
     for row in mint.split(x, 1, 0) if count > 1 else (x,):
-        rows = rows + (row.reshape(-1),)
+        rows = (*rows, row.reshape(-1))
     return rows
 
 

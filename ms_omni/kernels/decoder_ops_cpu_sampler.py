@@ -22,7 +22,7 @@ def rows_of(x: Tensor, count: int) -> tuple[Tensor, ...]:
     """x: (count, n). Its rows, (n,) each."""
     rows: tuple[Tensor, ...] = ()
     for i in range(count):
-        rows = rows + (x[i],)
+        rows = (*rows, x[i])
     return rows
 
 

@@ -9,6 +9,7 @@ import ctypes
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -73,7 +74,7 @@ def in_row_parts(function: Callable[[slice], np.ndarray], rows: int, shape: tupl
 def equal_parts(length: int, count: int) -> list[tuple[int, int]]:
     """(start, end) of so many parts of `length`."""
     edges = [length * part // count for part in range(count + 1)]
-    return list(zip(edges[:-1], edges[1:]))
+    return list(pairwise(edges))
 
 
 def has_wide_products() -> bool:

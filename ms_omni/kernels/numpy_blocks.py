@@ -82,6 +82,7 @@ class Attention:
         self.keys, self.values = (cache.reshape(-1, self.kv_heads, self.dim) for cache in (keys, values))
 
     def __call__(self, x: np.ndarray, rows: Rows) -> np.ndarray:
+        """As `attend`, with this layer's own weights."""
         return self.attend(x, rows, self.qkv, self.o)
 
     def attend(self, x: np.ndarray, rows: Rows, qkv_weights: Sequence[Weight], o_weight: Any) -> np.ndarray:
@@ -118,6 +119,7 @@ class Dense:
         self.gate_up, self.down = (matrix_of(layer, "dense_gate_up"),), matrix_of(layer, "dense_down")
 
     def __call__(self, x: np.ndarray, rows: Rows) -> np.ndarray:
+        """x: (rows, hidden), normed. (rows, hidden)."""
         return in_row_parts(lambda part: dense(x[part], self.gate_up, self.down), len(x), x.shape[1:])
 
 
@@ -132,6 +134,7 @@ class Experts:
         self.shared = (layer.shared_gate.asnumpy(), Dense(layer)) if layer.adds_shared else None
 
     def __call__(self, x: np.ndarray, rows: Rows) -> np.ndarray:
+        """x: (rows, hidden), normed. (rows, hidden): what this rank's experts add."""
         chosen, shares = route(product(x, self.router), self.top_k, self.normalize)
         out = experts(x, chosen - self.first if self.first else chosen, shares, self.network)
         if self.shared is not None:
@@ -157,12 +160,12 @@ def experts(x: np.ndarray, chosen: np.ndarray, shares: np.ndarray, networks: Seq
     def work(batch: list[Group]) -> None:
         first, last, used = batch[0][1], batch[-1][2], [networks[expert] for expert, _, _ in batch]
         both = np.empty((last - first, 2 * used[0][1].shape[0]), np.float32)
-        for (_, start, end), (gate_up, _) in zip(batch, used):
+        for (_, start, end), (gate_up, _) in zip(batch, used, strict=True):
             taken = x if num_rows == 1 else x.take(rows[start:end], 0)
             joined_product(taken, gate_up, both[start - first : end - first])
         hidden = swiglu(both)
         hidden *= shares[first:last]
-        for (_, start, end), (_, down) in zip(batch, used):
+        for (_, start, end), (_, down) in zip(batch, used, strict=True):
             product(hidden[start - first : end - first], down, made[start:end])
 
     in_parallel(work, _batches(chosen.take(order), len(networks)))

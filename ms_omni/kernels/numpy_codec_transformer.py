@@ -43,6 +43,7 @@ class CodecTransformer:
         self.kv_heads, self.window = config.num_key_value_heads, config.sliding_window
 
     def new_state(self) -> TransformerState:
+        """Of a stream that has not begun."""
         return TransformerState(len(self.layers), self.window, self.kv_heads, 2 * self.inv_freq.size)
 
     def __call__(self, x: np.ndarray, lengths: Sequence[int], states: Sequence[TransformerState]) -> np.ndarray:

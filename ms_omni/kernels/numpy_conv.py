@@ -9,7 +9,7 @@ together.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -21,13 +21,13 @@ COLUMN_VALUES, LEAST_STEPS = 1 << 22, 256
 
 
 def tile_steps(channels: int, kernel: int) -> int:
+    """How many steps of so many channels a tile has, for a convolution with this kernel."""
     return max(LEAST_STEPS, COLUMN_VALUES // (channels * kernel))
 
 
 def spans(lengths: Iterable[int]) -> Iterator[tuple[int, int]]:
     """(start, end) of each of several streams that lie side by side."""
-    ends = list(accumulate(lengths, initial=0))
-    return zip(ends[:-1], ends[1:], strict=True)
+    return pairwise(accumulate(lengths, initial=0))
 
 
 class Snake:
@@ -54,6 +54,7 @@ class CausalConv:
         self.tail_steps = (weight.shape[2] - 1) * dilation
 
     def new_state(self) -> np.ndarray:
+        """The tail of a stream that has not begun, (in, tail_steps)."""
         return np.zeros((self.weight.shape[1], self.tail_steps), np.float32)
 
     def __call__(

@@ -37,6 +37,7 @@ class DecoderBlock:
         self.inputs_a_tile = max(1, tile_steps(widest, 1) // upsampling.rate)
 
     def new_state(self) -> BlockState:
+        """Of a stream that has not begun."""
         return BlockState(None, [conv.new_state() for conv in self.convolutions])
 
     def __call__(
@@ -55,7 +56,8 @@ class DecoderBlock:
         outs = [out[:, start * rate : end * rate] for start, end in spans(made)]
         work = [_parts(made, *share) for share in shares(sum(made), -(-LEAST_STEPS_A_THREAD // rate))]
         before = [state.tails for state in states]
-        for parts, tails in zip(work, in_parallel(lambda parts: self._make(inputs, outs, before, parts), work)):
+        made_tails = in_parallel(lambda parts: self._make(inputs, outs, before, parts), work)
+        for parts, tails in zip(work, made_tails, strict=True):
             for (row, _, end), kept in zip(parts, tails, strict=True):
                 if end == made[row]:
                     states[row].tails = kept
@@ -78,12 +80,12 @@ class DecoderBlock:
             steps = self.upsampling(np.concatenate(seen, axis=1), [each.shape[1] for each in seen])
             lengths = [(stop - begin) * rate for _, begin, stop in tile]
             kept = list(zip(*(tails[number] for number, _, _ in tile), strict=True))
-            for unit, tails_of_unit in zip(self.units, kept):
+            for unit, tails_of_unit in zip(self.units, kept, strict=False):  # the head has the last ones
                 unit(steps, lengths, tails_of_unit)
             if self.head is not None:
                 snake, conv = self.head
                 steps = conv(steps, lengths, kept[-1], snake)
-            for (number, begin, stop), (first, last) in zip(tile, spans(lengths), strict=True):
+            for (number, begin, stop), (_, last) in zip(tile, spans(lengths), strict=True):
                 row, start, _ = parts[number]
                 if stop > (begin := max(begin, start)):
                     outs[row][:, begin * rate : stop * rate] = steps[:, last - (stop - begin) * rate : last]

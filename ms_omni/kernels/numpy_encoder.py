@@ -48,6 +48,7 @@ class LayerNorm:
         self.weight, self.bias, self.eps = float32_array(cell.weight), float32_array(cell.bias), cell.eps
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
+        """x: (..., hidden). A new array."""
         return layer_norm(x, self.weight, self.bias, self.eps)
 
 

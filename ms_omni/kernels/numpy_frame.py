@@ -104,7 +104,7 @@ class ResidualCodes:
         """Layers, heads, tables."""
         layers, heads, tables, left = self.layers, self.heads, self.tables, gathered
         if self.is_gathered:
-            layers = [partial(layer, parts=parts) for layer, parts in zip(layers, left)]
+            layers = [partial(layer, parts=parts) for layer, parts in zip(layers, left, strict=False)]
             left = left[len(layers) :]
         if not heads:
             heads, left = [head.T for head in left[:steps]], left[steps:]

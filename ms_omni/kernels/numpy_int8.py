@@ -30,6 +30,7 @@ class Int8Matrix:
 
     @property
     def shape(self) -> tuple[int, int]:
+        """(in, out), as of a float weight."""
         return self.values.shape[1], self.values.shape[0]
 
     def product(self, x: np.ndarray, multiply: Multiply, out: np.ndarray | None = None) -> np.ndarray:

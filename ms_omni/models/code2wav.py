@@ -14,7 +14,7 @@ from ms_omni.kernels.device import on_cpu
 from ms_omni.limits import CHUNK_FRAMES
 from ms_omni.models.code2wav_cpu import CpuWaveDecoder
 from ms_omni.models.code2wav_rings import WaveDecoder
-from ms_omni.models.code2wav_sizes import missing_tail_samples, samples_per_frame, together
+from ms_omni.models.code2wav_sizes import together
 
 
 class Code2Wav(Qwen3OmniMoeCode2Wav):
@@ -33,18 +33,10 @@ class Code2Wav(Qwen3OmniMoeCode2Wav):
     def chunked_decode(
         self, codes: Tensor, chunk_size: int = CHUNK_FRAMES, left_context_size: int | None = None
     ) -> Tensor:
-        """(1, 1, frames * 1920 - 555), decoded `chunk_size` frames at a time: by default the single shot. A given
-        `left_context_size` decodes each chunk from that many frames before it alone, as transformers does: less exact
-        below the reach of the attention windows, but never shorter."""
-        if left_context_size is None:
-            return mint.cat(list(self.chunks(codes, chunk_size)), dim=-1)
-        step, late = samples_per_frame(self.config), missing_tail_samples(self.config)
-        waves = []
-        for start in range(0, codes.shape[-1], chunk_size):
-            context = min(left_context_size, start)
-            wave = self.construct(codes[..., start - context : start + chunk_size])
-            waves.append(wave[..., context * step - late if start else 0 :])
-        return mint.cat(waves, dim=-1)
+        """(1, 1, frames * 1920 - 555), decoded `chunk_size` frames at a time; always the single shot.
+        left_context_size, of mindone's signature, changes nothing: a stream keeps all that later frames look back
+        at."""
+        return mint.cat(list(self.chunks(codes, chunk_size)), dim=-1)
 
     def chunks(self, codes: Tensor, chunk_frames: int = CHUNK_FRAMES) -> Iterator[Tensor]:
         """Pieces (1, 1, n), one for every `chunk_frames` frames, that concatenate to the single shot."""

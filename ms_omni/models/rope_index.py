@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -62,7 +63,7 @@ def rope_index(
         [] if seconds_per_grid is None else np.asarray(seconds_per_grid, dtype=np.float32).tolist(),
         [] if audio_mel_lengths is None else audio_token_counts(audio_mel_lengths).tolist(),
     )
-    followers = [second for first, second in zip(ids, ids[1:]) if first == tokens.vision_start]
+    followers = [second for first, second in pairwise(ids) if first == tokens.vision_start]
     media.num_images = followers.count(tokens.image)
     media.num_videos = followers.count(tokens.audio_start if use_audio_in_video else tokens.video)
     pieces: list[np.ndarray] = []

@@ -44,36 +44,6 @@ class TalkerPrompt:
     pad: Tensor
 
 
-class TrailingText:
-    """What is added to each frame after the prompt: the answer's text from its second token on, one token a frame, as
-    far as it is known."""
-
-    def __init__(self, prompt: TalkerPrompt):
-        self._prompt = prompt
-        self._rows: list[Tensor] = []
-        self._is_complete = False
-
-    def add(self, projected: Tensor) -> None:
-        """projected: (tokens, talker_hidden), the next tokens of the text."""
-        self._rows += [projected[i : i + 1] for i in range(projected.shape[0])]
-
-    def complete(self) -> None:
-        """No text is to come."""
-        self._is_complete = True
-
-    def at(self, frame: int) -> Tensor | None:
-        """(1, talker_hidden) for a frame, counted from 0; None while that text is not known yet."""
-        if frame < len(self._rows):
-            return self._rows[frame]
-        if not self._is_complete:
-            return None
-        return self._prompt.end if frame == len(self._rows) else self._prompt.pad
-
-    def whole(self) -> Tensor:
-        """(1, tokens + 1, talker_hidden): the text and its end."""
-        return mint.cat([*self._rows, self._prompt.end], dim=0).unsqueeze(0)
-
-
 def split_turns(prompt_ids: np.ndarray, total_length: int, im_start: int) -> list[tuple[int, int, int]]:
     """(role token, start, end) of every <|im_start|> segment; the last one reaches to `total_length`."""
     starts = np.flatnonzero(prompt_ids == im_start).tolist()

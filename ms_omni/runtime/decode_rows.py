@@ -71,6 +71,7 @@ class Places:
 
     @classmethod
     def of(cls, sequences: Sequence[TokenSequence], rows: DealtRows, owner: int) -> Places:
+        """Of the rows that `owner` computes, before each one's next token."""
         lengths = rows.spread([sequence.position + 1 for sequence in sequences], 1)
         rope = rows.spread([sequence.position + sequence.rope_delta for sequence in sequences], 0.0)
         own = rows.of_owner(owner)
@@ -110,6 +111,7 @@ class Latest(Generic[T]):
         self._made: T | None = None
 
     def get(self, key: object, make: Callable[[], T]) -> T:
+        """make(), or what it returned for the last call if the key is the same."""
         if self._made is None or key != self._key:
             self._key, self._made = key, make()
         return self._made

@@ -84,7 +84,7 @@ class Decoder(nn.Cell):
         if self.is_gathered:
             for layer in self.layers:
                 parts = layer.parts(parts)
-                matrices = matrices + (parts if self.in_numpy else layer.large(parts),)
+                matrices = (*matrices, parts if self.in_numpy else layer.large(parts))
         return matrices
 
     def angles(self, positions: Tensor) -> tuple[Tensor, Tensor]:

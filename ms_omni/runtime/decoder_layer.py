@@ -70,9 +70,9 @@ class DecoderLayer(nn.Cell):
         taken = self.ops.split(parts, self.sizes)
         for i in range(len(self.sizes)):
             matrix = taken[i].reshape(-1, self.matrices[i].columns)
-            whole = whole + (without_padding(matrix, self.matrices[i].rows),)
+            whole = (*whole, without_padding(matrix, self.matrices[i].rows))
         attention = (ops.concat(whole[:3], 0), whole[3])
-        return attention + (ops.concat(whole[4:6], 0), whole[6]) if self.has_dense else attention
+        return (*attention, ops.concat(whole[4:6], 0), whole[6]) if self.has_dense else attention
 
     def decode(
         self,

@@ -37,5 +37,5 @@ class FrameStep(nn.Cell):
             earlier = past[i] if place else ()
             added, residual, seen = decoder.layers[i].decode_frame(normed, residual, large, angle, earlier)
             normed, residual = self.ops.add_rms_norm(added, residual, decoder.norms[i + 1], self.eps)
-            left = left + (seen,)
+            left = (*left, seen)
         return normed, left

@@ -173,8 +173,8 @@ class FusedThinker:
         tokens = broadcast(sampler(scores, uniform, *settings.tensors), self.decoder.world)
         found = tokens.asnumpy()[: len(states)].tolist()
         if settings.penalizes:
-            for number, state in enumerate(states):
-                seen[number, found[number]] = 1
+            for number, token in enumerate(found):
+                seen[number, token] = 1
             whole = (Tensor(seen),)
             for number, state in enumerate(states):
                 state.device_state.seen = CarriedRow(whole, number)

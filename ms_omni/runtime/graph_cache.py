@@ -20,7 +20,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, ClassVar, TextIO
 from weakref import WeakSet
 
 import mindspore as ms
@@ -60,7 +60,7 @@ class GraphCache:
             return None
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            lock = open(directory / "lock", "w")
+            lock = open(directory / "lock", "w")  # noqa: SIM115  # held until the process ends
         except OSError as error:
             raise OmniError(f"--compile-cache {root}: cannot be written ({error.strerror})") from error
         try:
@@ -103,10 +103,11 @@ class GraphCache:
 
 
 class CompiledGraph:
-    """A function as a graph, which its first call compiles. calls: how often it ran. names: of what MindSpore compiled
-    for it, for parallel.graph_counts."""
+    """A function as a graph, `ms.jit` with `options`, which its first call compiles, or takes from `cache`. Its
+    arguments have the same shapes in every call. calls: how often it ran. names: of the graphs that MindSpore compiled
+    for it, as parallel.graph_counts reads them."""
 
-    alive: WeakSet[CompiledGraph] = WeakSet()
+    alive: ClassVar[WeakSet[CompiledGraph]] = WeakSet()
 
     def __init__(self, function: Callable[..., Any], options: dict[str, Any], cache: GraphCache | None, name: str):
         self.name, self.calls, self.names = name, 0, frozenset[str]()
@@ -115,6 +116,7 @@ class CompiledGraph:
         CompiledGraph.alive.add(self)
 
     def __call__(self, *arguments: Any) -> Any:
+        """What the function returns; the first call compiles."""
         self.calls += 1
         whole = [_whole(argument) for argument in arguments]
         return self._graph(*whole) if self.calls > 1 else self._compile(*whole)
@@ -126,12 +128,6 @@ class CompiledGraph:
             made = self._graph(*arguments)
         self.names = compiled_graphs() - before
         return made
-
-
-def compiled(function: Callable[..., Any], options: dict[str, Any], cache: GraphCache | None, name: str) -> Any:
-    """`function` as a graph, `ms.jit` with `options`, which its first call compiles, or takes from the cache. Its
-    arguments have the same shapes in every call."""
-    return CompiledGraph(function, options, cache, name)
 
 
 def captured(cell: nn.Cell, inputs: Sequence[Tensor], options: dict[str, Any], name: str) -> Any:

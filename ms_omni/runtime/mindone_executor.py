@@ -16,7 +16,7 @@ from ms_omni.inputs.cast import cast_inputs
 from ms_omni.limits import BLOCK_SIZE
 from ms_omni.models.load import load_network
 from ms_omni.models.talker import NUM_SPECIALS
-from ms_omni.models.talker_prompt import Answer, TalkerPrompt, TrailingText, build_talker_prompts
+from ms_omni.models.talker_prompt import Answer, TalkerPrompt, build_talker_prompts
 from ms_omni.parallel.world import World
 from ms_omni.runtime.cache_sizes import config_row_bytes
 from ms_omni.runtime.device_memory import free_device_bytes
@@ -69,7 +69,7 @@ class _DeviceState:
     inputs: Mapping[str, Any]
     thinker: Any = None
     prompt: TalkerPrompt | None = None
-    text: TrailingText | None = None
+    text: Tensor | None = None
     voice: Any = None
 
 
@@ -159,8 +159,9 @@ class MindoneExecutor:
                 streamer=TokenStreamer(self._unless_cancelled(state, state.add_tokens), stages),
             )
 
-    def _prompt(self, state: RequestState) -> tuple[TalkerPrompt, TrailingText]:
-        """The Talker's prompt and text after a Thinker run that kept its hidden states."""
+    def _prompt(self, state: RequestState) -> tuple[TalkerPrompt, Tensor]:
+        """The Talker's prompt, and the answer's text from its second token to its end, (1, tokens + 1, talker_hidden),
+        after a Thinker run that kept its hidden states."""
         ids, result = state.prepared.prompt_ids, state.device_state.thinker
         num_prompt, layer = len(ids), self.model.config.talker_config.accept_hidden_layer
         embeds = mint.cat([step[0][0] for step in result.hidden_states], dim=0)
@@ -168,11 +169,10 @@ class MindoneExecutor:
         speaker_id, hidden = state.request.speech.speaker_id, result.hidden_states[0][layer][0]
         answer = Answer(ids, embeds[:num_prompt], hidden, state.thinker.token_ids[0], speaker_id)
         (prompt,) = build_talker_prompts(self.model, [answer])
-        text = TrailingText(prompt)
+        text = [prompt.end]
         if embeds.shape[0] > num_prompt + 1:
-            text.add(self.model.talker.text_projection(embeds[num_prompt + 1 :]))
-        text.complete()
-        return prompt, text
+            text.insert(0, self.model.talker.text_projection(embeds[num_prompt + 1 :]))
+        return prompt, mint.cat(text, dim=0).unsqueeze(0)
 
     def _talk(self, state: RequestState) -> None:
         """Reports tokens as they come, and all frames at the end. N tokens make N - 1 frames: a frame is complete when
@@ -187,7 +187,7 @@ class MindoneExecutor:
             result = talker.generate(
                 inputs_embeds=prompt.embeds.unsqueeze(0),
                 attention_mask=mint.ones((1, len(prompt.ids)), dtype=ms.int32),
-                trailing_text_hidden=text.whole(),
+                trailing_text_hidden=text,
                 tts_pad_embed=prompt.pad.unsqueeze(0),
                 talker_input_ids=Tensor(prompt.ids[None]),
                 **_media_of_talker(state.device_state.inputs),

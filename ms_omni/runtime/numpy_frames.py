@@ -87,6 +87,6 @@ class FrameKernel(nn.Cell):
         """As `ResidualCodes`."""
         gathered = self.decoder.gather()
         for parameter in self.split:
-            gathered = gathered + (whole(parameter, self.world, self.num_codes).astype(ms.float32),)
+            gathered = (*gathered, whole(parameter, self.world, self.num_codes).astype(ms.float32))
         hidden, first, words = hidden.astype(ms.float32), first.astype(ms.float32), words.astype(ms.float32)
         return self.kernel((hidden, first, words, tables, uniform, temperature, top_k, top_p, *gathered))

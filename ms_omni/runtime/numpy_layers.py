@@ -83,7 +83,7 @@ def _whole(blocks: list[Block], eps: float, world: World) -> Layer:
     def layer(added: np.ndarray, residual: np.ndarray, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
         for block in blocks:
 
-            def enter(part: slice, norm: np.ndarray = block.norm) -> np.ndarray:
+            def enter(part: slice, norm: np.ndarray = block.norm, added: np.ndarray = added) -> np.ndarray:
                 residual[part] += added[part]
                 return rms_norm(residual[part], norm, eps)
 

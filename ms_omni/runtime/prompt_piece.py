@@ -26,6 +26,7 @@ class PromptPiece:
 
     @property
     def num_tokens(self) -> int:
+        """Of this piece."""
         return int(self.x.shape[0])
 
     @property

@@ -11,7 +11,7 @@ from mindspore import ParameterTuple, Tensor, mint, nn, ops
 from ms_omni.parallel.collectives import broadcast
 from ms_omni.parallel.vocabulary import logits, lookup
 from ms_omni.runtime.frame_step import FrameStep
-from ms_omni.runtime.graph_cache import captured, compiled, of_rows
+from ms_omni.runtime.graph_cache import CompiledGraph, captured, of_rows
 from ms_omni.runtime.numpy_frames import FrameKernel
 from ms_omni.runtime.sampling import penalize_repeated, with_token
 from ms_omni.runtime.text_projection import TextProjection
@@ -57,7 +57,7 @@ class TalkerGraph(nn.Cell):
             self.run: Any = self._run_captured
         else:
             full_name = f"{name} {self.talker.graph_name} {numbers}"
-            self.run = compiled(self.construct, self.ops.JIT_OPTIONS, parts.graphs, full_name)
+            self.run = CompiledGraph(self.construct, self.ops.JIT_OPTIONS, parts.graphs, full_name)
 
     def _inputs(self, parts: FusedTalker) -> tuple[Tensor, ...]:
         """What `construct` is given, of any number of rows."""
@@ -177,7 +177,7 @@ class TalkerGraph(nn.Cell):
             scores = logits(state, self.code_heads[i], self.world, self.num_codes).astype(ms.float32)
             code = self.code_sampler(scores, numbers[i + 1], temperature, top_k, top_p)
             x = lookup(self.code_embeds[i], code, self.world, self.num_codes)
-            summands, codes = summands + (x,), codes + (code,)
+            summands, codes = (*summands, x), (*codes, code)
         # Rounded once; sums of two would each be rounded in half precision
         by_summand = ops.concat(summands, 0).reshape(len(summands), -1, words.shape[1])
         total = mint.sum(by_summand, 0, dtype=ms.float32)

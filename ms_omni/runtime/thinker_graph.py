@@ -9,7 +9,7 @@ from mindspore import Tensor, nn, ops
 
 from ms_omni.parallel.collectives import broadcast
 from ms_omni.parallel.vocabulary import lookup
-from ms_omni.runtime.graph_cache import captured, compiled, of_rows
+from ms_omni.runtime.graph_cache import CompiledGraph, captured, of_rows
 from ms_omni.runtime.sampling import penalize_repeated, with_token
 from ms_omni.runtime.token_step import TokenStep
 
@@ -42,7 +42,7 @@ class ThinkerGraph(nn.Cell):
             self.run = captured(self, inputs, decoder.ops.JIT_OPTIONS, name)
         else:
             function = self.penalized if penalizes else self.construct
-            self.run = compiled(function, decoder.ops.JIT_OPTIONS, thinker.graphs, numbered)
+            self.run = CompiledGraph(function, decoder.ops.JIT_OPTIONS, thinker.graphs, numbered)
 
     def construct(
         self,
@@ -67,7 +67,7 @@ class ThinkerGraph(nn.Cell):
             x = lookup(self.embed, token, self.world, self.num_words)
             _, scores = self.token_step.decode_scores(x, rope_positions, lengths, tables)
             token = broadcast(self.sampler(scores, numbers[ahead], temperature, top_k, top_p), self.world)
-            tokens = tokens + (token,)
+            tokens = (*tokens, token)
         return token if self.num_steps == 1 else ops.concat(tokens, 0)
 
     def penalized(

@@ -98,8 +98,7 @@ class RowDecoder(nn.Cell):
 
     def construct(self, x, rope_positions, block_tables, batch_valid_length):
         """x: (B, hidden), the others: of `Rows.grow`. (B, hidden)."""
-        normed = self.step.decode(x, rope_positions, batch_valid_length, block_tables)
-        return normed
+        return self.step.decode(x, rope_positions, batch_valid_length, block_tables)
 
 
 @dataclass

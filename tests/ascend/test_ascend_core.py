@@ -51,7 +51,7 @@ def test_large_memory_is_poisoned_and_costs_nothing_until_it_is_written():
 
 
 def test_use_after_free_names_operator_and_argument(pair):
-    _, out, source, _ = pair
+    _, out, _source, _ = pair
     gone = acl.malloc(24)
     used = acl.tensor(gone, (2, 3))
     acl.free(gone)

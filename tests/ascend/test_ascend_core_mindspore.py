@@ -20,7 +20,7 @@ def block(ascend):
 
 
 def test_a_tensor_lies_in_a_block_of_the_pool(block):
-    made, address = block
+    _made, address = block
     out = acl.malloc(24)
     assert acl.negate(acl.tensor(address, (6,)), acl.tensor(out, (6,))) == 0, acl.message()
     assert acl.to_host(out, (6,)).tolist() == [-0.0, -2.0, -4.0, -6.0, -8.0, -10.0]

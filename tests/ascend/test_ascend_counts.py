@@ -127,7 +127,7 @@ def test_the_page_shows_the_table():
 def test_a_token_and_a_frame_of_the_released_model():
     config = plan_config("instruct")
     text, talker = config.thinker_config.text_config, config.talker_config
-    layers = [getattr(part, "num_hidden_layers") for part in (text, talker.text_config, talker.code_predictor_config)]
+    layers = [part.num_hidden_layers for part in (text, talker.text_config, talker.code_predictor_config)]
     assert layers == [RELEASED_LAYERS[part] for part in ("thinker", "talker", "predictor")]
     kinds = ("aclnn", "internal", "aclop")
     for mode in RANKS:

@@ -197,7 +197,7 @@ def test_a_frame(rows_module, dtype):
         for i in range(tokens):
             if i:
                 keys, values = paged.extend_frame(keys, k[i]), paged.extend_frame(values, v[i])
-            made = made + (paged.frame_attention(q[i], keys, values, rows_module.SCALE),)
+            made = (*made, paged.frame_attention(q[i], keys, values, rows_module.SCALE))
         return made
 
     graph, counted = ms.jit(frame, **rows_module.layer_ops.JIT_OPTIONS), set()

@@ -1,14 +1,14 @@
 """Stand-ins in numpy for the fused Ascend operators, after their documentation."""
 
 import numpy as np
-from mindspore import Tensor
+from mindspore import Tensor, mint
 
 from ms_omni.kernels import decoder_ops_ascend_int8_primitives as int8_primitives
 from ms_omni.kernels import decoder_ops_ascend_primitives as primitives
 
 
 class StandIns:
-    """Replaces every function of the primitives' modules."""
+    """Replaces what MindSpore's CPU build lacks."""
 
     def __init__(self, monkeypatch):
         for name, function in (
@@ -22,6 +22,8 @@ class StandIns:
             ("moe_token_unpermute", unpermute),
         ):
             monkeypatch.setattr(primitives, name, self.on_arrays(function))
+        # MindSpore's CPU build multiplies tensors alone
+        monkeypatch.setattr(mint, "mul", self.on_arrays(lambda x, by: x * np.float32(by)))
         for name, function in (
             ("dynamic_quant", dynamic_quant),
             ("weight_quant_matmul", lambda x, weight, scale: x @ (weight * scale[:, None]).T),

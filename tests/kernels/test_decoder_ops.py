@@ -116,7 +116,8 @@ def expected(name, inputs):
         return [formulas.rotate(x, angles) for x in given[:2]]
     if name == "frame_attention":
         by_row = [
-            formulas.attention(q[None], k.swapaxes(0, 1), v.swapaxes(0, 1), given[3]) for q, k, v in zip(*given[:3])
+            formulas.attention(q[None], k.swapaxes(0, 1), v.swapaxes(0, 1), given[3])
+            for q, k, v in zip(*given[:3], strict=True)
         ]
         return [np.concatenate(by_row).reshape(len(given[0]), -1)]
     if name.startswith("prefill_attention"):

@@ -65,7 +65,10 @@ def test_prompts_that_are_read_together_are_read_as_alone(thinker):
 
     decoder, spec = thinker.decoder, thinker.decoder.spec
     blocks, starts, sizes = ([11, 3], [4, 2, 9], [7]), (0, 13, 0), (12, 8, 1)
-    x = [tensor(random(start + size, spec.hidden_size, seed=i)) for i, (start, size) in enumerate(zip(starts, sizes))]
+    x = [
+        tensor(random(start + size, spec.hidden_size, seed=i))
+        for i, (start, size) in enumerate(zip(starts, sizes, strict=True))
+    ]
     level = tensor(random(sizes[1], spec.hidden_size, seed=9))
 
     def piece(i, start, levels=()):
