@@ -1,7 +1,7 @@
-"""One function for each fused Ascend operator that the decoder uses: the call with the arguments that it is used with.
+"""One function for each fused Ascend operator that decoders use, with the arguments that they need.
 
-Never run on a card. What is known: type and shape inference of MindSpore 2.7.1 accepts the calls (tests), and where
-that checks nothing, the documentation or the library named at the function.
+Never run on a card. What is known: type and shape inference of MindSpore 2.7.1 accepts the calls (tests). Where that
+checks nothing, the calls follow CANN's documents of the aclnn operator named at the function.
 """
 
 from __future__ import annotations
@@ -9,18 +9,22 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+import mindspore as ms
 import numpy as np
 from mindspore import Tensor, ops
 from mindspore.ops import constexpr
 from mindspore.ops.auto_generate import (
+    DynamicQuantExt,
     GroupedMatmulV4,
     MoeGatingTopKSoftmax,
     MoeInitRoutingV2,
     MoeTokenUnpermute,
     PagedAttention,
+    QuantBatchMatmul,
     ReshapeAndCache,
     RotaryPositionEmbedding,
     SplitWithSize,
+    WeightQuantBatchMatmul,
 )
 from mindspore.ops.auto_generate import add_rms_norm as _add_rms_norm
 
@@ -35,6 +39,10 @@ _init_routing = MoeInitRoutingV2()
 _grouped_matmul = GroupedMatmulV4()
 _unpermute = MoeTokenUnpermute()
 _reshape_and_cache = ReshapeAndCache()
+_dynamic_quant = DynamicQuantExt()
+_weight_quant_matmul_t = WeightQuantBatchMatmul(transpose_weight=True)
+_quant_matmul_t = QuantBatchMatmul(transpose_x2=True, dtype=ms.bfloat16)
+_quant_matmul_t_float16 = QuantBatchMatmul(transpose_x2=True, dtype=ms.float16)
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -125,7 +133,7 @@ def moe_init_routing(x: Tensor, experts: Tensor, num_experts: int) -> tuple[Tens
 
 def grouped_matmul(x: Tensor, weight: Tensor, counts: Tensor) -> Tensor:
     """x: (rows, K), weight: (E, K, N), counts: int64 (E,), rows of each expert in turn. (rows, N)."""
-    return _grouped_matmul([x], [weight], group_list=counts, split_item=3, group_type=0, group_list_type=1)[0]
+    return _grouped(x, weight, counts)
 
 
 def moe_token_unpermute(rows: Tensor, places: Tensor, weights: Tensor) -> Tensor:
@@ -135,6 +143,47 @@ def moe_token_unpermute(rows: Tensor, places: Tensor, weights: Tensor) -> Tensor
     without tying them together.
     """
     return _unpermute(rows, places, weights, False, None)
+
+
+def dynamic_quant(x: Tensor) -> tuple[Tensor, Tensor]:
+    """x: (rows, K). int8 (rows, K) and float32 (rows,), the largest value of each row over 127. aclnnDynamicQuant."""
+    return _dynamic_quant(x, None)
+
+
+def weight_quant_matmul(x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
+    """x: (rows, K), weight: int8 (N, K), taken transposed as it lies, scale: (N,) of x's dtype. (rows, N).
+    aclnnWeightQuantBatchMatmulV2."""
+    return _weight_quant_matmul_t(x, weight, scale)
+
+
+def quant_matmul(x: Tensor, token_scale: Tensor, weight: Tensor, scale: Tensor, dtype: Any) -> Tensor:
+    """x: int8 (rows, K), token_scale: float32 (rows,), weight: int8 (N, K), taken transposed as it lies, scale: (N,).
+    (rows, N) of `dtype`: bfloat16, for which scale is that too, or float16, for which it is float32.
+    aclnnQuantMatmulV4."""
+    if dtype == ms.float16:
+        return _quant_matmul_t_float16(x, weight, scale, None, None, token_scale)
+    return _quant_matmul_t(x, weight, scale, None, None, token_scale)
+
+
+def grouped_weight_quant_matmul(x: Tensor, weight: Tensor, scale: Tensor, counts: Tensor) -> Tensor:
+    """x: (rows, K), weight: int8 (E, K, N), scale: (E, N) of x's dtype, counts: int64 (E,). (rows, N).
+    aclnnGroupedMatmulV4, which wants offsets: here they are zeros, the same ones in every layer."""
+    offset = _zeros(tuple(scale.shape), scale.dtype)
+    return _grouped(x, weight, counts, antiquant_scale=[scale], antiquant_offset=[offset])
+
+
+def grouped_quant_matmul(
+    x: Tensor, token_scale: Tensor, weight: Tensor, scale: Tensor, counts: Tensor, dtype: Any
+) -> Tensor:
+    """x: int8 (rows, K), token_scale: float32 (rows,), weight: int8 (E, K, N), scale: (E, N), counts: int64 (E,).
+    (rows, N) of `dtype`; scale's dtype as of quant_matmul. aclnnGroupedMatmulV4."""
+    return _grouped(x, weight, counts, scale=[scale], pre_token_scale=[token_scale], output_dtype=dtype)
+
+
+def _grouped(x: Tensor, weight: Tensor, counts: Tensor, **quantized: Any) -> Tensor:
+    return _grouped_matmul(
+        [x], [weight], group_list=counts, split_item=3, group_type=0, group_list_type=1, **quantized
+    )[0]
 
 
 def _attention(
@@ -165,3 +214,13 @@ def _causal_mask() -> Tensor:
 @cache
 def _make_causal_mask() -> Tensor:
     return Tensor(np.triu(np.ones((CAUSAL_MASK_SIZE, CAUSAL_MASK_SIZE), np.bool_), 1))
+
+
+@constexpr
+def _zeros(shape: tuple[int, ...], dtype: Any) -> Tensor:
+    return _make_zeros(shape, dtype)
+
+
+@cache
+def _make_zeros(shape: tuple[int, ...], dtype: Any) -> Tensor:
+    return Tensor(np.zeros(shape, np.float32), dtype)

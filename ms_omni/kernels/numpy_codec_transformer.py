@@ -14,12 +14,12 @@ import numpy as np
 
 from ms_omni.kernels.cpu_arrays import float32_array
 from ms_omni.kernels.numpy_activations import softmax_sums
+from ms_omni.kernels.numpy_attention import HIDDEN_SCORE
 from ms_omni.kernels.numpy_conv import spans
 from ms_omni.kernels.numpy_encoder import Linear
-from ms_omni.kernels.numpy_math import silu
+from ms_omni.kernels.numpy_math import rms_norm, rotary_of, rotate, silu
 
 ROWS_AT_ONCE = 128  # queries that attend together: with a window of 72, as many keys and 71 more
-HIDDEN_SCORE = np.float32(-1e30)
 
 
 class TransformerState:
@@ -52,15 +52,14 @@ class CodecTransformer:
         places = np.concatenate(
             [state.num_frames + np.arange(length) for state, length in zip(states, lengths, strict=True)]
         )
-        angles = places[:, None, None].astype(np.float32) * self.inv_freq
-        cos, sin = np.cos(angles) * self.rotary_scale, np.sin(angles) * self.rotary_scale
-        rotary = (np.concatenate([cos, cos], -1), np.concatenate([-sin, sin], -1))
+        cos, sin = rotary_of(places[:, None].astype(np.float32) * self.inv_freq)
+        rotary = cos * self.rotary_scale, sin * self.rotary_scale
         for index, cell in enumerate(self.layers):
             layer = self.parts(f"layer.{index}", _Layer, cell, self.window - 1)
             layer(x, rotary, lengths, [(state.keys[index], state.values[index], state.num_frames) for state in states])
         for state, length in zip(states, lengths, strict=True):
             state.num_frames += length
-        return _rms_norm(x, self.norm, self.eps)
+        return rms_norm(x, self.norm, self.eps)
 
 
 class _Layer:
@@ -85,9 +84,9 @@ class _Layer:
         """x is changed. rings: of each stream keys and values (window, kv_heads, dim), brought up to date, and how many
         frames it had."""
         frames = len(x)
-        normed = _rms_norm(x, *self.norms[0])
+        normed = rms_norm(x, *self.norms[0])
         query, key, value = (part(normed).reshape(frames, -1, self.dim) for part in self.projections)
-        query, key = _rotated(query, rotary), _rotated(key, rotary)
+        query, key = rotate(query, rotary), rotate(key, rotary)
         query *= self.scale
         attended = np.empty_like(query)
         for (start, end), (keys, values, before) in zip(spans(lengths), rings, strict=True):
@@ -102,7 +101,7 @@ class _Layer:
         inner = self.out(attended.reshape(frames, -1))
         inner *= self.scales[0]
         x += inner
-        normed = _rms_norm(x, *self.norms[1])
+        normed = rms_norm(x, *self.norms[1])
         inner = silu(self.gate(normed))
         inner *= self.up(normed)
         inner = self.down(inner)
@@ -144,20 +143,3 @@ def _band(rows: int, seen: int) -> np.ndarray:
     """(rows, seen + rows): 0 where query i sees key j, the keys beginning `seen` before the queries."""
     ahead = np.arange(seen + rows) - np.arange(rows)[:, None]
     return np.where((ahead >= 0) & (ahead <= seen), np.float32(0), HIDDEN_SCORE)
-
-
-def _rms_norm(x: np.ndarray, weight: np.ndarray, eps: float) -> np.ndarray:
-    """Over the last axis."""
-    squares = np.einsum("...i,...i->...", x, x)[..., None] / np.float32(x.shape[-1])
-    return x / np.sqrt(squares + np.float32(eps)) * weight
-
-
-def _rotated(heads: np.ndarray, rotary: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """heads: (frames, heads, dim). Source: `apply_rotary_pos_emb` of transformers 4.57.1; the signs of its rotate_half
-    are in the sines."""
-    cos, signed_sin = rotary
-    half = heads.shape[-1] // 2
-    out = heads * cos
-    out[..., :half] += heads[..., half:] * signed_sin[..., :half]
-    out[..., half:] += heads[..., :half] * signed_sin[..., half:]
-    return out

@@ -40,23 +40,23 @@ class Code2Wav(Qwen3OmniMoeCode2Wav):
 
     def chunks(self, codes: Tensor, chunk_frames: int = CHUNK_FRAMES) -> Iterator[Tensor]:
         """Pieces (1, 1, n), one for every `chunk_frames` frames, that concatenate to the single shot."""
-        voice = self.new_voice()
+        stream = self.new_stream()
         for start in range(0, codes.shape[-1], chunk_frames):
-            for _, wave in self.decode([voice], [codes[0, :, start : start + chunk_frames].asnumpy()]):
+            for _, wave in self.decode([stream], [codes[0, :, start : start + chunk_frames].asnumpy()]):
                 yield Tensor(wave[None, None])
 
-    def new_voice(self) -> Any:
+    def new_stream(self) -> Any:
         """The state of one stream of speech, from its beginning, for `decode`. Of a fixed size."""
-        return self._decoder.new_voice()
+        return self._decoder.new_stream()
 
-    def decode(self, voices: Sequence[Any], codes: Sequence[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
+    def decode(self, streams: Sequence[Any], codes: Sequence[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
         """Goes on with several streams. codes: int32 (num_quantizers, frames), the next ones of each; the counts of
         frames differ. As soon as it is made, the number of a stream and the next piece of its wave, float32 (samples,)
         in [-1, 1]: 1920 a frame, 555 fewer in the first. What is done in one call takes no more memory than a piece of
         CHUNK_FRAMES alone."""
         decoder = self._decoder
         for numbers in together([piece.shape[1] for piece in codes], decoder.context, decoder.most_together):
-            made = decoder.decode([voices[number] for number in numbers], [codes[number] for number in numbers])
+            made = decoder.decode([streams[number] for number in numbers], [codes[number] for number in numbers])
             yield from zip(numbers, made, strict=True)
 
     @cached_property

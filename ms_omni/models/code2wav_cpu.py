@@ -31,35 +31,35 @@ class CpuWaveDecoder:
         """model: a corrected Code2Wav."""
         self._model, self._parts = model, Parts(model)
 
-    def new_voice(self) -> dict[str, Any]:
+    def new_stream(self) -> dict[str, Any]:
         """The state of a stream at its beginning: of every part, what it needs of the pieces before, by its name."""
         return {}
 
-    def decode(self, voices: Sequence[dict[str, Any]], codes: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def decode(self, streams: Sequence[dict[str, Any]], codes: Sequence[np.ndarray]) -> list[np.ndarray]:
         """codes: int32 (num_quantizers, frames), the next ones of each stream. The next piece of each wave, float32
         (samples,) in [-1, 1]."""
         model, lengths = self._model, [piece.shape[1] for piece in codes]
         x = model.embed(Tensor(np.concatenate(codes, axis=1)[None])).asnumpy()[0]
         transformer = CodecTransformer(model.pre_transformer, self._parts)
-        x = transformer(x, lengths, _states(voices, "transformer", transformer))
+        x = transformer(x, lengths, _states(streams, "transformer", transformer))
         for index, cells in enumerate(model.upsample):
             stage = self._parts(f"upsample.{index}", _UpsamplingStage, *cells)
-            x, lengths = stage(x, lengths, _states(voices, f"upsample.{index}", stage))
+            x, lengths = stage(x, lengths, _states(streams, f"upsample.{index}", stage))
         first, *blocks, snake, last = model.decoder
         conv = self._parts("first", _causal_conv, first)
-        x = conv(x.T, lengths, _states(voices, "first", conv))
+        x = conv(x.T, lengths, _states(streams, "first", conv))
         for index, cell in enumerate(blocks):
             head = (snake, last) if index == len(blocks) - 1 else ()
             block = self._parts(f"block.{index}", _decoder_block, cell, *head)
-            x, lengths = block(x, lengths, _states(voices, f"block.{index}", block))
+            x, lengths = block(x, lengths, _states(streams, f"block.{index}", block))
         return [np.clip(x[0, start:end], -1, 1) for start, end in spans(lengths)]
 
 
-def _states(voices: Sequence[dict[str, Any]], name: str, part: Any) -> list[Any]:
-    for voice in voices:
-        if name not in voice:
-            voice[name] = part.new_state()
-    return [voice[name] for voice in voices]
+def _states(streams: Sequence[dict[str, Any]], name: str, part: Any) -> list[Any]:
+    for stream in streams:
+        if name not in stream:
+            stream[name] = part.new_state()
+    return [stream[name] for stream in streams]
 
 
 class _UpsamplingStage:

@@ -18,8 +18,8 @@ HIDDEN_SCORE = -3e4  # exp of it is 0, and every float type has it
 
 
 @dataclass(eq=False)
-class Voice:
-    """A stream: its number among those that have rings, and how many frames it has had."""
+class Stream:
+    """A wave in the making. number: of its rows in the rings. num_frames: decoded so far."""
 
     number: int
     num_frames: int = 0
@@ -50,12 +50,12 @@ class Rings:
         """places: int32 (n,), of `places`; rows: (n, ...)."""
         self._rows.view(-1, *self._width).index_put_((places,), rows)
 
-    def places(self, voices: Sequence[Voice], lengths: Sequence[int], padded: int) -> Tensor:
+    def places(self, streams: Sequence[Stream], lengths: Sequence[int], padded: int) -> Tensor:
         """Where the next rows of each stream go, int32 (batch * padded,)."""
-        places = np.zeros((len(voices), padded), np.int32)
-        for row, voice, length in zip(places, voices, lengths, strict=True):
+        places = np.zeros((len(streams), padded), np.int32)
+        for row, stream, length in zip(places, streams, lengths, strict=True):
             last = np.arange(max(0, length - self.size), length)
-            row[last] = voice.number * self.size + (voice.num_frames + last) % self.size
+            row[last] = stream.number * self.size + (stream.num_frames + last) % self.size
         return Tensor(places.reshape(-1))
 
 
@@ -96,7 +96,7 @@ class WaveDecoder:
         self._hidden = Rings(self.context, (config.hidden_size,), dtype)
         self._num_rings, self._free = 1, list[int]()
 
-    def new_voice(self) -> Voice:
+    def new_stream(self) -> Stream:
         """The state of a stream at its beginning. Its rings are another's once it is dropped."""
         rings = [*self._windows.keys, *self._windows.values, self._hidden]
         if not self._free:
@@ -104,33 +104,33 @@ class WaveDecoder:
                 each.grow()
             self._free += range(self._num_rings, 2 * self._num_rings)
             self._num_rings *= 2
-        voice = Voice(self._free.pop())
-        weakref.finalize(voice, self._free.append, voice.number).atexit = False
+        stream = Stream(self._free.pop())
+        weakref.finalize(stream, self._free.append, stream.number).atexit = False
         for each in rings:
-            each.clear(voice.number)
-        return voice
+            each.clear(stream.number)
+        return stream
 
-    def decode(self, voices: Sequence[Voice], codes: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def decode(self, streams: Sequence[Stream], codes: Sequence[np.ndarray]) -> list[np.ndarray]:
         """codes: int32 (num_quantizers, frames), the next ones of each stream. The next piece of each wave, float32
         (samples,) in [-1, 1]."""
         lengths = [piece.shape[1] for piece in codes]
         longest = max(lengths)
         padded = np.stack([np.pad(piece, ((0, 0), (0, longest - piece.shape[1]))) for piece in codes])
-        numbers = Tensor(np.array([voice.number for voice in voices], np.int32))
-        before = np.array([voice.num_frames for voice in voices], np.int32)
+        numbers = Tensor(np.array([stream.number for stream in streams], np.int32))
+        before = np.array([stream.num_frames for stream in streams], np.int32)
         places = before[:, None] + np.arange(longest, dtype=np.int32)
         mask = Tensor(_mask(before, longest, self._windows.keys[0].size)).astype(self._dtype)
         self._windows.numbers = numbers
-        self._windows.places = self._windows.keys[0].places(voices, lengths, longest)
+        self._windows.places = self._windows.keys[0].places(streams, lengths, longest)
         fresh = self._model.transform(Tensor(padded), self._windows, Tensor(places), mask)
         wave = self._model.to_wave(self._with_context(fresh, numbers, before, lengths))
-        self._hidden.write(self._hidden.places(voices, lengths, longest), fresh.reshape(-1, fresh.shape[2]))
+        self._hidden.write(self._hidden.places(streams, lengths, longest), fresh.reshape(-1, fresh.shape[2]))
         samples, pieces = wave.astype(ms.float32).asnumpy(), []
-        for row, (voice, length) in enumerate(zip(voices, lengths, strict=True)):
-            context = min(voice.num_frames, self.context)
+        for row, (stream, length) in enumerate(zip(streams, lengths, strict=True)):
+            context = min(stream.num_frames, self.context)
             first = max(0, context * self._step - self._late)
             pieces.append(samples[row, 0, first : (context + length) * self._step - self._late].copy())
-            voice.num_frames += length
+            stream.num_frames += length
         return pieces
 
     def _with_context(self, fresh: Tensor, numbers: Tensor, before: np.ndarray, lengths: Sequence[int]) -> Tensor:

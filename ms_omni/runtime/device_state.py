@@ -37,7 +37,7 @@ class DeviceState:
     """number: of nobody else. prompt: None once it is read. embeds, hidden: of the Thinker's prompt and a request that
     speaks, until the Talker's is made: the embeddings, and chunk by chunk the hidden states at the accepted layer.
     seen: which tokens were there before, of text with a penalty of repeated ones. frame: what the last frame has left.
-    voice: of Code2Wav, what makes the wave."""
+    stream: the state of its wave in Code2Wav."""
 
     number: int
     prompt: Prompt | None = None
@@ -45,7 +45,7 @@ class DeviceState:
     hidden: list[Tensor] = field(default_factory=list)
     seen: CarriedRow | None = None
     frame: CarriedRow | None = None
-    voice: Any = None
+    stream: Any = None
 
 
 def pieces_of(states: Sequence[RequestState], stage: Stage, spans: Sequence[Span]) -> list[PromptPiece]:
@@ -71,3 +71,14 @@ def those_read(
         return read, hidden
     last += last[:1] * (bucket_of(len(read)) - len(read))
     return read, ops.gather(hidden, Tensor(np.array(last, np.int32)), 0)
+
+
+def decode_waves(code2wav: Any, states: Sequence[RequestState], counts: Sequence[int]) -> None:
+    """Reports the next piece of each wave, of so many frames, as soon as it is made. code2wav: a corrected Code2Wav,
+    whose state of each wave is `state.device_state.stream`."""
+    for state in states:
+        if state.device_state.stream is None:
+            state.device_state.stream = code2wav.new_stream()
+    codes = [state.next_codes(count) for state, count in zip(states, counts, strict=True)]
+    for number, wave in code2wav.decode([state.device_state.stream for state in states], codes):
+        states[number].add_wave(wave, counts[number])

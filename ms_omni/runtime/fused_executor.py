@@ -31,14 +31,13 @@ from ms_omni.runtime.decode_rows import bucket_of
 from ms_omni.runtime.decoder import Decoder
 from ms_omni.runtime.decoder_spec import DecoderSpec
 from ms_omni.runtime.device_memory import free_device_bytes
-from ms_omni.runtime.device_state import DeviceState
+from ms_omni.runtime.device_state import DeviceState, decode_waves
 from ms_omni.runtime.fused_talker import FusedTalker
 from ms_omni.runtime.fused_thinker import FusedThinker
 from ms_omni.runtime.graph_cache import GraphCache
 from ms_omni.runtime.sampling import GREEDY, Sampling
 from ms_omni.runtime.sharding import DecoderSharding
 from ms_omni.runtime.talker_sampling import GREEDY_TALKER, TalkerSampling
-from ms_omni.runtime.voices import voice_all
 from ms_omni.scheduling.request import Progress
 from ms_omni.scheduling.sequence import Stage
 from ms_omni.scheduling.state import RequestState
@@ -190,7 +189,7 @@ class FusedExecutor:
     def vocode(self, states: Sequence[RequestState], counts: Sequence[int]) -> None:
         """As `Executor.vocode`."""
         with stage("code2wav"):
-            voice_all(self.model.code2wav, states, counts)
+            decode_waves(self.model.code2wav, states, counts)
 
     def release(self, state: RequestState) -> None:
         """As `Executor.release`."""

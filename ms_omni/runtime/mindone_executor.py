@@ -20,7 +20,7 @@ from ms_omni.models.talker_prompt import Answer, TalkerPrompt, build_talker_prom
 from ms_omni.parallel.world import World
 from ms_omni.runtime.cache_sizes import config_row_bytes
 from ms_omni.runtime.device_memory import free_device_bytes
-from ms_omni.runtime.voices import voice_all
+from ms_omni.runtime.device_state import decode_waves
 from ms_omni.scheduling.request import RequestCancelled
 from ms_omni.scheduling.sequence import Stage
 from ms_omni.scheduling.state import RequestState
@@ -64,13 +64,13 @@ class TokenStreamer:
 @dataclass
 class _DeviceState:
     """Of one request. inputs: cast to tensors. thinker: what its `generate` returned. prompt, text: the Talker's.
-    voice: Code2Wav, from the beginning of the speech."""
+    stream: as of `device_state.DeviceState`."""
 
     inputs: Mapping[str, Any]
     thinker: Any = None
     prompt: TalkerPrompt | None = None
     text: Tensor | None = None
-    voice: Any = None
+    stream: Any = None
 
 
 class MindoneExecutor:
@@ -138,7 +138,7 @@ class MindoneExecutor:
     def vocode(self, states: Sequence[RequestState], counts: Sequence[int]) -> None:
         """As Executor."""
         with timed("code2wav"):
-            voice_all(self.model.code2wav, states, counts)
+            decode_waves(self.model.code2wav, states, counts)
 
     def release(self, state: RequestState) -> None:
         """As Executor."""

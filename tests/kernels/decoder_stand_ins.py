@@ -3,7 +3,6 @@
 import numpy as np
 from mindspore import Tensor, mint
 
-from ms_omni.kernels import decoder_ops_ascend_int8_primitives as int8_primitives
 from ms_omni.kernels import decoder_ops_ascend_primitives as primitives
 
 
@@ -20,18 +19,15 @@ class StandIns:
             ("moe_init_routing", init_routing),
             ("grouped_matmul", grouped_matmul),
             ("moe_token_unpermute", unpermute),
-        ):
-            monkeypatch.setattr(primitives, name, self.on_arrays(function))
-        # MindSpore's CPU build multiplies tensors alone
-        monkeypatch.setattr(mint, "mul", self.on_arrays(lambda x, by: x * np.float32(by)))
-        for name, function in (
             ("dynamic_quant", dynamic_quant),
             ("weight_quant_matmul", lambda x, weight, scale: x @ (weight * scale[:, None]).T),
             ("quant_matmul", quant_matmul),
             ("grouped_weight_quant_matmul", lambda x, w, scale, counts: grouped_matmul(x, w * scale[:, None], counts)),
             ("grouped_quant_matmul", grouped_quant_matmul),
         ):
-            monkeypatch.setattr(int8_primitives, name, self.on_arrays(function))
+            monkeypatch.setattr(primitives, name, self.on_arrays(function))
+        # MindSpore's CPU build multiplies tensors alone
+        monkeypatch.setattr(mint, "mul", self.on_arrays(lambda x, by: x * np.float32(by)))
 
     def on_arrays(self, function):
         def call(*arguments):
