@@ -20,7 +20,7 @@ from ms_omni.runtime.decoder import Decoder
 from ms_omni.runtime.decoder_spec import DecoderSpec
 from ms_omni.runtime.graph_cache import CompiledGraph
 from ms_omni.runtime.kv_cache import PagedKVCache
-from ms_omni.runtime.prompt_piece import PromptPiece
+from ms_omni.runtime.prompt_chunk import PromptChunk
 from ms_omni.runtime.token_step import TokenStep
 
 # Roundings of the dtype that a layer may be off by: some ten operators after each other, and the norm that scales all.
@@ -91,7 +91,7 @@ class OneLayer:
         for start in range(0, end, chunk):
             piece = slice(start, min(start + chunk, end))
             x, positions = Tensor(self.x[piece]), self.positions[..., piece]
-            normed, _ = self.decoder.prefill([PromptPiece(x, positions, BLOCKS, start)], cache)
+            normed, _ = self.decoder.prefill([PromptChunk(x, positions, BLOCKS, start)], cache)
             parts.append(array_of(normed))
         return np.concatenate(parts)
 

@@ -21,7 +21,7 @@ PREFIX_TOKENS = ASSISTANT_HEADER_TOKENS + 6
 
 
 @dataclass(frozen=True)
-class Answer:
+class ThinkerOutput:
     """What the Thinker has read and begins to say. prompt_ids: int (tokens,). embeds, hidden: (tokens, thinker_hidden),
     its layer-0 embeddings and its hidden states at `accept_hidden_layer`. first_token: of the answer. speaker_id: a
     codec token."""
@@ -64,7 +64,7 @@ def talker_prompt_tokens(config: Any, prompt_ids: np.ndarray) -> int:
     return len(_user_rows(config, prompt_ids)) + PREFIX_TOKENS
 
 
-def build_talker_prompts(model: Any, answers: Sequence[Answer]) -> list[TalkerPrompt]:
+def build_talker_prompts(model: Any, answers: Sequence[ThinkerOutput]) -> list[TalkerPrompt]:
     """model: the whole Qwen3-Omni.
 
     System turns and earlier answers are left out. Text is projected from its embedding, pictures, video and sound from

@@ -10,22 +10,22 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, mint
 
-from ms_omni.models.talker_prompt import Answer, build_talker_prompts
+from ms_omni.models.talker_prompt import ThinkerOutput, build_talker_prompts
 from ms_omni.parallel.collectives import broadcast
 from ms_omni.parallel.world import World
 from ms_omni.runtime.decode_rows import (
     CarriedRow,
-    DealtRows,
     Latest,
-    Places,
+    RowLayout,
+    TokenPositions,
     block_tables,
     bucket_of,
     carried_over,
-    drawn,
     last_tokens,
+    uniform_numbers,
 )
 from ms_omni.runtime.decoder import Decoder
-from ms_omni.runtime.device_state import Prompt, pieces_of, those_read
+from ms_omni.runtime.device_state import Prompt, chunks_of, finished_prompts
 from ms_omni.runtime.fused_thinker import media_positions
 from ms_omni.runtime.graph_cache import GraphCache
 from ms_omni.runtime.head import Head
@@ -93,15 +93,15 @@ class FusedTalker:
     def prefill(self, states: Sequence[RequestState], spans: Sequence[Span]) -> None:
         """Pieces of their prompts; with a last one the first codec token."""
         with stage("talker_prefill"):
-            pieces = pieces_of(states, "talker", spans)
-            hidden, _ = self.decoder.prefill(pieces, self.cache)
-            read, hidden = those_read(states, "talker", pieces, hidden)
+            chunks = chunks_of(states, "talker", spans)
+            hidden, _ = self.decoder.prefill(chunks, self.cache)
+            read, hidden = finished_prompts(states, "talker", chunks, hidden)
             if not read:
                 return
-            rows = DealtRows.of_all(len(read))
+            rows = RowLayout.of_all(len(read))
             settings = self._settings(read, rows)
             seen = mint.zeros((len(rows), self.config.text_config.vocab_size), dtype=ms.float32)
-            uniform = Tensor(drawn([state.sequence("talker") for state in read], 1, rows)[0])
+            uniform = Tensor(uniform_numbers([state.sequence("talker") for state in read], 1, rows)[0])
             graph = self._graph(rows.bucket, settings.num_kept)
             token, seen = graph.choose(self.head(hidden), seen, uniform, *settings.first_code)
             made = broadcast(token, self.world).asnumpy()
@@ -112,7 +112,7 @@ class FusedTalker:
     def decode(self, states: Sequence[RequestState]) -> None:
         """The next frame of each."""
         sequences = [state.sequence("talker") for state in states]
-        rows = DealtRows.of([state.owner for state in states], self.decoder.num_owners)
+        rows = RowLayout.of([state.owner for state in states], self.decoder.num_owners)
         num_groups = self.config.num_code_groups
         with stage("talker_decode"):
             tables, settings = self._rows.get(
@@ -128,7 +128,7 @@ class FusedTalker:
 
     def warm_up(self, bucket: int, sampling: TalkerSampling) -> None:
         """As `FusedThinker.warm_up`."""
-        rows = DealtRows((), bucket, self.decoder.num_owners)
+        rows = RowLayout((), bucket, self.decoder.num_owners)
         hidden = mint.zeros((len(rows), self.decoder.spec.hidden_size), dtype=self.decoder.dtype)
         seen = mint.zeros((len(rows), self.config.text_config.vocab_size), dtype=ms.float32)
         tables = block_tables([], rows, self.max_blocks)
@@ -137,7 +137,7 @@ class FusedTalker:
     def _decoded(
         self,
         sequences: Sequence[TokenSequence],
-        rows: DealtRows,
+        rows: RowLayout,
         hidden: Tensor,
         seen: Tensor,
         text: Tensor,
@@ -150,8 +150,8 @@ class FusedTalker:
         graph = self._graph(rows.bucket, settings.num_kept)
         arguments = (
             hidden, last_tokens(sequences, rows), seen, text,
-            *Places.of(sequences, rows, self.decoder.owner).tensors(), tables,
-            Tensor(drawn(sequences, num_groups, rows)), *settings.first_code, *settings.predictor.tensors,
+            *TokenPositions.of(sequences, rows, self.decoder.owner).tensors(), tables,
+            Tensor(uniform_numbers(sequences, num_groups, rows)), *settings.first_code, *settings.predictor.tensors,
         )  # fmt: skip
         self.last = graph, arguments
         made, *left = graph.run(*arguments)
@@ -161,18 +161,18 @@ class FusedTalker:
         """Settings of a call."""
         return TalkerTensors.of(rows, self.config, self.decoder.ops)
 
-    def _text(self, states: Sequence[RequestState], rows: DealtRows) -> Tensor:
+    def _text(self, states: Sequence[RequestState], rows: RowLayout) -> Tensor:
         """What is added to the next frames, int32 (rows,)."""
         end, pad = self.model.config.tts_eos_token_id, self.model.config.tts_pad_token_id
         ids = rows.spread([state.text_of_frame(end, pad) for state in states], pad)
         return Tensor(np.array(ids, np.int32))
 
-    def _tensors(self, states: Sequence[RequestState], rows: DealtRows) -> tuple[Tensor, TalkerTensors]:
+    def _tensors(self, states: Sequence[RequestState], rows: RowLayout) -> tuple[Tensor, TalkerTensors]:
         """Of a call for these: block tables and settings."""
         tables = block_tables([state.sequence("talker") for state in states], rows, self.max_blocks)
         return tables, self._settings(states, rows)
 
-    def _settings(self, states: Sequence[RequestState], rows: DealtRows) -> TalkerTensors:
+    def _settings(self, states: Sequence[RequestState], rows: RowLayout) -> TalkerTensors:
         return self.tensors(rows.spread([TalkerSampling.of(state.request.sampling) for state in states], GREEDY_TALKER))
 
     def _graph(self, bucket: int, num_kept: tuple[int, int]) -> TalkerGraph:
@@ -183,8 +183,8 @@ class FusedTalker:
         return self._graphs[key]
 
 
-def _answer(state: RequestState) -> Answer:
+def _answer(state: RequestState) -> ThinkerOutput:
     own, speech = state.device_state, state.request.speech
     assert own.embeds is not None and speech is not None, "nothing was kept to speak about"
     hidden = own.hidden[0] if len(own.hidden) == 1 else mint.cat(own.hidden, dim=0)
-    return Answer(state.prepared.prompt_ids, own.embeds, hidden, state.thinker.token_ids[0], speech.speaker_id)
+    return ThinkerOutput(state.prepared.prompt_ids, own.embeds, hidden, state.thinker.token_ids[0], speech.speaker_id)

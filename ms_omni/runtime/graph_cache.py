@@ -140,7 +140,7 @@ def captured(cell: nn.Cell, inputs: Sequence[Tensor], options: dict[str, Any], n
     return CompiledGraph(cell, options, None, name)
 
 
-def of_rows(dtype: Any, *shape: int) -> Tensor:
+def unknown_rows(dtype: Any, *shape: int) -> Tensor:
     """What stands for (any number, *shape) in `captured`."""
     return Tensor(shape=(None, *shape), dtype=dtype)
 

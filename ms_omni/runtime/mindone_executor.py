@@ -16,7 +16,7 @@ from ms_omni.inputs.cast import cast_inputs
 from ms_omni.limits import BLOCK_SIZE
 from ms_omni.models.load import load_network
 from ms_omni.models.talker import NUM_SPECIALS
-from ms_omni.models.talker_prompt import Answer, TalkerPrompt, build_talker_prompts
+from ms_omni.models.talker_prompt import TalkerPrompt, ThinkerOutput, build_talker_prompts
 from ms_omni.parallel.world import World
 from ms_omni.runtime.cache_sizes import config_row_bytes
 from ms_omni.runtime.device_memory import free_device_bytes
@@ -167,7 +167,7 @@ class MindoneExecutor:
         embeds = mint.cat([step[0][0] for step in result.hidden_states], dim=0)
         assert state.request.speech is not None
         speaker_id, hidden = state.request.speech.speaker_id, result.hidden_states[0][layer][0]
-        answer = Answer(ids, embeds[:num_prompt], hidden, state.thinker.token_ids[0], speaker_id)
+        answer = ThinkerOutput(ids, embeds[:num_prompt], hidden, state.thinker.token_ids[0], speaker_id)
         (prompt,) = build_talker_prompts(self.model, [answer])
         text = [prompt.end]
         if embeds.shape[0] > num_prompt + 1:

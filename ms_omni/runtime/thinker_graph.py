@@ -9,7 +9,7 @@ from mindspore import Tensor, nn, ops
 
 from ms_omni.parallel.collectives import broadcast
 from ms_omni.parallel.vocabulary import lookup
-from ms_omni.runtime.graph_cache import CompiledGraph, captured, of_rows
+from ms_omni.runtime.graph_cache import CompiledGraph, captured, unknown_rows
 from ms_omni.runtime.sampling import penalize_repeated, with_token
 from ms_omni.runtime.token_step import TokenStep
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 class ThinkerGraph(nn.Cell):
-    """The next `num_steps` tokens of `bucket` sequences of each owner, or, captured, the next one of as many as it is
-    given. One that penalizes repeated tokens makes one a call."""
+    """The next `num_steps` tokens of `bucket` sequences of each owner; captured, the next token of any number of
+    sequences. With a penalty of repeated tokens, num_steps is 1."""
 
     def __init__(
         self, thinker: FusedThinker, bucket: int | None, num_steps: int, num_kept: int, penalizes: bool
@@ -36,8 +36,8 @@ class ThinkerGraph(nn.Cell):
         self.ops, self.sampler = decoder.ops, decoder.ops.Sampler(num_rows, self.num_words, num_kept, name)
         numbered = f"{name} {self.token_step.graph_name} {self.token_step.kernel_numbers + self.sampler.kernel_numbers}"
         if bucket is None:
-            numbers, whole = of_rows(ms.float32), of_rows(ms.int32)
-            tables, uniform = of_rows(ms.int32, thinker.max_blocks), Tensor(shape=(1, None), dtype=ms.float32)
+            numbers, whole = unknown_rows(ms.float32), unknown_rows(ms.int32)
+            tables, uniform = unknown_rows(ms.int32, thinker.max_blocks), Tensor(shape=(1, None), dtype=ms.float32)
             inputs = (whole, whole, numbers, tables, uniform, numbers, whole, numbers)
             self.run = captured(self, inputs, decoder.ops.JIT_OPTIONS, name)
         else:

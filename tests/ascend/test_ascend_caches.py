@@ -74,13 +74,13 @@ def test_a_cache_is_made_on_the_card(thinker):
 
 @pytest.mark.parametrize(("tokens", "chunk"), [(40, 16), (40, 39), (150, 64)])
 def test_chunks_give_what_the_whole_prompt_gives(thinker, tokens, chunk):
-    from ms_omni.runtime.prompt_piece import PromptPiece
+    from ms_omni.runtime.prompt_chunk import PromptChunk
 
     def prefill(size):
         cache, blocks = thinker.new_cache(4, next(names)), [3, 1]
         for start in range(0, tokens, size):
             x, positions = prompt(thinker, tokens)[start : start + size], np.arange(tokens)[start : start + size]
-            hidden, _ = thinker.prefill([PromptPiece(x, positions, blocks, start)], cache)
+            hidden, _ = thinker.prefill([PromptChunk(x, positions, blocks, start)], cache)
         caches = [np.concatenate(part.asnumpy()[[*blocks, 0, 2]]) for part in (*cache.keys, *cache.values)]
         return [x.astype(np.float32) for x in (hidden[-1:].asnumpy(), *caches)]
 
@@ -93,13 +93,13 @@ def test_chunks_give_what_the_whole_prompt_gives(thinker, tokens, chunk):
 
 def test_prompts_that_are_read_together_are_read_as_alone(thinker):
     """A whole prompt, the rest of one, and one token."""
-    from ms_omni.runtime.prompt_piece import PromptPiece
+    from ms_omni.runtime.prompt_chunk import PromptChunk
 
     blocks, starts, sizes = ([3], [1, 5], [4]), (0, 130, 0), (40, 20, 1)
     x = [prompt(thinker, start + size) for start, size in zip(starts, sizes, strict=True)]
 
     def piece(i, start, end):
-        return PromptPiece(x[i][start:end], np.arange(start, end, dtype=np.float32), blocks[i], start)
+        return PromptChunk(x[i][start:end], np.arange(start, end, dtype=np.float32), blocks[i], start)
 
     pieces = [piece(i, start, start + size) for i, (start, size) in enumerate(zip(starts, sizes, strict=True))]
     caches = [thinker.new_cache(6, next(names)) for _ in range(2)]
@@ -135,7 +135,7 @@ def test_a_graph_copies_no_cache(thinker):
     import mindspore as ms
     from mindspore import nn
 
-    from ms_omni.runtime.prompt_piece import PromptPiece
+    from ms_omni.runtime.prompt_chunk import PromptChunk
     from ms_omni.runtime.token_step import TokenStep
 
     class Step(nn.Cell):
@@ -147,7 +147,7 @@ def test_a_graph_copies_no_cache(thinker):
             return self.step.decode(x, rope_position, batch_valid_length, table)
 
     cache = thinker.new_cache(2, next(names))
-    thinker.prefill([PromptPiece(prompt(thinker, 5), np.arange(5), [1], 0)], cache)
+    thinker.prefill([PromptChunk(prompt(thinker, 5), np.arange(5), [1], 0)], cache)
     step = ms.jit(Step(cache).run, **thinker.ops.JIT_OPTIONS)
     table = ms.Tensor([[1]], ms.int32)
 
