@@ -157,7 +157,7 @@ class TalkerGraph(nn.Cell):
         token, seen = self.choose(scores, seen, numbers[0], penalty, suppressed, temperature, top_k, top_p)
         made = broadcast(ops.concat((*codes, token), 0), self.world)
         if self.is_captured:
-            # One output, computed last: a replay would write into memory that MindSpore has freed
+            # One output, computed last: MindSpore frees several ones before a replay has made them all
             parts = (hidden.astype(ms.float32).reshape(-1), seen.reshape(-1), made.astype(ms.float32))
             return mint.cat(parts)
         return made, hidden, seen
