@@ -40,8 +40,8 @@ from ms_omni.stages import stage
 
 
 class FusedTalker:
-    """The Talker's part of an executor. Its graphs are compiled when they are first needed, and kept. last: the call
-    that was made last, its graph and arguments."""
+    """The Talker's part of an executor. Graphs are compiled when they are first needed, and kept. last: graph and
+    arguments of the last call."""
 
     def __init__(
         self,
@@ -55,9 +55,9 @@ class FusedTalker:
         graphs: GraphCache | None,
         is_captured: bool = False,
     ):
-        """model: a corrected Qwen3-Omni without decoder layers: projections, embeddings, heads. max_blocks: of a
-        sequence. world: of the group, whether or not it shares the Talker's layers. graphs: kept on disk.
-        is_captured: as of FusedThinker."""
+        """model: a corrected Qwen3-Omni without decoder layers: projections, embeddings, heads. max_blocks: of one
+        sequence. world: of the group, whether or not it shares the Talker's layers. graphs, is_captured: as for
+        FusedThinker."""
         self.model = model
         self.base_model, self.config = model.talker, model.config.talker_config
         self.decoder, self.predictor, self.cache = decoder, predictor, cache
@@ -79,7 +79,7 @@ class FusedTalker:
         self._rows: Latest[tuple[Tensor, TalkerTensors]] = Latest()
 
     def start(self, states: Sequence[RequestState]) -> None:
-        """The prompts, of what the Thinker read and its first tokens."""
+        """Builds the prompts from the Thinker's prompts and first tokens."""
         with stage("talker_prefill"):
             prompts = build_talker_prompts(self.model, [_answer(state) for state in states])
             for state, prompt in zip(states, prompts, strict=True):
@@ -91,7 +91,7 @@ class FusedTalker:
                 own.prompt, sequence.rope_delta = Prompt(prompt.embeds, positions), float(delta)
 
     def prefill(self, states: Sequence[RequestState], spans: Sequence[Span]) -> None:
-        """Pieces of their prompts; with a last one the first codec token."""
+        """Prefills a chunk of each prompt; the last chunk of a prompt gives its first codec token."""
         with stage("talker_prefill"):
             chunks = chunks_of(states, "talker", spans)
             hidden, _ = self.decoder.prefill(chunks, self.cache)
@@ -144,8 +144,8 @@ class FusedTalker:
         tables: Tensor,
         settings: TalkerTensors,
     ) -> tuple[Any, ...]:
-        """The codes of the next frames and the tokens after them, int32 (num_code_groups + 1, rows), and what
-        `TalkerGraph` leaves for the next call."""
+        """The codes of the next frames and the tokens after them, int32 (num_code_groups + 1, rows), and the state that
+        `TalkerGraph` returns for the next call."""
         num_groups = self.config.num_code_groups
         graph = self._graph(rows.bucket, settings.num_kept)
         arguments = (
@@ -158,17 +158,17 @@ class FusedTalker:
         return made.asnumpy().reshape(num_groups + 1, len(rows)), *left
 
     def tensors(self, rows: Sequence[TalkerSampling]) -> TalkerTensors:
-        """Settings of a call."""
+        """Settings of a call with these rows."""
         return TalkerTensors.of(rows, self.config, self.decoder.ops)
 
     def _text(self, states: Sequence[RequestState], rows: RowLayout) -> Tensor:
-        """What is added to the next frames, int32 (rows,)."""
+        """The answer tokens that are added to the next frames, int32 (rows,)."""
         end, pad = self.model.config.tts_eos_token_id, self.model.config.tts_pad_token_id
         ids = rows.spread([state.text_of_frame(end, pad) for state in states], pad)
         return Tensor(np.array(ids, np.int32))
 
     def _tensors(self, states: Sequence[RequestState], rows: RowLayout) -> tuple[Tensor, TalkerTensors]:
-        """Of a call for these: block tables and settings."""
+        """Block tables and settings of a call for these states."""
         tables = block_tables([state.sequence("talker") for state in states], rows, self.max_blocks)
         return tables, self._settings(states, rows)
 

@@ -38,7 +38,7 @@ from ms_omni.stages import stage
 
 
 class FusedThinker:
-    """The Thinker's part of an executor. Its graphs are compiled when they are first needed, and kept."""
+    """The Thinker's part of an executor. Graphs are compiled when they are first needed, and kept."""
 
     def __init__(
         self,
@@ -50,9 +50,9 @@ class FusedThinker:
         graphs: GraphCache | None,
         is_captured: bool = False,
     ):
-        """base_model: a corrected Thinker without decoder layers: encoders, embeddings, head. max_blocks: of a
-        sequence. accept_layer: whose inputs the Talker is told; negative: none. graphs: kept on disk.
-        is_captured: one graph for any number of rows, whose launches are captured, picks tokens where it can."""
+        """base_model: a corrected Thinker without decoder layers: encoders, embeddings, head. max_blocks: of one
+        sequence. accept_layer: the layer whose input goes to the Talker; negative: none. graphs: the cache on disk.
+        is_captured: one graph for any number of rows, whose launches are captured, decodes where it can."""
         self.base_model, self.decoder, self.cache, self.max_blocks = base_model, decoder, cache, max_blocks
         self.accept_layer, self.graphs = accept_layer, graphs
         self.num_words = base_model.config.text_config.vocab_size
@@ -85,7 +85,7 @@ class FusedThinker:
         state.thinker.rope_delta = float(delta)
 
     def prefill(self, states: Sequence[RequestState], spans: Sequence[Span]) -> None:
-        """Pieces of their prompts; with a last one the first token."""
+        """Prefills a chunk of each prompt; the last chunk of a prompt gives its first token."""
         speaks = any(state.talker for state in states)
         with stage("thinker_prefill"):
             chunks = chunks_of(states, "thinker", spans)
@@ -99,8 +99,8 @@ class FusedThinker:
             state.add_tokens([token])
 
     def decode(self, states: Sequence[RequestState], num_steps: int) -> None:
-        """The next `num_steps` tokens of each: in one call of a graph, or in several without waiting, since the host
-        knows all that the next one is given but the token."""
+        """The next `num_steps` tokens of each, in one graph call, or in several without waiting between them: the token
+        is the only input that the host does not know."""
         sequences = [state.thinker for state in states]
         rows = RowLayout.of([state.owner for state in states], self.decoder.num_owners)
         with stage("thinker_decode"):
@@ -114,7 +114,7 @@ class FusedThinker:
             state.add_tokens(tokens[:, row].tolist())
 
     def warm_up(self, bucket: int, sampling: Sampling) -> None:
-        """Compiles what calls of so many rows of an owner run, `sampling` being one's of them, with rows of nobody."""
+        """Compiles the graphs for `bucket` rows of each owner with these settings, by calls with padding rows."""
         rows = RowLayout((), bucket, self.decoder.num_owners)
         tables = block_tables([], rows, self.max_blocks)
         settings = SamplingTensors.of([sampling] * len(rows), self.num_words, self.decoder.ops)
@@ -131,7 +131,7 @@ class FusedThinker:
         settings: SamplingTensors,
         seen: Tensor | None,
     ) -> tuple[np.ndarray, Tensor | None]:
-        """The next tokens, int32 (num_steps, rows), and `seen`, of settings that penalize, with them."""
+        """The next tokens, int32 (num_steps, rows), and `seen` with them, if the settings penalize."""
         graph = self._graph(rows.bucket, num_steps, settings)
         token, places = last_tokens(sequences, rows), TokenPositions.of(sequences, rows, self.decoder.owner)
         uniform = uniform_numbers(sequences, num_steps, rows)
@@ -149,8 +149,8 @@ class FusedThinker:
         return whole.asnumpy().reshape(num_steps, len(rows)), seen
 
     def _carried(self, carried: Sequence[CarriedRow | None], rows: RowLayout) -> Tensor:
-        """What the rows have seen, float32 (rows, words). None: of a sequence without a penalty, for which it does not
-        matter."""
+        """The tokens that the rows have seen, float32 (rows, words). None stands for a sequence without a penalty,
+        whose row may hold anything."""
         nothing = None if all(carried) else CarriedRow((self._nothing_seen(1),), 0)
         (seen,) = carried_over([row for each in carried if (row := each or nothing)], rows)
         return seen
@@ -159,7 +159,7 @@ class FusedThinker:
         return mint.zeros((num_rows, self.num_words), dtype=ms.float32)
 
     def _first_tokens(self, hidden: Tensor, states: Sequence[RequestState]) -> list[int]:
-        """hidden: (rows, hidden), normed: that of each prompt's last token, then rows of nobody."""
+        """hidden: (rows, hidden), normed, of each prompt's last token, then padding."""
         rows = RowLayout.of_all(len(states))
         settings = self._settings(states, rows)
         sampler = self._graph(rows.bucket, TOKENS_PER_CALL, settings).sampler
@@ -181,17 +181,17 @@ class FusedThinker:
         return found
 
     def _settings(self, states: Sequence[RequestState], rows: RowLayout) -> SamplingTensors:
-        """Those of a call for these."""
+        """The settings of a call for these states."""
         settings = rows.spread([Sampling.of(state.request.sampling, "thinker") for state in states], GREEDY)
         return SamplingTensors.of(settings, self.num_words, self.decoder.ops)
 
     def _tensors(self, states: Sequence[RequestState], rows: RowLayout) -> tuple[Tensor, SamplingTensors]:
-        """Of a call for these: block tables and settings."""
+        """Block tables and settings of a call for these states."""
         tables = block_tables([state.thinker for state in states], rows, self.max_blocks)
         return tables, self._settings(states, rows)
 
     def _graph(self, bucket: int, num_steps: int, settings: SamplingTensors) -> ThinkerGraph:
-        """For a call of so many steps: one graph of all of them, or of one."""
+        """The graph for a call of `num_steps`: of all steps, or of one."""
         if settings.penalizes:
             return self._kept_graph(bucket, 1, settings.num_kept, True)
         if settings.num_kept <= self.captured_kept:
@@ -206,7 +206,7 @@ class FusedThinker:
 
 
 def media_positions(arrays: Any, use_audio_in_video: bool) -> tuple[Any, ...]:
-    """What `host_rope_index` wants of a prompt's media. arrays: what the processor made."""
+    """The arguments of `host_rope_index` behind the ids. arrays: from the processor."""
     mask = to_numpy(arrays.get("feature_attention_mask"))
     return (
         arrays.get("image_grid_thw"), arrays.get("video_grid_thw"), use_audio_in_video,

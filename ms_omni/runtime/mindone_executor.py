@@ -43,8 +43,8 @@ def silence_step_reports() -> None:
 
 
 class TokenStreamer:
-    """What mindone's generate hands new ids to. The first call brings the prompt and is passed over. With the first new
-    id the prefill has ended: `stages` turns."""
+    """Receives the new ids from mindone's generate. The first call brings the prompt, which is ignored; the first new
+    id ends the prefill: `stages` turns."""
 
     def __init__(self, on_tokens: OnTokens, stages: StageSequence):
         self._on_tokens, self._stages = on_tokens, stages
@@ -58,12 +58,12 @@ class TokenStreamer:
         self._has_prompt = True
 
     def end(self) -> None:
-        """Nothing is held back."""
+        """Called at the end; nothing is buffered."""
 
 
 @dataclass
 class _DeviceState:
-    """Of one request. inputs: cast to tensors. thinker: what its `generate` returned. prompt, text: the Talker's.
+    """State of one request. inputs: cast to tensors. thinker: the result of its `generate`. prompt, text: the Talker's.
     stream: as of `device_state.DeviceState`."""
 
     inputs: Mapping[str, Any]
@@ -74,9 +74,9 @@ class _DeviceState:
 
 
 class MindoneExecutor:
-    """The corrected model, decoded by mindone's own generate: the Thinker's prefill reports the whole text, that of the
-    Talker the whole speech. Its caches grow with an answer and go with it; the pools of `limits` stand for the memory
-    that there is for them."""
+    """The corrected model, decoded by mindone's own generate: the Thinker's prefill reports the whole text, the
+    Talker's the whole speech. mindone's caches grow with an answer; the pools of `limits` stand for the memory left for
+    them."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class MindoneExecutor:
             state.device_state = _DeviceState(cast_inputs(state.prepared.arrays, self._dtype))
 
     def prefill(self, states: Sequence[RequestState], stage: Stage, spans: Sequence[Span]) -> None:
-        """The whole answer of a decoder."""
+        """Makes all tokens of a stage."""
         (state,) = states
         if stage == "thinker":
             state.device_state.thinker = self._think(state)
@@ -128,7 +128,7 @@ class MindoneExecutor:
             self._talk(state)
 
     def decode_thinker(self, states: Sequence[RequestState], num_steps: int) -> None:
-        """The prefill has reported all tokens: none is asked for."""
+        """Never called: the prefill has reported all tokens."""
         raise AssertionError("mindone's generate makes all tokens in its prefill")
 
     def decode_talker(self, states: Sequence[RequestState]) -> None:
@@ -207,8 +207,8 @@ class MindoneExecutor:
     def _unless_cancelled(
         self, state: RequestState, report: Callable[[list[int]], None]
     ) -> Callable[[list[int]], None]:
-        """Ends a call that nobody waits for at its next token. Not in a group: the other ranks would wait for the
-        collectives of the rest."""
+        """`report`, which ends the call at its next token once the request is cancelled. Not in a group: the other
+        ranks would wait for this one's collectives."""
 
         def put(ids: list[int]) -> None:
             if self._world.group_size == 1 and state.is_cancelled:
@@ -219,9 +219,9 @@ class MindoneExecutor:
 
 
 def one_at_a_time(decoders: Mapping[Stage, Any], itemsize: int, free_bytes: int | None) -> Limits:
-    """decoders: their parts of transformers' configuration. itemsize: bytes of a key's value. free_bytes: for the keys
-    and values of all decoders, which get as many tokens each, at most a model's positions; None where the system does
-    not say. Whole on every rank of a group: zero3 shares out weights alone."""
+    """decoders: their parts of transformers' configuration. itemsize: bytes of a cached value. free_bytes: for the
+    caches of all decoders, which get the same number of tokens, at most the model's positions; None if unknown. Every
+    rank of a group has whole caches: zero3 shares weights only."""
     row_bytes = {name: config_row_bytes(text, itemsize) for name, text in decoders.items()}
     pools: dict[Stage, Pool] = {}
     for name, text in decoders.items():

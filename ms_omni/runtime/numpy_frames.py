@@ -1,4 +1,4 @@
-"""The code predictor on the CPU: all residual codes of a call's frames by one kernel of a graph."""
+"""The code predictor on the CPU: one kernel of a graph makes all residual codes of a call's frames."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ms_omni.runtime.numpy_layers import decoder_blocks, gathered_attention
 
 
 class NumpyFrames:
-    """What the FrameKernels of all graphs share: weights, and a cache with a block for each row."""
+    """Shared by the FrameKernels of all graphs: weights, and a cache with a block for each row."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class NumpyFrames:
         num_rows: int,
         world: World,
     ):
-        """heads, tables: of every residual code, as the shard table parts their `num_codes` rows. num_rows: the most of
+        """heads, tables: of every residual code; the ranks may share their `num_codes` rows. num_rows: the most rows of
         a call. world: of the group, whether or not it shares the layers."""
         self.decoder, self.num_codes, self.world = decoder, num_codes, world
         self.cache = decoder.new_cache(num_rows + 1, "code_predictor", len(heads) + 1)
@@ -54,7 +54,7 @@ class NumpyFrames:
 
 
 class FrameKernel(nn.Cell):
-    """The kernel of one graph, and what brings together the weights that the ranks have parts of."""
+    """The kernel of one graph, with the collectives that gather the weights that the ranks share."""
 
     def __init__(self, frames: NumpyFrames, rows: int, max_blocks: int, name: str):
         super().__init__(auto_prefix=False)
