@@ -1,7 +1,7 @@
-"""Code2Wav on the CPU: mindone's cells read as numpy arrays, and streams that go on where they stopped.
+"""Code2Wav on the CPU: mindone's cells as numpy arrays, and streams that continue where they stopped.
 
-By mindone's operators, one after the other, a wave took three times as long as with torch and more, and every piece of
-a stream was made together with the frames before it that convolutions look back at. Here a frame goes through all once.
+mindone's operators took more than three times as long as torch, and made every piece of a stream together with the
+frames before it that convolutions look back at. Here every frame is computed once.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from ms_omni.models.parts_cpu import Parts
 
 
 class CpuWaveDecoder:
-    """Decodes pieces of several streams together, which lie side by side: none is padded."""
+    """Decodes pieces of several streams together; they lie side by side, without padding."""
 
     context = 0  # frames that are decoded once more with each piece
-    # Frames of all streams in one call: more are no faster, and the first stream waits for the last one's
+    # Frames of all streams in one call: more are no faster, and would delay the first stream
     most_together = 8
 
     def __init__(self, model: Any):
@@ -32,7 +32,7 @@ class CpuWaveDecoder:
         self._model, self._parts = model, Parts(model)
 
     def new_stream(self) -> dict[str, Any]:
-        """The state of a stream at its beginning: of every part, what it needs of the pieces before, by its name."""
+        """The state of a new stream: by the name of each part, what it keeps of earlier pieces."""
         return {}
 
     def decode(self, streams: Sequence[dict[str, Any]], codes: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -64,7 +64,7 @@ def _states(streams: Sequence[dict[str, Any]], name: str, part: Any) -> list[Any
 
 class _UpsamplingStage:
     """A transposed convolution whose steps do not overlap, and a ConvNeXt block (arXiv:2201.03545). Arrays are (steps,
-    channels), with the steps of several streams one behind the other."""
+    channels), the steps of several streams concatenated."""
 
     def __init__(self, upsampling: Any, block: Any):
         weight = float32_array(upsampling.conv.weight)

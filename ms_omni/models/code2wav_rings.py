@@ -1,4 +1,4 @@
-"""Code2Wav by mindone's cells, as on a card: several streams in one call, what they look back at in rings."""
+"""Code2Wav by mindone's cells, for a card: several streams in one call, with ring buffers of what they look back at."""
 
 from __future__ import annotations
 
@@ -26,32 +26,33 @@ class Stream:
 
 
 class Rings:
-    """Of each stream the last `size` rows of a sequence: row n has place n % size. Those of number 0 are nobody's: what
-    pads a call is written there."""
+    """Ring buffers of the last `size` rows of each stream: row n has place n % size. Ring 0 takes the padding of
+    calls."""
 
     def __init__(self, size: int, width: tuple[int, ...], dtype: Any):
         self.size, self._width = size, width
         self._rows = mint.zeros((1, size, *width), dtype=dtype)
 
     def grow(self) -> None:
-        """Twice as many streams."""
+        """Doubles the number of rings."""
         self._rows = mint.cat([self._rows, mint.zeros(self._rows.shape, dtype=self._rows.dtype)])
 
     def clear(self, number: int) -> None:
-        """Hidden scores keep what a stream has left from the next one, unless it is not a number."""
+        """Zeros a ring. The mask hides what an earlier stream left, but not NaN."""
         places = np.arange(number * self.size, (number + 1) * self.size, dtype=np.int32)
         self.write(Tensor(places), mint.zeros((self.size, *self._width), dtype=self._rows.dtype))
 
     def read(self, numbers: Tensor) -> Tensor:
-        """numbers: int32 (batch,). (batch, size, ...), in the order of the places."""
+        """numbers: int32 (batch,), of rings. (batch, size, ...), in the order of the places."""
         return mint.index_select(self._rows, 0, numbers)
 
     def write(self, places: Tensor, rows: Tensor) -> None:
-        """places: int32 (n,), of `places`; rows: (n, ...)."""
+        """places: int32 (n,), as `places` returns them. rows: (n, ...)."""
         self._rows.view(-1, *self._width).index_put_((places,), rows)
 
     def places(self, streams: Sequence[Stream], lengths: Sequence[int], padded: int) -> Tensor:
-        """Where the next rows of each stream go, int32 (batch * padded,)."""
+        """Where the next rows of each stream go, int32 (batch * padded,); ring 0 for padding and for overwritten
+        rows."""
         places = np.zeros((len(streams), padded), np.int32)
         for row, stream, length in zip(places, streams, lengths, strict=True):
             last = np.arange(max(0, length - self.size), length)
@@ -61,7 +62,7 @@ class Rings:
 
 @dataclass
 class _Windows:
-    """What mindone's attention takes for its cache. keys, values: each layer's."""
+    """The cache that mindone's attention is given. keys, values: of each layer."""
 
     keys: list[Rings]
     values: list[Rings]
@@ -69,7 +70,7 @@ class _Windows:
     places: Tensor = field(init=False)
 
     def update(self, keys: Tensor, values: Tensor, layer: int, _: Any = None) -> tuple[Tensor, Tensor]:
-        """keys, values: (batch, kv_heads, frames, dim), the new ones. Those of the rings before them."""
+        """keys, values: (batch, kv_heads, frames, dim), new. Returns them behind those of the rings."""
         return self._joined(self.keys[layer], keys), self._joined(self.values[layer], values)
 
     def _joined(self, rings: Rings, new: Tensor) -> Tensor:
@@ -80,8 +81,8 @@ class _Windows:
 
 
 class WaveDecoder:
-    """Decodes pieces of several streams together, padded to the longest, with as many launches as of one. A frame goes
-    through the transformer once, and through the convolutions once more for each piece that looks back at it."""
+    """Decodes pieces of several streams together, padded to the longest, with the launches of one. A frame goes through
+    the transformer once, and through the convolutions again for each piece that looks back at it."""
 
     def __init__(self, code2wav: Any):
         self._model, config, self.most_together = code2wav, code2wav.config, CHUNK_FRAMES
@@ -97,7 +98,7 @@ class WaveDecoder:
         self._num_rings, self._free = 1, list[int]()
 
     def new_stream(self) -> Stream:
-        """The state of a stream at its beginning. Its rings are another's once it is dropped."""
+        """The state of a new stream. Its rings are reused once it is dropped."""
         rings = [*self._windows.keys, *self._windows.values, self._hidden]
         if not self._free:
             for each in rings:
@@ -134,8 +135,8 @@ class WaveDecoder:
         return pieces
 
     def _with_context(self, fresh: Tensor, numbers: Tensor, before: np.ndarray, lengths: Sequence[int]) -> Tensor:
-        """fresh: (batch, frames, hidden). Those of each stream behind the ones that they look back at, which begin all
-        rows: (batch, longest, hidden)."""
+        """fresh: (batch, frames, hidden). Returns each stream's frames behind the earlier ones that they look back at:
+        (batch, longest, hidden)."""
         batch, frames, width = fresh.shape
         known = mint.cat([self._hidden.read(numbers), fresh], dim=1)
         context = np.minimum(before, self.context)
@@ -149,8 +150,8 @@ class WaveDecoder:
 
 
 def _mask(before: np.ndarray, frames: int, window: int) -> np.ndarray:
-    """float32 (batch, 1, frames, window + frames), added to the scores: a frame sees itself and those of its stream
-    that are less than `window` before it, of which the last have been in a ring. before: int (batch,)."""
+    """float32 (batch, 1, frames, window + frames), added to the scores: a frame sees itself and the `window` - 1 frames
+    of its stream before it, in the ring or in this call. before: int (batch,), frames of each stream so far."""
     new = before[:, None] + np.arange(frames)
     in_ring = before[:, None] - 1 - (before[:, None] - 1 - np.arange(window)) % window
     keys = np.concatenate([in_ring, new], axis=1)[:, None]

@@ -162,7 +162,7 @@ class Thinker(HostRopeIndex, Qwen3OmniMoeThinkerForConditionalGeneration):
         pixel_values_videos: Tensor | None,
         video_grid_thw: Tensor | None,
     ) -> tuple[Tensor | None, tuple[Tensor, list[Tensor]] | None, tuple[Tensor, list[Tensor]] | None]:
-        """Features of the audio, the pictures and the videos of a prompt, None for what it has not."""
+        """Features of the audio, the pictures and the videos of a prompt; None for a kind that it lacks."""
         audio = image = video = None
         if input_features is not None:
             with stage("encoders"):
@@ -178,8 +178,8 @@ class Thinker(HostRopeIndex, Qwen3OmniMoeThinkerForConditionalGeneration):
     def get_audio_features(
         self, input_features: Tensor, feature_attention_mask: Any = None, audio_feature_lengths: Any = None
     ) -> Tensor:
-        """input_features: (clips, mel_bins, frames), padded at the end; the mask (clips, frames) says how far. Returns
-        (audio tokens of all clips, hidden)."""
+        """input_features: (clips, mel_bins, frames), padded at the end, with a mask (clips, frames). (audio tokens of
+        all clips, hidden)."""
         lengths = (
             to_numpy(feature_attention_mask).sum(-1)
             if audio_feature_lengths is None
@@ -229,7 +229,7 @@ class Thinker(HostRopeIndex, Qwen3OmniMoeThinkerForConditionalGeneration):
 
 
 def _lay_over(base: Tensor, index: np.ndarray, parts: list[tuple[np.ndarray, Tensor]]) -> Tensor:
-    """The rows of `base` that `index` names, with the rows of every part put at its places: (len(index), hidden)."""
+    """Gathers the rows `index` of `base` and puts the rows of every part at its places: (len(index), hidden)."""
     index = index.copy()
     rows, offset = [base], base.shape[0]
     for places, features in parts:
