@@ -17,7 +17,7 @@ from ms_omni.kernels.decoder_ops_ascend_experts import check_packed, through_exp
 
 
 def scale_dtype(quantize: str, dtype: Any) -> Any:
-    """What the weights' scales have to be, a MindSpore type, for hidden states of `dtype`. quantize: "int8" or
+    """The MindSpore type that the weights' scales must have for hidden states of `dtype`. quantize: "int8" or
     "int8-dynamic". Raises ValueError for another one."""
     if quantize not in ("int8", "int8-dynamic"):
         raise ValueError(f"scale_dtype: quantize {quantize!r}; expected int8 or int8-dynamic")
@@ -82,8 +82,8 @@ def dynamic_experts(
 
 
 def _rounded(x: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
-    """MindSpore 2.7.1 makes one operator (DequantSwigluQuant) of SwiGLU and of rounding what it gives, and fails at
-    compiling that. A dependence, here on any tensor that is `given`, keeps the two apart and launches nothing."""
+    """x rounded by rows. MindSpore 2.7.1 fuses SwiGLU and the rounding of its output into DequantSwigluQuant, which it
+    then fails to compile. A dependence on any tensor, `given`, prevents that and launches nothing."""
     return primitives.dynamic_quant(ops.depend(x, given))
 
 

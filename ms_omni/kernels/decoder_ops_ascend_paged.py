@@ -32,7 +32,7 @@ _bmm_t = ops.BatchMatMul(transpose_b=True)
 
 def write_cache(key_cache: Tensor, value_cache: Tensor, k: Tensor, v: Tensor, slots: Tensor) -> tuple[Tensor, Tensor]:
     """caches: Parameters (num_blocks, BLOCK_SIZE, kv_heads, dim), k, v: (tokens, kv_heads, dim) of their dtype, slots:
-    int32 (tokens,). The caches, for a graph to read after it has written; outside, read the Parameters."""
+    int32 (tokens,). In a graph, read the returned caches: they depend on the writing. Outside, read the Parameters."""
     shape, width = key_cache.shape[2:], key_cache.shape[2] * key_cache.shape[3]
     if k.shape[1:] != shape or v.shape[1:] != shape or value_cache.shape != key_cache.shape:
         raise ValueError("write_cache: expected caches (blocks, size, kv_heads, dim), k and v (tokens, kv_heads, dim)")
@@ -40,7 +40,7 @@ def write_cache(key_cache: Tensor, value_cache: Tensor, k: Tensor, v: Tensor, sl
         rows = k.reshape(-1, width), v.reshape(-1, width)
         written = primitives.reshape_and_cache(rows[0], rows[1], key_cache, value_cache, slots)
         return ops.depend(key_cache, written), ops.depend(value_cache, written)
-    # The internal kernel is for graphs; outside MindSpore asks CANN for an operator that it does not document
+    # The internal kernel is for graphs; outside them MindSpore would call a CANN operator that is not documented
     for cache, rows in ((key_cache, k), (value_cache, v)):
         cache.view(-1, *cache.shape[2:]).index_put_((slots,), rows)
     return key_cache, value_cache
@@ -62,8 +62,8 @@ def decode_attention(
 
 
 def frame_attention(q: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
-    """Attention of rows that have as many tokens each, by products: PagedAttention would take another decoder's
-    lengths. q: (B, heads, dim), keys, values: (B, kv_heads, n, dim), of which all is seen. (B, heads * dim)."""
+    """Attention of rows with equally many tokens, by matrix products: PagedAttention would take another decoder's
+    lengths. q: (B, heads, dim), keys, values: (B, kv_heads, n, dim), all visible. (B, heads * dim)."""
     heads, dim = q.shape[1:]
     kv_heads = keys.shape[1]
     if keys.shape[3] != dim or values.shape[1:] != keys.shape[1:] or heads % kv_heads:
@@ -75,8 +75,8 @@ def frame_attention(q: Tensor, keys: Tensor, values: Tensor, scale: float) -> Te
 
 
 def extend_frame(cache: Tensor, new: Tensor) -> Tensor:
-    """cache: (B, kv_heads, n, dim), what earlier tokens of a frame left, new: (B, kv_heads, dim). (B, kv_heads, n + 1,
-    dim). The first token's is `new` as (B, kv_heads, 1, dim)."""
+    """cache: (B, kv_heads, n, dim), of earlier tokens of a frame, new: (B, kv_heads, dim). (B, kv_heads, n + 1,
+    dim)."""
     kv_heads, dim = cache.shape[1], cache.shape[3]
     if new.shape[1:] != (kv_heads, dim):
         raise ValueError("extend_frame: expected a cache (B, kv_heads, n, dim) and new rows (B, kv_heads, dim)")
@@ -84,8 +84,8 @@ def extend_frame(cache: Tensor, new: Tensor) -> Tensor:
 
 
 def read_cache(cache: Tensor, block_table: Tensor, length: int) -> Tensor:
-    """cache: of write_cache, block_table: int32 (max_blocks,), one row's, which has at least `length` tokens. (length,
-    kv_heads, dim), a copy. Outside graphs."""
+    """cache: of write_cache, block_table: int32 (max_blocks,), of a row with at least `length` tokens. A copy, (length,
+    kv_heads, dim). Outside graphs."""
     size = cache.shape[1]
     blocks = mint.index_select(cache, 0, block_table[: -(-length // size)])
     return blocks.reshape(-1, *cache.shape[2:])[:length]

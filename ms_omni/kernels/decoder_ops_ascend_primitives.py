@@ -29,7 +29,7 @@ from mindspore.ops.auto_generate import (
 from mindspore.ops.auto_generate import add_rms_norm as _add_rms_norm
 
 CAUSAL_MASK_SIZE = 2048  # the compressed mask of flash attention has this size for a prompt of any length
-NO_BAND = 2**31 - 1  # keys before and after a query's own place that it sees: as many as there are
+NO_BAND = 2**31 - 1  # a query sees any number of keys before and after its own place
 
 _matmul_t = ops.MatMul(transpose_b=True)
 _split = SplitWithSize()
@@ -106,7 +106,7 @@ def attention(
     q: Tensor, k: Tensor, v: Tensor, hidden: Tensor | None, heads: int, kv_heads: int, scale: float
 ) -> Tensor:
     """q: (batch, heads, n, dim), k and v: (batch, kv_heads, N, dim), hidden: bool (batch, 1, n, N), True where not to
-    look. Mode 0 looks nowhere outside the band around the queries' own places either, so that must be wide."""
+    attend. Mode 0 also hides keys outside a band around a query's own place, so the band is NO_BAND."""
     return _attention(q, k, v, hidden, heads, kv_heads, scale, "BNSD", 0)
 
 
@@ -123,9 +123,9 @@ def moe_gating_top_k_softmax(logits: Tensor, top_k: int) -> tuple[Tensor, Tensor
 
 
 def moe_init_routing(x: Tensor, experts: Tensor, num_experts: int) -> tuple[Tensor, Tensor, Tensor]:
-    """x: (tokens, H), experts: int32 (tokens, top_k). Nothing is dropped. Returns the tokens in the experts' order
-    (tokens * top_k, H), the place there of each (token, choice), int32 (tokens * top_k,), and how many tokens each
-    expert has, int32 (num_experts,)."""
+    """x: (tokens, H), experts: int32 (tokens, top_k). Nothing is dropped. Returns the tokens sorted by expert, (tokens
+    * top_k, H), the place there of each (token, choice), int32 (tokens * top_k,), and the tokens of each expert, int32
+    (num_experts,)."""
     no_limit, keep_all, count = 0, 0, 2
     tokens, places, counts, _ = _init_routing(x, experts, no_limit, no_limit, num_experts, keep_all, count, True)
     return tokens, places, counts

@@ -24,7 +24,7 @@ def scale_dtype(quantize: str, dtype: Any) -> Any:
 
 
 def num_kept(largest_top_k: int, vocabulary: int) -> int:
-    """One kernel does for all settings."""
+    """The vocabulary: one kernel serves all settings."""
     return vocabulary
 
 
@@ -37,10 +37,10 @@ def rows_of(x: Tensor, count: int) -> tuple[Tensor, ...]:
 
 
 class Sampler(nn.Cell):
-    """Picks a token for each row. kernel_numbers: by which a graph finds its kernel."""
+    """Picks a token for each row. kernel_numbers: by which graphs find the kernel."""
 
     def __init__(self, rows: int, vocabulary: int, num_kept: int, name: str):
-        """name: of the graph that it is for, and what it picks there."""
+        """name: of the graph, and of what is picked there."""
         super().__init__()
         many, whole = (ms.float32, (rows,)), (ms.int32, (rows,))
         inputs = ((ms.float32, (rows, vocabulary)), many, many, whole, many)

@@ -24,7 +24,7 @@ from ms_omni.runtime.stacked_weights import Dtypes, layer_weights, small_weights
 
 
 class Decoder(nn.Cell):
-    """All layers and the final norm of one decoder of a checkpoint."""
+    """All layers and the final norm of one of a checkpoint's decoders."""
 
     def __init__(
         self,
@@ -36,9 +36,9 @@ class Decoder(nn.Cell):
         sharding: DecoderSharding | None = None,
         quantize: str = "none",
     ):
-        """reader: a CheckpointReader, or a ShardedReader that reads what `sharding` says; unless `quantize` is none,
-        one with int8 weights. prefix: of the weight names, "thinker.model.". dtype: of hidden states, a MindSpore float
-        type; floats of weights and caches have it too, or are float32 where `operators` are numpy's."""
+        """reader: a CheckpointReader, or a ShardedReader for `sharding`; with int8 weights unless `quantize` is none.
+        prefix: of the weight names, "thinker.model.". dtype: of hidden states, a MindSpore float type; float weights
+        and caches have it too, or float32 where layers are numpy kernels."""
         super().__init__(auto_prefix=False)
         sharding = sharding or DecoderSharding()
         experts, spec = sharding.experts(spec), sharding.local(spec)
@@ -61,7 +61,7 @@ class Decoder(nn.Cell):
             return DecoderLayer(weights, spec, operators, name, sharding, quantize, gathered)
 
         self.layers = nn.CellList([layer(i) for i in range(spec.num_layers)], auto_prefix=False)
-        # Norm i stands before layer i, the last one behind them all. What a layer adds is summed by the next norm.
+        # Norm i is before layer i, the last one behind all layers. The next norm adds a layer's output to the residual.
         self.norms = ParameterTuple(
             Parameter(Tensor(reader.read(name).astype(dtypes.floats)), name=name, requires_grad=False)
             for name in (
