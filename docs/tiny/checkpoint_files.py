@@ -10,11 +10,9 @@ import shutil
 import sys
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 from scenes import PIXELS
 
-from ms_omni.checkpoint import presets
 from ms_omni.checkpoint.built_in import DIRECTORY
 from ms_omni.checkpoint.presets import Preset, build_config
 from ms_omni.checkpoint.tiny_tokenizer import ROLE_WORDS
@@ -59,8 +57,7 @@ def token_ids(directory: Path) -> dict[str, int]:
 def config_arguments(directory: Path) -> dict[str, Any]:
     """Keyword arguments of Qwen3OmniMoeConfig."""
     ids = token_ids(directory)
-    with mock.patch.object(presets, "token_ids", lambda: ids):
-        config = build_config(PRESET)
+    config = build_config(PRESET, ids=ids)
     talker, code2wav = config["talker_config"], config["code2wav_config"]
     talker["num_code_groups"] = talker["code_predictor_config"]["num_code_groups"] = NUM_CODE_GROUPS
     talker["code_predictor_config"]["vocab_size"] = CODEBOOK_SIZE

@@ -46,7 +46,7 @@ def in_parallel(function: Callable[[Any], Any], parts: Iterable[Any]) -> list[An
             set_blas_threads(threads)
 
 
-def shares(length: int, least: int) -> list[tuple[int, int]]:
+def thread_parts(length: int, least: int) -> list[tuple[int, int]]:
     """(start, end) of equal parts of `length`: one for each thread, or fewer, so that each has at least `least`."""
     return equal_parts(length, max(1, min(num_threads(), length // least)))
 

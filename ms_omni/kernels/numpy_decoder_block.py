@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ms_omni.kernels.host_threads import in_parallel, shares
+from ms_omni.kernels.host_threads import in_parallel, thread_parts
 from ms_omni.kernels.numpy_conv import CausalConv, ResidualUnit, Snake, Upsampling, spans, tile_steps
 
 LEAST_STEPS_A_THREAD = 512  # of the output: several times as many as a part computes again to find its tails
@@ -54,7 +54,7 @@ class DecoderBlock:
         channels = self.head[1].weight.shape[0] if self.head else self.upsampling.weight.shape[1]
         out = np.empty((channels, sum(made) * rate), np.float32)
         outs = [out[:, start * rate : end * rate] for start, end in spans(made)]
-        work = [_parts(made, *share) for share in shares(sum(made), -(-LEAST_STEPS_A_THREAD // rate))]
+        work = [_parts(made, *part) for part in thread_parts(sum(made), -(-LEAST_STEPS_A_THREAD // rate))]
         before = [state.tails for state in states]
         made_tails = in_parallel(lambda parts: self._make(inputs, outs, before, parts), work)
         for parts, tails in zip(work, made_tails, strict=True):

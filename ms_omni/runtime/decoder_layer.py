@@ -92,7 +92,7 @@ class DecoderLayer(nn.Cell):
         q, k, v = self.heads(normed, large[0], angle)
         keys, values = self.ops.write_cache(cache[0], cache[1], k, v, slots)
         attended = self.ops.decode_attention(q, keys, values, block_tables, context_lens, self.scale)
-        return self.rest(residual, attended, large, True)
+        return self.after_attention(residual, attended, large, True)
 
     def decode_frame(
         self,
@@ -110,7 +110,9 @@ class DecoderLayer(nn.Cell):
         else:
             shape = (-1, self.num_kv_heads, 1, self.head_dim)
             keys, values = k.reshape(shape), v.reshape(shape)
-        added, residual = self.rest(residual, self.ops.frame_attention(q, keys, values, self.scale), large, True)
+        added, residual = self.after_attention(
+            residual, self.ops.frame_attention(q, keys, values, self.scale), large, True
+        )
         return added, residual, (keys, values)
 
     def prefill(
@@ -129,7 +131,9 @@ class DecoderLayer(nn.Cell):
         q, k, v = self.heads(normed, large[0], angle)
         self.ops.write_cache(cache[0], cache[1], k, v, slots)
         attended = [self.attended(q[rows], k[rows], v[rows], cache, start, blocks) for rows, start, blocks in places]
-        return self.rest(residual, attended[0] if len(attended) == 1 else mint.cat(attended, dim=0), large, False)
+        return self.after_attention(
+            residual, attended[0] if len(attended) == 1 else mint.cat(attended, dim=0), large, False
+        )
 
     def attended(
         self, q: Tensor, k: Tensor, v: Tensor, cache: tuple[Any, Any], start: int, blocks: Tensor | None
@@ -150,7 +154,9 @@ class DecoderLayer(nn.Cell):
         q, k = self.ops.rotary(q, k, angle[0], angle[1])
         return q, k, v
 
-    def rest(self, residual: Tensor, attended: Tensor, large: tuple[Any, ...], is_step: bool) -> tuple[Tensor, Tensor]:
+    def after_attention(
+        self, residual: Tensor, attended: Tensor, large: tuple[Any, ...], is_step: bool
+    ) -> tuple[Tensor, Tensor]:
         """The layer behind attention: projection, second norm, feed-forward network. is_step: one new token for each
         row, not prompts."""
         projected = self.linear(attended, large[1], self.o_scale)
@@ -163,10 +169,10 @@ class DecoderLayer(nn.Cell):
 
     def feed_forward(self, x: Tensor, large: tuple[Any, ...], is_step: bool) -> Tensor:
         """x: (tokens, hidden), normed."""
-        out = self.mixture(x, large, is_step) if self.has_experts else self.dense(x, large)
+        out = self.moe(x, large, is_step) if self.has_experts else self.dense(x, large)
         return all_reduce(out, self.world) if self.sums_feed_forward else out
 
-    def mixture(self, x: Tensor, large: tuple[Any, ...], is_step: bool) -> Tensor:
+    def moe(self, x: Tensor, large: tuple[Any, ...], is_step: bool) -> Tensor:
         """x: (tokens, hidden), normed. The weighted outputs of this rank's experts, (tokens, hidden)."""
         weights, chosen = self.ops.route(x, self.router, self.top_k, self.normalize)
         if self.has_some_experts:

@@ -22,7 +22,7 @@ class Head(nn.Cell):
         Parameter, which may be the same."""
         super().__init__(auto_prefix=False)
         self.weight, self.world, self.num_rows = weight, world, num_rows
-        self.array = in_out(weight, weight is table) if in_numpy else None
+        self.array = transposed_weight(weight, weight is table) if in_numpy else None
 
     def construct(self, hidden: Tensor) -> Tensor:
         """hidden: (n, hidden), normed. float32 (n, num_rows)."""
@@ -35,7 +35,7 @@ class Head(nn.Cell):
         return joined(scores, self.world, self.num_rows)
 
 
-def in_out(weight: Any, is_shared: bool = False) -> np.ndarray:
+def transposed_weight(weight: Any, is_shared: bool = False) -> np.ndarray:
     """The float32 values of a Parameter (out, in) as (in, out). The Parameter takes over this memory and shape, so that
     the weight exists once. is_shared: something else reads the Parameter as it is; then this is a view."""
     values = weight.float().asnumpy()

@@ -15,7 +15,7 @@ from ms_omni.kernels.numpy_step import through
 from ms_omni.parallel.vocabulary import is_split, whole
 from ms_omni.parallel.world import World
 from ms_omni.runtime.decoder import Decoder
-from ms_omni.runtime.head import in_out
+from ms_omni.runtime.head import transposed_weight
 from ms_omni.runtime.numpy_layers import decoder_blocks, gathered_attention
 
 
@@ -47,7 +47,7 @@ class NumpyFrames:
             decoder.spec.inv_freq,
             decoder.eps,
             decoder.norms[-1].asnumpy(),
-            [] if split[0] else [in_out(head) for head in heads],
+            [] if split[0] else [transposed_weight(head) for head in heads],
             [] if split[1] else [table.float().asnumpy() for table in tables],
             decoder.is_gathered,
         )
