@@ -16,6 +16,7 @@ from mindone.transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import (
 from mindspore import Tensor, mint, ops
 
 from ms_omni import limits
+from ms_omni.kernels.concatenate import concatenated
 from ms_omni.kernels.cpu_arrays import float32_array
 from ms_omni.kernels.device import on_cpu
 from ms_omni.models import encoders_cpu
@@ -88,7 +89,7 @@ class AudioEncoder(Qwen3OmniMoeAudioEncoder):
             self._encode(hidden[start:end], group)
             for start, end, group in segment_groups(lengths, limits.ROWS_PER_GROUP)
         ]
-        return BaseModelOutput(last_hidden_state=_joined(outputs))
+        return BaseModelOutput(last_hidden_state=concatenated(outputs))
 
     @cached_property
     def _parts(self) -> Parts:
@@ -136,7 +137,7 @@ class AudioEncoder(Qwen3OmniMoeAudioEncoder):
             valid = self._valid_rows(lengths, tokens.shape[1])
             outputs.append(ops.gather(tokens.reshape(-1, tokens.shape[2]), valid, 0))
             start = end
-        return _joined(outputs)
+        return concatenated(outputs)
 
     @staticmethod
     def _chunks(input_features: Tensor, chunk_lens: list[int], longest: int) -> Tensor:
@@ -165,7 +166,3 @@ class AudioEncoder(Qwen3OmniMoeAudioEncoder):
         counts = audio_token_counts(np.asarray(chunk_lens))
         rows = [np.arange(count) + i * tokens_per_chunk for i, count in enumerate(counts.tolist())]
         return Tensor(np.concatenate(rows).astype(np.int32))
-
-
-def _joined(parts: list[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else mint.cat(parts, dim=0)

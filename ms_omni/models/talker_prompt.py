@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from mindspore import Tensor, mint, ops
 
+from ms_omni.kernels.concatenate import concatenated
 from ms_omni.kernels.device import on_cpu
 from ms_omni.kernels.host_threads import in_row_parts
 from ms_omni.kernels.numpy_encoder import Linear
@@ -83,7 +84,7 @@ def build_talker_prompts(model: Any, answers: Sequence[ThinkerOutput]) -> list[T
         ops.gather(a.hidden, _ids(each.media), 0) for a, each in zip(answers, rows, strict=True) if len(each.media)
     ]
     if media:
-        table = mint.cat([table, projected(model.talker.hidden_projection, _joined(media))], dim=0)
+        table = mint.cat([table, projected(model.talker.hidden_projection, concatenated(media))], dim=0)
     codes = [talker.codec_nothink_id, talker.codec_think_bos_id, talker.codec_think_eos_id, talker.codec_pad_id]
     codes += [talker.codec_bos_id, *(answer.speaker_id for answer in answers)]
     codec = model.talker.get_input_embeddings()(_ids(codes))
@@ -144,7 +145,3 @@ def _user_rows(config: Any, prompt_ids: np.ndarray) -> np.ndarray:
 
 def _ids(values: Any) -> Tensor:
     return Tensor(np.asarray(values, np.int32))
-
-
-def _joined(parts: list[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else mint.cat(parts, dim=0)

@@ -12,6 +12,7 @@ from mindone.transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import (
 )
 from mindspore import Tensor, mint, ops
 
+from ms_omni.kernels.concatenate import concatenated
 from ms_omni.models.rope_index import RopeTokens, rope_index
 from ms_omni.stages import stage
 
@@ -186,8 +187,7 @@ class Thinker(HostRopeIndex, Qwen3OmniMoeThinkerForConditionalGeneration):
             else to_numpy(audio_feature_lengths)
         )
         packed = [input_features[i, :, : int(length)] for i, length in enumerate(lengths)]
-        packed = packed[0] if len(packed) == 1 else mint.cat(packed, dim=1)
-        return self.audio_tower(packed, feature_lens=lengths).last_hidden_state
+        return self.audio_tower(concatenated(packed, dim=1), feature_lens=lengths).last_hidden_state
 
     def merge_media(
         self,

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
-from mindspore import Tensor, mint, ops
+from mindspore import Tensor, ops
 
+from ms_omni.kernels.concatenate import concatenated
 from ms_omni.limits import BUCKETS
 from ms_omni.scheduling.sequence import Sequence as TokenSequence
 
@@ -135,8 +136,4 @@ def carried_over(carried: Sequence[CarriedRow], rows: RowLayout) -> tuple[Tensor
     starts = dict(zip(map(id, sources), np.cumsum([0, *(source[0].shape[0] for source in sources)]), strict=False))
     places = rows.spread([starts[id(each.tensors)] + each.row for each in carried], 0)
     index = Tensor(np.array(places, np.int32))
-    return tuple(ops.gather(_joined(kind), index, 0) for kind in zip(*sources, strict=True))
-
-
-def _joined(parts: Sequence[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else mint.cat(list(parts), dim=0)
+    return tuple(ops.gather(concatenated(kind), index, 0) for kind in zip(*sources, strict=True))

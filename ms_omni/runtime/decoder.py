@@ -10,6 +10,7 @@ import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, mint, nn
 
 from ms_omni.checkpoint.load import numpy_dtype
+from ms_omni.kernels.concatenate import concatenated
 from ms_omni.kernels.numpy_cache import Rows
 from ms_omni.limits import BLOCK_SIZE
 from ms_omni.parallel.collectives import broadcast
@@ -125,7 +126,7 @@ class Decoder(nn.Cell):
                 given = mint.zeros((rows[-1].stop, self.spec.hidden_size), dtype=self.dtype)
             told = broadcast(given, self.world, owner)
             parts |= {number: told[where] for number, where in zip(numbers, rows, strict=True)}
-        return parts[0] if len(parts) == 1 else mint.cat([parts[number] for number in range(len(chunks))], dim=0)
+        return concatenated([parts[number] for number in range(len(chunks))])
 
     def _prefill(self, chunks: Sequence[PromptChunk], cache: PagedKVCache, accept_layer: int) -> tuple[Tensor, Tensor]:
         """`prefill` of the chunks that this rank computes."""

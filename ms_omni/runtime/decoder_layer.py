@@ -9,6 +9,7 @@ import mindspore as ms
 from mindspore import Tensor, mint, nn, ops
 
 from ms_omni.checkpoint.parameters import parameter
+from ms_omni.kernels.concatenate import concatenated
 from ms_omni.parallel.collectives import all_gather, all_reduce, all_to_all
 from ms_omni.runtime.decoder_spec import DecoderSpec
 from ms_omni.runtime.gathered_weights import GatheredLayer, expert_matrix, without_padding
@@ -131,9 +132,7 @@ class DecoderLayer(nn.Cell):
         q, k, v = self.heads(normed, large[0], angle)
         self.ops.write_cache(cache[0], cache[1], k, v, slots)
         attended = [self.attended(q[rows], k[rows], v[rows], cache, start, blocks) for rows, start, blocks in places]
-        return self.after_attention(
-            residual, attended[0] if len(attended) == 1 else mint.cat(attended, dim=0), large, False
-        )
+        return self.after_attention(residual, concatenated(attended), large, False)
 
     def attended(
         self, q: Tensor, k: Tensor, v: Tensor, cache: tuple[Any, Any], start: int, blocks: Tensor | None

@@ -10,6 +10,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, mint
 
+from ms_omni.kernels.concatenate import concatenated
 from ms_omni.models.talker_prompt import ThinkerOutput, build_talker_prompts
 from ms_omni.parallel.collectives import broadcast
 from ms_omni.parallel.world import World
@@ -186,5 +187,5 @@ class FusedTalker:
 def _answer(state: RequestState) -> ThinkerOutput:
     own, speech = state.device_state, state.request.speech
     assert own.embeds is not None and speech is not None, "nothing was kept to speak about"
-    hidden = own.hidden[0] if len(own.hidden) == 1 else mint.cat(own.hidden, dim=0)
+    hidden = concatenated(own.hidden)
     return ThinkerOutput(state.prepared.prompt_ids, own.embeds, hidden, state.thinker.token_ids[0], speech.speaker_id)

@@ -10,6 +10,7 @@ import numpy as np
 from mindspore import Tensor, mint
 
 from ms_omni.inputs.cast import cast_inputs
+from ms_omni.kernels.concatenate import concatenated
 from ms_omni.limits import TOKENS_PER_CALL
 from ms_omni.models.thinker import to_numpy
 from ms_omni.parallel.collectives import broadcast
@@ -145,7 +146,7 @@ class FusedThinker:
                 token, seen = graph.run(*arguments, settings.penalty, seen)
                 made.append(token)
             token = made[-1][-len(rows) :] if graph.num_steps > 1 else made[-1]
-        whole = made[0] if len(made) == 1 else mint.cat(made)  # the host waits once
+        whole = concatenated(made)  # the host waits once
         return whole.asnumpy().reshape(num_steps, len(rows)), seen
 
     def _carried(self, carried: Sequence[CarriedRow | None], rows: RowLayout) -> Tensor:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from mindspore import Tensor, mint
 
+from ms_omni.kernels.concatenate import concatenated
+
 
 @dataclass(frozen=True)
 class PromptChunk:
@@ -42,7 +44,7 @@ class PromptChunk:
 
 def joined_embeddings(chunks: Sequence[PromptChunk]) -> Tensor:
     """The embeddings of all chunks, (all tokens, hidden)."""
-    return chunks[0].x if len(chunks) == 1 else mint.cat([chunk.x for chunk in chunks], dim=0)
+    return concatenated([chunk.x for chunk in chunks])
 
 
 def joined_levels(chunks: Sequence[PromptChunk]) -> list[Tensor]:
