@@ -206,13 +206,13 @@ def write_checkpoint(layers: dict[str, int], dtype: str, directory: Path) -> Non
 
 def main() -> None:
     out, dtype, *runs = sys.argv[1:]
-    from ms_omni import OmniEngine, bounds
+    from ms_omni import OmniEngine, limits
     from ms_omni.kernels import setup_device
     from ms_omni.parallel.world import is_scheduler, start_world
 
     if is_scheduler():
         start_world("Ascend")
-    bounds.PREFILL_CHUNK = PREFILL_CHUNK
+    limits.PREFILL_CHUNK = PREFILL_CHUNK
     setup_device("Ascend")
     spans = Spans(gauges)
     spans.watch_engine()

@@ -37,7 +37,7 @@ from ms_omni.models.talker_prompt import ThinkerOutput, build_talker_prompts
 from ms_omni.speakers import speech_of
 from ms_omni.parallel.vocabulary import logits
 from ms_omni.runtime.talker_graph import TalkerGraph
-from ms_omni.runtime.graph_cache import compiled
+from ms_omni.runtime.graph_cache import CompiledGraph
 from ms_omni.runtime.prompt_chunk import PromptChunk
 from ms_omni.runtime.talker_sampling import GREEDY_TALKER
 from ms_omni.runtime.token_step import TokenStep
@@ -157,7 +157,7 @@ def graph_of_layers(step: TokenStep) -> Any:
     def decode(x: Tensor, batch_valid_length: Tensor, rope_positions: Tensor, tables: Tensor) -> Tensor:
         return step.decode(x, rope_positions, batch_valid_length, tables)
 
-    return compiled(decode, step.ops.JIT_OPTIONS, None, "layers alone")
+    return CompiledGraph(decode, step.ops.JIT_OPTIONS, None, "layers alone")
 
 
 class Answering:

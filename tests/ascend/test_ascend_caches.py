@@ -167,7 +167,7 @@ def test_views_as_inputs_of_graphs(ops, boost):
     import mindspore as ms
     from mindspore import ops as mindspore_ops
 
-    from ms_omni.runtime.graph_cache import compiled
+    from ms_omni.runtime.graph_cache import CompiledGraph
 
     options = ops.JIT_OPTIONS if boost else {"jit_level": "O0"}
     made = ms.Tensor(np.arange(1, 65), ms.int32) + 0
@@ -182,9 +182,9 @@ def test_views_as_inputs_of_graphs(ops, boost):
 
     inputs = {4: made[3:4], 10: made[9:10], 20: ms.Tensor([20], ms.int32), 64: made[-1:]}
     for order in ((4, 10, 4), (4, 20, 4), (20, 10, 20), (64, 20, 64)):
-        adding, gathering = compiled(add, options, None, "add"), compiled(gather, options, None, "gather")
+        adding, gathering = CompiledGraph(add, options, None, "add"), CompiledGraph(gather, options, None, "gather")
         assert [int(adding(inputs[i]).asnumpy()[0]) for i in order] == [i + 1 for i in order]
         looked_up = [i for i in order if i < 64]
         assert [float(gathering(inputs[i]).asnumpy()[0, 0]) for i in looked_up] == looked_up
-    columns = compiled(add, options, None, "columns")
+    columns = CompiledGraph(add, options, None, "columns")
     np.testing.assert_array_equal(columns(square[:, 1:3]).asnumpy(), square.asnumpy()[:, 1:3] + 1)
