@@ -87,12 +87,12 @@ def states_of(decoder: Any, x: list[np.ndarray]) -> list[np.ndarray]:
     import mindspore as ms
 
     from ms_omni.limits import BLOCK_SIZE
-    from ms_omni.runtime.prompt_piece import PromptPiece
+    from ms_omni.runtime.prompt_chunk import PromptChunk
 
     blocks = -(-len(x[0]) // BLOCK_SIZE)
     cache = decoder.new_cache(1 + blocks * len(x), "accuracy")
     pieces = [
-        PromptPiece(ms.Tensor(rows), np.arange(len(rows)), list(range(1 + n * blocks, 1 + (n + 1) * blocks)), 0)
+        PromptChunk(ms.Tensor(rows), np.arange(len(rows)), list(range(1 + n * blocks, 1 + (n + 1) * blocks)), 0)
         for n, rows in enumerate(x)
     ]
     made = [decoder.prefill(pieces, cache, layer)[1].asnumpy() for layer in range(1, decoder.num_layers)]

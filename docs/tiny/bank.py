@@ -57,7 +57,7 @@ def make_bank(
     path.mkdir(parents=True, exist_ok=True)
     ends = np.cumsum([len(wave) for wave in waves])
     np.save(path / "samples.npy", np.concatenate(waves))
-    kinds, spoken = zip(*texts)
+    kinds, spoken = zip(*texts, strict=False)
     np.savez(path / "index.npz", kinds=kinds, texts=spoken, starts=ends - [len(w) for w in waves], ends=ends)
 
 

@@ -6,22 +6,27 @@ python docs/tiny/checkpoint_files.py DIR
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 from scenes import PIXELS
-from text import frozen_merges
 
-from ms_omni.checkpoint import presets, tiny_tokenizer
+from ms_omni.checkpoint.built_in import DIRECTORY
 from ms_omni.checkpoint.presets import Preset, build_config
-from ms_omni.checkpoint.tiny_processor import CHAT_TEMPLATE, PREPROCESSOR_CONFIG
+from ms_omni.checkpoint.tiny_tokenizer import ROLE_WORDS
 
 CODEBOOK_SIZE = 256
 NUM_CODE_GROUPS = 4
 # Codec control ids follow the codes, at the distances that the released model has.
 CODEC_BASE = CODEBOOK_SIZE
+
+# The published weights belong to these files: training does not change them.
+PROCESSOR_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "added_tokens.json",
+    "special_tokens_map.json", "preprocessor_config.json", "video_preprocessor_config.json", "chat_template.jinja",
+)  # fmt: skip
 
 PRESET = Preset(
     hidden_size=128, num_layers=6, num_heads=4, num_kv_heads=2, head_dim=32, mrope_section=(6, 5, 5),
@@ -35,26 +40,13 @@ PRESET = Preset(
 )  # fmt: skip
 
 
-def write_tokenizer(directory: Path) -> None:
-    """tokenizer.json and its companions, with this world's vocabulary in place of the random checkpoints'."""
-    trained = frozen_merges()
-    with mock.patch.object(tiny_tokenizer, "build_vocab", lambda: trained):
-        tiny_tokenizer.write_tokenizer(directory, CHAT_TEMPLATE)
-    # Qwen3OmniMoeProcessor has a `size` for videos (128 to 768 tokens) that wins over the video processor's file; only
-    # the settings of the tokenizer win over that.
-    path = directory / "tokenizer_config.json"
-    settings = json.loads(path.read_text(encoding="utf-8"))
-    settings["size"] = {"shortest_edge": PIXELS[0], "longest_edge": PIXELS[1]}
-    _dump(path, settings)
-
-
 def token_ids(directory: Path) -> dict[str, int]:
     """Ids of the special tokens and of the role words."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
-    ids = {token: tokenizer.token_to_id(token) for token, _ in tiny_tokenizer.ADDED_TOKENS}
-    for role in tiny_tokenizer.ROLE_WORDS:
+    ids = json.loads((directory / "added_tokens.json").read_text(encoding="utf-8"))
+    for role in ROLE_WORDS:
         encoded = tokenizer.encode(role, add_special_tokens=False).ids
         if len(encoded) != 1:
             raise ValueError(f"{role} must be one token, is {len(encoded)}")
@@ -65,8 +57,7 @@ def token_ids(directory: Path) -> dict[str, int]:
 def config_arguments(directory: Path) -> dict[str, Any]:
     """Keyword arguments of Qwen3OmniMoeConfig."""
     ids = token_ids(directory)
-    with mock.patch.object(presets, "token_ids", lambda: ids):
-        config = build_config(PRESET)
+    config = build_config(PRESET, ids=ids)
     talker, code2wav = config["talker_config"], config["code2wav_config"]
     talker["num_code_groups"] = talker["code_predictor_config"]["num_code_groups"] = NUM_CODE_GROUPS
     talker["code_predictor_config"]["vocab_size"] = CODEBOOK_SIZE
@@ -86,7 +77,10 @@ def write_files(directory: Path) -> None:
     from transformers import Qwen3OmniMoeConfig
 
     directory.mkdir(parents=True, exist_ok=True)
-    write_tokenizer(directory)
+    for name in PROCESSOR_FILES:
+        shutil.copyfile(DIRECTORY / name, directory / name)
+    pixels = json.loads((directory / "preprocessor_config.json").read_text(encoding="utf-8"))
+    assert (pixels["min_pixels"], pixels["max_pixels"]) == tuple(PIXELS), "the scenes have other sizes"
     config = Qwen3OmniMoeConfig(**config_arguments(directory), dtype="float16")
     _dump(directory / "config.json", config.to_dict())
     ids = token_ids(directory)
@@ -96,14 +90,6 @@ def write_files(directory: Path) -> None:
         "thinker_max_new_tokens": PRESET.thinker_max_new_tokens, "talker_max_new_tokens": PRESET.talker_max_new_tokens,
     }  # fmt: skip
     _dump(directory / "generation_config.json", generation)
-    image = {**PREPROCESSOR_CONFIG, "min_pixels": PIXELS[0], "max_pixels": PIXELS[1]}
-    _dump(directory / "preprocessor_config.json", image)
-    keys = ("image_mean", "image_std", "merge_size", "patch_size", "temporal_patch_size", "processor_class")
-    video: dict[str, Any] = {key: PREPROCESSOR_CONFIG[key] for key in keys}
-    video["video_processor_type"] = "Qwen2VLVideoProcessor"
-    video["size"] = {"shortest_edge": PIXELS[0], "longest_edge": PIXELS[1]}
-    _dump(directory / "video_preprocessor_config.json", video)
-    (directory / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
 
 
 def _dump(path: Path, data: Any) -> None:

@@ -4,6 +4,7 @@ The modules carry the weight names of the Hugging Face checkpoint; all experts o
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import torch
@@ -26,7 +27,7 @@ def packed_attention(
         return out.flatten(1)
     out = torch.empty_like(q)
     bounds = starts.tolist()
-    for first, last in zip(bounds, bounds[1:]):
+    for first, last in itertools.pairwise(bounds):
         inputs = (x[first:last].transpose(0, 1)[None] for x in (q, k, v))
         out[first:last] = F.scaled_dot_product_attention(*inputs, is_causal=causal)[0].transpose(0, 1)
     return out.flatten(1)

@@ -49,7 +49,7 @@ def main() -> None:
     model.load_state_dict({key.removeprefix("code2wav."): value for key, value in weights.items()})
     silent = book.codes[book.keys[("ethan", "<silence>", "inner")] :][:1]
     made = []
-    for a, b in zip(book.starts, book.starts[1:]):
+    for a, b in zip(book.starts, book.starts[1:], strict=False):
         codes = np.concatenate([np.repeat(silent, 3, 0), book.codes[a:b], np.repeat(silent, 2, 0)]).astype(np.int64)
         with torch.no_grad():
             wave = model(torch.from_numpy(codes)[None])[0].clamp(-1, 1).numpy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import scenes
@@ -55,7 +56,7 @@ class PictureTalk(Talk):
             return "the picture is empty"
         if len(things) > 3:
             return f"I see {NUMBERS[len(things)]} shapes"
-        if any(b.x - a.x < 0.07 * scene.width for a, b in zip(things, things[1:])):
+        if any(b.x - a.x < 0.07 * scene.width for a, b in itertools.pairwise(things)):
             return None
         return "I see " + joined([article(thing.name) for thing in things])
 

@@ -39,7 +39,7 @@ class Ranks:
         dist.all_reduce(flat)
         flat /= self.count
         pieces = flat[:-1].split([gradient.numel() for gradient in gradients])
-        for gradient, piece in zip(gradients, pieces):
+        for gradient, piece in zip(gradients, pieces, strict=False):
             gradient.copy_(piece.view_as(gradient))
         return float(flat[-1])
 

@@ -23,7 +23,7 @@ def _polygon(points: list[tuple[float, float]]) -> np.ndarray:
     corners = np.asarray(points, dtype=np.float64)
     angles = np.arange(ANGLES) * 2 * np.pi / ANGLES
     radius = np.full(ANGLES, np.inf)
-    for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0)):
+    for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=False):
         ex, ey = x1 - x0, y1 - y0
         denominator = np.cos(angles) * ey - np.sin(angles) * ex
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -165,7 +165,7 @@ def _rgb(rng: random.Random, colour: int) -> tuple[int, int, int]:
 
 
 def _far(a: tuple[int, int, int], b: tuple[int, int, int]) -> bool:
-    return sum((x - y) ** 2 for x, y in zip(a, b)) > 80**2
+    return sum((x - y) ** 2 for x, y in zip(a, b, strict=False)) > 80**2
 
 
 def _blank(rng: random.Random, size: tuple[int, int] | None) -> Scene:

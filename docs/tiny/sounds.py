@@ -37,7 +37,7 @@ class Bank:
         self.words: dict[str, list[int]] = {}
         self.sentences: list[tuple[int, tuple[str, ...]]] = []
         self.questions: dict[str, list[int]] = {}
-        for number, (kind, text) in enumerate(zip(index["kinds"], index["texts"])):
+        for number, (kind, text) in enumerate(zip(index["kinds"], index["texts"], strict=False)):
             if kind == "word":
                 self.words.setdefault(str(text), []).append(number)
             elif kind == "sentence":

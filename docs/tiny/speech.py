@@ -12,6 +12,7 @@ codes, of which a trained Talker and Code2Wav know nothing. They lie in phrase_c
 from __future__ import annotations
 
 import argparse
+import itertools
 import re
 from pathlib import Path
 
@@ -83,7 +84,7 @@ def features(frames: np.ndarray) -> np.ndarray:
     slices = frames.reshape(len(frames), 8, 240)
     spectrum = np.abs(np.fft.rfft(slices * np.hanning(240), 512)) ** 2
     edges = np.unique(np.round(np.geomspace(3, 256, 49)).astype(int))
-    bands = np.stack([spectrum[..., a:b].mean(-1) for a, b in zip(edges, edges[1:])], -1)
+    bands = np.stack([spectrum[..., a:b].mean(-1) for a, b in itertools.pairwise(edges)], -1)
     return np.log(bands + 1e-4).reshape(len(frames), -1).astype(np.float32)
 
 

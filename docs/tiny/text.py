@@ -1,5 +1,5 @@
-"""Tokenizer of the tiny model. Its vocabulary was learnt once from the texts of the small world and lies in tokenizer/:
-training changes the texts, but must not change the ids.
+"""Tokenizer of the tiny model. Its vocabulary was learnt once from the texts of the small world and is part of the
+package: training changes the texts, but must not change the ids.
 
     python docs/tiny/text.py DIR    # learns it anew
 """
@@ -18,9 +18,9 @@ from sounds import NoSpeech
 from unrelated import unrelated_question
 from words import COLOURS, DIGITS, EVERYDAY, SHAPES, SPOKEN
 
-from ms_omni.checkpoint.tiny_tokenizer import PRETOKENIZER_PATTERN, ROLE_WORDS
+from ms_omni.checkpoint.built_in import DIRECTORY
+from ms_omni.checkpoint.tiny_tokenizer import ROLE_WORDS
 
-FROZEN = Path(__file__).resolve().parent / "tokenizer"
 VOCAB_BEFORE_SPECIALS = 1247  # 1280 with the 33 special tokens
 
 
@@ -38,21 +38,12 @@ def corpus(seed: int = 0) -> list[str]:
     return texts
 
 
-def frozen_merges() -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """(vocabulary, merges) that the published weights belong to."""
-    vocab = json.loads((FROZEN / "vocab.json").read_text(encoding="utf-8"))
-    lines = (FROZEN / "merges.txt").read_text(encoding="utf-8").splitlines()[1:]
-    return vocab, [tuple(line.split(" ", 1)) for line in lines if line]  # type: ignore[misc]
-
-
 def train_merges() -> tuple[dict[str, int], list[tuple[str, str]]]:
     """(vocabulary, merges) of byte-pair encoding with the pre-tokenizer of Qwen2."""
-    from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
-    split = pre_tokenizers.Split(Regex(PRETOKENIZER_PATTERN), behavior="isolated")
-    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
+    tokenizer.pre_tokenizer = Tokenizer.from_file(str(DIRECTORY / "tokenizer.json")).pre_tokenizer
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     trainer = trainers.BpeTrainer(
         vocab_size=VOCAB_BEFORE_SPECIALS, initial_alphabet=alphabet, special_tokens=[], show_progress=False

@@ -6,6 +6,7 @@ python docs/tiny/train_talker.py --files DIR --phrases FILE.npz --thinker DIR --
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import random
 from collections.abc import Iterator
@@ -79,7 +80,7 @@ class TalkerPacker:
             assistant = [self.packer.im_start, *self.packer.text.ids("assistant"), *self.packer.newline]
             trailing = [*answer[1:], config.tts_eos_token_id]
             count = len(code)
-            text = [-1 if m else i for i, m in zip(ids, is_media)]
+            text = [-1 if m else i for i, m in zip(ids, is_media, strict=False)]
             text += [*assistant, *[config.tts_pad_token_id] * 4, config.tts_bos_token_id, answer[0]]
             text += (trailing + [config.tts_pad_token_id] * count)[:count]
             control = [-1] * (len(user) + 3)
@@ -88,7 +89,9 @@ class TalkerPacker:
             before = len(user) + 9
             fields["text"] += text
             fields["control"] += control
-            fields["source"] += [offset + i if m else -1 for i, m in zip(user, is_media)] + [-1] * (9 + count)
+            fields["source"] += [offset + i if m else -1 for i, m in zip(user, is_media, strict=False)] + [-1] * (
+                9 + count
+            )
             fields["frame"] += [-1] * before + list(range(frames, frames + count))
             fields["target"] += [-1] * (before - 1) + [*code[:, 0], talker.codec_eos_token_id]
             fields["target_frame"] += [-1] * (before - 1) + [*range(frames, frames + count), -1]
@@ -110,7 +113,7 @@ class TalkerPacker:
         user = self.packer.text.ids("user")[0]
         begins = [*np.flatnonzero(ids == self.packer.im_start), len(ids)]
         chosen, places, following = [], [], 0
-        for begin, end in zip(begins, begins[1:]):
+        for begin, end in itertools.pairwise(begins):
             if ids[begin + 1] != user:
                 continue
             own = all_places[:, begin:end]

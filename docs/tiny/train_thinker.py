@@ -130,7 +130,7 @@ def evaluate(model: Trainee, batches: list[dict[str, torch.Tensor]], ranks: Rank
         learn = torch.nonzero(batch["labels"] >= 0).squeeze(1)
         sequence = torch.searchsorted(batch["starts"], learn, right=True) - 1
         wrong = torch.zeros(len(batch["skills"])).scatter_add(0, sequence, (~hits).float())
-        for skill, count in zip(batch["skills"].tolist(), wrong.tolist()):
+        for skill, count in zip(batch["skills"].tolist(), wrong.tolist(), strict=False):
             right.setdefault(list(SKILLS)[skill], []).append(count == 0)
     model.train()
     return {skill: sum(values) / len(values) for skill, values in sorted(right.items())}

@@ -18,9 +18,9 @@ from ms_omni.kernels.decoder_ops import decoder_ops
 from ms_omni.limits import PREFILL_CHUNK
 from ms_omni.runtime.decoder import Decoder
 from ms_omni.runtime.decoder_spec import DecoderSpec
-from ms_omni.runtime.graph_cache import compiled
+from ms_omni.runtime.graph_cache import CompiledGraph
 from ms_omni.runtime.kv_cache import PagedKVCache
-from ms_omni.runtime.prompt_piece import PromptPiece
+from ms_omni.runtime.prompt_chunk import PromptChunk
 from ms_omni.runtime.token_step import TokenStep
 
 # Roundings of the dtype that a layer may be off by: some ten operators in a row, and the norm that scales all.
@@ -91,7 +91,7 @@ class OneLayer:
         for start in range(0, end, chunk):
             piece = slice(start, min(start + chunk, end))
             x, positions = Tensor(self.x[piece]), self.positions[..., piece]
-            normed, _ = self.decoder.prefill([PromptPiece(x, positions, BLOCKS, start)], cache)
+            normed, _ = self.decoder.prefill([PromptChunk(x, positions, BLOCKS, start)], cache)
             parts.append(array_of(normed))
         return np.concatenate(parts)
 
@@ -116,7 +116,7 @@ class OneLayer:
         def decode(x: Tensor, rope_positions: Tensor, batch_valid_length: Tensor, block_tables: Tensor) -> Tensor:
             return step.decode(x, rope_positions, batch_valid_length, block_tables)
 
-        return compiled(decode, self.decoder.ops.JIT_OPTIONS, None, cache.name)
+        return CompiledGraph(decode, self.decoder.ops.JIT_OPTIONS, None, cache.name)
 
     def row(self, place: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """A decoding graph's inputs for the token at `place`, which must be text: hidden state, (1, hidden), rotary

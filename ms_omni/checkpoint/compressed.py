@@ -1,4 +1,4 @@
-"""Which quantized checkpoints load: what `quantization_config` in config.json may say, and what --quantize makes of it.
+"""Which quantized checkpoints load: what `quantization_config` in config.json may say, and what --quantize means.
 
 Keys and formats are those of the package compressed-tensors, `QuantizationConfig` and `QuantizationArgs`
 (github.com/vllm-project/compressed-tensors), which llm-compressor writes with."""
@@ -23,8 +23,8 @@ _MODELSLIM = "quant_model_description*.json"
 
 
 def checkpoint_quantization(directory: str | Path) -> str:
-    """How a checkpoint stores the weights of its decoder layers: "none" for float values, or "int8". From config.json
-    alone. Raises OmniError for other quantized checkpoints, naming what is different."""
+    """How a checkpoint stores the weights of its decoder layers, according to config.json: "none" for floats, or
+    "int8". Raises OmniError for other quantized checkpoints, naming what is different."""
     directory = Path(directory)
     if description := next(iter(sorted(directory.glob(_MODELSLIM))), None):
         raise OmniError(f"--model {directory}: {description.name} says that ModelSlim quantized it; {LOADS}")
@@ -32,8 +32,7 @@ def checkpoint_quantization(directory: str | Path) -> str:
 
 
 def quantization_of(found: Any, model: str) -> str:
-    """As `checkpoint_quantization`, of the quantization_config of a config.json, None if it has none. model: what the
-    error calls it."""
+    """As `checkpoint_quantization`, from a quantization_config, or None. model: the checkpoint's name in the error."""
     if found is None:
         return "none"
     if fault := _fault(found):
@@ -43,12 +42,12 @@ def quantization_of(found: Any, model: str) -> str:
 
 def resolve_quantize(asked: str, engine: str, directory: str | Path) -> str:
     """none, int8 or int8-dynamic: what `--quantize asked` means for a checkpoint. engine: the value of --engine. Raises
-    OmniError for what cannot be had, and for checkpoints that do not load."""
+    OmniError for impossible combinations, and for checkpoints that do not load."""
     return quantize_of(asked, engine, checkpoint_quantization(directory), str(directory))
 
 
 def quantize_of(asked: str, engine: str, stored: str, model: str) -> str:
-    """As `resolve_quantize`, where it is known how the weights are `stored`. model: what the error calls it."""
+    """As `resolve_quantize`, for weights `stored` as "none" or "int8". model: the checkpoint's name in the error."""
     if stored == "none":
         return "none" if asked == "auto" else asked
     if engine == "mindone":
@@ -59,7 +58,7 @@ def quantize_of(asked: str, engine: str, stored: str, model: str) -> str:
 
 
 def _fault(config: Any) -> str | None:
-    """What keeps a quantization_config from loading, as what it "has"."""
+    """Why a quantization_config does not load, as the object of "has"; None if it loads."""
     if not isinstance(config, dict):
         return "no mapping as its value"
     if config.get("quant_method") != METHOD:

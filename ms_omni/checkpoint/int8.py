@@ -36,15 +36,15 @@ def is_quantized(name: str) -> bool:
 
 @cache
 def weight_of(name: str) -> str | None:
-    """The quantized weight whose scales have this name."""
+    """The quantized weight that the scales of this name belong to; None for any other name."""
     weight = name.removesuffix(SCALE)
     return weight if weight != name and is_quantized(weight) else None
 
 
 def row_scales(values: np.ndarray, name: str) -> np.ndarray:
-    """values: any float type (out, in). float32 (out, 1): the largest value of each row over 127, rounded up to what
-    bfloat16 holds, since a card multiplies by scales in the type of the hidden states. 1 for a row of zeros. Raises
-    OmniError for an infinite value and for one that is no number; `name`: what it calls the weight."""
+    """values: any float type (out, in). float32 (out, 1): the largest magnitude of each row over 127, rounded up to a
+    bfloat16 value, since a card multiplies by scales in the type of the hidden states; 1 for a row of zeros. Raises
+    OmniError for infinite values and NaN. name: of the weight, for the error."""
     largest = np.empty((len(values), 1), np.float32)
     for rows in _row_parts(values):
         np.abs(values[rows].astype(np.float32)).max(axis=1, keepdims=True, out=largest[rows])

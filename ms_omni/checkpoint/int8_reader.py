@@ -3,32 +3,24 @@ read."""
 
 from __future__ import annotations
 
-import math
-from pathlib import Path
-
 import numpy as np
 
 from ms_omni.checkpoint.int8 import SCALE, is_quantized, rounded, row_scales, weight_of
-from ms_omni.checkpoint.reader import CheckpointReader
-from ms_omni.checkpoint.stored_reader import StoredReader
+from ms_omni.checkpoint.reader import WeightReader
 from ms_omni.errors import OmniError
 
 
-class Int8Reader:
-    """As a CheckpointReader, with int8 for the weights that `is_quantized` names, and a name more for each of them, its
-    scales."""
+class Int8Reader(WeightReader):
+    """Another reader, with int8 values for the weights that `is_quantized` names, each followed by its scales."""
 
-    def __init__(self, reader: CheckpointReader | StoredReader):
+    def __init__(self, reader: WeightReader):
         """reader: of `open_checkpoint`."""
+        super().__init__(reader.directory)
         self.reader = reader
         self._scales: dict[str, np.ndarray] = {}  # of weights that were read, until these are asked for
 
-    @property
-    def directory(self) -> Path:
-        return self.reader.directory
-
     def names(self) -> list[str]:
-        """As `CheckpointReader.names`; scales come behind their weights."""
+        """As `WeightReader.names`."""
         return [
             each for name in self.reader.names() for each in ((name, name + SCALE) if self._rounds(name) else (name,))
         ]
@@ -37,8 +29,8 @@ class Int8Reader:
         return (weight_of(name) or name) in self.reader
 
     def read(self, name: str, index: tuple[slice, ...] | None = None) -> np.ndarray:
-        """As `CheckpointReader.read`: int8 values, or float32 scales (out, 1), of a quantized weight. Those of a slice
-        are the whole weight's."""
+        """As `WeightReader.read`: int8 values, or float32 scales (out, 1), of a quantized weight. A slice is rounded
+        with the scales of the whole weight."""
         weight = weight_of(name) or name
         if not self._rounds(weight):
             return self.reader.read(name, index)
@@ -53,25 +45,22 @@ class Int8Reader:
         return rounded(values, scales) if index is None else rounded(values[index], scales[index[0]])
 
     def release(self, name: str) -> None:
-        """As `CheckpointReader.release`."""
+        """As `WeightReader.release`."""
         weight = weight_of(name) or name
         if weight != name:
             self._scales.pop(weight, None)
         self.reader.release(weight if self._rounds(weight) else name)
 
     def shape(self, name: str) -> tuple[int, ...]:
+        """As `WeightReader.shape`."""
         weight = weight_of(name)
         return (self.reader.shape(weight)[0], 1) if weight else self.reader.shape(name)
 
     def dtype(self, name: str) -> np.dtype:
+        """As `WeightReader.dtype`."""
         if is_quantized(name):
             return np.dtype(np.int8)
         return np.dtype(np.float32) if weight_of(name) else self.reader.dtype(name)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all weights, as they are read."""
-        return sum(math.prod(self.shape(name)) * self.dtype(name).itemsize for name in self.names())
 
     def _row_scales(self, name: str, values: np.ndarray) -> np.ndarray:
         try:

@@ -9,8 +9,8 @@ from typing import Any
 
 @contextmanager
 def skip_init(dtype: Any = None) -> Iterator[None]:
-    """While this is active, a Parameter made from an initializer keeps the shape and holds arbitrary values in memory
-    that the operating system has not handed out yet: no time, no pages. Afterwards load every weight.
+    """While this is active, a Parameter made from an initializer gets its shape and arbitrary values in untouched
+    memory: this costs neither time nor pages. Load every weight afterwards.
 
     dtype: MindSpore type for the float ones among them (default: as the initializer says), so that a bfloat16 model
     needs no float32 copy on the way. Parameters made from tensors are left alone. Not thread-safe.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ms_omni.checkpoint.parameters import device_tensor
-from ms_omni.checkpoint.reader import CheckpointReader
+from ms_omni.checkpoint.parameters import numpy_dtype as numpy_dtype
+from ms_omni.checkpoint.reader import WeightReader
 from ms_omni.errors import OmniError
 
 logger = logging.getLogger(__name__)
@@ -19,24 +19,13 @@ logger = logging.getLogger(__name__)
 _LISTED = 3
 
 
-@dataclass(frozen=True)
-class LoadReport:
-    """What a load did. `num_bytes` counts what was read from the checkpoint. `missing` is empty: a load that misses a
-    weight raises. `unexpected`: weights of the checkpoint that the model has no place for."""
-
-    num_loaded: int
-    num_bytes: int
-    missing: tuple[str, ...] = ()
-    unexpected: tuple[str, ...] = ()
-
-
 def load_weights(
     cell: Any,
-    reader: CheckpointReader,
+    reader: WeightReader,
     dtype: Any,
     ignore_prefixes: Iterable[str] = (),
     progress: Callable[[str, int, int], None] | None = None,
-) -> LoadReport:
+) -> None:
     """Sets every Parameter of `cell` from the checkpoint, in place.
 
     dtype: MindSpore type that float weights are cast to; others keep theirs. ignore_prefixes: weights of the checkpoint
@@ -54,15 +43,11 @@ def load_weights(
     if unexpected:
         logger.warning("%s: %s no place in the model: %s", reader.directory, _have(unexpected), _first(unexpected))
     target = numpy_dtype(dtype)
-    num_bytes = 0
     for done, name in enumerate(found, start=1):
-        values = reader.read(name)
-        num_bytes += values.nbytes
-        _assign(parameters[name], values, target, dtype)
+        _assign(parameters[name], reader.read(name), target, dtype)
         reader.release(name)
         if progress is not None:
             progress("load", done, len(found))
-    return LoadReport(len(found), num_bytes, missing, unexpected)
 
 
 def named_parameters(cell: Any) -> dict[str, Any]:
@@ -74,7 +59,7 @@ def named_parameters(cell: Any) -> dict[str, Any]:
     return parameters
 
 
-def _check(reader: CheckpointReader, parameters: dict[str, Any], found: list[str], missing: tuple[str, ...]) -> None:
+def _check(reader: WeightReader, parameters: dict[str, Any], found: list[str], missing: tuple[str, ...]) -> None:
     if missing:
         raise OmniError(
             f"--model {reader.directory}: {_have(missing)} no value in the checkpoint: {_first(missing)}; "
@@ -94,15 +79,6 @@ def _have(names: tuple[str, ...]) -> str:
 
 def _first(names: tuple[str, ...]) -> str:
     return ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "")
-
-
-def numpy_dtype(dtype: Any) -> np.dtype:
-    """Of a MindSpore float type. An instance, not a class: `ml_dtypes.bfloat16()` wants an argument, so that the size
-    of its values cannot be had as numpy's own classes give it."""
-    import mindspore as ms
-    import ml_dtypes
-
-    return np.dtype({ms.float32: np.float32, ms.float16: np.float16, ms.bfloat16: ml_dtypes.bfloat16}[dtype])
 
 
 def _assign(parameter: Any, values: np.ndarray, target: Any, dtype: Any) -> None:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 
+@cache
+def numpy_dtype(dtype: Any) -> np.dtype:
+    """numpy's dtype for a MindSpore type or the name of one. bfloat16 is ml_dtypes': numpy may know MindSpore's own by
+    that name, to which nothing can be cast."""
+    name = str(dtype).lower()
+    return np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name)
+
+
 def device_tensor(array: np.ndarray) -> Any:
-    """A tensor of the values of `array`, which belongs to it from now on. On Ascend they are moved to the card at once,
-    so that none of them waits in the host's memory for its first use; on a CPU the tensor is the array.
+    """A tensor that takes over `array`. On Ascend the values are moved to the card at once, not at their first use, so
+    that the host's memory is free; on a CPU the tensor shares the array's memory.
 
     (`Tensor(array)` copies it, ten times slower than this reads memory.)"""
     import mindspore as ms
@@ -19,7 +29,7 @@ def device_tensor(array: np.ndarray) -> Any:
 
 
 def parameter(values: Any, name: str) -> Any:
-    """A Parameter of an array, which belongs to it from now on, or of a tensor.
+    """A Parameter that takes over an array, or a tensor.
 
     (`Parameter(tensor)` copies the values through the host; a Parameter whose data are set does not.)"""
     import mindspore as ms

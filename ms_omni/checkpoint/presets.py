@@ -53,90 +53,42 @@ def _round_up(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
 
 
+# A line for each part: Thinker (two), sound, pictures, Talker (two), code predictor, Code2Wav, lengths of answers.
 PRESETS = {
-    # About 12 MB, most of it embeddings: 16 codebooks of 2048 codes each, as released, in three places.
+    # About 12 MB, most of it embeddings: 16 codebooks of 2048 codes each, as released, in three places. The accepted
+    # layer is above the deepstack layers: before them, mindone and transformers record different hidden states.
     "tiny": Preset(
-        hidden_size=64,
-        num_layers=4,
-        num_heads=4,
-        num_kv_heads=2,
-        head_dim=32,
-        mrope_section=(6, 5, 5),
-        num_experts=8,
-        experts_per_tok=2,
-        moe_intermediate=32,
-        vocab_size=_round_up(vocab_length(), 64),
-        # Above the deepstack layers: before them, mindone and transformers record different hidden states.
-        accept_hidden_layer=3,
-        audio_width=64,
-        audio_layers=2,
-        audio_channels=16,
-        vision_width=32,
-        vision_layers=4,
-        vision_heads=2,
-        vision_positions=24 * 24,
-        deepstack_layers=(0, 2),
-        talker_hidden=24,
-        talker_layers=2,
-        talker_heads=4,
-        talker_kv_heads=2,
-        talker_experts=8,
-        talker_experts_per_tok=2,
-        talker_moe_intermediate=32,
-        predictor_layers=2,
-        predictor_intermediate=64,
-        code2wav_hidden=16,
-        code2wav_layers=2,
-        code2wav_heads=2,
-        decoder_dim=64,
-        thinker_max_new_tokens=48,
-        talker_max_new_tokens=96,
+        hidden_size=64, num_layers=4, num_heads=4, num_kv_heads=2, head_dim=32, mrope_section=(6, 5, 5), num_experts=8,
+        experts_per_tok=2, moe_intermediate=32, vocab_size=_round_up(vocab_length(), 64), accept_hidden_layer=3,
+        audio_width=64, audio_layers=2, audio_channels=16,
+        vision_width=32, vision_layers=4, vision_heads=2, vision_positions=24 * 24, deepstack_layers=(0, 2),
+        talker_hidden=24, talker_layers=2, talker_heads=4, talker_kv_heads=2,
+        talker_experts=8, talker_experts_per_tok=2, talker_moe_intermediate=32,
+        predictor_layers=2, predictor_intermediate=64,
+        code2wav_hidden=16, code2wav_layers=2, code2wav_heads=2, decoder_dim=64,
+        thinker_max_new_tokens=48, talker_max_new_tokens=96,
     ),
     # About 600 MB: large enough that a decode step is dominated by reading weights, as on the released model.
     "bench": Preset(
-        hidden_size=512,
-        num_layers=8,
-        num_heads=8,
-        num_kv_heads=2,
-        head_dim=64,
-        mrope_section=(12, 10, 10),
-        num_experts=32,
-        experts_per_tok=4,
-        moe_intermediate=256,
-        vocab_size=8192,
-        accept_hidden_layer=4,
-        audio_width=256,
-        audio_layers=4,
-        audio_channels=64,
-        vision_width=256,
-        vision_layers=8,
-        vision_heads=4,
-        vision_positions=48 * 48,
-        deepstack_layers=(2, 4, 6),
-        talker_hidden=256,
-        talker_layers=4,
-        talker_heads=8,
-        talker_kv_heads=2,
-        talker_experts=16,
-        talker_experts_per_tok=4,
-        talker_moe_intermediate=128,
-        predictor_layers=5,
-        predictor_intermediate=768,
-        code2wav_hidden=256,
-        code2wav_layers=8,
-        code2wav_heads=4,
-        decoder_dim=384,
-        thinker_max_new_tokens=128,
-        talker_max_new_tokens=512,
+        hidden_size=512, num_layers=8, num_heads=8, num_kv_heads=2, head_dim=64, mrope_section=(12, 10, 10),
+        num_experts=32, experts_per_tok=4, moe_intermediate=256, vocab_size=8192, accept_hidden_layer=4,
+        audio_width=256, audio_layers=4, audio_channels=64,
+        vision_width=256, vision_layers=8, vision_heads=4, vision_positions=48 * 48, deepstack_layers=(2, 4, 6),
+        talker_hidden=256, talker_layers=4, talker_heads=8, talker_kv_heads=2,
+        talker_experts=16, talker_experts_per_tok=4, talker_moe_intermediate=128,
+        predictor_layers=5, predictor_intermediate=768,
+        code2wav_hidden=256, code2wav_layers=8, code2wav_heads=4, decoder_dim=384,
+        thinker_max_new_tokens=128, talker_max_new_tokens=512,
     ),
-}
+}  # fmt: skip
 
 
-def build_config(preset: Preset, with_talker: bool = True) -> dict[str, Any]:
-    """Keyword arguments of transformers' Qwen3OmniMoeConfig. Without a Talker the configuration is that of the
-    Thinking and Captioner checkpoints: enable_audio_output is false; the Talker's part is transformers' default."""
-    ids = token_ids()
-    config = {
+def build_config(preset: Preset, with_talker: bool = True, ids: dict[str, int] | None = None) -> dict[str, Any]:
+    """Keyword arguments of transformers' Qwen3OmniMoeConfig. Without a Talker they are as for the Thinking and
+    Captioner checkpoints: enable_audio_output is false, and the Talker's part is transformers' default. ids: of the
+    special tokens and roles, by default those of the random checkpoints' tokenizer."""
+    ids = ids or token_ids()
+    config: dict[str, Any] = {
         "architectures": ["Qwen3OmniMoeForConditionalGeneration"],
         "enable_audio_output": with_talker,
         "im_start_token_id": ids["<|im_start|>"],

@@ -18,7 +18,7 @@ from ms_omni.checkpoint.config import QUANTIZE_MARKER, read_json
 from ms_omni.checkpoint.int8 import is_quantized, weight_of
 from ms_omni.checkpoint.int8_reader import Int8Reader
 from ms_omni.checkpoint.reader import INDEX
-from ms_omni.checkpoint.safetensors_writer import Kind, num_bytes, write_safetensors
+from ms_omni.checkpoint.safetensors_writer import Kind, index_content, num_bytes, write_safetensors
 from ms_omni.checkpoint.stored_reader import open_checkpoint
 from ms_omni.errors import OmniError
 
@@ -77,7 +77,8 @@ def quantize_checkpoint(
         _write_json(out / QUANTIZE_MARKER, marker)
         for file, names in missing.items():
             write_safetensors(out / file, {name: kinds[name] for name in names}, arrays(names))
-        _write_index(out, kinds, shards)
+        kinds_of_files = {file: {name: kinds[name] for name in names} for file, names in shards.items()}
+        _write_json(out / INDEX, index_content(kinds_of_files))
         _copy_others(model, out)
         _write_json(out / _CONFIG, read_json(model / _CONFIG) | _config(kinds))
         (out / QUANTIZE_MARKER).unlink()
@@ -140,12 +141,6 @@ def _check_space(out: Path, needed: int) -> None:
     free = shutil.disk_usage(home).free
     if needed > free:
         raise OmniError(f"--out {out}: {needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free there")
-
-
-def _write_index(out: Path, kinds: dict[str, Kind], shards: dict[str, list[str]]) -> None:
-    weight_map = {name: file for file, names in shards.items() for name in names}
-    total = sum(map(num_bytes, kinds.values()))
-    _write_json(out / INDEX, {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))})
 
 
 def _copy_others(model: Path, out: Path) -> None:

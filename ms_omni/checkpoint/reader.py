@@ -1,7 +1,9 @@
-"""Reads weights of a checkpoint directory, whole or by slice, from one or many safetensors files."""
+"""Reads the weights of a checkpoint directory, whole or by slice, from one or several safetensors files."""
 
 from __future__ import annotations
 
+import math
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,45 @@ SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 
 
-class CheckpointReader:
-    """The weights of a checkpoint by name.
+class WeightReader(ABC):
+    """The weights of a checkpoint by name."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    @abstractmethod
+    def names(self) -> list[str]:
+        """All weight names, in an order in which each file is read from its beginning to its end; scales follow their
+        weights."""
+
+    @abstractmethod
+    def __contains__(self, name: str) -> bool: ...
+
+    @abstractmethod
+    def read(self, name: str, index: tuple[slice, ...] | None = None) -> np.ndarray:
+        """The values of a weight, or of `weight[index]`, in `dtype(name)`."""
+
+    @abstractmethod
+    def release(self, name: str) -> None:
+        """Says that a weight was read: its pages no longer count as this process's memory. Arrays that `read` returned
+        stay valid."""
+
+    @abstractmethod
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Of the whole weight. No values are read, unless they say the shape."""
+
+    @abstractmethod
+    def dtype(self, name: str) -> np.dtype:
+        """Of what `read` returns; bfloat16 is ml_dtypes'."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all weights, as they are read."""
+        return sum(math.prod(self.shape(name)) * self.dtype(name).itemsize for name in self.names())
+
+
+class CheckpointReader(WeightReader):
+    """The weights as the files hold them.
 
     As transformers does, it takes model.safetensors if there is one, else what model.safetensors.index.json lists;
     failing both, every *.safetensors file of the directory. All headers are checked at once: OmniError names a shard
@@ -24,7 +63,7 @@ class CheckpointReader:
     """
 
     def __init__(self, directory: str | Path) -> None:
-        self.directory = Path(directory)
+        super().__init__(Path(directory))
         if (self.directory / SINGLE).is_file():
             files = [self._open(SINGLE)]
             self._home = self._locate(files)
@@ -37,32 +76,28 @@ class CheckpointReader:
             self._home = self._locate(files)
 
     def names(self) -> list[str]:
-        """All weight names, in an order in which each file is read from its beginning to its end."""
+        """As `WeightReader.names`."""
         return list(self._home)
 
     def __contains__(self, name: str) -> bool:
         return name in self._home
 
     def read(self, name: str, index: tuple[slice, ...] | None = None) -> np.ndarray:
-        """The values of a weight, or of `weight[index]`: a read-only view of the file (bfloat16 as ml_dtypes.bfloat16).
-        Only the pages of the slice are read from disk."""
+        """A read-only view of the mapped file: only the pages of the slice are read from disk."""
         view = self._file(name).read(name)
         return view if index is None else view[index]
 
     def release(self, name: str) -> None:
-        """Says that a weight was read: its pages no longer count as this process's memory. Views of it stay valid."""
+        """As `WeightReader.release`."""
         self._file(name).release(name)
 
     def shape(self, name: str) -> tuple[int, ...]:
+        """From the file's header."""
         return self._file(name).entries[name].shape
 
     def dtype(self, name: str) -> np.dtype:
+        """From the file's header."""
         return self._file(name).entries[name].dtype
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all weights."""
-        return sum(file.entries[name].nbytes for name, file in self._home.items())
 
     def _file(self, name: str) -> SafetensorsFile:
         if name not in self._home:

@@ -41,10 +41,12 @@ class Entry:
 
     @property
     def count(self) -> int:
+        """Number of values."""
         return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:
+        """Bytes of the values."""
         return self.count * self.dtype.itemsize
 
 
@@ -68,7 +70,7 @@ class SafetensorsFile:
         return flat.reshape(entry.shape)
 
     def release(self, name: str) -> None:
-        """Takes the pages of an array out of this process's memory; who looks at them again gets them from the file."""
+        """Drops the pages of an array from this process's memory; a later access reads them from the file again."""
         entry = self.entries[name]
         start = entry.offset - entry.offset % mmap.PAGESIZE
         self._map.madvise(mmap.MADV_DONTNEED, start, entry.offset + entry.nbytes - start)

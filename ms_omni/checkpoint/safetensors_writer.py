@@ -25,6 +25,7 @@ Kind = tuple[np.dtype, tuple[int, ...]]
 
 
 def num_bytes(kind: Kind) -> int:
+    """Bytes of an array."""
     dtype, shape = kind
     return math.prod(shape) * dtype.itemsize
 
@@ -47,6 +48,13 @@ def write_safetensors(path: Path, kinds: Mapping[str, Kind], arrays: Iterable[np
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def index_content(shards: Mapping[str, Mapping[str, Kind]]) -> dict[str, Any]:
+    """What model.safetensors.index.json says. shards: by file name, the kinds of its arrays."""
+    weight_map = {name: file for file, kinds in shards.items() for name in kinds}
+    total = sum(num_bytes(kind) for kinds in shards.values() for kind in kinds.values())
+    return {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))}
 
 
 def _layout(kinds: Mapping[str, Kind]) -> tuple[bytes, dict[str, int]]:

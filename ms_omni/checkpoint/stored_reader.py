@@ -6,7 +6,6 @@ up), with NAME.weight_shape; and NAME.weight_scale. In packed ones each byte, th
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import ml_dtypes
@@ -14,7 +13,7 @@ import numpy as np
 
 from ms_omni.checkpoint.compressed import checkpoint_quantization
 from ms_omni.checkpoint.int8 import SCALE, dequantized, is_quantized, weight_of
-from ms_omni.checkpoint.reader import CheckpointReader
+from ms_omni.checkpoint.reader import CheckpointReader, WeightReader
 from ms_omni.errors import OmniError
 
 _PACKED, _SHAPE, _ZERO_POINT, _ORDER = "_packed", "_shape", "_zero_point", "_g_idx"  # behind the name of a weight
@@ -23,12 +22,13 @@ _BYTES = 4  # of an int32, values in each
 _FLOATS = "fV"  # numpy's kinds of float types; ml_dtypes' bfloat16 is V
 
 
-class StoredReader:
-    """As a CheckpointReader, of a quantized checkpoint: int8 values and float32 scales (out, 1) for the weights that
+class StoredReader(WeightReader):
+    """The weights of a quantized checkpoint: int8 values and float32 scales (out, 1) for the weights that
     `is_quantized` names; others that it stores in 8 bits are bfloat16, the products of value and scale."""
 
     def __init__(self, reader: CheckpointReader):
         """Checks the headers. Raises OmniError naming a weight whose scales are missing or not one for each row."""
+        super().__init__(reader.directory)
         self.reader = reader
         # Under which name the files hold each weight
         self._stored = {
@@ -41,12 +41,8 @@ class StoredReader:
         parts = (SCALE, _PACKED, _SHAPE, _ZERO_POINT)
         self._hidden = {name + part for name in self._stored for part in parts}
 
-    @property
-    def directory(self) -> Path:
-        return self.reader.directory
-
     def names(self) -> list[str]:
-        """As `CheckpointReader.names`; scales come behind their weights."""
+        """As `WeightReader.names`."""
         homes = {raw: name for name, raw in self._stored.items()}
         made = []
         for raw in self.reader.names():
@@ -63,7 +59,7 @@ class StoredReader:
         return name in self._stored or (name in self.reader and name not in self._hidden)
 
     def read(self, name: str, index: tuple[slice, ...] | None = None) -> np.ndarray:
-        """As `CheckpointReader.read`. Raises OmniError for scales that are negative, infinite or no numbers, and for
+        """As `WeightReader.read`. Raises OmniError for scales that are negative, infinite or no numbers, and for
         zero points."""
         weight = weight_of(name)
         if weight in self._stored:
@@ -78,26 +74,23 @@ class StoredReader:
         return dequantized(values, scales if index is None else scales[index[0]])
 
     def release(self, name: str) -> None:
-        """As `CheckpointReader.release`."""
+        """As `WeightReader.release`."""
         self.reader.release(self._stored.get(name, name))
 
     def shape(self, name: str) -> tuple[int, ...]:
+        """As `WeightReader.shape`."""
         weight = weight_of(name)
         if weight in self._stored:
             return (self._rows(str(weight)), 1)
         return self._packed_shape(name) if self._is_packed(name) else self.reader.shape(name)
 
     def dtype(self, name: str) -> np.dtype:
+        """As `WeightReader.dtype`."""
         if weight_of(name) in self._stored:
             return np.dtype(np.float32)
         if name not in self._stored:
             return self.reader.dtype(name)
         return np.dtype(np.int8 if is_quantized(name) else ml_dtypes.bfloat16)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all weights, as they are read."""
-        return sum(math.prod(self.shape(name)) * self.dtype(name).itemsize for name in self.names())
 
     def _is_packed(self, name: str) -> bool:
         return self._stored.get(name, name) != name
@@ -152,7 +145,7 @@ class StoredReader:
         return OmniError(f"--model {self.directory}: {name} {fault}")
 
 
-def open_checkpoint(directory: str | Path) -> CheckpointReader | StoredReader:
+def open_checkpoint(directory: str | Path) -> WeightReader:
     """The reader of a checkpoint directory, float or quantized. Raises OmniError for files that are missing, truncated
     or corrupt, and for quantized checkpoints that do not load."""
     stored = checkpoint_quantization(directory)

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from ms_omni.checkpoint.config import quiet_transformers
+from ms_omni.checkpoint.parameters import numpy_dtype
 from ms_omni.checkpoint.presets import PRESETS, Preset, build_config
-from ms_omni.checkpoint.tiny_processor import CHAT_TEMPLATE, write_processor
-from ms_omni.checkpoint.tiny_tokenizer import speakable_ids, token_ids, write_tokenizer
+from ms_omni.checkpoint.reader import INDEX
+from ms_omni.checkpoint.safetensors_writer import Kind, index_content, write_safetensors
+from ms_omni.checkpoint.tiny_tokenizer import speakable_ids, token_ids, write_processor
 from ms_omni.checkpoint.weight_specs import WeightSpec, weight_specs
 from ms_omni.errors import OmniError
 
@@ -22,7 +24,6 @@ DTYPES = ("float32", "float16", "bfloat16")
 
 # Present in every directory that `write_tiny` made, so that it may be replaced.
 MARKER = "ms_omni_tiny.json"
-INDEX = "model.safetensors.index.json"
 _SHARD_BYTES = 256 * 1024 * 1024
 
 
@@ -90,7 +91,6 @@ def _write_files(directory: Path, preset: Preset, seed: int, variant: str, dtype
         del document["talker_config"], document["code2wav_config"]
     _dump(directory / "config.json", document)
     _dump(directory / "generation_config.json", _generation_config(preset, variant))
-    write_tokenizer(directory, CHAT_TEMPLATE)
     write_processor(directory)
     _write_shards(directory, config, seed, dtype)
 
@@ -108,20 +108,16 @@ def _generation_config(preset: Preset, variant: str) -> dict[str, Any]:
 
 
 def _write_shards(directory: Path, config: Any, seed: int, dtype: str) -> None:
-    from safetensors.numpy import save_file
-
-    specs = list(weight_specs(config))
-    shards = _split(specs, np.dtype(_numpy_dtype(dtype)).itemsize)
+    stored = numpy_dtype(dtype)
+    shards = _split(list(weight_specs(config)), stored.itemsize)
     quiet = _quiet_rows(config.thinker_config.text_config.vocab_size)
-    weight_map, total = {}, 0
+    kinds: dict[str, dict[str, Kind]] = {}
     for number, shard in enumerate(shards, start=1):
-        file_name = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        tensors = {spec.name: draw(spec, seed, quiet).astype(_numpy_dtype(dtype), copy=False) for spec in shard}
-        save_file(tensors, str(directory / file_name), metadata={"format": "pt"})
-        (directory / file_name).chmod(0o644)  # safetensors makes it readable by its owner only
-        weight_map.update(dict.fromkeys(tensors, file_name))
-        total += sum(array.nbytes for array in tensors.values())
-    _dump(directory / INDEX, {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))})
+        file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        kinds[file] = {spec.name: (stored, spec.shape) for spec in shard}
+        arrays = (draw(spec, seed, quiet).astype(stored, copy=False) for spec in shard)
+        write_safetensors(directory / file, kinds[file], arrays)
+    _dump(directory / INDEX, index_content(kinds))
 
 
 def _split(specs: list[WeightSpec], itemsize: int) -> list[list[WeightSpec]]:
@@ -131,7 +127,7 @@ def _split(specs: list[WeightSpec], itemsize: int) -> list[list[WeightSpec]]:
     count = max(2, -(-total // _SHARD_BYTES))
     shards: list[list[WeightSpec]] = [[] for _ in range(count)]
     end = 0
-    for spec, size in zip(specs, sizes):
+    for spec, size in zip(specs, sizes, strict=True):
         end += size
         shards[(end - 1) * count // total].append(spec)
     return shards
@@ -155,14 +151,6 @@ def draw(spec: WeightSpec, seed: int, quiet_rows: np.ndarray) -> np.ndarray:
 def _quiet_rows(vocab_size: int) -> np.ndarray:
     """Ids that the Thinker does not say, so that answers read like words."""
     return np.setdiff1d(np.arange(vocab_size), speakable_ids())
-
-
-def _numpy_dtype(name: str) -> Any:
-    if name == "bfloat16":
-        import ml_dtypes
-
-        return ml_dtypes.bfloat16
-    return np.dtype(name)
 
 
 def _dump(path: Path, data: Any) -> None:

@@ -1,8 +1,9 @@
 """Fills the mint operators that MindSpore's CPU build lacks, so that code written for Ascend runs on a CPU.
 
 MindSpore 2.7.1 raises "kernel ... unregistered" for them, gives wrong answers, or is far slower than numpy on small
-tensors. `cpu_table.FILLS` is the whole list. For inference in eager mode: no gradient flows through most fills. Under
-ms.jit, Tensor methods stay MindSpore's own, and so do the functions whose originals compile.
+tensors. `cpu_table.FILLS` lists those that mindone's Qwen3-Omni and this package call. For inference in eager mode: no
+gradient flows through most fills. Under ms.jit, Tensor methods stay MindSpore's own, and so do the functions whose
+originals compile.
 """
 
 from __future__ import annotations
@@ -10,30 +11,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ms_omni.kernels.cpu_table import Fill
 
 _PATCHED_PACKAGES = ("mindspore", "mindone", "ms_omni")
-_installed: tuple[str, ...] = ()
+_installed = False
 
 
-class Fill(NamedTuple):
-    """`replacement` takes the place of attribute `name` of `owner` (a module, or mindspore.Tensor).
-
-    `compile_original`: inside ms.jit the original is compiled, which works there.
-    """
-
-    owner: str
-    name: str
-    replacement: Callable[..., Any]
-    compile_original: bool = False
-
-    @property
-    def label(self) -> str:
-        return f"{self.owner}.{self.name}"
-
-
-def install_cpu_kernels() -> tuple[str, ...]:
-    """Replace what lacks a CPU kernel; returns the names replaced. A second call changes nothing.
+def install_cpu_kernels() -> None:
+    """Replace what lacks a CPU kernel. A second call changes nothing.
 
     Call it after ms.set_device("CPU"). Modules of MindSpore and mindone that already hold an original under a name of
     their own get the replacement too, so mindone may have been imported before; default arguments, closures and
@@ -51,8 +39,7 @@ def install_cpu_kernels() -> tuple[str, ...]:
         from ms_omni.kernels.cpu_table import FILLS
 
         _replace_everywhere(FILLS)
-        _installed = tuple(fill.label for fill in FILLS)
-    return _installed
+        _installed = True
 
 
 def _replace_everywhere(fills: tuple[Fill, ...]) -> None:

@@ -8,27 +8,18 @@ of its inputs.
 from __future__ import annotations
 
 import ctypes
-from functools import cache
 from typing import Any
 
 import mindspore as ms
 import numpy as np
-from mindspore.common import dtype as mstype
+
+from ms_omni.checkpoint.parameters import numpy_dtype
 
 _KINDS = {"b": 0, "u": 1, "i": 1, "f": 2, "V": 2, "c": 3}  # ml_dtypes.bfloat16 has kind V
 
 
-@cache
-def np_dtype(dtype: Any) -> np.dtype:
-    """numpy's dtype for a MindSpore (or numpy, or Python) one; bfloat16 is ml_dtypes'."""
-    if dtype == ms.bfloat16:
-        import ml_dtypes
-
-        return np.dtype(ml_dtypes.bfloat16)
-    return np.dtype(str(dtype).lower().rstrip("_")) if isinstance(dtype, mstype.Type) else np.dtype(dtype)
-
-
 def is_floating(array: np.ndarray) -> bool:
+    """Of numpy's float types or ml_dtypes' bfloat16."""
     return _KINDS[array.dtype.kind] == 2
 
 
@@ -36,7 +27,7 @@ def to_tensor(array: Any, dtype: Any = None) -> ms.Tensor:
     """A tensor that takes over `array` (which nobody else may hold); with `dtype`, converted to it."""
     array = np.asarray(array)
     if dtype is not None:
-        array = array.astype(np_dtype(dtype), copy=False)
+        array = array.astype(numpy_dtype(dtype), copy=False)
     return ms.Tensor.from_numpy(array)
 
 
@@ -52,11 +43,11 @@ def writable(tensor: ms.Tensor) -> np.ndarray:
     """
     if tensor.has_init:  # nothing is allocated yet
         tensor.init_data()
-    dtype = np_dtype(tensor.dtype)
+    dtype = numpy_dtype(tensor.dtype)
     if tensor.size == 0:
         return np.empty(tensor.shape, dtype)
     strides = tuple(step * dtype.itemsize for step in tensor.stride())
-    num_bytes = sum((size - 1) * step for size, step in zip(tensor.shape, strides)) + dtype.itemsize
+    num_bytes = sum((size - 1) * step for size, step in zip(tensor.shape, strides, strict=True)) + dtype.itemsize
     memory = (ctypes.c_char * num_bytes).from_address(tensor.data_ptr())
     return np.ndarray(tensor.shape, dtype, memory, strides=strides)
 

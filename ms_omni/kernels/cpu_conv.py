@@ -17,56 +17,37 @@ def conv1d(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor:
-    """input: (batch, channels, length) or unbatched. A 2-d convolution of height 1."""
-    padding = padding if isinstance(padding, str) else (0, *_sizes(padding, 1))
-    out = conv2d(
-        input.unsqueeze(-2),
-        weight.unsqueeze(-2),
-        bias,
-        (1, *_sizes(stride, 1)),
-        padding,
-        (1, *_sizes(dilation, 1)),
-        groups,
-    )
-    return out.squeeze(-2)
+    """A 2-d convolution of height 1."""
+    sizes = (1, *_sizes(stride, 1)), (0, *_sizes(padding, 1)), (1, *_sizes(dilation, 1))
+    return conv2d(input.unsqueeze(-2), weight.unsqueeze(-2), bias, *sizes, groups).squeeze(-2)
 
 
-def conv2d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Any = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Tensor:
-    return _conv(2, input, weight, bias, stride, padding, dilation, groups)
+def conv2d(input: Tensor, weight: Tensor, *settings: Any) -> Tensor:
+    return _conv(2, input, weight, *settings)
 
 
-def conv3d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Any = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Tensor:
-    return _conv(3, input, weight, bias, stride, padding, dilation, groups)
+def conv3d(input: Tensor, weight: Tensor, *settings: Any) -> Tensor:
+    return _conv(3, input, weight, *settings)
 
 
 def _conv(
-    num_dims: int, input: Tensor, weight: Tensor, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int
+    num_dims: int,
+    input: Tensor,
+    weight: Tensor,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
 ) -> Tensor:
-    if input.ndim == num_dims + 1:
-        return _conv(num_dims, input.unsqueeze(0), weight, bias, stride, padding, dilation, groups).squeeze(0)
-    dilation, kernel = _sizes(dilation, num_dims), weight.shape[2:]
-    pads = _pads(padding, kernel, dilation)
-    if input.shape[2:] == kernel and groups == 1 and not any(pads):
+    """input: (batch, in, *sizes)."""
+    kernel, padding = weight.shape[2:], _sizes(padding, num_dims)
+    if input.shape[2:] == kernel and groups == 1 and not any(padding):
         out = _whole_kernel(input, weight)
     else:
-        call = _conv_kernel(num_dims, weight.shape[0], kernel, _sizes(stride, num_dims), pads, dilation, groups)
-        out = call(input, weight)
+        pads = tuple(size for size in padding for _ in range(2))
+        stride, dilation = _sizes(stride, num_dims), _sizes(dilation, num_dims)
+        out = _conv_kernel(num_dims, weight.shape[0], kernel, stride, pads, dilation, groups)(input, weight)
     return out if bias is None else out + bias.reshape(-1, *[1] * num_dims)
 
 
@@ -92,10 +73,8 @@ def conv_transpose2d(
     groups: int = 1,
     dilation: Any = 1,
 ) -> Tensor:
-    """The gradient of conv2d with regard to its input. weight: (in, out / groups, height, width)."""
-    if input.ndim == 3:
-        batch = conv_transpose2d(input.unsqueeze(0), weight, bias, stride, padding, output_padding, groups, dilation)
-        return batch.squeeze(0)
+    """The gradient of conv2d with regard to its input, (batch, in, height, width). weight: (in, out / groups, height,
+    width)."""
     stride, padding, dilation = _sizes(stride, 2), _sizes(padding, 2), _sizes(dilation, 2)
     extra, kernel = _sizes(output_padding, 2), weight.shape[2:]
     size = [
@@ -118,13 +97,3 @@ def _transposed_kernel(channels: int, kernel: Any, stride: Any, padding: Any, di
 def _sizes(value: Any, count: int) -> tuple[int, ...]:
     values = (value,) if isinstance(value, int) else tuple(value)
     return values * count if len(values) == 1 else values
-
-
-def _pads(padding: Any, kernel: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[int, ...]:
-    """(before, after) of each spatial dimension in order; `same` puts the odd one after."""
-    if padding == "valid":
-        return (0, 0) * len(kernel)
-    if padding == "same":
-        totals = [d * (k - 1) for d, k in zip(dilation, kernel)]
-        return tuple(size for total in totals for size in (total // 2, total - total // 2))
-    return tuple(size for size in _sizes(padding, len(kernel)) for _ in range(2))

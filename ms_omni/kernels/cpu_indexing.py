@@ -1,4 +1,4 @@
-"""Selecting, sorting, scattering, joining and repeating on the CPU. Signatures are mint's; indices are int64."""
+"""Selecting, sorting, masking and summing on the CPU. Signatures are mint's; indices are int64."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections import namedtuple
 from typing import Any
 
 import numpy as np
-from mindspore import Tensor
+from mindspore import Tensor, mint
 
-from ms_omni.kernels.cpu_arrays import as_shape, promoted, scalar, to_tensor
+from ms_omni.checkpoint.parameters import numpy_dtype
+from ms_omni.kernels.cpu_arrays import scalar, summed, to_tensor
 
 _Sorted = namedtuple("_Sorted", ["values", "indices"])
 _SORT_ALL_BELOW = 1024  # a row of this size is sorted faster than partitioned
+_where = mint.where
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
@@ -32,6 +34,13 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     if as_tuple:
         return tuple(to_tensor(axis) for axis in np.nonzero(np.atleast_1d(array)))
     return to_tensor(np.argwhere(array))
+
+
+def where(condition: Tensor, *branches: Any, **named: Any) -> Any:
+    """where(condition) is nonzero as a tuple; where(condition, input, other) has a kernel."""
+    if not branches and not named:
+        return nonzero(condition, as_tuple=True)
+    return _where(condition, *branches, **named)
 
 
 def topk(input: Tensor, k: Any, dim: int = -1, largest: bool = True, sorted: bool = True) -> tuple[Tensor, Tensor]:
@@ -57,10 +66,6 @@ def sort(input: Tensor, *, dim: int = -1, descending: bool = False, stable: bool
     return _Sorted(to_tensor(np.take_along_axis(array, order, dim)), to_tensor(order))
 
 
-def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
-    return to_tensor(_order(input.asnumpy(), dim, descending))
-
-
 def _order(array: np.ndarray, dim: int, descending: bool) -> np.ndarray:
     """Stable sorting indices; NaN counts as the largest, as in mint."""
     if not descending:
@@ -74,52 +79,8 @@ def argmax(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     return to_tensor(np.argmax(input.asnumpy(), dim, keepdims=keepdim and dim is not None))
 
 
-def argmin(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
-    return to_tensor(np.argmin(input.asnumpy(), dim, keepdims=keepdim and dim is not None))
-
-
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     return to_tensor(np.take(input.asnumpy(), index.asnumpy(), axis=dim))
-
-
-def take(input: Tensor, index: Tensor) -> Tensor:
-    return to_tensor(np.take(input.asnumpy(), index.asnumpy()))
-
-
-def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
-    """input with alpha * source added to the slices `index` of `dim`; a repeated index adds every time."""
-    out, rows, add = input.asnumpy().copy(), index.asnumpy(), source.asnumpy()
-    target = np.moveaxis(out, dim, 0)
-    add = np.moveaxis(add if alpha == 1 else add * scalar(alpha), dim, 0).astype(out.dtype, copy=False)
-    if len(set(rows.tolist())) == rows.size:  # ufunc.at is slow, and only repeated indices need it
-        target[rows] += add
-    else:
-        np.add.at(target, rows, add)
-    return to_tensor(out)
-
-
-def scatter(input: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
-    """input with out[index[i]] = src[i] along `dim`; src: a number, or a tensor at least as large as index."""
-    out = input.asnumpy().copy()
-    out[elements(index.asnumpy(), dim)] = scatter_source(src, index)
-    return to_tensor(out)
-
-
-def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
-    out = input.asnumpy().copy()
-    np.add.at(out, elements(index.asnumpy(), dim), scatter_source(src, index))
-    return to_tensor(out)
-
-
-def elements(index: np.ndarray, dim: int) -> tuple[np.ndarray, ...]:
-    """The advanced index of the elements that scatter along `dim` writes."""
-    where = list(np.ogrid[tuple(slice(size) for size in index.shape)])
-    where[dim] = index
-    return tuple(where)
-
-
-def scatter_source(src: Any, index: Tensor) -> Any:
-    return src.asnumpy()[tuple(slice(size) for size in index.shape)] if isinstance(src, Tensor) else src
 
 
 def masked_fill(self: Tensor, mask: Tensor, value: Any) -> Tensor:
@@ -128,42 +89,17 @@ def masked_fill(self: Tensor, mask: Tensor, value: Any) -> Tensor:
     return to_tensor(np.where(mask.asnumpy(), np.asarray(scalar(value)).astype(array.dtype), array))
 
 
-def stack(tensors: Any, dim: int = 0) -> Tensor:
-    arrays = [tensor.asnumpy() for tensor in tensors]
-    return to_tensor(np.stack(arrays, dim).astype(promoted(arrays), copy=False))
-
-
-def repeat(self: Tensor, *repeats: Any) -> Tensor:
-    """Tensor.repeat: tile, with at least as many repeats as dimensions."""
-    times = as_shape(repeats)
-    if len(times) < self.ndim:
-        raise ValueError(f"repeat: expected at least {self.ndim} repeats for shape {self.shape}, got {times}")
-    return to_tensor(np.tile(self.asnumpy(), times))
-
-
 def repeat_interleave(input: Tensor, repeats: Any, dim: Any = None, output_size: Any = None) -> Tensor:
     """repeats: an int, a list or a 1-d tensor as long as `dim`; dim None flattens."""
     times = repeats.asnumpy() if isinstance(repeats, Tensor) else repeats
     return to_tensor(np.repeat(input.asnumpy(), times, axis=dim))
 
 
-def unique(
-    input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: Any = None
-) -> Any:
-    values, inverse, counts = np.unique(input.asnumpy(), return_inverse=True, return_counts=True, axis=dim)
-    parts = [to_tensor(values)]
-    if return_inverse:
-        parts.append(to_tensor(inverse.reshape(input.shape if dim is None else -1)))
-    if return_counts:
-        parts.append(to_tensor(counts))
-    return tuple(parts) if len(parts) > 1 else parts[0]
+def any(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+    """MindSpore's own gives wrong answers for integers along a dimension."""
+    return to_tensor(np.any(input.asnumpy(), tuple(dim) if isinstance(dim, list) else dim, keepdims=keepdim))
 
 
-def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
-    return to_tensor(np.roll(input.asnumpy(), shifts, dims))
-
-
-def bincount(input: Tensor, weights: Any = None, minlength: int = 0) -> Tensor:
-    if weights is None:
-        return to_tensor(np.bincount(input.asnumpy(), minlength=minlength))
-    return to_tensor(np.bincount(input.asnumpy(), weights.asnumpy(), minlength), weights.dtype)
+def cumsum(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
+    array = input.asnumpy()
+    return to_tensor(np.cumsum(array, dim, dtype=summed(array) if dtype is None else numpy_dtype(dtype)))

@@ -1,4 +1,4 @@
-"""Neural network functions on the CPU: embedding, normalisation, activations, padding, dropout."""
+"""Neural network functions on the CPU: embedding, normalisation, activation, padding, an outer product."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from mindspore import Tensor, mint, ops
 
-from ms_omni.kernels.cpu_arrays import to_tensor
-from ms_omni.kernels.cpu_random import numpy_generator
+from ms_omni.kernels.cpu_arrays import promoted, to_tensor
 
-_PAD_MODES: dict[str, Any] = {"replicate": "edge", "reflect": "reflect", "circular": "wrap"}
+_dropout, _pad = mint.nn.functional.dropout, mint.nn.functional.pad
 
 
 def embedding(
@@ -48,48 +47,26 @@ def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:
     return input * 0.5 * (ops.erf(input * math.sqrt(0.5)) + 1.0)
 
 
-def log_softmax(input: Tensor, dim: Any = None, *, dtype: Any = None) -> Tensor:
-    input = input if dtype is None else input.astype(dtype)
-    if dim is None:
-        dim = 0 if input.ndim in (0, 1, 3) else 1
-    return ops.log_softmax(input, dim)
-
-
-def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
-    out = mint.where(input > 0, input, alpha * mint.expm1(mint.clamp(input, max=0.0)))
-    return input.copy_(out) if inplace else out
-
-
-def softplus(input: Tensor, beta: Any = 1, threshold: Any = 20) -> Tensor:
-    scaled = input.asnumpy() * beta
-    return mint.where(to_tensor(scaled > threshold), input, to_tensor(np.logaddexp(0, scaled) / beta, input.dtype))
-
-
-def mish(input: Tensor) -> Tensor:
-    return ops.mish(input)
-
-
-def leaky_relu(input: Tensor, negative_slope: Any = 0.01) -> Tensor:
-    return ops.leaky_relu(input, negative_slope)
-
-
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    if not training or p == 0:
-        return input
-    keep = numpy_generator().random(input.shape) >= p
-    out = input * to_tensor(keep / (1 - p) if p < 1 else keep, input.dtype)
-    return input.copy_(out) if inplace else out
+    """Outside training nothing is dropped; MindSpore's own asks for a kernel even then."""
+    return _dropout(input, p, training, inplace) if training and p else input
 
 
 def pad(input: Tensor, pad: Any, mode: str = "constant", value: Any = None) -> Tensor:
     """pad: (left, right) of the last dimension, then of the one before, ...; a negative constant pad crops."""
-    sizes = [int(size) for size in (pad.tolist() if isinstance(pad, Tensor) else pad)]
-    pairs = [(0, 0)] * (input.ndim - len(sizes) // 2) + list(zip(sizes[-2::-2], sizes[::-2]))
-    array = input.asnumpy()
     if mode != "constant":
-        return to_tensor(np.pad(array, pairs, _PAD_MODES[mode]))
-    out = np.full([n + a + b for n, (a, b) in zip(array.shape, pairs)], 0 if value is None else value, array.dtype)
-    inner = tuple(slice(max(a, 0), size - max(b, 0)) for size, (a, b) in zip(out.shape, pairs))
-    kept = tuple(slice(max(-a, 0), n - max(-b, 0)) for n, (a, b) in zip(array.shape, pairs))
+        return _pad(input, pad, mode)
+    sizes = [int(size) for size in (pad.tolist() if isinstance(pad, Tensor) else pad)]
+    pairs = [(0, 0)] * (input.ndim - len(sizes) // 2) + list(zip(sizes[-2::-2], sizes[::-2], strict=True))
+    array = input.asnumpy()
+    shape = [n + a + b for n, (a, b) in zip(array.shape, pairs, strict=True)]
+    out = np.full(shape, 0 if value is None else value, array.dtype)
+    inner = tuple(slice(max(a, 0), size - max(b, 0)) for size, (a, b) in zip(shape, pairs, strict=True))
+    kept = tuple(slice(max(-a, 0), n - max(-b, 0)) for n, (a, b) in zip(array.shape, pairs, strict=True))
     out[inner] = array[kept]
     return to_tensor(out)
+
+
+def outer(input: Tensor, vec2: Tensor) -> Tensor:
+    left, right = input.asnumpy(), vec2.asnumpy()
+    return to_tensor(np.multiply.outer(left, right).astype(promoted([left, right]), copy=False))

@@ -1,4 +1,4 @@
-"""Random numbers on the CPU, drawn from MindSpore's own generators so that `ms.manual_seed` decides them."""
+"""Sampling on the CPU with random numbers of MindSpore's own generators, so that `ms.manual_seed` decides them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 from mindspore import Tensor
 from mindspore.common.generator import default_generator
 
-from ms_omni.kernels.cpu_arrays import as_shape, np_dtype, scalar, to_tensor
+from ms_omni.kernels.cpu_arrays import to_tensor
 
 _STEP = 12  # what MindSpore's own random operators advance the generator's offset by
 
 
-def numpy_generator(generator: Any = None) -> np.random.Generator:
+def _numpy_generator(generator: Any = None) -> np.random.Generator:
     """A numpy generator for one call: keyed by the seed and offset of MindSpore's, which moves on."""
     generator = generator or default_generator
     state = _state(generator)
@@ -33,38 +33,6 @@ def _state(generator: Any) -> np.ndarray:
     return np.frombuffer(generator.get_state().asnumpy().tobytes(), np.int64)
 
 
-def rand(*size: Any, generator: Any = None, dtype: Any = None) -> Tensor:
-    return to_tensor(numpy_generator(generator).random(as_shape(size), np.float32), dtype)
-
-
-def randn(*size: Any, generator: Any = None, dtype: Any = None) -> Tensor:
-    return to_tensor(numpy_generator(generator).standard_normal(as_shape(size), np.float32), dtype)
-
-
-def rand_like(input: Tensor, *, dtype: Any = None) -> Tensor:
-    return rand(input.shape, dtype=dtype or input.dtype)
-
-
-def randn_like(input: Tensor, *, dtype: Any = None) -> Tensor:
-    return randn(input.shape, dtype=dtype or input.dtype)
-
-
-def randint(*args: Any, generator: Any = None, dtype: Any = None) -> Tensor:
-    """randint(low=0, high, size)."""
-    low, high, size = (0, *args) if len(args) == 2 else args
-    return to_tensor(numpy_generator(generator).integers(scalar(low), scalar(high), as_shape(size)), dtype or ms.int64)
-
-
-def randperm(n: int, *, generator: Any = None, dtype: Any = ms.int64) -> Tensor:
-    return to_tensor(numpy_generator(generator).permutation(n), dtype)
-
-
-def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, generator: Any = None) -> Tensor:
-    mean, std = (value.asnumpy() if isinstance(value, Tensor) else value for value in (mean, std))
-    shape = np.broadcast_shapes(np.shape(mean), np.shape(std)) if size is None else as_shape(size)
-    return to_tensor(numpy_generator(generator).normal(mean, std, shape), ms.float32)
-
-
 def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None) -> Tensor:
     """Indices drawn by weight. input: (categories,) or (rows, categories), weights not negative, rows not all zero.
 
@@ -73,7 +41,7 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
     weights = input.asnumpy().astype(np.float64)
     if not np.isfinite(weights).all() or (weights < 0).any() or not (weights.sum(-1) > 0).all():
         raise ValueError("multinomial: weights must be finite, not negative, and not all zero in a row")
-    draw = numpy_generator(generator)
+    draw = _numpy_generator(generator)
     if replacement:
         cumulative = np.cumsum(weights, -1)
         points = draw.random((*weights.shape[:-1], num_samples)) * cumulative[..., -1:]
@@ -87,4 +55,4 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
             arrivals = draw.exponential(size=weights.shape) / weights
         one = num_samples == 1  # the usual case needs no sorting
         chosen = arrivals.argmin(-1)[..., None] if one else np.argsort(arrivals, -1)[..., :num_samples]
-    return to_tensor(chosen, np_dtype(ms.int64))
+    return to_tensor(chosen, ms.int64)

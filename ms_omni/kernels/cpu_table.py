@@ -2,60 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-from ms_omni.kernels import (
-    cpu_conv,
-    cpu_creation,
-    cpu_indexing,
-    cpu_inplace,
-    cpu_math,
-    cpu_nn,
-    cpu_random,
-    cpu_tensor,
-    cpu_wrapped,
-)
-from ms_omni.kernels.cpu import Fill
+from ms_omni.kernels import cpu_conv, cpu_creation, cpu_indexing, cpu_nn, cpu_random, cpu_tensor
 
-_MINT: tuple[tuple[Any, str], ...] = (
-    (cpu_creation, "arange linspace zeros ones full full_like zeros_like ones_like empty empty_like clone"),
-    (cpu_random, "rand randn rand_like randn_like randint randperm normal multinomial"),
-    (cpu_indexing, "nonzero topk sort argsort argmax argmin index_select take index_add scatter_add stack"),
-    (cpu_indexing, "repeat_interleave unique roll bincount"),
-    (cpu_math, "any cumsum var std logsumexp norm count_nonzero tril log2 log10 outer mm mv dot addmm baddbmm"),
-    (cpu_math, "einsum equal bitwise_or bitwise_not floor_divide mul"),
-    (cpu_tensor, "clamp clip"),
-    (cpu_wrapped, "where cat concat"),
-)
-_FUNCTIONAL: tuple[tuple[Any, str], ...] = (
-    (cpu_nn, "embedding layer_norm gelu log_softmax elu softplus mish leaky_relu dropout pad"),
-    (cpu_indexing, "one_hot"),
-    (cpu_conv, "conv1d conv2d conv3d conv_transpose2d"),
-)
-_TENSOR: tuple[tuple[Any, str], ...] = (
-    (cpu_creation, "clone new_full new_empty"),
-    (cpu_indexing, "repeat nonzero topk sort argsort argmin index_add scatter_add masked_fill roll"),
-    (cpu_math, "any cumsum var std dot floor_divide"),
-    (cpu_tensor, "to astype type_as clamp clip"),
-    (cpu_inplace, "copy_ fill_ zero_ clamp_ add_ sub_ mul_ div_ floor_divide_ remainder_ exp_ log_ sigmoid_ tanh_"),
-    (cpu_inplace, "masked_fill_ masked_scatter_ index_add_ index_copy_ index_fill_ index_put_ scatter_ scatter_add_"),
-    (cpu_inplace, "normal_ uniform_ exponential_"),
-)
-# what the convolution layers call: the module's own names for the operators
-_CONV_LAYERS = {
-    "mindspore.mint.nn.layer.conv": {
-        f"conv{n}d_{kind}_op": getattr(cpu_conv, f"conv{n}d") for n in (1, 2, 3) for kind in ("ext", "padding")
-    }
+
+class Fill(NamedTuple):
+    """`replacement` takes the place of attribute `name` of `owner` (a module, or mindspore.Tensor).
+
+    `compile_original`: inside ms.jit the original is compiled, which works there.
+    """
+
+    owner: str
+    name: str
+    replacement: Callable[..., Any]
+    compile_original: bool = False
+
+
+_MINT: dict[Any, str] = {
+    cpu_creation: "arange linspace zeros ones full zeros_like ones_like full_like empty cat concat stack",
+    cpu_indexing: "nonzero where topk sort argmax index_select repeat_interleave",
+    cpu_nn: "outer",
+    cpu_random: "multinomial",
+    cpu_tensor: "clamp clip",
 }
+_FUNCTIONAL: dict[Any, str] = {
+    cpu_conv: "conv_transpose2d",
+    cpu_indexing: "one_hot",
+    cpu_nn: "embedding layer_norm gelu dropout pad",
+}
+_TENSOR: dict[Any, str] = {
+    cpu_creation: "clone repeat",
+    cpu_indexing: "nonzero masked_fill any cumsum",
+    cpu_tensor: "to astype clamp clip fill_ masked_fill_ index_add_ index_put_ scatter_",
+}
+_COMPILE_ORIGINAL = ("arange", "zeros", "ones", "full", "clamp", "clip", "where", "cat", "concat", "embedding")
 
 
-_COMPILE_ORIGINAL = frozenset("arange zeros ones full any clamp clip where cat concat embedding".split())
-
-
-def _fills(owner: str, rows: tuple[tuple[Any, str], ...]) -> list[Fill]:
+def _fills(owner: str, table: dict[Any, str]) -> list[Fill]:
     return [
         Fill(owner, name, getattr(module, name), name in _COMPILE_ORIGINAL)
-        for module, names in rows
+        for module, names in table.items()
         for name in names.split()
     ]
 
@@ -67,5 +55,6 @@ FILLS: tuple[Fill, ...] = (
     *(Fill("mindspore.Tensor", name, cast) for name, cast in cpu_tensor.CASTS.items()),
     Fill("mindspore.Tensor", "__getitem__", cpu_tensor.getitem),
     Fill("mindspore.Tensor", "__setitem__", cpu_tensor.setitem),
-    *(Fill(owner, name, function) for owner, names in _CONV_LAYERS.items() for name, function in names.items()),
+    # what the convolution layers call
+    *(Fill("mindspore.mint.nn.layer.conv", f"conv{n}d_ext_op", getattr(cpu_conv, f"conv{n}d")) for n in (1, 2, 3)),
 )

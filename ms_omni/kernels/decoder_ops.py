@@ -1,9 +1,10 @@
-"""What decoders compute with, by device: a module for Ascend and one for the CPU. Imports no MindSpore.
+"""The operators that decoders are made of, one module for each device. Imports no MindSpore.
 
-Both have JIT_OPTIONS, for `ms.jit` of graphs, and the names of COMMON with the same signatures. IN_NUMPY says whether
-the layers are kernels in numpy, in float32 and with weights (in, out), as on the CPU; a device without has the names of
-OPERATORS, of which a layer is made. ONE_TOKEN_A_GRAPH: a call of a graph makes one token of each row, since the rows'
-lengths come from the host.
+Both modules have JIT_OPTIONS, for `ms.jit` of graphs, and with the same signatures: scale_dtype, for the scales of
+8-bit weights in memory; num_kept and Sampler, which pick the next tokens; rows_of, which splits random numbers.
+IN_NUMPY: the layers are numpy kernels, in float32 and with weights (in, out), as on the CPU. The module of another
+device has one function for each operator of a layer. ONE_TOKEN_A_GRAPH: a graph call makes one token for each row,
+because the host supplies the rows' lengths.
 """
 
 from __future__ import annotations
@@ -12,37 +13,6 @@ from importlib import import_module
 from types import ModuleType
 
 _MODULES = {"Ascend": "ms_omni.kernels.decoder_ops_ascend", "CPU": "ms_omni.kernels.decoder_ops_cpu"}
-
-# At loading: scale_dtype, of the scales of 8-bit weights in memory. On the host: num_kept. For each graph: Sampler,
-# whose objects pick the next tokens. In graphs: rows_of, the numbers of one choice after the other
-COMMON = ("scale_dtype", "num_kept", "Sampler", "rows_of")
-
-# Once, at loading:              pack_experts; under zero3 in every layer
-# Of prompts, outside graphs:    prefill_attention, read_cache
-# Of tokens, in graphs:          decode_attention; frame_attention, extend_frame (code predictor)
-# Of both, in every layer:       the others; linear and experts by --quantize (int8_, dynamic_)
-OPERATORS = (
-    "pack_experts",
-    "rms_norm",
-    "add_rms_norm",
-    "linear",
-    "split",
-    "split_qkv",
-    "rotary",
-    "write_cache",
-    "read_cache",
-    "decode_attention",
-    "frame_attention",
-    "extend_frame",
-    "prefill_attention",
-    "swiglu",
-    "route",
-    "experts",
-    "int8_linear",
-    "int8_experts",
-    "dynamic_linear",
-    "dynamic_experts",
-)
 
 
 def decoder_ops(device: str) -> ModuleType:

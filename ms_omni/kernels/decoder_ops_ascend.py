@@ -1,10 +1,9 @@
-"""Decoder operators on Ascend, of MindSpore 2.7.1's fused operators, in bfloat16 or float16. Never run on a card.
+"""Decoder operators on Ascend, made of MindSpore 2.7.1's fused operators, in bfloat16 or float16. Never run on a card.
 
-Each is one that CANN documents for A2 and A3 and that MindSpore launches alike in graphs and outside
-(docs/decode-on-ascend.md says what was passed over). The operators of paged caches, which it does not, are in
-`decoder_ops_ascend_paged`, experts in `decoder_ops_ascend_experts`, 8-bit weights in `decoder_ops_ascend_int8`.
-What each computes is written out in float64 in `acceptance/formulas.py`. Where inference does not check shapes, the
-operator here does, before anything is launched.
+CANN documents each operator for A2 and A3, and MindSpore launches it alike in graphs and outside (docs/decode-on-ascend.md
+names the alternatives). Operators on caches, which it launches differently, are in `decoder_ops_ascend_paged`, experts in
+`decoder_ops_ascend_experts`, and 8-bit weights in `decoder_ops_ascend_int8`. `acceptance/formulas.py` has all formulas
+in float64. Where MindSpore's inference does not check shapes, the functions here do, before anything is launched.
 """
 
 from __future__ import annotations
@@ -25,6 +24,11 @@ from ms_omni.kernels.decoder_ops_ascend_paged import extend_frame as extend_fram
 from ms_omni.kernels.decoder_ops_ascend_paged import frame_attention as frame_attention
 from ms_omni.kernels.decoder_ops_ascend_paged import read_cache as read_cache
 from ms_omni.kernels.decoder_ops_ascend_paged import write_cache as write_cache
+from ms_omni.kernels.decoder_ops_ascend_primitives import add_rms_norm as add_rms_norm
+from ms_omni.kernels.decoder_ops_ascend_primitives import linear as linear
+from ms_omni.kernels.decoder_ops_ascend_primitives import rms_norm as rms_norm
+from ms_omni.kernels.decoder_ops_ascend_primitives import split as split
+from ms_omni.kernels.decoder_ops_ascend_primitives import swiglu as swiglu
 from ms_omni.kernels.decoder_ops_ascend_sampler import Sampler as Sampler
 from ms_omni.kernels.decoder_ops_ascend_sampler import num_kept as num_kept
 from ms_omni.kernels.decoder_ops_ascend_sampler import rows_of as rows_of
@@ -35,37 +39,17 @@ IN_NUMPY = False
 ONE_TOKEN_A_GRAPH = True
 
 
-def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """x: (..., H), weight: (H,) of x's dtype. The operator takes the variance in float32."""
-    return primitives.rms_norm(x, weight, eps)
-
-
-def add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """x, residual: (..., H), weight: (H,). (normed, sum)."""
-    return primitives.add_rms_norm(x, residual, weight, eps)
-
-
-def linear(x: Tensor, weight: Tensor) -> Tensor:
-    """x: (tokens, in), weight: (out, in). (tokens, out)."""
-    return primitives.matmul(x, weight)
-
-
-def split(x: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor, ...]:
-    """x: (..., sum of sizes). (..., size) each, by one operator: slices are legacy ones."""
-    return primitives.split(x, sizes)
-
-
 def split_qkv(qkv: Tensor, num_heads: int, num_kv_heads: int) -> tuple[Tensor, Tensor, Tensor]:
-    """qkv: (tokens, (num_heads + 2 num_kv_heads) * dim). q: (tokens, num_heads, dim), k, v: (tokens, num_kv_heads,
-    dim)."""
+    """qkv: (tokens, (num_heads + 2 num_kv_heads) * dim). Returns q (tokens, num_heads, dim) and k, v (tokens,
+    num_kv_heads, dim)."""
     dim = qkv.shape[1] // (num_heads + 2 * num_kv_heads)
     q, k, v = primitives.split(qkv, (num_heads * dim, num_kv_heads * dim, num_kv_heads * dim))
     return q.reshape(-1, num_heads, dim), k.reshape(-1, num_kv_heads, dim), v.reshape(-1, num_kv_heads, dim)
 
 
 def rotary(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
-    """q: (tokens, heads, dim), k: (tokens, kv_heads, dim), cos, sin: (tokens, dim) of their dtype, as transformers has
-    them, or (dim,) for all tokens; float32 ones will do, for two more operators in every layer."""
+    """q: (tokens, heads, dim), k: (tokens, kv_heads, dim). cos, sin: (tokens, dim) as in transformers, or (dim,) for
+    all tokens, of the dtype of q; another dtype costs two casts in every layer. Returns q and k, rotated."""
     heads, dim = q.shape[1:]
     if cos.shape[-1] != dim or sin.shape[-1] != dim or k.shape[2] != dim:
         raise ValueError("rotary: expected q (tokens, heads, dim), k (tokens, kv_heads, dim), cos, sin (tokens, dim)")
@@ -77,11 +61,6 @@ def rotary(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tens
     rotated_q = primitives.rotary_position_embedding(q.reshape(batch, length, heads, dim), cos, sin)
     rotated_k = primitives.rotary_position_embedding(k.reshape(batch, length, k.shape[1], dim), cos, sin)
     return rotated_q.reshape(-1, heads, dim), rotated_k.reshape(-1, k.shape[1], dim)
-
-
-def swiglu(gate_up: Tensor) -> Tensor:
-    """gate_up: (..., 2I). (..., I)."""
-    return primitives.swiglu(gate_up)
 
 
 def prefill_attention(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:

@@ -2,7 +2,7 @@
 
 "int8": weights alone are int8, multiplied by hidden states as they are. "int8-dynamic": each row of hidden states is
 rounded to int8 too before a product, by its largest value. Scales have `scale_dtype`; those of bfloat16 are exact, as
-`checkpoint/int8.py` makes them. Which operators these are, and which were passed over: docs/decode-on-ascend.md.
+`checkpoint/primitives.py` makes them. Which operators these are, and which were passed over: docs/decode-on-ascend.md.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ from __future__ import annotations
 from typing import Any
 
 import mindspore as ms
-from mindspore import Tensor
+from mindspore import Tensor, ops
 
-from ms_omni.kernels import decoder_ops_ascend_int8_primitives as int8
 from ms_omni.kernels import decoder_ops_ascend_primitives as primitives
 from ms_omni.kernels.decoder_ops_ascend_experts import check_packed, through_experts
 
 
 def scale_dtype(quantize: str, dtype: Any) -> Any:
-    """What the weights' scales have to be, a MindSpore type, for hidden states of `dtype`. quantize: "int8" or
+    """The MindSpore type that the weights' scales must have for hidden states of `dtype`. quantize: "int8" or
     "int8-dynamic". Raises ValueError for another one."""
     if quantize not in ("int8", "int8-dynamic"):
         raise ValueError(f"scale_dtype: quantize {quantize!r}; expected int8 or int8-dynamic")
@@ -28,14 +27,14 @@ def scale_dtype(quantize: str, dtype: Any) -> Any:
 def int8_linear(x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
     """x: (tokens, in), weight: int8 (out, in), scale: (out,). (tokens, out)."""
     _check_linear("int8_linear", x, weight, scale)
-    return int8.weight_quant_matmul(x, weight, scale)
+    return primitives.weight_quant_matmul(x, weight, scale)
 
 
 def dynamic_linear(x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
     """As int8_linear; x is rounded to int8 by rows."""
     _check_linear("dynamic_linear", x, weight, scale)
     rounded, token_scale = _rounded(x, scale)
-    return int8.quant_matmul(rounded, token_scale, weight, scale, x.dtype)
+    return primitives.quant_matmul(rounded, token_scale, weight, scale, x.dtype)
 
 
 def int8_experts(
@@ -55,8 +54,8 @@ def int8_experts(
     _check_experts("int8_experts", x, gate_up, gate_up_scale, down, down_scale)
 
     def network(rows: Tensor, counts: Tensor) -> Tensor:
-        hidden = int8.grouped_weight_quant_matmul(rows, gate_up, gate_up_scale, counts)
-        return int8.grouped_weight_quant_matmul(primitives.swiglu(hidden), down, down_scale, counts)
+        hidden = primitives.grouped_weight_quant_matmul(rows, gate_up, gate_up_scale, counts)
+        return primitives.grouped_weight_quant_matmul(primitives.swiglu(hidden), down, down_scale, counts)
 
     return through_experts(network, x, weights, experts, gate_up.shape[0])
 
@@ -74,18 +73,18 @@ def dynamic_experts(
     _check_experts("dynamic_experts", x, gate_up, gate_up_scale, down, down_scale)
 
     def network(rows: Tensor, counts: Tensor) -> Tensor:
-        rounded, token_scale = int8.dynamic_quant(rows)
-        hidden = int8.grouped_quant_matmul(rounded, token_scale, gate_up, gate_up_scale, counts, x.dtype)
+        rounded, token_scale = primitives.dynamic_quant(rows)
+        hidden = primitives.grouped_quant_matmul(rounded, token_scale, gate_up, gate_up_scale, counts, x.dtype)
         rounded, token_scale = _rounded(primitives.swiglu(hidden), counts)
-        return int8.grouped_quant_matmul(rounded, token_scale, down, down_scale, counts, x.dtype)
+        return primitives.grouped_quant_matmul(rounded, token_scale, down, down_scale, counts, x.dtype)
 
     return through_experts(network, x, weights, experts, gate_up.shape[0])
 
 
 def _rounded(x: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
-    """MindSpore 2.7.1 makes one operator (DequantSwigluQuant) of SwiGLU and of rounding what it gives, and fails at
-    compiling that. A dependence, here on any tensor that is `given`, keeps the two apart and launches nothing."""
-    return int8.dynamic_quant(primitives.after(x, given))
+    """x rounded by rows. MindSpore 2.7.1 fuses SwiGLU and the rounding of its output into DequantSwigluQuant, which it
+    then fails to compile. A dependence on any tensor, `given`, prevents that and launches nothing."""
+    return primitives.dynamic_quant(ops.depend(x, given))
 
 
 def _check_linear(name: str, x: Tensor, weight: Tensor, scale: Tensor) -> None:

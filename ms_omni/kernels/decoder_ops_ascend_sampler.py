@@ -1,6 +1,6 @@
-"""Picking the next tokens on Ascend: a graph for greedy rows, one for the likeliest tokens, one for all of them.
+"""Picks the next tokens on Ascend: graphs for greedy rows, for the LIKELIEST tokens, and for the whole vocabulary.
 
-Of aclnn's operators alone, which mint has: ops.topk, ops.cumsum, ops.argmax and slices are legacy ones.
+Only aclnn operators are used, which mint has: ops.topk, ops.cumsum, ops.argmax and slices are legacy operators.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, mint, nn
 
-LIKELIEST = 128  # what a vocabulary is cut to where no row's top_k is larger: sorting all of it costs more
+LIKELIEST = 128  # tokens that are kept if no row's top_k is larger: sorting the whole vocabulary costs more
 NOT_KEPT = -1e30  # a score whose probability is 0
 
 
 def num_kept(largest_top_k: int, vocabulary: int) -> int:
-    """1, LIKELIEST or the vocabulary: the fewest of these that hold the top_k of every row."""
+    """The least of 1, LIKELIEST and the vocabulary that holds every row's top_k."""
     return next(kept for kept in (1, min(LIKELIEST, vocabulary), vocabulary) if kept >= largest_top_k)
 
 
@@ -22,12 +22,12 @@ def rows_of(x: Tensor, count: int) -> tuple[Tensor, ...]:
     """x: (count, n). Its rows, (n,) each."""
     rows: tuple[Tensor, ...] = ()
     for row in mint.split(x, 1, 0) if count > 1 else (x,):
-        rows = rows + (row.reshape(-1),)
+        rows = (*rows, row.reshape(-1))
     return rows
 
 
 class Sampler(nn.Cell):
-    """Picks a token for each row. kernel_numbers: as on the CPU, none here."""
+    """Picks a token for each row. kernel_numbers: empty; the CPU's sampler has some."""
 
     def __init__(self, rows: int, vocabulary: int, num_kept: int, name: str):
         super().__init__()

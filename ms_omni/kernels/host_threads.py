@@ -1,7 +1,7 @@
-"""Parts of one computation in numpy on several threads of the CPU, each with matrix products of its own.
+"""Runs the parts of one numpy computation on several threads, each with its own matrix products.
 
-numpy runs one elementwise function on one core, and its BLAS waits for all of its threads in every product: parts that
-go through several of both at once, small enough for a core's cache, take half the time on two cores."""
+numpy runs an elementwise function on one core, and its BLAS waits for all of its threads in every product. Parts that
+fit a core's cache and go through several such steps at once take half the time on two cores."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import ctypes
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -17,7 +18,7 @@ import numpy as np
 
 # Rows that a thread takes through a network together: products of fewer are slower, and their values are kept.
 ROWS_AT_ONCE = 512
-# Fewer are not worth another thread.
+# Fewer rows are not worth another thread.
 LEAST_ROWS = 64
 
 WIDE_CORES = (b"SkylakeX", b"Cooperlake", b"SapphireRapids")
@@ -26,8 +27,8 @@ _running = Lock()
 
 
 def num_threads() -> int:
-    """As many as numpy's OpenBLAS has (OPENBLAS_NUM_THREADS, OMP_NUM_THREADS or the cores); 1 with another BLAS, whose
-    own threads then do what they can."""
+    """Threads of numpy's OpenBLAS (OPENBLAS_NUM_THREADS, OMP_NUM_THREADS or the cores); 1 with another BLAS, which then
+    uses its own threads."""
     return _pool()[1]
 
 
@@ -45,20 +46,21 @@ def in_parallel(function: Callable[[Any], Any], parts: Iterable[Any]) -> list[An
             set_blas_threads(threads)
 
 
-def shares(length: int, least: int) -> list[tuple[int, int]]:
-    """(start, end) of equal parts of `length`, one a thread, or fewer so that each has `least`."""
+def thread_parts(length: int, least: int) -> list[tuple[int, int]]:
+    """(start, end) of equal parts of `length`: one for each thread, or fewer, so that each has at least `least`."""
     return equal_parts(length, max(1, min(num_threads(), length // least)))
 
 
 def row_parts(rows: int) -> list[tuple[int, int]]:
-    """(start, end) of equal parts, as many for each thread, of at most ROWS_AT_ONCE rows; one part of few rows."""
+    """(start, end) of equal parts of at most ROWS_AT_ONCE rows, the same number for each thread; few rows are one
+    part."""
     threads = max(1, min(num_threads(), rows // LEAST_ROWS))
     return equal_parts(rows, threads * max(1, -(-rows // (threads * ROWS_AT_ONCE))))
 
 
 def in_row_parts(function: Callable[[slice], np.ndarray], rows: int, shape: tuple[int, ...]) -> np.ndarray:
-    """function(those rows), float32 (those rows, *shape), for some rows at a time: (rows, *shape). Few rows on this
-    thread, and without a copy."""
+    """Calls function(slice of rows), which returns float32 (those rows, *shape), on several threads and joins the
+    results: (rows, *shape). Few rows are computed on this thread, without a copy."""
     if rows < 2 * LEAST_ROWS or num_threads() == 1:
         return function(slice(0, rows))
     out = np.empty((rows, *shape), np.float32)
@@ -71,9 +73,9 @@ def in_row_parts(function: Callable[[slice], np.ndarray], rows: int, shape: tupl
 
 
 def equal_parts(length: int, count: int) -> list[tuple[int, int]]:
-    """(start, end) of so many parts of `length`."""
+    """(start, end) of `count` equal parts of `length`."""
     edges = [length * part // count for part in range(count + 1)]
-    return list(zip(edges[:-1], edges[1:]))
+    return list(pairwise(edges))
 
 
 def has_wide_products() -> bool:
@@ -88,7 +90,7 @@ def has_wide_products() -> bool:
 
 @cache
 def _pool() -> tuple[ThreadPoolExecutor | None, int, Callable[[int], None]]:
-    """The threads, their number, and what sets the number of OpenBLAS' threads."""
+    """The threads, their number, and the function that sets the number of OpenBLAS' threads."""
     library, suffix = _openblas()
     if library is None:
         return None, 1, lambda threads: None
@@ -99,8 +101,8 @@ def _pool() -> tuple[ThreadPoolExecutor | None, int, Callable[[int], None]]:
 
 @cache
 def _openblas() -> tuple[ctypes.CDLL | None, str]:
-    """That of numpy's wheels, and what its functions' names end with: it stands beside the package under a name with a
-    hash, and with 64 bit integers its functions have other names."""
+    """OpenBLAS of numpy's wheels, and the suffix of its functions' names. The file lies beside the package, with a hash
+    in its name; builds with 64-bit integers have the suffix "64_"."""
     for path in sorted((Path(np.__file__).parents[1] / "numpy.libs").glob("*openblas*")):
         library = ctypes.CDLL(str(path))
         for suffix in ("64_", ""):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-# Values that go through all steps of an activation together: with what it keeps of them, a core's second-level cache.
+# Values that go through all steps of an activation together: with its temporaries they fit a core's second-level cache.
 BLOCK_VALUES = 1 << 16
 # (1 - erf(x / sqrt 2)) / 2 in five terms: Abramowitz and Stegun, Handbook of Mathematical Functions (1964), 7.1.26.
 _ERF_P = np.float32(0.3275911 * math.sqrt(0.5))
@@ -25,8 +25,8 @@ def exp(x: np.ndarray) -> None:
 
 @cache
 def _fast_exp() -> Callable[[np.ndarray, np.ndarray], Any]:
-    """OpenCV's, which takes a sixth of the time of numpy's (AVX2, 65536 values: 0.36 and 2.2 ns a value). mindone
-    installs it, but its import fails on a machine without libGL."""
+    """OpenCV's exp, six times as fast as numpy's (AVX2, 65536 values: 0.36 and 2.2 ns a value). mindone installs it,
+    but its import fails on a machine without libGL."""
     try:
         from cv2 import exp as opencv_exp
     except ImportError:

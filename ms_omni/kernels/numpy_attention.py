@@ -1,7 +1,7 @@
-"""Attention of many queries on every core: within the segments of an encoder, or of a prompt over what it has so far.
+"""Attention of many queries on every core: within the segments of an encoder, or of a prompt over its tokens so far.
 
-Queries and keys are worked on in tiles, whose scores stay in a core's cache: nothing is kept of them but sums, and the
-highest where exp could overflow (FlashAttention, arXiv:2205.14135). float32."""
+Queries and keys are processed in tiles whose scores stay in a core's cache. Only sums are kept of a tile, and the
+maximum where exp could overflow (FlashAttention, arXiv:2205.14135). float32."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HIDDEN_SCORE = np.float32(-1e30)
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """rows: that attend together. keys, values: (kv_heads, n, dim), what they see."""
+    """rows: attend together. keys, values: (kv_heads, n, dim), which they see."""
 
     rows: slice
     keys: np.ndarray
@@ -33,8 +33,8 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class _Tile:
-    """queries: (kv_heads, rows, group, dim). longest: (kv_heads,), of the keys. out: (rows, kv_heads, group, dim), of
-    which nothing is made yet. is_causal: as of `attention`."""
+    """queries: (kv_heads, rows, group, dim). longest: (kv_heads,), of the keys. out: (rows, kv_heads, group, dim), to
+    be written. is_causal: as for `attention`."""
 
     queries: np.ndarray
     keys: np.ndarray
@@ -44,7 +44,7 @@ class _Tile:
     is_causal: bool
 
     def work(self) -> None:
-        """Some heads, and for them some keys, after the others."""
+        """Writes `out`, for some heads and some keys at a time."""
         kv_heads, tokens, group, dim = self.queries.shape
         queries, count = self.queries.reshape(kv_heads, tokens * group, dim), self.keys.shape[1]
         are_small = float((_longest(queries) * self.longest).max()) <= LARGEST_SCORE
@@ -77,9 +77,9 @@ class _Tile:
 
 
 def attention(queries: np.ndarray, segments: Iterable[Segment], is_causal: bool = False) -> np.ndarray:
-    """queries: (kv_heads, rows, group, dim), scaled: a group's heads share keys and values. segments: of all rows.
-    is_causal: a segment's rows are the last of its n positions, and a row sees those up to its own, not all. (rows,
-    kv_heads, group, dim).
+    """queries: (kv_heads, rows, group, dim), scaled; a group's heads share keys and values. segments: cover all rows.
+    is_causal: the rows of a segment are the last of its n positions, and each sees the positions up to its own. Returns
+    (rows, kv_heads, group, dim).
 
     Source: grouped-query attention, arXiv:2305.13245."""
     kv_heads, num_rows, group, dim = queries.shape

@@ -1,8 +1,8 @@
-"""Rows of tokens through blocks of decoder layers in numpy: what the CPU decodes and reads prompts with.
+"""Decoder layers in numpy, for decoding and for prompts on the CPU.
 
-A block is half a layer: attention, or the feed-forward network, each with the norm before it. The rows are one token
-each of several sequences, or the tokens of a prompt. Weights and caches are read where MindSpore keeps them
-(`Tensor.asnumpy` of a CPU Parameter is a view), so nothing is copied, not even chosen experts. float32.
+A block is half a layer: attention or the feed-forward network, with the norm before it. Rows are one token of each of
+several sequences, or the tokens of prompts. Weights and caches are views of MindSpore's memory (`Tensor.asnumpy` of a
+CPU Parameter), so nothing is copied, not even chosen experts. float32.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PAIRS_AT_ONCE = 128
 
 @dataclass(frozen=True)
 class Block:
-    """norm: weight (hidden,). is_addend: what it adds is to be summed over the ranks before the next block."""
+    """norm: weight (hidden,). is_addend: its output must be summed over the ranks before the next block."""
 
     norm: np.ndarray
     work: Work
@@ -46,7 +46,7 @@ class Block:
 
 
 def matrix_of(layer: Any, name: str) -> Weight:
-    """A matrix of a DecoderLayer, where MindSpore keeps it."""
+    """A matrix of a DecoderLayer, as a view of its Parameter."""
     values = getattr(layer, name).asnumpy()
     if values.dtype != np.int8:
         return values
@@ -63,10 +63,10 @@ def matrices_of(layer: Any, name: str) -> list[Weight]:
 
 
 class Attention:
-    """Grouped-query attention with normed heads against a cache, which it writes."""
+    """Grouped-query attention with normed heads; writes and reads the cache."""
 
     def __init__(self, layer: Any, keys: np.ndarray, values: np.ndarray):
-        """layer: a DecoderLayer. keys, values: (num_blocks, block_size, kv_heads, dim), of its cache."""
+        """layer: a DecoderLayer. keys, values: (num_blocks, block_size, kv_heads, dim), its cache."""
         spec = layer.spec
         # Weights that are gathered come with each call
         self.qkv = () if layer.is_gathered else (matrix_of(layer, "qkv"),)
@@ -82,10 +82,11 @@ class Attention:
         self.keys, self.values = (cache.reshape(-1, self.kv_heads, self.dim) for cache in (keys, values))
 
     def __call__(self, x: np.ndarray, rows: Rows) -> np.ndarray:
+        """As `attend`, with this layer's own weights."""
         return self.attend(x, rows, self.qkv, self.o)
 
     def attend(self, x: np.ndarray, rows: Rows, qkv_weights: Sequence[Weight], o_weight: Any) -> np.ndarray:
-        """x: (rows, hidden), normed. qkv_weights: (hidden, out) each, q, k and v in one or by themselves. o_weight:
+        """x: (rows, hidden), normed. qkv_weights: (hidden, out) each: one for q, k and v together, or three. o_weight:
         (heads * dim, hidden). (rows, hidden)."""
         first_v = self.heads + self.kv_heads
 
@@ -118,6 +119,7 @@ class Dense:
         self.gate_up, self.down = (matrix_of(layer, "dense_gate_up"),), matrix_of(layer, "dense_down")
 
     def __call__(self, x: np.ndarray, rows: Rows) -> np.ndarray:
+        """x: (rows, hidden), normed. (rows, hidden)."""
         return in_row_parts(lambda part: dense(x[part], self.gate_up, self.down), len(x), x.shape[1:])
 
 
@@ -132,6 +134,7 @@ class Experts:
         self.shared = (layer.shared_gate.asnumpy(), Dense(layer)) if layer.adds_shared else None
 
     def __call__(self, x: np.ndarray, rows: Rows) -> np.ndarray:
+        """x: (rows, hidden), normed. (rows, hidden): what this rank's experts add."""
         chosen, shares = route(product(x, self.router), self.top_k, self.normalize)
         out = experts(x, chosen - self.first if self.first else chosen, shares, self.network)
         if self.shared is not None:
@@ -144,25 +147,25 @@ Network = tuple[Sequence[Weight], Weight]  # gate_up and down as `dense` takes t
 
 
 def experts(x: np.ndarray, chosen: np.ndarray, shares: np.ndarray, networks: Sequence[Network]) -> np.ndarray:
-    """x: (rows, hidden). chosen, shares: (rows, top_k): the experts of each row, no expert twice; those that are none
-    of `networks` add nothing here. (rows, hidden).
+    """x: (rows, hidden). chosen, shares: (rows, top_k): the experts of each row, none twice, and their routing weights;
+    experts outside of `networks` add nothing. (rows, hidden).
 
     Source: Qwen3OmniMoeThinkerTextSparseMoeBlock of transformers 4.57.1."""
     num_rows, top_k = chosen.shape
     chosen = chosen.ravel()
     order = chosen.argsort(kind="stable")
     rows, shares = order // top_k, shares.reshape(-1, 1).take(order, 0)
-    made = np.zeros((len(order), x.shape[1]), np.float32)  # by the pairs of a row and an expert, in order
+    made = np.zeros((len(order), x.shape[1]), np.float32)  # a row for each pair of row and expert, sorted by expert
 
     def work(batch: list[Group]) -> None:
         first, last, used = batch[0][1], batch[-1][2], [networks[expert] for expert, _, _ in batch]
         both = np.empty((last - first, 2 * used[0][1].shape[0]), np.float32)
-        for (_, start, end), (gate_up, _) in zip(batch, used):
+        for (_, start, end), (gate_up, _) in zip(batch, used, strict=True):
             taken = x if num_rows == 1 else x.take(rows[start:end], 0)
             joined_product(taken, gate_up, both[start - first : end - first])
         hidden = swiglu(both)
         hidden *= shares[first:last]
-        for (_, start, end), (_, down) in zip(batch, used):
+        for (_, start, end), (_, down) in zip(batch, used, strict=True):
             product(hidden[start - first : end - first], down, made[start:end])
 
     in_parallel(work, _batches(chosen.take(order), len(networks)))
@@ -171,16 +174,15 @@ def experts(x: np.ndarray, chosen: np.ndarray, shares: np.ndarray, networks: Seq
     places = np.empty_like(order)
     places[order] = np.arange(len(order))
     places = places.reshape(num_rows, top_k)
-    places.sort(1)  # the same sum whatever rows are beside this one
+    places.sort(1)  # so that a row's sum does not depend on the rows beside it
     return in_row_parts(lambda part: np.add.reduce(made.take(places[part], 0), 1), num_rows, x.shape[1:])
 
 
-Group = tuple[int, int, int]  # an expert and its first pair of a row and an expert, and the one behind its last
+Group = tuple[int, int, int]  # an expert, its first pair, and the pair behind its last
 
 
 def _batches(chosen: np.ndarray, count: int) -> Iterator[list[Group]]:
-    """chosen: int (pairs,), in order. Those of the experts from 0 to before `count` that one thread works on
-    together."""
+    """chosen: int (pairs,), sorted. Groups of the experts 0 to count - 1, in batches for one thread each."""
     batch: list[Group] = []
     end = 0
     for expert, pairs in Counter(chosen.tolist()).items():
@@ -195,7 +197,7 @@ def _batches(chosen: np.ndarray, count: int) -> Iterator[list[Group]]:
 
 
 def layer_blocks(layer: Any, norm: np.ndarray, keys: np.ndarray, values: np.ndarray) -> tuple[Block, Block]:
-    """Both blocks of a DecoderLayer in float32. norm: the weight of its first norm; keys, values: its cache."""
+    """The two blocks of a DecoderLayer. norm: weight of its first norm. keys, values: its cache."""
     feed_forward = Experts(layer) if layer.has_experts else Dense(layer)
     attention = Block(norm, Attention(layer, keys, values), layer.sums_attention)
     return attention, Block(layer.norm_post.asnumpy(), feed_forward, layer.sums_feed_forward)

@@ -1,7 +1,7 @@
-"""Where the rows of a call have their keys and values in a paged cache, and attention over them. float32.
+"""Where the rows of a call keep their keys and values in a paged cache, and attention over them. float32.
 
-The rows are one token each of several sequences, or consecutive tokens of each: for either, a sequence is some rows and
-the blocks that hold all its tokens up to the last of them.
+The rows are one token, or consecutive tokens, of each of several sequences. Here a sequence is its rows in the call and
+the blocks that hold all of its tokens up to the last of these rows.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from ms_omni.kernels.numpy_math import rotary_of
 
 @dataclass(slots=True)
 class Sequence:
-    """rows: those of the call that are its last tokens. length: its tokens, these among them. blocks: of all its
-    tokens. first_slot: where they begin if the blocks are consecutive; negative if not."""
+    """rows: of the call, its last tokens. length: all of its tokens, these included. blocks: hold all of its tokens.
+    first_slot: of the first token if the blocks are consecutive, else negative."""
 
     rows: slice
     length: int
@@ -27,22 +27,22 @@ class Sequence:
 
     @classmethod
     def of(cls, rows: slice, length: int, table: np.ndarray, block_size: int) -> Sequence:
-        """table: int32 (blocks,), of at least `length` tokens."""
+        """table: int32 (blocks,), for at least `length` tokens."""
         blocks = table[: -(-length // block_size)].tolist()
         first, count = blocks[0], len(blocks)
         is_run = count == 1 or blocks == list(range(first, first + count))
         return cls(rows, length, blocks, block_size, first * block_size if is_run else -1)
 
     def slots(self, start: int) -> slice | np.ndarray:
-        """Where its tokens from position `start` on go: a slice where the blocks are consecutive."""
+        """The cache slots of its tokens from position `start` on; a slice where the blocks are consecutive."""
         if self.first_slot >= 0:
             return slice(self.first_slot + start, self.first_slot + self.length)
         places = np.arange(start, self.length)
         return np.array(self.blocks)[places // self.block_size] * self.block_size + places % self.block_size
 
     def read(self, cache: np.ndarray) -> np.ndarray:
-        """cache: (slots, kv_heads, dim). (length, kv_heads, dim): a view where the blocks are consecutive, a copy
-        elsewhere."""
+        """cache: (slots, kv_heads, dim). (length, kv_heads, dim): a view where the blocks are consecutive, else a
+        copy."""
         if self.first_slot >= 0:
             return cache[self.first_slot : self.first_slot + self.length]
         by_block = cache.reshape(-1, self.block_size, *cache.shape[1:])
@@ -51,8 +51,7 @@ class Sequence:
 
 @dataclass(slots=True)
 class Rows:
-    """The rows of a call. rotary: of `rotary_of`. slots: int (rows,) or a slice, where each row's keys and values
-    go."""
+    """The rows of a call. rotary: of `rotary_of`. slots: int (rows,) or a slice: the cache slot of each row."""
 
     rotary: tuple[np.ndarray, np.ndarray]
     slots: slice | np.ndarray
@@ -60,8 +59,8 @@ class Rows:
 
     @classmethod
     def of_step(cls, angles: np.ndarray, lengths: np.ndarray, block_tables: np.ndarray, block_size: int) -> Rows:
-        """One token each of several sequences, its last. angles: (rows, head_dim / 2). lengths: int32 (rows,), of the
-        sequences with it. block_tables: int32 (rows, max_blocks)."""
+        """The last token of each of several sequences. angles: (rows, head_dim / 2). lengths: int32 (rows,), of the
+        sequences, this token included. block_tables: int32 (rows, max_blocks)."""
         sequences, slots = [], []
         for row, length in enumerate(lengths.tolist()):
             sequence = Sequence.of(slice(row, row + 1), length, block_tables[row], block_size)
@@ -72,8 +71,8 @@ class Rows:
 
     @classmethod
     def of_chunks(cls, angles: np.ndarray, chunks: list[tuple[int, int, np.ndarray]], block_size: int) -> Rows:
-        """Consecutive tokens of several sequences, one sequence behind the other. chunks: of each, the first token's
-        position, how many there are, and the sequence's blocks, int32."""
+        """Consecutive tokens of several sequences, one sequence after the other. chunks: of each, the first token's
+        position, the number of tokens, and the sequence's blocks, int32."""
         sequences, slots, begin = [], [], 0
         for start, count, blocks in chunks:
             sequences.append(Sequence.of(slice(begin, begin + count), start + count, blocks, block_size))
@@ -87,8 +86,8 @@ class Rows:
         cache[self.slots] = values
 
     def attend(self, q: np.ndarray, keys: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """q: (rows, heads, dim), scaled. keys, values: the caches, which have the rows' own. (rows, heads * dim). Head
-        h reads kv head h // (heads / kv_heads)."""
+        """q: (rows, heads, dim), scaled. keys, values: the caches, in which the rows' own are written. (rows, heads *
+        dim). Head h reads kv head h // (heads / kv_heads)."""
         num_rows, heads, dim = q.shape
         if num_rows == 1:
             only = self.sequences[0]
@@ -111,9 +110,8 @@ def _numbers(slots: slice | np.ndarray) -> np.ndarray:
 
 
 def attend_one(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """One token each of sequences that are equally long. q: (rows, heads, dim), scaled; k, v: (rows, N, kv_heads, dim).
-    (rows, heads * dim). A product of a matrix with a vector for each head, which is faster than one of a group's
-    heads."""
+    """One token of each of several sequences of equal length. q: (rows, heads, dim), scaled. k, v: (rows, N, kv_heads,
+    dim). (rows, heads * dim). A matrix-vector product for each head, faster than one product for a group's heads."""
     rows, _, dim = q.shape
     keys, values = k.transpose(0, 2, 3, 1)[:, :, None], v.swapaxes(1, 2)[:, :, None]
     scores = np.matmul(q.reshape(rows, k.shape[2], -1, 1, dim), keys)

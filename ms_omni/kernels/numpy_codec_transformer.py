@@ -1,7 +1,7 @@
-"""Code2Wav's transformer on the CPU, in numpy: a sliding window of keys and values, and the frames that are new.
+"""Code2Wav's transformer on the CPU, in numpy, with a sliding window of keys and values for each stream.
 
-Frames of several streams lie one behind the other, as many of each as `lengths` says: what a frame goes through alone
-is computed for all of them together.
+The frames of several streams are concatenated; `lengths` says how many each has. All but attention is computed for all
+of them together.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import numpy as np
 
 from ms_omni.kernels.cpu_arrays import float32_array
 from ms_omni.kernels.numpy_activations import softmax_sums
+from ms_omni.kernels.numpy_attention import HIDDEN_SCORE
 from ms_omni.kernels.numpy_conv import spans
 from ms_omni.kernels.numpy_encoder import Linear
-from ms_omni.kernels.numpy_math import silu
+from ms_omni.kernels.numpy_math import rms_norm, rotary_of, rotate, silu
 
 ROWS_AT_ONCE = 128  # queries that attend together: with a window of 72, as many keys and 71 more
-HIDDEN_SCORE = np.float32(-1e30)
 
 
 class TransformerState:
-    """Of a stream: how many frames it has had, and the keys (rotated) and values of the last window, float32 (layers,
-    window, kv_heads, dim), rings in which frame n has place n % window."""
+    """The state of a stream: the number of frames so far, and ring buffers of the last window's keys (rotated) and
+    values, float32 (layers, window, kv_heads, dim): frame n has place n % window."""
 
     def __init__(self, num_layers: int, window: int, kv_heads: int, dim: int):
         self.num_frames = 0
@@ -33,7 +33,7 @@ class TransformerState:
 
 
 class CodecTransformer:
-    """mindone's Qwen3OmniMoeCode2WavTransformerModel, whose weights it reads. parts: make and keep its layers."""
+    """mindone's Qwen3OmniMoeCode2WavTransformerModel, whose weights it reads. parts: a `Parts` of the model."""
 
     def __init__(self, model: Any, parts: Callable[..., Any]):
         config, rotary = model.config, model.rotary_emb
@@ -43,23 +43,23 @@ class CodecTransformer:
         self.kv_heads, self.window = config.num_key_value_heads, config.sliding_window
 
     def new_state(self) -> TransformerState:
+        """Of a stream that has not begun."""
         return TransformerState(len(self.layers), self.window, self.kv_heads, 2 * self.inv_freq.size)
 
     def __call__(self, x: np.ndarray, lengths: Sequence[int], states: Sequence[TransformerState]) -> np.ndarray:
-        """x: float32 (frames, hidden), the next ones of each stream, changed; states: brought up to date. The same
+        """x: float32 (frames, hidden), the next frames of each stream; overwritten. states: updated. Returns the same
         shape."""
         places = np.concatenate(
             [state.num_frames + np.arange(length) for state, length in zip(states, lengths, strict=True)]
         )
-        angles = places[:, None, None].astype(np.float32) * self.inv_freq
-        cos, sin = np.cos(angles) * self.rotary_scale, np.sin(angles) * self.rotary_scale
-        rotary = (np.concatenate([cos, cos], -1), np.concatenate([-sin, sin], -1))
+        cos, sin = rotary_of(places[:, None].astype(np.float32) * self.inv_freq)
+        rotary = cos * self.rotary_scale, sin * self.rotary_scale
         for index, cell in enumerate(self.layers):
             layer = self.parts(f"layer.{index}", _Layer, cell, self.window - 1)
             layer(x, rotary, lengths, [(state.keys[index], state.values[index], state.num_frames) for state in states])
         for state, length in zip(states, lengths, strict=True):
             state.num_frames += length
-        return _rms_norm(x, self.norm, self.eps)
+        return rms_norm(x, self.norm, self.eps)
 
 
 class _Layer:
@@ -81,12 +81,12 @@ class _Layer:
         lengths: Sequence[int],
         rings: Sequence[tuple[np.ndarray, np.ndarray, int]],
     ) -> None:
-        """x is changed. rings: of each stream keys and values (window, kv_heads, dim), brought up to date, and how many
-        frames it had."""
+        """x: overwritten. rings: keys and values of each stream, (window, kv_heads, dim), updated, and its number of
+        frames so far."""
         frames = len(x)
-        normed = _rms_norm(x, *self.norms[0])
+        normed = rms_norm(x, *self.norms[0])
         query, key, value = (part(normed).reshape(frames, -1, self.dim) for part in self.projections)
-        query, key = _rotated(query, rotary), _rotated(key, rotary)
+        query, key = rotate(query, rotary), rotate(key, rotary)
         query *= self.scale
         attended = np.empty_like(query)
         for (start, end), (keys, values, before) in zip(spans(lengths), rings, strict=True):
@@ -101,7 +101,7 @@ class _Layer:
         inner = self.out(attended.reshape(frames, -1))
         inner *= self.scales[0]
         x += inner
-        normed = _rms_norm(x, *self.norms[1])
+        normed = rms_norm(x, *self.norms[1])
         inner = silu(self.gate(normed))
         inner *= self.up(normed)
         inner = self.down(inner)
@@ -127,8 +127,8 @@ class _Layer:
 
 
 def _with_ring(ring: np.ndarray, new: np.ndarray, before: int, seen: int) -> np.ndarray:
-    """ring: (window, ...), what the `before` frames of a stream have left, brought up to date. Its last `seen` rows in
-    the order of their frames, and then the new ones."""
+    """ring: (window, ...), of the `before` frames of a stream; updated. Returns its last `seen` rows in the order of
+    their frames, followed by the new ones."""
     window, frames = len(ring), len(new)
     rows = np.empty((seen + frames, *new.shape[1:]), np.float32)
     rows[:seen] = ring[(before - seen + np.arange(seen)) % window]
@@ -140,23 +140,6 @@ def _with_ring(ring: np.ndarray, new: np.ndarray, before: int, seen: int) -> np.
 
 @lru_cache(4)  # every layer of a piece asks for the same ones
 def _band(rows: int, seen: int) -> np.ndarray:
-    """(rows, seen + rows): 0 where query i sees key j, the keys beginning `seen` before the queries."""
+    """(rows, seen + rows): 0 where query i sees key j, else HIDDEN_SCORE. The keys begin `seen` before the queries."""
     ahead = np.arange(seen + rows) - np.arange(rows)[:, None]
     return np.where((ahead >= 0) & (ahead <= seen), np.float32(0), HIDDEN_SCORE)
-
-
-def _rms_norm(x: np.ndarray, weight: np.ndarray, eps: float) -> np.ndarray:
-    """Over the last axis."""
-    squares = np.einsum("...i,...i->...", x, x)[..., None] / np.float32(x.shape[-1])
-    return x / np.sqrt(squares + np.float32(eps)) * weight
-
-
-def _rotated(heads: np.ndarray, rotary: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """heads: (frames, heads, dim). Source: `apply_rotary_pos_emb` of transformers 4.57.1; the signs of its rotate_half
-    are in the sines."""
-    cos, signed_sin = rotary
-    half = heads.shape[-1] // 2
-    out = heads * cos
-    out[..., :half] += heads[..., half:] * signed_sin[..., :half]
-    out[..., half:] += heads[..., :half] * signed_sin[..., half:]
-    return out

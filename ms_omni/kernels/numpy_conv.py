@@ -1,33 +1,32 @@
-"""Causal convolutions of streams in numpy: each call goes on where the last one stopped.
+"""Causal convolutions of streams in numpy: each call continues where the last one stopped.
 
-Arrays are float32. Steps of several streams lie side by side, as many of each as `lengths` says. What a convolution
-looks back at in a stream is its tail, an array that the caller keeps and each call brings up to date: zeros at the
-beginning. A convolution is one matrix product for a tile of steps, which goes through the activations around it
-together.
+Arrays are float32. The steps of several streams lie side by side; `lengths` says how many steps each has. The tail of a
+stream holds the earlier steps that a convolution looks back at. The caller keeps it, each call updates it, and it is
+zeros at the beginning. A convolution is one matrix product for a tile of steps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ms_omni.kernels.numpy_activations import snake_beta
 
-# Values of a tile's columns, 16 MB: products of fewer are slower, and more of them are kept. The fewest steps of one.
+# Values of a tile's columns, 16 MB: products of fewer are slower. And the fewest steps of a tile.
 COLUMN_VALUES, LEAST_STEPS = 1 << 22, 256
 
 
 def tile_steps(channels: int, kernel: int) -> int:
+    """How many steps of so many channels a tile has, for a convolution with this kernel."""
     return max(LEAST_STEPS, COLUMN_VALUES // (channels * kernel))
 
 
 def spans(lengths: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """(start, end) of each of several streams that lie side by side."""
-    ends = list(accumulate(lengths, initial=0))
-    return zip(ends[:-1], ends[1:], strict=True)
+    """(start, end) of each stream; streams lie side by side."""
+    return pairwise(accumulate(lengths, initial=0))
 
 
 class Snake:
@@ -46,14 +45,15 @@ class Snake:
 
 
 class CausalConv:
-    """Sees a step and, `dilation` apart, those before it."""
+    """A convolution over a step and earlier ones, `dilation` apart."""
 
     def __init__(self, weight: np.ndarray, bias: np.ndarray, dilation: int = 1):
-        """weight: (out, in, kernel), kept as it is; bias: (out,)."""
+        """weight: (out, in, kernel), not copied. bias: (out,)."""
         self.weight, self.bias, self.dilation = weight, bias[:, None], dilation
         self.tail_steps = (weight.shape[2] - 1) * dilation
 
     def new_state(self) -> np.ndarray:
+        """The tail of a stream that has not begun, (in, tail_steps)."""
         return np.zeros((self.weight.shape[1], self.tail_steps), np.float32)
 
     def __call__(
@@ -85,7 +85,7 @@ class CausalConv:
         return out
 
     def _shifted_sum(self, seen: np.ndarray, lengths: Sequence[int]) -> np.ndarray:
-        """Few outputs: the product first, and then its kernel's rows moved together."""
+        """For few output channels: one product for all kernel places, then the shifted results are summed."""
         out_channels, channels, kernel = self.weight.shape
         parts = self.weight.transpose(2, 0, 1).reshape(-1, channels) @ seen
         parts = parts.reshape(kernel, out_channels, -1)
@@ -113,11 +113,11 @@ class ResidualUnit:
 
 
 class Upsampling:
-    """A transposed convolution with kernel 2 * rate, without the `rate` steps at either end: a step of the input makes
-    `rate` steps of the output, out of itself and the step before it. The first step of a stream makes none."""
+    """A transposed convolution with kernel 2 * rate, without the `rate` steps at either end: `rate` output steps come
+    from an input step and the step before it. The first step of a stream gives none."""
 
     def __init__(self, snake: Snake, weight: np.ndarray, bias: np.ndarray, rate: int):
-        """snake: before it. weight: (in, out, 2 * rate), kept as it is; bias: (out,)."""
+        """snake: the activation before it. weight: (in, out, 2 * rate), not copied. bias: (out,)."""
         if weight.shape[2] != 2 * rate:
             raise ValueError(f"a kernel of {weight.shape[2]} for a rate of {rate}: expected {2 * rate}")
         self.snake, self.weight, self.bias, self.rate = snake, weight, bias[:, None], rate
@@ -138,8 +138,8 @@ class Upsampling:
 
 
 def strided_conv2d(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """Every second place, with a padding that keeps the middle of the kernel inside. x: (in, height, width); weight:
-    (out, in, k, k), k odd; bias: (out,). (out, ceil(height / 2), ceil(width / 2))."""
+    """A convolution with stride 2 and padding k // 2. x: (in, height, width). weight: (out, in, k, k), k odd. bias:
+    (out,). (out, ceil(height / 2), ceil(width / 2))."""
     channels, height, width = x.shape
     out_channels, _, kernel, _ = weight.shape
     pad = kernel // 2

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ms_omni.kernels.host_threads import in_parallel, shares
+from ms_omni.kernels.host_threads import in_parallel, thread_parts
 from ms_omni.kernels.numpy_conv import CausalConv, ResidualUnit, Snake, Upsampling, spans, tile_steps
 
-LEAST_STEPS_A_THREAD = 512  # of the output: several times what a part makes once more to find its tails
+LEAST_STEPS_A_THREAD = 512  # of the output: several times as many as a part computes again to find its tails
 
-Part = tuple[int, int, int]  # of the stream with this number, the inputs from a start to an end
+Part = tuple[int, int, int]  # number of a stream; start and end of its inputs
 
 
 @dataclass
 class BlockState:
-    """What a block keeps of a stream. last: the last step of its input, (in, 1), None at the beginning. tails: one for
-    every convolution, (channels, steps)."""
+    """The state of a stream in a block. last: last step of its input, (in, 1), None at the beginning. tails: of every
+    convolution, (channels, steps)."""
 
     last: np.ndarray | None
     tails: list[np.ndarray]
@@ -37,6 +37,7 @@ class DecoderBlock:
         self.inputs_a_tile = max(1, tile_steps(widest, 1) // upsampling.rate)
 
     def new_state(self) -> BlockState:
+        """Of a stream that has not begun."""
         return BlockState(None, [conv.new_state() for conv in self.convolutions])
 
     def __call__(
@@ -53,9 +54,10 @@ class DecoderBlock:
         channels = self.head[1].weight.shape[0] if self.head else self.upsampling.weight.shape[1]
         out = np.empty((channels, sum(made) * rate), np.float32)
         outs = [out[:, start * rate : end * rate] for start, end in spans(made)]
-        work = [_parts(made, *share) for share in shares(sum(made), -(-LEAST_STEPS_A_THREAD // rate))]
+        work = [_parts(made, *part) for part in thread_parts(sum(made), -(-LEAST_STEPS_A_THREAD // rate))]
         before = [state.tails for state in states]
-        for parts, tails in zip(work, in_parallel(lambda parts: self._make(inputs, outs, before, parts), work)):
+        made_tails = in_parallel(lambda parts: self._make(inputs, outs, before, parts), work)
+        for parts, tails in zip(work, made_tails, strict=True):
             for (row, _, end), kept in zip(parts, tails, strict=True):
                 if end == made[row]:
                     states[row].tails = kept
@@ -68,8 +70,9 @@ class DecoderBlock:
         before: Sequence[list[np.ndarray]],
         parts: Sequence[Part],
     ) -> list[list[np.ndarray]]:
-        """Writes what the inputs of `parts` make, counted without the first of each stream; the tails behind them.
-        Those before a start are found by beginning so much earlier that no output of this part sees the zeros there."""
+        """Writes the outputs of `parts`, whose inputs are counted without the first of each stream, and returns the
+        tails behind them. A part that starts inside a stream computes some earlier steps again, so that its outputs do
+        not see the zeros with which its tails begin."""
         rate = self.upsampling.rate
         early = [(row, max(0, start - -(-self.reach // rate)), end) for row, start, end in parts]
         tails = [[np.zeros_like(tail) if first else tail.copy() for tail in before[row]] for row, first, _ in early]
@@ -78,12 +81,12 @@ class DecoderBlock:
             steps = self.upsampling(np.concatenate(seen, axis=1), [each.shape[1] for each in seen])
             lengths = [(stop - begin) * rate for _, begin, stop in tile]
             kept = list(zip(*(tails[number] for number, _, _ in tile), strict=True))
-            for unit, tails_of_unit in zip(self.units, kept):
+            for unit, tails_of_unit in zip(self.units, kept, strict=False):  # the head has the last ones
                 unit(steps, lengths, tails_of_unit)
             if self.head is not None:
                 snake, conv = self.head
                 steps = conv(steps, lengths, kept[-1], snake)
-            for (number, begin, stop), (first, last) in zip(tile, spans(lengths), strict=True):
+            for (number, begin, stop), (_, last) in zip(tile, spans(lengths), strict=True):
                 row, start, _ = parts[number]
                 if stop > (begin := max(begin, start)):
                     outs[row][:, begin * rate : stop * rate] = steps[:, last - (stop - begin) * rate : last]
@@ -91,7 +94,7 @@ class DecoderBlock:
 
 
 def _parts(lengths: Sequence[int], start: int, end: int) -> list[Part]:
-    """What streams that lie side by side have between `start` and `end`."""
+    """The parts between `start` and `end` of streams that lie side by side."""
     return [
         (row, max(start, first) - first, min(end, last) - first)
         for row, (first, last) in enumerate(spans(lengths))
@@ -100,7 +103,8 @@ def _parts(lengths: Sequence[int], start: int, end: int) -> list[Part]:
 
 
 def _tiles(parts: Sequence[Part], most: int) -> Iterator[list[Part]]:
-    """The parts in their order, `most` inputs at a time; instead of its stream's number each has that of its part."""
+    """Splits the parts, in order, into tiles of `most` inputs. In a tile the first number is a part's, not a
+    stream's."""
     lengths = [end - start for _, start, end in parts]
     for at in range(0, sum(lengths), most):
         yield [

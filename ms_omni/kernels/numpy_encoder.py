@@ -1,4 +1,4 @@
-"""A layer of an encoder in numpy: attention within segments, and a network, for some rows at a time on every core."""
+"""A layer of an encoder in numpy: attention within segments, and a network; every core takes some rows at a time."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _ACTIVATIONS: dict[str, Callable[[np.ndarray], None]] = {"gelu": gelu, "gelu_pyt
 
 
 def activation(name: str) -> Callable[[np.ndarray], None]:
-    """What transformers' name of an activation means, in place. Raises OmniError for others than the released model
-    has."""
+    """The in-place function for transformers' name of an activation. Raises OmniError for a name that the released
+    model does not use."""
     if name not in _ACTIVATIONS:
         known = ", ".join(_ACTIVATIONS)
         raise OmniError(f"config.json: an encoder's activation {name!r} is not known on a CPU: {known}")
@@ -27,7 +27,7 @@ def activation(name: str) -> Callable[[np.ndarray], None]:
 
 
 class Linear:
-    """x @ weight.T + bias of a mindone Linear, the weight being where MindSpore keeps it."""
+    """x @ weight.T + bias of a mindone Linear; the weight is a view of its Parameter."""
 
     def __init__(self, cell: Any):
         self.weight = float32_array(cell.weight).T
@@ -48,11 +48,12 @@ class LayerNorm:
         self.weight, self.bias, self.eps = float32_array(cell.weight), float32_array(cell.bias), cell.eps
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
+        """x: (..., hidden). A new array."""
         return layer_norm(x, self.weight, self.bias, self.eps)
 
 
 class EncoderLayer:
-    """x + attention(norm(x)), and to that + network(norm of it)."""
+    """h = x + attention(norm(x)), then h + network(norm(h))."""
 
     def __init__(
         self,
@@ -70,8 +71,8 @@ class EncoderLayer:
     def __call__(
         self, x: np.ndarray, segment_lengths: Sequence[int], rotary: tuple[np.ndarray, np.ndarray] | None = None
     ) -> None:
-        """x: float32 (rows, hidden), changed; a row sees those of its segment. rotary: cosines and sines, (rows,
-        head_dim) each, the halves alike."""
+        """x: float32 (rows, hidden), overwritten; a row sees the rows of its segment. rotary: cosines and sines, (rows,
+        head_dim) each, with equal halves."""
         rows, hidden = x.shape
         qkv = np.empty((3, self.num_heads, rows, hidden // self.num_heads), np.float32)
         in_parallel(lambda part: self._project(x, qkv, rotary, *part), row_parts(rows))
@@ -81,7 +82,7 @@ class EncoderLayer:
     def _project(
         self, x: np.ndarray, qkv: np.ndarray, rotary: tuple[np.ndarray, np.ndarray] | None, start: int, end: int
     ) -> None:
-        """Into qkv, (3, heads, rows, dim): products read the rows of a head faster than those of all heads."""
+        """Writes qkv, (3, heads, rows, dim): products read the rows of one head faster in this layout."""
         normed = self.norms[0](x[start:end])
         by_row = np.empty((end - start, 3, *qkv.shape[1::2]), np.float32)
         here = by_row.reshape(end - start, len(self.projections), -1)
@@ -93,7 +94,7 @@ class EncoderLayer:
         qkv[:, :, start:end] = by_row.transpose(1, 2, 0, 3)
 
     def _finish(self, x: np.ndarray, attended: np.ndarray, start: int, end: int) -> None:
-        """All that follows attention, for the rows from `start` to `end`."""
+        """The layer behind attention, for the rows from `start` to `end`."""
         here = x[start:end]
         here += self.out(attended[start:end].reshape(end - start, -1))
         widen, activation, narrow = self.network

@@ -1,5 +1,4 @@
-"""The residual codes of a frame of each row in numpy: the code predictor from its first token to its last code, as one
-kernel of a graph. float32."""
+"""The code predictor in numpy: all residual codes of each row's frame, as one kernel of a graph. float32."""
 
 from __future__ import annotations
 
@@ -20,8 +19,8 @@ Layer = Callable[..., tuple[np.ndarray, ...]]
 
 @dataclass(slots=True)
 class FrameRows:
-    """Token number `place` of the frames of `num_rows` rows: as `Rows` for whoever attends. rotary: of `rotary_of`, (1,
-    1, head_dim). A frame has one block of the cache, of `num_tokens` tokens; the first block belongs to nobody."""
+    """Token number `place` of the frames of `num_rows` rows, with the interface of `Rows`. rotary: of `rotary_of`, (1,
+    1, head_dim). Each frame has one block of the cache, of `num_tokens` tokens; the first block is for padding."""
 
     rotary: tuple[np.ndarray, np.ndarray]
     place: int
@@ -33,7 +32,7 @@ class FrameRows:
         self._frames(cache)[:, self.place] = values
 
     def attend(self, q: np.ndarray, keys: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """As `Rows.attend`: the frames are equally long, so all at once."""
+        """As `Rows.attend`; the frames are equally long and attend together."""
         seen = self.place + 1
         return attend_one(q, self._frames(keys)[:, :seen], self._frames(values)[:, :seen])
 
@@ -43,7 +42,7 @@ class FrameRows:
 
 
 class ResidualCodes:
-    """Codes after the first, and what the Talker reads next."""
+    """Makes the codes after the first, and the Talker's next input."""
 
     def __init__(
         self,
@@ -55,9 +54,9 @@ class ResidualCodes:
         tables: Sequence[np.ndarray],
         is_gathered: bool,
     ):
-        """layers: of the code predictor; each takes what is gathered of it as `parts` if is_gathered. final_norm: the
-        norm behind them. heads: (hidden, codes) for each residual code; tables: (codes, hidden), their embeddings.
-        Where they are gathered there are none."""
+        """layers: of the code predictor; if is_gathered each takes its gathered weights as `parts`. final_norm: behind
+        the layers. heads: (hidden, codes) for each residual code. tables: (codes, hidden), their embeddings. Gathered
+        heads and tables come with each call instead: then these are empty."""
         self.layers, self.eps, self.final_norm, self.heads, self.tables = layers, eps, final_norm, heads, tables
         self.inv_freq, self.is_gathered, self.sample = inv_freq, is_gathered, sample_rows
 
@@ -73,11 +72,11 @@ class ResidualCodes:
         top_p: np.ndarray,
         *gathered: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """hidden: (rows, hidden), what the frame's first code was picked from; first: its embedding; words: the text of
-        the frame. block_tables: int32 (rows, n), of the decoder whose frames these are: a row whose first block is 0 is
-        nobody's. uniform: float32 (num_code_groups, rows), the first not for here. The others: of `Sampler`. gathered:
-        of every layer (ranks, n), every rank's `flat`; then heads and tables, (codes, hidden) each. Returns the codes,
-        int32 (residuals, rows), and the sum of words and embeddings of all codes, (rows, hidden)."""
+        """hidden: (rows, hidden), from which the frame's first code was picked. first: that code's embedding. words:
+        the text of the frame. block_tables: int32 (rows, n), of the Talker; a row whose first block is 0 is padding.
+        uniform: float32 (num_code_groups, rows); the first is not used here. temperature, top_k, top_p: as for
+        `Sampler`. gathered: every rank's `flat` of each layer, (ranks, n); then heads and tables, (codes, hidden) each.
+        Returns the codes, int32 (residuals, rows), and the sum of words and all codes' embeddings, (rows, hidden)."""
         live = np.flatnonzero(block_tables[:, 0])
         steps, rows = len(uniform) - 1, len(live)
         settings = temperature[live], top_k[live], top_p[live]
@@ -104,14 +103,14 @@ class ResidualCodes:
         """Layers, heads, tables."""
         layers, heads, tables, left = self.layers, self.heads, self.tables, gathered
         if self.is_gathered:
-            layers = [partial(layer, parts=parts) for layer, parts in zip(layers, left)]
+            layers = [partial(layer, parts=parts) for layer, parts in zip(layers, left, strict=False)]
             left = left[len(layers) :]
         if not heads:
             heads, left = [head.T for head in left[:steps]], left[steps:]
         return layers, heads, tables or left
 
     def _through(self, x: np.ndarray, places: FrameRows, layers: Sequence[Layer]) -> tuple[np.ndarray, ...]:
-        """What leaves the last layer, of the rows' next tokens, (rows, hidden)."""
+        """(added, residual) behind the last layer, (rows, hidden) each, for the rows' next tokens x."""
         added, residual = x, np.zeros_like(x)
         for layer in layers:
             added, residual = layer(added, residual, places)

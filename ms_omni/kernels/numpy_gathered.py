@@ -1,7 +1,7 @@
-"""zero3 on a CPU: rows through a layer whose weights were just gathered, as in `numpy_blocks`.
+"""zero3 on a CPU: the layers of `numpy_blocks` with weights that were just gathered.
 
-The weights come in the checkpoint's layout, (out, in), and are read as transposed views. Which experts travel depends
-on the first half of the layer, so a layer is two kernels of a graph, or one if it is dense.
+Weights come in the checkpoint's layout, (out, in), and are read as transposed views. The first half of a layer decides
+which experts are gathered, so a layer is two kernels of a graph, or one if it is dense.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ms_omni.kernels.numpy_step import with_live_rows
 
 
 class GatheredAttention:
-    """Attention, then all of a dense network, or for experts the router."""
+    """Attention, then the dense or shared network, and with experts the router."""
 
     def __init__(self, layer: Any, norm: np.ndarray, keys: np.ndarray, values: np.ndarray):
         """layer: a DecoderLayer whose weights are gathered. norm: weight of its first norm. keys, values: its cache."""
@@ -39,8 +39,9 @@ class GatheredAttention:
         self, added: np.ndarray, residual: np.ndarray, rows: Rows, parts: np.ndarray
     ) -> tuple[np.ndarray, ...]:
         """added, residual: (rows, hidden), whose sum enters the layer. parts: (ranks, n), every rank's `flat`. Returns
-        the same of what leaves it; with experts: what a shared expert adds, the residual, what enters the experts,
-        (rows, hidden) each, their shares, float32 (rows, top_k), and which they are, int32 (rows, top_k)."""
+        (added, residual) behind the layer. With experts: the shared expert's output, the residual, the input of the
+        experts, (rows, hidden) each, their routing weights, float32 (rows, top_k), and their numbers, int32 (rows,
+        top_k)."""
         weights = zip(self.pieces, self.scales, strict=True)
         q, k, v, o, *network = (_weight(piece.of(parts), scale, self.rounds_rows) for piece, scale in weights)
         residual = residual + added
@@ -57,7 +58,7 @@ class GatheredAttention:
 
 
 class GatheredAttentionStep:
-    """`GatheredAttention` as a kernel of a graph that makes a token for each row."""
+    """`GatheredAttention` as a graph kernel for one token of each row."""
 
     def __init__(self, work: GatheredAttention, inv_freq: np.ndarray, block_size: int):
         self.work, self.inv_freq, self.block_size = work, inv_freq, block_size
@@ -81,7 +82,7 @@ class GatheredAttentionStep:
 
 
 class GatheredExperts:
-    """The chosen experts of every row, which came one after the other."""
+    """The chosen experts of every row as a graph kernel."""
 
     def __init__(self, layer: Any):
         self.pieces = ExpertPieces(layer)
@@ -89,17 +90,17 @@ class GatheredExperts:
     def __call__(
         self, added: np.ndarray, x: np.ndarray, shares: np.ndarray, chosen: np.ndarray, parts: np.ndarray
     ) -> tuple[np.ndarray]:
-        """added: (rows, hidden), to add to. x: (rows, hidden), normed. shares: (rows, top_k), 0 of rows of nobody.
+        """added: (rows, hidden), to add to. x: (rows, hidden), normed. shares: (rows, top_k), 0 in padding rows.
         chosen: int32 (rows, top_k). parts: (ranks, rows * top_k, m)."""
         places = np.where(shares, np.arange(shares.size).reshape(shares.shape), -1)
         return (added + experts(x, places, shares, ExpertParts(parts, self.pieces, chosen.ravel())),)
 
 
 class ExpertPieces:
-    """Where gate, up and down of an expert are in what is gathered of it, and the scales of all experts."""
+    """Where gate, up and down lie in an expert's gathered row, and the scales of all experts."""
 
     def __init__(self, layer: Any):
-        """layer: a DecoderLayer. Not for use in a kernel, where MindSpore's tensors cannot be waited for."""
+        """layer: a DecoderLayer. Make it outside of kernels, which must not wait for MindSpore's tensors."""
         self.pieces, self.rounds_rows = layer.expert, layer.rounds_rows
         # (experts, rows) of each piece
         self.scales = _by_piece(_array(layer.gate_up_scale), _array(layer.down_scale), self.pieces)
@@ -113,7 +114,7 @@ class ExpertPieces:
 
 
 class ExpertParts(Sequence[Network]):
-    """Experts that every rank has a part of, put together when they are used."""
+    """Experts of which every rank has a part, joined when they are used."""
 
     def __init__(self, parts: np.ndarray, pieces: ExpertPieces, numbers: np.ndarray | None = None):
         """parts: (ranks, experts, m). numbers: which experts of the layer they are; None for all."""
@@ -131,8 +132,8 @@ def _array(parameter: Any) -> np.ndarray | None:
 
 
 def _by_piece(joined: np.ndarray | None, last: np.ndarray | None, pieces: Sequence[Any]) -> list[np.ndarray | None]:
-    """The scales of each of `pieces`. joined, last: (..., rows), of all but the last one, one behind the other, and of
-    that one; None without scales."""
+    """The scales of each piece. joined: (..., rows), of all pieces but the last, concatenated. last: of the last piece.
+    None without scales."""
     if joined is None:
         return [None] * len(pieces)
     ends = np.cumsum([piece.rows for piece in pieces[:-2]])

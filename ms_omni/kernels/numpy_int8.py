@@ -1,4 +1,4 @@
-"""Products with 8-bit weights in numpy: some of their values at a time become float32, never a whole matrix."""
+"""Products with 8-bit weights in numpy. A tile of a matrix at a time becomes float32, never a whole matrix."""
 
 from __future__ import annotations
 
@@ -20,20 +20,22 @@ Multiply = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 class Int8Matrix:
-    """A weight (in, out) to multiply rows by, for `numpy_math.product`. The values are kept (out, in), as in a
-    checkpoint, so that a tile is one piece of memory."""
+    """A weight (in, out) for `numpy_math.product`. The values are kept (out, in), as in a checkpoint, so that a tile is
+    contiguous."""
 
     def __init__(self, values: np.ndarray, scales: np.ndarray, rounds_rows: bool):
-        """values: int8 (out, in). scales: float32 (out,). rounds_rows: the rows are rounded to 8 bits as well, each by
-        its own scale."""
+        """values: int8 (out, in). scales: float32 (out,). rounds_rows: the multiplied rows are rounded to 8 bits too,
+        each with its own scale."""
         self.values, self.scales, self.rounds_rows = values, scales, rounds_rows
 
     @property
     def shape(self) -> tuple[int, int]:
+        """(in, out), as of a float weight."""
         return self.values.shape[1], self.values.shape[0]
 
     def product(self, x: np.ndarray, multiply: Multiply, out: np.ndarray | None = None) -> np.ndarray:
-        """x: float32 (rows, in). multiply: of rows and a float32 matrix, into an array. float32 (rows, out)."""
+        """x: float32 (rows, in). multiply: writes the product of rows and a float32 matrix into an array. float32
+        (rows, out)."""
         if out is None:
             out = np.empty((len(x), len(self.values)), np.float32)
         row_scales = None
@@ -62,7 +64,7 @@ def rounded_rows(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _tile(shape: tuple[int, ...]) -> np.ndarray:
-    """This thread's float32 memory for one."""
+    """This thread's float32 memory for a tile."""
     count = shape[0] * shape[1]
     kept = getattr(_scratch, "values", None)
     if kept is None or kept.size < count:

@@ -1,7 +1,6 @@
-"""What the CPU's decoder computes with, in numpy: every function takes rows, of one token or of many. float32.
+"""Operators of the CPU's decoder in numpy. Every function takes rows, of one token or many. float32.
 
-Weights are (in, out): as they are stored, or as the transposed view of what a checkpoint has, which BLAS reads without
-a copy.
+Weights are (in, out): stored so, or a transposed view of the checkpoint's layout, which BLAS reads without a copy.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from ms_omni.kernels.numpy_int8 import Int8Matrix
 
 Weight = np.ndarray | Int8Matrix
 
-# Up to so many rows each is multiplied by itself: a product of matrices packs its weights first, which costs more than
-# reading them again out of the processor's cache, and a row is rounded as if it were alone. Measured with OpenBLAS
+# Up to so many rows, each is multiplied on its own. A matrix product packs its weights first, which costs more than
+# reading them again from the processor's cache; and so a row's result does not depend on the others. Measured: OpenBLAS
 # 0.3.23 on one core, weights out of memory, in microseconds: AVX2 (Zen 3), 512 x 512, 4 rows 241 instead of 391, 8 rows
 # 278 and 320, 16 rows alike; 768 x 2048, 8 rows 1551 and 1609; 2048 x 1536, 4 rows 2316 and 2868, 8 rows 4075 and 3175;
 # 2048 x 5120, 4 rows 10231 and 9185. AVX-512, 1024 x 512, 4 rows 348 and 190.
@@ -113,7 +112,7 @@ def dense(x: np.ndarray, gate_up: Sequence[Weight], down: Weight) -> np.ndarray:
 
 
 def gate_share(gate: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """sigmoid(x @ gate), (rows, 1): how much the shared expert counts. gate: (hidden, 1)."""
+    """sigmoid(x @ gate), (rows, 1): the weight of the shared expert. gate: (hidden, 1)."""
     share = product(x, gate)
     share *= _HALF
     np.tanh(share, share)
@@ -123,8 +122,8 @@ def gate_share(gate: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 def route(logits: np.ndarray, top_k: int, normalize: bool) -> tuple[np.ndarray, np.ndarray]:
-    """logits: (rows, experts). The top_k experts of each row by softmax over all, in no order, and their shares, which
-    add up to 1 if `normalize`: (rows, top_k) each.
+    """logits: (rows, experts). The top_k experts of each row by softmax over all, in any order, and their routing
+    weights, which add up to 1 if `normalize`: (rows, top_k) each.
 
     Source: Qwen3OmniMoeThinkerTextSparseMoeBlock of transformers 4.57.1."""
     chosen = logits.argpartition(-top_k, 1)[:, -top_k:]

@@ -1,4 +1,4 @@
-"""One token of each row through consecutive blocks as one kernel of a graph, not some forty operators a layer."""
+"""One token of each row through consecutive blocks, as one graph kernel instead of some forty operators a layer."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class StepBlocks:
         final_norm: np.ndarray | None = None,
         head: np.ndarray | None = None,
     ):
-        """inv_freq: float32 (head_dim / 2,). block_size: tokens of a block of the cache. final_norm: weight of the norm
-        behind the last layer, (hidden,), if that is among these. head: of the vocabulary behind it, (hidden, words)."""
+        """inv_freq: float32 (head_dim / 2,). block_size: tokens of a cache block. final_norm: weight of the norm behind
+        the last layer, (hidden,), if these blocks end there. head: the output head behind it, (hidden, words)."""
         self.blocks, self.inv_freq, self.eps, self.block_size = blocks, inv_freq, eps, block_size
         self.final_norm, self.head = final_norm, head
 
@@ -37,10 +37,10 @@ class StepBlocks:
         lengths: np.ndarray,
         block_tables: np.ndarray,
     ) -> tuple[np.ndarray, ...]:
-        """added, residual: (rows, hidden), whose sum enters the first block. rope_positions: float32 (rows,), the
-        tokens'; lengths: int32 (rows,), of their sequences with them. block_tables: int32 (rows, max_blocks). Returns
-        the same of what leaves the last block; behind the last layer the normed hidden states instead of what was
-        added, and with a head the logits, (rows, words), instead of the residual."""
+        """added, residual: (rows, hidden), whose sum enters the first block. rope_positions: float32 (rows,), of the
+        tokens. lengths: int32 (rows,), of their sequences, these tokens included. block_tables: int32 (rows,
+        max_blocks). Returns (added, residual) behind the last block. Behind the last layer the first is the normed
+        hidden states, and with a head the second is the logits, (rows, words)."""
         angles = rope_positions[:, None] * self.inv_freq
         return with_live_rows(self._work, added, residual, angles, lengths, block_tables, self.block_size)
 
@@ -54,14 +54,14 @@ class StepBlocks:
 
 
 class Scores:
-    """Logits of rows behind all layers."""
+    """The output head as a graph kernel."""
 
     def __init__(self, head: np.ndarray):
         """(hidden, words)."""
         self.head = head
 
     def __call__(self, normed: np.ndarray) -> tuple[np.ndarray]:
-        """(rows, hidden) to (rows, words). Rows of nobody are 0, and remain so."""
+        """(rows, hidden) to (rows, words). Padding rows are 0 and stay 0."""
         live = normed.any(1)
         if live.all():
             return (product(normed, self.head),)
@@ -73,8 +73,8 @@ class Scores:
 def through(
     blocks: Sequence[Block], eps: float, added: np.ndarray, residual: np.ndarray, rows: Any
 ) -> tuple[np.ndarray, np.ndarray]:
-    """added, residual: (rows, hidden), whose sum enters the first block, and the same of what leaves the last one.
-    rows: as a block takes them."""
+    """added, residual: (rows, hidden), whose sum enters the first block. Returns the same behind the last block. rows:
+    as for `Block.work`."""
     for block in blocks:
         residual = residual + added
         added = block.work(rms_norm(residual, block.norm, eps), rows)
@@ -90,8 +90,8 @@ def with_live_rows(
     block_tables: np.ndarray,
     block_size: int,
 ) -> tuple[np.ndarray, ...]:
-    """`work` on the rows that belong to somebody. The others, whose first block is 0, cost nothing: they are 0 in
-    whatever it returns, (rows, ...) each."""
+    """Calls `work` with the rows that are not padding. Padding rows, whose first block is 0, are 0 in all outputs,
+    (rows, ...) each."""
     if all(block_tables[:, 0].tolist()):
         return work(added, residual, Rows.of_step(angles, lengths, block_tables, block_size))
     live = block_tables[:, 0] != 0

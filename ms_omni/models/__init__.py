@@ -1,0 +1,1 @@
+"""mindone's Qwen3-Omni classes, corrected."""

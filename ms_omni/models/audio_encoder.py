@@ -16,6 +16,7 @@ from mindone.transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import (
 from mindspore import Tensor, mint, ops
 
 from ms_omni import limits
+from ms_omni.kernels.concatenate import concatenated
 from ms_omni.kernels.cpu_arrays import float32_array
 from ms_omni.kernels.device import on_cpu
 from ms_omni.models import encoders_cpu
@@ -27,8 +28,8 @@ FLOAT16_LIMIT = 65504.0 - 1000.0
 
 
 def audio_token_counts(num_mel_frames: np.ndarray) -> np.ndarray:
-    """Tokens of clips of so many mel frames (10 ms each): three convolutions of stride 2 over chunks of 100 frames, 13
-    tokens a full chunk. Source: transformers 4.57.1 `_get_feat_extract_output_lengths`."""
+    """Tokens of clips with these numbers of mel frames (10 ms each): three convolutions of stride 2 over chunks of 100
+    frames, 13 tokens for a full chunk. Source: transformers 4.57.1 `_get_feat_extract_output_lengths`."""
     frames = np.asarray(num_mel_frames, dtype=np.int64)
     tail = frames % 100
     for _ in range(3):
@@ -37,7 +38,7 @@ def audio_token_counts(num_mel_frames: np.ndarray) -> np.ndarray:
 
 
 class AudioAttention(Qwen3OmniMoeAudioAttention):
-    """Attends within `segment_lengths`; mindone attends over everything that was packed."""
+    """Attends within `segment_lengths`; mindone attends over all packed clips."""
 
     def construct(self, hidden_states: Tensor, segment_lengths: list[int], **_: Any) -> Tensor:
         """hidden_states: (tokens, d_model). Returns the same shape."""
@@ -53,8 +54,8 @@ class AudioAttention(Qwen3OmniMoeAudioAttention):
 
 
 class AudioEncoderLayer(Qwen3OmniMoeAudioEncoderLayer):
-    """In float16 its hidden states are limited by two numbers. mindone's limits are tensors: each is copied to the card
-    in every layer, and the operator is another one (aclnnClampTensor, not aclnnClamp)."""
+    """Limits float16 hidden states by two numbers (aclnnClamp). mindone's limits are tensors, which every layer copies
+    to the card (aclnnClampTensor)."""
 
     def construct(self, hidden_states: Tensor, cu_seqlens: Any, attention_mask: Any = None, **kwargs: Any) -> Any:
         """hidden_states: (tokens, d_model). A tuple of one tensor of the same shape."""
@@ -77,7 +78,7 @@ class AudioEncoder(Qwen3OmniMoeAudioEncoder):
     instead of repeating, so a clip over a second raises or is convolved whole; tails are not masked; no windows)."""
 
     def construct(self, input_features: Tensor, feature_lens: np.ndarray, **_: Any) -> BaseModelOutput:
-        """input_features: float, (mel_bins, sum(feature_lens)), the packed mel frames of every clip; feature_lens: int,
+        """input_features: float (mel_bins, sum(feature_lens)), the mel frames of all clips, packed. feature_lens: int
         (clips,), on the host. `last_hidden_state`: (audio tokens, output_dim), packed in the same order."""
         feature_lens = np.asarray(feature_lens, dtype=np.int64).reshape(-1)
         chunk_lengths = self._chunk_lengths(feature_lens)
@@ -88,14 +89,14 @@ class AudioEncoder(Qwen3OmniMoeAudioEncoder):
             self._encode(hidden[start:end], group)
             for start, end, group in segment_groups(lengths, limits.ROWS_PER_GROUP)
         ]
-        return BaseModelOutput(last_hidden_state=_joined(outputs))
+        return BaseModelOutput(last_hidden_state=concatenated(outputs))
 
     @cached_property
     def _parts(self) -> Parts:
         return Parts(self)
 
     def _encode(self, hidden: Tensor, segment_lengths: list[int]) -> Tensor:
-        """Convolved tokens (tokens, d_model) of whole windows to (tokens, output_dim)."""
+        """hidden: (tokens, d_model), convolved, of whole windows. (tokens, output_dim)."""
         if on_cpu():
             return Tensor.from_numpy(
                 encoders_cpu.encode_audio(self, self._parts, float32_array(hidden), segment_lengths)
@@ -110,7 +111,7 @@ class AudioEncoder(Qwen3OmniMoeAudioEncoder):
         return audio_segment_lengths(counts, tokens_per_chunk, self.n_window, self.n_window_infer)
 
     def _chunk_lengths(self, feature_lens: np.ndarray) -> list[int]:
-        """Mel frames of every convolution chunk: 2 * n_window each, a clip's last one what is left."""
+        """Mel frames of every convolution chunk: 2 * n_window each, or the rest at the end of a clip."""
         size = self.n_window * 2
         lengths: list[int] = []
         for frames in feature_lens.tolist():
@@ -136,7 +137,7 @@ class AudioEncoder(Qwen3OmniMoeAudioEncoder):
             valid = self._valid_rows(lengths, tokens.shape[1])
             outputs.append(ops.gather(tokens.reshape(-1, tokens.shape[2]), valid, 0))
             start = end
-        return _joined(outputs)
+        return concatenated(outputs)
 
     @staticmethod
     def _chunks(input_features: Tensor, chunk_lens: list[int], longest: int) -> Tensor:
@@ -165,7 +166,3 @@ class AudioEncoder(Qwen3OmniMoeAudioEncoder):
         counts = audio_token_counts(np.asarray(chunk_lens))
         rows = [np.arange(count) + i * tokens_per_chunk for i, count in enumerate(counts.tolist())]
         return Tensor(np.concatenate(rows).astype(np.int32))
-
-
-def _joined(parts: list[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else mint.cat(parts, dim=0)

@@ -1,4 +1,4 @@
-"""The table of mindone classes that are corrected, and the model built with the corrections in place."""
+"""The table of corrected mindone classes, and how a model is built with them."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ CORRECTIONS = {
 
 @contextmanager
 def corrected_classes() -> Iterator[None]:
-    """While this is active, mindone's constructors build the corrected classes where they name their own parts. The
-    subclasses themselves, which hold their base by reference, are not affected."""
+    """While this is active, mindone's constructors build the corrected classes in place of their own parts. The
+    subclasses hold their bases by reference and are not affected."""
     original = {name: getattr(mindone_model, name) for name in CORRECTIONS}
     for name, corrected in CORRECTIONS.items():
         setattr(mindone_model, name, corrected)

@@ -14,57 +14,48 @@ from ms_omni.kernels.device import on_cpu
 from ms_omni.limits import CHUNK_FRAMES
 from ms_omni.models.code2wav_cpu import CpuWaveDecoder
 from ms_omni.models.code2wav_rings import WaveDecoder
-from ms_omni.models.code2wav_sizes import missing_tail_samples, samples_per_frame, together
+from ms_omni.models.code2wav_sizes import together
 
 
 class Code2Wav(Qwen3OmniMoeCode2Wav):
     """Turns codec frames into a wave, in one go or in chunks, with the same samples.
 
     transformers 4.57.1 and mindone 0.5.0 lose 555 samples (23 ms, a click) at every boundary of `chunked_decode`: a
-    chunk whose context is `c` frames starts at sample `c * 1920 - 555` of its own wave, not at `c * 1920`. Their 25
-    frames of context are also fewer than the 72 of the attention window, of which there are 8 layers, so samples
-    differ.
+    chunk with `c` frames of context starts at sample `c * 1920 - 555` of its own wave, not at `c * 1920`. Their 25
+    frames of context are also fewer than the attention window of 72 frames in each of 8 layers, so samples differ.
     """
 
     def construct(self, codes: Tensor) -> Tensor:
-        """codes: int32, (1, num_quantizers, frames). Returns float32 (1, 1, samples) in [-1, 1], the single shot."""
+        """codes: int32 (1, num_quantizers, frames). float32 (1, 1, samples) in [-1, 1], decoded in one go."""
         return next(self.chunks(codes, codes.shape[-1]))
 
     def chunked_decode(
         self, codes: Tensor, chunk_size: int = CHUNK_FRAMES, left_context_size: int | None = None
     ) -> Tensor:
-        """(1, 1, frames * 1920 - 555), decoded `chunk_size` frames at a time: by default the single shot. A given
-        `left_context_size` decodes each chunk from that many frames before it alone, as transformers does: less exact
-        below the reach of the attention windows, but never shorter."""
-        if left_context_size is None:
-            return mint.cat(list(self.chunks(codes, chunk_size)), dim=-1)
-        step, late = samples_per_frame(self.config), missing_tail_samples(self.config)
-        waves = []
-        for start in range(0, codes.shape[-1], chunk_size):
-            context = min(left_context_size, start)
-            wave = self.construct(codes[..., start - context : start + chunk_size])
-            waves.append(wave[..., context * step - late if start else 0 :])
-        return mint.cat(waves, dim=-1)
+        """(1, 1, frames * 1920 - 555), decoded `chunk_size` frames at a time; always the single shot.
+        left_context_size, of mindone's signature, changes nothing: a stream keeps all that later frames look back
+        at."""
+        return mint.cat(list(self.chunks(codes, chunk_size)), dim=-1)
 
     def chunks(self, codes: Tensor, chunk_frames: int = CHUNK_FRAMES) -> Iterator[Tensor]:
-        """Pieces (1, 1, n), one for every `chunk_frames` frames, that concatenate to the single shot."""
-        voice = self.new_voice()
+        """Pieces (1, 1, n), one for every `chunk_frames` frames; concatenated they are the wave decoded in one go."""
+        stream = self.new_stream()
         for start in range(0, codes.shape[-1], chunk_frames):
-            for _, wave in self.decode([voice], [codes[0, :, start : start + chunk_frames].asnumpy()]):
+            for _, wave in self.decode([stream], [codes[0, :, start : start + chunk_frames].asnumpy()]):
                 yield Tensor(wave[None, None])
 
-    def new_voice(self) -> Any:
-        """The state of one stream of speech, from its beginning, for `decode`. Of a fixed size."""
-        return self._decoder.new_voice()
+    def new_stream(self) -> Any:
+        """The state of a new wave, for `decode`; of a fixed size."""
+        return self._decoder.new_stream()
 
-    def decode(self, voices: Sequence[Any], codes: Sequence[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
-        """Goes on with several streams. codes: int32 (num_quantizers, frames), the next ones of each; the counts of
-        frames differ. As soon as it is made, the number of a stream and the next piece of its wave, float32 (samples,)
-        in [-1, 1]: 1920 a frame, 555 fewer in the first. What is done in one call takes no more memory than a piece of
-        CHUNK_FRAMES alone."""
+    def decode(self, streams: Sequence[Any], codes: Sequence[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
+        """Decodes the next frames of several streams. codes: int32 (num_quantizers, frames) of each; the numbers of
+        frames may differ. Yields, as soon as they are made, the number of a stream and the next piece of its wave,
+        float32 (samples,) in [-1, 1]: 1920 samples a frame, 555 fewer in the first piece. Streams are decoded together
+        only as far as that takes no more memory than CHUNK_FRAMES of one stream."""
         decoder = self._decoder
         for numbers in together([piece.shape[1] for piece in codes], decoder.context, decoder.most_together):
-            made = decoder.decode([voices[number] for number in numbers], [codes[number] for number in numbers])
+            made = decoder.decode([streams[number] for number in numbers], [codes[number] for number in numbers])
             yield from zip(numbers, made, strict=True)
 
     @cached_property
@@ -72,15 +63,16 @@ class Code2Wav(Qwen3OmniMoeCode2Wav):
         return CpuWaveDecoder(self) if on_cpu() else WaveDecoder(self)
 
     def embed(self, codes: Tensor) -> Tensor:
-        """codes: int32, (batch, num_quantizers, frames). (batch, frames, hidden), the mean of a frame's embeddings."""
+        """codes: int32 (batch, num_quantizers, frames). (batch, frames, hidden), the mean of each frame's
+        embeddings."""
         if codes.shape[1] != self.config.num_quantizers:
             raise ValueError(f"expected {self.config.num_quantizers} codes a frame, got {codes.shape[1]}")
         return self.code_embedding(codes + self.code_offset).mean(1)
 
     def transform(self, codes: Tensor, cache: Any, places: Tensor, mask: Tensor) -> Tensor:
-        """Codes to hidden frames (batch, frames, hidden), embedded and through the transformer. cache: its `update` is
-        given each layer's new keys and values, and returns all that are attended to. places: int32 (batch, frames).
-        mask: (batch, 1, frames, keys), added to the scores."""
+        """Embeds codes and runs the transformer: (batch, frames, hidden). cache: `update` takes each layer's new keys
+        and values, and returns all that are attended to. places: int32 (batch, frames), positions. mask: (batch, 1,
+        frames, keys), added to the scores."""
         outputs = self.pre_transformer(
             inputs_embeds=self.embed(codes),
             attention_mask={"full_attention": mask, "sliding_attention": mask},

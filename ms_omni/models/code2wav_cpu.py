@@ -1,7 +1,7 @@
-"""Code2Wav on the CPU: mindone's cells read as numpy arrays, and streams that go on where they stopped.
+"""Code2Wav on the CPU: mindone's cells as numpy arrays, and streams that continue where they stopped.
 
-By mindone's operators, one after the other, a wave took three times as long as with torch and more, and every piece of
-a stream was made together with the frames before it that convolutions look back at. Here a frame goes through all once.
+mindone's operators took more than three times as long as torch, and made every piece of a stream together with the
+frames before it that convolutions look back at. Here every frame is computed once.
 """
 
 from __future__ import annotations
@@ -21,50 +21,50 @@ from ms_omni.models.parts_cpu import Parts
 
 
 class CpuWaveDecoder:
-    """Decodes pieces of several streams together, which lie side by side: none is padded."""
+    """Decodes pieces of several streams together; they lie side by side, without padding."""
 
     context = 0  # frames that are decoded once more with each piece
-    # Frames of all streams in one call: more are no faster, and the first stream waits for the last one's
+    # Frames of all streams in one call: more are no faster, and would delay the first stream
     most_together = 8
 
     def __init__(self, model: Any):
         """model: a corrected Code2Wav."""
         self._model, self._parts = model, Parts(model)
 
-    def new_voice(self) -> dict[str, Any]:
-        """The state of a stream at its beginning: of every part, what it needs of the pieces before, by its name."""
+    def new_stream(self) -> dict[str, Any]:
+        """The state of a new stream: by the name of each part, what it keeps of earlier pieces."""
         return {}
 
-    def decode(self, voices: Sequence[dict[str, Any]], codes: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def decode(self, streams: Sequence[dict[str, Any]], codes: Sequence[np.ndarray]) -> list[np.ndarray]:
         """codes: int32 (num_quantizers, frames), the next ones of each stream. The next piece of each wave, float32
         (samples,) in [-1, 1]."""
         model, lengths = self._model, [piece.shape[1] for piece in codes]
         x = model.embed(Tensor(np.concatenate(codes, axis=1)[None])).asnumpy()[0]
         transformer = CodecTransformer(model.pre_transformer, self._parts)
-        x = transformer(x, lengths, _states(voices, "transformer", transformer))
+        x = transformer(x, lengths, _states(streams, "transformer", transformer))
         for index, cells in enumerate(model.upsample):
             stage = self._parts(f"upsample.{index}", _UpsamplingStage, *cells)
-            x, lengths = stage(x, lengths, _states(voices, f"upsample.{index}", stage))
+            x, lengths = stage(x, lengths, _states(streams, f"upsample.{index}", stage))
         first, *blocks, snake, last = model.decoder
         conv = self._parts("first", _causal_conv, first)
-        x = conv(x.T, lengths, _states(voices, "first", conv))
+        x = conv(x.T, lengths, _states(streams, "first", conv))
         for index, cell in enumerate(blocks):
             head = (snake, last) if index == len(blocks) - 1 else ()
             block = self._parts(f"block.{index}", _decoder_block, cell, *head)
-            x, lengths = block(x, lengths, _states(voices, f"block.{index}", block))
+            x, lengths = block(x, lengths, _states(streams, f"block.{index}", block))
         return [np.clip(x[0, start:end], -1, 1) for start, end in spans(lengths)]
 
 
-def _states(voices: Sequence[dict[str, Any]], name: str, part: Any) -> list[Any]:
-    for voice in voices:
-        if name not in voice:
-            voice[name] = part.new_state()
-    return [voice[name] for voice in voices]
+def _states(streams: Sequence[dict[str, Any]], name: str, part: Any) -> list[Any]:
+    for stream in streams:
+        if name not in stream:
+            stream[name] = part.new_state()
+    return [stream[name] for stream in streams]
 
 
 class _UpsamplingStage:
     """A transposed convolution whose steps do not overlap, and a ConvNeXt block (arXiv:2201.03545). Arrays are (steps,
-    channels), with the steps of several streams one behind the other."""
+    channels), the steps of several streams concatenated."""
 
     def __init__(self, upsampling: Any, block: Any):
         weight = float32_array(upsampling.conv.weight)

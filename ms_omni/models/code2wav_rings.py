@@ -1,4 +1,4 @@
-"""Code2Wav by mindone's cells, as on a card: several streams in one call, what they look back at in rings."""
+"""Code2Wav by mindone's cells, for a card: several streams in one call, with ring buffers of what they look back at."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, mint
 
-from ms_omni.kernels.decoder_ops_ascend_primitives import put, take
 from ms_omni.limits import CHUNK_FRAMES
 from ms_omni.models.code2wav_sizes import convolution_context_frames, missing_tail_samples, samples_per_frame
 
@@ -19,50 +18,51 @@ HIDDEN_SCORE = -3e4  # exp of it is 0, and every float type has it
 
 
 @dataclass(eq=False)
-class Voice:
-    """A stream: its number among those that have rings, and how many frames it has had."""
+class Stream:
+    """A wave in the making. number: of its rows in the rings. num_frames: decoded so far."""
 
     number: int
     num_frames: int = 0
 
 
 class Rings:
-    """Of each stream the last `size` rows of a sequence: row n has place n % size. Those of number 0 are nobody's: what
-    pads a call is written there."""
+    """Ring buffers of the last `size` rows of each stream: row n has place n % size. Ring 0 takes the padding of
+    calls."""
 
     def __init__(self, size: int, width: tuple[int, ...], dtype: Any):
         self.size, self._width = size, width
         self._rows = mint.zeros((1, size, *width), dtype=dtype)
 
     def grow(self) -> None:
-        """Twice as many streams."""
+        """Doubles the number of rings."""
         self._rows = mint.cat([self._rows, mint.zeros(self._rows.shape, dtype=self._rows.dtype)])
 
     def clear(self, number: int) -> None:
-        """Hidden scores keep what a stream has left from the next one, unless it is not a number."""
+        """Zeros a ring. The mask hides what an earlier stream left, but not NaN."""
         places = np.arange(number * self.size, (number + 1) * self.size, dtype=np.int32)
         self.write(Tensor(places), mint.zeros((self.size, *self._width), dtype=self._rows.dtype))
 
     def read(self, numbers: Tensor) -> Tensor:
-        """numbers: int32 (batch,). (batch, size, ...), in the order of the places."""
-        return take(self._rows, numbers)
+        """numbers: int32 (batch,), of rings. (batch, size, ...), in the order of the places."""
+        return mint.index_select(self._rows, 0, numbers)
 
     def write(self, places: Tensor, rows: Tensor) -> None:
-        """places: int32 (n,), of `places`; rows: (n, ...)."""
-        put(self._rows.view(-1, *self._width), places, rows)
+        """places: int32 (n,), as `places` returns them. rows: (n, ...)."""
+        self._rows.view(-1, *self._width).index_put_((places,), rows)
 
-    def places(self, voices: Sequence[Voice], lengths: Sequence[int], padded: int) -> Tensor:
-        """Where the next rows of each stream go, int32 (batch * padded,)."""
-        places = np.zeros((len(voices), padded), np.int32)
-        for row, voice, length in zip(places, voices, lengths, strict=True):
+    def places(self, streams: Sequence[Stream], lengths: Sequence[int], padded: int) -> Tensor:
+        """Where the next rows of each stream go, int32 (batch * padded,); ring 0 for padding and for overwritten
+        rows."""
+        places = np.zeros((len(streams), padded), np.int32)
+        for row, stream, length in zip(places, streams, lengths, strict=True):
             last = np.arange(max(0, length - self.size), length)
-            row[last] = voice.number * self.size + (voice.num_frames + last) % self.size
+            row[last] = stream.number * self.size + (stream.num_frames + last) % self.size
         return Tensor(places.reshape(-1))
 
 
 @dataclass
 class _Windows:
-    """What mindone's attention takes for its cache. keys, values: each layer's."""
+    """The cache that mindone's attention is given. keys, values: of each layer."""
 
     keys: list[Rings]
     values: list[Rings]
@@ -70,7 +70,7 @@ class _Windows:
     places: Tensor = field(init=False)
 
     def update(self, keys: Tensor, values: Tensor, layer: int, _: Any = None) -> tuple[Tensor, Tensor]:
-        """keys, values: (batch, kv_heads, frames, dim), the new ones. Those of the rings before them."""
+        """keys, values: (batch, kv_heads, frames, dim), new. Returns them behind those of the rings."""
         return self._joined(self.keys[layer], keys), self._joined(self.values[layer], values)
 
     def _joined(self, rings: Rings, new: Tensor) -> Tensor:
@@ -81,8 +81,8 @@ class _Windows:
 
 
 class WaveDecoder:
-    """Decodes pieces of several streams together, padded to the longest, with as many launches as of one. A frame goes
-    through the transformer once, and through the convolutions once more for each piece that looks back at it."""
+    """Decodes pieces of several streams together, padded to the longest, with the launches of one. A frame goes through
+    the transformer once, and through the convolutions again for each piece that looks back at it."""
 
     def __init__(self, code2wav: Any):
         self._model, config, self.most_together = code2wav, code2wav.config, CHUNK_FRAMES
@@ -97,46 +97,46 @@ class WaveDecoder:
         self._hidden = Rings(self.context, (config.hidden_size,), dtype)
         self._num_rings, self._free = 1, list[int]()
 
-    def new_voice(self) -> Voice:
-        """The state of a stream at its beginning. Its rings are another's once it is dropped."""
+    def new_stream(self) -> Stream:
+        """The state of a new stream. Its rings are reused once it is dropped."""
         rings = [*self._windows.keys, *self._windows.values, self._hidden]
         if not self._free:
             for each in rings:
                 each.grow()
             self._free += range(self._num_rings, 2 * self._num_rings)
             self._num_rings *= 2
-        voice = Voice(self._free.pop())
-        weakref.finalize(voice, self._free.append, voice.number).atexit = False
+        stream = Stream(self._free.pop())
+        weakref.finalize(stream, self._free.append, stream.number).atexit = False
         for each in rings:
-            each.clear(voice.number)
-        return voice
+            each.clear(stream.number)
+        return stream
 
-    def decode(self, voices: Sequence[Voice], codes: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def decode(self, streams: Sequence[Stream], codes: Sequence[np.ndarray]) -> list[np.ndarray]:
         """codes: int32 (num_quantizers, frames), the next ones of each stream. The next piece of each wave, float32
         (samples,) in [-1, 1]."""
         lengths = [piece.shape[1] for piece in codes]
         longest = max(lengths)
         padded = np.stack([np.pad(piece, ((0, 0), (0, longest - piece.shape[1]))) for piece in codes])
-        numbers = Tensor(np.array([voice.number for voice in voices], np.int32))
-        before = np.array([voice.num_frames for voice in voices], np.int32)
+        numbers = Tensor(np.array([stream.number for stream in streams], np.int32))
+        before = np.array([stream.num_frames for stream in streams], np.int32)
         places = before[:, None] + np.arange(longest, dtype=np.int32)
         mask = Tensor(_mask(before, longest, self._windows.keys[0].size)).astype(self._dtype)
         self._windows.numbers = numbers
-        self._windows.places = self._windows.keys[0].places(voices, lengths, longest)
+        self._windows.places = self._windows.keys[0].places(streams, lengths, longest)
         fresh = self._model.transform(Tensor(padded), self._windows, Tensor(places), mask)
         wave = self._model.to_wave(self._with_context(fresh, numbers, before, lengths))
-        self._hidden.write(self._hidden.places(voices, lengths, longest), fresh.reshape(-1, fresh.shape[2]))
+        self._hidden.write(self._hidden.places(streams, lengths, longest), fresh.reshape(-1, fresh.shape[2]))
         samples, pieces = wave.astype(ms.float32).asnumpy(), []
-        for row, (voice, length) in enumerate(zip(voices, lengths, strict=True)):
-            context = min(voice.num_frames, self.context)
+        for row, (stream, length) in enumerate(zip(streams, lengths, strict=True)):
+            context = min(stream.num_frames, self.context)
             first = max(0, context * self._step - self._late)
             pieces.append(samples[row, 0, first : (context + length) * self._step - self._late].copy())
-            voice.num_frames += length
+            stream.num_frames += length
         return pieces
 
     def _with_context(self, fresh: Tensor, numbers: Tensor, before: np.ndarray, lengths: Sequence[int]) -> Tensor:
-        """fresh: (batch, frames, hidden). Those of each stream behind the ones that they look back at, which begin all
-        rows: (batch, longest, hidden)."""
+        """fresh: (batch, frames, hidden). Returns each stream's frames behind the earlier ones that they look back at:
+        (batch, longest, hidden)."""
         batch, frames, width = fresh.shape
         known = mint.cat([self._hidden.read(numbers), fresh], dim=1)
         context = np.minimum(before, self.context)
@@ -145,12 +145,13 @@ class WaveDecoder:
             places[row, :count] = np.arange(seen - count, seen) % self.context
             places[row, count : count + length] = self.context + np.arange(length)
         places += np.arange(batch, dtype=np.int32)[:, None] * (self.context + frames)
-        return take(known.reshape(-1, width), Tensor(places.reshape(-1))).reshape(*places.shape, width)
+        rows = mint.index_select(known.reshape(-1, width), 0, Tensor(places.reshape(-1)))
+        return rows.reshape(*places.shape, width)
 
 
 def _mask(before: np.ndarray, frames: int, window: int) -> np.ndarray:
-    """float32 (batch, 1, frames, window + frames), added to the scores: a frame sees itself and those of its stream
-    that are less than `window` before it, of which the last have been in a ring. before: int (batch,)."""
+    """float32 (batch, 1, frames, window + frames), added to the scores: a frame sees itself and the `window` - 1 frames
+    of its stream before it, in the ring or in this call. before: int (batch,), frames of each stream so far."""
     new = before[:, None] + np.arange(frames)
     in_ring = before[:, None] - 1 - (before[:, None] - 1 - np.arange(window)) % window
     keys = np.concatenate([in_ring, new], axis=1)[:, None]

@@ -1,4 +1,4 @@
-"""Lengths in Code2Wav: samples of a frame, what sounds look back at, and which pieces are decoded together."""
+"""Lengths in Code2Wav: samples of a frame, the reach of convolutions, and which pieces are decoded together."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def convolution_context_frames(config: Any) -> int:
 
 
 def together(lengths: Sequence[int], context: int, most: int) -> Iterator[list[int]]:
-    """Splits pieces, by their numbers, into those that are decoded in one call, alike in length. lengths: frames of
-    each. Padded to the longest, and with `context` frames before each, a call has no more frames than a piece of `most`
-    by itself; a longer piece is alone."""
+    """Yields groups of pieces, by their numbers, that are decoded in one call; pieces of similar length go together.
+    lengths: frames of each piece. Padded to its longest, and with `context` frames before each piece, a call has no
+    more frames than one piece of `most`; a longer piece is alone."""
     waiting = sorted(range(len(lengths)), key=lambda number: -lengths[number])
     while waiting:
         count = max(1, (context + most) // (context + lengths[waiting[0]]))

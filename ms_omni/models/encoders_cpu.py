@@ -18,8 +18,8 @@ from ms_omni.models.parts_cpu import Parts
 def convolve_audio(
     encoder: Any, mel: np.ndarray, chunk_lengths: Sequence[int], token_counts: Sequence[int]
 ) -> np.ndarray:
-    """mel: (mel_bins, sum(chunk_lengths)); token_counts: of every chunk. (sum(token_counts), d_model), positions added.
-    Chunks are padded to the longest, as transformers does: the convolutions see whether there is padding."""
+    """mel: (mel_bins, sum(chunk_lengths)). token_counts: of every chunk. (sum(token_counts), d_model), positions added.
+    Chunks are padded to the longest, as in transformers: padding changes what the convolutions compute."""
     weights = [
         (float32_array(conv.weight), float32_array(conv.bias))
         for conv in (encoder.conv2d1, encoder.conv2d2, encoder.conv2d3)
@@ -53,8 +53,8 @@ def encode_audio(encoder: Any, parts: Parts, x: np.ndarray, segment_lengths: Seq
 
 
 def embed_patches(encoder: Any, patches: np.ndarray, corners: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """patches: (patches, channels * temporal_patch * patch * patch); corners, shares: (4, patches), places of the
-    learned positions and how much each counts. (patches, hidden)."""
+    """patches: (patches, channels * temporal_patch * patch * patch). corners, shares: (4, patches), rows of the learned
+    position table and their interpolation weights. (patches, hidden)."""
     weight = float32_array(encoder.patch_embed.proj.weight)
     out = patches @ weight.reshape(len(weight), -1).T
     out += float32_array(encoder.patch_embed.proj.bias)

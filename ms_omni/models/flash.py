@@ -1,7 +1,7 @@
-"""What `flash_attention_2` is on a card: CANN's attention for inference, for both encoders and mindone's decoders.
+"""`flash_attention_2` on a card: CANN's attention for inference, for both encoders and mindone's decoders.
 
-mindone 0.5.0 calls flash_attention_score, CANN's attention for training, which its documents of 8.3.RC1 give neither to
-A3 nor to the inference cards of A2."""
+mindone 0.5.0 calls flash_attention_score, CANN's attention for training, which CANN 8.3.RC1 documents neither for A3
+nor for the inference cards of A2."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ HEAD_ALIGNMENT = 16  # CANN, aclnnPromptFlashAttentionV3: other head sizes for 1
 def inference_attention(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, *, scaling: float, **_: Any
 ) -> tuple[Tensor, None]:
-    """query: (batch, heads, S, dim), key and value: (batch, kv_heads, N, dim). attention_mask: bool, of a shape that
-    broadcasts to (batch, 1, S, N), True where to look, or None. Where `module.is_causal`, the queries are the last
-    positions. Returns (batch, S, heads, dim), None; as mindone has it, float32 is computed in float16."""
+    """query: (batch, heads, S, dim). key, value: (batch, kv_heads, N, dim). attention_mask: bool, broadcastable to
+    (batch, 1, S, N), True where to attend, or None. If `module.is_causal`, the queries are the last positions. Returns
+    (batch, S, heads, dim) and None. float32 is computed in float16, as in mindone."""
     batch, heads, num_queries, dim = query.shape
     kv_heads, num_keys = key.shape[1:3]
     half = query.dtype if query.dtype in (ms.float16, ms.bfloat16) else ms.float16
@@ -48,6 +48,6 @@ def use_inference_attention() -> None:
 
 
 def _aligned(x: Tensor) -> Tensor:
-    """Zeros behind each head: they change no score, and the output has as many zeros more."""
+    """Pads each head with zeros: they change no score, and the output gets the same number of zeros."""
     missing = -x.shape[-1] % HEAD_ALIGNMENT
     return mint.cat([x, mint.zeros((*x.shape[:-1], missing), dtype=x.dtype)], dim=-1) if missing else x

@@ -19,6 +19,8 @@ def load_network(
     parallel: str = "none",
     world: Any = None,
     progress: Any = None,
+    config: Any = None,
+    reader: Any = None,
 ) -> Any:
     """mindone's Qwen3OmniMoeForConditionalGeneration with this package's corrections and the weights of `path` (a
     checkpoint directory or a hub name in the local cache).
@@ -26,10 +28,11 @@ def load_network(
     dtype: a MindSpore float type (default float32). with_talker False skips the weights of Talker and Code2Wav.
     with_decoders False builds Thinker, Talker and code predictor without their decoder layers, for a runtime that has
     its own: encoders, embeddings, projections, heads and Code2Wav remain.
-    parallel: how the model is spread over the group of `world` (by default this job's, which is then started), as
-    `shard_model` does it: none, zero3, or, without decoders, ep and tp. Every rank reads its own part only.
-    progress: called with ("load", weights done, weights in all). Raises OmniError for a checkpoint that lacks a weight
-    or a shard, and with decoders for one with 8-bit weights. Call ms_omni.kernels.setup_device first."""
+    parallel: how `shard_model` spreads the model over the group of `world` (by default this job's, which is then
+    started): none, zero3, or, without decoders, ep and tp. Every rank reads only its own part.
+    progress: called with ("load", weights done, weights in all). config, reader: of `path`, if the caller has read them
+    already. Raises OmniError for a checkpoint that lacks a weight or a shard, and with decoders for one with 8-bit
+    weights. Call ms_omni.kernels.setup_device first."""
     import mindspore as ms
 
     from ms_omni.checkpoint.compressed import resolve_quantize
@@ -49,7 +52,7 @@ def load_network(
     directory = resolve_checkpoint(path)
     if with_decoders:
         resolve_quantize("auto", "mindone", directory)
-    config = read_config(directory)
+    config = config or read_config(directory)
     sizes = ModelSizes.from_config(config)
     if parallel != "none" and world is None:
         world = start_world(ms.get_context("device_target"))
@@ -57,7 +60,7 @@ def load_network(
     if not with_decoders:
         config, ignored = without_decoders(config), DECODER_PREFIXES
     dtype = ms.float32 if dtype is None else dtype
-    reader: Any = open_checkpoint(directory)
+    reader = reader or open_checkpoint(directory)
     use_broadcast_masks()
     use_inference_attention()
     with skip_init(dtype):

@@ -1,4 +1,4 @@
-"""Parts of a network on the CPU, made once of mindone's cells."""
+"""A cache of numpy parts that are made from mindone's cells on the CPU."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from ms_omni.parallel.gathered import Gathering
 
 
 class Parts:
-    """Keeps what was made of a network's cells: arrays over the memory of their weights, which take long to ask
-    MindSpore for. Nothing is kept of weights that are spread over a group, which are gathered each time they are used
-    and dropped after that."""
+    """Keeps the parts of a network: views of its weights, which MindSpore takes long to give. Nothing is kept if
+    weights are spread over a group: those are gathered for each use and dropped again."""
 
     def __init__(self, network: Any):
         self._keeps = not any(isinstance(cell, Gathering) for _, cell in network.cells_and_names())
         self._made: dict[str, Any] = {}
 
     def __call__(self, name: str, make: Callable[..., Any], *cells: Any) -> Any:
-        """make(*cells), or what it was the first time for this name."""
+        """make(*cells), or its first result for this name."""
         if not self._keeps:
             return make(*cells)
         if name not in self._made:

@@ -1,8 +1,9 @@
-"""Three-axis (time, height, width) rotary positions of a multimodal prompt, worked out on the host."""
+"""Three-axis (time, height, width) rotary positions of a multimodal prompt, computed on the host."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from ms_omni.models.audio_encoder import audio_token_counts
 
 @dataclass(frozen=True)
 class RopeTokens:
-    """The token ids and constants that positions depend on, out of a Thinker or Talker config."""
+    """The token ids and constants that positions depend on, from a Thinker or Talker config."""
 
     audio: int
     image: int
@@ -24,7 +25,7 @@ class RopeTokens:
 
 @dataclass
 class _Media:
-    """What is left of each medium's grids and lengths while a prompt is walked through."""
+    """Grids and lengths of the media that are still to come while a prompt is walked through."""
 
     image_grids: list[list[int]]
     video_grids: list[list[int]]
@@ -62,7 +63,7 @@ def rope_index(
         [] if seconds_per_grid is None else np.asarray(seconds_per_grid, dtype=np.float32).tolist(),
         [] if audio_mel_lengths is None else audio_token_counts(audio_mel_lengths).tolist(),
     )
-    followers = [second for first, second in zip(ids, ids[1:]) if first == tokens.vision_start]
+    followers = [second for first, second in pairwise(ids) if first == tokens.vision_start]
     media.num_images = followers.count(tokens.image)
     media.num_videos = followers.count(tokens.audio_start if use_audio_in_video else tokens.video)
     pieces: list[np.ndarray] = []
@@ -89,7 +90,7 @@ def rope_index(
 
 
 def _kind(start_id: int, next_id: int | None, tokens: RopeTokens, media: _Media) -> str:
-    """What begins here. A marker that no placeholder follows is text.
+    """The kind of medium, or text, that begins with these two ids. A marker without a placeholder behind it is text.
 
     transformers does not tell its Talker about use_audio_in_video: a video with its sound then counts as text and an
     audio clip unless a picture or video is still to come. The released Talker was used that way, so it stays so.
@@ -138,8 +139,8 @@ def _grid(grid_thw: list[int], seconds_per_grid: float, tokens: RopeTokens) -> n
 
 
 def _interleave(video: np.ndarray, audio: np.ndarray) -> tuple[np.ndarray, int]:
-    """Both merged by time, video first where they coincide; and how many positions at the end are what was left over
-    once one of the two was used up: transformers lets the text go on from the maximum of that rest alone."""
+    """Both merged by time, video first where they coincide. Also returns the length of the rest at the end, when one of
+    the two is used up: transformers continues the text from the maximum of that rest only."""
     order = np.argsort(np.concatenate([video[0], audio[0]]), kind="stable")
     merged = np.concatenate([video, audio], axis=1)[:, order]
     is_video = order < video.shape[1]

@@ -1,4 +1,4 @@
-"""The Talker's prompt: what the Thinker read and said, as the Talker wants it."""
+"""The Talker's prompt, made from the Thinker's prompt and first token."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from mindspore import Tensor, mint, ops
 
+from ms_omni.kernels.concatenate import concatenated
 from ms_omni.kernels.device import on_cpu
 from ms_omni.kernels.host_threads import in_row_parts
 from ms_omni.kernels.numpy_encoder import Linear
@@ -21,10 +22,10 @@ PREFIX_TOKENS = ASSISTANT_HEADER_TOKENS + 6
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What the Thinker has read and begins to say. prompt_ids: int (tokens,). embeds, hidden: (tokens, thinker_hidden),
-    its layer-0 embeddings and its hidden states at `accept_hidden_layer`. first_token: of the answer. speaker_id: a
-    codec token."""
+class ThinkerOutput:
+    """The Thinker's side of a conversation. prompt_ids: int (tokens,). embeds, hidden: (tokens, thinker_hidden), of the
+    prompt: embeddings, and hidden states at `accept_hidden_layer`. first_token: of the answer. speaker_id: a codec
+    token."""
 
     prompt_ids: np.ndarray
     embeds: Tensor
@@ -35,8 +36,8 @@ class Answer:
 
 @dataclass(frozen=True)
 class TalkerPrompt:
-    """embeds: (prompt, talker_hidden). ids: int32 (prompt,), for positions only. end, pad: (1, talker_hidden), what is
-    added to a frame once when the text is used up, and ever after."""
+    """embeds: (prompt, talker_hidden). ids: int32 (prompt,), for positions only. end, pad: (1, talker_hidden), added to
+    the first frame behind the text, and to every later one."""
 
     embeds: Tensor
     ids: np.ndarray
@@ -44,46 +45,16 @@ class TalkerPrompt:
     pad: Tensor
 
 
-class TrailingText:
-    """What is added to each frame after the prompt: the answer's text from its second token on, one token a frame, as
-    far as it is known."""
-
-    def __init__(self, prompt: TalkerPrompt):
-        self._prompt = prompt
-        self._rows: list[Tensor] = []
-        self._is_complete = False
-
-    def add(self, projected: Tensor) -> None:
-        """projected: (tokens, talker_hidden), the next tokens of the text."""
-        self._rows += [projected[i : i + 1] for i in range(projected.shape[0])]
-
-    def complete(self) -> None:
-        """No text is to come."""
-        self._is_complete = True
-
-    def at(self, frame: int) -> Tensor | None:
-        """(1, talker_hidden) for a frame, counted from 0; None while that text is not known yet."""
-        if frame < len(self._rows):
-            return self._rows[frame]
-        if not self._is_complete:
-            return None
-        return self._prompt.end if frame == len(self._rows) else self._prompt.pad
-
-    def whole(self) -> Tensor:
-        """(1, tokens + 1, talker_hidden): the text and its end."""
-        return mint.cat([*self._rows, self._prompt.end], dim=0).unsqueeze(0)
-
-
 def split_turns(prompt_ids: np.ndarray, total_length: int, im_start: int) -> list[tuple[int, int, int]]:
-    """(role token, start, end) of every <|im_start|> segment; the last one reaches to `total_length`."""
+    """(role token, start, end) of every <|im_start|> segment; the last one ends at `total_length`."""
     starts = np.flatnonzero(prompt_ids == im_start).tolist()
     ends = [*starts[1:], total_length]
     return [(int(prompt_ids[start + 1]), start, end) for start, end in zip(starts, ends, strict=False)]
 
 
 def talker_prompt_tokens(config: Any, prompt_ids: np.ndarray) -> int:
-    """How long the Talker's prompt is for a Thinker's, int (tokens,). config: transformers' Qwen3OmniMoeConfig. Raises
-    ValueError for a prompt that does not end where the assistant is to answer."""
+    """Length of the Talker's prompt for the Thinker's `prompt_ids`, int (tokens,). config: transformers'
+    Qwen3OmniMoeConfig. Raises ValueError for a prompt that does not end with the assistant's turn."""
     turns = split_turns(prompt_ids, len(prompt_ids), config.im_start_token_id)
     role = turns[-1][0] if turns else "none"
     if role != config.assistant_token_id:
@@ -94,7 +65,7 @@ def talker_prompt_tokens(config: Any, prompt_ids: np.ndarray) -> int:
     return len(_user_rows(config, prompt_ids)) + PREFIX_TOKENS
 
 
-def build_talker_prompts(model: Any, answers: Sequence[Answer]) -> list[TalkerPrompt]:
+def build_talker_prompts(model: Any, answers: Sequence[ThinkerOutput]) -> list[TalkerPrompt]:
     """model: the whole Qwen3-Omni.
 
     System turns and earlier answers are left out. Text is projected from its embedding, pictures, video and sound from
@@ -113,14 +84,14 @@ def build_talker_prompts(model: Any, answers: Sequence[Answer]) -> list[TalkerPr
         ops.gather(a.hidden, _ids(each.media), 0) for a, each in zip(answers, rows, strict=True) if len(each.media)
     ]
     if media:
-        table = mint.cat([table, projected(model.talker.hidden_projection, _joined(media))], dim=0)
+        table = mint.cat([table, projected(model.talker.hidden_projection, concatenated(media))], dim=0)
     codes = [talker.codec_nothink_id, talker.codec_think_bos_id, talker.codec_think_eos_id, talker.codec_pad_id]
     codes += [talker.codec_bos_id, *(answer.speaker_id for answer in answers)]
     codec = model.talker.get_input_embeddings()(_ids(codes))
     codec = mint.cat([mint.zeros((1, codec.shape[1]), dtype=codec.dtype), codec], dim=0)
     order, added, text = list[np.ndarray](), list[np.ndarray](), len(words)
     for number, each in enumerate(rows):
-        # Text that the user wrote, then the header; four pads, bos, the first word
+        # The user's text, the header, four pads, bos, the first word
         user = np.where(each.is_media, first_media + np.cumsum(each.is_media), text + np.cumsum(~each.is_media)) - 1
         text, first_media = text + len(each.text), first_media + len(each.media)
         header = np.arange(text - ASSISTANT_HEADER_TOKENS, text)
@@ -147,8 +118,8 @@ def projected(mlp: Any, x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Rows:
-    """Places in a Thinker's prompt. user: all of the user's turns, of which some are media, bool, in their order. text:
-    the user's text, then the header of the answer. media: the user's media."""
+    """Token places in a Thinker's prompt. user: of the user's turns. is_media: bool, which of these are media. text: of
+    the user's text, then of the answer's header. media: of the user's media."""
 
     user: np.ndarray
     is_media: np.ndarray
@@ -166,7 +137,7 @@ class _Rows:
 
 
 def _user_rows(config: Any, prompt_ids: np.ndarray) -> np.ndarray:
-    """Which tokens of a Thinker's prompt are the user's, int."""
+    """Places of the user's tokens in a Thinker's prompt, int."""
     turns = split_turns(prompt_ids, len(prompt_ids), config.im_start_token_id)
     rows = [np.arange(start, end) for role, start, end in turns if role == config.user_token_id]
     return np.concatenate(rows) if rows else np.zeros(0, int)
@@ -174,7 +145,3 @@ def _user_rows(config: Any, prompt_ids: np.ndarray) -> np.ndarray:
 
 def _ids(values: Any) -> Tensor:
     return Tensor(np.asarray(values, np.int32))
-
-
-def _joined(parts: list[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else mint.cat(parts, dim=0)

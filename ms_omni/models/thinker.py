@@ -12,11 +12,12 @@ from mindone.transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import (
 )
 from mindspore import Tensor, mint, ops
 
+from ms_omni.kernels.concatenate import concatenated
 from ms_omni.models.rope_index import RopeTokens, rope_index
 from ms_omni.stages import stage
 
 
-def host(value: Any) -> Any:
+def to_numpy(value: Any) -> Any:
     """A tensor, array or list as a numpy array; None stays None."""
     if value is None or isinstance(value, np.ndarray):
         return value
@@ -54,7 +55,7 @@ class HostRopeIndex:
     ) -> tuple[Tensor, Tensor]:
         """float32 position_ids (3, batch, seq) and deltas (batch, 1). Batch 1, without padding."""
         positions, delta = self.host_rope_index(
-            host(input_ids), image_grid_thw, video_grid_thw, use_audio_in_video, audio_seqlens, second_per_grids
+            to_numpy(input_ids), image_grid_thw, video_grid_thw, use_audio_in_video, audio_seqlens, second_per_grids
         )
         return Tensor(positions[:, None]), Tensor(np.array([[delta]], dtype=np.float32))
 
@@ -71,10 +72,10 @@ class HostRopeIndex:
         return rope_index(
             input_ids[0],
             rope_tokens(self.config, self.spatial_merge_size),
-            host(image_grid_thw),
-            host(video_grid_thw),
-            host(audio_seqlens),
-            host(second_per_grids),
+            to_numpy(image_grid_thw),
+            to_numpy(video_grid_thw),
+            to_numpy(audio_seqlens),
+            to_numpy(second_per_grids),
             bool(use_audio_in_video),
         )
 
@@ -127,8 +128,8 @@ class Thinker(HostRopeIndex, Qwen3OmniMoeThinkerForConditionalGeneration):
                 pixel_values_videos,
                 video_grid_thw,
             )
-            embeds, deepstack = self.merge_media(host(input_ids), embeds, *features)
-            mel_lengths = None if feature_attention_mask is None else host(feature_attention_mask).sum(-1)
+            embeds, deepstack = self.merge_media(to_numpy(input_ids), embeds, *features)
+            mel_lengths = None if feature_attention_mask is None else to_numpy(feature_attention_mask).sum(-1)
             position_ids, self.rope_deltas = self.get_rope_index(
                 input_ids, image_grid_thw, video_grid_thw, attention_mask, use_audio_in_video, mel_lengths,
                 video_second_per_grid,
@@ -162,28 +163,31 @@ class Thinker(HostRopeIndex, Qwen3OmniMoeThinkerForConditionalGeneration):
         pixel_values_videos: Tensor | None,
         video_grid_thw: Tensor | None,
     ) -> tuple[Tensor | None, tuple[Tensor, list[Tensor]] | None, tuple[Tensor, list[Tensor]] | None]:
-        """Features of the audio, the pictures and the videos of a prompt, None for what it has not."""
+        """Features of the audio, the pictures and the videos of a prompt; None for a kind that it lacks."""
         audio = image = video = None
         if input_features is not None:
             with stage("encoders"):
                 audio = self.get_audio_features(input_features, feature_attention_mask)
         if pixel_values is not None:
             with stage("encoders"):
-                image = self.visual(pixel_values, grid_thw=host(image_grid_thw))
+                image = self.visual(pixel_values, grid_thw=to_numpy(image_grid_thw))
         if pixel_values_videos is not None:
             with stage("encoders"):
-                video = self.visual(pixel_values_videos, grid_thw=host(video_grid_thw))
+                video = self.visual(pixel_values_videos, grid_thw=to_numpy(video_grid_thw))
         return audio, image, video
 
     def get_audio_features(
         self, input_features: Tensor, feature_attention_mask: Any = None, audio_feature_lengths: Any = None
     ) -> Tensor:
-        """input_features: (clips, mel_bins, frames), padded at the end; the mask (clips, frames) says how far. Returns
-        (audio tokens of all clips, hidden)."""
-        lengths = host(feature_attention_mask).sum(-1) if audio_feature_lengths is None else host(audio_feature_lengths)
+        """input_features: (clips, mel_bins, frames), padded at the end, with a mask (clips, frames). (audio tokens of
+        all clips, hidden)."""
+        lengths = (
+            to_numpy(feature_attention_mask).sum(-1)
+            if audio_feature_lengths is None
+            else to_numpy(audio_feature_lengths)
+        )
         packed = [input_features[i, :, : int(length)] for i, length in enumerate(lengths)]
-        packed = packed[0] if len(packed) == 1 else mint.cat(packed, dim=1)
-        return self.audio_tower(packed, feature_lens=lengths).last_hidden_state
+        return self.audio_tower(concatenated(packed, dim=1), feature_lens=lengths).last_hidden_state
 
     def merge_media(
         self,
@@ -225,7 +229,7 @@ class Thinker(HostRopeIndex, Qwen3OmniMoeThinkerForConditionalGeneration):
 
 
 def _lay_over(base: Tensor, index: np.ndarray, parts: list[tuple[np.ndarray, Tensor]]) -> Tensor:
-    """The rows of `base` that `index` names, with the rows of every part put at its places: (len(index), hidden)."""
+    """Gathers the rows `index` of `base` and puts the rows of every part at its places: (len(index), hidden)."""
     index = index.copy()
     rows, offset = [base], base.shape[0]
     for places, features in parts:

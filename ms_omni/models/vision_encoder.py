@@ -54,8 +54,8 @@ class VisionPatchEmbed(Qwen3OmniMoeVisionPatchEmbed):
 
 
 class VisionEncoder(Qwen3OmniMoeVisionEncoder):
-    """Positions and segment lengths are worked out on the host from the grid, once per call, without device syncs.
-    Pictures and frames see only themselves, so some of them go through all layers before the next do."""
+    """Computes positions and segment lengths on the host from the grid, once per call, without device syncs. Pictures
+    and frames see only themselves, so they go through all layers in groups, one after the other."""
 
     def construct(self, hidden_states: Tensor, grid_thw: np.ndarray, **_: Any) -> tuple[Tensor, list[Tensor]]:
         """hidden_states: (patches, channels * temporal_patch * patch * patch); grid_thw: int, (num_media, 3), on the
@@ -76,7 +76,7 @@ class VisionEncoder(Qwen3OmniMoeVisionEncoder):
         return Parts(self)
 
     def _encode(self, patches: Tensor, grid_thw: np.ndarray, segment_lengths: list[int]) -> tuple[Tensor, list[Tensor]]:
-        """As `construct`, all at once."""
+        """As `construct`, for one group."""
         angles = self._rotary_angles(grid_thw)
         if on_cpu():
             hidden = encoders_cpu.embed_patches(self, float32_array(patches), *self._corners(grid_thw))
@@ -126,7 +126,8 @@ class VisionEncoder(Qwen3OmniMoeVisionEncoder):
         return rows[0] + rows[1] + rows[2] + rows[3]
 
     def _corners(self, grid_thw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Four places of the learned grid around every patch, int32 (4, patches), and how much each counts, float32."""
+        """The four points of the learned grid around every patch, int32 (4, patches), and their interpolation weights,
+        float32."""
         side = self.num_grid_per_side
         indices, weights = [], []
         for t, h, w in grid_thw.tolist():

@@ -70,7 +70,7 @@ def _parts(graph: Any, arguments: Sequence[Any]) -> tuple[Callable[[], Any], Cal
     the graph's `construct`."""
     from mindspore import Tensor, ops
 
-    from ms_omni.runtime.graph_cache import compiled
+    from ms_omni.runtime.graph_cache import CompiledGraph
 
     def predict(hidden: Tensor, token: Tensor, text: Tensor, tables: Tensor, uniform: Tensor, *choice: Tensor) -> Any:
         numbers = graph.ops.rows_of(uniform, graph.num_residuals + 1)
@@ -83,8 +83,8 @@ def _parts(graph: Any, arguments: Sequence[Any]) -> tuple[Callable[[], Any], Cal
         _, scores = graph.talker.decode_scores(x, rope_positions, batch_valid_length, tables)
         return graph.choose(scores, seen, *choice)
 
-    predictor = compiled(predict, graph.ops.JIT_OPTIONS, None, "code predictor alone")
-    backbone = compiled(step, graph.ops.JIT_OPTIONS, None, "Talker's step alone")
+    predictor = CompiledGraph(predict, graph.ops.JIT_OPTIONS, None, "code predictor alone")
+    backbone = CompiledGraph(step, graph.ops.JIT_OPTIONS, None, "Talker's step alone")
     hidden, token, seen, text, lengths, rope_positions, tables, uniform, *settings = arguments
     first_code, residual_codes = settings[:-3], settings[-3:]
     residual = hidden, token, text, tables, uniform, *residual_codes

@@ -1,0 +1,1 @@
+"""Executors: what computes the steps that the scheduler decides."""

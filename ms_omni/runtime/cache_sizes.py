@@ -1,4 +1,4 @@
-"""How many blocks the paged caches of keys and values have, and how many conversations share them. Arithmetic alone."""
+"""How many blocks the paged caches have, and how many conversations share them. Arithmetic only."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ GIB = 1 << 30
 
 @dataclass(frozen=True)
 class CacheSizes:
-    """num_blocks: of each decoder's cache on a rank, with block 0, which belongs to nobody. max_num_seqs: conversations
-    at once. max_blocks: of one conversation, at most."""
+    """num_blocks: of each decoder's cache on a rank, with block 0, which is for padding. max_num_seqs: conversations at
+    once. max_blocks: the most that one conversation can have."""
 
     num_blocks: int
     max_num_seqs: int
@@ -37,10 +37,11 @@ class CacheSizes:
         max_num_seqs: int | None,
         num_owners: int = 1,
     ) -> CacheSizes:
-        """free_bytes: for all caches of a rank together; None if it cannot be told, then usual conversations have room.
-        row_bytes: of one token, in each decoder; all have as many blocks, since what one reads is about as long as what
-        the next does. positions: of the model, for one conversation. max_num_seqs: None for what fits, DEFAULT_NUM_SEQS
-        at most. num_owners: ranks to which conversations are dealt out. Raises OmniError for more than fit."""
+        """free_bytes: for all caches of a rank together; None if unknown: then there is room for usual conversations.
+        row_bytes: of one token, in each decoder. All decoders have the same number of blocks, since their sequences are
+        about equally long. positions: the most tokens of one conversation. max_num_seqs: None for as many as fit, at
+        most DEFAULT_NUM_SEQS. num_owners: ranks between which conversations are divided. Raises OmniError for more than
+        fit."""
         wanted = DEFAULT_NUM_SEQS if max_num_seqs is None else max_num_seqs
         if not 1 <= wanted <= BUCKETS[-1]:
             raise OmniError(f"--max-num-seqs {max_num_seqs}: expected 1 to {BUCKETS[-1]}")

@@ -35,21 +35,21 @@ _LEAST_CORES_TO_CAPTURE = 16
 
 
 def card_name() -> str:
-    """As CANN calls it: Ascend910B2, Ascend910_9392."""
+    """CANN's name of the card: Ascend910B2, Ascend910_9392."""
     import mindspore as ms
 
     return str(ms.hal.get_device_name(_index()))
 
 
 def card_properties() -> Any:
-    """What MindSpore says of this card: name, total_memory, free_memory in bytes (0 where it does not know)."""
+    """MindSpore's properties of this card: name, total_memory and free_memory in bytes (0 where it does not know)."""
     import mindspore as ms
 
     return ms.hal.get_device_properties(_index())
 
 
 def card_hardware() -> Hardware:
-    """What a plan assumes of this card. A warning in the log says what is not known of it."""
+    """What a plan assumes about this card; a warning in the log says what is unknown."""
     hardware, note = measured_hardware(card_name(), int(card_properties().total_memory))
     if note:
         logger.warning("%s", note)
@@ -67,8 +67,8 @@ def check_cores() -> None:
 
 
 def start_capture(decoder: str, device: str, parallel: str) -> None:
-    """Before anything is loaded: one graph of this process, a decoder's, may have its launches captured. parallel: how
-    the model is shared. Raises OmniError where that cannot be."""
+    """Lets MindSpore capture the launches of one decoder's graph; call it before anything is loaded. parallel: how the
+    model is shared. Raises OmniError where launches cannot be captured."""
     import mindspore as ms
 
     flag = f"--launch-capture {decoder}"
@@ -85,18 +85,18 @@ def start_capture(decoder: str, device: str, parallel: str) -> None:
 
 
 def _cores() -> int:
-    """As MindSpore counts them, of those that this process may run on."""
+    """The cores that this process may run on, counted as MindSpore does."""
     return ctypes.CDLL(None).get_nprocs()
 
 
 @cache
 def limit_pool() -> int | None:
-    """Bytes that MindSpore's memory pool may hold at most on this card: from the first call on, which must come after
-    set_device and before anything is allocated, that is also where the pool stops. None where the card does not say
-    how much is free, and in msrun's scheduler, which has none. Raises OmniError for a card that has less than the
-    pool's smallest step free.
+    """The most bytes that MindSpore's memory pool may hold on this card. The first call sets that limit; it must come
+    after set_device and before anything is allocated. None where the card does not say how much is free, and in msrun's
+    scheduler, which has no card. Raises OmniError for a card with less than 1 GiB free.
 
-    Without it the pool would grow into what HCCL needs, and nobody could say before loading what there is room for."""
+    Without the limit the pool would grow into the memory that HCCL needs, and what fits could not be known before
+    loading."""
     import mindspore as ms
 
     if is_scheduler():
@@ -115,28 +115,28 @@ def limit_pool() -> int | None:
 
 
 def start_card() -> None:
-    """Starts this process's card, after `limit_pool` and after the job has met, before the first operator.
+    """Starts this process's card: after `limit_pool` and joining the job, before the first operator.
 
-    MindSpore 2.7.1 starts it in the thread that first needs it: that of its asynchronous launches, or one that waits
-    for them. It takes no lock, and two at once end in a null pointer or a crash (seen once in 100 processes)."""
+    MindSpore 2.7.1 starts it in the first thread that needs it, its launching thread or one that waits, without a lock.
+    Two at once end in a null pointer or a crash (seen once in 100 processes)."""
     import mindspore as ms
 
     ms.runtime.synchronize()
 
 
 def pool_bytes(free_bytes: int, communicators: int, buffsize: str) -> int:
-    """What the pool may take of so many free bytes. buffsize: HCCL_BUFFSIZE in MiB, "" if it is not set."""
+    """The pool's share of `free_bytes`. buffsize: HCCL_BUFFSIZE in MiB, "" if it is not set."""
     each = _HCCL_BUFFERS * (int(buffsize) if buffsize.isdigit() else _HCCL_BUFFSIZE) * MIB
     return max(0, int(free_bytes * _POOL_SHARE) - communicators * each)
 
 
 def _communicators() -> int:
-    """At most, of a process; the groups are not known yet."""
+    """The most that this process may have; its groups are not known yet."""
     return _COMMUNICATORS if is_under_msrun() else 0
 
 
 def _index() -> int:
-    """Of this process's card among those that it sees."""
+    """The number of this process's card among the visible ones."""
     import mindspore as ms
 
     return int(ms.get_context("device_id"))

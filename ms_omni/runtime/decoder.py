@@ -10,6 +10,7 @@ import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, mint, nn
 
 from ms_omni.checkpoint.load import numpy_dtype
+from ms_omni.kernels.concatenate import concatenated
 from ms_omni.kernels.numpy_cache import Rows
 from ms_omni.limits import BLOCK_SIZE
 from ms_omni.parallel.collectives import broadcast
@@ -18,13 +19,13 @@ from ms_omni.runtime.decoder_layer import DecoderLayer
 from ms_omni.runtime.decoder_spec import DecoderSpec
 from ms_omni.runtime.gathered_weights import gathered_layer
 from ms_omni.runtime.kv_cache import PagedKVCache
-from ms_omni.runtime.prompt_piece import PromptPiece, joined_embeddings, joined_levels, row_slices
+from ms_omni.runtime.prompt_chunk import PromptChunk, joined_embeddings, joined_levels, row_slices
 from ms_omni.runtime.sharding import DecoderSharding
 from ms_omni.runtime.stacked_weights import Dtypes, layer_weights, small_weights
 
 
 class Decoder(nn.Cell):
-    """All layers and the final norm of one decoder of a checkpoint."""
+    """All layers and the final norm of one of a checkpoint's decoders."""
 
     def __init__(
         self,
@@ -36,9 +37,9 @@ class Decoder(nn.Cell):
         sharding: DecoderSharding | None = None,
         quantize: str = "none",
     ):
-        """reader: a CheckpointReader, or a ShardedReader that reads what `sharding` says; unless `quantize` is none,
-        one with int8 weights. prefix: of the weight names, "thinker.model.". dtype: of hidden states, a MindSpore float
-        type; floats of weights and caches have it too, or are float32 where `operators` are numpy's."""
+        """reader: a CheckpointReader, or a ShardedReader for `sharding`; with int8 weights unless `quantize` is none.
+        prefix: of the weight names, "thinker.model.". dtype: of hidden states, a MindSpore float type; float weights
+        and caches have it too, or float32 where layers are numpy kernels."""
         super().__init__(auto_prefix=False)
         sharding = sharding or DecoderSharding()
         experts, spec = sharding.experts(spec), sharding.local(spec)
@@ -61,7 +62,7 @@ class Decoder(nn.Cell):
             return DecoderLayer(weights, spec, operators, name, sharding, quantize, gathered)
 
         self.layers = nn.CellList([layer(i) for i in range(spec.num_layers)], auto_prefix=False)
-        # Norm i stands before layer i, the last one behind them all. What a layer adds is summed by the next norm.
+        # Norm i is before layer i, the last one behind all layers. The next norm adds a layer's output to the residual.
         self.norms = ParameterTuple(
             Parameter(Tensor(reader.read(name).astype(dtypes.floats)), name=name, requires_grad=False)
             for name in (
@@ -73,18 +74,17 @@ class Decoder(nn.Cell):
         self.eps, self.num_layers, self.dtype = spec.rms_norm_eps, spec.num_layers, dtype
 
     def new_cache(self, num_blocks: int, name: str, block_size: int = BLOCK_SIZE) -> PagedKVCache:
-        """An empty one. name: what its Parameters' names begin with."""
+        """An empty cache. name: prefix of its Parameters' names."""
         return PagedKVCache(self.spec, num_blocks, self.stored_dtype, name, block_size)
 
     def gather(self) -> tuple[Any, ...]:
-        """What all layers gather, one after the other, for several calls of a step; nothing where no layer gathers
-        anything."""
+        """The gathered weights of every layer, for several calls within one graph; empty unless the mode is zero3."""
         matrices: Any = ()
         parts = None
         if self.is_gathered:
             for layer in self.layers:
                 parts = layer.parts(parts)
-                matrices = matrices + (parts if self.in_numpy else layer.large(parts),)
+                matrices = (*matrices, parts if self.in_numpy else layer.large(parts))
         return matrices
 
     def angles(self, positions: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,53 +95,56 @@ class Decoder(nn.Cell):
         return mint.cos(both).astype(self.dtype), mint.sin(both).astype(self.dtype)
 
     def prefill(
-        self, pieces: Sequence[PromptPiece], cache: PagedKVCache, accept_layer: int = -1
+        self, chunks: Sequence[PromptChunk], cache: PagedKVCache, accept_layer: int = -1
     ) -> tuple[Tensor, Tensor]:
-        """Writes the keys and values of all pieces, which belong to different prompts, into `cache`. Returns, piece
-        behind piece, (all tokens, hidden) each: the normed hidden states, and what enters layer `accept_layer` (the
-        normed ones if there are fewer layers, the embeddings if it is negative). Where conversations have owners, each
-        computes its own, and tells the others what came of them."""
+        """Writes the keys and values of all chunks, which belong to different prompts, into `cache`.
+
+        Returns two tensors (all tokens, hidden), in the order of the chunks: the normed hidden states, and the input of
+        layer `accept_layer` (the normed states if there are fewer layers, the embeddings if it is negative). Where each
+        conversation is computed by one rank, that rank broadcasts the states to the others."""
         if self.num_owners == 1:
-            return self._prefill(pieces, cache, accept_layer)
-        own, made = [piece for piece in pieces if piece.owner == self.owner], None
+            return self._prefill(chunks, cache, accept_layer)
+        own, made = [chunk for chunk in chunks if chunk.owner == self.owner], None
         if own:
             made = self._prefill(own, cache, accept_layer)
         else:
             for layer in self.layers:
                 layer.join_collectives()
-        normed = self._told(pieces, made and made[0])
-        return normed, joined_embeddings(pieces) if accept_layer < 0 else self._told(pieces, made and made[1])
+        normed = self._broadcast_states(chunks, made and made[0])
+        return normed, joined_embeddings(chunks) if accept_layer < 0 else self._broadcast_states(
+            chunks, made and made[1]
+        )
 
-    def _told(self, pieces: Sequence[PromptPiece], own: Tensor | None) -> Tensor:
-        """The states of all pieces, (all tokens, hidden). own: those of this rank's pieces, if it has any."""
-        parts: dict[int, Tensor] = {}  # by the piece's number
-        for owner in sorted({piece.owner for piece in pieces}):
-            numbers = [number for number, piece in enumerate(pieces) if piece.owner == owner]
-            rows = row_slices([pieces[number] for number in numbers])
+    def _broadcast_states(self, chunks: Sequence[PromptChunk], own: Tensor | None) -> Tensor:
+        """The states of all chunks, (all tokens, hidden). own: of this rank's chunks, None if it has none."""
+        parts: dict[int, Tensor] = {}  # by the chunk's number
+        for owner in sorted({chunk.owner for chunk in chunks}):
+            numbers = [number for number, chunk in enumerate(chunks) if chunk.owner == owner]
+            rows = row_slices([chunks[number] for number in numbers])
             given = own if owner == self.owner else None
             if given is None:  # any, to be overwritten
                 given = mint.zeros((rows[-1].stop, self.spec.hidden_size), dtype=self.dtype)
             told = broadcast(given, self.world, owner)
             parts |= {number: told[where] for number, where in zip(numbers, rows, strict=True)}
-        return parts[0] if len(parts) == 1 else mint.cat([parts[number] for number in range(len(pieces))], dim=0)
+        return concatenated([parts[number] for number in range(len(chunks))])
 
-    def _prefill(self, pieces: Sequence[PromptPiece], cache: PagedKVCache, accept_layer: int) -> tuple[Tensor, Tensor]:
-        """`prefill` of pieces that this rank computes."""
-        x, levels = joined_embeddings(pieces), joined_levels(pieces)
-        angles = np.concatenate([self.spec.angles(piece.positions) for piece in pieces])
+    def _prefill(self, chunks: Sequence[PromptChunk], cache: PagedKVCache, accept_layer: int) -> tuple[Tensor, Tensor]:
+        """`prefill` of the chunks that this rank computes."""
+        x, levels = joined_embeddings(chunks), joined_levels(chunks)
+        angles = np.concatenate([self.spec.angles(chunk.positions) for chunk in chunks])
         if self.in_numpy:
-            chunks = [(piece.start, piece.num_tokens, np.asarray(piece.blocks, np.int32)) for piece in pieces]
-            rows = Rows.of_chunks(angles[:, : self.spec.head_dim // 2], chunks, cache.block_size)
+            spans = [(chunk.start, chunk.num_tokens, np.asarray(chunk.blocks, np.int32)) for chunk in chunks]
+            rows = Rows.of_chunks(angles[:, : self.spec.head_dim // 2], spans, cache.block_size)
             arrays = [tensor.float().asnumpy() for tensor in (x, *levels)]
             made = numpy_layers.prefill(self, arrays[0], rows, cache, arrays[1:], accept_layer)
             normed, accepted = (Tensor.from_numpy(array).astype(self.dtype) for array in made)
             return normed, accepted
         angle = (Tensor(np.cos(angles), self.dtype), Tensor(np.sin(angles), self.dtype))
-        slots = Tensor(np.concatenate([piece.slots(cache.block_size) for piece in pieces]))
-        # Of each piece: its rows, where it starts, and its blocks
+        slots = Tensor(np.concatenate([chunk.slots(cache.block_size) for chunk in chunks]))
+        # Of each chunk: its rows, where it starts, and its blocks
         places = [
-            (rows, piece.start, Tensor(np.asarray(piece.blocks, np.int32)) if piece.start else None)
-            for rows, piece in zip(row_slices(pieces), pieces, strict=True)
+            (rows, chunk.start, Tensor(np.asarray(chunk.blocks, np.int32)) if chunk.start else None)
+            for rows, chunk in zip(row_slices(chunks), chunks, strict=True)
         ]
         normed, residual = self.ops.rms_norm(x, self.norms[0], self.eps), x
         accepted = x

@@ -9,6 +9,7 @@ import mindspore as ms
 from mindspore import Tensor, mint, nn, ops
 
 from ms_omni.checkpoint.parameters import parameter
+from ms_omni.kernels.concatenate import concatenated
 from ms_omni.parallel.collectives import all_gather, all_reduce, all_to_all
 from ms_omni.runtime.decoder_spec import DecoderSpec
 from ms_omni.runtime.gathered_weights import GatheredLayer, expert_matrix, without_padding
@@ -16,7 +17,7 @@ from ms_omni.runtime.sharding import DecoderSharding
 
 
 class DecoderLayer(nn.Cell):
-    """One layer. Its methods are traced into the graphs of whoever calls them."""
+    """One layer. Its methods are traced into the graphs that call them."""
 
     def __init__(
         self,
@@ -28,8 +29,8 @@ class DecoderLayer(nn.Cell):
         quantize: str = "none",
         gathered: GatheredLayer | None = None,
     ):
-        """weights: of `layer_weights`, or `small_weights` beside what is `gathered`. spec: the sizes of what this rank
-        computes. name: what their Parameters' names begin with. quantize: none, or for int8 weights int8 or
+        """weights: of `layer_weights`, or of `small_weights` where the others are `gathered`. spec: sizes of this
+        rank's share. name: prefix of the Parameters' names. quantize: none, or for int8 weights int8 or
         int8-dynamic."""
         super().__init__(auto_prefix=False)
         self.is_int8, self.rounds_rows = quantize != "none", quantize == "int8-dynamic"
@@ -46,7 +47,7 @@ class DecoderLayer(nn.Cell):
         self.matrices, self.expert = (gathered.matrices, gathered.expert) if gathered else ((), ())
         self.sizes, self.expert_sizes = (tuple(piece.size for piece in each) for each in (self.matrices, self.expert))
         self.top_k, self.normalize = spec.experts_per_token, spec.normalize_experts
-        # Of what is summed over the group, one rank brings what all have: biases, and under ep the shared expert
+        # In sums over the group, the leader alone adds what all ranks have: biases, and under ep the shared expert
         self.sums_attention = sharding.sums_attention
         self.sums_feed_forward = sharding.sums_feed_forward(self.has_experts)
         self.adds_bias = self.has_bias and (not self.sums_attention or sharding.world.is_leader)
@@ -55,13 +56,13 @@ class DecoderLayer(nn.Cell):
         self.has_some_experts = self.num_local < spec.num_experts
 
     def parts(self, after: Any = None) -> Tensor:
-        """(ranks, n): every rank's `flat`. after: of another layer, to be gathered before."""
+        """(ranks, n): every rank's `flat`, gathered. after: the parts of another layer, which are gathered before."""
         flat = self.flat if after is None else ops.depend(self.flat, after)
         return all_gather(flat, self.world).reshape(self.world.group_size, -1)
 
     def large(self, parts: Any = None) -> tuple[Any, ...]:
-        """The matrices that `decode` and `prefill` want: qkv, o, and gate_up and down of the dense or shared expert.
-        One collective if they are gathered and `parts` are not there yet; it needs nothing of the layers before."""
+        """The matrices for `decode` and `prefill`: qkv, o, and gate_up and down of the dense or shared expert. Gathered
+        weights take one collective unless `parts` are given; it does not depend on earlier layers."""
         if not self.is_gathered:
             return (self.qkv, self.o, self.dense_gate_up, self.dense_down) if self.has_dense else (self.qkv, self.o)
         if parts is None:
@@ -70,9 +71,9 @@ class DecoderLayer(nn.Cell):
         taken = self.ops.split(parts, self.sizes)
         for i in range(len(self.sizes)):
             matrix = taken[i].reshape(-1, self.matrices[i].columns)
-            whole = whole + (without_padding(matrix, self.matrices[i].rows),)
+            whole = (*whole, without_padding(matrix, self.matrices[i].rows))
         attention = (ops.concat(whole[:3], 0), whole[3])
-        return attention + (ops.concat(whole[4:6], 0), whole[6]) if self.has_dense else attention
+        return (*attention, ops.concat(whole[4:6], 0), whole[6]) if self.has_dense else attention
 
     def decode(
         self,
@@ -86,13 +87,13 @@ class DecoderLayer(nn.Cell):
         context_lens: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """normed, residual: (rows, hidden), the next token of each row before this layer, with and without its first
-        norm. angle: cos and sin, (rows, head_dim). cache: this layer's keys and values, which are written at `slots`,
-        int32 (rows,). block_tables: int32 (rows, max_blocks), context_lens: int32 (rows,), these tokens included.
-        Returns what the experts add, and what to add it to."""
+        norm. angle: cos and sin, (rows, head_dim). cache: this layer's keys and values, written at `slots`, int32
+        (rows,). block_tables: int32 (rows, max_blocks). context_lens: int32 (rows,), these tokens included. Returns the
+        output of the feed-forward network, and the residual to add it to."""
         q, k, v = self.heads(normed, large[0], angle)
         keys, values = self.ops.write_cache(cache[0], cache[1], k, v, slots)
         attended = self.ops.decode_attention(q, keys, values, block_tables, context_lens, self.scale)
-        return self.rest(residual, attended, large, True)
+        return self.after_attention(residual, attended, large, True)
 
     def decode_frame(
         self,
@@ -102,15 +103,17 @@ class DecoderLayer(nn.Cell):
         angle: tuple[Tensor, Tensor],
         earlier: tuple[Any, ...],
     ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
-        """As `decode`, where all that is seen are tokens of one graph. earlier: their keys and values, (rows, kv_heads,
-        n, head_dim) each; empty for the first one. Returns these with the new token's as well."""
+        """As `decode`, for tokens that see only tokens of the same graph. earlier: their keys and values, (rows,
+        kv_heads, n, head_dim) each; empty for the first token. Also returns these with the new token's."""
         q, k, v = self.heads(normed, large[0], angle)
         if len(earlier):
             keys, values = self.ops.extend_frame(earlier[0], k), self.ops.extend_frame(earlier[1], v)
         else:
             shape = (-1, self.num_kv_heads, 1, self.head_dim)
             keys, values = k.reshape(shape), v.reshape(shape)
-        added, residual = self.rest(residual, self.ops.frame_attention(q, keys, values, self.scale), large, True)
+        added, residual = self.after_attention(
+            residual, self.ops.frame_attention(q, keys, values, self.scale), large, True
+        )
         return added, residual, (keys, values)
 
     def prefill(
@@ -123,19 +126,18 @@ class DecoderLayer(nn.Cell):
         slots: Tensor,
         places: Sequence[tuple[slice, int, Tensor | None]],
     ) -> tuple[Tensor, Tensor]:
-        """As `decode` for consecutive tokens of several sequences, one sequence behind the other: (tokens, hidden)
-        each. places: of each sequence its rows, the first one's position and, where that is not 0, its blocks, int32
-        (blocks,), from which it reads what comes before. Outside graphs: it reads the caches themselves after they were
-        written."""
+        """As `decode`, for consecutive tokens of several sequences, one sequence after the other: (tokens, hidden)
+        each. places: of each sequence its rows, the position of the first, and, unless that is 0, its blocks, int32
+        (blocks,), from which earlier tokens are read. Outside graphs only: it reads the caches after writing them."""
         q, k, v = self.heads(normed, large[0], angle)
         self.ops.write_cache(cache[0], cache[1], k, v, slots)
         attended = [self.attended(q[rows], k[rows], v[rows], cache, start, blocks) for rows, start, blocks in places]
-        return self.rest(residual, attended[0] if len(attended) == 1 else mint.cat(attended, dim=0), large, False)
+        return self.after_attention(residual, concatenated(attended), large, False)
 
     def attended(
         self, q: Tensor, k: Tensor, v: Tensor, cache: tuple[Any, Any], start: int, blocks: Tensor | None
     ) -> Tensor:
-        """(tokens, heads * head_dim) of one sequence's tokens, from position `start` on."""
+        """Attention of one sequence's tokens from position `start` on, (tokens, heads * head_dim)."""
         if blocks is not None:
             k, v = (self.ops.read_cache(written, blocks, start + q.shape[0]) for written in cache)
         return self.ops.prefill_attention(q, k, v, self.scale)
@@ -151,9 +153,11 @@ class DecoderLayer(nn.Cell):
         q, k = self.ops.rotary(q, k, angle[0], angle[1])
         return q, k, v
 
-    def rest(self, residual: Tensor, attended: Tensor, large: tuple[Any, ...], is_step: bool) -> tuple[Tensor, Tensor]:
-        """What follows attention: its projection, the second norm, the experts. is_step: of one new token a
-        row, not a prompt."""
+    def after_attention(
+        self, residual: Tensor, attended: Tensor, large: tuple[Any, ...], is_step: bool
+    ) -> tuple[Tensor, Tensor]:
+        """The layer behind attention: projection, second norm, feed-forward network. is_step: one new token for each
+        row, not prompts."""
         projected = self.linear(attended, large[1], self.o_scale)
         if self.adds_bias:
             projected = projected + self.o_bias
@@ -164,16 +168,16 @@ class DecoderLayer(nn.Cell):
 
     def feed_forward(self, x: Tensor, large: tuple[Any, ...], is_step: bool) -> Tensor:
         """x: (tokens, hidden), normed."""
-        out = self.mixture(x, large, is_step) if self.has_experts else self.dense(x, large)
+        out = self.moe(x, large, is_step) if self.has_experts else self.dense(x, large)
         return all_reduce(out, self.world) if self.sums_feed_forward else out
 
-    def mixture(self, x: Tensor, large: tuple[Any, ...], is_step: bool) -> Tensor:
-        """x: (tokens, hidden), normed. What this rank's experts add."""
+    def moe(self, x: Tensor, large: tuple[Any, ...], is_step: bool) -> Tensor:
+        """x: (tokens, hidden), normed. The weighted outputs of this rank's experts, (tokens, hidden)."""
         weights, chosen = self.ops.route(x, self.router, self.top_k, self.normalize)
         if self.has_some_experts:
             chosen = chosen - self.first_expert
             here = ops.logical_and(chosen >= 0, chosen < self.num_local)
-            # The others' experts count nothing, and are any of ours
+            # Other ranks' experts get weight 0 and any valid number
             weights, chosen = weights * here.astype(weights.dtype), ops.clamp(chosen, 0, self.num_local - 1)
         if self.is_gathered:
             out = self.gathered_experts(x, weights, chosen, is_step)
@@ -184,7 +188,7 @@ class DecoderLayer(nn.Cell):
         return out
 
     def gathered_experts(self, x: Tensor, weights: Tensor, chosen: Tensor, is_step: bool) -> Tensor:
-        """The chosen experts of each row of a step, or all of them for a prompt, brought together and used."""
+        """Gathers and applies the chosen experts of each row of a step, or all experts for prompts."""
         scales = self.gate_up_scale, self.down_scale
         if is_step:
             parts = self.chosen_experts(chosen)
@@ -200,26 +204,26 @@ class DecoderLayer(nn.Cell):
         return self.experts(x, weights, chosen, packed, scales)
 
     def chosen_experts(self, chosen: Tensor) -> Tensor:
-        """chosen: int32 (rows, top_k), of this rank's rows. (ranks, rows * top_k, m): every rank's part of those
-        experts. Each rank is told what all have chosen, and sends each the experts that it has chosen."""
+        """chosen: int32 (rows, top_k), of this rank's rows. Every rank's part of those experts, (ranks, rows * top_k,
+        m). All ranks exchange their choices, and each sends every rank its part of the experts chosen there."""
         everybodys = all_gather(chosen, self.world)
         parts = all_to_all(self.rows_of_experts(everybodys.reshape(-1)), self.world)
         return parts.reshape(self.world.group_size, chosen.shape[0] * self.top_k, -1)
 
     def rows_of_experts(self, numbers: Tensor) -> Tensor:
-        """numbers: int32 (n,). (n, m): this rank's part of these experts. In graphs on Ascend a gather of int8 is a
-        legacy operator (GatherV2)."""
+        """numbers: int32 (n,), of experts. This rank's part of them, (n, m). In graphs on Ascend ops.gather of int8 is
+        a legacy operator (GatherV2), mint.index_select is not."""
         if self.is_int8 and not self.ops.IN_NUMPY:
             return mint.index_select(self.expert_rows, 0, numbers)
         return ops.gather(self.expert_rows, numbers, 0)
 
     def all_experts(self) -> Tensor:
-        """(ranks, experts, m): every rank's part of all experts."""
+        """Every rank's part of all experts, (ranks, experts, m)."""
         rows = self.expert_rows
         return all_gather(rows, self.world).reshape(self.world.group_size, *rows.shape)
 
     def join_collectives(self) -> None:
-        """The collectives of `prefill` where weights are gathered, on a rank that reads none of the prompts."""
+        """Takes part in the collectives of `prefill` with gathered weights, on a rank that computes no prompt."""
         self.parts()
         if self.has_experts:
             self.all_experts()
@@ -230,7 +234,7 @@ class DecoderLayer(nn.Cell):
         return self.linear(hidden, large[3], self.dense_down_scale)
 
     def linear(self, x: Tensor, weight: Any, scale: Any) -> Tensor:
-        """x: (tokens, in), weight: (out, in), scale: (out,) of an int8 one. (tokens, out)."""
+        """x: (tokens, in), weight: (out, in), scale: (out,) of an int8 weight. (tokens, out)."""
         if self.rounds_rows:
             return self.ops.dynamic_linear(x, weight, scale)
         if self.is_int8:
@@ -240,8 +244,8 @@ class DecoderLayer(nn.Cell):
     def experts(
         self, x: Tensor, weights: Tensor, chosen: Tensor, packed: tuple[Any, Any], scales: tuple[Any, Any]
     ) -> Tensor:
-        """x: (tokens, hidden). weights, chosen: (tokens, top_k). packed: gate_up and down of `pack_experts`; scales:
-        (experts, out) of int8 ones."""
+        """x: (tokens, hidden). weights, chosen: (tokens, top_k). packed: gate_up and down of `pack_experts`. scales:
+        (experts, out), of int8 weights."""
         if self.rounds_rows:
             return self.ops.dynamic_experts(x, weights, chosen, packed[0], scales[0], packed[1], scales[1])
         if self.is_int8:

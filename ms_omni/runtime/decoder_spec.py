@@ -13,8 +13,8 @@ DEFAULT_MROPE_SECTION = (24, 20, 20)
 
 @dataclass(frozen=True)
 class DecoderSpec:
-    """dense_layers: the layers that have one dense feed-forward network instead of experts. mrope_section None:
-    one-axis rotary positions. shared_expert: a dense expert beside the routed ones, behind a sigmoid gate."""
+    """dense_layers: have one dense feed-forward network instead of experts. mrope_section None: one-axis rotary
+    positions. shared_expert: a dense expert beside the routed ones, behind a sigmoid gate."""
 
     hidden_size: int
     num_layers: int
@@ -33,8 +33,8 @@ class DecoderSpec:
 
     @classmethod
     def from_config(cls, config: Any) -> DecoderSpec:
-        """config: a text_config of Thinker or Talker, or a code_predictor_config. Raises ValueError for what this
-        decoder has not: other activations than silu, scaled rotary positions."""
+        """config: a text_config of Thinker or Talker, or a code_predictor_config. Raises ValueError for activations
+        other than silu and for scaled rotary positions."""
         num_experts = int(getattr(config, "num_experts", 0) or 0)
         scaling = config.rope_scaling or {}
         if scaling.get("rope_type", scaling.get("type", "default")) not in ("default", "mrope"):

@@ -8,14 +8,14 @@ GIB = 1 << 30
 
 
 def free_device_bytes(device: str) -> int | None:
-    """What can still be allocated on "CPU" or "Ascend", at most; None where the system does not say."""
+    """Bytes that can still be allocated on "CPU" or "Ascend"; None where the system does not say."""
     if device == "Ascend":
         return _free_on_card()
     return meminfo_bytes("MemAvailable")
 
 
 def _free_on_card() -> int | None:
-    """Of what MindSpore's pool may take: HCCL and CANN have the rest of the card."""
+    """Bytes left in MindSpore's pool; the rest of the card is for HCCL and CANN."""
     import mindspore as ms
 
     from ms_omni.runtime.card import limit_pool

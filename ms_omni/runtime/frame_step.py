@@ -1,5 +1,5 @@
-"""The tokens of a frame through a decoder, one after the other in one graph: the code predictor, which sees nothing of
-other frames; by operators."""
+"""The code predictor by operators: the tokens of one frame, one after the other in one graph. It sees no other
+frame."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from ms_omni.runtime.decoder import Decoder
 
 
 class FrameStep(nn.Cell):
-    """A decoder at work on frames. Its methods are traced into the graphs of whoever calls them.
+    """Its methods are traced into the graphs that call them.
 
-    What earlier tokens of a frame left is in tensors of the graph: PagedAttention would take the lengths of another
-    decoder."""
+    Keys and values of earlier tokens are tensors of the graph: PagedAttention would take another decoder's lengths."""
 
     def __init__(self, decoder: Decoder, num_tokens: int):
         """num_tokens: of a frame."""
@@ -26,9 +25,9 @@ class FrameStep(nn.Cell):
         self.sin = tuple(Tensor(np.sin(angle), decoder.dtype) for angle in angles)
 
     def decode(self, x: Tensor, place: int, past: tuple[Any, ...], gathered: tuple[Any, ...]) -> Any:
-        """x: (B, hidden), token number `place` of each row's frame. past: of the token before it, empty for the first.
-        gathered: of `Decoder.gather`. Returns the normed hidden states, (B, hidden), and the next token's
-        `past`."""
+        """x: (B, hidden), token number `place` of each row's frame. past: as returned for the token before, empty for
+        the first. gathered: of `Decoder.gather`. Returns the normed hidden states, (B, hidden), and `past` for the next
+        token."""
         decoder, angle = self.decoder, (self.cos[place], self.sin[place])
         left: Any = ()
         normed, residual = self.ops.rms_norm(x, decoder.norms[0], self.eps), x
@@ -37,5 +36,5 @@ class FrameStep(nn.Cell):
             earlier = past[i] if place else ()
             added, residual, seen = decoder.layers[i].decode_frame(normed, residual, large, angle, earlier)
             normed, residual = self.ops.add_rms_norm(added, residual, decoder.norms[i + 1], self.eps)
-            left = left + (seen,)
+            left = (*left, seen)
         return normed, left

@@ -31,14 +31,13 @@ from ms_omni.runtime.decode_rows import bucket_of
 from ms_omni.runtime.decoder import Decoder
 from ms_omni.runtime.decoder_spec import DecoderSpec
 from ms_omni.runtime.device_memory import free_device_bytes
-from ms_omni.runtime.device_state import DeviceState
+from ms_omni.runtime.device_state import DeviceState, decode_waves
 from ms_omni.runtime.fused_talker import FusedTalker
 from ms_omni.runtime.fused_thinker import FusedThinker
 from ms_omni.runtime.graph_cache import GraphCache
 from ms_omni.runtime.sampling import GREEDY, Sampling
 from ms_omni.runtime.sharding import DecoderSharding
 from ms_omni.runtime.talker_sampling import GREEDY_TALKER, TalkerSampling
-from ms_omni.runtime.voices import voice_all
 from ms_omni.scheduling.request import Progress
 from ms_omni.scheduling.sequence import Stage
 from ms_omni.scheduling.state import RequestState
@@ -66,13 +65,13 @@ class FusedExecutor:
         quantize: str = "none",
     ):
         """directory: a checkpoint. dtype: a MindSpore float type. compile_cache: a directory for compiled graphs.
-        parallel: none, zero3, ep or tp, over the groups of `world`. max_num_seqs: conversations at once, None for what
-        fits. launch_capture: none, or the decoder whose launches are captured. quantize: none, int8 or int8-dynamic.
-        Raises OmniError for decoder layers that only mindone's classes have, for a group of a size that cannot share
-        the model, for more conversations than fit, and for an Ascend host of too few cores."""
+        parallel: none, zero3, ep or tp, over the groups of `world`. max_num_seqs: conversations at once, None for as
+        many as fit. launch_capture: none, or the decoder whose launches are captured. quantize: none, int8 or
+        int8-dynamic. Raises OmniError for decoder layers that only mindone's classes can compute, a group size that
+        cannot share the model, more conversations than fit, and an Ascend host with too few cores."""
         if device == "Ascend":
             check_cores()
-        config = read_config(directory)
+        config, reader = read_config(directory), open_checkpoint(directory)
         if launch_capture == "talker" and not config.enable_audio_output:
             raise OmniError(f"--launch-capture talker: the checkpoint {directory} has no Talker; use thinker")
         if launch_capture != "none":
@@ -88,10 +87,10 @@ class FusedExecutor:
             parallel=parallel,
             world=world,
             progress=progress,
+            config=config,
+            reader=reader,
         )
-        reader: Any = open_checkpoint(directory)
-        if quantize != "none":
-            reader = Int8Reader(reader)
+        reader = Int8Reader(reader) if quantize != "none" else reader
         self._reader = ShardedReader(reader, parallel, world, self._sizes)
         self._quantize = quantize
         self._operators, self._dtype, self._numbers = decoder_ops(device), dtype, count()
@@ -135,17 +134,17 @@ class FusedExecutor:
 
     @property
     def thinker(self) -> FusedThinker:
-        """What reads and writes."""
+        """The Thinker's part of the executor."""
         return self._thinker
 
     @property
     def talker(self) -> FusedTalker:
-        """What speaks, of a model that does."""
+        """The Talker's part of the executor; only if the model has a Talker."""
         return self._talker
 
     def warm_up(self, sampling: SamplingParams, progress: Progress | None = None) -> None:
-        """Compiles all that decoding runs, for every number of rows: greedy, and with settings like `sampling`, which
-        is resolved. progress: called with ("compile", done, total)."""
+        """Compiles every graph that decoding needs, for every bucket: greedy, and with settings like `sampling`, which
+        must be resolved. progress: called with ("compile", done, total)."""
         buckets = self._buckets()
         thinker = dict.fromkeys((GREEDY, Sampling.of(sampling, "thinker")))
         talker = dict.fromkeys((GREEDY_TALKER, TalkerSampling.of(sampling))) if self.model.has_talker else {}
@@ -157,7 +156,7 @@ class FusedExecutor:
                 progress("compile", number, len(work))
 
     def _capture(self, decoder: str) -> None:
-        """Every number of rows twice in a row: the second call captures it."""
+        """Runs every bucket twice in a row: the second call captures it."""
         for rows in self._buckets():
             for _ in range(2):
                 if decoder == "thinker":
@@ -190,7 +189,7 @@ class FusedExecutor:
     def vocode(self, states: Sequence[RequestState], counts: Sequence[int]) -> None:
         """As `Executor.vocode`."""
         with stage("code2wav"):
-            voice_all(self.model.code2wav, states, counts)
+            decode_waves(self.model.code2wav, states, counts)
 
     def release(self, state: RequestState) -> None:
         """As `Executor.release`."""
@@ -200,7 +199,7 @@ class FusedExecutor:
         return self._thinker if stage == "thinker" else self._talker
 
     def _check_positions(self, state: RequestState) -> None:
-        """The Talker's. Those of the Thinker are looked at before a request is made."""
+        """Checks the Talker's positions. The Thinker's are checked before a request is made."""
         sequence, limit = state.talker, self._positions.get("talker", 0)
         if sequence and sequence.num_prompt + sequence.max_new_tokens > limit:
             raise OmniError(
@@ -221,15 +220,15 @@ class FusedExecutor:
         return Decoder(self._reader, prefix, spec, self._operators, self._dtype, sharding, self._quantize)
 
     def _cache_sizes(self, decoders: dict[Stage, Decoder], device: str, max_num_seqs: int | None) -> CacheSizes:
-        """The same on all ranks of a group, that of the fewest blocks."""
+        """The same on all ranks of a group: the rank with the least memory decides."""
         free = free_device_bytes(device)
         if free is not None:
             free = int(free * SHARE_OF_FREE[device]) // (self._world.world_size if device == "CPU" else 1)
-            # What all ranks have, in MiB, which int32 holds
+            # Gathered in MiB, which fits int32
             least = all_gather(Tensor(np.array([free >> 20], np.int32)), self._world).asnumpy().min()
             free = int(least) << 20
         bytes_of_rows = [_row_bytes(decoder) for decoder in decoders.values()]
-        # A call of several steps may begin before the last position
+        # A call of several steps may run past the last position
         positions = max(self._positions.values()) + TOKENS_PER_CALL
         return CacheSizes.of(free, bytes_of_rows, positions, max_num_seqs, decoders["thinker"].num_owners)
 

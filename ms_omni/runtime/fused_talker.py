@@ -10,22 +10,23 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, mint
 
-from ms_omni.models.talker_prompt import Answer, build_talker_prompts
+from ms_omni.kernels.concatenate import concatenated
+from ms_omni.models.talker_prompt import ThinkerOutput, build_talker_prompts
 from ms_omni.parallel.collectives import broadcast
 from ms_omni.parallel.world import World
 from ms_omni.runtime.decode_rows import (
     CarriedRow,
-    DealtRows,
     Latest,
-    Places,
+    RowLayout,
+    TokenPositions,
     block_tables,
     bucket_of,
     carried_over,
-    drawn,
     last_tokens,
+    uniform_numbers,
 )
 from ms_omni.runtime.decoder import Decoder
-from ms_omni.runtime.device_state import Prompt, pieces_of, those_read
+from ms_omni.runtime.device_state import Prompt, chunks_of, finished_prompts
 from ms_omni.runtime.fused_thinker import media_positions
 from ms_omni.runtime.graph_cache import GraphCache
 from ms_omni.runtime.head import Head
@@ -40,7 +41,7 @@ from ms_omni.stages import stage
 
 
 class FusedTalker:
-    """The Talker's part of an executor. Its graphs are compiled when they are first needed, and kept."""
+    """The Talker's part of an executor. Graphs are compiled when they are first needed, and kept."""
 
     def __init__(
         self,
@@ -54,9 +55,9 @@ class FusedTalker:
         graphs: GraphCache | None,
         is_captured: bool = False,
     ):
-        """model: a corrected Qwen3-Omni without decoder layers: projections, embeddings, heads. max_blocks: of a
-        sequence. world: of the group, whether or not it shares the Talker's layers. graphs: kept on disk.
-        is_captured: as of FusedThinker."""
+        """model: a corrected Qwen3-Omni without decoder layers: projections, embeddings, heads. max_blocks: of one
+        sequence. world: of the group, whether or not it shares the Talker's layers. graphs, is_captured: as for
+        FusedThinker."""
         self.model = model
         self.base_model, self.config = model.talker, model.config.talker_config
         self.decoder, self.predictor, self.cache = decoder, predictor, cache
@@ -77,7 +78,7 @@ class FusedTalker:
         self._rows: Latest[tuple[Tensor, TalkerTensors]] = Latest()
 
     def start(self, states: Sequence[RequestState]) -> None:
-        """The prompts, of what the Thinker read and its first tokens."""
+        """Builds the prompts from the Thinker's prompts and first tokens."""
         with stage("talker_prefill"):
             prompts = build_talker_prompts(self.model, [_answer(state) for state in states])
             for state, prompt in zip(states, prompts, strict=True):
@@ -89,17 +90,17 @@ class FusedTalker:
                 own.prompt, sequence.rope_delta = Prompt(prompt.embeds, positions), float(delta)
 
     def prefill(self, states: Sequence[RequestState], spans: Sequence[Span]) -> None:
-        """Pieces of their prompts; with a last one the first codec token."""
+        """Prefills a chunk of each prompt; the last chunk of a prompt gives its first codec token."""
         with stage("talker_prefill"):
-            pieces = pieces_of(states, "talker", spans)
-            hidden, _ = self.decoder.prefill(pieces, self.cache)
-            read, hidden = those_read(states, "talker", pieces, hidden)
+            chunks = chunks_of(states, "talker", spans)
+            hidden, _ = self.decoder.prefill(chunks, self.cache)
+            read, hidden = finished_prompts(states, "talker", chunks, hidden)
             if not read:
                 return
-            rows = DealtRows.of_all(len(read))
+            rows = RowLayout.of_all(len(read))
             settings = self._settings(read, rows)
             seen = mint.zeros((len(rows), self.config.text_config.vocab_size), dtype=ms.float32)
-            uniform = Tensor(drawn([state.sequence("talker") for state in read], 1, rows)[0])
+            uniform = Tensor(uniform_numbers([state.sequence("talker") for state in read], 1, rows)[0])
             graph = self._graph(rows.bucket, settings.num_kept)
             token, seen = graph.choose(self.head(hidden), seen, uniform, *settings.first_code)
             made = broadcast(token, self.world).asnumpy()
@@ -110,7 +111,7 @@ class FusedTalker:
     def decode(self, states: Sequence[RequestState]) -> None:
         """The next frame of each."""
         sequences = [state.sequence("talker") for state in states]
-        rows = DealtRows.of([state.owner for state in states], self.decoder.num_owners)
+        rows = RowLayout.of([state.owner for state in states], self.decoder.num_owners)
         num_groups = self.config.num_code_groups
         with stage("talker_decode"):
             tables, settings = self._rows.get(
@@ -134,7 +135,7 @@ class FusedTalker:
 
     def idle_call(self, bucket: int, sampling: TalkerSampling) -> tuple[TalkerGraph, tuple[Tensor, ...]]:
         """A graph, and arguments for it of rows without a sequence, which use only the cache's block of padding."""
-        rows = DealtRows((), bucket, self.decoder.num_owners)
+        rows = RowLayout((), bucket, self.decoder.num_owners)
         hidden = mint.zeros((len(rows), self.decoder.spec.hidden_size), dtype=self.decoder.dtype)
         seen = mint.zeros((len(rows), self.config.text_config.vocab_size), dtype=ms.float32)
         tables = block_tables([], rows, self.max_blocks)
@@ -144,7 +145,7 @@ class FusedTalker:
     def _call(
         self,
         sequences: Sequence[TokenSequence],
-        rows: DealtRows,
+        rows: RowLayout,
         hidden: Tensor,
         seen: Tensor,
         text: Tensor,
@@ -156,26 +157,26 @@ class FusedTalker:
         graph = self._graph(rows.bucket, settings.num_kept)
         return graph, (
             hidden, last_tokens(sequences, rows), seen, text,
-            *Places.of(sequences, rows, self.decoder.owner).tensors(), tables,
-            Tensor(drawn(sequences, num_groups, rows)), *settings.first_code, *settings.predictor.tensors,
+            *TokenPositions.of(sequences, rows, self.decoder.owner).tensors(), tables,
+            Tensor(uniform_numbers(sequences, num_groups, rows)), *settings.first_code, *settings.predictor.tensors,
         )  # fmt: skip
 
     def tensors(self, rows: Sequence[TalkerSampling]) -> TalkerTensors:
-        """Settings of a call."""
+        """Settings of a call with these rows."""
         return TalkerTensors.of(rows, self.config, self.decoder.ops)
 
-    def _text(self, states: Sequence[RequestState], rows: DealtRows) -> Tensor:
-        """What is added to the next frames, int32 (rows,)."""
+    def _text(self, states: Sequence[RequestState], rows: RowLayout) -> Tensor:
+        """The answer tokens that are added to the next frames, int32 (rows,)."""
         end, pad = self.model.config.tts_eos_token_id, self.model.config.tts_pad_token_id
         ids = rows.spread([state.text_of_frame(end, pad) for state in states], pad)
         return Tensor(np.array(ids, np.int32))
 
-    def _tensors(self, states: Sequence[RequestState], rows: DealtRows) -> tuple[Tensor, TalkerTensors]:
-        """Of a call for these: block tables and settings."""
+    def _tensors(self, states: Sequence[RequestState], rows: RowLayout) -> tuple[Tensor, TalkerTensors]:
+        """Block tables and settings of a call for these states."""
         tables = block_tables([state.sequence("talker") for state in states], rows, self.max_blocks)
         return tables, self._settings(states, rows)
 
-    def _settings(self, states: Sequence[RequestState], rows: DealtRows) -> TalkerTensors:
+    def _settings(self, states: Sequence[RequestState], rows: RowLayout) -> TalkerTensors:
         return self.tensors(rows.spread([TalkerSampling.of(state.request.sampling) for state in states], GREEDY_TALKER))
 
     def _graph(self, bucket: int, num_kept: tuple[int, int]) -> TalkerGraph:
@@ -186,8 +187,8 @@ class FusedTalker:
         return self._graphs[key]
 
 
-def _answer(state: RequestState) -> Answer:
+def _answer(state: RequestState) -> ThinkerOutput:
     own, speech = state.device_state, state.request.speech
     assert own.embeds is not None and speech is not None, "nothing was kept to speak about"
-    hidden = own.hidden[0] if len(own.hidden) == 1 else mint.cat(own.hidden, dim=0)
-    return Answer(state.prepared.prompt_ids, own.embeds, hidden, state.thinker.token_ids[0], speech.speaker_id)
+    hidden = concatenated(own.hidden)
+    return ThinkerOutput(state.prepared.prompt_ids, own.embeds, hidden, state.thinker.token_ids[0], speech.speaker_id)

@@ -10,25 +10,26 @@ import numpy as np
 from mindspore import Tensor, mint
 
 from ms_omni.inputs.cast import cast_inputs
+from ms_omni.kernels.concatenate import concatenated
 from ms_omni.limits import TOKENS_PER_CALL
-from ms_omni.models.thinker import host
+from ms_omni.models.thinker import to_numpy
 from ms_omni.parallel.collectives import broadcast
 from ms_omni.runtime.decode_rows import (
     CarriedRow,
-    DealtRows,
     Latest,
-    Places,
+    RowLayout,
+    TokenPositions,
     block_tables,
     carried_over,
-    drawn,
     last_tokens,
+    uniform_numbers,
 )
 from ms_omni.runtime.decoder import Decoder
-from ms_omni.runtime.device_state import DeviceState, Prompt, pieces_of, those_read
+from ms_omni.runtime.device_state import DeviceState, Prompt, chunks_of, finished_prompts
 from ms_omni.runtime.graph_cache import GraphCache
 from ms_omni.runtime.head import Head
 from ms_omni.runtime.kv_cache import PagedKVCache
-from ms_omni.runtime.prompt_piece import row_slices
+from ms_omni.runtime.prompt_chunk import row_slices
 from ms_omni.runtime.sampling import GREEDY, Sampling, SamplingTensors, penalize_repeated
 from ms_omni.runtime.thinker_graph import ThinkerGraph
 from ms_omni.scheduling.sequence import Sequence as TokenSequence
@@ -38,7 +39,7 @@ from ms_omni.stages import stage
 
 
 class FusedThinker:
-    """The Thinker's part of an executor. Its graphs are compiled when they are first needed, and kept."""
+    """The Thinker's part of an executor. Graphs are compiled when they are first needed, and kept."""
 
     def __init__(
         self,
@@ -50,9 +51,9 @@ class FusedThinker:
         graphs: GraphCache | None,
         is_captured: bool = False,
     ):
-        """base_model: a corrected Thinker without decoder layers: encoders, embeddings, head. max_blocks: of a
-        sequence. accept_layer: whose inputs the Talker is told; negative: none. graphs: kept on disk.
-        is_captured: one graph for any number of rows, whose launches are captured, picks tokens where it can."""
+        """base_model: a corrected Thinker without decoder layers: encoders, embeddings, head. max_blocks: of one
+        sequence. accept_layer: the layer whose input goes to the Talker; negative: none. graphs: the cache on disk.
+        is_captured: one graph for any number of rows, whose launches are captured, decodes where it can."""
         self.base_model, self.decoder, self.cache, self.max_blocks = base_model, decoder, cache, max_blocks
         self.accept_layer, self.graphs = accept_layer, graphs
         self.num_words = base_model.config.text_config.vocab_size
@@ -71,7 +72,7 @@ class FusedThinker:
 
     def _start(self, state: RequestState, own: DeviceState) -> None:
         inputs = cast_inputs(state.prepared.arrays, self.decoder.dtype)
-        ids, base_model, media = host(inputs["input_ids"]), self.base_model, inputs.get
+        ids, base_model, media = to_numpy(inputs["input_ids"]), self.base_model, inputs.get
         features = base_model.encode_media(
             media("input_features"), media("feature_attention_mask"), media("pixel_values"), media("image_grid_thw"),
             media("pixel_values_videos"), media("video_grid_thw"),
@@ -85,24 +86,24 @@ class FusedThinker:
         state.thinker.rope_delta = float(delta)
 
     def prefill(self, states: Sequence[RequestState], spans: Sequence[Span]) -> None:
-        """Pieces of their prompts; with a last one the first token."""
+        """Prefills a chunk of each prompt; the last chunk of a prompt gives its first token."""
         speaks = any(state.talker for state in states)
         with stage("thinker_prefill"):
-            pieces = pieces_of(states, "thinker", spans)
-            hidden, accepted = self.decoder.prefill(pieces, self.cache, self.accept_layer if speaks else -1)
-            for state, rows in zip(states, row_slices(pieces), strict=True):
+            chunks = chunks_of(states, "thinker", spans)
+            hidden, accepted = self.decoder.prefill(chunks, self.cache, self.accept_layer if speaks else -1)
+            for state, rows in zip(states, row_slices(chunks), strict=True):
                 if state.talker:
                     state.device_state.hidden.append(accepted[rows])
-            read, hidden = those_read(states, "thinker", pieces, hidden)
+            read, hidden = finished_prompts(states, "thinker", chunks, hidden)
             tokens = self._first_tokens(hidden, read) if read else []
         for state, token in zip(read, tokens, strict=True):
             state.add_tokens([token])
 
     def decode(self, states: Sequence[RequestState], num_steps: int) -> None:
-        """The next `num_steps` tokens of each: in one call of a graph, or in several without waiting, since the host
-        knows all that the next one is given but the token."""
+        """The next `num_steps` tokens of each, in one graph call, or in several without waiting between them: the token
+        is the only input that the host does not know."""
         sequences = [state.thinker for state in states]
-        rows = DealtRows.of([state.owner for state in states], self.decoder.num_owners)
+        rows = RowLayout.of([state.owner for state in states], self.decoder.num_owners)
         with stage("thinker_decode"):
             tables, settings = self._rows.get(
                 (rows, *(state.device_state.number for state in states)), lambda: self._tensors(states, rows)
@@ -114,8 +115,8 @@ class FusedThinker:
             state.add_tokens(tokens[:, row].tolist())
 
     def warm_up(self, bucket: int, sampling: Sampling) -> None:
-        """Compiles what calls of so many rows of an owner run, `sampling` being one's of them, with rows of nobody."""
-        rows = DealtRows((), bucket, self.decoder.num_owners)
+        """Compiles the graphs for `bucket` rows of each owner with these settings, by calls with padding rows."""
+        rows = RowLayout((), bucket, self.decoder.num_owners)
         tables = block_tables([], rows, self.max_blocks)
         settings = SamplingTensors.of([sampling] * len(rows), self.num_words, self.decoder.ops)
         seen = self._nothing_seen(len(rows)) if settings.penalizes else None
@@ -125,16 +126,16 @@ class FusedThinker:
     def _decoded(
         self,
         sequences: Sequence[TokenSequence],
-        rows: DealtRows,
+        rows: RowLayout,
         num_steps: int,
         tables: Tensor,
         settings: SamplingTensors,
         seen: Tensor | None,
     ) -> tuple[np.ndarray, Tensor | None]:
-        """The next tokens, int32 (num_steps, rows), and `seen`, of settings that penalize, with them."""
+        """The next tokens, int32 (num_steps, rows), and `seen` with them, if the settings penalize."""
         graph = self._graph(rows.bucket, num_steps, settings)
-        token, places = last_tokens(sequences, rows), Places.of(sequences, rows, self.decoder.owner)
-        uniform = drawn(sequences, num_steps, rows)
+        token, places = last_tokens(sequences, rows), TokenPositions.of(sequences, rows, self.decoder.owner)
+        uniform = uniform_numbers(sequences, num_steps, rows)
         made = []
         for ahead in range(0, num_steps, graph.num_steps):
             numbers = Tensor(uniform[ahead : ahead + graph.num_steps])
@@ -145,12 +146,12 @@ class FusedThinker:
                 token, seen = graph.run(*arguments, settings.penalty, seen)
                 made.append(token)
             token = made[-1][-len(rows) :] if graph.num_steps > 1 else made[-1]
-        whole = made[0] if len(made) == 1 else mint.cat(made)  # the host waits once
+        whole = concatenated(made)  # the host waits once
         return whole.asnumpy().reshape(num_steps, len(rows)), seen
 
-    def _carried(self, carried: Sequence[CarriedRow | None], rows: DealtRows) -> Tensor:
-        """What the rows have seen, float32 (rows, words). None: of a sequence without a penalty, for which it does not
-        matter."""
+    def _carried(self, carried: Sequence[CarriedRow | None], rows: RowLayout) -> Tensor:
+        """The tokens that the rows have seen, float32 (rows, words). None stands for a sequence without a penalty,
+        whose row may hold anything."""
         nothing = None if all(carried) else CarriedRow((self._nothing_seen(1),), 0)
         (seen,) = carried_over([row for each in carried if (row := each or nothing)], rows)
         return seen
@@ -159,11 +160,11 @@ class FusedThinker:
         return mint.zeros((num_rows, self.num_words), dtype=ms.float32)
 
     def _first_tokens(self, hidden: Tensor, states: Sequence[RequestState]) -> list[int]:
-        """hidden: (rows, hidden), normed: that of each prompt's last token, then rows of nobody."""
-        rows = DealtRows.of_all(len(states))
+        """hidden: (rows, hidden), normed, of each prompt's last token, then padding."""
+        rows = RowLayout.of_all(len(states))
         settings = self._settings(states, rows)
         sampler = self._graph(rows.bucket, TOKENS_PER_CALL, settings).sampler
-        uniform = Tensor(drawn([state.thinker for state in states], 1, rows)[0])
+        uniform = Tensor(uniform_numbers([state.thinker for state in states], 1, rows)[0])
         scores = self.head(hidden)
         if settings.penalizes:
             seen = np.zeros(scores.shape, np.float32)
@@ -173,25 +174,25 @@ class FusedThinker:
         tokens = broadcast(sampler(scores, uniform, *settings.tensors), self.decoder.world)
         found = tokens.asnumpy()[: len(states)].tolist()
         if settings.penalizes:
-            for number, state in enumerate(states):
-                seen[number, found[number]] = 1
+            for number, token in enumerate(found):
+                seen[number, token] = 1
             whole = (Tensor(seen),)
             for number, state in enumerate(states):
                 state.device_state.seen = CarriedRow(whole, number)
         return found
 
-    def _settings(self, states: Sequence[RequestState], rows: DealtRows) -> SamplingTensors:
-        """Those of a call for these."""
+    def _settings(self, states: Sequence[RequestState], rows: RowLayout) -> SamplingTensors:
+        """The settings of a call for these states."""
         settings = rows.spread([Sampling.of(state.request.sampling, "thinker") for state in states], GREEDY)
         return SamplingTensors.of(settings, self.num_words, self.decoder.ops)
 
-    def _tensors(self, states: Sequence[RequestState], rows: DealtRows) -> tuple[Tensor, SamplingTensors]:
-        """Of a call for these: block tables and settings."""
+    def _tensors(self, states: Sequence[RequestState], rows: RowLayout) -> tuple[Tensor, SamplingTensors]:
+        """Block tables and settings of a call for these states."""
         tables = block_tables([state.thinker for state in states], rows, self.max_blocks)
         return tables, self._settings(states, rows)
 
     def _graph(self, bucket: int, num_steps: int, settings: SamplingTensors) -> ThinkerGraph:
-        """For a call of so many steps: one graph of all of them, or of one."""
+        """The graph for a call of `num_steps`: of all steps, or of one."""
         if settings.penalizes:
             return self._kept_graph(bucket, 1, settings.num_kept, True)
         if settings.num_kept <= self.captured_kept:
@@ -206,8 +207,8 @@ class FusedThinker:
 
 
 def media_positions(arrays: Any, use_audio_in_video: bool) -> tuple[Any, ...]:
-    """What `host_rope_index` wants of a prompt's media. arrays: what the processor made."""
-    mask = host(arrays.get("feature_attention_mask"))
+    """The arguments of `host_rope_index` behind the ids. arrays: from the processor."""
+    mask = to_numpy(arrays.get("feature_attention_mask"))
     return (
         arrays.get("image_grid_thw"), arrays.get("video_grid_thw"), use_audio_in_video,
         None if mask is None else mask.sum(-1), arrays.get("video_second_per_grid"),

@@ -1,7 +1,7 @@
-"""zero3: the weights of a decoder layer as one rank stores them, and whole again when the layer is used.
+"""zero3: the weights of a decoder layer as one rank stores them, gathered when the layer is used.
 
-Everything but the experts travels as one vector, the experts as one row each, of which only the chosen ones travel: two
-collectives a layer and token, or three where the ranks' tokens differ.
+Each rank stores a part of all matrices but the experts' as one vector, and of each expert as one row. A token step
+gathers the vector and the rows of the chosen experts: two collectives for each layer, or three where ranks own rows.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from mindspore import Tensor, ops
 
 from ms_omni.runtime.decoder_spec import DecoderSpec
-from ms_omni.runtime.stacked_weights import Dtypes, Reading
+from ms_omni.runtime.stacked_weights import Dtypes, LayerReader
 
 ATTENTION = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj")
 NETWORK = ("gate_proj", "up_proj", "down_proj")
@@ -22,7 +22,7 @@ NETWORK = ("gate_proj", "up_proj", "down_proj")
 
 @dataclass(frozen=True)
 class Piece:
-    """One matrix in a vector. start, size: where this rank's values are. rows, columns: of the whole matrix."""
+    """One matrix in a rank's vector. start, size: where its part is. rows, columns: of the whole matrix."""
 
     start: int
     size: int
@@ -36,9 +36,9 @@ class Piece:
 
 @dataclass(frozen=True)
 class GatheredLayer:
-    """arrays: what becomes Parameters: "flat" (n,), and "expert_rows" (experts, m) if there are experts; if these are
-    int8, scales of the whole matrices under the names of `layer_weights`. matrices, of flat: q, k, v, o, then gate, up,
-    down of a dense or shared expert. expert: gate, up, down of an expert's row."""
+    """arrays: become Parameters: "flat" (n,), and with experts "expert_rows" (experts, m); for int8 weights also the
+    scales of the whole matrices, named as in `layer_weights`. matrices, in flat: q, k, v, o, then gate, up, down of a
+    dense or shared expert. expert, in a row: gate, up, down."""
 
     arrays: dict[str, np.ndarray]
     matrices: tuple[Piece, ...]
@@ -52,7 +52,7 @@ def gathered_layer(reader: Any, prefix: str, index: int, spec: DecoderSpec, dtyp
     is_dense = index in spec.dense_layers
     if is_dense or spec.shared_expert:
         names += [f"{layer}mlp.{'' if is_dense else 'shared_expert.'}{name}" for name in NETWORK]
-    is_int8, read = reader.dtype(f"{names[0]}.weight") == np.int8, Reading(reader, "", dtypes, False)
+    is_int8, read = reader.dtype(f"{names[0]}.weight") == np.int8, LayerReader(reader, "", dtypes, False)
     stored = np.dtype(np.int8) if is_int8 else dtypes.floats
     arrays = {"flat": _joined(reader, [names], stored)[0]}
     if is_int8:
@@ -76,7 +76,7 @@ def expert_matrix(taken: Tensor, piece: Piece) -> Tensor:
 
 
 def without_padding(matrix: Tensor, rows: int) -> Tensor:
-    """Its first `rows`. On Ascend a slice is a legacy operator, so that there is none where nothing is padded."""
+    """The first `rows` of matrix. No slice where nothing is padded: on Ascend it is a legacy operator."""
     return matrix if matrix.shape[0] == rows else matrix[:rows]
 
 

@@ -1,13 +1,13 @@
 """Compiled graphs kept on disk for the next process, through MindSpore's compile cache, without its trap.
 
 MindSpore 2.7.1 names the files by the order in which a process compiles, reads the directory once, and checks neither
-shapes nor constants: a process that compiles in another order runs other graphs, and answers nonsense. So a list beside
-the files says which graph each one is. A graph goes through the cache only if it is the next of the list, or the list
-has ended and it is added.
+shapes nor constants: a process that compiles in another order would run wrong graphs. So a list beside the files says
+which graph each file holds. A graph is read from the cache only if it is the next of the list; at the end of the list
+it is added.
 
-A graph out of the cache finds its weights by the names of their Parameters, and computes with memory that nobody has
-set where it finds none. A cell would rename what it is given, so that names depended on the graphs made before: cells
-of graphs are made with auto_prefix=False, and a graph's entry in the list has a digest of its weights' names.
+A cached graph finds its weights by the names of their Parameters; where it finds none, it computes with uninitialised
+memory. A cell would rename its Parameters, so that names depended on the graphs made before. Therefore cells of graphs
+are made with auto_prefix=False, and a graph's entry in the list has a digest of its weights' names.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, ClassVar, TextIO
 from weakref import WeakSet
 
 import mindspore as ms
@@ -47,9 +47,9 @@ class GraphCache:
 
     @classmethod
     def open(cls, root: str | Path, *identity: Any) -> GraphCache | None:
-        """The cache below `root` for graphs of this code and `identity`, printable values that determine them: sizes,
-        dtype, rank. None, with a warning, if another process uses it, or this one has another. Raises OmniError for a
-        `root` that cannot be written."""
+        """The cache below `root` for graphs of this code and `identity`: printable values that determine them, like
+        sizes, dtype and rank. None, with a warning, if another process uses it, or this process already has another.
+        Raises OmniError for a `root` that cannot be written."""
         parts = [ms.__version__, _code_digest(), *map(str, identity)]
         directory = Path(root).resolve() / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
         mine = cls._of_this_process
@@ -60,7 +60,7 @@ class GraphCache:
             return None
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            lock = open(directory / "lock", "w")
+            lock = open(directory / "lock", "w")  # noqa: SIM115  # held until the process ends
         except OSError as error:
             raise OmniError(f"--compile-cache {root}: cannot be written ({error.strerror})") from error
         try:
@@ -74,14 +74,14 @@ class GraphCache:
 
     @contextmanager
     def compiling(self, name: str) -> Iterator[None]:
-        """Around the first call of the graph `name`, which must say all that the identity does not."""
+        """Wraps the first call of the graph `name`, which must tell it from all others of this identity."""
         place = self._next
         is_new = place == len(self._names)
         if not is_new and self._names[place] != name:
             yield
             return
         self._next += 1
-        if is_new:  # what a process left that did not come to write the list
+        if is_new:  # files of a process that ended before it wrote the list
             for left in self.directory.glob(f"rank_*/graph_cache/compile_cache_{place}.mindir"):
                 left.unlink()
         before = {name: os.environ.get(name) for name in ("MS_COMPILER_CACHE_ENABLE", "MS_COMPILER_CACHE_PATH")}
@@ -103,10 +103,11 @@ class GraphCache:
 
 
 class CompiledGraph:
-    """A function as a graph, which its first call compiles. calls: how often it ran. names: of what MindSpore compiled
-    for it, for parallel.graph_counts."""
+    """A function as a graph, `ms.jit` with `options`, which its first call compiles, or takes from `cache`. Its
+    arguments have the same shapes in every call. calls: how often it ran. names: of the graphs that MindSpore compiled
+    for it, as parallel.graph_counts reads them."""
 
-    alive: WeakSet[CompiledGraph] = WeakSet()
+    alive: ClassVar[WeakSet[CompiledGraph]] = WeakSet()
 
     def __init__(self, function: Callable[..., Any], options: dict[str, Any], cache: GraphCache | None, name: str):
         self.name, self.calls, self.names = name, 0, frozenset[str]()
@@ -115,6 +116,7 @@ class CompiledGraph:
         CompiledGraph.alive.add(self)
 
     def __call__(self, *arguments: Any) -> Any:
+        """What the function returns; the first call compiles."""
         self.calls += 1
         whole = [_whole(argument) for argument in arguments]
         return self._graph(*whole) if self.calls > 1 else self._compile(*whole)
@@ -128,43 +130,37 @@ class CompiledGraph:
         return made
 
 
-def compiled(function: Callable[..., Any], options: dict[str, Any], cache: GraphCache | None, name: str) -> Any:
-    """`function` as a graph, `ms.jit` with `options`, which its first call compiles, or takes from the cache. Its
-    arguments have the same shapes in every call."""
-    return CompiledGraph(function, options, cache, name)
-
-
 def captured(cell: nn.Cell, inputs: Sequence[Tensor], options: dict[str, Any], name: str) -> Any:
-    """`cell` as a graph of any number of rows, whose launches MindSpore captures: a number of rows is captured by its
-    second call in a row, and replayed by later ones. inputs: of `construct`, in whose shapes None is that number.
-    MindSpore 2.7.1 captures what has this phase and unknown shapes, one graph a process."""
+    """`cell` as a graph for any number of rows, whose launches MindSpore captures: for each number of rows the second
+    call in succession captures, later ones replay. inputs: of `construct`; None in a shape stands for that number.
+    MindSpore 2.7.1 captures one graph of a process, one with this phase and unknown shapes."""
     cell.set_train(False)
     cell.phase = "increment"
     cell.set_inputs(*inputs)
     return CompiledGraph(cell, options, None, name)
 
 
-def of_rows(dtype: Any, *shape: int) -> Tensor:
-    """What stands for (any number, *shape) in `captured`."""
+def unknown_rows(dtype: Any, *shape: int) -> Tensor:
+    """A placeholder of shape (any number, *shape) for `captured`."""
     return Tensor(shape=(None, *shape), dtype=dtype)
 
 
 def _whole(argument: Any) -> Any:
-    """A view's values in memory of their own: on Ascend a graph of MindSpore 2.7.1 that is given part of another tensor
-    may read from its beginning, or read other tensors wrongly later."""
+    """A view as a tensor with its own memory: on Ascend a graph of MindSpore 2.7.1 that is given part of a tensor may
+    read from the tensor's beginning, or read other tensors wrongly later."""
     if isinstance(argument, ms.Tensor) and (argument.storage_offset() or not argument.is_contiguous()):
-        return argument + 0  # mint.clone reads its values on the host on a CPU
+        return argument + 0  # on a CPU mint.clone would read the values on the host
     return argument
 
 
 def _names_digest(cell: Any) -> str:
-    """Of the names of a cell's weights; of none for another function."""
+    """Digest of the names of a cell's weights; of no names for a plain function."""
     names = sorted(cell.parameters_dict()) if isinstance(cell, nn.Cell) else []
     return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
 
 
 def _code_digest() -> str:
-    """Of this package's sources: a graph is traced from them."""
+    """Digest of this package's sources, from which graphs are traced."""
     package = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):

@@ -1,4 +1,4 @@
-"""Logits of a vocabulary, of whose rows a rank may have some."""
+"""The output head: logits of a vocabulary, whose rows may be split over the ranks."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ms_omni.parallel.world import World
 
 
 class Head(nn.Cell):
-    """Traced into the graphs of whoever calls it, where layers are made of operators. Where they are numpy's, `array`,
-    (hidden, rows), is for their kernels, and it is called outside graphs alone."""
+    """Traced into the graphs that call it, where layers are made of operators. Where layers are numpy kernels, those
+    use `array`, (hidden, rows), and the cell is called outside graphs only."""
 
     def __init__(self, weight: Any, table: Any, world: World, num_rows: int, in_numpy: bool) -> None:
-        """weight: the head's Parameter, (rows, hidden), as `vocabulary.logits` takes it. table: that of the embeddings,
-        which may be the same one."""
+        """weight: the head's Parameter, (rows, hidden), as `vocabulary.logits` takes it. table: the embeddings'
+        Parameter, which may be the same."""
         super().__init__(auto_prefix=False)
         self.weight, self.world, self.num_rows = weight, world, num_rows
-        self.array = in_out(weight, weight is table) if in_numpy else None
+        self.array = transposed_weight(weight, weight is table) if in_numpy else None
 
     def construct(self, hidden: Tensor) -> Tensor:
         """hidden: (n, hidden), normed. float32 (n, num_rows)."""
@@ -35,9 +35,9 @@ class Head(nn.Cell):
         return joined(scores, self.world, self.num_rows)
 
 
-def in_out(weight: Any, is_shared: bool = False) -> np.ndarray:
-    """The float32 values of a Parameter, (out, in), as (in, out). Theirs is the only memory from now on: the Parameter
-    has them in this order as well. is_shared: somebody else reads it as it is, so that this is a view."""
+def transposed_weight(weight: Any, is_shared: bool = False) -> np.ndarray:
+    """The float32 values of a Parameter (out, in) as (in, out). The Parameter takes over this memory and shape, so that
+    the weight exists once. is_shared: something else reads the Parameter as it is; then this is a view."""
     values = weight.float().asnumpy()
     if is_shared:
         return values.T

@@ -1,4 +1,4 @@
-"""Keys and values of the tokens so far, in blocks that sequences are given."""
+"""The paged cache of keys and values: blocks that sequences are given."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
 
 class PagedKVCache(nn.Cell):
     """`keys` and `values`: a Parameter for each layer, (num_blocks, block_size, kv_heads, head_dim), token by token.
-    Block 0 belongs to rows of nobody and is given to no sequence."""
+    Block 0 is for padding rows and is given to no sequence."""
 
     def __init__(self, spec: DecoderSpec, num_blocks: int, dtype: Any, name: str, block_size: int = BLOCK_SIZE):
         super().__init__(auto_prefix=False)
@@ -39,6 +39,6 @@ def _zeros(shape: tuple[int, ...], dtype: Any) -> Any:
     """On a CPU pages that take no memory before they are written; elsewhere made on the device, not sent there."""
     if ms.get_context("device_target") != "CPU":
         return mint.zeros(shape, dtype=dtype)
-    kind = np.dtype(numpy_dtype(dtype))
+    kind = numpy_dtype(dtype)
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
     return np.frombuffer(mmap.mmap(-1, math.prod(shape) * kind.itemsize, flags=flags), kind).reshape(shape)

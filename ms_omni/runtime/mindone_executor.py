@@ -16,11 +16,11 @@ from ms_omni.inputs.cast import cast_inputs
 from ms_omni.limits import BLOCK_SIZE
 from ms_omni.models.load import load_network
 from ms_omni.models.talker import NUM_SPECIALS
-from ms_omni.models.talker_prompt import Answer, TalkerPrompt, TrailingText, build_talker_prompts
+from ms_omni.models.talker_prompt import TalkerPrompt, ThinkerOutput, build_talker_prompts
 from ms_omni.parallel.world import World
 from ms_omni.runtime.cache_sizes import config_row_bytes
 from ms_omni.runtime.device_memory import free_device_bytes
-from ms_omni.runtime.voices import voice_all
+from ms_omni.runtime.device_state import decode_waves
 from ms_omni.scheduling.request import RequestCancelled
 from ms_omni.scheduling.sequence import Stage
 from ms_omni.scheduling.state import RequestState
@@ -43,8 +43,8 @@ def silence_step_reports() -> None:
 
 
 class TokenStreamer:
-    """What mindone's generate hands new ids to. The first call brings the prompt and is passed over. With the first new
-    id the prefill has ended: `stages` turns."""
+    """Receives the new ids from mindone's generate. The first call brings the prompt, which is ignored; the first new
+    id ends the prefill: `stages` turns."""
 
     def __init__(self, on_tokens: OnTokens, stages: StageSequence):
         self._on_tokens, self._stages = on_tokens, stages
@@ -58,25 +58,25 @@ class TokenStreamer:
         self._has_prompt = True
 
     def end(self) -> None:
-        """Nothing is held back."""
+        """Called at the end; nothing is buffered."""
 
 
 @dataclass
 class _DeviceState:
-    """Of one request. inputs: cast to tensors. thinker: what its `generate` returned. prompt, text: the Talker's.
-    voice: Code2Wav, from the beginning of the speech."""
+    """State of one request. inputs: cast to tensors. thinker: the result of its `generate`. prompt, text: the Talker's.
+    stream: as of `device_state.DeviceState`."""
 
     inputs: Mapping[str, Any]
     thinker: Any = None
     prompt: TalkerPrompt | None = None
-    text: TrailingText | None = None
-    voice: Any = None
+    text: Tensor | None = None
+    stream: Any = None
 
 
 class MindoneExecutor:
-    """The corrected model, decoded by mindone's own generate: the Thinker's prefill reports the whole text, that of the
-    Talker the whole speech. Its caches grow with an answer and go with it; the pools of `limits` stand for the memory
-    that there is for them."""
+    """The corrected model, decoded by mindone's own generate: the Thinker's prefill reports the whole text, the
+    Talker's the whole speech. mindone's caches grow with an answer; the pools of `limits` stand for the memory left for
+    them."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class MindoneExecutor:
             state.device_state = _DeviceState(cast_inputs(state.prepared.arrays, self._dtype))
 
     def prefill(self, states: Sequence[RequestState], stage: Stage, spans: Sequence[Span]) -> None:
-        """The whole answer of a decoder."""
+        """Makes all tokens of a stage."""
         (state,) = states
         if stage == "thinker":
             state.device_state.thinker = self._think(state)
@@ -128,7 +128,7 @@ class MindoneExecutor:
             self._talk(state)
 
     def decode_thinker(self, states: Sequence[RequestState], num_steps: int) -> None:
-        """The prefill has reported all tokens: none is asked for."""
+        """Never called: the prefill has reported all tokens."""
         raise AssertionError("mindone's generate makes all tokens in its prefill")
 
     def decode_talker(self, states: Sequence[RequestState]) -> None:
@@ -138,7 +138,7 @@ class MindoneExecutor:
     def vocode(self, states: Sequence[RequestState], counts: Sequence[int]) -> None:
         """As Executor."""
         with timed("code2wav"):
-            voice_all(self.model.code2wav, states, counts)
+            decode_waves(self.model.code2wav, states, counts)
 
     def release(self, state: RequestState) -> None:
         """As Executor."""
@@ -159,20 +159,20 @@ class MindoneExecutor:
                 streamer=TokenStreamer(self._unless_cancelled(state, state.add_tokens), stages),
             )
 
-    def _prompt(self, state: RequestState) -> tuple[TalkerPrompt, TrailingText]:
-        """The Talker's prompt and text after a Thinker run that kept its hidden states."""
+    def _prompt(self, state: RequestState) -> tuple[TalkerPrompt, Tensor]:
+        """The Talker's prompt, and the answer's text from its second token to its end, (1, tokens + 1, talker_hidden),
+        after a Thinker run that kept its hidden states."""
         ids, result = state.prepared.prompt_ids, state.device_state.thinker
         num_prompt, layer = len(ids), self.model.config.talker_config.accept_hidden_layer
         embeds = mint.cat([step[0][0] for step in result.hidden_states], dim=0)
         assert state.request.speech is not None
         speaker_id, hidden = state.request.speech.speaker_id, result.hidden_states[0][layer][0]
-        answer = Answer(ids, embeds[:num_prompt], hidden, state.thinker.token_ids[0], speaker_id)
+        answer = ThinkerOutput(ids, embeds[:num_prompt], hidden, state.thinker.token_ids[0], speaker_id)
         (prompt,) = build_talker_prompts(self.model, [answer])
-        text = TrailingText(prompt)
+        text = [prompt.end]
         if embeds.shape[0] > num_prompt + 1:
-            text.add(self.model.talker.text_projection(embeds[num_prompt + 1 :]))
-        text.complete()
-        return prompt, text
+            text.insert(0, self.model.talker.text_projection(embeds[num_prompt + 1 :]))
+        return prompt, mint.cat(text, dim=0).unsqueeze(0)
 
     def _talk(self, state: RequestState) -> None:
         """Reports tokens as they come, and all frames at the end. N tokens make N - 1 frames: a frame is complete when
@@ -187,7 +187,7 @@ class MindoneExecutor:
             result = talker.generate(
                 inputs_embeds=prompt.embeds.unsqueeze(0),
                 attention_mask=mint.ones((1, len(prompt.ids)), dtype=ms.int32),
-                trailing_text_hidden=text.whole(),
+                trailing_text_hidden=text,
                 tts_pad_embed=prompt.pad.unsqueeze(0),
                 talker_input_ids=Tensor(prompt.ids[None]),
                 **_media_of_talker(state.device_state.inputs),
@@ -207,8 +207,8 @@ class MindoneExecutor:
     def _unless_cancelled(
         self, state: RequestState, report: Callable[[list[int]], None]
     ) -> Callable[[list[int]], None]:
-        """Ends a call that nobody waits for at its next token. Not in a group: the other ranks would wait for the
-        collectives of the rest."""
+        """`report`, which ends the call at its next token once the request is cancelled. Not in a group: the other
+        ranks would wait for this one's collectives."""
 
         def put(ids: list[int]) -> None:
             if self._world.group_size == 1 and state.is_cancelled:
@@ -219,9 +219,9 @@ class MindoneExecutor:
 
 
 def one_at_a_time(decoders: Mapping[Stage, Any], itemsize: int, free_bytes: int | None) -> Limits:
-    """decoders: their parts of transformers' configuration. itemsize: bytes of a key's value. free_bytes: for the keys
-    and values of all decoders, which get as many tokens each, at most a model's positions; None where the system does
-    not say. Whole on every rank of a group: zero3 shares out weights alone."""
+    """decoders: their parts of transformers' configuration. itemsize: bytes of a cached value. free_bytes: for the
+    caches of all decoders, which get the same number of tokens, at most the model's positions; None if unknown. Every
+    rank of a group has whole caches: zero3 shares weights only."""
     row_bytes = {name: config_row_bytes(text, itemsize) for name, text in decoders.items()}
     pools: dict[Stage, Pool] = {}
     for name, text in decoders.items():

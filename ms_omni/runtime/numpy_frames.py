@@ -1,4 +1,4 @@
-"""The code predictor on the CPU: all residual codes of a call's frames by one kernel of a graph."""
+"""The code predictor on the CPU: one kernel of a graph makes all residual codes of a call's frames."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ms_omni.kernels.numpy_step import through
 from ms_omni.parallel.vocabulary import is_split, whole
 from ms_omni.parallel.world import World
 from ms_omni.runtime.decoder import Decoder
-from ms_omni.runtime.head import in_out
+from ms_omni.runtime.head import transposed_weight
 from ms_omni.runtime.numpy_layers import decoder_blocks, gathered_attention
 
 
 class NumpyFrames:
-    """What the FrameKernels of all graphs share: weights, and a cache with a block for each row."""
+    """Shared by the FrameKernels of all graphs: weights, and a cache with a block for each row."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class NumpyFrames:
         num_rows: int,
         world: World,
     ):
-        """heads, tables: of every residual code, as the shard table parts their `num_codes` rows. num_rows: the most of
+        """heads, tables: of every residual code; the ranks may share their `num_codes` rows. num_rows: the most rows of
         a call. world: of the group, whether or not it shares the layers."""
         self.decoder, self.num_codes, self.world = decoder, num_codes, world
         self.cache = decoder.new_cache(num_rows + 1, "code_predictor", len(heads) + 1)
@@ -47,14 +47,14 @@ class NumpyFrames:
             decoder.spec.inv_freq,
             decoder.eps,
             decoder.norms[-1].asnumpy(),
-            [] if split[0] else [in_out(head) for head in heads],
+            [] if split[0] else [transposed_weight(head) for head in heads],
             [] if split[1] else [table.float().asnumpy() for table in tables],
             decoder.is_gathered,
         )
 
 
 class FrameKernel(nn.Cell):
-    """The kernel of one graph, and what brings together the weights that the ranks have parts of."""
+    """The kernel of one graph, with the collectives that gather the weights that the ranks share."""
 
     def __init__(self, frames: NumpyFrames, rows: int, max_blocks: int, name: str):
         super().__init__(auto_prefix=False)
@@ -87,6 +87,6 @@ class FrameKernel(nn.Cell):
         """As `ResidualCodes`."""
         gathered = self.decoder.gather()
         for parameter in self.split:
-            gathered = gathered + (whole(parameter, self.world, self.num_codes).astype(ms.float32),)
+            gathered = (*gathered, whole(parameter, self.world, self.num_codes).astype(ms.float32))
         hidden, first, words = hidden.astype(ms.float32), first.astype(ms.float32), words.astype(ms.float32)
         return self.kernel(hidden, first, words, tables, uniform, temperature, top_k, top_p, *gathered)

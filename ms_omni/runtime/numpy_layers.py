@@ -21,12 +21,12 @@ from ms_omni.runtime.kv_cache import PagedKVCache
 # What is added, and the residual, (rows, hidden) each, before a layer -> after it; the residual may be the same array
 Layer = Callable[[np.ndarray, np.ndarray, Rows], tuple[np.ndarray, np.ndarray]]
 
-# Of each cache those of its decoder, as long as there is the cache
+# The layers of each cache's decoder, for as long as the cache exists
 _kept: WeakKeyDictionary[PagedKVCache, list[Layer]] = WeakKeyDictionary()
 
 
 def decoder_blocks(decoder: Any, cache: PagedKVCache) -> list[Block]:
-    """Two for each layer of a Decoder whose weights are here."""
+    """Two blocks for each layer of a Decoder whose weights are not gathered."""
     caches = zip(decoder.layers, decoder.norms, cache.keys, cache.values, strict=False)
     return [
         block
@@ -83,7 +83,7 @@ def _whole(blocks: list[Block], eps: float, world: World) -> Layer:
     def layer(added: np.ndarray, residual: np.ndarray, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
         for block in blocks:
 
-            def enter(part: slice, norm: np.ndarray = block.norm) -> np.ndarray:
+            def enter(part: slice, norm: np.ndarray = block.norm, added: np.ndarray = added) -> np.ndarray:
                 residual[part] += added[part]
                 return rms_norm(residual[part], norm, eps)
 
@@ -96,7 +96,7 @@ def _whole(blocks: list[Block], eps: float, world: World) -> Layer:
 
 
 def _gathered(layer: Any, attention: GatheredAttention) -> Layer:
-    """With all experts, whichever the rows choose."""
+    """Gathers all experts, whichever the rows choose."""
     pieces = ExpertPieces(layer) if layer.has_experts else None
 
     def work(added: np.ndarray, residual: np.ndarray, rows: Rows) -> tuple[np.ndarray, np.ndarray]:

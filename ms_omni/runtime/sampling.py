@@ -1,4 +1,4 @@
-"""How the rows of a decode call pick their next tokens: settings and random numbers are inputs of graphs."""
+"""Sampling settings of the rows of a decode call. Settings and random numbers are inputs of the graphs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ms_omni.scheduling.sequence import Stage
 
 @dataclass(frozen=True)
 class Sampling:
-    """How one stage of one conversation picks. temperature 0 is greedy; top_k 0 keeps every token; top_p 1 keeps all of
-    those; penalty, of repeated tokens, 1 is none."""
+    """Settings of one stage of one conversation. temperature 0: greedy. top_k 0: all tokens. top_p 1: all of those.
+    penalty: of repeated tokens; 1 is none."""
 
     temperature: float = 0.0
     top_k: int = 0
@@ -40,9 +40,9 @@ GREEDY = Sampling()
 class SamplingTensors:
     """`Sampling` of every row of a call, on the device, as a `Sampler` reads it.
 
-    num_kept: how many tokens of the vocabulary the device has to look at, 1 where all rows are greedy: a constant of
-    graphs, of which each device has a few values. penalizes: whether any row has a penalty. temperature, top_p,
-    penalty: float32, top_k: int32, (rows,) each."""
+    num_kept: how many of the likeliest tokens the device must look at, 1 where all rows are greedy. It is a constant of
+    the graph; each device has a few values. penalizes: whether any row has a penalty. temperature, top_p, penalty:
+    float32 (rows,). top_k: int32 (rows,)."""
 
     num_kept: int
     penalizes: bool
@@ -53,7 +53,7 @@ class SamplingTensors:
 
     @classmethod
     def of(cls, rows: Sequence[Sampling], vocabulary: int, operators: Any) -> SamplingTensors:
-        """operators: the module of decoder_ops. A greedy row keeps the likeliest token alone."""
+        """operators: the module of decoder_ops. A greedy row keeps the likeliest token only."""
         kept = [1 if not row.temperature else min(row.top_k or vocabulary, vocabulary) for row in rows]
         return cls(
             operators.num_kept(max(kept), vocabulary),

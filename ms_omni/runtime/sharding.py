@@ -12,14 +12,14 @@ from ms_omni.runtime.decoder_spec import DecoderSpec
 
 @dataclass(frozen=True)
 class DecoderSharding:
-    """mode: one of the shard table's, of this decoder: one that is whole on every rank has none."""
+    """mode: the decoder's sharding mode, as in the shard table; "none" if it is replicated."""
 
     mode: str = "none"
     world: World = field(default_factory=World)
 
     @classmethod
     def of(cls, prefix: str, mode: str, world: World, sizes: ModelSizes) -> DecoderSharding:
-        """prefix: of a decoder's weight names. As the shard table has it."""
+        """prefix: of the decoder's weight names. Mode and world as the shard table gives them for this decoder."""
         if prefix == PREDICTOR and mode != "zero3":
             return cls()
         if prefix == TALKER and mode in ("ep", "tp") and not shares_talker(mode, world.group_size, sizes):
@@ -28,25 +28,25 @@ class DecoderSharding:
 
     @property
     def num_owners(self) -> int:
-        """As of the shard table."""
+        """Ranks between which conversations are divided; 1 if every rank computes all of them."""
         return num_owners(self.mode, self.world.group_size)
 
     @property
     def owner(self) -> int:
-        """This rank's number among them."""
+        """This rank's number among the owners."""
         return self.world.group_rank if self.num_owners > 1 else 0
 
     @property
     def sums_attention(self) -> bool:
-        """Whether a rank's attention is one addend of the layer's."""
+        """Whether the ranks' attention outputs are summed."""
         return self.mode == "tp"
 
     def sums_feed_forward(self, has_experts: bool) -> bool:
-        """Whether a rank's feed-forward network is one addend of the layer's."""
+        """Whether the ranks' feed-forward outputs are summed."""
         return self.mode == "tp" or (self.mode == "ep" and has_experts)
 
     def experts(self, spec: DecoderSpec) -> range:
-        """Those whose weights this rank has."""
+        """The experts whose weights this rank has."""
         if self.mode != "ep":
             return range(spec.num_experts)
         return expert_range(spec.num_experts, self.world.group_rank, self.world.group_size)

@@ -1,4 +1,4 @@
-"""A decoder's weights out of a checkpoint, experts stacked and projections joined: few, large tensors a layer."""
+"""Reads a decoder's weights, with experts stacked and projections joined: few, large tensors for each layer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ms_omni.runtime.decoder_spec import DecoderSpec
 
 
 class Dtypes(NamedTuple):
-    """numpy's, of what is in memory: of weights that are floats, and of scales of int8 ones."""
+    """numpy dtypes in memory: of float weights, and of the scales of int8 weights."""
 
     floats: np.dtype
     scales: np.dtype
@@ -21,13 +21,12 @@ class Dtypes(NamedTuple):
 def layer_weights(
     reader: Any, prefix: str, index: int, spec: DecoderSpec, operators: Any, dtypes: Dtypes, experts: range
 ) -> dict[str, Any]:
-    """The arrays of layer `index`, the experts' as tensors on the device. reader: a
-    CheckpointReader, or a ShardedReader, whose slices then give the sizes; prefix: "thinker.model."; experts: those to
-    read.
+    """The arrays of layer `index`; those of experts are tensors on the device. reader: a CheckpointReader, or a
+    ShardedReader, whose slices then give the sizes. prefix: "thinker.model.". experts: those to read.
 
-    Matrices are (out, in) as in the checkpoint; where the layers are numpy's (kernels/numpy_math.py), (in, out), all of
-    these shapes turned around. int8 ones, if the reader has such, are (out, in) there too, and each has its scales
-    under its own name and "_scale": (out,), or (experts, out).
+    Matrices are (out, in) as in the checkpoint. Where layers are numpy kernels (kernels/numpy_math.py), float matrices
+    are (in, out): the shapes below transposed. int8 matrices are (out, in) everywhere, each with its scales under its
+    own name and "_scale": (out,), or (experts, out).
 
     norm_post: (hidden,). q_norm, k_norm: (head_dim,). qkv: ((heads + 2 kv_heads) * head_dim, hidden). o: (hidden,
     heads * head_dim), and with biases qkv_bias and o_bias of their first axes. Experts: router (experts, hidden),
@@ -35,7 +34,7 @@ def layer_weights(
     makes them. A dense or shared one: dense_gate_up (2 * intermediate, hidden), dense_down (hidden, intermediate), and
     shared_gate (1, hidden) for the latter."""
 
-    read = Reading(reader, f"{prefix}layers.{index}.", dtypes, operators.IN_NUMPY)
+    read = LayerReader(reader, f"{prefix}layers.{index}.", dtypes, operators.IN_NUMPY)
     weights: dict[str, Any] = _small(read, spec, index)
     weights |= read.matrix("qkv", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
     weights |= read.matrix("o", "self_attn.o_proj")
@@ -57,8 +56,8 @@ def layer_weights(
 def small_weights(
     reader: Any, prefix: str, index: int, spec: DecoderSpec, operators: Any, dtypes: Dtypes
 ) -> dict[str, np.ndarray]:
-    """Of `layer_weights`, those that every rank has whole: norms, router, biases, shared_gate."""
-    return _small(Reading(reader, f"{prefix}layers.{index}.", dtypes, operators.IN_NUMPY), spec, index)
+    """The part of `layer_weights` that every rank has whole: norms, router, biases, shared_gate."""
+    return _small(LayerReader(reader, f"{prefix}layers.{index}.", dtypes, operators.IN_NUMPY), spec, index)
 
 
 def _small(read: Any, spec: DecoderSpec, index: int) -> dict[str, np.ndarray]:
@@ -77,34 +76,34 @@ def _small(read: Any, spec: DecoderSpec, index: int) -> dict[str, np.ndarray]:
     return weights
 
 
-class Reading:
-    """Weights of a checkpoint below one prefix, each copied once: from the mapped file to where it is wanted.
-    transposed: matrices of floats are (in, out) there."""
+class LayerReader:
+    """Reads weights below one prefix, each copied once: from the mapped file to its final place. transposed: float
+    matrices become (in, out)."""
 
     def __init__(self, reader: Any, prefix: str, dtypes: Dtypes, transposed: bool):
         self.reader, self.prefix, self.dtypes, self.transposed = reader, prefix, dtypes, transposed
 
     def __call__(self, *names: str, kind: str = "weight") -> np.ndarray:
-        """Those of `names`, joined along their first axis in the checkpoint."""
+        """The weights `names`, concatenated along their first axis in the checkpoint."""
         return self._filled([names], kind)[0]
 
     def matrix(self, key: str, *names: str) -> dict[str, np.ndarray]:
-        """As `read(*names)`, under `key`, and scales if it is int8."""
+        """`read(*names)` under `key`, and its scales if it is int8."""
         return {name: array[0] for name, array in self.matrices(key, [names]).items()}
 
     def matrices(self, key: str, items: Sequence[Sequence[str]]) -> dict[str, np.ndarray]:
-        """(len(items), ...): of each item what `read.matrix(key, *item)` gives; all are of one shape."""
+        """`matrix(key, *item)` of every item, stacked: (len(items), ...). All have one shape."""
         made = {key: self._filled(items, "weight")}
         if made[key].dtype == np.int8:
             made[f"{key}_scale"] = self.scales(items)
         return made
 
     def scales(self, items: Sequence[Sequence[str]]) -> np.ndarray:
-        """(len(items), out): of each item those of its weights, one behind the other."""
+        """The concatenated scales of each item's weights, (len(items), out)."""
         return self._filled(items, "weight_scale")[..., 0]
 
     def dtype_of(self, full_name: str) -> np.dtype:
-        """That it is wanted in."""
+        """The dtype in memory."""
         if self.reader.dtype(full_name) == np.int8:
             return np.dtype(np.int8)
         return self.dtypes.scales if full_name.endswith("_scale") else self.dtypes.floats

@@ -1,4 +1,4 @@
-"""From one frame's first code to the next frame's, of all speaking rows, as one graph: Talker and code predictor."""
+"""A frame of each speaking row as one graph: the code predictor's residual codes, then the Talker's next first code."""
 
 from __future__ import annotations
 
@@ -10,20 +10,43 @@ from mindspore import ParameterTuple, Tensor, mint, nn, ops
 
 from ms_omni.parallel.collectives import broadcast
 from ms_omni.parallel.vocabulary import logits, lookup
+from ms_omni.parallel.world import World
 from ms_omni.runtime.frame_step import FrameStep
-from ms_omni.runtime.graph_cache import captured, compiled, of_rows
+from ms_omni.runtime.graph_cache import CompiledGraph, captured, unknown_rows
 from ms_omni.runtime.numpy_frames import FrameKernel
 from ms_omni.runtime.sampling import penalize_repeated, with_token
-from ms_omni.runtime.text_projection import TextProjection
 from ms_omni.runtime.token_step import TokenStep
 
 if TYPE_CHECKING:
     from ms_omni.runtime.fused_talker import FusedTalker
 
 
+class TextProjection(nn.Cell):
+    """Answer tokens as the Talker reads them: looked up in the Thinker's table and projected. Traced into the graphs
+    that call it. Ranks that share the weights gather the results, which are smaller than the weights."""
+
+    def __init__(self, model: Any, world: World) -> None:
+        """model: a corrected Qwen3-Omni. `Qwen3OmniMoeTalkerResizeMLP` of transformers 4.57.1."""
+        super().__init__(auto_prefix=False)
+        talker, thinker = model.config.talker_config, model.config.thinker_config
+        # By name: reading the attributes of their cells would gather weights that are spread over ranks
+        weights = dict(model.talker.text_projection.parameters_and_names())
+        self.wide, self.wide_bias = weights["linear_fc1.weight"], weights["linear_fc1.bias"]
+        self.narrow, self.narrow_bias = weights["linear_fc2.weight"], weights["linear_fc2.bias"]
+        self.embed = model.thinker.model.embed_tokens.weight
+        self.world, self.num_words = world, thinker.text_config.vocab_size
+        self.inner, self.hidden = talker.text_config.intermediate_size, talker.text_config.hidden_size
+
+    def construct(self, ids: Tensor) -> Tensor:
+        """ids: int32 (rows,), of the Thinker's vocabulary. (rows, talker_hidden)."""
+        x = lookup(self.embed, ids, self.world, self.num_words)
+        x = logits(x, self.wide, self.world, self.inner) + self.wide_bias
+        return logits(x * mint.sigmoid(x), self.narrow, self.world, self.hidden) + self.narrow_bias
+
+
 class TalkerGraph(nn.Cell):
-    """From one frame's first code to the next frame's, of `bucket` sequences of each owner, or, captured, of as many as
-    it is given."""
+    """The residual codes of a frame and the first code of the next, for `bucket` sequences of each owner; captured, for
+    any number of sequences."""
 
     def __init__(self, parts: FusedTalker, bucket: int | None, num_kept: tuple[int, int]) -> None:
         """bucket: None for any number, captured. num_kept: of the TalkerTensors that it is for."""
@@ -57,13 +80,17 @@ class TalkerGraph(nn.Cell):
             self.run: Any = self._run_captured
         else:
             full_name = f"{name} {self.talker.graph_name} {numbers}"
-            self.run = compiled(self.construct, self.ops.JIT_OPTIONS, parts.graphs, full_name)
+            self.run = CompiledGraph(self.construct, self.ops.JIT_OPTIONS, parts.graphs, full_name)
 
     def _inputs(self, parts: FusedTalker) -> tuple[Tensor, ...]:
         """What `construct` is given, of any number of rows."""
-        numbers, whole, scores = of_rows(ms.float32), of_rows(ms.int32), of_rows(ms.float32, self.num_first)
-        hidden = of_rows(parts.decoder.dtype, parts.decoder.spec.hidden_size)
-        tables = of_rows(ms.int32, parts.max_blocks)
+        numbers, whole, scores = (
+            unknown_rows(ms.float32),
+            unknown_rows(ms.int32),
+            unknown_rows(ms.float32, self.num_first),
+        )
+        hidden = unknown_rows(parts.decoder.dtype, parts.decoder.spec.hidden_size)
+        tables = unknown_rows(ms.int32, parts.max_blocks)
         uniform = Tensor(shape=(self.num_residuals + 1, None), dtype=ms.float32)
         sampling = (numbers, whole, numbers)
         places = (whole, numbers, tables, uniform)
@@ -124,13 +151,13 @@ class TalkerGraph(nn.Cell):
         total, codes = self.predict(
             hidden, token, text, tables, uniform, numbers, code_temperature, code_top_k, code_top_p
         )
-        # The sum of the codes that all ranks are about to agree on, not of this one's, which may differ by a rounding
+        # All ranks continue from the leader's sum: their own may differ by a rounding
         total = broadcast(total, self.world)
         hidden, scores = self.talker.decode_scores(total, rope_positions, batch_valid_length, tables)
         token, seen = self.choose(scores, seen, numbers[0], penalty, suppressed, temperature, top_k, top_p)
         made = broadcast(ops.concat((*codes, token), 0), self.world)
         if self.is_captured:
-            # One output, made at the end: MindSpore frees others before a replay has made them
+            # One output, computed last: MindSpore frees several ones before a replay has made them all
             parts = (hidden.astype(ms.float32).reshape(-1), seen.reshape(-1), made.astype(ms.float32))
             return mint.cat(parts)
         return made, hidden, seen
@@ -177,7 +204,7 @@ class TalkerGraph(nn.Cell):
             scores = logits(state, self.code_heads[i], self.world, self.num_codes).astype(ms.float32)
             code = self.code_sampler(scores, numbers[i + 1], temperature, top_k, top_p)
             x = lookup(self.code_embeds[i], code, self.world, self.num_codes)
-            summands, codes = summands + (x,), codes + (code,)
+            summands, codes = (*summands, x), (*codes, code)
         # Rounded once; sums of two would each be rounded in half precision
         by_summand = ops.concat(summands, 0).reshape(len(summands), -1, words.shape[1])
         total = mint.sum(by_summand, 0, dtype=ms.float32)

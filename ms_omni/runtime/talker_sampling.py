@@ -1,4 +1,4 @@
-"""How the rows of a Talker's call pick the first code of a frame, and its code predictor the others."""
+"""Sampling settings of a Talker's call: for the first code of a frame, and for the residual codes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SUPPRESSED = -1e30
 
 @dataclass(frozen=True)
 class TalkerSampling:
-    """Of one conversation."""
+    """Settings of one conversation. is_eos_suppressed: the end of speech is never picked."""
 
     talker: Sampling
     predictor: Sampling
@@ -47,7 +47,7 @@ class TalkerTensors:
     @classmethod
     def of(cls, rows: Sequence[TalkerSampling], config: Any, operators: Any) -> TalkerTensors:
         """config: talker_config. operators: the module of decoder_ops. The ids at the end of the vocabulary are no
-        codes, except, mostly, the end of speech."""
+        codes and are suppressed, except the end of speech where that is allowed."""
         first, codes = config.text_config.vocab_size, config.code_predictor_config.vocab_size
         suppressed = np.zeros((len(rows), first), np.float32)
         suppressed[:, max(first - NUM_SPECIALS, 0) :] = SUPPRESSED
@@ -62,7 +62,7 @@ class TalkerTensors:
 
     @property
     def num_kept(self) -> tuple[int, int]:
-        """Of the Talker and of its code predictor."""
+        """Of the Talker, and of its code predictor."""
         return self.talker.num_kept, self.predictor.num_kept
 
     @property

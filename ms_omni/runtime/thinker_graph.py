@@ -9,7 +9,7 @@ from mindspore import Tensor, nn, ops
 
 from ms_omni.parallel.collectives import broadcast
 from ms_omni.parallel.vocabulary import lookup
-from ms_omni.runtime.graph_cache import captured, compiled, of_rows
+from ms_omni.runtime.graph_cache import CompiledGraph, captured, unknown_rows
 from ms_omni.runtime.sampling import penalize_repeated, with_token
 from ms_omni.runtime.token_step import TokenStep
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 class ThinkerGraph(nn.Cell):
-    """The next `num_steps` tokens of `bucket` sequences of each owner, or, captured, the next one of as many as it is
-    given. One that penalizes repeated tokens makes one a call."""
+    """The next `num_steps` tokens of `bucket` sequences of each owner; captured, the next token of any number of
+    sequences. With a penalty of repeated tokens, num_steps is 1."""
 
     def __init__(
         self, thinker: FusedThinker, bucket: int | None, num_steps: int, num_kept: int, penalizes: bool
@@ -36,13 +36,13 @@ class ThinkerGraph(nn.Cell):
         self.ops, self.sampler = decoder.ops, decoder.ops.Sampler(num_rows, self.num_words, num_kept, name)
         numbered = f"{name} {self.token_step.graph_name} {self.token_step.kernel_numbers + self.sampler.kernel_numbers}"
         if bucket is None:
-            numbers, whole = of_rows(ms.float32), of_rows(ms.int32)
-            tables, uniform = of_rows(ms.int32, thinker.max_blocks), Tensor(shape=(1, None), dtype=ms.float32)
+            numbers, whole = unknown_rows(ms.float32), unknown_rows(ms.int32)
+            tables, uniform = unknown_rows(ms.int32, thinker.max_blocks), Tensor(shape=(1, None), dtype=ms.float32)
             inputs = (whole, whole, numbers, tables, uniform, numbers, whole, numbers)
             self.run = captured(self, inputs, decoder.ops.JIT_OPTIONS, name)
         else:
             function = self.penalized if penalizes else self.construct
-            self.run = compiled(function, decoder.ops.JIT_OPTIONS, thinker.graphs, numbered)
+            self.run = CompiledGraph(function, decoder.ops.JIT_OPTIONS, thinker.graphs, numbered)
 
     def construct(
         self,
@@ -67,7 +67,7 @@ class ThinkerGraph(nn.Cell):
             x = lookup(self.embed, token, self.world, self.num_words)
             _, scores = self.token_step.decode_scores(x, rope_positions, lengths, tables)
             token = broadcast(self.sampler(scores, numbers[ahead], temperature, top_k, top_p), self.world)
-            tokens = tokens + (token,)
+            tokens = (*tokens, token)
         return token if self.num_steps == 1 else ops.concat(tokens, 0)
 
     def penalized(

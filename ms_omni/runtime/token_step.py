@@ -1,5 +1,4 @@
-"""One new token of each row through all layers of a decoder: the part of a decoding graph that Thinker, Talker and code
-predictor share."""
+"""One new token of each row through all layers of a decoder: the part that the graphs of Thinker and Talker share."""
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ from ms_omni.runtime.numpy_layers import decoder_blocks, gathered_attention
 
 @dataclass(frozen=True)
 class FusedBlocks:
-    """Consecutive blocks (half layers) as one kernel, up to before block `end`; is_addend as in `Block`."""
+    """Consecutive blocks (half layers) as one kernel. end: the first block behind them. is_addend: as in `Block`."""
 
     kernel: Any
     end: int
@@ -31,10 +30,10 @@ class FusedBlocks:
 
 
 class TokenStep(nn.Cell):
-    """A decoder at work on one cache. `decode` is traced into the graphs of whoever calls it.
+    """A decoder with one cache. `decode` is traced into the graphs that call it.
 
-    Where rows are dealt out to the ranks of a group, each computes its own through the layers: what is outside of these
-    is given all rows, those of rank r from r * num_rows on, and gets all back."""
+    Where each rank owns some of the rows, it computes its own through the layers. Inputs and outputs have the rows of
+    all ranks, those of rank r from r * num_rows on."""
 
     def __init__(
         self,
@@ -45,8 +44,8 @@ class TokenStep(nn.Cell):
         max_blocks: int,
         head: Head | None = None,
     ):
-        """graph_name: of the graph that it is for. num_rows: that this rank computes. max_blocks: of its block tables.
-        head: that `decode_scores` asks."""
+        """graph_name: names the kernels. num_rows: that this rank computes. max_blocks: columns of the block tables.
+        head: for `decode_scores`."""
         super().__init__(auto_prefix=False)
         self.head: Any = head
         self.graph_name = f"{graph_name}, {cache.name} {num_rows} x {max_blocks}"
@@ -62,13 +61,13 @@ class TokenStep(nn.Cell):
         self.kernels = tuple(run.kernel for run in self.runs)
         self.are_addends = tuple(run.is_addend for run in self.runs)
         self.nothing = mint.zeros((num_rows, decoder.spec.hidden_size), dtype=decoder.stored_dtype)
-        self.is_dealt, first = decoder.num_owners > 1, decoder.owner * num_rows
+        self.splits_rows, first = decoder.num_owners > 1, decoder.owner * num_rows
         self.own_rows = Tensor(np.arange(first, first + num_rows, dtype=np.int32))
         self.score: Any = self._score(num_rows * decoder.num_owners) if self.pairs and head is not None else None
 
     @property
     def kernel_numbers(self) -> tuple[int, ...]:
-        """By which a graph finds its kernels."""
+        """The numbers by which a graph finds its kernels."""
         if self.last_norm is None:
             return ()
         in_pairs = [kernel for pair in self.pairs for kernel in pair]
@@ -77,19 +76,19 @@ class TokenStep(nn.Cell):
 
     def decode(self, x: Tensor, rope_positions: Tensor, context_lens: Tensor, block_tables: Tensor) -> Tensor:
         """x: (B, hidden), the last token of each row. block_tables: int32 (B, max_blocks), the sequences' blocks in the
-        cache; a row whose first one is 0 is nobody's. rope_positions: float32 (num_rows,), and context_lens: int32
-        (num_rows,), how many tokens there are with this one, of the rows that this rank computes. Returns the normed
-        hidden states, (B, hidden).
+        cache; a row whose first block is 0 is padding. Of the rows that this rank computes: rope_positions, float32
+        (num_rows,), and context_lens, int32 (num_rows,), tokens with this one. Returns the normed hidden states, (B,
+        hidden).
 
-        On Ascend `context_lens` is the graph's input of that name that `decoder_ops_ascend_paged` demands."""
-        if self.is_dealt:
+        On Ascend `context_lens` is the graph input whose name `decoder_ops_ascend_paged` prescribes."""
+        if self.splits_rows:
             x, block_tables = ops.gather(x, self.own_rows, 0), ops.gather(block_tables, self.own_rows, 0)
         if self.last_norm is None:
             normed = self.by_operator(x, rope_positions, context_lens, block_tables)
         else:
             normed, _ = self.in_numpy(x, (rope_positions, context_lens, block_tables))
         normed = normed.astype(x.dtype)
-        return all_gather(normed, self.decoder.world) if self.is_dealt else normed
+        return all_gather(normed, self.decoder.world) if self.splits_rows else normed
 
     def decode_scores(
         self, x: Tensor, rope_positions: Tensor, context_lens: Tensor, block_tables: Tensor
@@ -113,7 +112,7 @@ class TokenStep(nn.Cell):
             layer_cache = (cache.keys[i], cache.values[i])
             following = large
             if i + 1 < self.num_layers:
-                # What the next layer gathers, if it does, can be on its way while this one computes
+                # Where weights are gathered, the next layer's travel while this one computes
                 following = decoder.layers[i + 1].large()
             added, residual = decoder.layers[i].decode(
                 normed, residual, large, angle, layer_cache, slots, block_tables, context_lens
@@ -123,20 +122,20 @@ class TokenStep(nn.Cell):
         return normed
 
     def slots(self, context_lens: Tensor, block_tables: Tensor) -> Tensor:
-        """Where the rows' last tokens go, int32 (B,)."""
+        """The cache slots of the rows' last tokens, int32 (B,)."""
         positions = context_lens - 1
         number = mint.floor_divide(positions, self.block_size)
         block = mint.gather(block_tables, 1, number.reshape(-1, 1)).reshape(-1)
         return (block - number) * self.block_size + positions
 
     def in_numpy(self, x: Tensor, places: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """`decode` of this rank's rows, and with a head, in runs, the logits that this rank has a part of."""
+        """`decode` of this rank's rows by numpy kernels; `in_runs` with a head also returns this rank's logits."""
         if self.kernels:
             return self.in_runs(x.astype(ms.float32), places)
         return self.in_pairs(x.astype(ms.float32), places)
 
     def in_runs(self, x: Tensor, places: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """`in_numpy` by kernels that take several layers each."""
+        """`in_numpy` with kernels of several layers each."""
         added, residual = x, self.nothing
         for i in range(len(self.kernels)):
             added, residual = self.kernels[i](added, residual, *places)
@@ -147,7 +146,7 @@ class TokenStep(nn.Cell):
         return added, residual
 
     def in_pairs(self, x: Tensor, places: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """`in_numpy` by two kernels a layer, or one if it is dense, of weights that are gathered."""
+        """`in_numpy` with gathered weights: two kernels for each layer, one if it is dense."""
         decoder = self.decoder
         added, residual = x, self.nothing
         for i in range(self.num_layers):
@@ -159,7 +158,7 @@ class TokenStep(nn.Cell):
         return self.last_norm(added, residual, *places)
 
     def _runs(self, inputs: tuple[Any, ...]) -> tuple[FusedBlocks, ...]:
-        """As long as they can be: to where ranks sum."""
+        """The fewest kernels: each ends where the ranks sum, or with the last layer."""
         blocks = decoder_blocks(self.decoder, self.cache)
         last = len(blocks)
         ends = [i for i in range(1, last + 1) if blocks[i - 1].is_addend or i == last]

@@ -56,7 +56,7 @@ class Frame(nn.Cell):
             logits = OPS.linear(OPS.linear(attended, self.o), self.head).astype(ms.float32)
             code = self.sampler(logits, uniform, temperature, top_k, top_p)
             x = mint.nn.functional.embedding(code, self.embed)
-            total, codes = total + x, codes + (code,)
+            total, codes = total + x, (*codes, code)
         return total, codes
 
 
@@ -78,7 +78,7 @@ class Step(nn.Cell):
         logits = OPS.linear(hidden, self.head).astype(ms.float32)
         token = self.sampler(logits, uniform, temperature, top_k, top_p)
         # One output, made at the end: an earlier one would be freed before a replay has made it
-        return mint.cat(codes + (token,))
+        return mint.cat((*codes, token))
 
 
 def compiled(num_layers, num_blocks, phase):

@@ -130,8 +130,8 @@ class Spans:
             kind = "thinker" if "thinker" in cache.name else "talker"
             return f"{kind}_chunk_{'later' if pieces[0].start else 'first'}"
 
-        def piece(decoder: Any, voices: Any, codes: Any) -> str:
-            return f"code2wav_piece_{'later' if voices[0].num_frames else 'first'}"
+        def piece(decoder: Any, streams: Any, codes: Any) -> str:
+            return f"code2wav_piece_{'later' if streams[0].num_frames else 'first'}"
 
         def sound(thinker: Any, features: Any, *_: Any) -> str:
             return f"audio_encoder_{round(features.shape[-1] / 100)}s"

@@ -214,7 +214,7 @@ def dry_run(directory: Path, mode: str, quantize: str, workload: Any, tokens: in
             with stage("code2wav"):
                 codes = np.zeros((config.talker_config.num_code_groups, limits.CHUNK_FRAMES), np.int32)
                 code2wav = executor.model.code2wav
-                list(code2wav.decode([code2wav.new_voice()], [codes]))
+                list(code2wav.decode([code2wav.new_stream()], [codes]))
             say("sounded")
     return {
         "mode": mode,

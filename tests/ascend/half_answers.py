@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -181,16 +182,16 @@ def main(dtype: str, out: str, what: str, names: list[str]) -> None:
                     if not directory.exists():
                         build_checkpoint(case.checkpoint, directory)
                     current[key] = engine_of(directory, dtype, **case.pixels)
-                note(name_of(case), lambda case=case: answer_reference(current[key], case))
+                note(name_of(case), partial(answer_reference, current[key], case))
             return
         engine, cases = engine_of(FOLDERS["assets"] / "tiny", dtype), held_out_cases()
         for name in left:
             case = cases[int(name)]
             if what == "held_out":
-                note(name, lambda: answer_held_out(engine, case))
+                note(name, partial(answer_held_out, engine, case))
             else:
                 speaker = ("ethan", "chelsie")[int(name) % 2]
-                note(name, lambda: speak(engine, case, speaker, Path(scratch)))
+                note(name, partial(speak, engine, case, speaker, Path(scratch)))
 
 
 if __name__ == "__main__":

@@ -33,12 +33,12 @@ from ms_omni import OmniEngine
 from ms_omni.limits import BLOCK_SIZE, PREFILL_CHUNK
 from ms_omni.inputs.cast import cast_inputs
 from ms_omni.kernels import decoder_ops_ascend
-from ms_omni.models.talker_prompt import Answer, build_talker_prompts
+from ms_omni.models.talker_prompt import ThinkerOutput, build_talker_prompts
 from ms_omni.speakers import speech_of
 from ms_omni.parallel.vocabulary import logits
 from ms_omni.runtime.talker_graph import TalkerGraph
-from ms_omni.runtime.graph_cache import compiled
-from ms_omni.runtime.prompt_piece import PromptPiece
+from ms_omni.runtime.graph_cache import CompiledGraph
+from ms_omni.runtime.prompt_chunk import PromptChunk
 from ms_omni.runtime.talker_sampling import GREEDY_TALKER
 from ms_omni.runtime.token_step import TokenStep
 
@@ -141,7 +141,7 @@ class Place:
         for start in range(0, x.shape[0], PREFILL_CHUNK):
             chunk = slice(start, start + PREFILL_CHUNK)
             taken = tuple(level[chunk] for level in levels)
-            piece = PromptPiece(x[chunk], positions[..., chunk], self.blocks, start, taken)
+            piece = PromptChunk(x[chunk], positions[..., chunk], self.blocks, start, taken)
             hidden, kept = decoder.prefill([piece], self.cache, accept_layer)
             accepted.append(kept)
         return hidden[-1:], accepted[0] if len(accepted) == 1 else ms.mint.cat(accepted, dim=0)
@@ -157,7 +157,7 @@ def graph_of_layers(step: TokenStep) -> Any:
     def decode(x: Tensor, batch_valid_length: Tensor, rope_positions: Tensor, tables: Tensor) -> Tensor:
         return step.decode(x, rope_positions, batch_valid_length, tables)
 
-    return compiled(decode, step.ops.JIT_OPTIONS, None, "layers alone")
+    return CompiledGraph(decode, step.ops.JIT_OPTIONS, None, "layers alone")
 
 
 class Answering:
@@ -229,7 +229,7 @@ class Answering:
     def speak(self, embeds: Tensor, accepted: Tensor, read: list[Tensor]) -> None:
         engine, talker = self.engine, self.talker
         speaker_id = speech_of(engine.config.talker_config, self.case.speaker, 1, 1).speaker_id
-        answer = Answer(self.arrays["input_ids"][0], embeds, accepted, self.ids[0], speaker_id)
+        answer = ThinkerOutput(self.arrays["input_ids"][0], embeds, accepted, self.ids[0], speaker_id)
         (prompt,) = build_talker_prompts(engine.model, [answer])
         # The word of each frame: those that were read behind the first, the end of speech, and nothing
         words = [*self.ids[1 : len(read)], engine.config.tts_eos_token_id]

@@ -74,13 +74,13 @@ def test_a_cache_is_made_on_the_card(thinker):
 
 @pytest.mark.parametrize(("tokens", "chunk"), [(40, 16), (40, 39), (150, 64)])
 def test_chunks_give_what_the_whole_prompt_gives(thinker, tokens, chunk):
-    from ms_omni.runtime.prompt_piece import PromptPiece
+    from ms_omni.runtime.prompt_chunk import PromptChunk
 
     def prefill(size):
         cache, blocks = thinker.new_cache(4, next(names)), [3, 1]
         for start in range(0, tokens, size):
             x, positions = prompt(thinker, tokens)[start : start + size], np.arange(tokens)[start : start + size]
-            hidden, _ = thinker.prefill([PromptPiece(x, positions, blocks, start)], cache)
+            hidden, _ = thinker.prefill([PromptChunk(x, positions, blocks, start)], cache)
         caches = [np.concatenate(part.asnumpy()[[*blocks, 0, 2]]) for part in (*cache.keys, *cache.values)]
         return [x.astype(np.float32) for x in (hidden[-1:].asnumpy(), *caches)]
 
@@ -93,13 +93,13 @@ def test_chunks_give_what_the_whole_prompt_gives(thinker, tokens, chunk):
 
 def test_prompts_that_are_read_together_are_read_as_alone(thinker):
     """A whole prompt, the rest of one, and one token."""
-    from ms_omni.runtime.prompt_piece import PromptPiece
+    from ms_omni.runtime.prompt_chunk import PromptChunk
 
     blocks, starts, sizes = ([3], [1, 5], [4]), (0, 130, 0), (40, 20, 1)
     x = [prompt(thinker, start + size) for start, size in zip(starts, sizes, strict=True)]
 
     def piece(i, start, end):
-        return PromptPiece(x[i][start:end], np.arange(start, end, dtype=np.float32), blocks[i], start)
+        return PromptChunk(x[i][start:end], np.arange(start, end, dtype=np.float32), blocks[i], start)
 
     pieces = [piece(i, start, start + size) for i, (start, size) in enumerate(zip(starts, sizes, strict=True))]
     caches = [thinker.new_cache(6, next(names)) for _ in range(2)]
@@ -135,7 +135,7 @@ def test_a_graph_copies_no_cache(thinker):
     import mindspore as ms
     from mindspore import nn
 
-    from ms_omni.runtime.prompt_piece import PromptPiece
+    from ms_omni.runtime.prompt_chunk import PromptChunk
     from ms_omni.runtime.token_step import TokenStep
 
     class Step(nn.Cell):
@@ -147,7 +147,7 @@ def test_a_graph_copies_no_cache(thinker):
             return self.step.decode(x, rope_position, batch_valid_length, table)
 
     cache = thinker.new_cache(2, next(names))
-    thinker.prefill([PromptPiece(prompt(thinker, 5), np.arange(5), [1], 0)], cache)
+    thinker.prefill([PromptChunk(prompt(thinker, 5), np.arange(5), [1], 0)], cache)
     step = ms.jit(Step(cache).run, **thinker.ops.JIT_OPTIONS)
     table = ms.Tensor([[1]], ms.int32)
 
@@ -167,7 +167,7 @@ def test_views_as_inputs_of_graphs(ops, boost):
     import mindspore as ms
     from mindspore import ops as mindspore_ops
 
-    from ms_omni.runtime.graph_cache import compiled
+    from ms_omni.runtime.graph_cache import CompiledGraph
 
     options = ops.JIT_OPTIONS if boost else {"jit_level": "O0"}
     made = ms.Tensor(np.arange(1, 65), ms.int32) + 0
@@ -182,9 +182,9 @@ def test_views_as_inputs_of_graphs(ops, boost):
 
     inputs = {4: made[3:4], 10: made[9:10], 20: ms.Tensor([20], ms.int32), 64: made[-1:]}
     for order in ((4, 10, 4), (4, 20, 4), (20, 10, 20), (64, 20, 64)):
-        adding, gathering = compiled(add, options, None, "add"), compiled(gather, options, None, "gather")
+        adding, gathering = CompiledGraph(add, options, None, "add"), CompiledGraph(gather, options, None, "gather")
         assert [int(adding(inputs[i]).asnumpy()[0]) for i in order] == [i + 1 for i in order]
         looked_up = [i for i in order if i < 64]
         assert [float(gathering(inputs[i]).asnumpy()[0, 0]) for i in looked_up] == looked_up
-    columns = compiled(add, options, None, "columns")
+    columns = CompiledGraph(add, options, None, "columns")
     np.testing.assert_array_equal(columns(square[:, 1:3]).asnumpy(), square.asnumpy()[:, 1:3] + 1)

@@ -172,7 +172,6 @@ def test_lengths_of_another_name_are_not_found(rows_module):
     def unnamed(q, keys, values, table, lengths):
         return paged.decode_attention(q, keys, values, table, lengths, 0.25)
 
-    assert paged.LENGTHS_NAME == "batch_valid_length"
     options = rows_module.layer_ops.JIT_OPTIONS
     ms.jit(named, **options)(q, cache, cache, table, Tensor([9], ms.int32)).asnumpy()
     with pytest.raises(RuntimeError, match="kv_seq_len"):
@@ -198,7 +197,7 @@ def test_a_frame(rows_module, dtype):
         for i in range(tokens):
             if i:
                 keys, values = paged.extend_frame(keys, k[i]), paged.extend_frame(values, v[i])
-            made = made + (paged.frame_attention(q[i], keys, values, rows_module.SCALE),)
+            made = (*made, paged.frame_attention(q[i], keys, values, rows_module.SCALE))
         return made
 
     graph, counted = ms.jit(frame, **rows_module.layer_ops.JIT_OPTIONS), set()

@@ -25,11 +25,11 @@ def launched(decoder, lengths, *, later):
     import mindspore as ms
     from ascend_emulator import trace
 
-    voices = [decoder.new_voice() for _ in lengths]
+    streams = [decoder.new_stream() for _ in lengths]
     for _ in range(1 + later):
         ms.runtime.synchronize()
         trace.reset()
-        decoder.decode(voices, [codes_of(length, seed) for seed, length in enumerate(lengths)])
+        decoder.decode(streams, [codes_of(length, seed) for seed, length in enumerate(lengths)])
         ms.runtime.synchronize()
     return trace.launches()
 
@@ -49,19 +49,19 @@ def test_streams_together_and_alone(decoder):
     codes = [codes_of(frames, frames) for frames in (80, 9, 6)]
     alone = []
     for each in codes:
-        (wave,) = decoder.decode([decoder.new_voice()], [each])
+        (wave,) = decoder.decode([decoder.new_stream()], [each])
         alone.append(wave)
         assert np.abs(wave).max() > 0.1
-    voices, done, pieces = {}, [0, 0, 0], [[], [], []]
+    streams, done, pieces = {}, [0, 0, 0], [[], [], []]
     for call in ({0: 70, 1: 4}, {1: 5, 0: 3}, {2: 6, 0: 7}):
         for row in call:
-            if row not in voices:
-                voices[row] = decoder.new_voice()
+            if row not in streams:
+                streams[row] = decoder.new_stream()
         given = [codes[row][:, done[row] : done[row] + count] for row, count in call.items()]
-        for row, wave in zip(call, decoder.decode([voices[row] for row in call], given), strict=True):
+        for row, wave in zip(call, decoder.decode([streams[row] for row in call], given), strict=True):
             pieces[row].append(wave)
             done[row] += call[row]
             if done[row] == codes[row].shape[1]:
-                del voices[row]
+                del streams[row]
     for made, wave in zip(pieces, alone, strict=True):
         np.testing.assert_allclose(np.concatenate(made), wave, atol=0.02 * np.abs(wave).max())

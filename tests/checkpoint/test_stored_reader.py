@@ -131,7 +131,7 @@ def test_a_network_without_decoders_loads_without_a_warning(tiny_dir, tmp_path, 
     with caplog.at_level(logging.WARNING):
         model = load_network(target, with_decoders=False)
     assert not [record for record in caplog.records if record.name.startswith("ms_omni")]
-    parameters = {name: each for name, each in model.parameters_and_names()}
+    parameters = dict(model.parameters_and_names())
     for name in (HEAD, ENCODER, "code2wav.decoder.0.conv.weight"):
         expected = open_checkpoint(target).read(name).astype(np.float32)
         np.testing.assert_array_equal(parameters[name].asnumpy().reshape(expected.shape), expected)

@@ -19,11 +19,9 @@ def made(tmp_path_factory):
 @pytest.fixture(scope="session")
 def processor_dir(tmp_path_factory):
     """The processor's part of a tiny checkpoint."""
-    from ms_omni.checkpoint.tiny_processor import CHAT_TEMPLATE, write_processor
-    from ms_omni.checkpoint.tiny_tokenizer import write_tokenizer
+    from ms_omni.checkpoint.tiny_tokenizer import write_processor
 
     directory = tmp_path_factory.mktemp("processor")
-    write_tokenizer(directory, CHAT_TEMPLATE)
     write_processor(directory)
     return directory
 

@@ -30,8 +30,7 @@ from qwen_omni_utils import process_mm_info  # noqa: E402
 from recorded import LINSPACES, RESIZES, resize_sample, thinned  # noqa: E402
 from transformers import Qwen3OmniMoeProcessor  # noqa: E402
 
-from ms_omni.checkpoint.tiny_processor import CHAT_TEMPLATE, write_processor  # noqa: E402
-from ms_omni.checkpoint.tiny_tokenizer import write_tokenizer  # noqa: E402
+from ms_omni.checkpoint.tiny_tokenizer import write_processor  # noqa: E402
 
 
 def record(case: InputCase, checkpoint: Path, made: Path) -> dict[str, Any]:
@@ -57,7 +56,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         made, checkpoint = write_all(Path(folder) / "made"), Path(folder) / "checkpoint"
         checkpoint.mkdir()
-        write_tokenizer(checkpoint, CHAT_TEMPLATE)
         write_processor(checkpoint)
         for case in CASES:
             for key, array in record(case, checkpoint, made).items():

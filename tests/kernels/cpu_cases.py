@@ -56,12 +56,15 @@ def conv(x, w, bias=None, stride=1, pads=0, dilation=1, groups=1):
     )
     pairs = [(p, p) if np.ndim(p) == 0 else tuple(p) for p in pads]
     x = np.pad(x.astype(np.float64), [(0, 0), (0, 0), *pairs])
-    out_size = [(n - d * (k - 1) - 1) // s + 1 for n, d, k, s in zip(x.shape[2:], dilation, w.shape[2:], stride)]
+    out_size = [
+        (n - d * (k - 1) - 1) // s + 1 for n, d, k, s in zip(x.shape[2:], dilation, w.shape[2:], stride, strict=True)
+    ]
     out = np.zeros((x.shape[0], w.shape[0], *out_size))
     per_out, per_in = w.shape[0] // groups, w.shape[1]
     for position in np.ndindex(*w.shape[2:]):
         window = tuple(
-            slice(p * d, p * d + s * (n - 1) + 1, s) for p, d, s, n in zip(position, dilation, stride, out_size)
+            slice(p * d, p * d + s * (n - 1) + 1, s)
+            for p, d, s, n in zip(position, dilation, stride, out_size, strict=True)
         )
         for g in range(groups):
             part = x[(slice(None), slice(g * per_in, (g + 1) * per_in), *window)]
@@ -72,7 +75,8 @@ def conv(x, w, bias=None, stride=1, pads=0, dilation=1, groups=1):
 
 def conv_back(x, w, bias=None, stride=(1, 1), padding=(0, 0), extra=(0, 0), groups=1, dilation=(1, 1)):
     """Direct transposed convolution in two dimensions: every input element spreads its kernel."""
-    full = [(n - 1) * s + d * (k - 1) + 1 for n, s, d, k in zip(x.shape[2:], stride, dilation, w.shape[2:])]
+    sizes = zip(x.shape[2:], stride, dilation, w.shape[2:], strict=True)
+    full = [(n - 1) * s + d * (k - 1) + 1 for n, s, d, k in sizes]
     out = np.zeros((x.shape[0], w.shape[1] * groups, full[0] + extra[0], full[1] + extra[1]))
     per_in, per_out = w.shape[0] // groups, w.shape[1]
     for row, col in np.ndindex(*w.shape[2:]):
@@ -142,18 +146,7 @@ CASES = [
     ("mint.zeros_like", "mint.zeros_like(x, dtype=ms.int64)", "np.zeros((3, 4), i8)"),
     ("mint.ones_like", "mint.ones_like(b)", "np.ones((3, 4), bool)"),
     ("mint.empty", "mint.empty((2, 3), dtype=ms.int32).shape", "(2, 3)"),
-    ("mint.empty_like", "mint.empty_like(x).shape", "(3, 4)"),
-    ("mint.clone", "after(x, mint.clone(x).add_(1))", "x"),
     ("Tensor.clone", "x.T.clone()", "x.T"),
-    ("Tensor.new_full", "i.new_full((2,), 7)", "np.full(2, 7)"),
-    ("Tensor.new_empty", "i.new_empty((2, 3)).dtype == ms.int64", "True"),
-    ("mint.rand", "mint.rand(2, 3).shape", "(2, 3)"),
-    ("mint.randn", "mint.randn((2, 3)).shape", "(2, 3)"),
-    ("mint.rand_like", "mint.rand_like(x).shape", "(3, 4)"),
-    ("mint.randn_like", "mint.randn_like(x).shape", "(3, 4)"),
-    ("mint.randint", "mint.randint(5, 6, (2, 3))", "np.full((2, 3), 5)"),
-    ("mint.randperm", "mint.sort(mint.randperm(6))[0]", "np.arange(6)"),
-    ("mint.normal", "mint.normal(2.0, 0.0, (3,))", "np.full(3, 2.0)"),
     ("mint.multinomial", "mint.multinomial(weights[:1], 1)", "np.array([[2]])"),
     ("mint.multinomial", "mint.sort(mint.multinomial(weights[1], 2))[0]", "np.array([0, 3])"),
     ("mint.nonzero", "mint.nonzero(b, as_tuple=True)", "np.nonzero(b)"),
@@ -163,25 +156,14 @@ CASES = [
     ("mint.where", "mint.where(b, x, 0.5)", "np.where(b, x, f4(0.5))"),
     ("mint.topk", "mint.topk(ties, 3)", "(f4([[3, 3, 2], [0, 0, 0]]), np.array([[1, 2, 3], [0, 1, 2]]))"),
     ("mint.topk", "mint.topk(r, 2, dim=0, largest=False)", "(np.sort(r, 0)[:2], np.argsort(r, 0)[:2])"),
-    ("Tensor.topk", "i.topk(1)", "(i[:, 3:], np.full((3, 1), 3))"),
     ("mint.topk", "mint.topk(long % 7, 4)[1]", "np.argsort(-(long % 7), -1, kind='stable')[:, :4]"),
     ("mint.topk", "mint.topk(gap, 2)[1]", "np.array([1, 2])"),
     ("mint.sort", "mint.sort(r, dim=0)", "(np.sort(r, 0), np.argsort(r, 0))"),
     ("mint.sort", "mint.sort(ties, descending=True)[1]", "np.array([[1, 2, 3, 0], [0, 1, 2, 3]])"),
-    ("Tensor.sort", "r.sort()[1]", "np.argsort(r, -1)"),
-    ("mint.argsort", "mint.argsort(r, dim=-1, descending=True)", "np.argsort(-r, -1)"),
-    ("Tensor.argsort", "r.argsort()", "np.argsort(r, -1)"),
     ("mint.argmax", "mint.argmax(ties, dim=-1)", "np.array([1, 0])"),
     ("mint.argmax", "mint.argmax(r)", "np.argmax(r)"),
     ("mint.argmax", "mint.argmax(r, dim=0, keepdim=True)", "np.argmax(r, 0, keepdims=True)"),
-    ("mint.argmin", "mint.argmin(r, 1)", "np.argmin(r, 1)"),
-    ("Tensor.argmin", "r.argmin(0)", "np.argmin(r, 0)"),
     ("mint.index_select", "mint.index_select(r, -1, k)", "r[:, k]"),
-    ("mint.take", "mint.take(r, k)", "r.ravel()[k]"),
-    ("mint.index_add", "mint.index_add(x, 0, twice, x)", "add_at(x, 0, twice, x)"),
-    ("Tensor.index_add", "i.index_add(-1, k, i[:, :3], alpha=2)", "add_at(i, -1, k, 2 * i[:, :3])"),
-    ("mint.scatter_add", "mint.scatter_add(x, 1, i * 0, x)", "np.stack([x[:, 0] + x.sum(1), *x.T[1:]], 1)"),
-    ("Tensor.scatter_add", "x.scatter_add(1, i * 0, x)", "np.stack([x[:, 0] + x.sum(1), *x.T[1:]], 1)"),
     ("mint.stack", "mint.stack([x, i], dim=-1)", "np.stack([x, i.astype(f4)], -1)"),
     ("mint.stack", "mint.stack((one, one))", "np.array([1, 1])"),
     ("mint.cat", "mint.cat([i, k32[:, None]], dim=-1)", "np.concatenate([i, k32[:, None]], -1)"),
@@ -191,42 +173,9 @@ CASES = [
     ("mint.concat", "mint.concat([b, i], 1)", "np.concatenate([b.astype(i8), i], 1)"),
     ("mint.repeat_interleave", "mint.repeat_interleave(x, k, dim=0)", "np.repeat(x, k, 0)"),
     ("mint.repeat_interleave", "mint.repeat_interleave(x, 2)", "np.repeat(x, 2)"),
-    ("mint.unique", "mint.unique(i % 3, return_inverse=True)", "(np.arange(3), i % 3)"),
-    ("mint.roll", "mint.roll(x, (1, 2), (0, 1))", "np.roll(x, (1, 2), (0, 1))"),
-    ("Tensor.roll", "x.roll(1, -1)", "np.roll(x, 1, -1)"),
-    ("mint.bincount", "mint.bincount(twice, minlength=5)", "np.array([1, 0, 2, 0, 0])"),
-    ("mint.any", "mint.any(i, -1)", "np.any(i, -1)"),
-    ("mint.any", "mint.any(none)", "np.array(False)"),
     ("Tensor.any", "i.any(0, keepdim=True)", "np.any(i, 0, keepdims=True)"),
-    ("mint.cumsum", "mint.cumsum(b, 0)", "np.cumsum(b, 0)"),
-    ("mint.cumsum", "mint.cumsum(r, -1)", "np.cumsum(r, -1)"),
     ("Tensor.cumsum", "k32.cumsum(-1)", "np.cumsum(k32.astype(i8))"),
-    ("mint.var", "mint.var(r, 0, correction=0, keepdim=True)", "r.var(0, keepdims=True)"),
-    ("Tensor.var", "r.var(-1)", "r.var(-1, ddof=1)"),
-    ("mint.std", "mint.std(r)", "r.std(ddof=1)"),
-    ("Tensor.std", "r.std(0)", "r.std(0, ddof=1)"),
-    ("mint.logsumexp", "mint.logsumexp(r, -1)", "np.log(np.exp(r).sum(-1))"),
-    ("mint.norm", "mint.norm(r, dim=-1)", "np.linalg.norm(r, axis=-1)"),
-    ("mint.norm", "mint.norm(r, p=1)", "np.abs(r).sum()"),
-    ("mint.count_nonzero", "mint.count_nonzero(i)", "np.array(11)"),
-    ("mint.tril", "mint.tril(b, -1)", "np.tril(b, -1)"),
-    ("mint.log2", "mint.log2(x + 1)", "np.log2(x + 1)"),
-    ("mint.log10", "mint.log10(x + 1)", "np.log10(x + 1)"),
     ("mint.outer", "mint.outer(v, k)", "np.outer(v, k)"),
-    ("mint.mm", "mint.mm(x, x.T)", "x @ x.T"),
-    ("mint.mv", "mint.mv(x, x[1])", "x @ x[1]"),
-    ("mint.dot", "mint.dot(v, v)", "v @ v"),
-    ("Tensor.dot", "v.dot(v)", "v @ v"),
-    ("mint.addmm", "mint.addmm(r[0, 0], x, x.T, beta=2, alpha=3)", "2 * r[0, 0] + 3 * x @ x.T"),
-    ("mint.baddbmm", "mint.baddbmm(c[:, :, :3], c, c.mT, alpha=2)", "c[:, :, :3] + 2 * c @ c.transpose(0, 2, 1)"),
-    ("mint.einsum", "mint.einsum('bij,bkj->bik', c, c)", "np.einsum('bij,bkj->bik', c, c)"),
-    ("mint.equal", "mint.equal(x, x + 1)", "False"),
-    ("mint.equal", "mint.equal(x, x)", "True"),
-    ("mint.bitwise_or", "mint.bitwise_or(b, none)", "b"),
-    ("mint.bitwise_not", "mint.bitwise_not(b)", "~b"),
-    ("mint.floor_divide", "mint.floor_divide(i - 6, 4)", "(i - 6) // 4"),
-    ("Tensor.floor_divide", "(i - 6).floor_divide(4)", "(i - 6) // 4"),
-    ("mint.mul", "mint.mul(x, 2.5)", "x * 2.5"),
     ("mint.clamp", "mint.clamp(gap, 0, 2)", "f4([1, np.nan, 2])"),
     ("mint.clip", "mint.clip(i, min=2.5)", "np.clip(i, 2.5, None)"),
     ("Tensor.clamp", "i.clamp(2, 5)", "np.clip(i, 2, 5)"),
@@ -240,38 +189,43 @@ CASES = [
     ("F.gelu", "F.gelu(r * 4)", "gelu(r * 4)"),
     ("F.gelu", "mint.nn.GELU()(r)", "gelu(r)"),
     ("F.gelu", "F.gelu(r, approximate='tanh')", "0.5 * r * (1 + np.tanh(sqrt(2 / np.pi) * (r + 0.044715 * r**3)))"),
-    ("F.log_softmax", "F.log_softmax(r, dim=0)", "r - np.log(np.exp(r).sum(0))"),
-    ("F.elu", "F.elu(r, alpha=0.5)", "np.where(r > 0, r, 0.5 * np.expm1(r))"),
-    ("F.softplus", "F.softplus(r * 20)", "np.logaddexp(0, r * 20)"),
-    ("F.mish", "F.mish(r)", "r * np.tanh(np.logaddexp(0, r))"),
-    ("F.leaky_relu", "F.leaky_relu(r, 0.2)", "np.where(r > 0, r, 0.2 * r)"),
     ("F.dropout", "F.dropout(x, 0.3, training=False)", "x"),
-    ("F.dropout", "F.dropout(x, 1.0)", "x * 0"),
     ("F.pad", "F.pad(c, (1, 0, 2, 1), value=3.5)", "np.pad(c, ((0, 0), (2, 1), (1, 0)), constant_values=3.5)"),
     ("F.pad", "F.pad(i, (-1, 2))", "np.pad(i[:, 1:], ((0, 0), (0, 2)))"),
     ("F.pad", "F.pad(b, (1, 1), value=True)", "np.pad(b, ((0, 0), (1, 1)), constant_values=True)"),
-    ("F.pad", "F.pad(c, (2, 1), mode='replicate')", "np.pad(c, ((0, 0), (0, 0), (2, 1)), 'edge')"),
-    ("F.pad", "F.pad(c, (2, 1), mode='reflect')", "np.pad(c, ((0, 0), (0, 0), (2, 1)), 'reflect')"),
     ("F.one_hot", "F.one_hot(i)", "np.eye(12, dtype=i8)[i]"),
     ("F.one_hot", "F.one_hot(k32, 5)", "np.eye(5, dtype=i8)[k32]"),
-    ("F.conv1d", "F.conv1d(c, kernel1, stride=2, padding=1)", "conv(c, kernel1, None, 2, 1)"),
-    ("F.conv1d", "F.conv1d(c, kernel1, dilation=2, padding='same')", "conv(c, kernel1, None, 1, ((1, 1),), 2)"),
-    ("F.conv1d", "F.conv1d(c[0], kernel1)", "conv(c[:1], kernel1)[0]"),
+    ("layer.conv1d_ext_op", "convs.conv1d_ext_op(c, kernel1, None, 2, 1)", "conv(c, kernel1, None, 2, 1)"),
     (
-        "F.conv2d",
-        "F.conv2d(image, kernel2, b6, (1, 2), (0, 1), (2, 1))",
+        "layer.conv2d_ext_op",
+        "convs.conv2d_ext_op(image, kernel2, b6, (1, 2), (0, 1), (2, 1))",
         "conv(image, kernel2, b6, (1, 2), (0, 1), (2, 1))",
     ),
-    ("F.conv2d", "F.conv2d(image, kernel2, padding='same')", "conv(image, kernel2, None, 1, ((1, 1), (0, 1)))"),
-    ("F.conv2d", "F.conv2d(image, grouped2, groups=2)", "conv(image, grouped2, groups=2)"),
-    ("F.conv2d", "F.conv2d(image, deep2, padding=1, groups=4)", "conv(image, deep2, pads=1, groups=4)"),
-    ("F.conv2d", "F.conv2d(image[:, :, :3, :2], kernel2, b6)", "conv(image[:, :, :3, :2], kernel2, b6)"),
     (
-        "F.conv3d",
-        "F.conv3d(clip3d, kernel3, b6, (1, 2, 1), (0, 1, 2))",
+        "layer.conv2d_ext_op",
+        "convs.conv2d_ext_op(image, grouped2, None, 1, 0, 1, 2)",
+        "conv(image, grouped2, groups=2)",
+    ),
+    (
+        "layer.conv2d_ext_op",
+        "convs.conv2d_ext_op(image, deep2, None, 1, 1, 1, 4)",
+        "conv(image, deep2, pads=1, groups=4)",
+    ),
+    (
+        "layer.conv2d_ext_op",
+        "convs.conv2d_ext_op(image[:, :, :3, :2], kernel2, b6)",
+        "conv(image[:, :, :3, :2], kernel2, b6)",
+    ),
+    (
+        "layer.conv3d_ext_op",
+        "convs.conv3d_ext_op(clip3d, kernel3, b6, (1, 2, 1), (0, 1, 2))",
         "conv(clip3d, kernel3, b6, (1, 2, 1), (0, 1, 2))",
     ),
-    ("F.conv3d", "F.conv3d(clip3d[:, :, :2, :3, :2], kernel3)", "conv(clip3d[:, :, :2, :3, :2], kernel3)"),
+    (
+        "layer.conv3d_ext_op",
+        "convs.conv3d_ext_op(clip3d[:, :, :2, :3, :2], kernel3)",
+        "conv(clip3d[:, :, :2, :3, :2], kernel3)",
+    ),
     ("F.conv_transpose2d", "F.conv_transpose2d(image, back2, b6)", "conv_back(image, back2, b6)"),
     (
         "F.conv_transpose2d",
@@ -283,70 +237,28 @@ CASES = [
         "F.conv_transpose2d(image, grouped_back2, b6, 2, groups=2)",
         "conv_back(image, grouped_back2, b6, (2, 2), groups=2)",
     ),
-    (
-        "F.conv_transpose2d",
-        "F.conv_transpose2d(image[0], back2, stride=2, dilation=2)",
-        "conv_back(image[:1], back2, stride=(2, 2), dilation=(2, 2))[0]",
-    ),
     ("layer.conv1d_ext_op", "layer(mint.nn.Conv1d(3, 5, 2, bias=False), kernel1)(c)", "conv(c, kernel1)"),
-    (
-        "layer.conv1d_padding_op",
-        "layer(mint.nn.Conv1d(3, 5, 2, padding='valid', bias=False), kernel1)(c)",
-        "conv(c, kernel1)",
-    ),
     (
         "layer.conv2d_ext_op",
         "layer(mint.nn.Conv2d(4, 6, (3, 2), 2, bias=False), kernel2)(image)",
         "conv(image, kernel2, None, 2)",
     ),
     (
-        "layer.conv2d_padding_op",
-        "layer(mint.nn.Conv2d(4, 6, (3, 2), padding='same', bias=False), kernel2)(image)",
-        "conv(image, kernel2, None, 1, ((1, 1), (0, 1)))",
-    ),
-    (
         "layer.conv3d_ext_op",
         "layer(mint.nn.Conv3d(4, 6, (2, 3, 2), bias=False), kernel3)(clip3d)",
-        "conv(clip3d, kernel3)",
-    ),
-    (
-        "layer.conv3d_padding_op",
-        "layer(mint.nn.Conv3d(4, 6, (2, 3, 2), padding='valid', bias=False), kernel3)(clip3d)",
         "conv(clip3d, kernel3)",
     ),
     ("Tensor.repeat", "x.repeat(2, 1, 3)", "np.tile(x, (2, 1, 3))"),
     ("Tensor.repeat", "v.repeat((2, 2))", "np.tile(v, (2, 2))"),
     ("Tensor.masked_fill", "x.masked_fill(b[0], 1)", "np.where(b[0], f4(1), x)"),
     ("Tensor.masked_fill", "x.masked_fill(b, float('-inf'))", "np.where(b, f4(-np.inf), x)"),
-    ("Tensor.copy_", "after(x, x[1].copy_(x[0]))", "put(x, 1, x[0])"),
-    ("Tensor.copy_", "after(x, x.T.copy_(v))", "np.tile(v[:, None], (1, 4))"),
     ("Tensor.fill_", "after(x, x.fill_(3))", "x * 0 + 3"),
-    ("Tensor.zero_", "after(x, x[:, 1].zero_())", "put(x, (slice(None), 1), 0)"),
-    ("Tensor.clamp_", "after(x, x.clamp_(min=2, max=5))", "np.clip(x, 2, 5)"),
-    ("Tensor.add_", "after(x, x.add_(x, alpha=2))", "x * 3"),
-    ("Tensor.add_", "after(x, x[:, 1].add_(5))", "x + 5 * (np.arange(4) == 1)"),
-    ("Tensor.sub_", "after(x, x.sub_(2.5))", "x - 2.5"),
-    ("Tensor.mul_", "after(x, x.view(-1).mul_(3))", "x * 3"),
-    ("Tensor.div_", "after(x, x.div_(x + 1))", "x / (x + 1)"),
-    ("Tensor.floor_divide_", "after(i, i.floor_divide_(2))", "i // 2"),
-    ("Tensor.remainder_", "after(i, i.remainder_(3))", "i % 3"),
-    ("Tensor.exp_", "after(v, v.exp_())", "np.exp(v)"),
-    ("Tensor.log_", "after(v, v.log_())", "np.log(v)"),
-    ("Tensor.sigmoid_", "after(r, r.sigmoid_())", "1 / (1 + np.exp(-r))"),
-    ("Tensor.tanh_", "after(r, r.tanh_())", "np.tanh(r)"),
     ("Tensor.masked_fill_", "after(x, x.masked_fill_(b[0] | b, -1))", "np.where(b, f4(-1), x)"),
-    ("Tensor.masked_scatter_", "after(x, x[:].masked_scatter_(b, x))", "put(x, b, x.ravel()[:6])"),
     ("Tensor.index_add_", "after(x, x.index_add_(0, twice, x))", "add_at(x, 0, twice, x)"),
     ("Tensor.index_add_", "after(x, x.index_add_(1, k, x[:, :3]))", "add_at(x, 1, k, x[:, :3])"),
-    ("Tensor.index_copy_", "after(x, x.index_copy_(1, k, x[:, :3]))", "put(x, (slice(None), k), x[:, :3])"),
-    ("Tensor.index_fill_", "after(x, x.index_fill_(0, k[:2], 4.0))", "put(x, k[:2], 4)"),
     ("Tensor.index_put_", "after(x, x.index_put_((k, k), v))", "put(x, (k, k), v)"),
     ("Tensor.scatter_", "after(x, x.scatter_(-1, i % 4, 7.0))", "x * 0 + 7"),
     ("Tensor.scatter_", "after(x, x.scatter_(1, i[:, :2] % 4, x))", "put_along(x, i[:, :2] % 4, x[:, :2], 1)"),
-    ("Tensor.scatter_add_", "after(x, x.scatter_add_(1, i * 0, x))", "np.stack([x[:, 0] + x.sum(1), *x.T[1:]], 1)"),
-    ("Tensor.normal_", "after(x, x.normal_(2.0, 0.0))", "x * 0 + 2"),
-    ("Tensor.uniform_", "after(x, x.uniform_(2.0, 2.0))", "x * 0 + 2"),
-    ("Tensor.exponential_", "bool((after(x, x.exponential_(2.0)) > 0).all())", "True"),
     ("Tensor.__getitem__", "c[c[:, :, 0] > 0, :]", "c[c[:, :, 0] > 0, :]"),
     ("Tensor.__getitem__", "c[0, :, k]", "c[0][:, k]"),
     ("Tensor.__getitem__", "c[one, k32]", "c[1, k32]"),
@@ -366,11 +278,7 @@ CASES = [
     ("Tensor.__setitem__", "assigned(x, ([0, 2], [1, 1]), v[:2])", "put(x, ([0, 2], [1, 1]), v[:2])"),
     ("Tensor.to", "(x - 5.7).to(ms.int64)", "(x - f4(5.7)).astype(i8)"),
     ("Tensor.astype", "b.astype(ms.float32)", "b.astype(f4)"),
-    ("Tensor.type_as", "x.type_as(k32)", "x.astype(np.int32)"),
     ("Tensor.float", "k32.float()", "k32.astype(f4)"),
-    ("Tensor.double", "x.double().dtype == ms.float64", "True"),
-    ("Tensor.half", "x.half()", "x.astype(np.float16)"),
-    ("Tensor.bfloat16", "x.bfloat16().float()", "x"),
     ("Tensor.int", "(-x).int()", "(-x).astype(np.int32)"),
     ("Tensor.long", "b.long()", "b.astype(i8)"),
     ("Tensor.bool", "(x - 5).bool()", "x != 5"),
@@ -381,13 +289,15 @@ def evaluate(expression):
     """A case's MindSpore expression: arrays instead of tensors."""
     import mindspore as ms
     from mindspore import Parameter, Tensor, mint
+    from mindspore.mint.nn.layer import conv as convs
 
     def layer(cell, weight):
         cell.weight = Parameter(weight, name="weight")
         return cell
 
     names = {name: Tensor(array.copy()) for name, array in ARRAYS.items()}
-    helpers = dict(ms=ms, mint=mint, F=mint.nn.functional, np=np, layer=layer, after=after, assigned=assigned)
+    helpers = {"ms": ms, "mint": mint, "F": mint.nn.functional, "convs": convs, "np": np}
+    helpers |= {"layer": layer, "after": after, "assigned": assigned}
     result = eval(expression, helpers, names)
     parts = result if isinstance(result, tuple | list) else (result,)
     return [part.asnumpy() if isinstance(part, Tensor) else part for part in parts]

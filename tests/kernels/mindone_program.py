@@ -71,7 +71,7 @@ def new_tokens(model, inputs, **options):
 def spoken(model, inputs, sample):
     """Text and speech of the whole model."""
     options = {"temperature": 0.8, "top_p": 0.9, "top_k": 20} if sample else {}
-    text, wave = model.generate(
+    _, wave = model.generate(
         **inputs,
         thinker_max_new_tokens=4,
         thinker_do_sample=sample,

@@ -30,8 +30,8 @@ def compiled(function, *inputs):
 
     def graph(*tensors):
         arguments = list(inputs)
-        for place, tensor in zip(places, tensors):
-            arguments[place] = tensor
+        for number, place in enumerate(places):
+            arguments[place] = tensors[number]
         return function(*arguments)
 
     return ms.jit(graph, jit_level="O0")(*[inputs[place] for place in places])

@@ -1,5 +1,7 @@
 """Rows through a layer in numpy against the same token by token, in decoding and in prompts."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from numpy_layer import BLOCK, DIM, EPS, EXPERTS, HIDDEN, INV_FREQ, KV_HEADS, TOP_K, RandomLayer, norm
@@ -84,7 +86,7 @@ def test_a_prompt_in_chunks(monkeypatch, scattered, edges, in_parts):
     layer, x, table = RandomLayer("shared"), prompt(11, 0), tables(3, scattered)[1]
     keys, values = caches(10)
     blocks = layer_blocks(layer.stored(), layer.vectors["norm"], keys, values)
-    made = [chunk(blocks, x[a:b], a, table) for a, b in zip(edges, edges[1:], strict=False)]
+    made = [chunk(blocks, x[a:b], a, table) for a, b in pairwise(edges)]
     np.testing.assert_allclose(np.concatenate(made), plain(layer, x), rtol=1e-4, atol=1e-5)
     others = sorted(set(range(10)) - set(table.tolist()))
     assert (keys[others] == EMPTY).all() and (values[others] == EMPTY).all()

@@ -249,8 +249,8 @@ def test_shares_are_whole_and_not_too_small(monkeypatch):
     from ms_omni.kernels import host_threads
 
     monkeypatch.setattr(host_threads, "num_threads", lambda: 3)
-    assert host_threads.shares(10, 3) == [(0, 3), (3, 6), (6, 10)]
-    assert host_threads.shares(5, 3) == [(0, 5)] and host_threads.shares(0, 3) == [(0, 0)]
+    assert host_threads.thread_parts(10, 3) == [(0, 3), (3, 6), (6, 10)]
+    assert host_threads.thread_parts(5, 3) == [(0, 5)] and host_threads.thread_parts(0, 3) == [(0, 0)]
 
 
 def test_an_unknown_activation_is_named():

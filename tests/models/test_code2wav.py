@@ -62,7 +62,7 @@ def test_chunks_equal_the_single_shot(code2wav, num_frames, chunk):
 def test_the_wave_is_that_of_mindones_model(code2wav, decoder, num_frames):
     """Also beyond the attention window of 72 frames."""
     codes = codes_of(num_frames, seed=5)
-    (wave,) = decoder.decode([decoder.new_voice()], [codes])
+    (wave,) = decoder.decode([decoder.new_stream()], [codes])
     np.testing.assert_allclose(wave, by_mindone(code2wav, codes), atol=2e-5)
     assert wave.dtype == np.float32 and np.abs(wave).max() > 1e-3
 
@@ -73,8 +73,8 @@ def test_a_ring_that_is_filled_and_wraps(code2wav, decoder, frames):
     one that is longer than a ring."""
     codes = codes_of(frames + 72 + 3 + 150 + 2, seed=frames)
     cuts = np.cumsum([frames - 1, 1, 71, 1, 3, 150])
-    voice = decoder.new_voice()
-    pieces = [decoder.decode([voice], [part])[0] for part in np.split(codes, cuts, axis=1)]
+    stream = decoder.new_stream()
+    pieces = [decoder.decode([stream], [part])[0] for part in np.split(codes, cuts, axis=1)]
     np.testing.assert_allclose(np.concatenate(pieces), by_mindone(code2wav, codes), atol=2e-5)
 
 
@@ -83,22 +83,22 @@ def test_streams_that_join_and_leave(code2wav, decoder):
     codes = [codes_of(num_frames, seed) for seed, num_frames in enumerate((90, 12, 130, 33))]
     # frames of each stream in each call; the third comes when the second has gone
     calls = ({0: 4, 1: 7}, {0: 25, 1: 5}, {2: 4, 0: 1}, {0: 60, 2: 100, 3: 30}, {3: 3, 2: 26})
-    voices, done, pieces = {}, [0] * 4, [[] for _ in codes]
+    streams, done, pieces = {}, [0] * 4, [[] for _ in codes]
     for call in calls:
         for row in call:
-            if row not in voices:
-                voices[row] = decoder.new_voice()
+            if row not in streams:
+                streams[row] = decoder.new_stream()
         given = [codes[row][:, done[row] : done[row] + count] for row, count in call.items()]
-        waves = decoder.decode([voices[row] for row in call], given)
+        waves = decoder.decode([streams[row] for row in call], given)
         for (row, count), wave in zip(call.items(), waves, strict=True):
             assert len(wave) == 1920 * count - (0 if done[row] else 555)
             pieces[row].append(wave)
             done[row] += count
             if done[row] == codes[row].shape[1]:
-                del voices[row]
-    assert not voices
+                del streams[row]
+    assert not streams
     for each, made in zip(codes, pieces, strict=True):
-        (alone,) = decoder.decode([decoder.new_voice()], [each])
+        (alone,) = decoder.decode([decoder.new_stream()], [each])
         np.testing.assert_allclose(np.concatenate(made), alone, atol=1e-5)
 
 
@@ -113,10 +113,10 @@ def test_the_state_of_a_stream_does_not_grow(code2wav):
     from ms_omni.models.code2wav_cpu import CpuWaveDecoder
 
     decoder = CpuWaveDecoder(code2wav)
-    voice, sizes = decoder.new_voice(), set()
+    stream, sizes = decoder.new_stream(), set()
     for frames in (1, 4, 25, 100, 300, 2):
-        decoder.decode([voice], [codes_of(frames)])
-        sizes.add(num_bytes(voice))
+        decoder.decode([stream], [codes_of(frames)])
+        sizes.add(num_bytes(stream))
     assert len(sizes) == 1 and sizes.pop() > 2 * 2 * 72 * 16 * 4
 
 
@@ -126,17 +126,17 @@ def test_rings_are_used_again(code2wav):
 
     decoder = WaveDecoder(code2wav)
     codes = codes_of(5, seed=2)
-    first = [decoder.new_voice() for _ in range(3)]
+    first = [decoder.new_stream() for _ in range(3)]
     (alone,) = decoder.decode(first[:1], [codes])
-    assert sorted(voice.number for voice in first) == [1, 2, 3]
+    assert sorted(stream.number for stream in first) == [1, 2, 3]
     for rings in (*decoder._windows.keys, *decoder._windows.values, decoder._hidden):
         assert rings._rows.shape[0] == 4
         rings._rows[1:].fill_(float("nan"))
     del first
     for _ in range(20):
-        voice = None
-        voice = decoder.new_voice()
-        (wave,) = decoder.decode([voice], [codes])
+        stream = None
+        stream = decoder.new_stream()
+        (wave,) = decoder.decode([stream], [codes])
         np.testing.assert_array_equal(wave, alone)
     assert decoder._hidden._rows.shape[0] == 4
 
@@ -146,10 +146,10 @@ def test_no_two_rows_go_to_one_place():
     nobody."""
     import mindspore as ms
 
-    from ms_omni.models.code2wav_rings import Rings, Voice
+    from ms_omni.models.code2wav_rings import Rings, Stream
 
     rings = Rings(5, (2,), ms.float32)
-    places = rings.places([Voice(2, 3), Voice(1, 9)], [2, 12], 12).asnumpy().reshape(2, 12)
+    places = rings.places([Stream(2, 3), Stream(1, 9)], [2, 12], 12).asnumpy().reshape(2, 12)
     assert places[0].tolist() == [13, 14] + [0] * 10
     assert places[1].tolist() == [0] * 7 + [6, 7, 8, 9, 5]
 
@@ -164,7 +164,7 @@ def test_pieces_that_are_decoded_together():
     for context in (0, 11):
         lengths = rng.integers(1, 301, 50).tolist()
         groups = list(together(lengths, context, 300))
-        assert sorted(sum(groups, [])) == list(range(50))
+        assert sorted(number for group in groups for number in group) == list(range(50))
         for group in groups:
             assert len(group) * (context + max(lengths[number] for number in group)) <= context + 300
 
@@ -172,10 +172,10 @@ def test_pieces_that_are_decoded_together():
 def test_waves_come_with_their_numbers(code2wav):
     """Longer pieces are decoded first, and by themselves."""
     codes = [codes_of(frames, seed=frames) for frames in (3, 290, 1, 40)]
-    waves = dict(code2wav.decode([code2wav.new_voice() for _ in codes], codes))
+    waves = dict(code2wav.decode([code2wav.new_stream() for _ in codes], codes))
     assert len(waves) == 4
     for number, each in enumerate(codes):
-        ((_, alone),) = code2wav.decode([code2wav.new_voice()], [each])
+        ((_, alone),) = code2wav.decode([code2wav.new_stream()], [each])
         np.testing.assert_allclose(waves[number], alone, atol=1e-5)
 
 
@@ -187,20 +187,16 @@ def test_context_is_no_longer_than_needed_nor_shorter(code2wav, monkeypatch):
     enough = code2wav_rings.convolution_context_frames(code2wav.config)
     monkeypatch.setattr(code2wav_rings, "convolution_context_frames", lambda config: enough // 2)
     decoder = code2wav_rings.WaveDecoder(code2wav)
-    voice = decoder.new_voice()
-    too_short = np.concatenate([decoder.decode([voice], [part])[0] for part in np.split(codes, 2, axis=1)])
+    stream = decoder.new_stream()
+    too_short = np.concatenate([decoder.decode([stream], [part])[0] for part in np.split(codes, 2, axis=1)])
     assert too_short.shape == whole.shape and np.abs(too_short - whole).max() > 2e-5
 
 
-def test_chunked_decode_with_given_context_loses_nothing(code2wav):
-    """mindone's and transformers' signature: 300 frames with 25 of context lose 555 samples there, none here; with as
-    much context as the attention windows reach it is the single shot."""
+def test_chunked_decode_is_the_single_shot(code2wav):
+    """mindone's and transformers' signature, where 25 frames of context lose 555 samples at each boundary."""
     codes = random_codes(160, seed=3)
-    whole = code2wav(codes).asnumpy()
-    assert code2wav.chunked_decode(codes, chunk_size=60, left_context_size=25).shape == whole.shape
-    reach = code2wav.config.num_hidden_layers * (code2wav.config.sliding_window - 1) + 16
-    exact = code2wav.chunked_decode(codes, chunk_size=150, left_context_size=reach).asnumpy()
-    np.testing.assert_allclose(exact, whole, atol=1e-4)
+    made = code2wav.chunked_decode(codes, chunk_size=60, left_context_size=25).asnumpy()
+    np.testing.assert_allclose(made, code2wav(codes).asnumpy(), atol=1e-4)
 
 
 def test_seventy_seconds(code2wav):

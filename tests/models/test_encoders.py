@@ -102,7 +102,7 @@ def test_pictures_and_frames_do_not_leak(towers):
     full = encode_vision(towers[1], patches, grid)
     changed = patches.copy()
     changed[24 + 16 : 24 + 32] += 1  # the second frame of the video
-    for before, after in zip(full, encode_vision(towers[1], changed, grid)):
+    for before, after in zip(full, encode_vision(towers[1], changed, grid), strict=True):
         moved = np.abs(after - before).max(axis=1) > 1e-4
         assert moved.tolist() == [False] * 6 + [False] * 4 + [True] * 4 + [False] * 4
 
@@ -132,7 +132,7 @@ def test_flash_attention_gives_what_eager_gives(towers):
         flash = [encode_audio(audio, mel(1000), [1000]), *encode_vision(vision, patches, grid)]
     # One call a layer and run of equal lengths: audio 104 + 26 tokens, vision 24 patches and 2 frames of 16.
     assert {shape[0] for shape in calls} == {1, 2} and len(calls) == 2 * len(audio.layers) + 2 * len(vision.blocks)
-    for a, b in zip(eager, flash):
+    for a, b in zip(eager, flash, strict=True):
         np.testing.assert_allclose(b, a, atol=1e-5)
 
 

@@ -18,7 +18,7 @@ def prompt_flash_attention(
     q, k, v = (x.astype(ms.float32) for x in (query, key, value))
     if input_layout == "BSH":
         counts = (num_heads, num_key_value_heads, num_key_value_heads)
-        q, k, v = (x.reshape(*x.shape[:2], n, -1).swapaxes(1, 2) for x, n in zip((q, k, v), counts))
+        q, k, v = (x.reshape(*x.shape[:2], n, -1).swapaxes(1, 2) for x, n in zip((q, k, v), counts, strict=True))
     assert (q.shape[1], k.shape[1]) == (num_heads, num_key_value_heads) and q.shape[3] % 16 == 0
     k, v = (mint.repeat_interleave(x, num_heads // num_key_value_heads, dim=1) for x in (k, v))
     scores = mint.matmul(q, k.swapaxes(2, 3)) * scale_value
@@ -72,7 +72,7 @@ def test_answers_in_text_and_speech_as_eager_does(flash_executor, engine):
     handle = RequestHandle()
     executors = (flash_executor, engine.executor)
     states = [RequestState(request, prepared, lambda: handle, engine.processor.decode, lambda: 0.0) for _ in executors]
-    for executor, state in zip(executors, states):
+    for executor, state in zip(executors, states, strict=True):
         executor.start([state], "thinker")
         executor.prefill([state], "thinker", [(0, state.thinker.num_prompt)])
     layer = engine.config.talker_config.accept_hidden_layer
@@ -82,7 +82,7 @@ def test_answers_in_text_and_speech_as_eager_does(flash_executor, engine):
     states[1].device_state.thinker = states[
         0
     ].device_state.thinker  # both Talkers go on from one Thinker's hidden states
-    for executor, state in zip(executors, states):
+    for executor, state in zip(executors, states, strict=True):
         executor.start([state], "talker")
         executor.prefill([state], "talker", [(0, state.talker.num_prompt)])
         assert len(state.frames) == 2 and len(state.thinker.token_ids) == len(state.talker.token_ids) == 3

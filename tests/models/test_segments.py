@@ -45,7 +45,10 @@ def test_segments_equal_attention_alone(cpu, lengths):
     ).asnumpy()[0]
     ends = np.cumsum(lengths)
     want = np.concatenate(
-        [_numpy_attention(*(x[:, end - n : end] for x in (q, k, v)), 0.35) for n, end in zip(lengths, ends)]
+        [
+            _numpy_attention(*(x[:, end - n : end] for x in (q, k, v)), 0.35)
+            for n, end in zip(lengths, ends, strict=True)
+        ]
     )
     np.testing.assert_allclose(got, want, atol=1e-5)
 

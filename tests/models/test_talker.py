@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ms_omni.models.talker_prompt import Answer, TrailingText, build_talker_prompts, split_turns, talker_prompt_tokens
+from ms_omni.models.talker_prompt import ThinkerOutput, build_talker_prompts, split_turns, talker_prompt_tokens
 
 SPEAKER = 2302
 FIRST_TOKEN = 33
@@ -28,7 +28,7 @@ def prompt_of(engine):
         rng = np.random.default_rng(0)
         size = config.thinker_config.text_config.hidden_size
         embeds, hidden = (ms.Tensor(rng.standard_normal((len(ids), size)).astype(np.float32)) for _ in range(2))
-        (prompt,) = build_talker_prompts(model, [Answer(ids, embeds, hidden, FIRST_TOKEN, SPEAKER)])
+        (prompt,) = build_talker_prompts(model, [ThinkerOutput(ids, embeds, hidden, FIRST_TOKEN, SPEAKER)])
         return prompt, embeds, hidden, ids
 
     return build
@@ -60,7 +60,7 @@ def test_prompts_that_are_made_together_are_made_as_alone(engine):
         roles = ((config.user_token_id, body), (config.assistant_token_id, []))
         ids = np.array([i for role, words in roles for i in (config.im_start_token_id, role, 10, *words)])
         embeds, hidden = (ms.Tensor(rng.standard_normal((len(ids), size)).astype(np.float32)) for _ in range(2))
-        answers.append(Answer(ids, embeds, hidden, 33 + number, SPEAKER + number))
+        answers.append(ThinkerOutput(ids, embeds, hidden, 33 + number, SPEAKER + number))
     for made, answer in zip(build_talker_prompts(engine.model, answers), answers, strict=True):
         (alone,) = build_talker_prompts(engine.model, [answer])
         assert made.ids.tolist() == alone.ids.tolist()
@@ -89,18 +89,6 @@ def test_prefix_adds_codec_tokens_to_text(engine, prompt_of):
     pad = prompt.pad.asnumpy()[0]
     np.testing.assert_allclose(got[6] - table[SPEAKER], pad, atol=1e-5)
     np.testing.assert_allclose(got[3] - table[codec.codec_nothink_id], pad, atol=1e-5)
-
-
-def test_text_trails_the_prompt_then_its_end_once_then_pads(prompt_of):
-    prompt, embeds, *_ = prompt_of([("user", [30])])
-    text = TrailingText(prompt)
-    assert text.at(0) is None
-    text.add(embeds[:2])
-    assert text.at(1) is not None and text.at(2) is None
-    text.complete()
-    rows = [text.at(frame).asnumpy()[0] for frame in range(5)]
-    for got, want in zip(rows, [embeds[0], embeds[1], prompt.end[0], prompt.pad[0], prompt.pad[0]]):
-        np.testing.assert_array_equal(got, want.asnumpy())
 
 
 def test_code_predictor_samples_as_transformers_does(engine):

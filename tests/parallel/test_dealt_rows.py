@@ -47,12 +47,12 @@ def read(decoder, cache, more=0):
     """The normed states of all prompts, with as many tokens behind each, and what enters the second layer."""
     import mindspore as ms
 
-    from ms_omni.runtime.prompt_piece import PromptPiece, row_slices
+    from ms_omni.runtime.prompt_chunk import PromptChunk, row_slices
 
     pieces = []
     for row, (blocks, owner) in enumerate(zip(BLOCKS, OWNERS, strict=True)):
         x, owner = tokens_of(decoder, row)[: PROMPTS[row] + more], owner if decoder.num_owners > 1 else 0
-        pieces.append(PromptPiece(ms.Tensor(x), np.arange(len(x)), blocks, 0, owner=owner))
+        pieces.append(PromptChunk(ms.Tensor(x), np.arange(len(x)), blocks, 0, owner=owner))
     made = [states.asnumpy() for states in decoder.prefill(pieces, cache, 1)]
     return [[states[rows] for states in made] for rows in row_slices(pieces)]
 
@@ -73,19 +73,19 @@ def step_of(decoder, cache, seen):
     """A token of each: states that the last layer leaves."""
     import mindspore as ms
 
-    from ms_omni.runtime.decode_rows import DealtRows, Places, block_tables
+    from ms_omni.runtime.decode_rows import RowLayout, TokenPositions, block_tables
     from ms_omni.runtime.token_step import TokenStep
 
     sequences = [
         Sequence("talker", count, 9, (), random_numbers(0, "talker"), blocks, token_ids=[0])
         for count, blocks in zip(PROMPTS, BLOCKS, strict=True)
     ]
-    rows = DealtRows.of(OWNERS, decoder.num_owners)
+    rows = RowLayout.of(OWNERS, decoder.num_owners)
     step = TokenStep(decoder, cache, "dealt", rows.bucket, 3)
     step.pairs = tuple(tuple(eager(kernel, seen) for kernel in pair) for pair in step.pairs)
     step.last_norm = eager(step.last_norm, seen)
     x = rows.spread([tokens_of(decoder, row)[-1] for row in range(3)], np.zeros(decoder.spec.hidden_size, np.float32))
-    lengths, rope = Places.of(sequences, rows, decoder.owner).tensors()
+    lengths, rope = TokenPositions.of(sequences, rows, decoder.owner).tensors()
     made = step.decode(ms.Tensor(np.array(x)), rope, lengths, block_tables(sequences, rows, 3)).asnumpy()
     assert not made[[row for row in range(len(rows)) if row not in rows.numbers]].any()
     return made[list(rows.numbers)]

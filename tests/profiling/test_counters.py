@@ -12,7 +12,7 @@ from ms_omni.parallel.graph_counts import graph_nodes
 from ms_omni.profiling.counters import COLLECTIVE_BYTES, COLLECTIVES, HOST_SYNCS, OPERATORS, Counters, resolved
 from ms_omni.profiling.sides import EngineSide
 from ms_omni.profiling.task import Task
-from ms_omni.runtime.graph_cache import CompiledGraph, compiled
+from ms_omni.runtime.graph_cache import CompiledGraph
 from ms_omni.scheduling.state import RequestState
 
 TEXT = [{"role": "user", "content": [{"type": "text", "text": "Hello?"}]}]
@@ -65,7 +65,7 @@ def test_operators_of_a_graph(cpu):
     def step(x):
         return (x + 1) * x, x.reshape(2, 1)
 
-    graph = compiled(step, {}, None, "two operators")
+    graph = CompiledGraph(step, {}, None, "two operators")
     x = Tensor(np.ones(2, np.float32))
     before = Counters().read()
     for _ in range(3):
@@ -78,7 +78,7 @@ def test_operators_of_a_graph(cpu):
 
 
 def test_a_graph_that_is_gone_is_not_kept(cpu):
-    graph = compiled(lambda x: x + 1, {}, None, "soon gone")
+    graph = CompiledGraph(lambda x: x + 1, {}, None, "soon gone")
     assert graph in CompiledGraph.alive
     del graph
     import gc

@@ -23,40 +23,40 @@ def test_buckets(cpu, count, bucket):
 
 
 def test_rows_of_nobody_stand_at_the_first_place_of_block_0(cpu):
-    from ms_omni.runtime.decode_rows import DealtRows, Places, block_tables, last_tokens
+    from ms_omni.runtime.decode_rows import RowLayout, TokenPositions, block_tables, last_tokens
 
-    rows = DealtRows((0, 1), 4, 1)
-    lengths, rope = (tensor.asnumpy() for tensor in Places.of(TWO, rows, 0).tensors())
+    rows = RowLayout((0, 1), 4, 1)
+    lengths, rope = (tensor.asnumpy() for tensor in TokenPositions.of(TWO, rows, 0).tensors())
     assert lengths.tolist() == [7, 301, 1, 1] and rope.tolist() == [8, 260, 0, 0]
     assert lengths.dtype == np.int32 and rope.dtype == np.float32
-    assert Places.of(TWO, DealtRows((0, 1), 2, 1), 0).tensors(3)[0].asnumpy().tolist() == [10, 304]
+    assert TokenPositions.of(TWO, RowLayout((0, 1), 2, 1), 0).tensors(3)[0].asnumpy().tolist() == [10, 304]
     assert last_tokens(TWO, rows).asnumpy().tolist() == [8, 9, 0, 0]
     tables = block_tables(TWO, rows, 4).asnumpy()
     assert tables.tolist() == [[3, 4, 0, 0], [1, 5, 2, 0], [0] * 4, [0] * 4]
 
 
 def test_rows_are_dealt_out_to_the_owners_of_their_sequences(cpu):
-    from ms_omni.runtime.decode_rows import DealtRows, Places, block_tables, last_tokens
+    from ms_omni.runtime.decode_rows import RowLayout, TokenPositions, block_tables, last_tokens
 
-    rows = DealtRows.of([2, 0, 2, 2], 3)
-    assert rows == DealtRows((8, 0, 9, 10), 4, 3) and len(rows) == 12
+    rows = RowLayout.of([2, 0, 2, 2], 3)
+    assert rows == RowLayout((8, 0, 9, 10), 4, 3) and len(rows) == 12
     assert rows.spread("abcd", "-") == [*"b---", *"----", *"acd-"]
-    assert DealtRows.of([1, 0], 2) == DealtRows((1, 0), 1, 2)
-    assert DealtRows.of([0] * 3, 1) == DealtRows((0, 1, 2), 4, 1)
-    rows = DealtRows.of([1, 0], 3)
+    assert RowLayout.of([1, 0], 2) == RowLayout((1, 0), 1, 2)
+    assert RowLayout.of([0] * 3, 1) == RowLayout((0, 1, 2), 4, 1)
+    rows = RowLayout.of([1, 0], 3)
     assert last_tokens(TWO, rows).asnumpy().tolist() == [9, 8, 0]
     assert block_tables(TWO, rows, 3).asnumpy().tolist() == [[1, 5, 2], [3, 4, 0], [0, 0, 0]]
-    own = [[x.asnumpy().tolist() for x in Places.of(TWO, rows, owner).tensors()] for owner in range(3)]
+    own = [[x.asnumpy().tolist() for x in TokenPositions.of(TWO, rows, owner).tensors()] for owner in range(3)]
     assert own == [[[301], [260]], [[7], [8]], [[1], [0]]]
 
 
 def test_each_row_draws_its_own_numbers(cpu):
-    from ms_omni.runtime.decode_rows import DealtRows, drawn
+    from ms_omni.runtime.decode_rows import RowLayout, uniform_numbers
 
-    first = [drawn([sequence(1, [0], seed=seed)], 5, DealtRows((0,), 1, 1))[:, 0] for seed in (0, 1)]
+    first = [uniform_numbers([sequence(1, [0], seed=seed)], 5, RowLayout((0,), 1, 1))[:, 0] for seed in (0, 1)]
     both = [sequence(1, [0], seed=seed) for seed in (0, 1)]
-    four, three = DealtRows((0, 1), 4, 1), DealtRows((2, 0), 1, 3)
-    made = np.concatenate([drawn(both, 2, four), drawn(both, 3, three)[:, [2, 0, 1, 1]]])
+    four, three = RowLayout((0, 1), 4, 1), RowLayout((2, 0), 1, 3)
+    made = np.concatenate([uniform_numbers(both, 2, four), uniform_numbers(both, 3, three)[:, [2, 0, 1, 1]]])
     np.testing.assert_array_equal(made[:, :2], np.stack(first, 1))
     assert not made[:, 2:].any()
 
@@ -64,7 +64,7 @@ def test_each_row_draws_its_own_numbers(cpu):
 def test_what_a_call_left_goes_on_uncopied_or_row_by_row(cpu):
     import mindspore as ms
 
-    from ms_omni.runtime.decode_rows import CarriedRow, DealtRows, carried_over
+    from ms_omni.runtime.decode_rows import CarriedRow, RowLayout, carried_over
 
     def left(rows, start):
         values = np.arange(start, start + rows, dtype=np.float32)
@@ -72,7 +72,7 @@ def test_what_a_call_left_goes_on_uncopied_or_row_by_row(cpu):
 
     def values(carried, rows, reverse=False):
         numbers = range(len(carried))[::-1] if reverse else range(len(carried))
-        dealt = DealtRows(tuple(numbers), rows, 1)
+        dealt = RowLayout(tuple(numbers), rows, 1)
         wide, narrow = (tensor.asnumpy() for tensor in carried_over(carried, dealt))
         assert wide.shape == (rows, 3) and narrow.shape == (rows, 1)
         np.testing.assert_array_equal(wide[:, 0] + 0.5, narrow[:, 0])
@@ -80,8 +80,8 @@ def test_what_a_call_left_goes_on_uncopied_or_row_by_row(cpu):
 
     four, one = left(4, 10), left(1, 90)
     as_they_are = [CarriedRow(four, row) for row in range(3)]
-    assert carried_over(as_they_are, DealtRows((0, 1, 2), 4, 1)) is four
-    assert carried_over([as_they_are[2], as_they_are[0]], DealtRows((2, 0), 2, 2)) is four
+    assert carried_over(as_they_are, RowLayout((0, 1, 2), 4, 1)) is four
+    assert carried_over([as_they_are[2], as_they_are[0]], RowLayout((2, 0), 2, 2)) is four
     assert values(as_they_are, 8) == [10, 11, 12]
     assert values([CarriedRow(four, 2), CarriedRow(four, 0)], 2) == [12, 10]
     assert values([CarriedRow(four, 3), CarriedRow(one, 0), CarriedRow(four, 1)], 4) == [13, 90, 11]

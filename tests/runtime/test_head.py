@@ -48,11 +48,11 @@ def test_a_weight_that_is_the_table_as_well_stays_as_it_is(cpu):
 def test_in_numpy_other_dtypes_are_float32(cpu):
     import mindspore as ms
 
-    from ms_omni.runtime.head import in_out
+    from ms_omni.runtime.head import transposed_weight
 
     parameter = weight("bfloat16")
     expected = parameter.float().asnumpy().T
-    made = in_out(parameter)
+    made = transposed_weight(parameter)
     assert made.dtype == np.float32 and parameter.dtype == ms.float32
     np.testing.assert_array_equal(made, expected)
     assert np.shares_memory(parameter.asnumpy(), made)

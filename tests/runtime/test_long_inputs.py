@@ -31,7 +31,7 @@ def thinker(fused):
 
 def prefill(decoder, num_tokens, accept_layer=1, chunk=PREFILL_CHUNK):
     """Normed and accepted hidden states, and the cache, of a random prompt with deepstack features."""
-    from ms_omni.runtime.prompt_piece import PromptPiece
+    from ms_omni.runtime.prompt_chunk import PromptChunk
 
     cache = decoder.new_cache(12, f"test_{num_tokens}_{chunk}", 8)
     size, made = decoder.spec.hidden_size, []
@@ -41,7 +41,7 @@ def prefill(decoder, num_tokens, accept_layer=1, chunk=PREFILL_CHUNK):
         part, blocks = slice(start, start + chunk), [11, 3, 4, 5, 1, 7, 8, 9, 10]
         made.append(
             decoder.prefill(
-                [PromptPiece(x[part], positions[:, part], blocks, start, (deepstack[part],))], cache, accept_layer
+                [PromptChunk(x[part], positions[:, part], blocks, start, (deepstack[part],))], cache, accept_layer
             )
         )
     states = [np.concatenate([state.asnumpy() for state in kind]) for kind in zip(*made, strict=True)]
@@ -61,20 +61,23 @@ def test_prompt_in_chunks_equals_the_whole(thinker, num_tokens, chunk, accept_la
 def test_prompts_that_are_read_together_are_read_as_alone(thinker):
     """A first piece, a later one of a prompt that is partly in the cache, and one token; only one has deepstack
     features, and blocks in any order."""
-    from ms_omni.runtime.prompt_piece import PromptPiece
+    from ms_omni.runtime.prompt_chunk import PromptChunk
 
     decoder, spec = thinker.decoder, thinker.decoder.spec
     blocks, starts, sizes = ([11, 3], [4, 2, 9], [7]), (0, 13, 0), (12, 8, 1)
-    x = [tensor(random(start + size, spec.hidden_size, seed=i)) for i, (start, size) in enumerate(zip(starts, sizes))]
+    x = [
+        tensor(random(start + size, spec.hidden_size, seed=i))
+        for i, (start, size) in enumerate(zip(starts, sizes, strict=True))
+    ]
     level = tensor(random(sizes[1], spec.hidden_size, seed=9))
 
     def piece(i, start, levels=()):
         positions = np.arange(start, x[i].shape[0]) + np.array([[0.0], [1.0], [2.0]], np.float32) * (i == 1)
-        return PromptPiece(x[i][start:], positions if i == 1 else positions[0], blocks[i], start, levels)
+        return PromptChunk(x[i][start:], positions if i == 1 else positions[0], blocks[i], start, levels)
 
     def cache(name):
         made = decoder.new_cache(12, name, 8)
-        decoder.prefill([PromptPiece(x[1][:13], np.arange(13, dtype=np.float32), blocks[1], 0)], made)
+        decoder.prefill([PromptChunk(x[1][:13], np.arange(13, dtype=np.float32), blocks[1], 0)], made)
         return made
 
     pieces = [piece(i, start, (level,) if i == 1 else ()) for i, start in enumerate(starts)]

@@ -13,7 +13,7 @@ from ms_omni.checkpoint.config import read_config
 from ms_omni.runtime.decoder_spec import DecoderSpec
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "reference"))
-from reference_checkpoints import CHECKPOINTS, CheckpointSpec, build_checkpoint  # noqa: E402
+from reference_checkpoints import CHECKPOINTS, CheckpointSpec, build_checkpoint
 
 GREEDY = SamplingParams(thinker_max_new_tokens=6, talker_max_new_tokens=3, talker_temperature=0.0)
 HELLO = [{"role": "user", "content": "Hello there, what is this?"}]

@@ -12,7 +12,7 @@ from ms_omni import AudioChunk, SamplingParams
 from ms_omni.runtime.device_state import DeviceState
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "reference"))
-from reference_cases import CASES, located  # noqa: E402
+from reference_cases import CASES, located
 
 GREEDY = SamplingParams(
     thinker_max_new_tokens=11, talker_max_new_tokens=9, thinker_temperature=0.0, talker_temperature=0.0

@@ -1,6 +1,7 @@
 """Weights of a decoder layer are copied once, from the file to where they stay, and are what their names say."""
 
 import tracemalloc
+from pathlib import Path
 from types import SimpleNamespace
 
 import ml_dtypes
@@ -41,7 +42,7 @@ class Memory:
         rng = np.random.default_rng(1)
         self.values = {f"{LAYER}{name}.weight": rng.standard_normal(s).astype(dtype) for name, s in SHAPES.items()}
         self.was_read, self.released = [], []
-        self.reader = self
+        self.reader, self.directory = self, Path("memory")
 
     def shape(self, name):
         return self.values[name].shape

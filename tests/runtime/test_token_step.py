@@ -10,7 +10,7 @@ from ms_omni.checkpoint.config import read_config
 from ms_omni.checkpoint.reader import CheckpointReader
 from ms_omni.kernels.decoder_ops import decoder_ops
 from ms_omni.runtime.decoder_spec import DecoderSpec
-from ms_omni.runtime.prompt_piece import PromptPiece
+from ms_omni.runtime.prompt_chunk import PromptChunk
 
 PREFIXES = ("thinker.model.", "talker.model.", "talker.code_predictor.model.")
 BLOCK, NEW = 8, 5
@@ -47,7 +47,7 @@ def as_a_prompt(decoder, row, shift):
     x = tokens_of(decoder, row)
     cache = decoder.new_cache(4, f"whole {row}", BLOCK)
     positions = np.arange(len(x), dtype=np.float32) + shift
-    normed, _ = decoder.prefill([PromptPiece(ms.Tensor(x), positions, [2, 3, 1], 0)], cache)
+    normed, _ = decoder.prefill([PromptChunk(ms.Tensor(x), positions, [2, 3, 1], 0)], cache)
     return normed.asnumpy()[PROMPTS[row] :]
 
 
@@ -62,7 +62,7 @@ def test_steps_of_rows_give_what_prompts_give(decoders, prefix):
     cache = decoder.new_cache(7, "rows", BLOCK)
     for row, length in enumerate(PROMPTS):
         x, positions = tokens_of(decoder, row)[:length], np.arange(length, dtype=np.float32) + shift
-        decoder.prefill([PromptPiece(ms.Tensor(x), positions, TABLES[row], 0)], cache)
+        decoder.prefill([PromptChunk(ms.Tensor(x), positions, TABLES[row], 0)], cache)
     step = TokenStep(decoder, cache, "rows", 4, 3)
     graph = ms.jit(step.decode, **decoder.ops.JIT_OPTIONS)
     places = [0, 1, 3]
@@ -96,7 +96,7 @@ def test_hidden_states_of_other_dtypes_are_computed_in_float32(tiny_dir, cpu):
         decoder = Decoder(CheckpointReader(tiny_dir), PREFIXES[2], spec, decoder_ops("CPU"), dtype)
         x = ms.Tensor(tokens_of(decoder, 0)[:3]).astype(ms.bfloat16).astype(dtype)
         cache = decoder.new_cache(2, "half", BLOCK)
-        prompt = decoder.prefill([PromptPiece(x[:2], np.arange(2, dtype=np.float32), [1], 0)], cache)[0][-1:]
+        prompt = decoder.prefill([PromptChunk(x[:2], np.arange(2, dtype=np.float32), [1], 0)], cache)[0][-1:]
         step = ms.jit(TokenStep(decoder, cache, "half", 1, 1).decode, **decoder.ops.JIT_OPTIONS)
         places = ms.Tensor([2.0], ms.float32), ms.Tensor([3], ms.int32), ms.Tensor([[1]], ms.int32)
         states = [prompt, step(x[2:] + 0, *places)]

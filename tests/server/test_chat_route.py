@@ -238,7 +238,7 @@ def test_errors_before_the_first_piece_have_their_status(server, ask):
     ]:
         for body in ({}, {"stream": True}):
             count = len(engine.asked)
-            failing = threading.Thread(target=lambda: engine.wait(count + 1)[-1][0].fail(error))  # noqa: B023
+            failing = threading.Thread(target=lambda: engine.wait(count + 1)[-1][0].fail(error))
             failing.start()
             answer = ask(**body)
             failing.join()

@@ -1,4 +1,4 @@
-"""Tokens of prompts that go through a decoder's layers together."""
+"""Chunks of prompts, which are prefilled together."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from mindspore import Tensor, mint
 
+from ms_omni.kernels.concatenate import concatenated
+
 
 @dataclass(frozen=True)
-class PromptPiece:
+class PromptChunk:
     """Consecutive tokens of one prompt.
 
     x: (tokens, hidden), their embeddings. positions: float32 (tokens,) or (3, tokens), rotary. blocks: of the cache,
@@ -26,11 +28,12 @@ class PromptPiece:
 
     @property
     def num_tokens(self) -> int:
+        """Tokens of this chunk."""
         return int(self.x.shape[0])
 
     @property
     def end(self) -> int:
-        """How many tokens of the prompt are read with these."""
+        """The place in the prompt behind this chunk."""
         return self.start + self.num_tokens
 
     def slots(self, block_size: int) -> np.ndarray:
@@ -39,23 +42,24 @@ class PromptPiece:
         return np.asarray(self.blocks, np.int32)[places // block_size] * block_size + places % block_size
 
 
-def joined_embeddings(pieces: Sequence[PromptPiece]) -> Tensor:
-    """One behind the other, (all tokens, hidden)."""
-    return pieces[0].x if len(pieces) == 1 else mint.cat([piece.x for piece in pieces], dim=0)
+def joined_embeddings(chunks: Sequence[PromptChunk]) -> Tensor:
+    """The embeddings of all chunks, (all tokens, hidden)."""
+    return concatenated([chunk.x for chunk in chunks])
 
 
-def joined_levels(pieces: Sequence[PromptPiece]) -> list[Tensor]:
-    """Of each layer that adds something, for all tokens, (all tokens, hidden): nothing is zeros."""
-    count = max(len(piece.levels) for piece in pieces)
-    if len(pieces) == 1:
-        return list(pieces[0].levels)
+def joined_levels(chunks: Sequence[PromptChunk]) -> list[Tensor]:
+    """The deepstack features of all chunks, (all tokens, hidden) for each layer that has some; zeros where a chunk has
+    none."""
+    count = max(len(chunk.levels) for chunk in chunks)
+    if len(chunks) == 1:
+        return list(chunks[0].levels)
     return [
-        mint.cat([piece.levels[i] if i < len(piece.levels) else mint.zeros_like(piece.x) for piece in pieces], dim=0)
+        mint.cat([chunk.levels[i] if i < len(chunk.levels) else mint.zeros_like(chunk.x) for chunk in chunks], dim=0)
         for i in range(count)
     ]
 
 
-def row_slices(pieces: Sequence[PromptPiece]) -> list[slice]:
-    """Of each piece: its tokens among those of all."""
-    ends = np.cumsum([piece.num_tokens for piece in pieces]).tolist()
-    return [slice(end - piece.num_tokens, end) for piece, end in zip(pieces, ends, strict=True)]
+def row_slices(chunks: Sequence[PromptChunk]) -> list[slice]:
+    """The rows of each chunk among the tokens of all."""
+    ends = np.cumsum([chunk.num_tokens for chunk in chunks]).tolist()
+    return [slice(end - chunk.num_tokens, end) for chunk, end in zip(chunks, ends, strict=True)]
