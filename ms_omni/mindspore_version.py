@@ -27,6 +27,7 @@ class Release:
 
     @property
     def supported_cann(self) -> str:
+        """The CANN versions that it takes, oldest to newest, as `doctor` prints them."""
         return self.cann if len(self.takes) == 1 else f"{self.takes[0]} to {self.cann}"
 
 

@@ -1,9 +1,10 @@
 """Decoder operators on Ascend, made of MindSpore 2.7.1's fused operators, in bfloat16 or float16. Never run on a card.
 
-CANN documents each operator for A2 and A3, and MindSpore launches it alike in graphs and outside (docs/decode-on-ascend.md
-names the alternatives). Operators on caches, which it launches differently, are in `decoder_ops_ascend_paged`, experts in
-`decoder_ops_ascend_experts`, and 8-bit weights in `decoder_ops_ascend_int8`. `acceptance/formulas.py` has all formulas
-in float64. Where MindSpore's inference does not check shapes, the functions here do, before anything is launched.
+CANN documents each operator for A2 and A3, and MindSpore launches it alike in graphs and outside
+(docs/decode-on-ascend.md names the alternatives). Operators on caches, which it launches differently, are in
+`decoder_ops_ascend_paged`, experts in `decoder_ops_ascend_experts`, and 8-bit weights in `decoder_ops_ascend_int8`.
+`acceptance/formulas.py` has all formulas in float64. Where MindSpore's inference does not check shapes, the functions
+here do, before anything is launched.
 """
 
 from __future__ import annotations
