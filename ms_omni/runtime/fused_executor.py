@@ -79,58 +79,42 @@ class FusedExecutor:
         self._mode, self._world, self._sizes = parallel, world, ModelSizes.from_config(config)
         check_world(parallel, world.group_size, self._sizes)
         self.model = load_network(
-            directory,
-            dtype=dtype,
-            attn_implementation=attn_implementation,
-            with_talker=with_talker,
-            with_decoders=False,
-            parallel=parallel,
-            world=world,
-            progress=progress,
-            config=config,
-            reader=reader,
-        )
+            directory, dtype=dtype, attn_implementation=attn_implementation, with_talker=with_talker,
+            with_decoders=False, parallel=parallel, world=world, progress=progress, config=config, reader=reader,
+        )  # fmt: skip
         reader = Int8Reader(reader) if quantize != "none" else reader
         self._reader = ShardedReader(reader, parallel, world, self._sizes)
         self._quantize = quantize
         self._operators, self._dtype, self._numbers = decoder_ops(device), dtype, count()
         sizes = (directory / "config.json").read_text(encoding="utf-8")
         graphs = GraphCache.open(compile_cache, sizes, dtype, parallel, world, quantize) if compile_cache else None
-        text, speech = config.thinker_config.text_config, config.talker_config
+        self._add_decoders(config, device, max_num_seqs, graphs, launch_capture)
+        if launch_capture != "none":
+            self._capture(launch_capture)
+
+    def _add_decoders(
+        self, config: Any, device: str, max_num_seqs: int | None, graphs: GraphCache | None, launch_capture: str
+    ) -> None:
+        """Reads the layers of all decoders, and divides the memory that is left among their caches."""
+        text, speech, has_talker = config.thinker_config.text_config, config.talker_config, self.model.has_talker
         decoders: dict[Stage, Decoder] = {"thinker": self._decoder("thinker.model.", text)}
         self._positions = {"thinker": text.max_position_embeddings}
-        if self.model.has_talker:
+        if has_talker:
             decoders["talker"] = self._decoder("talker.model.", speech.text_config)
             self._positions["talker"] = speech.text_config.max_position_embeddings
             predictor = self._decoder("talker.code_predictor.model.", speech.code_predictor_config)
-        cache_sizes = self._cache_sizes(decoders, device, max_num_seqs)
-        self.limits = _limits(decoders, cache_sizes)
-        caches = {
-            name: decoder.new_cache(cache_sizes.num_blocks, f"{name}.cache") for name, decoder in decoders.items()
-        }
+        sizes = self._cache_sizes(decoders, device, max_num_seqs)
+        self.limits = _limits(decoders, sizes)
+        caches = {name: decoder.new_cache(sizes.num_blocks, f"{name}.cache") for name, decoder in decoders.items()}
         self._thinker = FusedThinker(
-            self.model.thinker,
-            decoders["thinker"],
-            caches["thinker"],
-            cache_sizes.max_blocks,
-            speech.accept_hidden_layer if self.model.has_talker else -1,
-            graphs,
-            launch_capture == "thinker",
-        )
-        if self.model.has_talker:
+            self.model.thinker, decoders["thinker"], caches["thinker"], sizes.max_blocks,
+            speech.accept_hidden_layer if has_talker else -1, graphs, launch_capture == "thinker",
+        )  # fmt: skip
+        if has_talker:
             self._talker = FusedTalker(
-                self.model,
-                decoders["talker"],
-                predictor,
-                caches["talker"],
-                cache_sizes.max_blocks,
-                cache_sizes.max_num_seqs,
-                world,
-                graphs,
-                launch_capture == "talker",
-            )
-        if launch_capture != "none":
-            self._capture(launch_capture)
+                self.model, decoders["talker"], predictor, caches["talker"], sizes.max_blocks, sizes.max_num_seqs,
+                self._world, graphs, launch_capture == "talker",
+            )  # fmt: skip
 
     @property
     def thinker(self) -> FusedThinker:
