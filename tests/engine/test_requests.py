@@ -18,7 +18,7 @@ HELLO = [{"role": "user", "content": "Hello there"}]
 SHORT = {"thinker_max_new_tokens": 5, "talker_max_new_tokens": 4}
 GREEDY = SamplingParams(**SHORT, thinker_temperature=0.0, talker_temperature=0.0)
 # Never at its end before a test is
-ENDLESS = SamplingParams(thinker_max_new_tokens=20_000, ignore_eos=True)
+ENDLESS = SamplingParams(thinker_max_new_tokens=20_000, ignore_eos=True, seed=0)
 
 
 @pytest.fixture(scope="module", params=["fused", "baseline"])
