@@ -10,8 +10,8 @@ KNOWN = {
     "Python calls them": ["__getattr__", "__context__"],
     "libraries call or read them": [
         "argument_default", "argument_name", "bit_rate", "check_argument_for_proper_class", "create_module",
-        "model_config", "pix_fmt", "readable", "readinto", "should_exit", "sock", "stream_output", "thread_type", "first_chunk",
-        "_check_granularities", "_as_list",
+        "model_config", "pix_fmt", "readable", "readinto", "should_exit", "sock", "stream_output", "thread_type",
+        "first_chunk", "_check_granularities", "_as_list",
     ],
     "MindSpore or mindone calls them, or gives them": [
         "conv1d", "conv3d", "masked_fill_", "scatter_", "stable", "output_size", "padding_idx", "norm_type",
