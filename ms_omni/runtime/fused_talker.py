@@ -119,10 +119,7 @@ class FusedTalker:
             )
             hidden, seen = carried_over([state.device_state.frame for state in states], rows)
             text = self._text(states, rows)
-            graph, arguments = self._call(sequences, rows, hidden, seen, text, tables, settings)
-            made, *left = graph.run(*arguments)
-            codes = made.asnumpy().reshape(num_groups + 1, len(rows))
-        carried = tuple(left)
+            codes, carried = self._decoded(sequences, rows, hidden, seen, text, tables, settings)
         for row, state in zip(rows.numbers, states, strict=True):
             state.device_state.frame = CarriedRow(carried, row)
             state.add_frames(codes[:num_groups, row : row + 1])
@@ -130,17 +127,28 @@ class FusedTalker:
 
     def warm_up(self, bucket: int, sampling: TalkerSampling) -> None:
         """As `FusedThinker.warm_up`."""
-        graph, arguments = self.idle_call(bucket, sampling)
-        graph.run(*arguments)[0].asnumpy()
+        self._decoded(*self._padding(bucket, sampling))
 
     def idle_call(self, bucket: int, sampling: TalkerSampling) -> tuple[TalkerGraph, tuple[Tensor, ...]]:
         """A graph, and arguments for it of rows without a sequence, which use only the cache's block of padding."""
+        return self._call(*self._padding(bucket, sampling))
+
+    def _padding(self, bucket: int, sampling: TalkerSampling) -> tuple[Any, ...]:
+        """Arguments of `_decoded` and `_call` with padding rows alone."""
         rows = RowLayout((), bucket, self.decoder.num_owners)
         hidden = mint.zeros((len(rows), self.decoder.spec.hidden_size), dtype=self.decoder.dtype)
         seen = mint.zeros((len(rows), self.config.text_config.vocab_size), dtype=ms.float32)
-        tables = block_tables([], rows, self.max_blocks)
-        settings = self.tensors([sampling] * len(rows))
-        return self._call([], rows, hidden, seen, self._text([], rows), tables, settings)
+        tables, settings = block_tables([], rows, self.max_blocks), self.tensors([sampling] * len(rows))
+        return [], rows, hidden, seen, self._text([], rows), tables, settings
+
+    def _decoded(
+        self, sequences: Sequence[TokenSequence], rows: RowLayout, *inputs: Any
+    ) -> tuple[np.ndarray, tuple[Tensor, ...]]:
+        """The codes of the next frames and the tokens after them, int32 (num_code_groups + 1, rows), and the state that
+        `TalkerGraph` returns for the next call. inputs: the others of `_call`."""
+        graph, arguments = self._call(sequences, rows, *inputs)
+        made, *left = graph.run(*arguments)
+        return made.asnumpy().reshape(self.config.num_code_groups + 1, len(rows)), tuple(left)
 
     def _call(
         self,
