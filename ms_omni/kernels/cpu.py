@@ -43,7 +43,7 @@ def install_cpu_kernels() -> None:
 
 
 def _replace_everywhere(fills: tuple[Fill, ...]) -> None:
-    from mindspore._extends.parse.resources import convert_object_map  # what ms.jit compiles in a function's place
+    from ms_omni.kernels.mindspore_internals import convert_object_map  # what ms.jit compiles in a function's place
 
     replacements: dict[int, tuple[Any, Callable[..., Any]]] = {}
     for fill in fills:

@@ -22,9 +22,9 @@ the name it would also wait for the lengths in every layer.
 from __future__ import annotations
 
 from mindspore import Tensor, mint, ops
-from mindspore.common.api import _run_in_jit
 
 from ms_omni.kernels import decoder_ops_ascend_primitives as primitives
+from ms_omni.kernels.mindspore_internals import _run_in_jit
 
 _bmm = ops.BatchMatMul()
 _bmm_t = ops.BatchMatMul(transpose_b=True)

@@ -8,9 +8,9 @@ from typing import Any
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
-from mindspore.common.api import _run_in_jit
 
 from ms_omni.kernels.host_kernel import host_kernel
+from ms_omni.kernels.mindspore_internals import _run_in_jit
 from ms_omni.kernels.numpy_sampling import sample_rows
 
 JIT_OPTIONS = {"jit_level": "O0"}

@@ -11,9 +11,9 @@ from typing import Any
 
 import mindspore as ms
 from mindspore import mint, ops
-from mindspore.common.api import _run_in_jit
 
 from ms_omni.kernels.host_kernel import give_number
+from ms_omni.kernels.mindspore_internals import _run_in_jit
 from ms_omni.parallel.sockets import Listener, SocketGroup
 from ms_omni.parallel.world import World, cpu_transport, own_address
 

@@ -22,7 +22,7 @@ _KIND_OF_OPERATOR = {
 
 def compiled_graphs() -> frozenset[str]:
     """Names of the graphs that this process has compiled so far; the difference of two calls names the new ones."""
-    from mindspore.common.api import ms_compile_cache
+    from ms_omni.kernels.mindspore_internals import ms_compile_cache
 
     return frozenset(ms_compile_cache)
 
