@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(TESTS / "inputs"), str(TESTS / "reference")]
+PATCHES = TESTS.parent / "ms_omni" / "profiling" / "transformers_reference"
+sys.path[:0] = [str(TESTS / "inputs"), str(TESTS / "reference"), str(PATCHES)]
 from input_cases import CASES  # noqa: E402
 from made_media import ASSETS, REFERENCE_MEDIA, write_all  # noqa: E402
 
