@@ -1,6 +1,7 @@
 """Which releases of MindSpore this package runs on, and what of Ascend's software each of them goes with.
 
-Nothing else of the package asks for MindSpore's version: where releases differ, the code takes a form that all have."""
+Nothing else of the package asks for MindSpore's version: where releases differ, the code takes a form that all have, or
+tries both places of what has moved (`kernels/mindspore_internals.py`)."""
 
 from __future__ import annotations
 

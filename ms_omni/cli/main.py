@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import traceback
 from contextlib import suppress
+from typing import Any
 
 from ms_omni.cli.commands import COMMANDS, command_module, command_parser
 from ms_omni.cli.interrupt import interrupts_raise
@@ -65,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _dispatch(argv: list[str], debug: bool) -> int:
-    command = _top_parser().parse_leading(argv)
+    command = _TopParser().parse_leading(argv)
     if command not in COMMANDS:
         what = f"unknown command {command!r}" if command else "no command given"
         raise OmniError(f"{what}{did_you_mean(command, COMMANDS)}; expected one of {', '.join(COMMANDS)}")
@@ -75,18 +77,31 @@ def _dispatch(argv: list[str], debug: bool) -> int:
         return command_module(command).run(args)
 
 
-def _top_parser() -> LineParser:
-    from ms_omni import __version__
+class _TopParser(LineParser):
+    """The flags before a command. The commands are imported for their list, and the version is read, only when asked
+    for: no other run waits for them."""
 
-    commands = "\n".join(f"  {name:<12}{command_module(name).HELP}" for name in COMMANDS)
-    parser = LineParser(
-        prog="ms-omni",
-        usage="ms-omni COMMAND [flags]      (ms-omni COMMAND --help lists the flags of one command)",
-        description="Qwen3-Omni on Ascend NPUs with MindSpore, and on a CPU to try it.",
-        epilog=f"commands:\n{commands}\n\n{_EPILOG}",
-    )
-    parser.add_argument("--version", action="version", version=f"ms-omni {__version__}")
-    return parser
+    def __init__(self) -> None:
+        super().__init__(
+            prog="ms-omni",
+            usage="ms-omni COMMAND [flags]      (ms-omni COMMAND --help lists the flags of one command)",
+            description="Qwen3-Omni on Ascend NPUs with MindSpore, and on a CPU to try it.",
+        )
+        self.add_argument("--version", action=_Version, nargs=0, help="show program's version number and exit")
+
+    def format_help(self) -> str:
+        """With the list of commands."""
+        commands = "\n".join(f"  {name:<12}{command_module(name).HELP}" for name in COMMANDS)
+        self.epilog = f"commands:\n{commands}\n\n{_EPILOG}"
+        return super().format_help()
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from ms_omni import __version__
+
+        print(f"ms-omni {__version__}")
+        parser.exit()
 
 
 def _one_line(error: BaseException) -> str:
