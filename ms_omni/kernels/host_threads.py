@@ -6,12 +6,12 @@ fit a core's cache and go through several such steps at once take half the time 
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,8 @@ ROWS_AT_ONCE = 512
 # Fewer rows are not worth another thread.
 LEAST_ROWS = 64
 
-WIDE_CORES = (b"SkylakeX", b"Cooperlake", b"SapphireRapids")
-
-_running = Lock()
+_running = threading.Lock()
+_here = threading.local()
 
 
 def num_threads() -> int:
@@ -33,10 +32,10 @@ def num_threads() -> int:
 
 
 def in_parallel(function: Callable[[Any], Any], parts: Iterable[Any]) -> list[Any]:
-    """function(part) of every part, in order. Not for use inside `function`."""
+    """function(part) of every part, in order. Inside `function` it calls one after the other, on the same thread."""
     pool, threads, set_blas_threads = _pool()
     parts = list(parts)
-    if pool is None or len(parts) < 2:
+    if pool is None or len(parts) < 2 or getattr(_here, "is_worker", False):
         return [function(part) for part in parts]
     with _running:
         set_blas_threads(1)
@@ -78,16 +77,6 @@ def equal_parts(length: int, count: int) -> list[tuple[int, int]]:
     return list(pairwise(edges))
 
 
-def has_wide_products() -> bool:
-    """Whether numpy's OpenBLAS multiplies matrices with AVX-512; False with another BLAS."""
-    library, suffix = _openblas()
-    if library is None or not hasattr(library, f"openblas_get_corename{suffix}"):
-        return False
-    name = getattr(library, f"openblas_get_corename{suffix}")
-    name.restype = ctypes.c_char_p
-    return name() in WIDE_CORES
-
-
 @cache
 def _pool() -> tuple[ThreadPoolExecutor | None, int, Callable[[int], None]]:
     """The threads, their number, and the function that sets the number of OpenBLAS' threads."""
@@ -95,8 +84,12 @@ def _pool() -> tuple[ThreadPoolExecutor | None, int, Callable[[int], None]]:
     if library is None:
         return None, 1, lambda threads: None
     threads = int(getattr(library, f"openblas_get_num_threads{suffix}")())
-    pool = ThreadPoolExecutor(threads, "ms_omni") if threads > 1 else None
+    pool = ThreadPoolExecutor(threads, "ms_omni", initializer=_mark_worker) if threads > 1 else None
     return pool, threads, getattr(library, f"openblas_set_num_threads{suffix}")
+
+
+def _mark_worker() -> None:
+    _here.is_worker = True
 
 
 @cache

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ms_omni.kernels.host_threads import in_parallel, in_row_parts
+from ms_omni.kernels.host_threads import in_parallel, in_row_parts, thread_parts
 from ms_omni.kernels.numpy_cache import Rows
 from ms_omni.kernels.numpy_int8 import Int8Matrix
 from ms_omni.kernels.numpy_math import (
@@ -32,8 +32,10 @@ from ms_omni.kernels.numpy_math import (
 # normed hidden states (rows, hidden), and what rows they are -> what to add, (rows, hidden)
 Work = Callable[[np.ndarray, Rows], np.ndarray]
 
-# Pairs of a row and an expert that a thread works on together, unless one expert has more
+# Pairs of a row and an expert that a thread works on together at most, unless one expert has more
 PAIRS_AT_ONCE = 128
+# Pairs that are worth another thread
+LEAST_PAIRS = 6
 
 
 @dataclass(frozen=True)
@@ -185,11 +187,12 @@ def _batches(chosen: np.ndarray, count: int) -> Iterator[list[Group]]:
     """chosen: int (pairs,), sorted. Groups of the experts 0 to count - 1, in batches for one thread each."""
     batch: list[Group] = []
     end = 0
+    most = min(PAIRS_AT_ONCE, -(-len(chosen) // len(thread_parts(len(chosen), LEAST_PAIRS))))
     for expert, pairs in Counter(chosen.tolist()).items():
         start, end = end, end + pairs
         if 0 <= expert < count:
             batch.append((expert, start, end))
-            if end - batch[0][1] >= PAIRS_AT_ONCE:
+            if end - batch[0][1] >= most:
                 yield batch
                 batch = []
     if batch:

@@ -13,6 +13,7 @@ from itertools import accumulate, pairwise
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from ms_omni.kernels.matmul import matmul
 from ms_omni.kernels.numpy_activations import snake_beta
 
 # Values of a tile's columns, 16 MB: products of fewer are slower. And the fewest steps of a tile.
@@ -74,20 +75,20 @@ class CausalConv:
         if out_channels * kernel < channels:
             out = self._shifted_sum(seen, lengths)
         elif kernel == 1:
-            out = self.weight[:, :, 0] @ seen
+            out = matmul(self.weight[:, :, 0], seen)
         else:
             columns = np.empty((channels, kernel, steps), np.float32)
             for row, (start, end) in zip(rows, spans(lengths), strict=True):
                 strides = (seen.strides[0], self.dilation * seen.itemsize, seen.itemsize)
                 columns[:, :, start:end] = as_strided(row, (channels, kernel, end - start), strides)
-            out = self.weight.reshape(out_channels, -1) @ columns.reshape(channels * kernel, steps)
+            out = matmul(self.weight.reshape(out_channels, -1), columns.reshape(channels * kernel, steps))
         out += self.bias
         return out
 
     def _shifted_sum(self, seen: np.ndarray, lengths: Sequence[int]) -> np.ndarray:
         """For few output channels: one product for all kernel places, then the shifted results are summed."""
         out_channels, channels, kernel = self.weight.shape
-        parts = self.weight.transpose(2, 0, 1).reshape(-1, channels) @ seen
+        parts = matmul(self.weight.transpose(2, 0, 1).reshape(-1, channels), seen)
         parts = parts.reshape(kernel, out_channels, -1)
         out = np.empty((out_channels, sum(lengths)), np.float32)
         firsts = [start for start, _ in spans(self.tail_steps + length for length in lengths)]
@@ -108,7 +109,7 @@ class ResidualUnit:
     def __call__(self, x: np.ndarray, lengths: Sequence[int], tails: Sequence[np.ndarray]) -> None:
         """x: (channels, steps), changed; tails: conv1's, changed."""
         inner = self.conv1(x, lengths, tails, self.snake1)
-        x += self.conv2.weight[:, :, 0] @ self.snake2(inner)
+        x += matmul(self.conv2.weight[:, :, 0], self.snake2(inner))
         x += self.conv2.bias
 
 
@@ -125,7 +126,7 @@ class Upsampling:
     def __call__(self, x: np.ndarray, lengths: Sequence[int]) -> np.ndarray:
         """x: (in, steps), in `lengths` with the step before those of each stream. (out, rate * (steps - streams))."""
         channels, out_channels, kernel = self.weight.shape
-        spread = self.weight.reshape(channels, -1).T @ self.snake(x)
+        spread = matmul(self.weight.reshape(channels, -1).T, self.snake(x))
         spread = spread.reshape(out_channels, kernel, -1)
         out = np.empty((out_channels, sum(lengths) - len(lengths), self.rate), np.float32)
         made = spans(length - 1 for length in lengths)
@@ -151,6 +152,6 @@ def strided_conv2d(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.nd
         padded, (channels, kernel, kernel, out_height, out_width), (plane, row, step, 2 * row, 2 * step)
     )
     columns = np.ascontiguousarray(windows).reshape(-1, out_height * out_width)
-    out = weight.reshape(out_channels, -1) @ columns
+    out = matmul(weight.reshape(out_channels, -1), columns)
     out += bias[:, None]
     return out.reshape(out_channels, out_height, out_width)

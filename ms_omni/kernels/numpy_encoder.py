@@ -11,6 +11,7 @@ import numpy as np
 from ms_omni.errors import OmniError
 from ms_omni.kernels.cpu_arrays import float32_array
 from ms_omni.kernels.host_threads import in_parallel, row_parts
+from ms_omni.kernels.matmul import matmul
 from ms_omni.kernels.numpy_activations import gelu, gelu_tanh, layer_norm
 from ms_omni.kernels.numpy_attention import Segment, attention
 
@@ -35,7 +36,7 @@ class Linear:
 
     def __call__(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """x: (rows, in). (rows, out)."""
-        out = np.matmul(x, self.weight, out=out)
+        out = matmul(x, self.weight, out)
         if self.bias is not None:
             out += self.bias
         return out

@@ -10,19 +10,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ms_omni.kernels.host_threads import has_wide_products
+from ms_omni.kernels.matmul import matmul
 from ms_omni.kernels.numpy_int8 import Int8Matrix
 
 Weight = np.ndarray | Int8Matrix
 
-# Up to so many rows, each is multiplied on its own. A matrix product packs its weights first, which costs more than
-# reading them again from the processor's cache; and so a row's result does not depend on the others. Measured: OpenBLAS
-# 0.3.23 on one core, weights out of memory, in microseconds: AVX2 (Zen 3), 512 x 512, 4 rows 241 instead of 391, 8 rows
-# 278 and 320, 16 rows alike; 768 x 2048, 8 rows 1551 and 1609; 2048 x 1536, 4 rows 2316 and 2868, 8 rows 4075 and 3175;
-# 2048 x 5120, 4 rows 10231 and 9185. AVX-512, 1024 x 512, 4 rows 348 and 190.
-FEW_ROWS = 3 if has_wide_products() else 8
-FEW_ROWS_OF_LARGE = 3
-LARGE = 1 << 21  # values of a weight, 8 MB
+# Up to so many rows, each is multiplied on its own: the processor's cache still has the weights, a product of a row
+# and a matrix is fast, and a row's result does not depend on the others. Measured as in `matmul`, GB/s of weights row
+# by row and together: AVX-512 2 rows 25 and 20, 3 rows 21 and 21, 4 rows 16 and 20; AVX2 3 rows 20 and 14, 6 rows 13
+# and 14.
+FEW_ROWS = 3
 
 # Arrays, since numpy takes twice as long over a number
 _HALF, _ONE = np.array(0.5, np.float32), np.array(1, np.float32)
@@ -35,8 +32,8 @@ def product(x: np.ndarray, weight: Weight, out: np.ndarray | None = None) -> np.
         return weight.product(x, product, out)
     if len(x) == 1:
         return x.dot(weight, out)  # the same with less of numpy around it
-    if len(x) > (FEW_ROWS if weight.size < LARGE else FEW_ROWS_OF_LARGE):
-        return np.matmul(x, weight, out=out)
+    if len(x) > FEW_ROWS:
+        return matmul(x, weight, out)
     if out is None:
         out = np.empty((len(x), weight.shape[1]), np.float32)
     np.matmul(x[:, None], weight, out=out[:, None])
