@@ -36,6 +36,8 @@ Work = Callable[[np.ndarray, Rows], np.ndarray]
 PAIRS_AT_ONCE = 128
 # Pairs that are worth another thread
 LEAST_PAIRS = 6
+# Pairs that take as long as reading an expert's weights: of 512 x 256 values, 1 row 40 us, 2 rows 50, 4 rows 60
+WEIGHT_COST = 2
 
 
 @dataclass(frozen=True)
@@ -184,17 +186,20 @@ Group = tuple[int, int, int]  # an expert, its first pair, and the pair behind i
 
 
 def _batches(chosen: np.ndarray, count: int) -> Iterator[list[Group]]:
-    """chosen: int (pairs,), sorted. Groups of the experts 0 to count - 1, in batches for one thread each."""
+    """chosen: int (pairs,), sorted. Groups of the experts 0 to count - 1, in batches for one thread each, of about the
+    same cost: to read an expert's weights costs as much as WEIGHT_COST pairs."""
     batch: list[Group] = []
-    end = 0
-    most = min(PAIRS_AT_ONCE, -(-len(chosen) // len(thread_parts(len(chosen), LEAST_PAIRS))))
-    for expert, pairs in Counter(chosen.tolist()).items():
+    pairs_of = Counter(chosen.tolist())
+    threads = len(thread_parts(len(chosen), LEAST_PAIRS))
+    most, cost, end = (len(chosen) + WEIGHT_COST * len(pairs_of)) / threads, 0, 0
+    for expert, pairs in pairs_of.items():
         start, end = end, end + pairs
         if 0 <= expert < count:
             batch.append((expert, start, end))
-            if end - batch[0][1] >= most:
+            cost += pairs + WEIGHT_COST
+            if end - batch[0][1] >= PAIRS_AT_ONCE or cost >= most:
                 yield batch
-                batch = []
+                batch, cost = [], 0
     if batch:
         yield batch
 

@@ -13,6 +13,7 @@ import numpy as np
 from mindspore import Tensor
 
 from ms_omni.kernels.cpu_arrays import float32_array
+from ms_omni.kernels.matmul import matmul
 from ms_omni.kernels.numpy_activations import gelu, layer_norm
 from ms_omni.kernels.numpy_codec_transformer import CodecTransformer
 from ms_omni.kernels.numpy_conv import CausalConv, ResidualUnit, Snake, Upsampling, spans
@@ -39,7 +40,7 @@ class CpuWaveDecoder:
         """codes: int32 (num_quantizers, frames), the next ones of each stream. The next piece of each wave, float32
         (samples,) in [-1, 1]."""
         model, lengths = self._model, [piece.shape[1] for piece in codes]
-        x = model.embed(Tensor(np.concatenate(codes, axis=1)[None])).asnumpy()[0]
+        x = self._embed(np.concatenate(codes, axis=1))
         transformer = CodecTransformer(model.pre_transformer, self._parts)
         x = transformer(x, lengths, _states(streams, "transformer", transformer))
         for index, cells in enumerate(model.upsample):
@@ -53,6 +54,13 @@ class CpuWaveDecoder:
             block = self._parts(f"block.{index}", _decoder_block, cell, *head)
             x, lengths = block(x, lengths, _states(streams, f"block.{index}", block))
         return [np.clip(x[0, start:end], -1, 1) for start, end in spans(lengths)]
+
+    def _embed(self, codes: np.ndarray) -> np.ndarray:
+        """codes: int32 (num_quantizers, frames). The mean of each frame's embeddings, (frames, hidden)."""
+        if not self._parts.are_kept:
+            return self._model.embed(Tensor(codes[None])).asnumpy()[0]
+        offset, table = self._parts("embedding", _arrays, self._model.code_offset, self._model.code_embedding.weight)
+        return table[codes + offset[0].astype(np.int32)].mean(0)
 
 
 def _states(streams: Sequence[dict[str, Any]], name: str, part: Any) -> list[Any]:
@@ -88,12 +96,12 @@ class _UpsamplingStage:
     ) -> tuple[np.ndarray, list[int]]:
         """The steps that come out, and how many of each stream. tails: brought up to date."""
         steps, lengths = len(x) * self.rate, [length * self.rate for length in lengths]
-        x = (x @ self.spread).reshape(len(x), -1, self.rate).swapaxes(1, 2).reshape(steps, -1)
+        x = matmul(x, self.spread).reshape(len(x), -1, self.rate).swapaxes(1, 2).reshape(steps, -1)
         x += self.bias
-        inner = layer_norm(self._depthwise(x, lengths, tails), *self.norm) @ self.wide
+        inner = matmul(layer_norm(self._depthwise(x, lengths, tails), *self.norm), self.wide)
         inner += self.wide_bias
         gelu(inner)
-        inner = inner @ self.narrow
+        inner = matmul(inner, self.narrow)
         inner += self.narrow_bias
         inner *= self.gamma
         x += inner
@@ -107,6 +115,10 @@ class _UpsamplingStage:
             for place in range(self.depthwise.shape[2]):
                 out[start:end] += seen[place : place + end - start] * self.depthwise[:, 0, place]
         return out
+
+
+def _arrays(*tensors: Tensor) -> list[np.ndarray]:
+    return [float32_array(tensor) for tensor in tensors]
 
 
 def _decoder_block(cell: Any, *head: Any) -> DecoderBlock:

@@ -13,12 +13,12 @@ class Parts:
     weights are spread over a group: those are gathered for each use and dropped again."""
 
     def __init__(self, network: Any):
-        self._keeps = not any(isinstance(cell, Gathering) for _, cell in network.cells_and_names())
+        self.are_kept = not any(isinstance(cell, Gathering) for _, cell in network.cells_and_names())
         self._made: dict[str, Any] = {}
 
     def __call__(self, name: str, make: Callable[..., Any], *cells: Any) -> Any:
         """make(*cells), or its first result for this name."""
-        if not self._keeps:
+        if not self.are_kept:
             return make(*cells)
         if name not in self._made:
             self._made[name] = make(*cells)
