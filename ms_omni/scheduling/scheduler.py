@@ -117,31 +117,34 @@ class Scheduler:
         return DecodeThinker(states, num_steps) if states else None
 
     def _read_prompts(self, num_tokens: int) -> None:
-        """Queues starts and prefills for the first requests whose prompts are not computed, all of one decoder, as long
-        as their next spans fit into `num_tokens`; a start counts as many tokens as its span. Where a prompt is split
-        does not depend on other requests."""
-        waiting = [(state, sequence) for state in self._running if (sequence := state.to_prefill)]
-        waiting = [(state, sequence) for state, sequence in waiting if sequence.stage == waiting[0][1].stage]
-        to_start: list[RequestState] = []
-        to_read: list[RequestState] = []
-        for state, sequence in waiting:
-            start, stop = sequence.next_span(self._limits.prefill_chunk)
-            if stop - start > num_tokens:
+        """Queues starts and prefills for the first requests whose prompts are not computed, as long as their next spans
+        fit into `num_tokens`; a start counts as many tokens as its span. The Thinker's go first: several requests that
+        come together then speak together too. Where a prompt is split does not depend on other requests."""
+        self._admit()  # those that came during the last step
+        to_start: dict[Stage, list[RequestState]] = {"thinker": [], "talker": []}
+        to_read: dict[Stage, list[RequestState]] = {"thinker": [], "talker": []}
+        counted = {"thinker": 0, "talker": 0}
+        for state in self._running:
+            if (sequence := state.to_prefill) is None:
+                continue
+            (start, stop), stage = sequence.next_span(self._limits.prefill_chunk), sequence.stage
+            left = num_tokens - sum(counted.values())
+            if stop - start > left:
                 break
-            num_tokens -= stop - start
+            counted[stage] += stop - start
             if not sequence.is_started:
-                to_start.append(state)
-                if stop - start > num_tokens:
+                to_start[stage].append(state)
+                if 2 * (stop - start) > left:
                     break
-                num_tokens -= stop - start
-            to_read.append(state)
-        if to_start or to_read:
-            stage = waiting[0][1].stage
+                counted[stage] += stop - start
+            to_read[stage].append(state)
+        stage = "thinker" if counted["thinker"] else "talker"
+        if counted[stage]:
             # Encode one conversation at a time, so that an unusable one fails alone
-            groups = [to_start] if stage == "talker" else [[state] for state in to_start]
+            groups = [to_start[stage]] if stage == "talker" else [[state] for state in to_start[stage]]
             self._round.extend(partial(self._start, group, stage) for group in groups)
-            self._round.append(partial(self._prefill, to_read, stage))
-            self._round.append(partial(self._read_prompts, num_tokens))
+            self._round.append(partial(self._prefill, to_read[stage], stage))
+            self._round.append(partial(self._read_prompts, num_tokens - counted[stage]))
 
     def _start(self, states: list[RequestState], stage: Stage) -> Step | None:
         here = tuple(state for state in states if state in self._running)
