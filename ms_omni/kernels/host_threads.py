@@ -6,6 +6,7 @@ fit a core's cache and go through several such steps at once take half the time 
 from __future__ import annotations
 
 import ctypes
+import math
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +19,11 @@ import numpy as np
 
 # Rows that a thread takes through a network together: products of fewer are slower, and their values are kept.
 ROWS_AT_ONCE = 512
-# Fewer rows are not worth another thread.
+# Multiplications that are worth another thread, about 0.1 ms
+LEAST_A_THREAD = 1 << 22
+# Fewer rows are not worth another thread; nor are fewer values that come out of them.
 LEAST_ROWS = 64
+LEAST_VALUES = 1 << 15
 
 _running = threading.Lock()
 _here = threading.local()
@@ -31,11 +35,12 @@ def num_threads() -> int:
     return _pool()[1]
 
 
-def in_parallel(function: Callable[[Any], Any], parts: Iterable[Any]) -> list[Any]:
-    """function(part) of every part, in order. Inside `function` it calls one after the other, on the same thread."""
+def in_parallel(function: Callable[[Any], Any], parts: Iterable[Any], work: float = math.inf) -> list[Any]:
+    """function(part) of every part, in order. work: multiplications of all parts; little is done on this thread. Inside
+    `function` everything is done on the same thread."""
     pool, threads, set_blas_threads = _pool()
     parts = list(parts)
-    if pool is None or len(parts) < 2 or getattr(_here, "is_worker", False):
+    if pool is None or len(parts) < 2 or work < 2 * LEAST_A_THREAD or getattr(_here, "is_worker", False):
         return [function(part) for part in parts]
     with _running:
         set_blas_threads(1)
@@ -60,7 +65,7 @@ def row_parts(rows: int) -> list[tuple[int, int]]:
 def in_row_parts(function: Callable[[slice], np.ndarray], rows: int, shape: tuple[int, ...]) -> np.ndarray:
     """Calls function(slice of rows), which returns float32 (those rows, *shape), on several threads and joins the
     results: (rows, *shape). Few rows are computed on this thread, without a copy."""
-    if rows < 2 * LEAST_ROWS or num_threads() == 1:
+    if rows < 2 * LEAST_ROWS or rows * math.prod(shape) < 2 * LEAST_VALUES or num_threads() == 1:
         return function(slice(0, rows))
     out = np.empty((rows, *shape), np.float32)
 

@@ -19,10 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ms_omni.kernels.host_threads import in_parallel, thread_parts
+from ms_omni.kernels.host_threads import LEAST_A_THREAD, in_parallel, thread_parts
 
-# Multiplications that are worth another thread, about 0.1 ms
-LEAST_A_THREAD = 1 << 22
 # Rows or columns of a part begin at multiples of this, a cache line
 ALIGNED = 16
 
@@ -50,15 +48,14 @@ def matmul(x: np.ndarray, weight: np.ndarray, out: np.ndarray | None = None) -> 
         c = addresses[2] + row * out.strides[0] + 4 * column
         sgemm(left, right, rows, columns, k, 1, a, steps[0], b, steps[1], 0, c, steps[2])
 
-    if m * n * k < 2 * LEAST_A_THREAD:
-        multiply((0, m, 0, n))
-    else:
-        in_parallel(multiply, _parts(m, n, k))
+    in_parallel(multiply, _parts(m, n, k))
     return out
 
 
 def _parts(m: int, n: int, k: int) -> list[tuple[int, int, int, int]]:
     """First row, rows, first column and columns of one part for each thread: of the longer side."""
+    if m * n * k < 2 * LEAST_A_THREAD:
+        return [(0, m, 0, n)]
     longer = max(m, n)
     least = max(1, -(-LEAST_A_THREAD * longer // (m * n * k * ALIGNED)))
     spans = [(start * ALIGNED, min(end * ALIGNED, longer)) for start, end in thread_parts(-(-longer // ALIGNED), least)]

@@ -93,7 +93,8 @@ def attention(queries: np.ndarray, segments: Iterable[Segment], is_causal: bool 
             last = seen - count + end if is_causal else seen
             keys, values = segment.keys[:, :last], segment.values[:, :last]
             tiles.append(_Tile(queries[:, rows], keys, values, longest, out[rows], is_causal))
-    in_parallel(_Tile.work, reversed(tiles))  # the largest first
+    work = sum(2 * tile.queries.size * tile.keys.shape[1] for tile in tiles)
+    in_parallel(_Tile.work, reversed(tiles), work)  # the largest first
     return out
 
 

@@ -7,6 +7,7 @@ CPU Parameter), so nothing is copied, not even chosen experts. float32.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ms_omni.kernels.host_threads import in_parallel, in_row_parts, thread_parts
+from ms_omni.kernels.host_threads import LEAST_A_THREAD, in_parallel, in_row_parts, thread_parts
 from ms_omni.kernels.numpy_cache import Rows
 from ms_omni.kernels.numpy_int8 import Int8Matrix
 from ms_omni.kernels.numpy_math import (
@@ -34,10 +35,8 @@ Work = Callable[[np.ndarray, Rows], np.ndarray]
 
 # Pairs of a row and an expert that a thread works on together at most, unless one expert has more
 PAIRS_AT_ONCE = 128
-# Pairs that are worth another thread
-LEAST_PAIRS = 6
 # Pairs that take as long as reading an expert's weights: of 512 x 256 values, 1 row 40 us, 2 rows 50, 4 rows 60
-WEIGHT_COST = 2
+READING_COST = 2
 
 
 @dataclass(frozen=True)
@@ -172,7 +171,7 @@ def experts(x: np.ndarray, chosen: np.ndarray, shares: np.ndarray, networks: Seq
         for (_, start, end), (_, down) in zip(batch, used, strict=True):
             product(hidden[start - first : end - first], down, made[start:end])
 
-    in_parallel(work, _batches(chosen.take(order), len(networks)))
+    in_parallel(work, _batches(chosen.take(order), networks))
     if num_rows == 1:
         return np.add.reduce(made, 0, keepdims=True)
     places = np.empty_like(order)
@@ -185,19 +184,20 @@ def experts(x: np.ndarray, chosen: np.ndarray, shares: np.ndarray, networks: Seq
 Group = tuple[int, int, int]  # an expert, its first pair, and the pair behind its last
 
 
-def _batches(chosen: np.ndarray, count: int) -> Iterator[list[Group]]:
-    """chosen: int (pairs,), sorted. Groups of the experts 0 to count - 1, in batches for one thread each, of about the
-    same cost: to read an expert's weights costs as much as WEIGHT_COST pairs."""
-    batch: list[Group] = []
+def _batches(chosen: np.ndarray, networks: Sequence[Network]) -> Iterator[list[Group]]:
+    """chosen: int (pairs,), sorted. The groups of `networks`, in batches for one thread each, of about the same
+    cost."""
     pairs_of = Counter(chosen.tolist())
-    threads = len(thread_parts(len(chosen), LEAST_PAIRS))
-    most, cost, end = (len(chosen) + WEIGHT_COST * len(pairs_of)) / threads, 0, 0
+    whole, values = len(chosen) + READING_COST * len(pairs_of), 3 * math.prod(networks[0][1].shape)
+    threads = len(thread_parts(whole, -(-LEAST_A_THREAD // values)))
+    batch: list[Group] = []
+    cost, end = 0, 0
     for expert, pairs in pairs_of.items():
         start, end = end, end + pairs
-        if 0 <= expert < count:
+        if 0 <= expert < len(networks):
             batch.append((expert, start, end))
-            cost += pairs + WEIGHT_COST
-            if end - batch[0][1] >= PAIRS_AT_ONCE or cost >= most:
+            cost += pairs + READING_COST
+            if threads > 1 and (end - batch[0][1] >= PAIRS_AT_ONCE or cost * threads >= whole):
                 yield batch
                 batch, cost = [], 0
     if batch:

@@ -259,14 +259,3 @@ def test_an_unknown_activation_is_named():
 
     with pytest.raises(OmniError, match="activation 'relu' is not known on a CPU: gelu, gelu_pytorch_tanh"):
         activation("relu")
-
-
-@pytest.mark.parametrize(("core", "is_wide"), [(b"SkylakeX", True), (b"Zen", False), (None, False)])
-def test_which_cores_multiply_with_avx512(monkeypatch, core, is_wide):
-    from types import SimpleNamespace
-
-    from ms_omni.kernels import host_threads
-
-    library = SimpleNamespace(openblas_get_corename64_=lambda: core) if core else None
-    monkeypatch.setattr(host_threads, "_openblas", lambda: (library, "64_"))
-    assert host_threads.has_wide_products() == is_wide

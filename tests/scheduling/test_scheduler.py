@@ -156,6 +156,23 @@ def test_prompts_are_read_together():
     ]
 
 
+def test_those_that_come_during_a_prefill_speak_with_the_first():
+    """They join its round, and their prompts are read before its Talker's; but its Talker's is in the same round, with
+    only as many of theirs as leave room for it."""
+    engine = Engine(max_num_seqs=8, prefill_chunk=50)
+    engine.add(1, prompt=5, new=9, frames=6)
+    assert [engine.step()[0] for _ in range(2)] == ["start thinker", "prefill thinker"]
+    for seed in range(2, 6):
+        engine.add(seed, prompt=5, new=9, frames=6)
+    assert [engine.step() for _ in range(6)] == [
+        *[("start thinker", (seed,)) for seed in (2, 3)],
+        ("prefill thinker", (2, 3), (0, 5), (0, 5)),
+        ("start talker", (1,)),
+        ("prefill talker", (1,), (0, 8)),
+        ("thinker", (1, 2, 3), 1),
+    ]
+
+
 def test_a_prompt_that_has_begun_is_not_held_up_by_those_that_come():
     engine = Engine(max_num_seqs=50, num_blocks=5000)
     engine.add(0, prompt=40, new=3)
