@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from statistics import median
 
 from ms_omni.profiling.document import FIGURES, OF_ONE, OF_SEVERAL, OTHER, STAGES, Case, Profile, Run, Spread
 from ms_omni.profiling.report.heading import answer_of, precision_of, prompt_of, run_label
 from ms_omni.profiling.report.values import DASH, figure_row, number, scale_of, spread, times, title_of
-
-
-@dataclass(frozen=True)
-class Table:
-    """text_columns: how many of the first columns are left-aligned text. notes: lines below the table."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    text_columns: int = 1
-    notes: tuple[str, ...] = ()
-
+from ms_omni.tables import Table
 
 # Parts of the throughput table -> the figure in its column "tokens/s". As in mindone, a token of the Talker is a frame;
 # the last row counts its 16 codes.
