@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from statistics import median
 
 from ms_omni.profiling.document import FIGURES, OF_ONE, OF_SEVERAL, OTHER, STAGES, Case, Profile, Run, Spread
 from ms_omni.profiling.report.heading import answer_of, precision_of, prompt_of, run_label
@@ -202,17 +201,12 @@ def stage_spread(run: Run, name: str) -> Spread | None:
     """Over the repeats; None if the stage did not occur."""
     if name in run.stages_s:
         return run.stages_s[name]
-    return _of([repeat.other_s for repeat in run.repeats]) if name == OTHER else None
+    return Spread.of([repeat.other_s for repeat in run.repeats]) if name == OTHER and run.repeats else None
 
 
 def _wall(run: Run) -> Spread | None:
-    return run.figures.get("wall_s") or _of([repeat.wall_s for repeat in run.repeats])
-
-
-def _of(values: list[float]) -> Spread | None:
-    if not values:
-        return None
-    return Spread(median=median(values), min=min(values), max=max(values), count=len(values))
+    found = run.figures.get("wall_s")
+    return found if found or not run.repeats else Spread.of([repeat.wall_s for repeat in run.repeats])
 
 
 def collectives(case: Case) -> Iterable[Table]:
