@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -174,10 +175,17 @@ class EngineConfig:
 
 
 def check_reader(reader: str, access: MediaAccess) -> None:
-    """Raises OmniError for a reader that cannot keep the limits of `access`."""
-    if access.restricted and reader == "qwen_omni_utils":
+    """Raises OmniError for a reader that cannot keep the limits of `access`, or is not installed."""
+    if reader != "qwen_omni_utils":
+        return
+    if access.restricted:
         raise OmniError(
             "--media-reader qwen_omni_utils: opens whatever it is given; use auto where media are restricted"
+        )
+    if find_spec(reader) is None:
+        raise OmniError(
+            "--media-reader qwen_omni_utils: this package is not installed; pip install 'ms-omni[qwen-omni-utils]', or "
+            "use auto"
         )
 
 

@@ -113,11 +113,10 @@ def make_directory(path: Path, flag: str) -> None:
         raise OmniError(f"{flag} {path}: cannot be written ({error.strerror})") from error
 
 
-def check_writable(path: Path, where: str, wanted: str = "") -> None:
-    """Raises OmniError, after `where`, the flag and its value, for a file that cannot be written. wanted: more words
-    about the name that is expected."""
+def check_writable(path: Path, where: str) -> None:
+    """Raises OmniError, after `where`, the flag and its value, for a file that cannot be written."""
     if path.is_dir():
-        raise OmniError(f"{where}: is a directory; expected a file name{wanted}")
+        raise OmniError(f"{where}: is a directory; expected a file name")
     if not path.parent.is_dir():
         raise OmniError(f"{where}: the directory {path.parent} does not exist; create it first")
     try:

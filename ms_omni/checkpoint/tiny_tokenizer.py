@@ -71,7 +71,6 @@ def write_processor(directory: Path) -> None:
         token["id"] = ids[token["content"]]
     added = settings["added_tokens_decoder"].values()
     settings["added_tokens_decoder"] = {str(ids[token["content"]]): token for token in added}
-    settings["chat_template"] = (DIRECTORY / "chat_template.jinja").read_text(encoding="utf-8")
     del settings["size"]  # of the built-in checkpoint's videos
     _dump(directory / "tokenizer.json", tokenizer)
     _dump(directory / "tokenizer_config.json", settings)

@@ -9,13 +9,13 @@ from pathlib import Path
 from ms_omni.cli.parser import choice
 from ms_omni.errors import OmniError
 from ms_omni.files import write_text
+from ms_omni.profiling.report import FORMATS, SUFFIXES
 
 USAGE = "ms-omni report PROFILE.json [LATER.json] [--format NAME] [--out FILE] [--fail-on-regression]"
 HELP = "show a profile in another format, or compare two and mark regressions beyond the noise"
-FORMATS = ("table", "markdown", "csv", "json", "html")
 EXIT_REGRESSION = 1
 # how a file ends -> its format
-_BY_SUFFIX = {".txt": "table", ".md": "markdown", ".csv": "csv", ".json": "json", ".html": "html", ".htm": "html"}
+_BY_SUFFIX = {suffix: name for name, suffix in SUFFIXES.items()} | {".htm": "html"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

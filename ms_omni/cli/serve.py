@@ -18,6 +18,8 @@ from ms_omni.cli.terminal import print_note
 from ms_omni.errors import OmniError
 
 if TYPE_CHECKING:  # these import numpy, which --help need not wait for
+    from socket import socket
+
     from ms_omni.config import EngineConfig
     from ms_omni.server.service import ServerSettings
 
@@ -40,6 +42,15 @@ class ServeJob:
     uds: str | None
     server: ServerSettings
     engine: EngineConfig
+
+    def listen(self) -> tuple[socket, str]:
+        """A listening socket, and its address for readers. Raises OmniError for one that cannot be used."""
+        from ms_omni.server.listening import listening_socket, shown_address, unix_socket
+
+        if self.uds is not None:
+            return unix_socket(self.uds), self.uds
+        listener = listening_socket(self.host, self.port)
+        return listener, shown_address(self.host, listener)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -108,20 +119,14 @@ def check_serve(settings: dict[str, Any]) -> ServeJob:
 def run(args: argparse.Namespace) -> int:
     """Listen, load, answer until the end. Exit code 1 when the engine has stopped by itself."""
     from ms_omni.cli.quiet import results_only_on_stdout
+    from ms_omni.parallel.world import writes_before_start
 
     with results_only_on_stdout(args.debug):
         settings = merge_settings(args, "serve")
         job = check_serve(settings)
-        if settings.get("model", built_in.NAME) == built_in.NAME and _listens():
+        if settings.get("model", built_in.NAME) == built_in.NAME and writes_before_start():
             print_note(built_in.WHAT_IT_IS)
         return _serve(job)
-
-
-def _listens() -> bool:
-    """Whether clients talk to this process of the job."""
-    from ms_omni.parallel.world import rank_before_start
-
-    return rank_before_start() in (0, None)
 
 
 @contextmanager
@@ -134,21 +139,16 @@ def serving_extra() -> Iterator[None]:
 
 
 def _serve(job: ServeJob) -> int:
-    from ms_omni.parallel.world import is_scheduler, is_under_msrun
+    from ms_omni.parallel.world import is_under_msrun, writes_before_start
 
-    if is_scheduler() or not _listens():
+    if not writes_before_start():  # clients talk to one process of the job
         with load_engine(job.engine) as engine:
             engine.follow()
         return 0
     with serving_extra():
-        from ms_omni.server.listening import listening_socket, shown_address, unix_socket
         from ms_omni.server.run import Server
 
-    if job.uds is not None:
-        listener, address = unix_socket(job.uds), job.uds
-    else:
-        listener = listening_socket(job.host, job.port)
-        address = shown_address(job.host, listener)
+    listener, address = job.listen()
     server = Server(listener, job.server)
     server.start()
     place = "" if is_under_msrun() else f"listening at {address}; "  # launch has said where

@@ -9,6 +9,9 @@ from ms_omni.evaluation import views
 from ms_omni.evaluation.comparison import Comparison
 from ms_omni.evaluation.evaluation import Evaluation
 from ms_omni.evaluation.scores import NO_LANGUAGE, Row
+from ms_omni.tables.html import template
+from ms_omni.tables.markdown import page
+from ms_omni.tables.terminal import draw
 
 # how a report's file ends -> its format
 FORMATS = {".html": "html", ".htm": "html", ".md": "markdown"}
@@ -16,8 +19,6 @@ FORMATS = {".html": "html", ".htm": "html", ".md": "markdown"}
 
 def terminal(one: Evaluation | Comparison, worst: int) -> str:
     """Tables as wide as the terminal. worst: how many rows are shown."""
-    from ms_omni.profiling.report.terminal import draw
-
     below = [f"{name}: {value}" for name, value in views.facts(one)]
     return draw(views.title(one), views.tables(one, worst), below)
 
@@ -28,14 +29,10 @@ def report(one: Evaluation | Comparison, path: Path, worst: int) -> str:
 
 
 def _markdown(one: Evaluation | Comparison, path: Path, worst: int) -> str:
-    from ms_omni.profiling.report.markdown import page
-
     return page(views.title(one), views.tables(one, worst, path), facts=views.facts(one))
 
 
 def _html(one: Evaluation | Comparison, path: Path, worst: int) -> str:
-    from ms_omni.profiling.report.html import template
-
     if isinstance(one, Comparison):
         pairs = [pair for pair in one.changed if pair[0].value != pair[1].value][:worst]
         rows = [_row(one.a, {"A": a, "B": b}, path) for a, b in pairs]

@@ -12,7 +12,7 @@ from ms_omni.evaluation.comparison import ALPHA, Comparison
 from ms_omni.evaluation.evaluation import Evaluation
 from ms_omni.evaluation.metric import Piece
 from ms_omni.evaluation.scores import Row
-from ms_omni.profiling.report.tables import Table
+from ms_omni.tables import Table
 
 # Words that are alike on either side of a difference, where a line is short of room
 _CONTEXT = 4

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ms_omni.checkpoint.config import read_json
 from ms_omni.errors import OmniError
 from ms_omni.inputs.antialias import resize_bicubic
 
@@ -18,19 +18,6 @@ IMAGE_FILE = "preprocessor_config.json"
 VIDEO_FILE = "video_preprocessor_config.json"
 _CLASS_NAMES = ("image_processor_type", "feature_extractor_type", "video_processor_type", "processor_class")
 _SHARED = ("patch_size", "temporal_patch_size", "merge_size", "image_mean", "image_std", "rescale_factor", "resample")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object of the checkpoint. Raises OmniError naming the file when it is missing or not that."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise OmniError(f"--model {path.parent}: {path.name} cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise OmniError(f"--model {path.parent}: {path.name} is not valid JSON ({error})") from error
-    if not isinstance(data, dict):
-        raise OmniError(f"--model {path.parent}: {path.name} must hold an object, got {type(data).__name__}")
-    return data
 
 
 def image_processor(directory: Path, min_pixels: int | None, max_pixels: int | None) -> Any:

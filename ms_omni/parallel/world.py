@@ -112,6 +112,12 @@ def rank_before_start() -> int | None:
     return int(rank) if rank.isdigit() and not is_scheduler() else None
 
 
+def writes_before_start() -> bool:
+    """Whether this process prints and writes, as far as that is known before the ranks meet. Where they are assigned
+    later every process does: the same content, each time whole."""
+    return not is_scheduler() and rank_before_start() in (0, None)
+
+
 def group_size_from_environment(world_size: int) -> int:
     """MS_OMNI_GROUP_SIZE, or the whole world where it is not set. Raises OmniError for what is no number."""
     text = os.environ.get(GROUP_SIZE_VARIABLE) or str(world_size)

@@ -18,9 +18,9 @@ from ms_omni.planning.published import (
 )
 from ms_omni.planning.speed import REAL_TIME_FRAMES, StepTime
 from ms_omni.planning.weights import PARTS, SPEECH_PARTS
-from ms_omni.profiling.report.markdown import of_tables
-from ms_omni.profiling.report.tables import Table
-from ms_omni.profiling.report.terminal import draw
+from ms_omni.tables import Table
+from ms_omni.tables.markdown import of_tables
+from ms_omni.tables.terminal import draw
 
 
 def write_report(plan: Plan, markdown: bool, out: TextIO) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -82,6 +84,10 @@ class Span(_Part):
     depth: int = 0
     thread: int = 0
 
+    def later(self, seconds: float) -> Span:
+        """The same span, so many seconds later."""
+        return self.model_copy(update={"start_s": self.start_s + seconds, "end_s": self.end_s + seconds})
+
 
 class Repeat(_Part):
     """One measured answer, or `answers` to conversations asked at once. stages_s: own seconds of each stage that
@@ -107,6 +113,11 @@ class Spread(_Part):
     min: float
     max: float
     count: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Of at least one value."""
+        return cls(median=statistics.median(values), min=min(values), max=max(values), count=len(values))
 
     @property
     def noise(self) -> float:
@@ -210,7 +221,7 @@ class Skipped(_Part):
 
 
 class Machine(_Part):
-    """device: "CPU", or the card's name. hosts: machines of the job."""
+    """device: "CPU", or the card's name."""
 
     device: str
     cards: int

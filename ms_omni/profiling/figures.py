@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from ms_omni.outputs import SAMPLE_RATE
@@ -109,15 +109,10 @@ def percentile(values: Sequence[float], percent: float) -> float:
     return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
 
 
-def spread(values: Sequence[float]) -> Spread:
-    """Median, least and largest."""
-    return Spread(median=statistics.median(values), min=min(values), max=max(values), count=len(values))
-
-
 def spreads(tables: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
     """The spread of each name that all tables have."""
     common = [name for name in tables[0] if all(name in table for table in tables)] if tables else []
-    return {name: spread([table[name] for table in tables]) for name in common}
+    return {name: Spread.of([table[name] for table in tables]) for name in common}
 
 
 def ratios(side: str, ours: Sequence[Repeat], baseline: str, theirs: Sequence[Repeat]) -> list[Ratio]:
@@ -134,18 +129,10 @@ def ratios(side: str, ours: Sequence[Repeat], baseline: str, theirs: Sequence[Re
             or not all(a.get(name) and b.get(name) for a, b in pairs)
         ):
             continue
-        better: Callable[[float, float], float] = _more if is_more_better else _less
-        values = [better(mine[name], base[name]) for mine, base in pairs]
-        found.append(Ratio(figure=name, side=side, baseline=baseline, ratio=spread(values)))
+        better = [(mine, base) if is_more_better else (base, mine) for mine, base in pairs]
+        values = [above[name] / below[name] for above, below in better]
+        found.append(Ratio(figure=name, side=side, baseline=baseline, ratio=Spread.of(values)))
     return found
-
-
-def _more(mine: float, base: float) -> float:
-    return mine / base
-
-
-def _less(mine: float, base: float) -> float:
-    return base / mine
 
 
 def _waiting(measured: Measured) -> dict[str, float | None]:

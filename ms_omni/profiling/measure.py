@@ -5,11 +5,11 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 from ms_omni.config import ENGINES
 from ms_omni.errors import OmniError
 from ms_omni.profiling.document import OTHER, Rank, Ratio, Repeat, Run
+from ms_omni.profiling.energy import EnergyMeter
 from ms_omni.profiling.figures import as_repeat, per_frame, per_token, ratios, spreads
 from ms_omni.profiling.measured import Measured, split_predictor
 from ms_omni.profiling.rank_group import RankGroup
@@ -19,16 +19,6 @@ from ms_omni.scheduling.request import Progress
 
 SHARED_PROCESS = "peak_host_bytes: of a process that holds the weights of all engines that are compared here"
 PEAKS = ("peak_host_bytes", "peak_device_bytes")
-
-
-class Meter(Protocol):
-    """Measures energy, as energy.EnergyMeter does."""
-
-    def start(self) -> None:
-        """Called before an answer."""
-
-    def stop(self) -> float | None:
-        """Called after it. Joules; None if not known."""
 
 
 @dataclass
@@ -60,7 +50,7 @@ class Measurement:
         *,
         on_repeat: Callable[[], object] = lambda: None,
         progress: Progress | None = None,
-        meter: Meter | None = None,
+        meter: EnergyMeter | None = None,
     ):
         """warm_up: answers of each side before the repeats, the first of which compiles. on_repeat: called after each
         repeat of a side. progress: called with (side, answers done, answers in all). skipped: sides whose engine

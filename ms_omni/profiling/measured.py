@@ -95,10 +95,7 @@ def one_after_the_other(answers: Sequence[Measured]) -> Measured:
             stages[stage] = stages.get(stage, 0.0) + seconds
         for name, events in answer.marks.items():
             marks.setdefault(name, []).extend((at + start, count) for at, count in events)
-        spans += [
-            span.model_copy(update={"start_s": span.start_s + start, "end_s": span.end_s + start})
-            for span in answer.spans
-        ]
+        spans += [span.later(start) for span in answer.spans]
         audio = answer.marks.get(SAMPLES)
         waits.append(Waits(start, start + answer.marks[TOKENS][0][0], start + audio[0][0] if audio else None))
         start += answer.wall_s

@@ -11,7 +11,8 @@ from pathlib import Path
 from ms_omni.errors import OmniError
 from ms_omni.profiling import environment
 from ms_omni.profiling.document import Case, Profile, Skipped, Workload
-from ms_omni.profiling.measure import Measurement, Meter
+from ms_omni.profiling.energy import EnergyMeter
+from ms_omni.profiling.measure import Measurement
 from ms_omni.profiling.sides import Side
 from ms_omni.profiling.synthetic_media import MediaMaker
 from ms_omni.profiling.task import Task, TaskSettings, make_task
@@ -37,7 +38,7 @@ class ProfileRun:
     warm_up: int
     command: list[str]
     versions: dict[str, str]
-    meter: Meter | None = None
+    meter: EnergyMeter | None = None
     progress: Progress | None = None
     on_repeat: Callable[[Profile], object] | None = None
     on_case: Callable[[Task, dict[str, str]], object] = lambda task, skipped: None

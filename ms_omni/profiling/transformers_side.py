@@ -69,7 +69,7 @@ class TransformersSide:
             stages_s=stages_s,
             marks={name: [(at + prepare_s, count) for at, count in marks] for name, marks in reply["marks"].items()},
             prompt=prepared.usage_counts,
-            spans=[*clock.spans, *(_later(span, prepare_s) for span in spans)],
+            spans=[*clock.spans, *(span.later(prepare_s) for span in spans)],
             num_code_groups=len(reply["codes"] or ()),
             digest=answer_digest(reply["ids"], reply["codes"]),
             peak_host_bytes=reply["peak_host_bytes"],
@@ -135,7 +135,3 @@ def own_seconds(spans: Sequence[Span]) -> dict[str, float]:
         )
         own[span.stage] = own.get(span.stage, 0.0) + span.end_s - span.start_s - inner
     return own
-
-
-def _later(span: Span, seconds: float) -> Span:
-    return span.model_copy(update={"start_s": span.start_s + seconds, "end_s": span.end_s + seconds})

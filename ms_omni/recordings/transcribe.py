@@ -17,9 +17,9 @@ from ms_omni.errors import OmniError
 from ms_omni.inputs.windows import Span, Window, WindowRules, cut_windows
 from ms_omni.options import Options
 from ms_omni.outputs import OmniOutput, StreamChunk, StreamEnd, TextDelta
-from ms_omni.recordings.ask import ask_windows
 from ms_omni.recordings.output import RecordingOutput, recording_output
 from ms_omni.recordings.recording import Recording
+from ms_omni.recordings.submit_windows import submit_windows
 from ms_omni.recordings.transcript import Segment, Transcript
 from ms_omni.scheduling.request import RequestHandle
 from ms_omni.tasks.request import task_conversation, task_options
@@ -47,7 +47,7 @@ class Transcription:
 
     conversation: about one sound, which each window replaces. options: for `OmniEngine.submit`. rules: how windows are
     cut; None: the defaults. heard: the first windows, answered in an earlier run. on_heard: called in order with each
-    further window when its answer is complete. turns: see `ask_windows`; None: as many as the engine answers at a
+    further window when its answer is complete. turns: see `submit_windows`; None: as many as the engine answers at a
     time."""
 
     engine: OmniEngine
@@ -91,7 +91,7 @@ class Transcription:
         for one, window in zip(self.heard, islice(windows, len(self.heard)), strict=False):
             if one.span != window.span:
                 raise OmniError("the recording has changed since its first part was heard; begin anew")
-        return ask_windows(windows, self._submit, self.turns or Semaphore(self.engine.max_num_seqs))
+        return submit_windows(windows, self._submit, self.turns or Semaphore(self.engine.max_num_seqs))
 
     def output(self) -> RecordingOutput:
         """The result, when `deltas` has ended."""

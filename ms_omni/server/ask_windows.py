@@ -1,4 +1,6 @@
-"""The windows of a recording as questions to the engine: several at a time, their answers in order."""
+"""Asks about the windows of a recording in the event loop: several at a time, with the answers in order.
+
+`recordings.submit_windows` does so in a thread."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ import json
 import pytest
 from transformers import AutoTokenizer
 
+from ms_omni.checkpoint.built_in import DIRECTORY
 from ms_omni.checkpoint.config import read_config
 from ms_omni.checkpoint.tiny_tokenizer import build_vocab, speakable_ids, vocab_length
 
@@ -79,9 +80,13 @@ def test_slow_tokenizer_agrees(tokenizer, tiny_dir):
     assert slow(text).input_ids == tokenizer(text).input_ids
 
 
-def test_template_in_tokenizer_config_is_the_one_in_its_file(tiny_dir):
-    settings = json.loads((tiny_dir / "tokenizer_config.json").read_text())
-    assert settings["chat_template"] == (tiny_dir / "chat_template.jinja").read_text()
+@pytest.mark.parametrize("directory", ["tiny", "built in"])
+def test_the_one_chat_template_is_the_file(directory, tiny_dir):
+    """transformers would pass over another one in tokenizer_config.json."""
+    directory = tiny_dir if directory == "tiny" else DIRECTORY
+    assert "chat_template" not in json.loads((directory / "tokenizer_config.json").read_text())
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    assert tokenizer.chat_template == (directory / "chat_template.jinja").read_text()
 
 
 def test_chat_template(tokenizer):

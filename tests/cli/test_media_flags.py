@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,7 +80,20 @@ def test_flags_that_mean_nothing(user_error, tiny_dir, folder):
     assert "--allowed-media-domain x:1: expected" in user_error(*words, "--allowed-media-domain", "x:1")
     assert "--allowed-media-network 300.1.1.1: expected" in user_error(*words, "--allowed-media-network", "300.1.1.1")
     reader = ["--media-reader", "qwen_omni_utils", "--allowed-local-media-path", folder]
-    assert "--media-reader qwen_omni_utils: opens whatever it is given" in user_error(*words, *reader)
+    refused = "--media-reader qwen_omni_utils: opens whatever it is given"
+    assert refused in user_error(*words, *reader)
+    assert refused in user_error("serve", "--model", tiny_dir, *reader[:2])  # always restricted
+
+
+@pytest.mark.parametrize("command", ["understand", "batch"])
+def test_a_reader_that_is_not_installed(command, user_error, no_engine, manifest, tiny_dir, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "qwen_omni_utils", None)
+    words = ["--text", "Hi"]
+    if command == "batch":
+        words = ["--manifest", manifest({"text": "Hi"}), "--out", tmp_path / "out"]
+    reader = "--media-reader qwen_omni_utils"
+    said = user_error(command, "--model", tiny_dir, *words, *reader.split())
+    assert f"{reader}: this package is not installed; pip install 'ms-omni[qwen-omni-utils]'," in said
 
 
 def test_a_manifest_of_others(cli, tiny_dir, folder, tmp_path):

@@ -9,7 +9,6 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "profiling"))
 from sample_profiles import case_of, profile_of, run_of
 
-from ms_omni.cli import report as command
 from ms_omni.cli.main import main
 from ms_omni.profiling.report import FORMATS
 
@@ -27,10 +26,6 @@ def slower(tmp_path):
 def written(path, profile):
     path.write_text(profile.model_dump_json())
     return str(path)
-
-
-def test_the_commands_formats_are_the_reports():
-    assert command.FORMATS == FORMATS
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -99,7 +99,7 @@ def broken_dir(processor_dir, tmp_path):
 def load_error(directory):
     with pytest.raises(OmniError) as caught:
         InputProcessor.from_pretrained(directory)
-    assert str(caught.value).startswith(f"--model {directory}: ") and "\n" not in str(caught.value)
+    assert str(directory) in str(caught.value) and "\n" not in str(caught.value)
     return str(caught.value)
 
 
@@ -107,11 +107,11 @@ def test_broken_checkpoints(broken_dir, load_processor):
     settings = broken_dir / "preprocessor_config.json"
     original = settings.read_text()
     settings.write_text("{")
-    assert "preprocessor_config.json is not valid JSON" in load_error(broken_dir)
+    assert "preprocessor_config.json: not valid JSON (line 1 column 2" in load_error(broken_dir)
     settings.write_text("[]")
-    assert "preprocessor_config.json must hold an object, got list" in load_error(broken_dir)
+    assert "preprocessor_config.json: expected a JSON object, got list" in load_error(broken_dir)
     settings.unlink()
-    assert "preprocessor_config.json cannot be read (No such file or directory)" in load_error(broken_dir)
+    assert "preprocessor_config.json: cannot be read (No such file or directory)" in load_error(broken_dir)
     settings.write_text(original.replace('"patch_size": 16', '"patch_size": "x", "size": 5'))
     assert "the processor's settings cannot be used" in load_error(broken_dir)
     settings.write_text(original)

@@ -3,6 +3,7 @@
 import base64
 import sys
 import types
+from importlib.machinery import ModuleSpec
 
 import numpy as np
 import pytest
@@ -113,7 +114,7 @@ def test_a_reader_must_be_known_and_importable(monkeypatch):
     with pytest.raises(OmniError, match="reader 'x': expected one of auto, ms_omni, qwen_omni_utils"):
         process_mm_info(conversation, False, reader="x")
     monkeypatch.setitem(sys.modules, "qwen_omni_utils", None)
-    with pytest.raises(OmniError, match="reader 'qwen_omni_utils': cannot be imported"):
+    with pytest.raises(OmniError, match="--media-reader qwen_omni_utils: this package is not installed"):
         process_mm_info(conversation, False, reader="qwen_omni_utils")
 
 
@@ -153,6 +154,7 @@ class TorchLike:
 def package(monkeypatch):
     """The real package stands or falls with torch: a stand-in that records how it is called."""
     module = types.ModuleType("qwen_omni_utils")
+    module.__spec__ = ModuleSpec(module.__name__, None)
     module.calls = []
 
     def process(*args):

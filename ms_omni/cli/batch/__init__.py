@@ -60,14 +60,15 @@ def run(args: argparse.Namespace) -> int:
     from ms_omni.cli.batch.progress import BatchProgress
     from ms_omni.cli.batch.store import AnswerCollector
     from ms_omni.cli.quiet import results_only_on_stdout
+    from ms_omni.parallel.world import writes_before_start
 
     with results_only_on_stdout(args.debug):
         job = check_batch(merge_settings(args, "batch"), args.restart)
-        if job.will_fail and _writes_without_engine():
+        if job.will_fail and writes_before_start():
             print_note(what_will_fail(job))
         total = len(job.answered) + len(job.todo)
         if not job.todo:
-            return finish(job, {}, _writes_without_engine(), f"all {total} are answered already")
+            return finish(job, {}, writes_before_start(), f"all {total} are answered already")
         progress = BatchProgress(total, len(job.answered))
         collector = AnswerCollector(job.store, job.todo, progress.add)
         engine = load_engine(job.engine)
@@ -116,13 +117,6 @@ def _answer_share(job: BatchJob, engine: OmniEngine, collector: AnswerCollector,
                 collector.look()
     finally:
         in_flight.cancel()
-
-
-def _writes_without_engine() -> bool:
-    from ms_omni.parallel.world import is_scheduler, rank_before_start
-
-    # Where ranks are not given out yet every process writes: the same content, each time whole.
-    return not is_scheduler() and rank_before_start() in (0, None)
 
 
 def finish(job: BatchJob, new: dict[str, Answer], is_writer: bool, summary: str) -> int:

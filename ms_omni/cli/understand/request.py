@@ -51,7 +51,7 @@ def check_request(settings: dict[str, Any]) -> Request:
     settings = {"model": built_in.NAME, "parallel": "auto", **settings}
     if settings.get("stream") and settings.get("json"):
         raise OmniError("--stream and --json exclude each other: --json prints one document at the end")
-    audio_out = _check_wave_path(settings["audio_out"]) if "audio_out" in settings else None
+    audio_out = _writable("--audio-out", settings["audio_out"], ".wav") if "audio_out" in settings else None
     check_pixels(settings)
     flags, access = TaskFlags.of(settings), media_access(settings)
     given = _given_options(settings, flags)
@@ -104,37 +104,29 @@ def _options(
     return {**unset, **given}
 
 
-def _check_wave_path(name: str) -> Path:
-    """The path of `--audio-out`, known to be writable. Raises OmniError naming the flag otherwise."""
+def _writable(flag: str, name: str, *suffixes: str) -> Path:
+    """The path of a file that can be written. Raises OmniError naming the flag otherwise."""
     path = Path(name)
-    if path.suffix.lower() != ".wav":
-        raise OmniError(f"--audio-out {name}: expected a name that ends with .wav")
-    check_writable(path, f"--audio-out {name}", " that ends with .wav")
+    if path.suffix.lower() not in suffixes:
+        raise OmniError(f"{flag} {name}: expected a name that ends with {', '.join(suffixes)}")
+    check_writable(path, f"{flag} {name}")
     return path
 
 
 def _check_transcript(name: str, task: Task | None, speaks: bool) -> Path:
     """The path of --transcript, known to be writable. Raises OmniError naming the flag otherwise."""
-    path = Path(name)
     if task is None or task.name not in BY_WINDOWS:
         raise OmniError(f"--transcript {name}: goes with --task {' or '.join(BY_WINDOWS)}")
     if speaks:
         raise OmniError(f"--transcript {name}: excludes --audio-out, which speaks what is asked as one question")
-    if path.suffix.lower() not in _TRANSCRIPT_SUFFIXES:
-        raise OmniError(f"--transcript {name}: expected a name that ends with {', '.join(_TRANSCRIPT_SUFFIXES)}")
-    check_writable(path, f"--transcript {name}")
-    return path
+    return _writable("--transcript", name, *_TRANSCRIPT_SUFFIXES)
 
 
 def _check_render(name: str, task: Task | None) -> Path:
     """The path of --render, known to be writable. Raises OmniError naming the flag otherwise."""
-    path = Path(name)
     if task is None or task.answer != "boxes":
         raise OmniError(f"--render {name}: draws the boxes of --task object-grounding, which is not asked for")
-    if path.suffix.lower() != ".png":
-        raise OmniError(f"--render {name}: expected a name that ends with .png")
-    check_writable(path, f"--render {name}")
-    return path
+    return _writable("--render", name, ".png")
 
 
 def _read_conversation(settings: dict[str, Any], flags: TaskFlags) -> list[dict[str, Any]]:

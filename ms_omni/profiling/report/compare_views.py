@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from itertools import groupby
+from typing import Any
 
 from ms_omni.profiling.document import FIGURES
 from ms_omni.profiling.report.changes import LEAST_CHANGE, UNKNOWN_NOISE, WITHIN_NOISE, Change, Comparison
 from ms_omni.profiling.report.heading import BUSY, is_busy, title
-from ms_omni.profiling.report.tables import Table
 from ms_omni.profiling.report.values import DASH, as_csv, figure_row, number
+from ms_omni.tables import Table, html, markdown, terminal
 
 SCHEMA = "ms_omni.comparison"
 RULE = (
@@ -24,17 +25,8 @@ def render(comparison: Comparison, format: str) -> str:
         return json.dumps(as_json(comparison), ensure_ascii=False, indent=1) + "\n"
     if format == "csv":
         return _csv(comparison)
-    if format == "html":
-        from ms_omni.profiling.report.html import render_tables
-
-        return render_tables(heading(comparison), summary(comparison), tables(comparison))
-    if format == "markdown":
-        from ms_omni.profiling.report.markdown import page
-
-        return page(heading(comparison), tables(comparison), summary(comparison))
-    from ms_omni.profiling.report.terminal import draw
-
-    return draw(heading(comparison), tables(comparison), summary(comparison))
+    pages: dict[str, Any] = {"table": terminal.draw, "markdown": markdown.page, "html": html.page}
+    return str(pages[format](heading(comparison), tables(comparison), summary(comparison)))
 
 
 def heading(comparison: Comparison) -> str:

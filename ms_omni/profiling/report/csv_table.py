@@ -57,5 +57,4 @@ def _figures(run: Run) -> Iterator[tuple[str, str, Spread]]:
         if values is not None:
             yield f"stage_{stage}_s", "s", values
     for name in ("load_s", "first_s", "compile_s"):
-        value = getattr(run, name)
-        yield name, "s", Spread(median=value, min=value, max=value, count=1)
+        yield name, "s", Spread.of([getattr(run, name)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import Any
 
 from ms_omni.profiling.document import OTHER, STAGES, Case, Profile, Run
@@ -19,6 +18,7 @@ from ms_omni.profiling.report.heading import (
     where,
 )
 from ms_omni.profiling.report.values import DASH, number, times, title_of
+from ms_omni.tables.html import template
 
 REAL_TIME_FRAMES = 12.5
 # (what a tile says, figure, unit)
@@ -53,29 +53,7 @@ def render(profile: Profile) -> str:
         "asked": [tables.workloads(profile), *tables.skipped(profile)],
         "facts": provenance(profile),
     }
-    return template("profile.html.j2").render(page)
-
-
-def render_tables(heading: str, summary: list[str], found: list[tables.Table]) -> str:
-    """A page of tables without plots."""
-    return template("comparison.html.j2").render(title=heading, summary=summary, tables=found)
-
-
-def template(name: str) -> Any:
-    """A template of the package's assets, with values escaped."""
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
-
-    assets = files("ms_omni") / "assets"
-    loader = FunctionLoader(lambda asset: (assets / asset).read_text(encoding="utf-8"))
-    environment = Environment(
-        loader=loader,
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template(name)
+    return str(template("profile.html.j2").render(page))
 
 
 def _case(profile: Profile, case: Case) -> dict[str, Any]:

@@ -3,24 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from statistics import median
 
 from ms_omni.profiling.document import FIGURES, OF_ONE, OF_SEVERAL, OTHER, STAGES, Case, Profile, Run, Spread
 from ms_omni.profiling.report.heading import answer_of, precision_of, prompt_of, run_label
 from ms_omni.profiling.report.values import DASH, figure_row, number, scale_of, spread, times, title_of
-
-
-@dataclass(frozen=True)
-class Table:
-    """text_columns: how many of the first columns are left-aligned text. notes: lines below the table."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    text_columns: int = 1
-    notes: tuple[str, ...] = ()
-
+from ms_omni.tables import Table
 
 # Parts of the throughput table -> the figure in its column "tokens/s". As in mindone, a token of the Talker is a frame;
 # the last row counts its 16 codes.
@@ -214,17 +201,12 @@ def stage_spread(run: Run, name: str) -> Spread | None:
     """Over the repeats; None if the stage did not occur."""
     if name in run.stages_s:
         return run.stages_s[name]
-    return _of([repeat.other_s for repeat in run.repeats]) if name == OTHER else None
+    return Spread.of([repeat.other_s for repeat in run.repeats]) if name == OTHER and run.repeats else None
 
 
 def _wall(run: Run) -> Spread | None:
-    return run.figures.get("wall_s") or _of([repeat.wall_s for repeat in run.repeats])
-
-
-def _of(values: list[float]) -> Spread | None:
-    if not values:
-        return None
-    return Spread(median=median(values), min=min(values), max=max(values), count=len(values))
+    found = run.figures.get("wall_s")
+    return found if found or not run.repeats else Spread.of([repeat.wall_s for repeat in run.repeats])
 
 
 def collectives(case: Case) -> Iterable[Table]:

@@ -1,4 +1,4 @@
-"""Asks an engine about the windows of a recording: several at a time, with the answers in order."""
+"""Submits the windows of a recording to an engine from a thread: several at a time, with the answers in order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ms_omni.scheduling.request import RequestHandle
 _MOST_ASKED = 64
 
 
-def ask_windows(
+def submit_windows(
     windows: Iterator[Window], submit: Callable[[Window], RequestHandle], turns: Semaphore
 ) -> Generator[tuple[Span, StreamChunk], None, None]:
     """Yields (span of a window, a piece of its answer), in the order of the windows.

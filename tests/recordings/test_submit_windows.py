@@ -9,7 +9,7 @@ import pytest
 
 from ms_omni.inputs.windows import Span, Window
 from ms_omni.outputs import OmniOutput, StreamEnd, TextDelta, Usage
-from ms_omni.recordings.ask import ask_windows
+from ms_omni.recordings.submit_windows import submit_windows
 from ms_omni.scheduling.request import RequestCancelled, RequestHandle
 
 
@@ -63,7 +63,7 @@ def free(turns, count):
 
 def test_in_order_and_several_at_a_time():
     engine, turns = Engine(at_once=3), Semaphore(3)
-    answers = list(ask_windows(windows(20), engine.submit, turns))
+    answers = list(submit_windows(windows(20), engine.submit, turns))
     assert told(answers) == [(float(i), text) for i in range(20) for text in (str(i), "!")]
     assert [chunk.output.text for _, chunk in answers if isinstance(chunk, StreamEnd)] == [f"{i}!" for i in range(20)]
     assert engine.most == 3 and engine.running == 0 and free(turns, 3)
@@ -72,7 +72,7 @@ def test_in_order_and_several_at_a_time():
 def test_recordings_share_the_turns():
     engine, turns, heard = Engine(at_once=2), Semaphore(2), []
     threads = [
-        threading.Thread(target=lambda: heard.append(told(ask_windows(windows(6), engine.submit, turns))))
+        threading.Thread(target=lambda: heard.append(told(submit_windows(windows(6), engine.submit, turns))))
         for _ in range(3)
     ]
     for thread in threads:
@@ -85,7 +85,7 @@ def test_recordings_share_the_turns():
 def test_an_error_comes_in_its_place_and_ends_the_others():
     engine, turns, heard = Engine(fails=(2.0,)), Semaphore(3), []
     with pytest.raises(ValueError, match="window 2"):
-        for span, _ in ask_windows(windows(500), engine.submit, turns):
+        for span, _ in submit_windows(windows(500), engine.submit, turns):
             heard.append(span.start)
     assert heard == [0, 0, 0, 1, 1, 1] and len(engine.handles) < 80
     assert engine.running == 0 and free(turns, 3)
@@ -107,7 +107,7 @@ def test_an_error_before_a_window_is_asked_comes_behind_what_was_heard(of):
         return engine.submit(window)
 
     with pytest.raises(ValueError, match="corrupt"):
-        for span, _ in ask_windows(broken(), submit, turns):
+        for span, _ in submit_windows(broken(), submit, turns):
             heard.append(span.start)
     assert heard == [0, 0, 0, 1, 1, 1] and free(turns, 3)
 
@@ -115,7 +115,7 @@ def test_an_error_before_a_window_is_asked_comes_behind_what_was_heard(of):
 @pytest.mark.parametrize("after", [1, 4])
 def test_closing_cancels_all(after):
     engine, turns = Engine(silent=2), Semaphore(3)
-    with closing(ask_windows(windows(1000), engine.submit, turns)) as answers:
+    with closing(submit_windows(windows(1000), engine.submit, turns)) as answers:
         for _ in range(after):
             next(answers)
     assert engine.running == 0 and free(turns, 3)
@@ -138,7 +138,7 @@ def test_answers_that_wait_are_not_without_number():
             handle.finish(OmniOutput("", (), "stop", Usage(0, 0)))
         return handle
 
-    answers = ask_windows(count(), submit, Semaphore(4))
+    answers = submit_windows(count(), submit, Semaphore(4))
     threading.Timer(0.3, first.finish, (OmniOutput("", (), "stop", Usage(0, 0)),)).start()
     next(answers)
     assert len(read) <= 65
