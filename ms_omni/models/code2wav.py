@@ -52,8 +52,12 @@ class Code2Wav(Qwen3OmniMoeCode2Wav):
         """Decodes the next frames of several streams. codes: int32 (num_quantizers, frames) of each; the numbers of
         frames may differ. Yields, as soon as they are made, the number of a stream and the next piece of its wave,
         float32 (samples,) in [-1, 1]: 1920 samples a frame, 555 fewer in the first piece. Streams are decoded together
-        only as far as that takes no more memory than CHUNK_FRAMES of one stream."""
-        decoder = self._decoder
+        only as far as that takes no more memory than CHUNK_FRAMES of one stream. Raises ValueError for another number
+        of codes a frame."""
+        decoder, expected = self._decoder, self.config.num_quantizers
+        for piece in codes:
+            if len(piece) != expected:
+                raise ValueError(f"expected {expected} codes a frame, got {len(piece)}")
         for numbers in together([piece.shape[1] for piece in codes], decoder.context, decoder.most_together):
             made = decoder.decode([streams[number] for number in numbers], [codes[number] for number in numbers])
             yield from zip(numbers, made, strict=True)
@@ -65,8 +69,6 @@ class Code2Wav(Qwen3OmniMoeCode2Wav):
     def embed(self, codes: Tensor) -> Tensor:
         """codes: int32 (batch, num_quantizers, frames). (batch, frames, hidden), the mean of each frame's
         embeddings."""
-        if codes.shape[1] != self.config.num_quantizers:
-            raise ValueError(f"expected {self.config.num_quantizers} codes a frame, got {codes.shape[1]}")
         return self.code_embedding(codes + self.code_offset).mean(1)
 
     def transform(self, codes: Tensor, cache: Any, places: Tensor, mask: Tensor) -> Tensor:
