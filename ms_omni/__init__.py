@@ -68,9 +68,9 @@ __all__ = [
 import_few_models()
 # transformers would warn that neither PyTorch nor TensorFlow is installed: neither is needed here
 os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
-# OpenBLAS reads this when numpy is imported: its idle threads spin for 2^14 clock ticks (some microseconds) instead of
-# 2^26 (some 20 ms), in which they would take a core from everything else
-os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "14")
+# OpenBLAS reads this when numpy is imported: its idle threads spin for 2^18 clock ticks (0.1 ms) instead of 2^26 (some
+# 20 ms), in which they would take a core from everything else. One conversation's tokens need its threads every 0.1 ms
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "18")
 
 
 def __getattr__(name: str) -> Any:
