@@ -21,6 +21,8 @@ import numpy as np
 
 from ms_omni.kernels.host_threads import LEAST_A_THREAD, in_parallel, thread_parts
 
+# Multiplications of a product that are worth a call of their own
+LEAST_EACH = 1 << 21
 # Rows or columns of a part begin at multiples of this, a cache line
 ALIGNED = 16
 
@@ -49,6 +51,16 @@ def matmul(x: np.ndarray, weight: np.ndarray, out: np.ndarray | None = None) -> 
         sgemm(left, right, rows, columns, k, 1, a, steps[0], b, steps[1], 0, c, steps[2])
 
     in_parallel(multiply, _parts(m, n, k))
+    return out
+
+
+def matmul_each(x: np.ndarray, weight: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """x: (count, m, k), weight: (count, k, n), out: (count, m, n): each product as by `matmul`, or all small ones by
+    one call of numpy."""
+    if x.shape[1] * x.shape[2] * weight.shape[2] < LEAST_EACH:
+        return np.matmul(x, weight, out=out)
+    for one, other, made in zip(x, weight, out, strict=True):
+        matmul(one, other, made)
     return out
 
 

@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from ms_omni.kernels.host_threads import equal_parts, in_parallel
+from ms_omni.kernels.matmul import matmul_each
 from ms_omni.kernels.numpy_activations import exp, row_sums
 
 # Queries and keys whose scores a thread works on together: 512 KB, a core's second-level cache.
@@ -59,7 +60,7 @@ class _Tile:
             highest = np.full(total.shape, -np.inf, np.float32)
             for start, end in parts:
                 scores = memory[: total.size * (end - start)].reshape(*total.shape[:2], -1)
-                np.matmul(queries[heads], self.keys[heads, start:end].swapaxes(1, 2), out=scores)
+                matmul_each(queries[heads], self.keys[heads, start:end].swapaxes(1, 2), scores)
                 if self.is_causal and end > count - tokens:
                     hidden = _hidden(tokens)[:, max(0, start - count + tokens) : end - count + tokens]
                     scores.reshape(-1, tokens, group, end - start)[..., -hidden.shape[1] :] += hidden[:, None]
@@ -71,7 +72,7 @@ class _Tile:
                     total *= fading
                 exp(scores)
                 total += row_sums(scores)
-                made += np.matmul(scores, self.values[heads, start:end])
+                made += matmul_each(scores, self.values[heads, start:end], np.empty_like(made))
             made /= total
             self.out[:, heads] = made.reshape(-1, tokens, group, dim).swapaxes(0, 1)
 

@@ -7,7 +7,7 @@ import pytest
 
 from ms_omni.kernels import host_threads
 from ms_omni.kernels import matmul as module
-from ms_omni.kernels.matmul import matmul
+from ms_omni.kernels.matmul import matmul, matmul_each
 
 
 def _matrix(rng, rows, columns, is_turned):
@@ -86,3 +86,13 @@ def test_without_onednn(monkeypatch):
     finally:
         monkeypatch.undo()
         module._sgemm.cache_clear()
+
+
+@pytest.mark.parametrize("least", [1, 1 << 30])
+def test_each_of_several(counted, monkeypatch, least):
+    monkeypatch.setattr(module, "LEAST_EACH", least)
+    rng = np.random.default_rng(0)
+    x, weight = rng.standard_normal((3, 20, 6), np.float32), rng.standard_normal((3, 9, 6), np.float32).swapaxes(1, 2)
+    made = np.empty((3, 20, 9), np.float32)
+    np.testing.assert_allclose(matmul_each(x, weight, made), np.einsum("bij,bjk->bik", x, weight), atol=1e-5)
+    assert len(counted) == (3 if least == 1 else 0)
