@@ -31,8 +31,13 @@ _here = threading.local()
 
 def num_threads() -> int:
     """Threads of numpy's OpenBLAS (OPENBLAS_NUM_THREADS, OMP_NUM_THREADS or the cores); 1 with another BLAS, which then
-    uses its own threads."""
-    return _pool()[1]
+    uses its own threads. 1 inside `in_parallel`."""
+    return 1 if getattr(_here, "is_worker", False) else _pool()[1]
+
+
+def threads_for(work: int) -> int:
+    """Threads that are worth it for so many multiplications."""
+    return max(1, min(num_threads(), work // LEAST_A_THREAD))
 
 
 def in_parallel(function: Callable[[Any], Any], parts: Iterable[Any], work: float = math.inf) -> list[Any]:
@@ -40,7 +45,7 @@ def in_parallel(function: Callable[[Any], Any], parts: Iterable[Any], work: floa
     `function` everything is done on the same thread."""
     pool, threads, set_blas_threads = _pool()
     parts = list(parts)
-    if pool is None or len(parts) < 2 or work < 2 * LEAST_A_THREAD or getattr(_here, "is_worker", False):
+    if pool is None or num_threads() == 1 or len(parts) < 2 or work < 2 * LEAST_A_THREAD:
         return [function(part) for part in parts]
     with _running:
         set_blas_threads(1)

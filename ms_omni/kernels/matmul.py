@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ms_omni.kernels.host_threads import LEAST_A_THREAD, in_parallel, thread_parts
+from ms_omni.kernels.host_threads import equal_parts, in_parallel, threads_for
 
 # Multiplications of a product that are worth a call of their own
 LEAST_EACH = 1 << 21
@@ -39,8 +39,7 @@ def matmul(x: np.ndarray, weight: np.ndarray, out: np.ndarray | None = None) -> 
     (left, left_step), (right, right_step) = _layout(x), _layout(weight)
     if left is None or right is None or out.strides[1] != 4:
         return np.matmul(x, weight, out=out)
-    starts = [x, weight, out]
-    addresses = [array.__array_interface__["data"][0] for array in starts]
+    addresses = [array.__array_interface__["data"][0] for array in (x, weight, out)]
     steps = left_step, right_step, (out.strides[0] >> 2 if m > 1 else n)
 
     def multiply(part: tuple[int, int, int, int]) -> None:
@@ -66,11 +65,11 @@ def matmul_each(x: np.ndarray, weight: np.ndarray, out: np.ndarray) -> np.ndarra
 
 def _parts(m: int, n: int, k: int) -> list[tuple[int, int, int, int]]:
     """First row, rows, first column and columns of one part for each thread: of the longer side."""
-    if m * n * k < 2 * LEAST_A_THREAD:
+    threads, longer = threads_for(m * n * k), max(m, n)
+    if threads == 1:
         return [(0, m, 0, n)]
-    longer = max(m, n)
-    least = max(1, -(-LEAST_A_THREAD * longer // (m * n * k * ALIGNED)))
-    spans = [(start * ALIGNED, min(end * ALIGNED, longer)) for start, end in thread_parts(-(-longer // ALIGNED), least)]
+    lines = -(-longer // ALIGNED)
+    spans = [(a * ALIGNED, min(b * ALIGNED, longer)) for a, b in equal_parts(lines, min(threads, lines))]
     if m > n:
         return [(start, end - start, 0, n) for start, end in spans]
     return [(0, m, start, end - start) for start, end in spans]

@@ -31,6 +31,8 @@ class CpuWaveDecoder:
     def __init__(self, model: Any):
         """model: a corrected Code2Wav."""
         self._model, self._parts = model, Parts(model)
+        # Of the embeddings: each code of a frame has its own
+        self._first_rows = np.arange(model.config.num_quantizers)[:, None] * model.config.codebook_size
 
     def new_stream(self) -> dict[str, Any]:
         """The state of a new stream: by the name of each part, what it keeps of earlier pieces."""
@@ -59,8 +61,8 @@ class CpuWaveDecoder:
         """codes: int32 (num_quantizers, frames). The mean of each frame's embeddings, (frames, hidden)."""
         if not self._parts.are_kept:
             return self._model.embed(Tensor(codes[None])).asnumpy()[0]
-        offset, table = self._parts("embedding", _arrays, self._model.code_offset, self._model.code_embedding.weight)
-        return table[codes + offset[0].astype(np.int32)].mean(0)
+        table = self._parts("embedding", float32_array, self._model.code_embedding.weight)
+        return table[codes + self._first_rows].mean(0)
 
 
 def _states(streams: Sequence[dict[str, Any]], name: str, part: Any) -> list[Any]:
@@ -115,10 +117,6 @@ class _UpsamplingStage:
             for place in range(self.depthwise.shape[2]):
                 out[start:end] += seen[place : place + end - start] * self.depthwise[:, 0, place]
         return out
-
-
-def _arrays(*tensors: Tensor) -> list[np.ndarray]:
-    return [float32_array(tensor) for tensor in tensors]
 
 
 def _decoder_block(cell: Any, *head: Any) -> DecoderBlock:

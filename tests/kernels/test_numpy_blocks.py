@@ -81,7 +81,8 @@ def test_a_prompt_in_chunks(monkeypatch, scattered, edges, in_parts):
         monkeypatch.setattr(numpy_attention, "QUERIES_AT_ONCE", 4)
         monkeypatch.setattr(numpy_attention, "KEYS_AT_ONCE", 3)
         monkeypatch.setattr(numpy_blocks, "PAIRS_AT_ONCE", 5)
-        monkeypatch.setattr(host_threads, "LEAST_ROWS", 1)
+        for name in ("LEAST_ROWS", "LEAST_VALUES", "LEAST_A_THREAD"):
+            monkeypatch.setattr(host_threads, name, 1)
         monkeypatch.setattr(host_threads, "ROWS_AT_ONCE", 3)
     layer, x, table = RandomLayer("shared"), prompt(11, 0), tables(3, scattered)[1]
     keys, values = caches(10)
@@ -91,6 +92,15 @@ def test_a_prompt_in_chunks(monkeypatch, scattered, edges, in_parts):
     others = sorted(set(range(10)) - set(table.tolist()))
     assert (keys[others] == EMPTY).all() and (values[others] == EMPTY).all()
     assert (keys[table].reshape(-1, KV_HEADS, DIM)[11:] == EMPTY).all()
+
+
+def test_experts_of_this_rank_are_dealt_out_evenly(monkeypatch):
+    """Pairs of other ranks' experts lie before and behind, and do not count."""
+    monkeypatch.setattr(numpy_blocks, "threads_for", lambda work: 2)
+    weight = np.zeros((2, 2), np.float32)
+    chosen = np.array([-3] * 9 + [0, 0, 1, 1, 2, 2, 3, 3] + [4] * 20)
+    batches = list(numpy_blocks._batches(chosen, [((weight,), weight)] * 4))
+    assert batches == [[(0, 9, 11), (1, 11, 13)], [(2, 13, 15), (3, 15, 17)]]
 
 
 def test_rows_of_nobody_cost_nothing_and_write_nothing(monkeypatch):

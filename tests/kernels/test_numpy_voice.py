@@ -1,5 +1,8 @@
 """Kernels in numpy of Code2Wav and the encoders, against plain formulas: streams, tiles and threads change nothing."""
 
+import subprocess
+import sys
+import threading
 from math import erf, sqrt
 
 import cpu_cases
@@ -177,7 +180,7 @@ def test_encoder_layer(monkeypatch, separate, largest):
     dim, rows = hidden // heads, sum(lengths)
     for name, value in (("QUERIES_AT_ONCE", 9), ("KEYS_AT_ONCE", 16), ("LARGEST_SCORE", largest)):
         monkeypatch.setattr(numpy_attention, name, value)
-    for name, value in (("LEAST_ROWS", 1), ("ROWS_AT_ONCE", 13)):
+    for name, value in (("LEAST_ROWS", 1), ("LEAST_A_THREAD", 1), ("ROWS_AT_ONCE", 13)):
         monkeypatch.setattr(host_threads, name, value)
     monkeypatch.setattr(numpy_encoder, "float32_array", lambda array: array)
 
@@ -243,6 +246,33 @@ def test_threads_compute_in_order_and_give_back_what_they_took():
     with pytest.raises(ValueError, match="part 2"):
         host_threads.in_parallel(fail, range(4))
     assert host_threads.in_parallel(abs, [-1]) == [1]
+
+
+def test_a_thread_does_its_own_parts_and_little_work_has_none():
+    from ms_omni.kernels import host_threads
+
+    def thread(part):
+        return threading.get_ident(), host_threads.num_threads()
+
+    if host_threads.num_threads() > 1:
+        made = host_threads.in_parallel(thread, range(4))
+        assert threading.get_ident() not in {ident for ident, _ in made} and {count for _, count in made} == {1}
+    little = host_threads.in_parallel(thread, range(4), host_threads.LEAST_A_THREAD)
+    assert {ident for ident, _ in little} == {threading.get_ident()}
+
+
+def test_blas_does_not_spin_when_it_has_nothing_to_do():
+    """Its threads' time after a product, in a process of its own: OpenBLAS would take 20 ms of another core."""
+    code = """
+import ms_omni, time, numpy as np
+x = np.ones((1500, 1500), np.float32)
+x @ x
+start = time.process_time()
+time.sleep(0.1)
+print(time.process_time() - start)
+"""
+    seconds = [float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(3)]
+    assert min(seconds) < 0.005
 
 
 def test_shares_are_whole_and_not_too_small(monkeypatch):

@@ -197,5 +197,6 @@ def test_graphs_from_an_earlier_job(fused, tiny_dir, tmp_path, monkeypatch, tran
         files = {path: path.stat().st_mtime_ns for path in cache.rglob("*.mindir")}
         jobs[-1].append(files)
     (*first, written), (*second, found) = jobs
-    assert len(written) == 2 * 2 and found == written  # a Thinker and a Talker graph of each rank
-    assert [report["graph_cache_hits"] for report in (*first, *second)] == [0, 0, 2, 2]
+    each = len(written) // 2  # of the list that a rank compiles before its first answer
+    assert each > 1 and found == written
+    assert [report["graph_cache_hits"] for report in (*first, *second)] == [0, 0, each, each]

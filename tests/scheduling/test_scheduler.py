@@ -157,8 +157,23 @@ def test_prompts_are_read_together():
 
 
 def test_those_that_come_during_a_prefill_speak_with_the_first():
-    """They join its round, and their prompts are read before its Talker's; but its Talker's is in the same round, with
-    only as many of theirs as leave room for it."""
+    """They join its round, and their prompts are read before its Talker's."""
+    engine = Engine(max_num_seqs=8, prefill_chunk=500)
+    engine.add(1, prompt=5, new=9, frames=6)
+    assert [engine.step()[0] for _ in range(2)] == ["start thinker", "prefill thinker"]
+    for seed in (2, 3):
+        engine.add(seed, prompt=5, new=9, frames=6)
+    assert [step[:2] for step in engine.run()[:6]] == [
+        *[("start thinker", (seed,)) for seed in (2, 3)],
+        ("prefill thinker", (2, 3)),
+        ("start talker", (1, 2, 3)),
+        ("prefill talker", (1, 2, 3)),
+        ("thinker", (1, 2, 3)),
+    ]
+
+
+def test_those_that_come_do_not_put_off_the_firsts_speech():
+    """Its Talker's prompt is in the same round, with only as many of theirs as leave room for it."""
     engine = Engine(max_num_seqs=8, prefill_chunk=50)
     engine.add(1, prompt=5, new=9, frames=6)
     assert [engine.step()[0] for _ in range(2)] == ["start thinker", "prefill thinker"]
