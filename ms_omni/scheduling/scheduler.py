@@ -18,8 +18,8 @@ GIB = 1 << 30
 
 class Scheduler:
     """First come, first served: a request waits until the caches of one owner have room for its prompts and its longest
-    answer, and is never preempted. A round makes one frame and one token for every request that can make one, and
-    prefills at most one chunk of prompt tokens."""
+    answer, and is never preempted. A round makes a frame and a token, or as many of both as a call has steps, for every
+    request that can make them, and prefills at most one chunk of prompt tokens."""
 
     def __init__(self, limits: Limits):
         """Raises OmniError for more requests than there are blocks."""
@@ -96,10 +96,12 @@ class Scheduler:
         return None
 
     def _begin_round(self) -> None:
-        """A request that runs alone makes several Thinker tokens in one call, after as many frames."""
+        """Several Thinker tokens in one call, after as many frames, unless a request waits for another to read its
+        prompt."""
         self._free_finished()
         self._admit()
-        num_steps = self._limits.num_steps if len(self._running) == 1 else 1
+        is_waiting = len(self._running) > 1 and any(state.to_prefill for state in self._running)
+        num_steps = 1 if is_waiting else self._limits.num_steps
         self._round.extend([self._decode_talker, self._vocode] * num_steps)
         self._round.append(partial(self._decode_thinker, num_steps))
         self._round.append(partial(self._read_prompts, self._limits.prefill_chunk))
