@@ -5,6 +5,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ms_omni.mindone_import import import_few_models
+from ms_omni.openblas import limit_spinning
 
 if TYPE_CHECKING:  # what type checkers and editors see of the names below
     from ms_omni.config import EngineConfig, SamplingParams
@@ -68,9 +69,7 @@ __all__ = [
 import_few_models()
 # transformers would warn that neither PyTorch nor TensorFlow is installed: neither is needed here
 os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
-# OpenBLAS reads this when numpy is imported: its idle threads spin for 2^18 clock ticks (0.1 ms) instead of 2^26 (some
-# 20 ms), in which they would take a core from everything else. One conversation's tokens need its threads every 0.1 ms
-os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "18")
+limit_spinning()
 
 
 def __getattr__(name: str) -> Any:

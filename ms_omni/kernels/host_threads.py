@@ -5,17 +5,17 @@ fit a core's cache and go through several such steps at once take half the time 
 
 from __future__ import annotations
 
-import ctypes
 import math
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from ms_omni import openblas
 
 # Rows that a thread takes through a network together: products of fewer are slower, and their values are kept.
 ROWS_AT_ONCE = 512
@@ -90,7 +90,7 @@ def equal_parts(length: int, count: int) -> list[tuple[int, int]]:
 @cache
 def _pool() -> tuple[ThreadPoolExecutor | None, int, Callable[[int], None]]:
     """The threads, their number, and the function that sets the number of OpenBLAS' threads."""
-    library, suffix = _openblas()
+    library, suffix = openblas.library()
     if library is None:
         return None, 1, lambda threads: None
     threads = int(getattr(library, f"openblas_get_num_threads{suffix}")())
@@ -100,15 +100,3 @@ def _pool() -> tuple[ThreadPoolExecutor | None, int, Callable[[int], None]]:
 
 def _mark_worker() -> None:
     _here.is_worker = True
-
-
-@cache
-def _openblas() -> tuple[ctypes.CDLL | None, str]:
-    """OpenBLAS of numpy's wheels, and the suffix of its functions' names. The file lies beside the package, with a hash
-    in its name; builds with 64-bit integers have the suffix "64_"."""
-    for path in sorted((Path(np.__file__).parents[1] / "numpy.libs").glob("*openblas*")):
-        library = ctypes.CDLL(str(path))
-        for suffix in ("64_", ""):
-            if hasattr(library, f"openblas_set_num_threads{suffix}"):
-                return library, suffix
-    return None, ""

@@ -22,6 +22,9 @@ from ms_omni.scheduling.steps import Executor, ExecutorLost, Step
 
 # Threads that prepare inputs
 NUM_READERS = 2
+# Seconds that the first request waits at most for others that came with it and are still being prepared: prompts that
+# are computed together take little longer than one
+GATHER_S = 0.01
 CLOSED = "the engine was closed"
 
 logger = logging.getLogger(__name__)
@@ -65,6 +68,7 @@ class EngineLoop:
         self._handles: WeakSet[RequestHandle] = WeakSet()
         self._arrivals: deque[_Arrival] = deque()
         self._prepared: list[RequestState] = []
+        self._num_reading = 0  # being prepared
         self._num_waiting = 0  # prepared, but not running
         self._stopped = ""  # the reason, once it has stopped
         targets = [self._run, *[self._read] * num_readers]
@@ -124,13 +128,21 @@ class EngineLoop:
         while (arrival := self._next_arrival()) is not None:
             self._prepare(arrival)
             del arrival  # not kept while the next one is awaited
+            with self._changed:
+                self._num_reading -= 1
+                self._changed.notify_all()
 
     def _next_arrival(self) -> _Arrival | None:
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._stopped or (self._arrivals and self._num_waiting < self._max_ready),
-            )
-            return None if self._stopped else self._arrivals.popleft()
+            self._changed.wait_for(lambda: self._stopped or self._may_read)
+            if self._stopped:
+                return None
+            self._num_reading += 1
+            return self._arrivals.popleft()
+
+    @property
+    def _may_read(self) -> bool:
+        return bool(self._arrivals) and self._num_waiting < self._max_ready
 
     def _prepare(self, arrival: _Arrival) -> None:
         if arrival.handle.done:
@@ -178,6 +190,8 @@ class EngineLoop:
                 self._num_waiting = left
                 self._changed.notify_all()
             self._changed.wait_for(lambda: self._stopped or self._prepared or self._scheduler.states)
+            if not self._scheduler.states:
+                self._changed.wait_for(lambda: self._stopped or not (self._num_reading or self._may_read), GATHER_S)
             prepared, self._prepared = self._prepared, []
             if self._stopped:
                 return False
