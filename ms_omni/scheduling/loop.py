@@ -144,6 +144,11 @@ class EngineLoop:
     def _may_read(self) -> bool:
         return bool(self._arrivals) and self._num_waiting < self._max_ready
 
+    @property
+    def _may_be_joined(self) -> bool:
+        """Whether requests are being prepared that could run together with those that are."""
+        return len(self._prepared) < self._max_ready and bool(self._num_reading or self._may_read)
+
     def _prepare(self, arrival: _Arrival) -> None:
         if arrival.handle.done:
             self._skip(arrival.number)
@@ -191,7 +196,7 @@ class EngineLoop:
                 self._changed.notify_all()
             self._changed.wait_for(lambda: self._stopped or self._prepared or self._scheduler.states)
             if not self._scheduler.states:
-                self._changed.wait_for(lambda: self._stopped or not (self._num_reading or self._may_read), GATHER_S)
+                self._changed.wait_for(lambda: self._stopped or not self._may_be_joined, GATHER_S)
             prepared, self._prepared = self._prepared, []
             if self._stopped:
                 return False

@@ -96,8 +96,8 @@ class Scheduler:
         return None
 
     def _begin_round(self) -> None:
-        """Several Thinker tokens in one call, after as many frames, unless a request waits for another to read its
-        prompt."""
+        """Several Thinker tokens in one call, after as many frames; only one of both while other requests wait for
+        their prompts to be read."""
         self._free_finished()
         self._admit()
         is_waiting = len(self._running) > 1 and any(state.to_prefill for state in self._running)

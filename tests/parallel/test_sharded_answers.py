@@ -185,8 +185,8 @@ def test_all_modalities_of_mindones_engine(baseline, tiny_dir, tmp_path):
     check(tmp_path, baseline, tiny_dir, EVERYTHING[1:], "zero3", 2, "mindone")
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("transport", ["mccl", "sockets"])
+@pytest.mark.slow
+@pytest.mark.parametrize("transport", ["mccl", pytest.param("sockets", marks=pytest.mark.long)])
 def test_graphs_from_an_earlier_job(fused, tiny_dir, tmp_path, monkeypatch, transport):
     """Every rank finds its own graphs again, with the collectives in them: nothing is compiled, nothing differs."""
     monkeypatch.setenv("MS_OMNI_CPU_TRANSPORT", transport)

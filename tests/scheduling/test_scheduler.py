@@ -1,7 +1,7 @@
 """The order of steps: admission, rounds, chunks of prompts, several tokens a call."""
 
-from collections import Counter
 import re
+from collections import Counter
 from itertools import pairwise
 
 import pytest
