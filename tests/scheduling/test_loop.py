@@ -204,7 +204,7 @@ def test_those_that_come_together_are_read_together(start, monkeypatch):
 def test_nobody_is_waited_for_who_could_not_run_beside(start, monkeypatch):
     monkeypatch.setattr("ms_omni.scheduling.loop.GATHER_S", 60)
     media, inner = threading.Event(), request(seed=1).prepare
-    loop, executor = start(max_num_seqs=1)
+    loop, _ = start(max_num_seqs=1)
     slow = loop.submit(request(seed=1, prepare=lambda: media.wait(60) and inner()))
     assert loop.submit(request(seed=2)).result(20)
     media.set()
