@@ -13,6 +13,8 @@ TIMEOUT = "OPENBLAS_THREAD_TIMEOUT"
 # Clock ticks as a power of two: 0.1 ms instead of the default's 20 to 100, in which they would take a core from
 # everything else. One conversation's tokens need the threads every 0.1 ms.
 TICKS = "18"
+# Not in its documented interface, but exported by the builds in the wheels of numpy 1.26 and 2.4
+_START_ANEW = ("openblas_read_env", "blas_thread_shutdown_", "blas_thread_init")
 
 
 def limit_spinning() -> None:
@@ -25,13 +27,9 @@ def limit_spinning() -> None:
     if "numpy" not in sys.modules or threading.active_count() > 1:
         return
     found, _ = library()
-    if found is not None and all(hasattr(found, name) for name in _OF_ITS_OWN):
-        for name in _OF_ITS_OWN:
+    if found is not None and all(hasattr(found, name) for name in _START_ANEW):
+        for name in _START_ANEW:
             getattr(found, name)()
-
-
-# Not in its documented interface, but exported by the builds in the wheels of numpy 1.26 and 2.4
-_OF_ITS_OWN = ("openblas_read_env", "blas_thread_shutdown_", "blas_thread_init")
 
 
 @cache

@@ -126,11 +126,14 @@ class EngineLoop:
 
     def _read(self) -> None:
         while (arrival := self._next_arrival()) is not None:
-            self._prepare(arrival)
-            del arrival  # not kept while the next one is awaited
+            state = self._prepare(arrival)
             with self._changed:
                 self._num_reading -= 1
+                if state is not None:
+                    self._prepared.append(state)
+                    self._num_waiting += 1
                 self._changed.notify_all()
+            del arrival, state  # not kept while the next one is awaited
 
     def _next_arrival(self) -> _Arrival | None:
         with self._changed:
@@ -149,16 +152,17 @@ class EngineLoop:
         """Whether requests are being prepared that could run together with those that are."""
         return len(self._prepared) < self._max_ready and bool(self._num_reading or self._may_read)
 
-    def _prepare(self, arrival: _Arrival) -> None:
+    def _prepare(self, arrival: _Arrival) -> RequestState | None:
+        """None if it was cancelled before, or has failed."""
         if arrival.handle.done:
             self._skip(arrival.number)
-            return
+            return None
         start = self._clock()
         prepared, error = _attempt(arrival.request.prepare)
         if error is not None or prepared is None:
             arrival.handle.fail(error or TypeError("prepare() returned None"))
-            return
-        state = RequestState(
+            return None
+        return RequestState(
             arrival.request,
             prepared,
             arrival.find_handle,
@@ -168,10 +172,6 @@ class EngineLoop:
             submitted=arrival.submitted,
             prepare_s=self._clock() - start,
         )
-        with self._changed:
-            self._prepared.append(state)
-            self._num_waiting += 1
-            self._changed.notify_all()
 
     def _skip(self, number: int) -> None:
         """Called for a request that was cancelled before it was prepared."""
