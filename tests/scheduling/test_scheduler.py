@@ -112,6 +112,24 @@ def test_several_tokens_a_call_unless_a_prompt_waits():
     assert steps[num_chunks:][:2] == [("thinker", (1, 2), 4)] * 2
 
 
+def test_a_round_of_several_tokens_is_cut_short_for_whoever_can_join():
+    engine = Engine(max_num_seqs=2)
+    engine.add(1, new=90, frames=80)
+    while engine.step() != ("thinker", (1,), 4) or engine.executor.names().count("talker") < 8:
+        pass
+    assert engine.step()[0] == "talker"
+    engine.add(2, prompt=5, new=40)
+    steps = [step for step in (engine.step() for _ in range(4)) if step[0] != "code2wav"]
+    assert steps[:2] == [("start thinker", (2,)), ("prefill thinker", (2,), (0, 5))]
+    # One that has to wait for a place changes nothing
+    while engine.step() != ("thinker", (1, 2), 4):
+        pass
+    names = [engine.step()[0]]
+    engine.add(3, prompt=5, new=4)
+    names += [engine.step()[0] for _ in range(8)]
+    assert names[: names.index("thinker")].count("talker") == 4
+
+
 def test_a_long_prompt_stops_the_others_for_one_chunk_at_a_time():
     engine = Engine()
     engine.add(1, new=200, frames=150)
