@@ -107,7 +107,9 @@ class Scheduler:
         their prompts to be read."""
         self._free_finished()
         self._admit()
-        is_waiting = len(self._running) > 1 and any(state.to_prefill for state in self._running)
+        is_waiting = len(self._running) > 1 and (
+            not self._limits.several_at_once or any(state.to_prefill for state in self._running)
+        )
         self._num_steps = 1 if is_waiting else self._limits.num_steps
         self._decodes.extend([self._decode_talker, self._vocode] * self._num_steps)
         self._decodes.append(partial(self._decode_thinker, self._num_steps))

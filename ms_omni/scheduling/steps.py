@@ -38,6 +38,8 @@ class Limits:
     prefill_chunk: int
     num_steps: int
     num_owners: int = 1
+    # Whether several requests make as many tokens a call as one that runs alone
+    several_at_once: bool = True
 
     @property
     def num_blocks(self) -> dict[Stage, int]:
