@@ -88,12 +88,17 @@ def launch_counts() -> LaunchCounts:
     return LaunchCounts(json.loads(COUNTS_FILE.read_text(encoding="utf-8")))
 
 
-def thinker_token(text: Any, mode: str, is_captured: bool = False, quantize: str = "none") -> StepCounts:
-    """A greedy token of each of any number of conversations; the host waits once for TOKENS_PER_CALL of them. text: the
-    Thinker's text_config. is_captured: with captured launches, whose graph samples. quantize: none, int8 or
-    int8-dynamic."""
+def thinker_token(
+    text: Any, mode: str, batch: int = 1, is_captured: bool = False, quantize: str = "none"
+) -> StepCounts:
+    """A greedy token of each of `batch` conversations. The host waits once for TOKENS_PER_CALL tokens of a single
+    conversation, and for each token of several, however many. text: the Thinker's text_config. is_captured: with
+    captured launches, whose graph samples. quantize: none, int8 or int8-dynamic."""
     layers, way = {"thinker": text.num_hidden_layers}, "sampled" if is_captured else "greedy"
-    work = launch_counts().work(mode, f"thinker_call_{way}", layers, TOKENS_PER_CALL, quantize)
+    if batch == 1:
+        work = launch_counts().work(mode, f"thinker_call_{way}", layers, TOKENS_PER_CALL, quantize)
+    else:
+        work = launch_counts().work(mode, f"thinker_rows_{way}", layers, quantize=quantize)
     return work.captured(text.num_hidden_layers) if is_captured else work
 
 

@@ -217,7 +217,7 @@ def _counted(plan: Plan) -> Iterator[str]:
         if plan.planned.speak:
             works.append(("a sampled Talker frame", talker_frame(talker, mode, quantize=quantize)))
         if plan.planned.hardware.device != CPU and mode in CAPTURED_WAYS:
-            works.append(("a captured Thinker token", thinker_token(text, mode, True, quantize)))
+            works.append(("a captured Thinker token", thinker_token(text, mode, 1, True, quantize)))
             if plan.planned.speak:
                 works.append(("a captured Talker frame", talker_frame(talker, mode, True, quantize)))
         for what, work in works:

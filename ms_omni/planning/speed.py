@@ -155,7 +155,7 @@ def _thinker(planned: Planned, read: float, mode: str, cards: int, batch: int, i
         layer = _attention(text) + own_rows(mode, cards, batch) * text.num_experts_per_tok * expert
         moved = text.num_hidden_layers * layer * planned.precision.weight * (cards - 1) / cards  # scales are everywhere
         read += 2 * moved  # gathered weights are written to memory, and read again when they are put in order
-    work = thinker_token(text, mode, is_captured, planned.quantize)
+    work = thinker_token(text, mode, batch, is_captured, planned.quantize)
     return _step(planned.hardware, read, work, moved, cards, batch)
 
 

@@ -221,10 +221,7 @@ def _limits(decoders: dict[Stage, Decoder], sizes: CacheSizes) -> Limits:
     pools: dict[Stage, Pool] = {
         name: Pool(sizes.num_blocks, BLOCK_SIZE, BLOCK_SIZE * _row_bytes(decoder)) for name, decoder in decoders.items()
     }
-    thinker = decoders["thinker"]
-    # On a card, rows of calls that follow each other unread had other codes than alone beside a captured Talker
-    several = not thinker.ops.ONE_TOKEN_A_GRAPH
-    return Limits(pools, sizes.max_num_seqs, PREFILL_CHUNK, TOKENS_PER_CALL, thinker.num_owners, several)
+    return Limits(pools, sizes.max_num_seqs, PREFILL_CHUNK, TOKENS_PER_CALL, decoders["thinker"].num_owners)
 
 
 def _row_bytes(decoder: Decoder) -> int:

@@ -120,7 +120,7 @@ class FusedThinker:
         tables = block_tables([], rows, self.max_blocks)
         settings = SamplingTensors.of([sampling] * len(rows), self.num_words, self.decoder.ops)
         seen = self._nothing_seen(len(rows)) if settings.penalizes else None
-        for num_steps in (1, TOKENS_PER_CALL):
+        for num_steps in (1, TOKENS_PER_CALL) if bucket == 1 else (1,):
             self._decoded([], rows, num_steps, tables, settings, seen)
 
     def _decoded(
@@ -197,7 +197,7 @@ class FusedThinker:
             return self._kept_graph(bucket, 1, settings.num_kept, True)
         if settings.num_kept <= self.captured_kept:
             return self._kept_graph(None, 1, self.captured_kept, False)
-        joined = num_steps == TOKENS_PER_CALL and not self.decoder.ops.ONE_TOKEN_A_GRAPH
+        joined = bucket == 1 and num_steps == TOKENS_PER_CALL and not self.decoder.ops.ONE_TOKEN_A_GRAPH
         return self._kept_graph(bucket, num_steps if joined else 1, settings.num_kept, False)
 
     def _kept_graph(self, *key: Any) -> ThinkerGraph:

@@ -22,9 +22,6 @@ from ms_omni.scheduling.steps import Executor, ExecutorLost, Step
 
 # Threads that prepare inputs
 NUM_READERS = 2
-# Seconds that the first request waits at most for others that came with it and are still being prepared: prompts that
-# are computed together take little longer than one
-GATHER_S = 0.01
 CLOSED = "the engine was closed"
 
 logger = logging.getLogger(__name__)
@@ -68,7 +65,6 @@ class EngineLoop:
         self._handles: WeakSet[RequestHandle] = WeakSet()
         self._arrivals: deque[_Arrival] = deque()
         self._prepared: list[RequestState] = []
-        self._num_reading = 0  # being prepared
         self._num_waiting = 0  # prepared, but not running
         self._stopped = ""  # the reason, once it has stopped
         targets = [self._run, *[self._read] * num_readers]
@@ -126,43 +122,26 @@ class EngineLoop:
 
     def _read(self) -> None:
         while (arrival := self._next_arrival()) is not None:
-            state = self._prepare(arrival)
-            with self._changed:
-                self._num_reading -= 1
-                if state is not None:
-                    self._prepared.append(state)
-                    self._num_waiting += 1
-                self._changed.notify_all()
-            del arrival, state  # not kept while the next one is awaited
+            self._prepare(arrival)
+            del arrival  # not kept while the next one is awaited
 
     def _next_arrival(self) -> _Arrival | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._stopped or self._may_read)
-            if self._stopped:
-                return None
-            self._num_reading += 1
-            return self._arrivals.popleft()
+            self._changed.wait_for(
+                lambda: self._stopped or (self._arrivals and self._num_waiting < self._max_ready),
+            )
+            return None if self._stopped else self._arrivals.popleft()
 
-    @property
-    def _may_read(self) -> bool:
-        return bool(self._arrivals) and self._num_waiting < self._max_ready
-
-    @property
-    def _may_be_joined(self) -> bool:
-        """Whether requests are being prepared that could run together with those that are."""
-        return len(self._prepared) < self._max_ready and bool(self._num_reading or self._may_read)
-
-    def _prepare(self, arrival: _Arrival) -> RequestState | None:
-        """None if it was cancelled before, or has failed."""
+    def _prepare(self, arrival: _Arrival) -> None:
         if arrival.handle.done:
             self._skip(arrival.number)
-            return None
+            return
         start = self._clock()
         prepared, error = _attempt(arrival.request.prepare)
         if error is not None or prepared is None:
             arrival.handle.fail(error or TypeError("prepare() returned None"))
-            return None
-        return RequestState(
+            return
+        state = RequestState(
             arrival.request,
             prepared,
             arrival.find_handle,
@@ -172,6 +151,10 @@ class EngineLoop:
             submitted=arrival.submitted,
             prepare_s=self._clock() - start,
         )
+        with self._changed:
+            self._prepared.append(state)
+            self._num_waiting += 1
+            self._changed.notify_all()
 
     def _skip(self, number: int) -> None:
         """Called for a request that was cancelled before it was prepared."""
@@ -195,8 +178,6 @@ class EngineLoop:
                 self._num_waiting = left
                 self._changed.notify_all()
             self._changed.wait_for(lambda: self._stopped or self._prepared or self._scheduler.states)
-            if not self._scheduler.states:
-                self._changed.wait_for(lambda: self._stopped or not self._may_be_joined, GATHER_S)
             prepared, self._prepared = self._prepared, []
             if self._stopped:
                 return False

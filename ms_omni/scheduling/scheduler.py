@@ -18,8 +18,8 @@ GIB = 1 << 30
 
 class Scheduler:
     """First come, first served: a request waits until the caches of one owner have room for its prompts and its longest
-    answer, and is never preempted. A round makes a frame and a token, or as many of both as a call has steps, for every
-    request that can make them, and prefills at most one chunk of prompt tokens."""
+    answer, and is never preempted. A round makes one frame and one token for every request that can make one, and
+    prefills at most one chunk of prompt tokens."""
 
     def __init__(self, limits: Limits):
         """Raises OmniError for more requests than there are blocks."""
@@ -38,10 +38,7 @@ class Scheduler:
         ]
         self._waiting: list[RequestState] = []
         self._running: list[RequestState] = []
-        # What is left of a round, and how many Thinker tokens it makes for a request
-        self._decodes: deque[Callable[[], Step | None]] = deque()
-        self._reads: deque[Callable[[], Step | None]] = deque()
-        self._num_steps = 1
+        self._round: deque[Callable[[], Step | None]] = deque()  # what is left of the round
 
     @property
     def states(self) -> list[RequestState]:
@@ -77,10 +74,6 @@ class Scheduler:
                     f"{_size((pool.num_blocks - 1) * pool.block_bytes)}; lower it, or shorten the conversation"
                 )
         insort(self._waiting, state, key=lambda waiting: waiting.arrival)
-        if self._num_steps > 1:
-            self._admit()
-            if state in self._running:  # its prompt is read before the rest of a long round
-                self._decodes = deque([self._vocode])
 
     def remove(self, state: RequestState) -> None:
         """Removes a finished, failed or cancelled request, and frees its blocks."""
@@ -97,23 +90,19 @@ class Scheduler:
         return step
 
     def _next_of_round(self) -> Step | None:
-        while parts := self._decodes or self._reads:
-            if step := parts.popleft()():
+        while self._round:
+            if step := self._round.popleft()():
                 return step
         return None
 
     def _begin_round(self) -> None:
-        """Several Thinker tokens in one call, after as many frames; only one of both while other requests wait for
-        their prompts to be read."""
+        """A request that runs alone makes several Thinker tokens in one call, after as many frames."""
         self._free_finished()
         self._admit()
-        is_waiting = len(self._running) > 1 and (
-            not self._limits.several_at_once or any(state.to_prefill for state in self._running)
-        )
-        self._num_steps = 1 if is_waiting else self._limits.num_steps
-        self._decodes.extend([self._decode_talker, self._vocode] * self._num_steps)
-        self._decodes.append(partial(self._decode_thinker, self._num_steps))
-        self._reads.append(partial(self._read_prompts, self._limits.prefill_chunk))
+        num_steps = self._limits.num_steps if len(self._running) == 1 else 1
+        self._round.extend([self._decode_talker, self._vocode] * num_steps)
+        self._round.append(partial(self._decode_thinker, num_steps))
+        self._round.append(partial(self._read_prompts, self._limits.prefill_chunk))
 
     def _decode_talker(self) -> Step | None:
         states = tuple(state for state in self._running if state.can_make_frame)
@@ -153,9 +142,9 @@ class Scheduler:
         if counted[stage]:
             # Encode one conversation at a time, so that an unusable one fails alone
             groups = [to_start[stage]] if stage == "talker" else [[state] for state in to_start[stage]]
-            self._reads.extend(partial(self._start, group, stage) for group in groups)
-            self._reads.append(partial(self._prefill, to_read[stage], stage))
-            self._reads.append(partial(self._read_prompts, num_tokens - counted[stage]))
+            self._round.extend(partial(self._start, group, stage) for group in groups)
+            self._round.append(partial(self._prefill, to_read[stage], stage))
+            self._round.append(partial(self._read_prompts, num_tokens - counted[stage]))
 
     def _start(self, states: list[RequestState], stage: Stage) -> Step | None:
         here = tuple(state for state in states if state in self._running)

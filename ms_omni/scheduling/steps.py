@@ -30,7 +30,7 @@ class Pool:
 @dataclass(frozen=True)
 class Limits:
     """How much an executor computes at once. max_num_seqs: requests. prefill_chunk: prompt tokens. num_steps: Thinker
-    tokens of one call at most. pools: of the Thinker and, if there is one, of the Talker. num_owners:
+    tokens of one call when a request runs alone. pools: of the Thinker and, if there is one, of the Talker. num_owners:
     processes that have such pools each; every request belongs to one of them."""
 
     pools: Mapping[Stage, Pool]
@@ -38,8 +38,6 @@ class Limits:
     prefill_chunk: int
     num_steps: int
     num_owners: int = 1
-    # Whether several requests make as many tokens a call as one that runs alone
-    several_at_once: bool = True
 
     @property
     def num_blocks(self) -> dict[Stage, int]:

@@ -132,7 +132,7 @@ def test_a_token_and_a_frame_of_the_released_model():
         call = [launch_counts().gauge(mode, "thinker_call_greedy", kind, RELEASED_LAYERS) for kind in kinds]
         assert token.launches * TOKENS_PER_CALL == sum(call) and token.legacy * TOKENS_PER_CALL == call[2]
         step = [launch_counts().gauge(mode, "thinker_rows_greedy", kind, RELEASED_LAYERS) for kind in kinds]
-        assert sum(step) <= token.launches <= sum(step) + 1  # the tokens of a call are joined
+        assert thinker_token(text, mode, 16).launches == sum(step)
         half = copy.deepcopy(text)
         half.num_hidden_layers = 24
         assert token.launches / 2 < thinker_token(half, mode).launches < token.launches
@@ -145,13 +145,13 @@ def test_8_bit_weights_have_their_own_counts(quantize):
     config = plan_config("instruct")
     text, talker = config.thinker_config.text_config, config.talker_config
     for mode in RANKS:
-        said = thinker_token(text, mode, quantize=quantize)
-        counted = [
-            launch_counts().gauge(mode, "thinker_call_greedy", kind, RELEASED_LAYERS, quantize) for kind in LAUNCHES
-        ]
-        assert said.launches * TOKENS_PER_CALL == sum(counted)
-        assert said.launches > thinker_token(text, mode).launches
-        assert thinker_token(text, mode, True, quantize).replayed > thinker_token(text, mode, True).replayed
+        for batch, unit, pieces in ((1, "thinker_call_greedy", TOKENS_PER_CALL), (8, "thinker_rows_greedy", 1)):
+            said = thinker_token(text, mode, batch, quantize=quantize)
+            counted = [launch_counts().gauge(mode, unit, kind, RELEASED_LAYERS, quantize) for kind in LAUNCHES]
+            assert said.launches * pieces == sum(counted)
+            assert said.launches > thinker_token(text, mode, batch).launches
+            captured = thinker_token(text, mode, batch, True, quantize)
+            assert captured.replayed > thinker_token(text, mode, batch, True).replayed
         counted = [
             launch_counts().gauge(mode, "talker_frame_sampled", kind, RELEASED_LAYERS, quantize) for kind in LAUNCHES
         ]

@@ -187,30 +187,6 @@ def test_who_is_prepared_late_keeps_its_place(start):
     assert [seeds for name, seeds, *_ in executor.steps if name == "start thinker"] == [(2,), (1,), (3,)]
 
 
-def test_those_that_come_together_are_read_together(start, monkeypatch):
-    """An idle engine waits a moment for the second's media."""
-    monkeypatch.setattr("ms_omni.scheduling.loop.GATHER_S", 60)
-    media, inner = threading.Event(), request(seed=1).prepare
-    loop, executor = start(max_num_seqs=4, prefill_chunk=50)
-    handles = [loop.submit(request(seed=1, prepare=lambda: media.wait(60) and inner())), loop.submit(request(seed=2))]
-    until(lambda: len(loop._prepared) == 1)
-    time.sleep(0.02)
-    assert not executor.steps
-    media.set()
-    assert all(handle.result(60) for handle in handles)
-    assert [seeds for name, seeds, *_ in executor.steps if name == "prefill thinker"] == [(1, 2)]
-
-
-def test_nobody_is_waited_for_who_could_not_run_beside(start, monkeypatch):
-    monkeypatch.setattr("ms_omni.scheduling.loop.GATHER_S", 60)
-    media, inner = threading.Event(), request(seed=1).prepare
-    loop, _ = start(max_num_seqs=1)
-    slow = loop.submit(request(seed=1, prepare=lambda: media.wait(60) and inner()))
-    assert loop.submit(request(seed=2)).result(20)
-    media.set()
-    assert slow.result(60)
-
-
 @pytest.mark.parametrize("name", STEPS)
 def test_an_error_in_a_step_ends_its_requests_and_no_other(start, name):
     gate = Gate(name, ValueError("out of luck"))
