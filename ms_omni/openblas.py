@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sys
 import threading
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import ctypes
 
 TIMEOUT = "OPENBLAS_THREAD_TIMEOUT"
 # Clock ticks as a power of two: 0.1 ms instead of the default's 20 to 100, in which they would take a core from
@@ -36,6 +39,8 @@ def limit_spinning() -> None:
 def library() -> tuple[ctypes.CDLL | None, str]:
     """The library, None with another BLAS, and the suffix of its functions' names. The file lies beside numpy, with a
     hash in its name; builds with 64-bit integers have the suffix "64_"."""
+    import ctypes  # not on the way to --help
+
     import numpy as np
 
     for path in sorted((Path(np.__file__).parents[1] / "numpy.libs").glob("*openblas*")):
